@@ -1,0 +1,1 @@
+//! Which backend of an upstream gets the next request.

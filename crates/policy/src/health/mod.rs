@@ -1,0 +1,1 @@
+//! Which backends may be used.

@@ -1,0 +1,3 @@
+//! HTTP field grammar as data.
+
+pub mod network;

@@ -1,0 +1,1 @@
+//! Whether a request may be sent again.

@@ -1,0 +1,5 @@
+//! Which route a request takes.
+
+mod table;
+
+pub use table::Table;

@@ -1,0 +1,1 @@
+//! Scripted origins, an in-process proxy and a raw-bytes client.

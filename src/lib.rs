@@ -1,0 +1,6 @@
+//! forebay: a layer-7 load balancer and caching reverse proxy.
+//!
+//! `policy` decides, `forebay` does: this crate holds the rooms that do IO; every judgement is a pure call into the
+//! `policy` crate.
+
+pub mod config;
