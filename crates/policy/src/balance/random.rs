@@ -1,0 +1,122 @@
+//! A backend by chance, in proportion to weight.
+
+use super::dice::Dice;
+use super::{Draw, Seats};
+
+/// Draws before all seats are looked at: with half the weight open, one pick in 256 looks at all.
+const DRAWS_MAX: usize = 8;
+
+/// Without memory: picks are independent of one another.
+#[derive(Clone, Debug)]
+pub struct Random {
+    /// For each backend the weights up to and with its own, added up.
+    sums: Vec<u64>,
+}
+
+impl Random {
+    /// One weight for each backend.
+    #[must_use]
+    pub fn new(weights: &[u32]) -> Self {
+        let running = |sum: &mut u64, weight: &u32| {
+            *sum += u64::from((*weight).max(1));
+            Some(*sum)
+        };
+        Self { sums: weights.iter().scan(0, running).collect() }
+    }
+
+    pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
+        let total = *self.sums.last()?;
+        let mut dice = Dice::new(draw.dice);
+        // Drawing again when the drawn one is closed keeps proportions among the open ones exact.
+        for _ in 0..DRAWS_MAX {
+            let drawn = dice.below(total);
+            let index = self.sums.partition_point(|sum| *sum <= drawn);
+            if seats.open(index) {
+                return Some(index);
+            }
+        }
+        self.sweep(seats, &mut dice)
+    }
+
+    /// One look at every seat. Each open one replaces the choice so far with its weight's share of the weights so
+    /// far, which leaves each with its share of the whole.
+    fn sweep(&self, seats: &impl Seats, dice: &mut Dice) -> Option<usize> {
+        let (mut chosen, mut open_weight, mut before) = (None, 0, 0);
+        for (index, sum) in self.sums.iter().enumerate() {
+            let weight = sum - before;
+            before = *sum;
+            if seats.open(index) {
+                open_weight += weight;
+                if dice.below(open_weight) < weight {
+                    chosen = Some(index);
+                }
+            }
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::scripted::{Scripted, assert_binomial};
+    use super::*;
+
+    fn check_shares(weights: &[u32], open: &[bool], seed: u64) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut balancer = Random::new(weights);
+        let mut scripted = Scripted::of(weights.len());
+        scripted.free.copy_from_slice(open);
+        let mut counts = vec![0_u64; weights.len()];
+        for _ in 0..20_000 {
+            if let Some(index) = balancer.pick(&scripted, &Draw { key: 0, dice: rng.u64(..), retry: false }) {
+                counts[index] += 1;
+            }
+        }
+        let weight = |index: usize| if open[index] { f64::from(weights[index]) } else { 0.0 };
+        let total: f64 = (0..weights.len()).map(weight).sum();
+        for (index, count) in counts.into_iter().enumerate() {
+            assert_binomial(count, 20_000, weight(index) / total.max(1.0));
+        }
+    }
+
+    #[test]
+    fn shares_are_in_proportion_to_weight() {
+        check_shares(&[1, 2, 3, 10], &[true; 4], 1);
+        check_shares(&[1; 200], &[true; 200], 2);
+    }
+
+    #[test]
+    fn shares_stay_in_proportion_among_the_open_when_most_weight_is_closed() {
+        check_shares(&[1_000, 1, 2, 3, 1_000], &[false, true, true, true, false], 3);
+        check_shares(&[5, 1, 3], &[true, false, true], 4);
+    }
+
+    #[test]
+    fn ten_thousand_open_seats_cost_one_look_a_pick() {
+        let mut balancer = Random::new(&[1; 10_000]);
+        let scripted = Scripted::of(10_000);
+        for dice in 0..1_000 {
+            assert!(balancer.pick(&scripted, &Draw { key: 0, dice, retry: false }).is_some());
+        }
+        assert_eq!(scripted.asked(), 1_000);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 16,
+            rng_seed: prop::test_runner::RngSeed::Fixed(7),
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn any_weights_and_any_open_set_keep_their_proportions(
+            seats in prop::collection::vec((1_u32..50, any::<bool>()), 1..=60),
+            seed in any::<u64>(),
+        ) {
+            let (weights, open): (Vec<u32>, Vec<bool>) = seats.into_iter().unzip();
+            check_shares(&weights, &open, seed);
+        }
+    }
+}
