@@ -1,1 +1,113 @@
 //! Whether a request may be sent again.
+//!
+//! Two questions: would it be right ([`may_repeat`]), and can the upstream bear it ([`Budget`]). How often to try,
+//! and which answers count as failures, is configuration; where to try is asked of [`crate::balance`].
+
+pub mod budget;
+
+use http::Method;
+
+pub use budget::Budget;
+
+/// How far a try came before it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// No byte of the request reached the backend: no connection, or a reused one that was closed already.
+    Nothing,
+    /// Some or all of the request went out and no answer began, so nobody knows whether it was carried out.
+    Sent,
+    /// The backend began to answer. None of the answer has gone to the client, or there would be nothing to repeat.
+    Answered,
+}
+
+/// What is left of a request's body for another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// There is no body.
+    Empty,
+    /// All of it can be had: not read from the client yet, or kept within the buffer.
+    Whole,
+    /// Part of it has passed and was not kept.
+    Lost,
+}
+
+/// Whether a failed try may be repeated, on this backend or another.
+///
+/// Only if nothing of it reached the backend, or carrying it out twice means the same as once; and only if there is a
+/// body to send. So no POST or PATCH is ever run twice.
+///
+/// Source: RFC 9110 §9.2.2.
+#[must_use]
+pub fn may_repeat(method: &Method, progress: Progress, body: Replay) -> bool {
+    let harmless = match progress {
+        Progress::Nothing => true,
+        Progress::Sent | Progress::Answered => is_idempotent(method),
+    };
+    let can_send = match body {
+        Replay::Empty | Replay::Whole => true,
+        Replay::Lost => false,
+    };
+    harmless && can_send
+}
+
+/// Of the methods that RFC 9110 §9.2.2 knows. One it does not know is taken for not idempotent.
+fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE].contains(method)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PROGRESS: [Progress; 3] = [Progress::Nothing, Progress::Sent, Progress::Answered];
+    const REPLAY: [Replay; 3] = [Replay::Empty, Replay::Whole, Replay::Lost];
+
+    #[test]
+    fn an_idempotent_request_is_repeated_however_far_it_came() {
+        for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"] {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            for progress in PROGRESS {
+                assert!(may_repeat(&method, progress, Replay::Empty), "{method} {progress:?}");
+                assert!(may_repeat(&method, progress, Replay::Whole), "{method} {progress:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_post_is_repeated_only_if_nothing_of_it_was_sent() {
+        for method in [Method::POST, Method::PATCH, Method::CONNECT] {
+            assert!(may_repeat(&method, Progress::Nothing, Replay::Whole), "{method}");
+            assert!(!may_repeat(&method, Progress::Sent, Replay::Whole), "{method}");
+            assert!(!may_repeat(&method, Progress::Answered, Replay::Empty), "{method}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_lost_is_never_repeated() {
+        for method in [Method::GET, Method::PUT, Method::POST] {
+            for progress in PROGRESS {
+                assert!(!may_repeat(&method, progress, Replay::Lost), "{method} {progress:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn method_names_are_case_sensitive() {
+        let lower = Method::from_bytes(b"get").expect("a token");
+        assert!(!may_repeat(&lower, Progress::Sent, Replay::Empty));
+    }
+
+    proptest! {
+        #[test]
+        fn an_unknown_method_that_was_sent_is_never_repeated(
+            name in "[A-Z]{8,12}",
+            progress in 1_usize..3,
+            body in 0_usize..3,
+        ) {
+            let method = Method::from_bytes(name.as_bytes()).expect("a token");
+            prop_assert!(!may_repeat(&method, PROGRESS[progress], REPLAY[body]));
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a backend's active checks add up to.
+//!
+//! Says neither when a check is due nor what passes for one.
+
+/// Whether a backend is to be used, as far as its checks tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// No verdict yet. A new backend is usable, so that a start doesn't wait for the first checks.
+    #[default]
+    Unknown,
+    /// Usable.
+    Up,
+    /// Not usable.
+    Down,
+}
+
+impl Verdict {
+    /// Whether requests may go to the backend.
+    #[must_use]
+    pub fn is_usable(self) -> bool {
+        match self {
+            Self::Unknown | Self::Up => true,
+            Self::Down => false,
+        }
+    }
+}
+
+/// The checks of one backend: some failures in a row take it out, some passes in a row bring it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checks {
+    rise: u32,
+    fall: u32,
+    verdict: Verdict,
+    /// Checks in a row that speak against the verdict.
+    against: u32,
+}
+
+impl Checks {
+    /// `rise` passes in a row bring a backend back that was down, `fall` failures take it out; 0 counts as 1.
+    #[must_use]
+    pub fn new(rise: u32, fall: u32) -> Self {
+        Self { rise: rise.max(1), fall: fall.max(1), verdict: Verdict::Unknown, against: 0 }
+    }
+
+    /// The checks of the same backend after a reload: the verdict stays, the count begins anew.
+    #[must_use]
+    pub fn carry(&self, rise: u32, fall: u32) -> Self {
+        Self { verdict: self.verdict, ..Self::new(rise, fall) }
+    }
+
+    /// What the checks so far add up to.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Notes the outcome of a check. `Some`: the verdict has changed to this.
+    ///
+    /// A backend without a verdict is up with its first pass.
+    pub fn observe(&mut self, passed: bool) -> Option<Verdict> {
+        let (other, needed) = match self.verdict {
+            Verdict::Unknown if passed => (Verdict::Up, 1),
+            Verdict::Down => (Verdict::Up, self.rise),
+            Verdict::Unknown | Verdict::Up => (Verdict::Down, self.fall),
+        };
+        if passed != (other == Verdict::Up) {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        if self.against >= needed { self.turn(other) } else { None }
+    }
+
+    /// Real traffic could not connect: as good as `fall` failed checks at once. `Some`: the verdict has changed.
+    pub fn suspect(&mut self) -> Option<Verdict> {
+        self.against = 0;
+        if self.verdict == Verdict::Down { None } else { self.turn(Verdict::Down) }
+    }
+
+    fn turn(&mut self, verdict: Verdict) -> Option<Verdict> {
+        self.verdict = verdict;
+        self.against = 0;
+        Some(verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn after(rise: u32, fall: u32, outcomes: &[bool]) -> Checks {
+        let mut checks = Checks::new(rise, fall);
+        for passed in outcomes {
+            checks.observe(*passed);
+        }
+        checks
+    }
+
+    #[test]
+    fn a_new_backend_is_usable_before_its_first_check() {
+        assert!(Checks::new(2, 3).verdict().is_usable());
+    }
+
+    #[test]
+    fn the_first_pass_brings_a_new_backend_up() {
+        assert_eq!(Checks::new(5, 3).observe(true), Some(Verdict::Up));
+        assert_eq!(after(5, 3, &[false, false]).observe(true), Some(Verdict::Up));
+    }
+
+    #[test]
+    fn a_new_backend_stays_usable_until_enough_checks_fail() {
+        assert_eq!(after(2, 3, &[false, false]).verdict(), Verdict::Unknown);
+        assert_eq!(after(2, 3, &[false, false]).observe(false), Some(Verdict::Down));
+    }
+
+    #[test]
+    fn a_pass_in_between_starts_the_count_of_failures_anew() {
+        assert_eq!(after(2, 3, &[true, false, false, true, false, false]).verdict(), Verdict::Up);
+    }
+
+    #[test]
+    fn a_failure_in_between_starts_the_count_of_passes_anew() {
+        let checks = after(2, 1, &[false, true, false, true]);
+        assert_eq!(checks.verdict(), Verdict::Down);
+        assert_eq!(checks.clone().observe(true), Some(Verdict::Up));
+    }
+
+    #[test]
+    fn a_failed_connect_takes_a_backend_down_at_once_and_it_needs_all_passes_to_return() {
+        let mut checks = after(2, 3, &[true]);
+        assert_eq!(checks.suspect(), Some(Verdict::Down));
+        assert_eq!(checks.observe(true), None);
+        assert_eq!(checks.suspect(), None);
+        assert_eq!(checks.observe(true), None);
+        assert_eq!(checks.observe(true), Some(Verdict::Up));
+    }
+
+    #[test]
+    fn a_reload_keeps_the_verdict() {
+        let carried = after(2, 1, &[false, true]).carry(1, 9);
+        assert_eq!(carried.verdict(), Verdict::Down);
+        assert_eq!(carried.clone().observe(true), Some(Verdict::Up));
+    }
+
+    #[test]
+    fn limits_of_nought_count_as_one() {
+        assert_eq!(Checks::new(0, 0).observe(false), Some(Verdict::Down));
+    }
+
+    proptest! {
+        #[test]
+        fn a_verdict_is_what_the_latest_long_enough_run_says(
+            rise in 1_u32..5,
+            fall in 1_u32..5,
+            outcomes in prop::collection::vec(any::<bool>(), 0..60),
+        ) {
+            let (mut verdict, mut passes, mut failures) = (Verdict::Unknown, 0, 0);
+            let mut checks = Checks::new(rise, fall);
+            for passed in outcomes {
+                (passes, failures) = if passed { (passes + 1, 0) } else { (0, failures + 1) };
+                let before = verdict;
+                if passes >= rise || passed && verdict == Verdict::Unknown {
+                    verdict = Verdict::Up;
+                } else if failures >= fall {
+                    verdict = Verdict::Down;
+                }
+                prop_assert_eq!(checks.observe(passed), (verdict != before).then_some(verdict));
+                prop_assert_eq!(checks.verdict(), verdict);
+            }
+        }
+    }
+}
