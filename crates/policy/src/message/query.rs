@@ -76,6 +76,7 @@ mod tests {
         assert_eq!(find("ab=1&&b", "b").as_deref(), Some(""));
         assert_eq!(find("", "a"), None);
         assert_eq!(find("=x", "").as_deref(), Some("x"));
+        assert_eq!(find("&a=1", ""), None);
     }
 
     #[test]

@@ -54,6 +54,7 @@ mod tests {
             (Some("/api"), "/v2", "/api/x", "/v2/x"),
             (Some("/api"), "v2", "/other", "/v2/other"),
             (None, "/", "/x", "/x"),
+            (None, "/v2", "x", "/v2/x"),
         ] {
             assert_eq!(path(strip, Some(add), from), to, "{strip:?} {add} {from}");
         }
