@@ -1,3 +1,23 @@
-//! HTTP field grammar as data.
+//! HTTP field grammar as data: what a message head says, and what of it may pass.
+//!
+//! Every function here judges a head that hyper has already parsed; framing, bodies and time-outs are not its business.
 
+pub mod accept;
+pub mod census;
+pub mod cookies;
+pub mod expect;
+pub mod forwarded;
+pub mod hop;
+pub mod host;
+pub mod list;
+pub mod max_forwards;
+pub mod names;
 pub mod network;
+pub mod query;
+pub mod response;
+pub mod stamp;
+pub mod target;
+pub mod trailers;
+pub mod transfer;
+pub mod upgrade;
+pub mod via;

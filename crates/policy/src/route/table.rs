@@ -1,5 +1,372 @@
 //! All routes of a plan, arranged so that the most specific match is found first.
+//!
+//! Host and path are found in hash maps, whose size the number of look-ups does not depend on; a prefix is looked for by
+//! cutting the path at its slashes from the end, beginning where the longest prefix of the table ends. So the work is
+//! bounded by the file, not by what a client sends.
+
+use std::collections::HashMap;
+
+use regex::Regex;
+
+use super::matching::{Asked, Conditions, HostPattern, PathPattern, Rule};
 
 /// The routes of a plan.
 #[derive(Debug, Default)]
-pub struct Table {}
+pub struct Table {
+    /// By index into the rules as given.
+    conditions: Vec<Conditions>,
+    exact: HashMap<String, Paths>,
+    suffixes: HashMap<String, Paths>,
+    any: Paths,
+}
+
+/// The rules that share a host pattern.
+#[derive(Debug, Default)]
+struct Paths {
+    exact: HashMap<String, Candidates>,
+    /// In file order of their first use.
+    regexes: Vec<(Regex, Candidates)>,
+    prefixes: HashMap<String, Candidates>,
+    prefix_bytes_max: usize,
+}
+
+/// Indices of the rules that share host and path: most conditions first, then in file order.
+type Candidates = Vec<usize>;
+
+impl Table {
+    /// Arranges rules; [`Table::find`] answers with an index into them.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let mut table = Self { conditions: rules.iter().map(Conditions::of).collect(), ..Self::default() };
+        // Stable: rules with equally many conditions stay in file order.
+        let mut order: Vec<(usize, &Rule)> = rules.iter().enumerate().collect();
+        order.sort_by_key(|(index, _)| std::cmp::Reverse(table.conditions.get(*index).map_or(0, Conditions::count)));
+        // Regexes are tried in file order whatever their conditions, so they get their places before the sorted pass.
+        for rule in &rules {
+            table.for_hosts(rule, |paths| paths.reserve(&rule.path));
+        }
+        for (index, rule) in order {
+            table.for_hosts(rule, |paths| paths.add(&rule.path, index));
+        }
+        table
+    }
+
+    /// The index of the rule that a request falls under.
+    ///
+    /// The first match by specificity: an exact host, then the longest suffix, then no host; there an exact path, then
+    /// regexes in file order, then the longest prefix; there the most conditions; there file order. Where no rule of a
+    /// more specific kind matches wholly, the less specific ones are tried. Does not allocate.
+    #[must_use]
+    pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
+        self.exact
+            .get(asked.host)
+            .and_then(|paths| self.find_path(paths, asked))
+            .or_else(|| self.find_suffix(asked))
+            .or_else(|| self.find_path(&self.any, asked))
+    }
+
+    fn find_suffix(&self, asked: &Asked<'_>) -> Option<usize> {
+        if self.suffixes.is_empty() {
+            return None;
+        }
+        // A suffix begins with a dot, and something must stand before it.
+        let dots = asked.host.match_indices('.').filter(|(at, _)| *at > 0);
+        dots.filter_map(|(at, _)| self.suffixes.get(asked.host.get(at..)?))
+            .find_map(|paths| self.find_path(paths, asked))
+    }
+
+    fn find_path(&self, paths: &Paths, asked: &Asked<'_>) -> Option<usize> {
+        if let Some(index) = paths.exact.get(asked.path).and_then(|candidates| self.first_met(candidates, asked)) {
+            return Some(index);
+        }
+        let mut regexes = paths.regexes.iter().filter(|(regex, _)| regex.is_match(asked.path));
+        if let Some(index) = regexes.find_map(|(_, candidates)| self.first_met(candidates, asked)) {
+            return Some(index);
+        }
+        prefixes_of(asked.path, paths.prefix_bytes_max)
+            .filter_map(|prefix| paths.prefixes.get(prefix))
+            .find_map(|candidates| self.first_met(candidates, asked))
+    }
+
+    fn first_met(&self, candidates: &[usize], asked: &Asked<'_>) -> Option<usize> {
+        candidates
+            .iter()
+            .copied()
+            .find(|index| self.conditions.get(*index).is_some_and(|conditions| conditions.are_met(asked)))
+    }
+
+    fn for_hosts(&mut self, rule: &Rule, mut act: impl FnMut(&mut Paths)) {
+        if rule.hosts.is_empty() {
+            act(&mut self.any);
+        }
+        for host in &rule.hosts {
+            act(match host {
+                HostPattern::Exact(name) => self.exact.entry(name.clone()).or_default(),
+                HostPattern::Suffix(suffix) => self.suffixes.entry(suffix.clone()).or_default(),
+            });
+        }
+    }
+}
+
+impl Paths {
+    fn reserve(&mut self, pattern: &PathPattern) {
+        let PathPattern::Regex(regex) = pattern else { return };
+        if !self.regexes.iter().any(|(known, _)| known.as_str() == regex.as_str()) {
+            self.regexes.push((regex.clone(), Candidates::new()));
+        }
+    }
+
+    fn add(&mut self, pattern: &PathPattern, index: usize) {
+        match pattern {
+            PathPattern::Exact(path) => self.exact.entry(path.clone()).or_default().push(index),
+            PathPattern::Prefix(prefix) => {
+                self.prefix_bytes_max = self.prefix_bytes_max.max(prefix.len());
+                self.prefixes.entry(prefix.clone()).or_default().push(index);
+            }
+            PathPattern::Regex(regex) => {
+                let place = self.regexes.iter_mut().find(|(known, _)| known.as_str() == regex.as_str());
+                place.into_iter().for_each(|(_, candidates)| candidates.push(index));
+            }
+        }
+    }
+}
+
+/// All prefixes of a path by whole segments, longest first, none longer than `bytes_max`: of `/a/b` these are `/a/b`,
+/// `/a/`, `/a` and `/`.
+fn prefixes_of(path: &str, bytes_max: usize) -> impl Iterator<Item = &str> {
+    let whole = Some(path).filter(|path| path.len() <= bytes_max);
+    // One byte more, so that a slash right behind the longest prefix is seen. A path is ASCII; of others nothing is cut.
+    let end = bytes_max.saturating_add(1).min(path.len());
+    let cuts = path.get(..end).unwrap_or_default().rmatch_indices('/').flat_map(|(at, _)| [at.saturating_add(1), at]);
+    let shorter = cuts.filter(move |cut| *cut > 0 && *cut <= bytes_max && *cut < path.len());
+    whole.into_iter().chain(shorter.filter_map(|cut| path.get(..cut)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::COOKIE;
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+    use proptest::prelude::*;
+
+    fn rule(hosts: &[&str], path: &str) -> Rule {
+        let hosts = hosts.iter().map(|host| match host.strip_prefix('*') {
+            Some(suffix) => HostPattern::Suffix(suffix.to_owned()),
+            None => HostPattern::Exact((*host).to_owned()),
+        });
+        let path = if let Some(exact) = path.strip_prefix('=') {
+            PathPattern::Exact(exact.to_owned())
+        } else if let Some(regex) = path.strip_prefix('~') {
+            PathPattern::Regex(Regex::new(regex).unwrap())
+        } else {
+            PathPattern::Prefix(path.to_owned())
+        };
+        let hosts = hosts.collect();
+        Rule { hosts, path, methods: vec![], headers: vec![], query: vec![], cookies: vec![] }
+    }
+
+    fn found(rules: &[Rule], host: &str, path: &str) -> Option<usize> {
+        let headers = HeaderMap::new();
+        let asked = Asked { host, path, query: None, method: &Method::GET, headers: &headers };
+        Table::new(rules.to_vec()).find(&asked)
+    }
+
+    #[test]
+    fn a_prefix_matches_whole_segments_only() {
+        let rules = [rule(&[], "/api")];
+        for path in ["/api", "/api/", "/api/x", "/api//"] {
+            assert_eq!(found(&rules, "a", path), Some(0), "{path}");
+        }
+        for path in ["/apix", "/", "/ap", "//api", "/API"] {
+            assert_eq!(found(&rules, "a", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_with_a_final_slash_does_not_match_its_bare_name() {
+        let rules = [rule(&[], "/api/")];
+        assert_eq!(found(&rules, "a", "/api/"), Some(0));
+        assert_eq!(found(&rules, "a", "/api/x"), Some(0));
+        assert_eq!(found(&rules, "a", "/api"), None);
+    }
+
+    #[test]
+    fn the_root_matches_all_paths() {
+        for path in ["/", "/a", "//", "/a/b/c"] {
+            assert_eq!(found(&[rule(&[], "/")], "", path), Some(0), "{path}");
+        }
+        assert_eq!(found(&[rule(&[], "/")], "", "*"), None);
+    }
+
+    #[test]
+    fn an_escaped_slash_never_matches_a_slash() {
+        assert_eq!(found(&[rule(&[], "/a/b")], "", "/a%2Fb"), None);
+        assert_eq!(found(&[rule(&[], "/a")], "", "/a%2Fb"), None);
+    }
+
+    #[test]
+    fn the_more_specific_host_wins_before_the_longer_path() {
+        let rules = [
+            rule(&[], "/a/b/c"),
+            rule(&["*.example.com"], "/a/b"),
+            rule(&["*.shop.example.com"], "/a"),
+            rule(&["x.shop.example.com"], "/"),
+        ];
+        assert_eq!(found(&rules, "x.shop.example.com", "/a/b/c"), Some(3));
+        assert_eq!(found(&rules, "y.shop.example.com", "/a/b/c"), Some(2));
+        assert_eq!(found(&rules, "shop.example.com", "/a/b/c"), Some(1));
+        assert_eq!(found(&rules, "example.com", "/a/b/c"), Some(0));
+    }
+
+    #[test]
+    fn a_wildcard_matches_any_depth_but_not_the_name_itself() {
+        let rules = [rule(&["*.example.com"], "/")];
+        assert_eq!(found(&rules, "a.example.com", "/"), Some(0));
+        assert_eq!(found(&rules, "a.b.example.com", "/"), Some(0));
+        for host in ["example.com", ".example.com", "badexample.com", "example.com.evil"] {
+            assert_eq!(found(&rules, host, "/"), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn less_specific_hosts_are_tried_when_no_path_matches() {
+        let rules = [rule(&[], "/"), rule(&["*.example.com"], "/b"), rule(&["a.example.com"], "/a")];
+        assert_eq!(found(&rules, "a.example.com", "/b"), Some(1));
+        assert_eq!(found(&rules, "a.example.com", "/c"), Some(0));
+    }
+
+    #[test]
+    fn an_exact_path_wins_over_a_regex_and_that_over_a_prefix() {
+        let rules = [rule(&[], "/a/b"), rule(&[], "~^/a/."), rule(&[], "~b$"), rule(&[], "=/a/b")];
+        assert_eq!(found(&rules, "", "/a/b"), Some(3));
+        assert_eq!(found(&rules, "", "/a/b/"), Some(1));
+        assert_eq!(found(&rules, "", "/b"), Some(2));
+        assert_eq!(found(&rules[..1], "", "/a/b/c"), Some(0));
+    }
+
+    #[test]
+    fn the_most_conditions_win_then_file_order() {
+        let narrow = Rule { methods: vec![Method::GET], ..rule(&[], "/") };
+        let rules = [rule(&[], "/"), narrow.clone(), narrow];
+        assert_eq!(found(&rules, "", "/"), Some(1));
+    }
+
+    #[test]
+    fn regexes_stay_in_file_order_whatever_their_conditions() {
+        let narrow = Rule { methods: vec![Method::GET], ..rule(&[], "~b") };
+        assert_eq!(found(&[rule(&[], "~a"), narrow.clone()], "", "/ab"), Some(0));
+        assert_eq!(found(&[rule(&[], "~b"), narrow], "", "/ab"), Some(1));
+    }
+
+    #[test]
+    fn head_takes_the_route_of_get() {
+        let headers = HeaderMap::new();
+        let table = Table::new(vec![Rule { methods: vec![Method::GET], ..rule(&[], "/") }]);
+        let find = |method| table.find(&Asked { host: "", path: "/", query: None, method, headers: &headers });
+        assert_eq!(find(&Method::HEAD), Some(0));
+        assert_eq!(find(&Method::POST), None);
+    }
+
+    #[test]
+    fn all_conditions_must_be_met() {
+        let narrow = Rule {
+            headers: vec![(HeaderName::from_static("x-tenant"), "blue".to_owned())],
+            query: vec![("v".to_owned(), "a b".to_owned())],
+            cookies: vec![("side".to_owned(), "new".to_owned())],
+            ..rule(&[], "/")
+        };
+        let table = Table::new(vec![rule(&[], "/"), narrow]);
+        let mut headers = HeaderMap::new();
+        let find = |headers: &HeaderMap, query| {
+            table.find(&Asked { host: "", path: "/", query, method: &Method::GET, headers })
+        };
+        headers.insert("x-tenant", HeaderValue::from_static("blue"));
+        assert_eq!(find(&headers, Some("v=a+b")), Some(0));
+        headers.insert(COOKIE, HeaderValue::from_static("x=y; side=new"));
+        assert_eq!(find(&headers, Some("v=a+b")), Some(1));
+        assert_eq!(find(&headers, Some("v=1&v=a+b")), Some(0));
+        assert_eq!(find(&headers, None), Some(0));
+    }
+
+    #[test]
+    fn a_long_path_full_of_slashes_costs_no_more_look_ups_than_the_longest_prefix() {
+        let path = "/".repeat(16_384);
+        assert!(prefixes_of(&path, 4).count() <= 10);
+        assert_eq!(found(&[rule(&[], "//")], "", &path), Some(0));
+    }
+
+    #[test]
+    fn prefixes_are_cut_from_the_end() {
+        assert_eq!(prefixes_of("/a/b", 9).collect::<Vec<_>>(), ["/a/b", "/a/", "/a", "/"]);
+        assert_eq!(prefixes_of("/a/b", 2).collect::<Vec<_>>(), ["/a", "/"]);
+        assert_eq!(prefixes_of("*", 2).collect::<Vec<_>>(), ["*"]);
+    }
+
+    /// How specific a rule's match is, written from the rules' definition alone; larger wins.
+    fn rank(rule: &Rule, index: usize, asked: &Asked<'_>) -> Option<(usize, usize, usize, usize, isize)> {
+        let host = if rule.hosts.is_empty() {
+            0
+        } else {
+            let ranks = rule.hosts.iter().filter_map(|pattern| match pattern {
+                HostPattern::Exact(name) => (name == asked.host).then_some(usize::MAX),
+                HostPattern::Suffix(suffix) => {
+                    (asked.host.ends_with(suffix.as_str()) && asked.host.len() > suffix.len()).then_some(suffix.len())
+                }
+            });
+            ranks.max()?
+        };
+        let (kind, detail) = match &rule.path {
+            PathPattern::Exact(path) => (path == asked.path).then_some((2, 0))?,
+            // Every regex of these tests is written once, so file order is the rule's.
+            PathPattern::Regex(regex) => regex.is_match(asked.path).then_some((1, usize::MAX - index))?,
+            PathPattern::Prefix(prefix) => {
+                let rest = asked.path.strip_prefix(prefix.as_str())?;
+                (rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')).then_some((0, prefix.len()))?
+            }
+        };
+        let method = rule.methods.is_empty()
+            || rule.methods.contains(asked.method)
+            || (asked.method == Method::HEAD && rule.methods.contains(&Method::GET));
+        let tenant = rule.headers.iter().all(|(name, value)| asked.headers.get(name).is_some_and(|it| it == value));
+        let conditions = usize::from(!rule.methods.is_empty()) + rule.headers.len();
+        (method && tenant).then_some((host, kind, detail, conditions, -index.cast_signed()))
+    }
+
+    fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
+        let hosts = proptest::sample::subsequence(vec!["a.b.c", "b.c", "*.b.c", "*.c"], 0..=2);
+        let paths = proptest::sample::select(vec!["/", "/a", "/a/", "/a/b", "/a//b", "=/a", "=/a/b", "=/", "~"]);
+        let methods = proptest::sample::subsequence(vec![Method::GET, Method::POST], 0..=1);
+        let one = (hosts, paths, methods, any::<bool>()).prop_map(|(hosts, path, methods, tenant)| {
+            let headers = tenant.then(|| (HeaderName::from_static("x-tenant"), "blue".to_owned()));
+            Rule { methods, headers: headers.into_iter().collect(), ..rule(&hosts, path) }
+        });
+        proptest::collection::vec(one, 0..12).prop_map(|mut rules| {
+            for (index, rule) in rules.iter_mut().enumerate() {
+                if let PathPattern::Regex(regex) = &mut rule.path {
+                    *regex = Regex::new(&format!("^/a{{0,{}}}[ab/]*$", index + 1)).unwrap();
+                }
+            }
+            rules
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_finds_what_a_look_at_every_rule_would(
+            rules in any_rules(),
+            host in proptest::sample::select(vec!["a.b.c", "b.c", "x.b.c", "y.x.b.c", "c", ""]),
+            path in "/[ab/]{0,6}",
+            method in proptest::sample::select(vec![Method::GET, Method::HEAD, Method::POST]),
+            tenant: bool,
+        ) {
+            let mut headers = HeaderMap::new();
+            if tenant {
+                headers.insert("x-tenant", HeaderValue::from_static("blue"));
+            }
+            let asked = Asked { host, path: &path, query: None, method: &method, headers: &headers };
+            let ranked = rules.iter().enumerate().filter_map(|(index, rule)| Some((rank(rule, index, &asked)?, index)));
+            let expected = ranked.max().map(|(_, index)| index);
+            prop_assert_eq!(Table::new(rules.clone()).find(&asked), expected);
+        }
+    }
+}

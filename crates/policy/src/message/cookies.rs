@@ -1,0 +1,50 @@
+//! The cookies of a request (RFC 6265 §4.2).
+
+use http::HeaderMap;
+use http::header::COOKIE;
+
+/// The value of the first cookie with this name, as written, over all `Cookie` lines. Names are case-sensitive.
+///
+/// `None` also for a cookie whose value is not ASCII.
+#[must_use]
+pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    let value = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
+        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+        rest.trim_ascii_start().strip_prefix(b"=")
+    })?;
+    std::str::from_utf8(value.trim_ascii_start()).ok().filter(|text| text.is_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn found(lines: &[&'static str], name: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        find(&headers, name).map(str::to_owned)
+    }
+
+    #[test]
+    fn the_first_cookie_of_a_name_is_found_over_several_lines() {
+        assert_eq!(found(&["a=1; b=2", "c=3; b=4"], "b").as_deref(), Some("2"));
+        assert_eq!(found(&["a=1; b=2", "c=x=y"], "c").as_deref(), Some("x=y"));
+        assert_eq!(found(&["a=;b=2"], "a").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_longer_name_another_case_or_a_bare_word_is_no_match() {
+        assert_eq!(found(&["ab=1; A=2; a"], "a"), None);
+        assert_eq!(found(&[], "a"), None);
+    }
+
+    #[test]
+    fn a_value_past_ascii_does_not_hide_other_cookies() {
+        assert_eq!(found(&["a=\u{e4}; b=2"], "b").as_deref(), Some("2"));
+        assert_eq!(found(&["a=\u{e4}"], "a"), None);
+    }
+}

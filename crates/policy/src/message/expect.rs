@@ -1,0 +1,48 @@
+//! What a request's `Expect` asks for (RFC 9110 §10.1.1).
+
+use http::HeaderMap;
+use http::header::EXPECT;
+
+use super::list::elements;
+
+/// What a client expects before it sends its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// Nothing.
+    None,
+    /// A `100 Continue`.
+    Continue,
+}
+
+/// An expectation that nobody here can meet: 417.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request expects something other than 100-continue")]
+pub struct Unmet;
+
+/// What a request expects.
+///
+/// # Errors
+/// [`Unmet`] for anything but `100-continue`.
+pub fn judge(headers: &HeaderMap) -> Result<Expectation, Unmet> {
+    elements(&headers.get_all(EXPECT)).try_fold(Expectation::None, |_, one| {
+        if one.eq_ignore_ascii_case(b"100-continue") { Ok(Expectation::Continue) } else { Err(Unmet) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn judged(lines: &[&'static str]) -> Result<Expectation, Unmet> {
+        judge(&lines.iter().map(|line| (EXPECT, HeaderValue::from_static(line))).collect())
+    }
+
+    #[test]
+    fn only_a_continue_may_be_expected() {
+        assert_eq!(judged(&[]), Ok(Expectation::None));
+        assert_eq!(judged(&["100-Continue"]), Ok(Expectation::Continue));
+        assert_eq!(judged(&["200-maybe"]), Err(Unmet));
+        assert_eq!(judged(&["100-continue", "200-maybe"]), Err(Unmet));
+    }
+}

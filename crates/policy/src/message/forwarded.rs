@@ -1,0 +1,310 @@
+//! Who asked, according to `X-Forwarded-*` and `Forwarded` (RFC 7239), as far as the peer may be believed.
+//!
+//! What is said onward is written by `stamp`.
+//!
+//! Each hop is believed only if the one to its right is trusted, so nothing that a stranger wrote counts. If both
+//! kinds of field are there, `X-Forwarded-For` wins: it is what nearly every proxy in use writes, so a `Forwarded`
+//! next to it was most likely sent by the client and passed through.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use http::header::{FORWARDED, GetAll};
+use http::{HeaderMap, HeaderValue};
+
+use super::host::Host;
+use super::list::{elements_from_right, is_token};
+use super::names::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::network::Network;
+
+/// How many hops are read and kept; those further from us are dropped.
+pub const HOPS_MAX: usize = 32;
+
+/// The scheme a client used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proto {
+    /// `http`.
+    Http,
+    /// `https`.
+    Https,
+}
+
+impl Proto {
+    /// The scheme's name, in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        [Self::Http, Self::Https].into_iter().find(|one| bytes.eq_ignore_ascii_case(one.as_str().as_bytes()))
+    }
+}
+
+/// One hop of the way that a request took, as the proxy after it saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hop {
+    /// Its address; `None`: hidden, or not understood.
+    pub address: Option<IpAddr>,
+    /// The scheme it used; `None`: not said.
+    pub proto: Option<Proto>,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The address furthest away that can be believed; the peer's own if nothing can.
+    pub address: IpAddr,
+    /// The scheme it used, according to a trusted proxy.
+    pub proto: Option<Proto>,
+    /// The `Host` it asked for, according to a trusted proxy; a valid one.
+    pub host: Option<HeaderValue>,
+    /// All hops that a trusted peer told of, nearest first, at most [`HOPS_MAX`]; empty if the peer is not trusted.
+    pub hops: Vec<Hop>,
+}
+
+/// Finds out who asked. For an untrusted peer no header is looked at and nothing is allocated.
+#[must_use]
+pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Client {
+    let peer = peer.to_canonical();
+    let mut client = Client { address: peer, proto: None, host: None, hops: Vec::new() };
+    if !holds(trusted, peer) {
+        return client;
+    }
+    let forwarded_for = headers.get_all(&X_FORWARDED_FOR);
+    if forwarded_for.iter().next().is_none() && headers.contains_key(FORWARDED) {
+        read_forwarded(&mut client, &headers.get_all(FORWARDED), trusted);
+    } else {
+        read_forwarded_for(&mut client, &forwarded_for, trusted);
+        let depth = believed(&client.hops, trusted);
+        client.proto = said_at(&headers.get_all(&X_FORWARDED_PROTO), depth).and_then(Proto::parse);
+        client.host = said_at(&headers.get_all(&X_FORWARDED_HOST), depth).and_then(valid_host);
+    }
+    client
+}
+
+fn holds(trusted: &[Network], address: IpAddr) -> bool {
+    trusted.iter().any(|network| network.contains(address))
+}
+
+/// How many hops of this way, nearest first, can be believed, the peer being trusted: all up to the first whose
+/// address is unknown or not trusted; the latter counts too, as its trusted neighbour vouches for it.
+fn believed(hops: &[Hop], trusted: &[Network]) -> usize {
+    let mut depth = 0;
+    for address in hops.iter().map_while(|hop| hop.address) {
+        depth += 1;
+        if !holds(trusted, address) {
+            break;
+        }
+    }
+    depth
+}
+
+fn read_forwarded_for(client: &mut Client, lines: &GetAll<'_, HeaderValue>, trusted: &[Network]) {
+    let hops = elements_from_right(lines).take(HOPS_MAX);
+    client.hops.extend(hops.map(|one| Hop { address: parse_address(one), proto: None }));
+    if let Some(last) = believed(&client.hops, trusted).checked_sub(1).and_then(|index| client.hops.get(index)) {
+        client.address = last.address.unwrap_or(client.address);
+    }
+}
+
+fn read_forwarded(client: &mut Client, lines: &GetAll<'_, HeaderValue>, trusted: &[Network]) {
+    client
+        .hops
+        .extend(elements_from_right(lines).take(HOPS_MAX).map(|one| Element::parse(one).unwrap_or_default().hop));
+    let Some(index) = believed(&client.hops, trusted).checked_sub(1) else { return };
+    let Some(last) = elements_from_right(lines).nth(index).and_then(Element::parse) else { return };
+    client.address = last.hop.address.unwrap_or(client.address);
+    client.proto = last.hop.proto;
+    client.host = last.host.and_then(|host| valid_host(host.as_bytes()));
+}
+
+/// What a list that grows with each hop says about the hop at this depth, counted from the right. Proxies that
+/// overwrite the field instead leave a shorter list; then its first element is the nearest there is.
+fn said_at<'a>(lines: &GetAll<'a, HeaderValue>, depth: usize) -> Option<&'a [u8]> {
+    elements_from_right(lines).take(depth.clamp(1, HOPS_MAX)).last()
+}
+
+fn valid_host(bytes: &[u8]) -> Option<HeaderValue> {
+    Host::parse(bytes).ok()?;
+    HeaderValue::from_bytes(bytes).ok()
+}
+
+/// An address, with a port or without one, an IPv6 address with brackets or without.
+fn parse_address(bytes: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let address = text
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6))
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))?;
+    Some(address.to_canonical())
+}
+
+/// One element of `Forwarded`: `for=192.0.2.1;proto=https;host=example.com`.
+#[derive(Debug, Default)]
+struct Element<'a> {
+    hop: Hop,
+    host: Option<&'a str>,
+}
+
+impl<'a> Element<'a> {
+    /// `None` if any part of it is malformed.
+    ///
+    /// Elements are cut at every comma and semicolon, also at quoted ones. Those who write an address, a scheme or a
+    /// host need neither; and a quote left open by a stranger can't swallow what a trusted proxy wrote after it.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let mut element = Self::default();
+        for pair in text.split(';').map(str::trim_ascii).filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=')?;
+            let value = unquote(value)?;
+            if name.eq_ignore_ascii_case("for") {
+                element.hop.address = parse_address(value.as_bytes());
+            } else if name.eq_ignore_ascii_case("proto") {
+                element.hop.proto = Proto::parse(value.as_bytes());
+            } else if name.eq_ignore_ascii_case("host") {
+                element.host = Some(value);
+            } else if !is_token(name.as_bytes()) {
+                return None;
+            }
+        }
+        Some(element)
+    }
+}
+
+/// A token or the inside of a quoted string. Strings with escapes are refused: no address, scheme or host needs any.
+/// Unquoted, the bytes of addresses and ports are taken too, as many write `for=[::1]:80`.
+fn unquote(value: &str) -> Option<&str> {
+    match value.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"').filter(|inside| !inside.contains(['"', '\\'])),
+        None => Some(value).filter(|token| !token.is_empty() && !token.contains(['"', '\\', ' ', '\t'])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+    use proptest::prelude::*;
+
+    fn asked(peer: &str, fields: &[(&str, &str)]) -> Client {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        client(peer.parse().unwrap(), &headers, &trusted)
+    }
+
+    fn address(peer: &str, fields: &[(&str, &str)]) -> String {
+        asked(peer, fields).address.to_string()
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_believed_nothing() {
+        let fields = [("x-forwarded-for", "10.0.0.1"), ("forwarded", "for=10.0.0.2"), ("x-forwarded-proto", "https")];
+        let peer = "192.0.2.1".parse().unwrap();
+        assert_eq!(asked("192.0.2.1", &fields), Client { address: peer, proto: None, host: None, hops: Vec::new() });
+    }
+
+    #[test]
+    fn the_way_is_read_from_right_to_left_up_to_the_first_stranger() {
+        assert_eq!(address("10.0.0.1", &[("x-forwarded-for", "6.6.6.6, 192.0.2.1, 10.0.0.2")]), "192.0.2.1");
+        assert_eq!(address("10.0.0.1", &[("x-forwarded-for", "6.6.6.6, 192.0.2.1")]), "192.0.2.1");
+        assert_eq!(address("10.0.0.1", &[("x-forwarded-for", "10.0.0.3, 10.0.0.2")]), "10.0.0.3");
+        assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn several_lines_are_joined() {
+        let lines = [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.1"), ("x-forwarded-for", "10.0.0.2")];
+        assert_eq!(address("10.0.0.1", &lines), "192.0.2.1");
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_belief() {
+        assert_eq!(address("10.0.0.1", &[("x-forwarded-for", "192.0.2.1, unknown, 10.0.0.2")]), "10.0.0.2");
+        assert_eq!(address("10.0.0.1", &[("x-forwarded-for", "\u{e4}, 192.0.2.1")]), "192.0.2.1");
+        assert_eq!(address("10.0.0.1", &[("x-forwarded-for", "rubbish")]), "10.0.0.1");
+    }
+
+    #[test]
+    fn addresses_are_read_with_ports_and_brackets_and_mapped_ones_as_ipv4() {
+        for (written, read) in [
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+        ] {
+            assert_eq!(address("::ffff:10.0.0.1", &[("x-forwarded-for", written)]), read);
+        }
+    }
+
+    #[test]
+    fn forwarded_is_read_with_scheme_and_host() {
+        let value = "for=6.6.6.6, For=\"[2001:db8::1]:4711\";proto=HTTPS;by=_me;host=\"a.example:8443\", for=10.0.0.2";
+        let client = asked("10.0.0.1", &[("forwarded", value)]);
+        assert_eq!(client.address.to_string(), "2001:db8::1");
+        assert_eq!(client.proto, Some(Proto::Https));
+        assert_eq!(client.host.unwrap(), "a.example:8443");
+        assert_eq!(client.hops.len(), 3);
+    }
+
+    #[test]
+    fn a_quote_left_open_by_a_stranger_swallows_nothing() {
+        assert_eq!(address("10.0.0.1", &[("forwarded", "for=\"x, for=192.0.2.1")]), "192.0.2.1");
+        assert_eq!(address("10.0.0.1", &[("forwarded", "host=\"a, for=6.6.6.6, b\"")]), "10.0.0.1");
+        assert_eq!(address("10.0.0.1", &[("forwarded", "for=192.0.2.1;host=\"a;for=6.6.6.6\"")]), "10.0.0.1");
+    }
+
+    #[test]
+    fn x_forwarded_for_wins_over_forwarded() {
+        let fields = [("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "192.0.2.1")];
+        assert_eq!(address("10.0.0.1", &fields), "192.0.2.1");
+    }
+
+    #[test]
+    fn scheme_and_host_are_those_seen_at_the_clients_hop() {
+        let client = asked(
+            "10.0.0.1",
+            &[
+                ("x-forwarded-for", "6.6.6.6, 192.0.2.1, 10.0.0.2"),
+                ("x-forwarded-proto", "gopher, https, http"),
+                ("x-forwarded-host", "a.example"),
+            ],
+        );
+        assert_eq!((client.proto, client.host.unwrap().to_str().unwrap()), (Some(Proto::Https), "a.example"));
+        assert_eq!(asked("10.0.0.1", &[("x-forwarded-host", "a@b/c")]).host, None);
+        assert_eq!(asked("10.0.0.1", &[("x-forwarded-proto", "https")]).proto, Some(Proto::Https));
+    }
+
+    #[test]
+    fn only_the_nearest_hops_are_kept() {
+        let client = asked("10.0.0.1", &[("x-forwarded-for", &"10.0.0.2,".repeat(1000))]);
+        assert_eq!(client.hops.len(), HOPS_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(line in "[ -~]{0,80}", other in "(for=|\"|,|;|[0-9.:\\[\\]]|proto=|host=|\\\\){0,30}") {
+            let _ = asked("10.0.0.1", &[("forwarded", &other), ("forwarded", &line)]);
+            let _ = asked("10.0.0.1", &[("x-forwarded-for", &other), ("x-forwarded-for", &line)]);
+        }
+
+        #[test]
+        fn nothing_left_of_a_stranger_is_believed(
+            spoofed in "[ -~]{0,60}",
+            nearer in proptest::collection::vec("10\\.0\\.0\\.[1-9]", 0..4),
+        ) {
+            let nearer: String = nearer.iter().map(|hop| format!(", {hop}")).collect();
+            let value = format!("{spoofed}, 192.0.2.1{nearer}");
+            prop_assert_eq!(address("10.0.0.1", &[("x-forwarded-for", &value)]), "192.0.2.1");
+            let value = format!("{spoofed}, for=192.0.2.1{}", nearer.replace(", ", ", for="));
+            prop_assert_eq!(address("10.0.0.1", &[("forwarded", &value)]), "192.0.2.1");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! One normal form of a request target's path, for routing and forwarding alike (RFC 3986 §6.2.2).
+//!
+//! Length limits, `*` and authority-form are the caller's business; the query is checked but never changed.
+
+use std::borrow::Cow;
+
+/// Why a target is refused: 400.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    /// The path does not begin with a slash.
+    #[error("path does not begin with a slash")]
+    NotAbsolute,
+    /// A byte that must not stand there unescaped: a control, a space, a backslash, `#`, `?` or anything past ASCII.
+    #[error("target holds a byte that must be escaped")]
+    Byte,
+    /// A percent sign without two hexadecimal digits after it.
+    #[error("target holds a malformed percent escape")]
+    Escape,
+    /// `%00`.
+    #[error("target holds an escaped NUL")]
+    Nul,
+    /// More `..` than there are segments.
+    #[error("path climbs above the root")]
+    AboveRoot,
+}
+
+/// The path in its one normal form.
+///
+/// Escapes of unreserved characters are decoded, the others' digits upper-cased; `.` and `..` segments are removed,
+/// also when they were escaped. `%2F` and `%5C` stay as they are (they are data, never separators), and `//` is kept.
+/// Borrowed if the path is normal already. The normal form of a normal form is itself.
+///
+/// Source: RFC 3986 §5.2.4 and §6.2.2, stricter about `..` above the root.
+///
+/// # Errors
+/// [`BadTarget`] → 400.
+pub fn normal_path(path: &str) -> Result<Cow<'_, str>, BadTarget> {
+    if !path.starts_with('/') {
+        return Err(BadTarget::NotAbsolute);
+    }
+    match survey(path.as_bytes())? {
+        Form { escapes_normal: true, dots: false } => Ok(Cow::Borrowed(path)),
+        Form { escapes_normal: true, dots: true } => without_dots(path).map(Cow::Owned),
+        Form { escapes_normal: false, dots } => {
+            let decoded = with_normal_escapes(path);
+            // An escape may have hidden a dot.
+            if dots || has_dots(&decoded) { without_dots(&decoded).map(Cow::Owned) } else { Ok(Cow::Owned(decoded)) }
+        }
+    }
+}
+
+/// Refuses a query (without its `?`) that holds raw controls, spaces or bytes past ASCII; all else is data.
+///
+/// # Errors
+/// [`BadTarget::Byte`] → 400.
+pub fn check_query(query: &str) -> Result<(), BadTarget> {
+    if query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') { Ok(()) } else { Err(BadTarget::Byte) }
+}
+
+/// What one look at a path shows.
+struct Form {
+    escapes_normal: bool,
+    dots: bool,
+}
+
+/// What has been seen of the segment at hand.
+#[derive(Clone, Copy)]
+enum Segment {
+    Empty,
+    Dot,
+    DotDot,
+    Other,
+}
+
+impl Segment {
+    const fn is_dots(self) -> bool {
+        matches!(self, Self::Dot | Self::DotDot)
+    }
+}
+
+fn survey(path: &[u8]) -> Result<Form, BadTarget> {
+    let mut form = Form { escapes_normal: true, dots: false };
+    let mut segment = Segment::Empty;
+    let mut bytes = path.iter().copied();
+    while let Some(byte) = bytes.next() {
+        segment = match byte {
+            b'/' => {
+                form.dots |= segment.is_dots();
+                Segment::Empty
+            }
+            b'.' => match segment {
+                Segment::Empty => Segment::Dot,
+                Segment::Dot => Segment::DotDot,
+                Segment::DotDot | Segment::Other => Segment::Other,
+            },
+            b'%' => {
+                let (Some(high), Some(low)) = (bytes.next(), bytes.next()) else { return Err(BadTarget::Escape) };
+                let decoded = decode(high, low).ok_or(BadTarget::Escape)?;
+                if decoded == 0 {
+                    return Err(BadTarget::Nul);
+                }
+                let lower_case = high.is_ascii_lowercase() || low.is_ascii_lowercase();
+                form.escapes_normal &= !lower_case && !is_unreserved(decoded);
+                Segment::Other
+            }
+            b'\\' | b'#' | b'?' => return Err(BadTarget::Byte),
+            _ if byte.is_ascii_graphic() => Segment::Other,
+            _ => return Err(BadTarget::Byte),
+        };
+    }
+    form.dots |= segment.is_dots();
+    Ok(form)
+}
+
+/// Decodes escapes of unreserved characters and upper-cases the others. The path has been surveyed.
+fn with_normal_escapes(path: &str) -> String {
+    let mut normal = String::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            normal.push(char::from(byte));
+            continue;
+        }
+        let (Some(high), Some(low)) = (bytes.next(), bytes.next()) else { break };
+        match decode(high, low).filter(|decoded| is_unreserved(*decoded)) {
+            Some(decoded) => normal.push(char::from(decoded)),
+            None => normal.extend(['%', char::from(high).to_ascii_uppercase(), char::from(low).to_ascii_uppercase()]),
+        }
+    }
+    normal
+}
+
+fn has_dots(path: &str) -> bool {
+    path.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+/// Removes dot segments. The path begins with a slash; so does the result.
+fn without_dots(path: &str) -> Result<String, BadTarget> {
+    let mut normal = String::with_capacity(path.len());
+    let mut ends_open = false;
+    for segment in path.split('/').skip(1) {
+        ends_open = matches!(segment, "." | "..");
+        match segment {
+            "." => {}
+            ".." => normal.truncate(normal.rfind('/').ok_or(BadTarget::AboveRoot)?),
+            _ => normal.extend(["/", segment]),
+        }
+    }
+    // `/a/..` names a directory, as `/a/../` does.
+    if ends_open {
+        normal.push('/');
+    }
+    Ok(normal)
+}
+
+/// The byte that two hexadecimal digits stand for.
+pub(crate) fn decode(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_normal_path_is_borrowed() {
+        for path in
+            ["/", "/a/b", "/a//b", "//evil/x", "/.well-known/x", "/a..b/...", "/%2F%5C%C3%A4", "/a|b[1]", "/;v=1"]
+        {
+            assert!(matches!(normal_path(path), Ok(Cow::Borrowed(same)) if same == path), "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_removed_also_when_escaped() {
+        let cases = [
+            ("/a/../b", "/b"),
+            ("/./", "/"),
+            ("/a/.", "/a/"),
+            ("/a/..", "/"),
+            ("/a/b/..", "/a/"),
+            ("/a/b/../", "/a/"),
+            ("/a/%2e%2e/b", "/b"),
+            ("/a/.%2E/b", "/b"),
+            ("/%2e", "/"),
+            ("/a//../b", "/a/b"),
+            ("//..", "/"),
+            ("/a/b/c/./../../g", "/a/g"),
+        ];
+        for (path, normal) in cases {
+            assert_eq!(normal_path(path).as_deref(), Ok(normal), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_slash_stays_escaped_and_escapes_get_one_form() {
+        for (path, normal) in
+            [("/a%2fb", "/a%2Fb"), ("/%5c", "/%5C"), ("/%7euser/%41", "/~user/A"), ("/%252e%252e", "/%252e%252e")]
+        {
+            assert_eq!(normal_path(path).as_deref(), Ok(normal), "{path}");
+        }
+    }
+
+    #[test]
+    fn two_dots_above_the_root_are_refused() {
+        for path in ["/..", "/../a", "/a/../..", "/%2e%2e", "/a/../../a", "/./.."] {
+            assert_eq!(normal_path(path), Err(BadTarget::AboveRoot), "{path}");
+        }
+    }
+
+    #[test]
+    fn raw_bytes_backslashes_nul_and_fragments_are_refused() {
+        for path in ["/\u{e4}", "/a\\b", "/a b", "/a\u{1}", "/a\u{7f}", "/a#b", "/a?b"] {
+            assert_eq!(normal_path(path), Err(BadTarget::Byte), "{path}");
+        }
+        assert_eq!(normal_path("/%00"), Err(BadTarget::Nul));
+        for path in ["/%", "/%4", "/%zz", "/%4z", "/a%+1"] {
+            assert_eq!(normal_path(path), Err(BadTarget::Escape), "{path}");
+        }
+        for path in ["", "*", "a", "http://a/"] {
+            assert_eq!(normal_path(path), Err(BadTarget::NotAbsolute), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_data_but_for_raw_controls_and_bytes_past_ascii() {
+        assert_eq!(check_query("a=b&c=%zz/../?\\\""), Ok(()));
+        assert_eq!(check_query(""), Ok(()));
+        for query in ["\u{e4}", "a\u{0}", "a b", "a\u{7f}", "a#b"] {
+            assert_eq!(check_query(query), Err(BadTarget::Byte), "{query}");
+        }
+    }
+
+    fn any_path() -> impl Strategy<Value = String> {
+        let pieces = prop_oneof![
+            Just("/"),
+            Just("."),
+            Just(".."),
+            Just("%2e"),
+            Just("%2E"),
+            Just("%2f"),
+            Just("%5c"),
+            Just("a"),
+            Just("%61"),
+            Just("%25"),
+            Just("%C3"),
+            Just("~"),
+            Just("/../"),
+            Just("//"),
+            Just(";")
+        ];
+        proptest::collection::vec(pieces, 0..16).prop_map(|pieces| format!("/{}", pieces.concat()))
+    }
+
+    proptest! {
+        #[test]
+        fn the_normal_form_of_a_normal_form_is_itself(path in any_path()) {
+            if let Ok(normal) = normal_path(&path) {
+                prop_assert!(matches!(normal_path(&normal), Ok(Cow::Borrowed(same)) if same == normal));
+            }
+        }
+
+        #[test]
+        fn a_normal_form_never_holds_a_dot_segment(path in any_path()) {
+            if let Ok(normal) = normal_path(&path) {
+                prop_assert!(normal.starts_with('/'));
+                prop_assert!(!has_dots(&normal), "{}", normal);
+                prop_assert!(!normal.to_ascii_lowercase().contains("%2e"));
+            }
+        }
+
+        #[test]
+        fn any_text_is_refused_or_gets_a_normal_form(path in "/?\\PC{0,40}") {
+            if let Ok(normal) = normal_path(&path) {
+                prop_assert!(normal.is_ascii());
+            }
+        }
+    }
+}

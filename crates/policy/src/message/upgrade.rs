@@ -1,0 +1,72 @@
+//! Which protocols of an `Upgrade` may be passed on (RFC 9110 §7.8).
+//!
+//! What happens after a 101 is not decided here. `Upgrade` in HTTP/1.0 must be ignored; that check is the caller's.
+
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderMap, HeaderValue};
+
+use super::list::{elements, holds};
+
+/// The `Upgrade` to pass on: the protocols asked for that are allowed, in the client's order; `None`: none.
+///
+/// `Connection: upgrade` must be there too. `allowed` holds names in lower case, with or without a version:
+/// `websocket` allows `websocket/13`. `h2c` never passes: it would hide requests from this proxy.
+#[must_use]
+pub fn wanted(headers: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
+    let asked = headers.get_all(UPGRADE);
+    let first = asked.iter().next()?;
+    if allowed.is_empty() || !holds(&headers.get_all(CONNECTION), "upgrade") {
+        return None;
+    }
+    if is_allowed(first.as_bytes(), allowed) && asked.iter().nth(1).is_none() {
+        return Some(first.clone());
+    }
+    let kept: Vec<&[u8]> = elements(&asked).filter(|protocol| is_allowed(protocol, allowed)).collect();
+    if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b", "[..])).ok() }
+}
+
+fn is_allowed(protocol: &[u8], allowed: &[String]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let matches =
+        |one: &String| protocol.eq_ignore_ascii_case(one.as_bytes()) || name.eq_ignore_ascii_case(one.as_bytes());
+    !name.eq_ignore_ascii_case(b"h2c") && !protocol.contains(&b',') && allowed.iter().any(matches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(connection: &'static str, upgrades: &[&'static str]) -> Option<String> {
+        let mut headers = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static(connection))]);
+        for upgrade in upgrades {
+            headers.append(UPGRADE, HeaderValue::from_static(upgrade));
+        }
+        let allowed = ["websocket".to_owned(), "h2c".to_owned(), "irc/6.9".to_owned()];
+        wanted(&headers, &allowed).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn an_allowed_protocol_passes_as_written() {
+        assert_eq!(asked("keep-alive, Upgrade", &["WebSocket"]).as_deref(), Some("WebSocket"));
+        assert_eq!(asked("upgrade", &["websocket/13"]).as_deref(), Some("websocket/13"));
+        assert_eq!(asked("upgrade", &["IRC/6.9"]).as_deref(), Some("IRC/6.9"));
+    }
+
+    #[test]
+    fn only_allowed_protocols_of_a_list_pass() {
+        assert_eq!(asked("upgrade", &["h2c, websocket", "foo, irc/6.9"]).as_deref(), Some("websocket, irc/6.9"));
+        assert_eq!(asked("upgrade", &["irc/7"]), None);
+    }
+
+    #[test]
+    fn h2c_is_never_passed_on() {
+        assert_eq!(asked("upgrade, http2-settings", &["h2c"]), None);
+        assert_eq!(asked("upgrade", &["H2C"]), None);
+    }
+
+    #[test]
+    fn an_upgrade_without_connection_upgrade_is_dropped() {
+        assert_eq!(asked("keep-alive", &["websocket"]), None);
+        assert_eq!(asked("upgrade", &[]), None);
+    }
+}
