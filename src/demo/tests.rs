@@ -18,7 +18,8 @@ fn connect(address: SocketAddr) -> TcpStream {
 fn ask(address: SocketAddr, head: &str, body: &str) -> std::io::Result<String> {
     let mut socket = connect(address);
     let length = body.len();
-    socket.write_all(format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: text/x-note\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes())?;
+    let fields = "host: x\r\nconnection: close\r\ncontent-type: text/x-note";
+    socket.write_all(format!("{head} HTTP/1.1\r\n{fields}\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes())?;
     let mut whole = String::new();
     socket.read_to_string(&mut whole)?;
     Ok(whole)
