@@ -4,3 +4,4 @@
 //! `policy` crate.
 
 pub mod config;
+pub mod demo;

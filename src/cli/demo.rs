@@ -1,0 +1,170 @@
+//! `forebay demo`: the demo's backends, the proxy in front of them, and what to try.
+//!
+//! The configuration is the one given, else `config.toml` of the working directory, else the copy of the repository's
+//! own that is compiled in.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::config::plan::Plan;
+use crate::{config, demo, running};
+
+/// The repository's `config.toml`.
+const OWN: &str = include_str!("../../config.toml");
+
+/// What is read when no file is given.
+const FILE: &str = "config.toml";
+
+/// Why the demo could not run.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The configuration has problems; each is told in full.
+    #[error("{0}")]
+    Config(config::Problems),
+    /// A backend's port is taken, most likely.
+    #[error("{}", with_reasons(.0))]
+    Backends(#[source] demo::StartError),
+    /// The proxy could not start.
+    #[error("{}", with_reasons(.0))]
+    Proxy(#[source] running::StartError),
+    /// Nobody could tell us to stop.
+    #[error("Ctrl-C can't be waited for: {0}")]
+    Signal(#[source] std::io::Error),
+}
+
+/// An error and the errors beneath it, in one line.
+fn with_reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut beneath = error.source();
+    while let Some(source) = beneath {
+        let _ = write!(text, ": {source}");
+        beneath = source.source();
+    }
+    text
+}
+
+/// Runs the demo until Ctrl-C; `file` is the configuration asked for, if any.
+///
+/// The exit code is 1 for a configuration with problems, 2 for whatever went wrong after.
+#[must_use]
+pub fn run(file: Option<&Path>) -> ExitCode {
+    match until_interrupted(file) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&mut std::io::stderr(), &format!("{failure}\n"));
+            match failure {
+                Failure::Config(_) => ExitCode::from(1),
+                Failure::Backends(_) | Failure::Proxy(_) | Failure::Signal(_) => ExitCode::from(2),
+            }
+        }
+    }
+}
+
+fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
+    let (plan, origin) = plan(file).map_err(Failure::Config)?;
+    let _backends = demo::start(demo::Ports::STANDARD).map_err(Failure::Backends)?;
+    let proxy = running::start(plan).map_err(Failure::Proxy)?;
+    tell(&mut std::io::stdout(), &text(&proxy.addresses(), &origin));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;
+    runtime.block_on(tokio::signal::ctrl_c()).map_err(Failure::Signal)
+    // The proxy and then the backends end here, at once: an event stream that is still open need not be waited for.
+}
+
+/// The plan, and a word for where it comes from.
+fn plan(file: Option<&Path>) -> Result<(Plan, String), config::Problems> {
+    let here = Path::new(FILE);
+    match file.or_else(|| here.exists().then_some(here)) {
+        Some(path) => Ok((config::load(path)?, path.display().to_string())),
+        None => Ok((config::parse(FILE, OWN)?, "the built-in config.toml".to_owned())),
+    }
+}
+
+/// A closed pipe is no reason to stop.
+fn tell(to: &mut dyn std::io::Write, text: &str) {
+    let _ = to.write_all(text.as_bytes());
+}
+
+/// What to try, for a proxy that listens at `addresses` and was configured by `origin`.
+#[must_use]
+pub fn text(addresses: &[SocketAddr], origin: &str) -> String {
+    let mut text = format!("forebay runs {origin}, in front of five backends of its own (127.0.0.1:9001 to 9005).\n");
+    let Some(address) = addresses.first() else { return text };
+    let url = format!("http://{address}");
+    let moody = "http://127.0.0.1:9005/control?mode";
+    let fifteen = format!("curl -s -o /dev/null -w '%{{http_code}} ' '{url}/flaky/?[1-15]'");
+    let topics: [(&str, &[String]); 7] = [
+        (
+            "Shares: three backends in turn; then by weight 3, 2, 1",
+            &[format!("curl -s '{url}/?[1-6]'"), format!("curl -s '{url}/weighted/?[1-6]'")],
+        ),
+        (
+            "Documents: whichever backend answers, the answer is the same",
+            &[
+                format!("curl -i -X PUT -H 'content-type: text/plain' -d hello {url}/notes/1"),
+                format!("curl -i {url}/notes/1"),
+                format!("curl -i -X POST -d 'one more' {url}/notes"),
+                format!("curl -i -X DELETE {url}/notes/1"),
+            ],
+        ),
+        ("Slow: one backend takes 200 ms", &[format!("curl -s '{url}/slow/?[1-6]'")]),
+        (
+            "Flaky: one backend fails as told (fail, hang, truncate, reset, ok), its health check stays green",
+            &[
+                format!("curl -s -X POST '{moody}=fail'"),
+                fifteen.clone(),
+                format!("curl -s -X POST '{moody}=reset'"),
+                fifteen,
+                format!("curl -s -X POST '{moody}=ok'"),
+            ],
+        ),
+        (
+            "Answered by forebay itself: a text, a redirect",
+            &[format!("curl -i {url}/hello"), format!("curl -i {url}/old")],
+        ),
+        ("A stream: one event a second", &[format!("curl -N {url}/events")]),
+        ("Load", &[format!("wrk -t2 -c64 -d10s {url}/")]),
+    ];
+    for (topic, commands) in topics {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "\n# {topic}");
+        for command in commands {
+            let _ = writeln!(text, "{command}");
+        }
+    }
+    text.push_str("\nCtrl-C ends all of it.\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_the_address_that_listens() {
+        let text = text(&["127.0.0.1:8080".parse().unwrap()], "config.toml");
+        assert!(text.contains("\nwrk -t2 -c64 -d10s http://127.0.0.1:8080/\n"), "{text}");
+        assert!(text.contains("curl -N http://127.0.0.1:8080/events"), "{text}");
+        assert!(text.contains("%{http_code} "), "{text}");
+    }
+
+    #[test]
+    fn a_failure_tells_its_reasons_in_one_line() {
+        let source = std::io::Error::other("address in use");
+        let failure = Failure::Backends(demo::StartError::Port { port: 9001, source });
+        let expected = "port 9001 of 127.0.0.1 can't be used for a demo backend: address in use";
+        assert_eq!(failure.to_string(), expected);
+    }
+
+    #[test]
+    fn the_built_in_configuration_is_fine() {
+        let plan = config::parse(FILE, OWN).unwrap();
+        assert!(!plan.routes.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_a_problem_and_not_replaced() {
+        assert!(super::plan(Some(Path::new("no/such/file.toml"))).is_err());
+    }
+}

@@ -1,0 +1,382 @@
+//! The house rules, kept by a test.
+//!
+//! Answers: does every file read as it should, and does no room name a room that lies uphill of it? What rustfmt,
+//! clippy and rustc can check is theirs. Each violation says where, which rule, and what to do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Product lines in one file; tests beneath `#[cfg(test)]` don't count.
+const FILE_LINES_MAX: usize = 500;
+
+/// The rooms of `src/`, each with the rooms that it may name. `ARCHITECTURE.md` says why.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("cli", &["config", "demo", "observe", "running"]),
+    ("demo", &[]),
+    ("running", &["config", "exchange", "observe", "server", "upstream", "world"]),
+    ("world", &["config", "exchange", "flow", "observe", "server", "upstream"]),
+    ("server", &["config", "exchange", "flow", "observe", "world"]),
+    ("flow", &["config", "exchange", "observe", "upstream", "world"]),
+    ("upstream", &["config", "exchange", "observe"]),
+    ("exchange", &["config", "observe"]),
+    ("observe", &["config"]),
+    ("config", &[]),
+];
+
+/// The leaves that may name no more of `config` than the plan.
+const PLAN_ONLY: &[&str] = &["exchange", "observe"];
+
+/// What may stand nowhere in product code, and what to do instead.
+const WORDS: &[(&str, &str)] = &[
+    (concat!("TO", "DO"), "do it, or leave it to the tracker"),
+    (concat!("FIX", "ME"), "fix it, or leave it to the tracker"),
+    (concat!("todo", "!"), "write it"),
+    (concat!("unimplemented", "!"), "write it"),
+    (concat!("allow(", "clippy::"), "mend what the lint shows"),
+    (concat!("allow(", "dead_code"), "remove what nobody uses"),
+    (concat!("allow(", "unused"), "remove what nobody uses"),
+];
+
+/// Reading the clock or throwing dice: at one place each, so that everything else can be replayed.
+const CLOCK_AND_DICE: &[(&str, &str)] = &[
+    (concat!("Instant", "::now"), "src/observe/clock.rs"),
+    (concat!("SystemTime", "::now"), "src/observe/clock.rs"),
+    (concat!(".", "elapsed()"), "src/observe/clock.rs"),
+    (concat!("fastrand", "::"), "src/observe/dice.rs"),
+];
+
+/// What ties a text to one machine.
+const MACHINES: &[&str] = &[
+    concat!("/ho", "me/"),
+    concat!("/ro", "ot/"),
+    concat!("/wo", "rk/"),
+    concat!("/Us", "ers/"),
+    concat!(".cargo/", "registry"),
+    concat!("index.crates", ".io"),
+    concat!("static.crates", ".io"),
+    concat!("registry.npm", "js"),
+    concat!("proxy.golang", ".org"),
+];
+
+/// Text files that people read; the lock file names its registry by nature.
+const TEXT: &[&str] = &["rs", "md", "toml", "", "yml", "yaml", "sh", "json", "html"];
+
+#[derive(Default)]
+struct Violations(String);
+
+impl Violations {
+    fn add(&mut self, place: &str, rule: &str, remedy: &str) {
+        writeln!(self.0, "{place}: {rule}\n    remedy: {remedy}").unwrap();
+    }
+
+    #[track_caller]
+    fn none(self) {
+        assert!(self.0.is_empty(), "\n\n{}", self.0);
+    }
+}
+
+/// One file of the project.
+struct Source {
+    /// Relative to the project, with `/`.
+    name: String,
+    text: String,
+}
+
+impl Source {
+    fn lines(&self) -> impl Iterator<Item = (String, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| (format!("{}:{}", self.name, index + 1), line))
+    }
+
+    /// The lines before the file's own tests.
+    fn product(&self) -> impl Iterator<Item = (String, &str)> {
+        self.lines().take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+    }
+
+    /// The product's lines without comments.
+    fn code(&self) -> impl Iterator<Item = (String, &str)> {
+        self.product().filter(|(_, line)| !line.trim_start().starts_with("//"))
+    }
+
+    /// The same as one text, each comment an empty line, so that lines keep their numbers.
+    fn code_with_gaps(&self) -> String {
+        let lines = self.product().map(|(_, line)| if line.trim_start().starts_with("//") { "" } else { line });
+        lines.flat_map(|line| [line, "\n"]).collect()
+    }
+
+    fn is_product(&self) -> bool {
+        let inside = self.name.starts_with("src/") || self.name.starts_with("crates/policy/src/");
+        inside && !self.name.ends_with("/tests.rs") && !self.name.contains("/tests/")
+    }
+
+    fn is_demo(&self) -> bool {
+        self.name.starts_with("src/demo/")
+    }
+
+    /// The room it stands in: `src/flow/gate.rs` and `src/flow.rs` are both in `flow`.
+    fn room(&self) -> Option<&str> {
+        let (room, _) = self.name.strip_prefix("src/")?.split_once(['/', '.'])?;
+        Some(room)
+    }
+}
+
+fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(wanted: impl Fn(&str) -> bool) -> Vec<Source> {
+    let mut found = Vec::new();
+    walk(&project(), &mut found);
+    found.retain(|path| wanted(path.extension().and_then(|e| e.to_str()).unwrap_or_default()));
+    found.sort();
+    let named = found.into_iter().filter_map(|path| {
+        let name = path.strip_prefix(project()).unwrap().to_str().unwrap().replace('\\', "/");
+        Some(Source { name, text: fs::read_to_string(&path).ok()? })
+    });
+    named.collect()
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap_or_default();
+        let skipped = name.starts_with("target") || name == ".git" || name == "proptest-regressions";
+        match path.is_dir() {
+            true if !skipped => walk(&path, found),
+            true => {}
+            false if name != ".git" => found.push(path),
+            false => {}
+        }
+    }
+}
+
+fn rust() -> Vec<Source> {
+    sources(|extension| extension == "rs")
+}
+
+fn product() -> Vec<Source> {
+    rust().into_iter().filter(Source::is_product).collect()
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(project().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The line and the names of `crate::a`, `crate::{a, b::c}` and `forebay::a` of one piece of code without comments.
+fn rooms_named(code: &str) -> Vec<(usize, String)> {
+    let mut named = Vec::new();
+    for start in ["crate::", "forebay::"] {
+        for (at, _) in code.match_indices(start) {
+            let (before, found) = code.split_at(at);
+            if before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+                continue;
+            }
+            let rest = found.strip_prefix(start).unwrap_or(found);
+            let line = before.matches('\n').count() + 1;
+            match rest.strip_prefix('{') {
+                Some(list) => named.extend(first_level(list).into_iter().map(|name| (line, name))),
+                None => named.push((line, path_of(rest))),
+            }
+        }
+    }
+    named
+}
+
+/// The paths between the braces of a `use` list, down to the first inner brace.
+fn first_level(list: &str) -> Vec<String> {
+    let mut depth = 0;
+    let mut item = String::new();
+    let mut items = Vec::new();
+    for c in list.chars() {
+        match c {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => items.push(std::mem::take(&mut item)),
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ if depth == 0 => item.push(c),
+            _ => {}
+        }
+    }
+    items.push(item);
+    items.iter().map(|item| path_of(item.trim())).filter(|path| !path.is_empty()).collect()
+}
+
+fn path_of(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_' || *c == ':').collect()
+}
+
+#[test]
+fn every_file_opens_with_what_it_answers() {
+    let mut violations = Violations::default();
+    for source in rust() {
+        if !source.text.starts_with("//!") {
+            violations.add(&source.name, "does not open with `//!`", "say first what the file answers, and what not");
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn no_file_is_longer_than_can_be_read_at_once() {
+    let mut violations = Violations::default();
+    for source in rust() {
+        let lines = source.product().count();
+        if lines > FILE_LINES_MAX {
+            let rule = format!("{lines} lines before its tests, {FILE_LINES_MAX} are allowed");
+            violations.add(&source.name, &rule, "find the second subject in it and give it a file of its own");
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn nothing_is_left_for_later_and_no_lint_is_silenced() {
+    let mut violations = Violations::default();
+    for source in product() {
+        for (place, line) in source.product() {
+            for (word, remedy) in WORDS.iter().filter(|(word, _)| line.contains(word)) {
+                violations.add(&place, &format!("holds `{word}`"), remedy);
+            }
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn a_room_names_only_rooms_that_lie_downhill() {
+    let mut violations = Violations::default();
+    for source in product() {
+        let Some(room) = source.room().filter(|room| *room != "lib") else { continue };
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+            let remedy = "give it its arrows in ROOMS (tests/tidy.rs) and its line in ARCHITECTURE.md";
+            violations.add(&source.name, &format!("room `{room}` is unknown"), remedy);
+            continue;
+        };
+        let code = source.code_with_gaps();
+        for (line, path) in rooms_named(&code) {
+            let (other, rest) = path.split_once("::").unwrap_or((&path, ""));
+            if other == room || !ROOMS.iter().any(|(name, _)| *name == other) {
+                continue;
+            }
+            let place = format!("{}:{line}", source.name);
+            if !allowed.contains(&other) {
+                let remedy = format!("`{room}` may name {allowed:?}: move the code, or pass in what it needs");
+                violations.add(&place, &format!("`{room}` names `{other}`, which lies uphill or beside"), &remedy);
+            } else if PLAN_ONLY.contains(&room) && other == "config" && !rest.starts_with("plan") {
+                violations.add(&place, &format!("`{room}` names `config::{rest}`"), "a leaf reads `config::plan` only");
+            }
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn only_one_file_reads_the_clock_and_one_throws_dice() {
+    let mut violations = Violations::default();
+    for source in product().iter().filter(|source| !source.is_demo()) {
+        for (place, line) in source.code() {
+            for (word, home) in CLOCK_AND_DICE.iter().filter(|(word, home)| line.contains(word) && source.name != *home)
+            {
+                let remedy = format!("take the moment or the number as an argument; only {home} asks for it");
+                violations.add(&place, &format!("calls `{word}`"), &remedy);
+            }
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn policy_can_do_no_io() {
+    let mut violations = Violations::default();
+    let manifest = read("crates/policy/Cargo.toml");
+    let dependencies = manifest.split("[dev-dependencies]").next().unwrap();
+    for name in ["tokio", "hyper", "hyper-util", "socket2", "mio", "rustix", "fastrand", "rand"] {
+        if dependencies.lines().any(|line| line.split(['=', '.', ' ']).next() == Some(name)) {
+            violations.add(
+                "crates/policy/Cargo.toml",
+                &format!("depends on `{name}`"),
+                "do the IO in src/, decide here",
+            );
+        }
+    }
+    let io = ["std::fs", "std::net::Tcp", "std::net::Udp", "std::thread", "std::process", "std::env"];
+    for source in product().iter().filter(|source| source.name.starts_with("crates/policy/")) {
+        for (place, line) in source.code() {
+            for word in io.iter().filter(|word| line.contains(**word)) {
+                violations.add(
+                    &place,
+                    &format!("names `{word}`"),
+                    "policy decides, forebay does: pass in what it needs",
+                );
+            }
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn the_map_of_the_house_shows_every_room() {
+    let mut violations = Violations::default();
+    let map = read("ARCHITECTURE.md");
+    let shown: BTreeSet<&str> = map.split(|c: char| !(c.is_alphanumeric() || "_.-".contains(c))).collect();
+    for folder in ["src", "crates/policy/src"] {
+        for entry in fs::read_dir(project().join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if !shown.contains(name.as_str()) && !shown.contains(name.trim_end_matches(".rs")) {
+                let place = format!("{folder}/{name}");
+                violations.add(&place, "is not in ARCHITECTURE.md", "say there in one line what it is for");
+            }
+        }
+    }
+    for (room, _) in ROOMS {
+        if !shown.contains(room) && !shown.contains(format!("{room}.rs").as_str()) {
+            violations.add("ARCHITECTURE.md", &format!("does not name the room `{room}`"), "say what it is for");
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn no_text_is_tied_to_a_machine() {
+    let mut violations = Violations::default();
+    for source in sources(|extension| TEXT.contains(&extension)) {
+        for (place, line) in source.lines() {
+            for word in MACHINES.iter().filter(|word| line.contains(**word)) {
+                violations.add(&place, &format!("holds `{word}`"), "use a path of the project, or none");
+            }
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut violations = Violations::default();
+    for source in sources(|extension| extension == "md") {
+        let folder = project().join(&source.name).parent().unwrap().to_path_buf();
+        for (place, line) in source.lines() {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
+                let file = target.split('#').next().unwrap();
+                if !file.is_empty() && !file.contains("://") && !folder.join(file).exists() {
+                    violations.add(&place, &format!("links to `{target}`, which is not there"), "mend the link");
+                }
+            }
+        }
+    }
+    violations.none();
+}
+
+#[test]
+fn rooms_are_found_in_every_way_of_naming_them() {
+    let code = "use crate::flow;\nuse crate::{config::plan::{Plan, Route}, observe};\nlet x = crate::server::start();\n\
+                use policy_crate::nothing;\npub(crate) fn f() {}\n";
+    let expected = [(1, "flow"), (2, "config::plan::"), (2, "observe"), (3, "server::start")];
+    let named = rooms_named(code);
+    let named: Vec<(usize, &str)> = named.iter().map(|(line, path)| (*line, path.as_str())).collect();
+    assert_eq!(named.len(), expected.len(), "{named:?}");
+    assert!(expected.iter().all(|one| named.contains(one)), "{named:?}");
+}
