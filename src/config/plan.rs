@@ -121,6 +121,8 @@ pub struct Upstream {
     pub host: HostHeader,
     /// How often backend names are resolved anew.
     pub resolve_interval: Duration,
+    /// Unused connections kept, for each worker and backend.
+    pub pool_max: usize,
 }
 
 /// How the next backend is chosen.
@@ -280,6 +282,10 @@ pub struct Timeouts {
     pub body_idle: Duration,
     /// How long an unused connection is kept.
     pub pool_idle: Duration,
+    /// From a request's head to the beginning of its last try, waiting in the queue included.
+    pub request: Duration,
+    /// How long a connection that has switched protocols may be silent.
+    pub tunnel_idle: Duration,
 }
 
 /// `queue`: where requests wait when no backend can take them.

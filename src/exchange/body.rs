@@ -1,0 +1,130 @@
+//! The body of an answer: nothing, some bytes, or a stream from elsewhere.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::fault::Fault;
+
+/// A body that flows from elsewhere, a backend say.
+pub type Flow = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Fault>>>;
+
+/// Told how an answer's way to the client goes. Dropped when the answer is written or given up.
+pub trait Witness {
+    /// So many more bytes of the body were handed to the client's connection.
+    fn sent(&mut self, bytes: usize);
+    /// The body is whole: nothing more will come.
+    fn whole(&mut self);
+    /// The body broke off.
+    fn broke(&mut self, fault: &Fault);
+}
+
+/// The body of an answer, and who is told how it went.
+#[derive(Default)]
+pub struct Body {
+    content: Content,
+    witness: Option<Box<dyn Witness>>,
+}
+
+#[derive(Default)]
+enum Content {
+    #[default]
+    Empty,
+    Whole(Bytes),
+    Flow(Flow),
+}
+
+impl Body {
+    /// A body of these bytes.
+    #[must_use]
+    pub fn whole(bytes: Bytes) -> Self {
+        let content = if bytes.is_empty() { Content::Empty } else { Content::Whole(bytes) };
+        Self { content, witness: None }
+    }
+
+    /// A body that flows from elsewhere.
+    #[must_use]
+    pub fn flow(flow: Flow) -> Self {
+        Self { content: Content::Flow(flow), witness: None }
+    }
+
+    /// Lets someone know how the body's way goes.
+    #[must_use]
+    pub fn witnessed(mut self, mut witness: Box<dyn Witness>) -> Self {
+        if http_body::Body::is_end_stream(&self) {
+            witness.whole();
+        }
+        self.witness = Some(witness);
+        self
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match &mut self.content {
+            Content::Empty => Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Content::Flow(flow) => flow.as_mut().poll_frame(cx),
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let body = &mut *self;
+        let polled = body.poll_content(cx);
+        let Some(witness) = &mut body.witness else { return polled };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                witness.sent(frame.data_ref().map_or(0, Bytes::len));
+                // hyper asks no more once a body says that it is at its end.
+                let ended = match &body.content {
+                    Content::Empty => true,
+                    Content::Whole(_) => false,
+                    Content::Flow(flow) => flow.is_end_stream(),
+                };
+                if ended {
+                    witness.whole();
+                }
+            }
+            Poll::Ready(Some(Err(fault))) => witness.broke(fault),
+            Poll::Ready(None) => witness.whole(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Whole(_) => false,
+            Content::Flow(flow) => flow.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Flow(flow) => flow.size_hint(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let content = match &self.content {
+            Content::Empty => "empty",
+            Content::Whole(_) => "whole",
+            Content::Flow(_) => "flow",
+        };
+        f.debug_struct("Body").field("content", &content).finish_non_exhaustive()
+    }
+}

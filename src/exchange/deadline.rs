@@ -1,0 +1,91 @@
+//! One coarse deadline for a whole client connection, instead of a timer for each wait.
+//!
+//! A wait sets the deadline and clears it; the connection's loop owns the only timer, and arms it anew only when it
+//! fires or when an earlier deadline is set. So a request that is answered in time costs two stores, no timer.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::observe::clock;
+
+/// The wait took longer than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired;
+
+/// When the present wait of a connection ends. Kept by the connection's loop, which wakes the task when it has passed.
+#[derive(Debug, Default)]
+pub struct Deadline {
+    at: Cell<Option<Duration>>,
+}
+
+impl Deadline {
+    /// When the present wait ends (monotonic time), if there is one.
+    pub fn at(&self) -> Option<Duration> {
+        self.at.get()
+    }
+
+    /// A wait begins that may last until `at`.
+    pub fn set(&self, at: Duration) {
+        self.at.set(Some(at));
+    }
+
+    /// The wait is over.
+    pub fn clear(&self) {
+        self.at.set(None);
+    }
+
+    /// Whether the present wait has lasted too long.
+    pub fn has_passed(&self) -> bool {
+        self.at.get().is_some_and(|at| clock::mono() >= at)
+    }
+
+    /// Waits for `work` until `at`. The work is dropped when the time is over, or when this future is.
+    ///
+    /// # Errors
+    /// [`Expired`] when `at` has passed first.
+    pub async fn wait<F: Future>(&self, at: Duration, work: F) -> Result<F::Output, Expired> {
+        self.wait_while(at, work, || None).await
+    }
+
+    /// Like [`Deadline::wait`], but asks `extend` for a later deadline before it gives up.
+    ///
+    /// # Errors
+    /// [`Expired`] when the time has passed and `extend` gave no later one.
+    pub async fn wait_while<F: Future>(
+        &self,
+        at: Duration,
+        work: F,
+        extend: impl Fn() -> Option<Duration>,
+    ) -> Result<F::Output, Expired> {
+        let mut work = pin!(work);
+        let mut until = Some(at);
+        let _clear = ClearOnDrop(self);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(done));
+            }
+            // Set after the poll: only a wait that really waits needs the timer.
+            if let Some(at) = until.take() {
+                self.set(at);
+            } else if self.has_passed() {
+                match extend() {
+                    Some(later) => self.set(later),
+                    None => return Poll::Ready(Err(Expired)),
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+struct ClearOnDrop<'a>(&'a Deadline);
+
+impl Drop for ClearOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}

@@ -1,0 +1,283 @@
+//! What can go wrong with a request, once: what the client is told, whose fault it is, whether a repeat may help.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// Whose fault a failed exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The client's.
+    Client,
+    /// A backend's: it counts against it.
+    Backend,
+    /// Ours: limits reached, nobody left to ask.
+    Forebay,
+}
+
+/// A failed exchange. `Display` is the access log's text; the client sees [`Fault::status`] and an id.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Fault {
+    /// The request is not one (RFC 9110 §15.5.1).
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// A transfer coding that nobody here knows (RFC 9112 §6.1).
+    #[error("unknown transfer coding")]
+    UnknownCoding,
+    /// A method that is never forwarded (§15.5.6).
+    #[error("method not allowed")]
+    MethodNotAllowed,
+    /// An expectation that can't be met (§15.5.18).
+    #[error("unknown expectation")]
+    Expectation,
+    /// The target is longer than 16 KiB (§15.5.15).
+    #[error("target longer than {limit} bytes")]
+    TargetTooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The request body is longer than it may be (§15.5.14).
+    #[error("request body over server.body_bytes_max = {limit} bytes")]
+    BodyTooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The request body stopped, or came too slowly (§15.5.9).
+    #[error("request body too slow")]
+    BodyTooSlow,
+    /// The request body broke off, or its framing is wrong.
+    #[error("request body broken")]
+    BodyBroken,
+    /// The client left before it was answered. Never sent.
+    #[error("client left")]
+    ClientLeft,
+    /// No route takes this request (§15.5.5).
+    #[error("no route")]
+    NoRoute,
+    /// Every backend of the upstream is down, ejected or full (§15.6.4).
+    #[error("upstream {upstream}: none of {total} backends is usable")]
+    NoBackend {
+        /// The upstream's name.
+        upstream: Arc<str>,
+        /// How many backends it has.
+        total: usize,
+    },
+    /// The upstream's queue is full (§15.6.4).
+    #[error("upstream {upstream}: queue full at {length}")]
+    QueueFull {
+        /// The upstream's name.
+        upstream: Arc<str>,
+        /// How many may wait.
+        length: usize,
+    },
+    /// No backend became usable in time (§15.6.4).
+    #[error("upstream {upstream}: queued for {limit:?}")]
+    QueueTimeout {
+        /// The upstream's name.
+        upstream: Arc<str>,
+        /// The longest wait.
+        limit: Duration,
+    },
+    /// We have run out of descriptors, ports or memory for a connection (§15.6.4).
+    #[error("no resources to connect to {backend}: {reason}")]
+    Exhausted {
+        /// The backend's name.
+        backend: Arc<str>,
+        /// What the system says.
+        reason: Arc<str>,
+    },
+    /// No connection to the backend (§15.6.3).
+    #[error("backend {backend}: {reason}")]
+    Connect {
+        /// The backend's name.
+        backend: Arc<str>,
+        /// What the system says.
+        reason: Arc<str>,
+    },
+    /// No connection to the backend in time (§15.6.5).
+    #[error("backend {backend}: no connection within {limit:?}")]
+    ConnectTimeout {
+        /// The backend's name.
+        backend: Arc<str>,
+        /// The longest wait.
+        limit: Duration,
+    },
+    /// The backend closed or reset the connection before it answered (§15.6.3).
+    #[error("backend {backend}: closed before its answer")]
+    Reset {
+        /// The backend's name.
+        backend: Arc<str>,
+    },
+    /// The backend's answer is not HTTP, or not to be passed on (§15.6.3).
+    #[error("backend {backend}: bad answer: {reason}")]
+    BadAnswer {
+        /// The backend's name.
+        backend: Arc<str>,
+        /// What is wrong with it.
+        reason: Arc<str>,
+    },
+    /// No response head in time (§15.6.5).
+    #[error("backend {backend}: no response head within {limit:?}")]
+    HeadTimeout {
+        /// The backend's name.
+        backend: Arc<str>,
+        /// The longest wait.
+        limit: Duration,
+    },
+    /// The answer's body broke off.
+    #[error("backend {backend}: body cut short")]
+    BodyCut {
+        /// The backend's name.
+        backend: Arc<str>,
+    },
+    /// The answer's body stopped.
+    #[error("backend {backend}: body stalled for {limit:?}")]
+    BodyStalled {
+        /// The backend's name.
+        backend: Arc<str>,
+        /// The longest wait.
+        limit: Duration,
+    },
+}
+
+impl Fault {
+    /// What the client is told (RFC 9110 §15).
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::BodyBroken | Self::ClientLeft => StatusCode::BAD_REQUEST,
+            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect { .. } | Self::Reset { .. } | Self::BadAnswer { .. } | Self::BodyCut { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::ConnectTimeout { .. } | Self::HeadTimeout { .. } | Self::BodyStalled { .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::BadRequest(_)
+            | Self::UnknownCoding
+            | Self::MethodNotAllowed
+            | Self::Expectation
+            | Self::TargetTooLong { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::ClientLeft
+            | Self::NoRoute => Blame::Client,
+            Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Exhausted { .. } => Blame::Forebay,
+            Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Reset { .. }
+            | Self::BadAnswer { .. }
+            | Self::HeadTimeout { .. }
+            | Self::BodyCut { .. }
+            | Self::BodyStalled { .. } => Blame::Backend,
+        }
+    }
+
+    /// Whether another backend might do better. Whether this request may be sent again is `policy::retry`'s to say.
+    #[must_use]
+    pub fn may_retry(&self) -> bool {
+        self.blame() == Blame::Backend
+    }
+
+    /// Whether the client's connection can't be used after this: what follows on it may not be a request.
+    #[must_use]
+    pub fn closes_connection(&self) -> bool {
+        match self {
+            Self::BadRequest(_)
+            | Self::UnknownCoding
+            | Self::MethodNotAllowed
+            | Self::Expectation
+            | Self::TargetTooLong { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::ClientLeft => true,
+            Self::NoRoute
+            | Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Exhausted { .. }
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Reset { .. }
+            | Self::BadAnswer { .. }
+            | Self::HeadTimeout { .. }
+            | Self::BodyCut { .. }
+            | Self::BodyStalled { .. } => false,
+        }
+    }
+
+    /// What the client may read of it: no names of backends or upstreams.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::BadRequest(_)
+            | Self::UnknownCoding
+            | Self::MethodNotAllowed
+            | Self::Expectation
+            | Self::TargetTooLong { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::ClientLeft
+            | Self::NoRoute => self.to_string(),
+            Self::NoBackend { .. } | Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::Exhausted { .. } => {
+                "no backend can take this request now".to_owned()
+            }
+            Self::Connect { .. } | Self::Reset { .. } | Self::BodyCut { .. } => "the backend failed".to_owned(),
+            Self::BadAnswer { .. } => "the backend's answer can't be passed on".to_owned(),
+            Self::ConnectTimeout { .. } | Self::HeadTimeout { .. } | Self::BodyStalled { .. } => {
+                "the backend took too long".to_owned()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_client_is_told_a_backends_name() {
+        let backend: Arc<str> = Arc::from("http://10.9.8.7:80");
+        let reason: Arc<str> = Arc::from("connection refused by 10.9.8.7");
+        let limit = Duration::from_secs(1);
+        let faults = [
+            Fault::NoBackend { upstream: Arc::from("10.9.8.7"), total: 1 },
+            Fault::Exhausted { backend: backend.clone(), reason: reason.clone() },
+            Fault::Connect { backend: backend.clone(), reason: reason.clone() },
+            Fault::ConnectTimeout { backend: backend.clone(), limit },
+            Fault::Reset { backend: backend.clone() },
+            Fault::BadAnswer { backend: backend.clone(), reason },
+            Fault::HeadTimeout { backend: backend.clone(), limit },
+            Fault::BodyCut { backend: backend.clone() },
+            Fault::BodyStalled { backend, limit },
+        ];
+        for fault in faults {
+            assert!(!fault.told().contains("10.9.8.7"), "{fault:?}");
+            assert!(fault.status().is_server_error());
+        }
+    }
+}

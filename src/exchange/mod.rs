@@ -1,0 +1,97 @@
+//! The vocabulary of a request's way: what came in, what goes out, what went wrong. Data only.
+
+pub mod body;
+pub mod deadline;
+pub mod fault;
+pub mod interim;
+pub mod tunnel;
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use http::request::Parts;
+use hyper::body::Incoming;
+use policy::message::stamp::Stamp;
+use policy::time::Now;
+
+use self::deadline::Deadline;
+use self::interim::Interim;
+use self::tunnel::Handover;
+use crate::observe::record::Record;
+
+/// What a request is answered with.
+pub type Answer = http::Response<body::Body>;
+
+/// One request on its way through the house, with what is known of it so far.
+#[derive(Debug)]
+pub struct Exchange {
+    /// When its head was in.
+    pub started: Now,
+    /// Chance, drawn once.
+    pub dice: u64,
+    /// The request's head; cleaned by `sanitize`, then as it goes to a backend.
+    pub head: Parts,
+    /// The request's body, until it is sent on.
+    pub body: Option<Incoming>,
+    /// The client's address: the peer's, or what a trusted proxy says.
+    pub client: IpAddr,
+    /// What this request shares with its client connection.
+    pub connection: Rc<ClientConnection>,
+    /// What only the bytes on the wire show.
+    pub signs: Signs,
+    /// What the client would like error bodies to be (`Accept`).
+    pub accept: Option<HeaderValue>,
+    /// The hash of what the upstream's balancer goes by, if it hashes.
+    pub key: u64,
+    /// What will be logged and counted.
+    pub record: Record,
+}
+
+/// What all requests of one client connection share.
+#[derive(Debug)]
+pub struct ClientConnection {
+    /// The other end of the socket.
+    pub peer: SocketAddr,
+    /// Our end of the socket.
+    pub local: SocketAddr,
+    /// The one timer of the connection.
+    pub deadline: Deadline,
+    /// Where 1xx responses are handed to the socket.
+    pub interim: Arc<Interim>,
+    /// Where an upgraded connection is handed over.
+    pub handover: Handover,
+    /// Whether a request is under way.
+    pub is_busy: Cell<bool>,
+    /// When the last request ended, or else the connection began (monotonic time).
+    pub idle_since: Cell<Duration>,
+    /// What its requests say of it to backends, and under which plan that was worked out.
+    pub stamp: RefCell<Option<(u64, Rc<Stamp>)>>,
+}
+
+impl ClientConnection {
+    /// What this connection's requests say of it, worked out once for each plan.
+    pub fn stamp(&self, plan: u64, make: impl FnOnce() -> Stamp) -> Rc<Stamp> {
+        let mut kept = self.stamp.borrow_mut();
+        match &*kept {
+            Some((known, stamp)) if *known == plan => Rc::clone(stamp),
+            Some(_) | None => {
+                let stamp = Rc::new(make());
+                *kept = Some((plan, Rc::clone(&stamp)));
+                stamp
+            }
+        }
+    }
+}
+
+/// What only the bytes on the wire show of a request: hyper's parser hides it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// The target has a fragment.
+    pub has_fragment: bool,
+    /// There are both `Content-Length` and `Transfer-Encoding`.
+    pub has_two_lengths: bool,
+}

@@ -1,0 +1,173 @@
+//! The end of an exchange: the client's answer, the log line, the counters; also when the client leaves.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use policy::message::accept;
+use policy::time::Now;
+
+use crate::exchange::body::{Body, Witness};
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::observe::clock;
+use crate::observe::ledger::Ledger;
+use crate::observe::record::{Record, Request};
+
+/// How long a client is asked to wait when nobody can take its request (RFC 9110 §10.2.3), in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// An exchange under way. Dropped without an answer, it is counted as one whose client left.
+pub struct Open {
+    ex: Exchange,
+    finish: Option<Finish>,
+}
+
+impl Open {
+    /// An exchange begins.
+    #[must_use]
+    pub fn begin(mut ex: Exchange, ledger: Rc<Ledger>) -> Self {
+        ledger.begin();
+        if ledger.is_logging() {
+            ex.record.request = Some(Box::new(request(&ex)));
+        }
+        let finish = Finish {
+            record: Record::default(),
+            ledger,
+            client: ex.client,
+            started: ex.started,
+            connection: Rc::clone(&ex.connection),
+            is_whole: false,
+        };
+        Self { ex, finish: Some(finish) }
+    }
+
+    /// The exchange.
+    pub fn exchange(&mut self) -> &mut Exchange {
+        &mut self.ex
+    }
+
+    /// Makes the client's answer; the exchange ends when its body has been handed over.
+    #[must_use]
+    pub fn answer(mut self, handled: Result<Answer, Fault>) -> Answer {
+        let answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
+        let Some(mut finish) = self.take_finish() else { return answer };
+        finish.record.status = Some(answer.status());
+        let is_head = self.ex.head.method == Method::HEAD;
+        let (head, body) = answer.into_parts();
+        if is_head {
+            finish.is_whole = true;
+        }
+        Answer::from_parts(head, body.witnessed(Box::new(finish)))
+    }
+
+    fn take_finish(&mut self) -> Option<Finish> {
+        let mut finish = self.finish.take()?;
+        finish.record = std::mem::take(&mut self.ex.record);
+        finish.client = self.ex.client;
+        Some(finish)
+    }
+
+    /// A short error body, JSON or text by `Accept`, with the id that the log line carries.
+    fn refuse(&mut self, fault: &Fault) -> Answer {
+        let id = self.ex.record.id.get_or_insert_with(|| HeaderValue::from(self.ex.dice)).clone();
+        let id = id.to_str().unwrap_or_default();
+        self.ex.record.fault = Some(fault.to_string());
+        let status = fault.status();
+        let accept = self.ex.accept.as_ref().or_else(|| self.ex.head.headers.get(header::ACCEPT));
+        let (kind, text) = if accept::prefers_json(accept.map(HeaderValue::as_bytes)) {
+            let told = fault.told().replace(['"', '\\'], "'");
+            let text = format!("{{\"status\":{},\"error\":\"{told}\",\"id\":\"{}\"}}\n", status.as_u16(), plain(id));
+            ("application/json", text)
+        } else {
+            let reason = status.canonical_reason().unwrap_or_default();
+            ("text/plain; charset=utf-8", format!("{} {reason}: {}\nid: {id}\n", status.as_u16(), fault.told()))
+        };
+        let is_head = self.ex.head.method == Method::HEAD;
+        let length = text.len();
+        let mut answer = Answer::new(Body::whole(if is_head { Bytes::new() } else { Bytes::from(text) }));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if is_head {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if fault.closes_connection() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if status == http::StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if status == http::StatusCode::METHOD_NOT_ALLOWED {
+            let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            headers.insert(header::ALLOW, methods);
+        }
+        answer
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(mut finish) = self.take_finish() {
+            finish.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
+            finish.ledger.counters.abandoned.up();
+        }
+    }
+}
+
+fn plain(id: &str) -> String {
+    id.chars().filter(|character| character.is_ascii_graphic() && !matches!(character, '"' | '\\')).collect()
+}
+
+fn request(ex: &Exchange) -> Request {
+    let field = |name: header::HeaderName| ex.head.headers.get(name).cloned();
+    Request {
+        method: ex.head.method.clone(),
+        target: ex.head.uri.clone(),
+        version: ex.head.version,
+        host: field(header::HOST),
+        referer: field(header::REFERER),
+        user_agent: field(header::USER_AGENT),
+        forwarded_for: ex.head.headers.get("x-forwarded-for").cloned(),
+        content_length: field(header::CONTENT_LENGTH),
+    }
+}
+
+/// Writes down an exchange when it is dropped: after the last byte of its answer, or when the client left.
+struct Finish {
+    record: Record,
+    ledger: Rc<Ledger>,
+    client: IpAddr,
+    started: Now,
+    connection: Rc<ClientConnection>,
+    is_whole: bool,
+}
+
+impl Witness for Finish {
+    fn sent(&mut self, bytes: usize) {
+        self.record.body_bytes_sent += bytes as u64;
+    }
+
+    fn whole(&mut self) {
+        self.is_whole = true;
+    }
+
+    fn broke(&mut self, fault: &Fault) {
+        self.record.fault = Some(fault.to_string());
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        let ended = clock::now();
+        if self.record.status.is_some() && !self.is_whole && self.record.fault.is_none() {
+            self.record.fault = Some(Fault::ClientLeft.to_string());
+            self.ledger.counters.abandoned.up();
+        }
+        self.connection.is_busy.set(false);
+        self.connection.idle_since.set(ended.mono);
+        self.ledger.end(&self.record, self.client, self.started, ended);
+    }
+}

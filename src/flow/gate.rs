@@ -1,0 +1,133 @@
+//! Where a request goes: its route, and what a route answers by itself.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body::Body as _;
+use policy::message::host::Host;
+use policy::route::{Asked, rewrite};
+
+use super::sanitize::{self, Admitted};
+use super::site::Site;
+use crate::config::plan::{Piece, Redirect, Respond, Route};
+use crate::exchange::body::Body;
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, Exchange};
+use crate::upstream::local::LocalGroup;
+use crate::upstream::pick;
+use crate::upstream::send::Draft;
+use crate::upstream::upload::{Limits, Source};
+
+/// Finds a request's route.
+///
+/// # Errors
+/// [`Fault::NoRoute`].
+pub fn route<'a>(site: &'a Site, ex: &mut Exchange, admitted: &Admitted) -> Result<&'a Route, Fault> {
+    let host = Host::parse(admitted.host.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
+    // `OPTIONS *` asks about the host as a whole: whoever answers for its root answers that.
+    let path = if ex.head.uri.path() == "*" { "/" } else { ex.head.uri.path() };
+    let asked = Asked {
+        host: &host.normal(),
+        path,
+        query: ex.head.uri.query(),
+        method: &ex.head.method,
+        headers: &ex.head.headers,
+    };
+    let index = site.plan().table.find(&asked).ok_or(Fault::NoRoute)?;
+    ex.record.route = site.route_name(index);
+    site.plan().routes.get(index).ok_or(Fault::NoRoute)
+}
+
+/// The request as it goes to a backend.
+///
+/// # Errors
+/// [`Fault::BadRequest`] when the rewritten target is none.
+pub fn draft(
+    site: &Site,
+    route: &Route,
+    group: &Rc<LocalGroup>,
+    (ex, admitted): (&mut Exchange, &Admitted),
+) -> Result<Draft, Fault> {
+    let plan = &group.shared.plan;
+    ex.record.upstream = Some(Rc::clone(&group.name));
+    ex.key = pick::key(&plan.balance, ex);
+    ex.accept = ex.head.headers.get(header::ACCEPT).cloned();
+    super::edit(&mut ex.head.headers, &route.request_headers);
+    let uri = &ex.head.uri;
+    let target = if (route.strip_prefix.is_none() && route.add_prefix.is_none()) || uri.path() == "*" {
+        uri.clone()
+    } else {
+        let path = rewrite::path(route.strip_prefix.as_deref(), route.add_prefix.as_deref(), uri.path());
+        sanitize::with_path(&path, uri.query()).ok_or(Fault::BadRequest("invalid target"))?
+    };
+    let limits = Limits::of(&site.plan().server, &plan.retry);
+    let source = ex.body.take().filter(|body| !body.is_end_stream()).map(|body| {
+        Rc::new(Source::new(body, admitted.waits_to_continue, limits, std::sync::Arc::clone(&site.counters)))
+    });
+    let method = ex.head.method.clone();
+    // Whatever may be sent twice: idempotent methods, and others until a byte of them was sent.
+    let may_be_repeated = plan.retry.attempts > 0;
+    let headers = std::mem::take(&mut ex.head.headers);
+    let switches = admitted.switches.is_some();
+    Ok(Draft { method, target, headers, source, switches, may_be_repeated })
+}
+
+/// Answers an `OPTIONS` that may go no further (RFC 9110 §7.6.2, §9.3.7).
+#[must_use]
+pub fn options() -> Answer {
+    let mut answer = Answer::new(Body::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    answer.headers_mut().insert(header::ALLOW, methods);
+    answer
+}
+
+/// Answers with a redirect.
+///
+/// # Errors
+/// [`Fault::BadRequest`] when the parts of the request make no valid `Location`.
+pub fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
+    let mut to: Vec<u8> = Vec::new();
+    for piece in &redirect.to {
+        match piece {
+            Piece::Text(text) => to.extend_from_slice(text.as_bytes()),
+            Piece::Host => to.extend_from_slice(admitted.host.as_bytes()),
+            Piece::Path => {
+                // At the front, `//x` would name another host (RFC 3986 §4.2).
+                let path = ex.head.uri.path();
+                let path = if to.is_empty() { path.trim_start_matches('/') } else { path };
+                if to.is_empty() {
+                    to.push(b'/');
+                }
+                to.extend_from_slice(path.as_bytes());
+            }
+            Piece::Query => {
+                if let Some(query) = ex.head.uri.query() {
+                    to.push(b'?');
+                    to.extend_from_slice(query.as_bytes());
+                }
+            }
+        }
+    }
+    let mut answer = Answer::new(Body::default());
+    *answer.status_mut() = redirect.status;
+    let location = HeaderValue::from_bytes(&to).map_err(|_| Fault::BadRequest("target fits no redirect"))?;
+    answer.headers_mut().insert(header::LOCATION, location);
+    Ok(answer)
+}
+
+/// Answers with a fixed response.
+#[must_use]
+pub fn respond(respond: &Respond, method: &Method) -> Answer {
+    let head_only = *method == Method::HEAD;
+    let mut answer = Answer::new(Body::whole(if head_only { Bytes::new() } else { respond.body.clone() }));
+    *answer.status_mut() = respond.status;
+    if let Some(kind) = &respond.content_type {
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+    }
+    if head_only {
+        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(respond.body.len()));
+    }
+    answer
+}

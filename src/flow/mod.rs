@@ -1,0 +1,60 @@
+//! The spine: the way of a request, from a parsed head to an answer.
+//!
+//! [`handle`] owns the order of things; every room on the way is entered once.
+
+pub mod finish;
+pub mod gate;
+pub mod sanitize;
+pub mod site;
+
+use std::rc::Rc;
+
+use http::HeaderMap;
+
+use self::finish::Open;
+use self::site::Site;
+use crate::config::plan::{Action, Edits};
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, Exchange};
+use crate::observe::ledger::Ledger;
+use crate::upstream;
+
+/// Answers a request, whatever becomes of it; counted and logged also when the client leaves meanwhile.
+pub async fn serve(site: Rc<Site>, ledger: Rc<Ledger>, ex: Exchange) -> Answer {
+    let mut open = Open::begin(ex, ledger);
+    let handled = handle(&site, open.exchange()).await;
+    open.answer(handled)
+}
+
+/// The way of a request.
+///
+/// # Errors
+/// What the client is to be told instead of an answer.
+pub async fn handle(site: &Site, ex: &mut Exchange) -> Result<Answer, Fault> {
+    let admitted = sanitize::admit(site, ex)?;
+    if admitted.ends_here {
+        return Ok(gate::options());
+    }
+    let route = gate::route(site, ex, &admitted)?;
+    let mut answer = match &route.action {
+        Action::Redirect(redirect) => gate::redirect(redirect, ex, &admitted)?,
+        Action::Respond(respond) => gate::respond(respond, &ex.head.method),
+        Action::Forward(index) => {
+            let group = site.upstream(*index)?;
+            let draft = gate::draft(site, route, group, (ex, &admitted))?;
+            upstream::forward(group, ex, draft, admitted.switches).await?
+        }
+    };
+    edit(answer.headers_mut(), &route.response_headers);
+    Ok(answer)
+}
+
+/// Carries out a route's changes to a header section.
+fn edit(headers: &mut HeaderMap, edits: &Edits) {
+    for name in &edits.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &edits.set {
+        headers.insert(name.clone(), value.clone());
+    }
+}

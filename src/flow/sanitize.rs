@@ -1,0 +1,232 @@
+//! What may not pass: refuses or cleans a request's head before anything else looks at it.
+//!
+//! The rules are `policy::message`'s; this file knows their order, and what hyper leaves to us.
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http_body::Body as _;
+use policy::message::census::{Census, Rare};
+use policy::message::expect::{self, Expectation};
+use policy::message::host::Host;
+use policy::message::max_forwards::{self, Forwarding};
+use policy::message::transfer::{self, BadCoding};
+use policy::message::{forwarded, hop, names, stamp, target, upgrade, via};
+
+use super::site::Site;
+use crate::exchange::Exchange;
+use crate::exchange::fault::Fault;
+use crate::observe::dice;
+
+/// The longest target, in bytes.
+const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// The longest request id taken over from a trusted proxy, in bytes.
+const ID_BYTES_MAX: usize = 128;
+
+/// What was found out while cleaning.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The authority that is asked for, valid.
+    pub host: HeaderValue,
+    /// The protocols that the client would switch to, if the backend will.
+    pub switches: Option<HeaderValue>,
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    pub waits_to_continue: bool,
+    /// Whether the request is to be answered here, by `Max-Forwards` (RFC 9110 §7.6.2).
+    pub ends_here: bool,
+}
+
+/// Refuses what may not pass; cleans what may.
+///
+/// # Errors
+/// [`Fault::BadRequest`] and the other faults of a client.
+pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
+    if ex.signs.has_fragment {
+        return Err(Fault::BadRequest("fragment in the target"));
+    }
+    if ex.signs.has_two_lengths {
+        return Err(Fault::BadRequest("both Content-Length and Transfer-Encoding"));
+    }
+    if ex.head.method == Method::CONNECT || ex.head.method == Method::TRACE {
+        return Err(Fault::MethodNotAllowed);
+    }
+    let census = Census::of(&ex.head.headers);
+    let host = authority(ex, census)?;
+    ex.head.uri = origin_form(&ex.head)?;
+    judge_body(site, ex, census)?;
+    let waits_to_continue = expectation(ex, census)?;
+    clean(site, ex, census);
+    let ends_here = ex.head.method == Method::OPTIONS
+        && census.has(Rare::MaxForwards)
+        && max_forwards::count_down(&mut ex.head.headers) == Forwarding::AnswerHere;
+    let switches = take_upgrade(site, ex, census)?;
+    stamp_forwarding(site, ex, census, &host);
+    Ok(Admitted { host, switches, waits_to_continue, ends_here })
+}
+
+/// The one authority that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
+fn authority(ex: &mut Exchange, census: Census) -> Result<HeaderValue, Fault> {
+    let version = ex.head.version;
+    let headers = &mut ex.head.headers;
+    let named = match (census.hosts(), headers.get(header::HOST)) {
+        (1, Some(host)) => Some(host.clone()),
+        (0, _) if version == Version::HTTP_10 => None,
+        (0, _) => return Err(Fault::BadRequest("no Host")),
+        _ => return Err(Fault::BadRequest("more than one Host")),
+    };
+    if let Some(host) = &named {
+        Host::parse(host.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
+    }
+    let host = match (ex.head.uri.authority(), named) {
+        (Some(authority), _) => {
+            Host::parse(authority.as_str().as_bytes()).map_err(|_| Fault::BadRequest("invalid authority"))?;
+            HeaderValue::from_str(authority.as_str()).map_err(|_| Fault::BadRequest("invalid authority"))?
+        }
+        (None, Some(host)) => return Ok(host),
+        // An HTTP/1.0 client need not say; what it connected to is what it meant.
+        (None, None) => HeaderValue::from_str(&ex.connection.local.to_string())
+            .map_err(|_| Fault::BadRequest("no Host"))?,
+    };
+    headers.insert(header::HOST, host.clone());
+    Ok(host)
+}
+
+/// The target in origin form, or `*` (RFC 9112 §3.2), its path in normal form.
+fn origin_form(head: &http::request::Parts) -> Result<Uri, Fault> {
+    let uri = &head.uri;
+    if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
+        return Err(Fault::BadRequest("scheme is neither http nor https"));
+    }
+    let length = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+    if length > TARGET_BYTES_MAX {
+        return Err(Fault::TargetTooLong { limit: TARGET_BYTES_MAX });
+    }
+    if let Some(query) = uri.query() {
+        target::check_query(query).map_err(|_| Fault::BadRequest("invalid query"))?;
+    }
+    if uri.path() == "*" && uri.scheme().is_none() {
+        return match head.method {
+            Method::OPTIONS => Ok(uri.clone()),
+            _ => Err(Fault::BadRequest("target * without OPTIONS")),
+        };
+    }
+    let path = if uri.path().is_empty() { "/" } else { uri.path() };
+    let normal = target::normal_path(path).map_err(|_| Fault::BadRequest("invalid path"))?;
+    if normal == uri.path() && uri.scheme().is_none() && uri.authority().is_none() {
+        return Ok(uri.clone());
+    }
+    with_path(&normal, uri.query()).ok_or(Fault::BadRequest("invalid target"))
+}
+
+/// An origin-form target of this path and query.
+#[must_use]
+pub fn with_path(path: &str, query: Option<&str>) -> Option<Uri> {
+    let text = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let target: PathAndQuery = text.parse().ok()?;
+    Some(Uri::from(target))
+}
+
+/// Framing and length of the body (RFC 9112 §6).
+fn judge_body(site: &Site, ex: &mut Exchange, census: Census) -> Result<(), Fault> {
+    if census.has(Rare::TransferEncoding) {
+        let lines = ex.head.headers.get_all(header::TRANSFER_ENCODING);
+        transfer::judge(&lines).map_err(|bad| match bad {
+            BadCoding::Unknown => Fault::UnknownCoding,
+            BadCoding::Malformed => Fault::BadRequest("malformed Transfer-Encoding"),
+        })?;
+    }
+    let length = ex.body.as_ref().map_or(0, |body| body.size_hint().lower());
+    match site.plan().server.body_bytes_max {
+        Some(limit) if length > limit => Err(Fault::BodyTooLarge { limit }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether the client waits before it sends its body (RFC 9110 §10.1.1).
+fn expectation(ex: &mut Exchange, census: Census) -> Result<bool, Fault> {
+    if !census.has(Rare::Expect) {
+        return Ok(false);
+    }
+    let expected = expect::judge(&ex.head.headers).map_err(|_| Fault::Expectation)?;
+    let has_body = ex.body.as_ref().is_some_and(|body| !body.is_end_stream());
+    let waits = expected == Expectation::Continue && has_body && ex.head.version == Version::HTTP_11;
+    if !waits {
+        ex.head.headers.remove(header::EXPECT);
+    }
+    Ok(waits)
+}
+
+/// Takes away what belongs to the client's connection only, and what passes for something it isn't.
+fn clean(site: &Site, ex: &mut Exchange, census: Census) {
+    let headers = &mut ex.head.headers;
+    if census.has(Rare::Underscore) {
+        site.counters.underscore_fields.add(names::drop_twins(headers) as u64);
+    }
+    if census.has(Rare::Override) && !is_trusted(site, ex) {
+        names::drop_overrides(&mut ex.head.headers);
+    }
+}
+
+fn is_trusted(site: &Site, ex: &Exchange) -> bool {
+    let peer = ex.connection.peer.ip().to_canonical();
+    site.plan().server.trusted_proxies.iter().any(|network| network.contains(peer))
+}
+
+/// Takes hop-by-hop fields away (RFC 9110 §7.6.1); an `Upgrade` that may pass is put back as our own.
+fn take_upgrade(site: &Site, ex: &mut Exchange, census: Census) -> Result<Option<HeaderValue>, Fault> {
+    if !census.has_hop_by_hop() {
+        return Ok(None);
+    }
+    let headers = &mut ex.head.headers;
+    let switches = census
+        .has(Rare::Upgrade)
+        .then(|| upgrade::wanted(headers, &site.plan().server.upgrades))
+        .flatten()
+        .filter(|_| ex.head.version == Version::HTTP_11);
+    hop::remove(headers, hop::Direction::Request, census)
+        .map_err(|_| Fault::BadRequest("Connection names a field that is not the connection's own"))?;
+    if let Some(protocols) = &switches {
+        headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocols.clone());
+    }
+    if ex.body.as_ref().is_some_and(|body| body.size_hint().exact().is_none()) {
+        // hyper frames a body of unknown length for every method only if it is told to.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    Ok(switches)
+}
+
+/// Says who asked and by way of whom, and names the exchange.
+fn stamp_forwarding(site: &Site, ex: &mut Exchange, census: Census, host: &HeaderValue) {
+    let trusted = &site.plan().server.trusted_proxies;
+    let client = forwarded::client(ex.connection.peer.ip(), &ex.head.headers, trusted);
+    ex.client = client.address;
+    let stamp = ex.connection.stamp(site.generation.number, || {
+        stamp::Stamp::new(ex.connection.peer.ip(), forwarded::Proto::Http, trusted)
+    });
+    let headers = &mut ex.head.headers;
+    stamp.apply(headers, census, &client, host);
+    via::sign(headers, ex.head.version);
+    let kept = if census.has(Rare::RequestId) && stamp.is_trusted() { known_id(headers) } else { None };
+    let id = kept.unwrap_or_else(|| new_id(ex.dice));
+    headers.insert(&names::X_REQUEST_ID, id.clone());
+    ex.record.id = Some(id);
+}
+
+fn known_id(headers: &HeaderMap) -> Option<HeaderValue> {
+    headers.get(&names::X_REQUEST_ID).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len())).cloned()
+}
+
+/// 128 random bits in hexadecimal.
+fn new_id(dice: u64) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut bits = (u128::from(dice) << 64) | u128::from(dice::roll());
+    let text: [u8; 32] = std::array::from_fn(|_| {
+        let digit = usize::try_from(bits & 0xf).unwrap_or_default();
+        bits >>= 4;
+        DIGITS.get(digit).copied().unwrap_or(b'0')
+    });
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+}

@@ -1,0 +1,80 @@
+//! A plan made live: what a worker needs to answer requests under it.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::plan::Plan;
+use crate::exchange::fault::Fault;
+use crate::observe::counters::Counters;
+use crate::upstream::group::Group;
+use crate::upstream::local::LocalGroup;
+
+/// A plan, and what all workers share of its upstreams.
+#[derive(Debug)]
+pub struct Generation {
+    /// Counts the plans of this process, from 1.
+    pub number: u64,
+    /// What the file says.
+    pub plan: Plan,
+    /// The upstreams, in the order of [`Plan::upstreams`].
+    pub groups: Vec<Arc<Group>>,
+}
+
+/// A plan as one worker has it. A request keeps the one that it began under.
+#[derive(Debug)]
+pub struct Site {
+    /// What all workers share.
+    pub generation: Arc<Generation>,
+    /// What this worker has counted.
+    pub counters: Arc<Counters>,
+    routes: Vec<Rc<str>>,
+    upstreams: Vec<Rc<LocalGroup>>,
+}
+
+impl Site {
+    /// This worker's part of a generation. Upstreams that have not changed keep their balancer and connections.
+    #[must_use]
+    pub fn new(generation: Arc<Generation>, before: Option<&Self>, counters: &Arc<Counters>) -> Self {
+        let workers = generation.plan.server.workers.get();
+        let upstreams = generation
+            .groups
+            .iter()
+            .map(|group| {
+                let known = before.and_then(|site| site.upstreams.iter().find(|old| *old.name == *group.plan.name));
+                match known {
+                    Some(old) if Arc::ptr_eq(&old.shared, group) => Rc::clone(old),
+                    Some(_) | None => {
+                        Rc::new(LocalGroup::new(Arc::clone(group), known.map(Rc::as_ref), counters, workers))
+                    }
+                }
+            })
+            .collect();
+        let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
+        Self { generation, counters: Arc::clone(counters), routes, upstreams }
+    }
+
+    /// What the file says.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.generation.plan
+    }
+
+    /// The name of the route with this index.
+    #[must_use]
+    pub fn route_name(&self, index: usize) -> Option<Rc<str>> {
+        self.routes.get(index).map(Rc::clone)
+    }
+
+    /// The upstream with this index.
+    ///
+    /// # Errors
+    /// None that a checked plan can bring about.
+    pub fn upstream(&self, index: usize) -> Result<&Rc<LocalGroup>, Fault> {
+        self.upstreams.get(index).ok_or(Fault::NoRoute)
+    }
+
+    /// The upstreams.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Rc<LocalGroup>> {
+        self.upstreams.iter()
+    }
+}

@@ -1,0 +1,9 @@
+//! The event log: what changed and what needs a look, on stderr.
+
+use tracing_subscriber::filter::LevelFilter;
+
+/// Starts writing events of this level and above to stderr. Later calls change nothing.
+pub fn start(level: LevelFilter) {
+    let _already_started =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).try_init();
+}

@@ -1,0 +1,61 @@
+//! Where one worker writes down what happened: its counters and its access log.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::time::Now;
+
+use super::access_log::Log;
+use super::counters::Counters;
+use super::record::Record;
+
+/// Where one worker writes down what happened.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The worker's counters.
+    pub counters: Arc<Counters>,
+    log: RefCell<Log>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(counters: Arc<Counters>, log: Log) -> Self {
+        Self { counters, log: RefCell::new(log) }
+    }
+
+    /// Whether exchanges are logged, so that their requests must be remembered.
+    #[must_use]
+    pub fn is_logging(&self) -> bool {
+        self.log.borrow().is_on()
+    }
+
+    /// An exchange begins.
+    pub fn begin(&self) {
+        self.counters.exchanges.up();
+    }
+
+    /// An exchange has ended.
+    pub fn end(&self, record: &Record, client: IpAddr, started: Now, ended: Now) {
+        self.counters.exchanges.down();
+        self.counters.requests.up();
+        let mut log = self.log.borrow_mut();
+        if log.is_on() {
+            log.line(record, client, started, ended);
+            self.counters.log_lines_dropped.add(log.take_dropped());
+        }
+    }
+
+    /// Hands what is buffered to the log's writer. To be called a few times a second.
+    pub fn flush(&self) {
+        let mut log = self.log.borrow_mut();
+        log.flush();
+        self.counters.log_lines_dropped.add(log.take_dropped());
+    }
+
+    /// Changes the form of the log.
+    pub fn set_form(&self, form: crate::config::plan::AccessLog) {
+        self.log.borrow_mut().set_form(form);
+    }
+}

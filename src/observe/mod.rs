@@ -1,0 +1,11 @@
+//! What is seen of the work: clock and dice, counters, the access log, the event log.
+//!
+//! A leaf: every room may call it, it calls none.
+
+pub mod access_log;
+pub mod clock;
+pub mod counters;
+pub mod dice;
+pub mod events;
+pub mod ledger;
+pub mod record;

@@ -1,0 +1,56 @@
+//! What is known of an exchange when it ends: the material of its log line.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+
+/// What is known of an exchange when it ends.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Names this exchange in logs, to backends, and in error bodies.
+    pub id: Option<HeaderValue>,
+    /// The request as the client wrote it; `None` when nothing is logged.
+    pub request: Option<Box<Request>>,
+    /// The route's name.
+    pub route: Option<Rc<str>>,
+    /// The upstream's name.
+    pub upstream: Option<Rc<str>>,
+    /// The name of the backend that was asked last.
+    pub backend: Option<Rc<str>>,
+    /// What that backend answered.
+    pub backend_status: Option<StatusCode>,
+    /// How often the request was sent to a backend.
+    pub tries: u32,
+    /// Why it failed.
+    pub fault: Option<String>,
+    /// What the client was answered.
+    pub status: Option<StatusCode>,
+    /// Bytes of the answer's body handed to the client's connection.
+    pub body_bytes_sent: u64,
+    /// From the request's head to the backend's connection.
+    pub connect_time: Option<Duration>,
+    /// From the request's head to the backend's response head.
+    pub header_time: Option<Duration>,
+}
+
+/// The request as the client wrote it.
+#[derive(Debug)]
+pub struct Request {
+    /// Its method.
+    pub method: Method,
+    /// Its target.
+    pub target: Uri,
+    /// Its version.
+    pub version: Version,
+    /// Its `Host`.
+    pub host: Option<HeaderValue>,
+    /// Its `Referer`.
+    pub referer: Option<HeaderValue>,
+    /// Its `User-Agent`.
+    pub user_agent: Option<HeaderValue>,
+    /// Its `X-Forwarded-For`.
+    pub forwarded_for: Option<HeaderValue>,
+    /// Its `Content-Length`.
+    pub content_length: Option<HeaderValue>,
+}

@@ -1,0 +1,288 @@
+//! A running proxy: starts the threads, reloads, drains, stops.
+//!
+//! One control thread owns the [`World`] and the checks of backends; workers answer requests. They talk by messages
+//! only.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::mpsc as blocking;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::config::plan::Plan;
+use crate::flow::site::Generation;
+use crate::observe::access_log::Writer;
+use crate::observe::clock;
+use crate::observe::counters::Counters;
+use crate::observe::ledger::Ledger;
+use crate::server::listener::{self, ListenError};
+use crate::server::worker::{self, Command};
+use crate::world::World;
+
+/// Commands on their way to one thread.
+const COMMANDS_MAX: usize = 64;
+/// How often a drain looks whether it is over.
+const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// Why a proxy can't start, or can't take up a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system has no thread or descriptor left.
+    #[error("can't start: {0}")]
+    Resources(#[from] io::Error),
+    /// The proxy is stopping.
+    #[error("the proxy is stopping")]
+    Stopping,
+}
+
+/// What a running proxy is busy with now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Client connections open.
+    pub connections: usize,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Connections to backends open, unused ones too.
+    pub backend_connections: usize,
+    /// Requests that wait for a backend.
+    pub queued: usize,
+}
+
+/// A running proxy. Dropping it stops everything at once.
+#[derive(Debug)]
+pub struct Running {
+    control: mpsc::Sender<Control>,
+    threads: Vec<JoinHandle<()>>,
+    counters: Vec<Arc<Counters>>,
+    writer: Option<Writer>,
+    shutdown_timeout: Duration,
+}
+
+enum Control {
+    Reload(Box<Plan>, blocking::Sender<Result<(), StartError>>),
+    Addresses(blocking::Sender<Vec<SocketAddr>>),
+    Drain,
+    Stop,
+}
+
+/// Starts a proxy under a plan. Returns when it listens.
+///
+/// # Errors
+/// When an address can't be listened on, or the system has no threads left.
+pub fn start(plan: Plan) -> Result<Running, StartError> {
+    let workers = plan.server.workers.get();
+    let mut sockets: Vec<(SocketAddr, Vec<TcpListener>)> = Vec::new();
+    for address in &plan.listen {
+        sockets.push((*address, listener::open(*address, workers)?));
+    }
+    let writer = Writer::start()?;
+    let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
+    let shutdown_timeout = plan.server.shutdown_timeout;
+    let ledgers = counters.iter().map(|counters| Ledger::new(Arc::clone(counters), writer.log(plan.log.access)));
+    let ledgers: Vec<Ledger> = ledgers.collect();
+    let (control, commands) = mpsc::channel(COMMANDS_MAX);
+    let (ready, is_ready) = blocking::channel();
+    let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+        if let Err(error) = run_control(plan, sockets, ledgers, (commands, ready)) {
+            tracing::error!("the control thread has ended: {error}");
+        }
+    })?;
+    let running = Running { control, threads: vec![thread], counters, writer: Some(writer), shutdown_timeout };
+    is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
+    Ok(running)
+}
+
+impl Running {
+    /// The addresses that are listened on; for port 0 the ports that the system chose.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let (answer, answered) = blocking::channel();
+        let _stopping = self.control.blocking_send(Control::Addresses(answer));
+        answered.recv().unwrap_or_default()
+    }
+
+    /// Takes up another plan: requests under way finish under theirs, what was learnt of backends stays.
+    ///
+    /// # Errors
+    /// When a new address can't be listened on; then nothing has changed.
+    pub fn reload(&self, plan: Plan) -> Result<(), StartError> {
+        let (answer, answered) = blocking::channel();
+        let reload = Control::Reload(Box::new(plan), answer);
+        self.control.blocking_send(reload).map_err(|_| StartError::Stopping)?;
+        answered.recv().unwrap_or(Err(StartError::Stopping))
+    }
+
+    /// Accepts no more connections, finishes what runs. Returns at once.
+    pub fn drain(&self) {
+        let _stopping = self.control.blocking_send(Control::Drain);
+    }
+
+    /// Whether no client connection is left.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.gauges().connections == 0
+    }
+
+    /// Waits until a drain is over, for `server.shutdown_timeout` at most, and stops.
+    pub fn wait(self) {
+        let until = clock::mono() + self.shutdown_timeout;
+        while !self.is_drained() && clock::mono() < until {
+            std::thread::sleep(DRAIN_LOOK);
+        }
+    }
+
+    /// What it is busy with now.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        let sum = |read: fn(&Counters) -> u64| {
+            let sum: u64 = self.counters.iter().map(|counters| read(counters)).sum();
+            usize::try_from(sum).unwrap_or(usize::MAX)
+        };
+        Gauges {
+            connections: sum(|counters| counters.connections.get()),
+            in_flight: sum(|counters| counters.exchanges.get()),
+            backend_connections: sum(|counters| counters.backend_connections.get()),
+            queued: sum(|counters| counters.queued.get()),
+        }
+    }
+
+    /// What each worker has counted.
+    #[must_use]
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _stopped = self.control.blocking_send(Control::Stop);
+        for thread in self.threads.drain(..) {
+            let _panicked = thread.join();
+        }
+        if let Some(writer) = self.writer.take() {
+            writer.finish();
+        }
+    }
+}
+
+type Channels = (mpsc::Receiver<Control>, blocking::Sender<Result<(), StartError>>);
+
+fn run_control(
+    plan: Plan,
+    sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
+    ledgers: Vec<Ledger>,
+    (commands, ready): Channels,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    let mut house = runtime.block_on(async {
+        let mut world = World::default();
+        let generation = world.adopt(plan);
+        House::open(world, &generation, sockets, ledgers).await
+    })?;
+    let _gone = ready.send(Ok(()));
+    runtime.block_on(house.obey(commands));
+    house.close(&runtime);
+    Ok(())
+}
+
+/// What the control thread keeps.
+struct House {
+    world: World,
+    workers: Vec<mpsc::Sender<Command>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Each address as the file says it, and as it is.
+    listens: HashMap<SocketAddr, SocketAddr>,
+}
+
+impl House {
+    async fn open(
+        world: World,
+        generation: &Arc<Generation>,
+        sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
+        ledgers: Vec<Ledger>,
+    ) -> io::Result<Self> {
+        let mut house = Self { world, workers: Vec::new(), threads: Vec::new(), listens: HashMap::new() };
+        for (index, ledger) in ledgers.into_iter().enumerate() {
+            let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+            let generation = Arc::clone(generation);
+            let run = move || {
+                if let Err(error) = worker::run(generation, ledger, commands) {
+                    tracing::error!("a worker has ended: {error}");
+                }
+            };
+            house.threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
+            house.workers.push(sender);
+        }
+        for (address, sockets) in sockets {
+            house.listen(address, sockets).await;
+        }
+        Ok(house)
+    }
+
+    async fn listen(&mut self, address: SocketAddr, sockets: Vec<TcpListener>) {
+        let real = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(address);
+        self.listens.insert(address, real);
+        for (worker, socket) in self.workers.iter().zip(sockets) {
+            let _gone = worker.send(Command::Listen(address, socket)).await;
+        }
+    }
+
+    async fn obey(&mut self, mut commands: mpsc::Receiver<Control>) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Control::Reload(plan, answer) => {
+                    let _gone = answer.send(self.reload(*plan).await);
+                }
+                Control::Addresses(answer) => {
+                    let _gone = answer.send(self.listens.values().copied().collect());
+                }
+                Control::Drain => self.tell(|| Command::Drain).await,
+                Control::Stop => return,
+            }
+        }
+    }
+
+    async fn reload(&mut self, plan: Plan) -> Result<(), StartError> {
+        let mut opened = Vec::new();
+        for address in plan.listen.iter().filter(|address| !self.listens.contains_key(address)) {
+            opened.push((*address, listener::open(*address, self.workers.len())?));
+        }
+        if plan.server.workers.get() != self.workers.len() {
+            tracing::warn!("server.workers changes with the next start only");
+        }
+        let closed: Vec<SocketAddr> =
+            self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
+        let generation = self.world.adopt(plan);
+        self.tell(|| Command::Adopt(Arc::clone(&generation))).await;
+        for (address, sockets) in opened {
+            self.listen(address, sockets).await;
+        }
+        for address in closed {
+            self.listens.remove(&address);
+            self.tell(|| Command::Unlisten(address)).await;
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            let _gone = worker.send(command()).await;
+        }
+    }
+
+    fn close(mut self, runtime: &tokio::runtime::LocalRuntime) {
+        runtime.block_on(self.tell(|| Command::Stop));
+        for thread in self.threads.drain(..) {
+            let _panicked = thread.join();
+        }
+    }
+}

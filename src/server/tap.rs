@@ -1,0 +1,223 @@
+//! A thin wrapper of a client's socket, between the kernel and hyper.
+//!
+//! It sees what hyper's parser hides ([`Signs`]), writes what hyper's server can't ([`Interim`]), and notes what the
+//! connection's loop must know of the socket: whether a head has begun, whether a write is stuck.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::exchange::Signs;
+use crate::exchange::interim::Interim;
+use crate::observe::clock;
+
+/// A client's socket, watched.
+#[derive(Debug)]
+pub struct Tap {
+    stream: TcpStream,
+    state: Rc<State>,
+    /// 1xx responses that are being written.
+    interim: Vec<u8>,
+    interim_written: usize,
+}
+
+/// What a tap has seen.
+#[derive(Debug)]
+pub struct State {
+    /// What was read of a head that hyper has not parsed yet.
+    head: RefCell<Vec<u8>>,
+    head_bytes_max: usize,
+    reads_head: Cell<bool>,
+    is_flushed: Cell<bool>,
+    stuck_since: Cell<Option<Duration>>,
+    waits_for_flush: RefCell<Option<Waker>>,
+    interim: Arc<Interim>,
+}
+
+impl State {
+    /// What nothing has been seen of yet.
+    #[must_use]
+    pub fn new(interim: Arc<Interim>, head_bytes_max: usize) -> Self {
+        Self {
+            head: RefCell::default(),
+            head_bytes_max,
+            reads_head: Cell::new(true),
+            is_flushed: Cell::new(true),
+            stuck_since: Cell::new(None),
+            waits_for_flush: RefCell::default(),
+            interim,
+        }
+    }
+
+    /// Whether a request's head has begun and is not whole.
+    #[must_use]
+    pub fn has_begun_head(&self) -> bool {
+        self.reads_head.get() && !self.head.borrow().is_empty()
+    }
+
+    /// Whether all that hyper wrote has gone out.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.is_flushed.get()
+    }
+
+    /// Since when a write has been stuck, if one is.
+    #[must_use]
+    pub fn stuck_since(&self) -> Option<Duration> {
+        self.stuck_since.get()
+    }
+
+    /// hyper has parsed this head: what did the bytes show?
+    #[must_use]
+    pub fn signs(&self, request: &Request<Incoming>) -> Signs {
+        self.reads_head.set(false);
+        let mut head = self.head.borrow_mut();
+        let signs = read_signs(&head, request);
+        head.clear();
+        head.shrink_to(2048);
+        signs
+    }
+
+    /// The answer is on its way: what is read from here on is the next head.
+    pub fn expect_head(&self) {
+        self.reads_head.set(true);
+    }
+
+    /// Waits until all that hyper wrote has gone out: only then can 1xx responses be told from what was before.
+    pub async fn flushed(&self) {
+        std::future::poll_fn(|cx| {
+            if self.is_flushed.get() {
+                return Poll::Ready(());
+            }
+            *self.waits_for_flush.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn read(&self, bytes: &[u8]) {
+        if self.reads_head.get() {
+            let mut head = self.head.borrow_mut();
+            let room = self.head_bytes_max.saturating_sub(head.len());
+            head.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+        }
+    }
+
+    fn note_write<T>(&self, polled: &Poll<io::Result<T>>) {
+        match polled {
+            Poll::Ready(_) => self.stuck_since.set(None),
+            Poll::Pending if self.stuck_since.get().is_none() => self.stuck_since.set(Some(clock::mono())),
+            Poll::Pending => {}
+        }
+    }
+}
+
+/// Looks for what hyper hides in the bytes of a head. Of a pipelined request the bytes may be gone, or not its own;
+/// then hyper's reading stands: it cuts a fragment, and lets `Transfer-Encoding` win and closes after.
+fn read_signs(head: &[u8], request: &Request<Incoming>) -> Signs {
+    let chunked = request.headers().contains_key(http::header::TRANSFER_ENCODING);
+    if !chunked && !head.contains(&b'#') {
+        return Signs::default();
+    }
+    let end = head.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(head.len());
+    let head = head.get(..end).unwrap_or_default();
+    let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| matches!(line, b"" | b"\r"));
+    let has_fragment = lines.next().is_some_and(|line| line.contains(&b'#'));
+    let has_two_lengths = chunked
+        && lines.any(|line| {
+            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            name.eq_ignore_ascii_case(b"content-length")
+        });
+    Signs { has_fragment, has_two_lengths }
+}
+
+impl Tap {
+    /// Watches a socket.
+    #[must_use]
+    pub fn new(stream: TcpStream, state: Rc<State>) -> Self {
+        Self { stream, state, interim: Vec::new(), interim_written: 0 }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Writes 1xx responses that wait. hyper has nothing of a response before them left to write.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let rest = self.interim.get(self.interim_written..).unwrap_or_default();
+            if rest.is_empty() {
+                self.interim.clear();
+                self.interim_written = 0;
+                match self.state.interim.take() {
+                    Some(more) => self.interim = more,
+                    None => return Poll::Ready(Ok(())),
+                }
+                continue;
+            }
+            let polled = Pin::new(&mut self.stream).poll_write(cx, rest);
+            self.state.note_write(&polled);
+            self.interim_written += ready!(polled)?;
+        }
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.state.read(buf.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.state.is_flushed.set(false);
+        ready!(self.poll_interim(cx))?;
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.state.note_write(&polled);
+        polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.state.is_flushed.set(false);
+        ready!(self.poll_interim(cx))?;
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.state.note_write(&polled);
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        self.state.is_flushed.set(true);
+        if let Some(waker) = self.state.waits_for_flush.borrow_mut().take() {
+            waker.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// hyper must not close the socket: it is ours to end (see `linger`), or to hand to a tunnel.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

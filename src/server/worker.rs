@@ -1,0 +1,208 @@
+//! One worker: a thread with its own runtime, sockets, backend connections and counters.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+
+use super::connection;
+use crate::flow::site::{Generation, Site};
+use crate::observe::ledger::Ledger;
+use crate::observe::clock;
+
+/// How long a worker that can't accept (no descriptors left, say) waits before it tries again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often log buffers are handed over.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+/// How often old connections to backends are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+
+/// What the control thread asks of a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Answer requests that begin from now on under this plan.
+    Adopt(Arc<Generation>),
+    /// Accept connections on this socket too.
+    Listen(SocketAddr, TcpListener),
+    /// Accept no more connections on this address.
+    Unlisten(SocketAddr),
+    /// Accept no more connections; finish what runs.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// Where it writes down what happens.
+    pub ledger: Rc<Ledger>,
+    site: RefCell<Rc<Site>>,
+    is_draining: Cell<bool>,
+    drain: Notify,
+    connections: Cell<usize>,
+    left: Notify,
+}
+
+impl Worker {
+    /// The plan that a request beginning now is answered under.
+    #[must_use]
+    pub fn site(&self) -> Rc<Site> {
+        Rc::clone(&self.site.borrow())
+    }
+
+    /// Whether no more requests are taken than those under way.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.get()
+    }
+
+    /// Waits until no more requests are to be taken.
+    pub async fn drained(&self) {
+        let notified = self.drain.notified();
+        if !self.is_draining.get() {
+            notified.await;
+        }
+    }
+
+    /// The most connections that this worker may hold: its share of `server.connections_max`.
+    fn connections_max(&self) -> usize {
+        let site = self.site.borrow();
+        let server = &site.plan().server;
+        server.connections_max.div_ceil(server.workers.get())
+    }
+
+    fn adopt(&self, generation: Arc<Generation>) {
+        let before = self.site();
+        self.ledger.set_form(generation.plan.log.access);
+        *self.site.borrow_mut() = Rc::new(Site::new(generation, Some(&before), &self.ledger.counters));
+    }
+}
+
+/// Runs a worker until it is told to stop. To be called on a thread of its own.
+///
+/// # Errors
+/// When the system can't give it a runtime.
+pub fn run(generation: Arc<Generation>, ledger: Ledger, commands: mpsc::Receiver<Command>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(31)
+        .build_local(tokio::runtime::LocalOptions::default())?;
+    runtime.block_on(async {
+        let ledger = Rc::new(ledger);
+        let site = Rc::new(Site::new(generation, None, &ledger.counters));
+        let worker = Rc::new(Worker {
+            ledger,
+            site: RefCell::new(site),
+            is_draining: Cell::new(false),
+            drain: Notify::new(),
+            connections: Cell::new(0),
+            left: Notify::new(),
+        });
+        tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
+        obey(&worker, commands).await;
+        worker.ledger.flush();
+    });
+    Ok(())
+}
+
+async fn obey(worker: &Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
+    let mut listeners: HashMap<SocketAddr, AbortHandle> = HashMap::new();
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Adopt(generation) => worker.adopt(generation),
+            Command::Listen(address, socket) => match tokio::net::TcpListener::from_std(socket) {
+                Ok(listener) => {
+                    let task = tokio::task::spawn_local(accept(Rc::clone(worker), listener));
+                    listeners.insert(address, task.abort_handle());
+                }
+                Err(error) => tracing::error!("can't listen on {address}: {error}"),
+            },
+            Command::Unlisten(address) => {
+                if let Some(task) = listeners.remove(&address) {
+                    task.abort();
+                }
+            }
+            Command::Drain => {
+                for (_, task) in listeners.drain() {
+                    task.abort();
+                }
+                worker.is_draining.set(true);
+                worker.drain.notify_waiters();
+            }
+            Command::Stop => return,
+        }
+    }
+}
+
+/// Accepts connections for as long as the future is kept.
+async fn accept(worker: Rc<Worker>, listener: tokio::net::TcpListener) {
+    loop {
+        while worker.connections.get() >= worker.connections_max() {
+            worker.left.notified().await;
+        }
+        match listener.accept().await {
+            Ok((stream, _peer)) => {
+                let _untuned = stream.set_nodelay(true);
+                let place = Place::take(&worker);
+                tokio::task::spawn_local(serve(Rc::clone(&worker), stream, place));
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                worker.ledger.counters.accept_failures.up();
+                tracing::warn!("can't accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(worker: Rc<Worker>, stream: TcpStream, _place: Place) {
+    connection::serve(worker, stream).await;
+}
+
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+/// One of the connections that a worker may hold.
+struct Place(Rc<Worker>);
+
+impl Place {
+    fn take(worker: &Rc<Worker>) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        worker.ledger.counters.connections.up();
+        Self(Rc::clone(worker))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get().saturating_sub(1));
+        self.0.ledger.counters.connections.down();
+        self.0.left.notify_one();
+    }
+}
+
+/// Hands over log buffers and drops old connections, for as long as the future is kept.
+async fn keep_house(worker: Rc<Worker>) {
+    let mut tidied = clock::mono();
+    loop {
+        tokio::time::sleep(FLUSH_EVERY).await;
+        worker.ledger.flush();
+        let now = clock::mono();
+        if now.saturating_sub(tidied) >= TIDY_EVERY {
+            tidied = now;
+            for upstream in worker.site().upstreams() {
+                upstream.tidy(now);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! One upstream, as one worker has it: its balancer, its connections, its retry budget.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use policy::balance::{Balancer, Ewma};
+use policy::retry::Budget;
+
+use super::backend::Backend;
+use super::group::Group;
+use super::pool::Pool;
+use crate::config::plan::{Balance, Upstream};
+use crate::observe::counters::Counters;
+
+/// One upstream, as one worker has it.
+pub struct LocalGroup {
+    /// What all workers share.
+    pub shared: Arc<Group>,
+    /// The upstream's name.
+    pub name: Rc<str>,
+    /// The backends, in file order.
+    pub backends: Vec<Rc<LocalBackend>>,
+    /// Chooses among them.
+    pub balancer: RefCell<Balancer>,
+    /// How many retries are left.
+    pub budget: RefCell<Budget>,
+    /// What this worker has counted.
+    pub counters: Arc<Counters>,
+}
+
+/// One backend, as one worker has it.
+pub struct LocalBackend {
+    /// What all workers share.
+    pub shared: Arc<Backend>,
+    /// Its name.
+    pub name: Rc<str>,
+    /// Connections that wait for a request.
+    pub pool: Pool,
+    /// How fast it answered lately.
+    pub latency: RefCell<Ewma>,
+}
+
+impl LocalGroup {
+    /// This worker's part of a group; connections to backends that the part before had too are kept.
+    #[must_use]
+    pub fn new(shared: Arc<Group>, before: Option<&Self>, counters: &Arc<Counters>, workers: usize) -> Self {
+        let known = |backend: &Arc<Backend>| {
+            before.and_then(|group| group.backends.iter().find(|known| Arc::ptr_eq(&known.shared, backend)))
+        };
+        let backends = shared
+            .backends
+            .iter()
+            .map(|backend| {
+                known(backend).map_or_else(
+                    || {
+                        Rc::new(LocalBackend {
+                            shared: Arc::clone(backend),
+                            name: Rc::from(&*backend.name),
+                            pool: Pool::default(),
+                            latency: RefCell::default(),
+                        })
+                    },
+                    Rc::clone,
+                )
+            })
+            .collect();
+        let retry = &shared.plan.retry;
+        let floor = f64::from(retry.budget_floor) / f64::from(u32::try_from(workers).unwrap_or(u32::MAX)).max(1.0);
+        Self {
+            name: Rc::from(&*shared.plan.name),
+            backends,
+            balancer: RefCell::new(balancer(&shared.plan)),
+            budget: RefCell::new(Budget::new(retry.budget_percent, floor)),
+            counters: Arc::clone(counters),
+            shared,
+        }
+    }
+
+    /// Drops connections that have been idle too long.
+    pub fn tidy(&self, now: std::time::Duration) {
+        for backend in &self.backends {
+            backend.pool.tidy(now, self.shared.plan.timeouts.pool_idle);
+        }
+    }
+}
+
+impl std::fmt::Debug for LocalGroup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalGroup").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn balancer(plan: &Upstream) -> Balancer {
+    let weights: Vec<u32> = plan.backends.iter().map(|backend| backend.weight).collect();
+    let names: Vec<&str> = plan.backends.iter().map(|backend| &*backend.name).collect();
+    match plan.balance {
+        Balance::RoundRobin => Balancer::round_robin(),
+        Balance::Weighted => Balancer::weighted(&weights),
+        Balance::LeastConnections => Balancer::least_connections(&weights),
+        Balance::IpHash => Balancer::ip_hash(&names),
+        Balance::Random => Balancer::random(&weights),
+        Balance::TwoChoices => Balancer::two_choices(),
+        Balance::PeakEwma => Balancer::peak_ewma(),
+        Balance::Hash(_) => Balancer::consistent(&names, &weights),
+    }
+}

@@ -1,0 +1,145 @@
+//! The way to a backend and back: pick, connect, send, judge, and again if need be.
+//!
+//! [`forward`] owns the order of things. What is learnt of backends lives in [`group::Group`], shared by all workers;
+//! connections and balancers live in [`local::LocalGroup`], one a worker.
+
+pub mod backend;
+pub mod dial;
+pub mod group;
+pub mod local;
+pub mod pick;
+pub mod pool;
+pub mod probe;
+pub mod reply;
+pub mod resolve;
+pub mod send;
+pub mod tunnel;
+pub mod upload;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use policy::retry::{Progress, may_repeat};
+
+use self::local::LocalGroup;
+use self::pick::Claim;
+use self::send::{Draft, Failure, Received};
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, Exchange};
+use crate::observe::clock;
+
+/// Sends a request to the upstream, and makes the answer of what comes back.
+///
+/// `switches`: the protocols that the client's `Upgrade` asks for, if it may.
+///
+/// # Errors
+/// The fault of the last try, when no other may be made.
+pub async fn forward(
+    group: &Rc<LocalGroup>,
+    ex: &mut Exchange,
+    mut draft: Draft,
+    switches: Option<HeaderValue>,
+) -> Result<Answer, Fault> {
+    let plan = &group.shared.plan;
+    let mut tries = Tries { until: ex.started.mono + plan.timeouts.request, repeats: 0, tried: Vec::new() };
+    group.budget.borrow_mut().request(ex.started);
+    let mut claim = pick::claim_or_wait(group, ex, tries.until).await?;
+    loop {
+        ex.record.tries += 1;
+        ex.record.backend = Some(Rc::clone(&claim.backend().name));
+        tries.tried.push(claim.index());
+        let received = match send::attempt(claim, &mut draft, ex, tries.until).await {
+            Ok(received) => received,
+            Err(failure) => {
+                claim = tries.next(group, ex, &draft, failure).await?;
+                continue;
+            }
+        };
+        ex.record.backend_status = Some(received.response.status());
+        match tries.instead_of(&received, group, ex, &draft) {
+            Some(other) => claim = other,
+            None => return Ok(answer(received, draft, switches.as_ref(), ex)),
+        }
+    }
+}
+
+fn answer(received: Received, draft: Draft, switches: Option<&HeaderValue>, ex: &Exchange) -> Answer {
+    match switches.filter(|_| received.response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        Some(protocol) => tunnel::answer(received, protocol, ex),
+        None => reply::answer(received, draft.source, ex),
+    }
+}
+
+/// What was tried for one request, and what may still be.
+struct Tries {
+    /// No try begins after this moment (monotonic time).
+    until: Duration,
+    /// How often the request was repeated after a backend may have seen it.
+    repeats: u32,
+    /// The backends that were asked.
+    tried: Vec<usize>,
+}
+
+impl Tries {
+    /// A backend for another try after one that failed.
+    ///
+    /// # Errors
+    /// The fault itself, when there may be no other try.
+    async fn next(
+        &mut self,
+        group: &Rc<LocalGroup>,
+        ex: &Exchange,
+        draft: &Draft,
+        failure: Failure,
+    ) -> Result<Claim, Fault> {
+        if !failure.fault.may_retry() || !self.may_go_on(group, draft, failure.progress) {
+            return Err(failure.fault);
+        }
+        if failure.progress != Progress::Nothing {
+            self.repeats += 1;
+        }
+        if let Some(claim) = pick::claim(group, ex, &self.tried, clock::now()) {
+            group.counters.retries.up();
+            return Ok(claim);
+        }
+        // Everybody was asked. With a queue the request waits until one of them is back.
+        if group.shared.plan.queue.is_none() {
+            return Err(failure.fault);
+        }
+        self.tried.clear();
+        pick::claim_or_wait(group, ex, self.until).await
+    }
+
+    /// Another backend's place, if this response is one to try again for, and may be.
+    fn instead_of(
+        &mut self,
+        received: &Received,
+        group: &Rc<LocalGroup>,
+        ex: &Exchange,
+        draft: &Draft,
+    ) -> Option<Claim> {
+        let plan = &group.shared.plan;
+        let status = received.response.status();
+        if !plan.retry.statuses.holds(status) || !self.may_go_on(group, draft, Progress::Answered) {
+            return None;
+        }
+        let now = clock::now();
+        let claim = pick::claim(group, ex, &self.tried, now)?;
+        self.repeats += 1;
+        group.counters.retries.up();
+        if plan.ejection.statuses.holds(status) {
+            received.claim.failed(now);
+        }
+        Some(claim)
+    }
+
+    fn may_go_on(&self, group: &LocalGroup, draft: &Draft, progress: Progress) -> bool {
+        let attempts = group.shared.plan.retry.attempts;
+        let left = if progress == Progress::Nothing { attempts > 0 } else { self.repeats < attempts };
+        let now = clock::now();
+        left && now.mono < self.until
+            && may_repeat(&draft.method, progress, draft.replay())
+            && group.budget.borrow_mut().withdraw(now)
+    }
+}

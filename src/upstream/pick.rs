@@ -1,0 +1,267 @@
+//! Which backend gets a request: asks the balancer, claims a place, waits in the queue if there is none.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use policy::balance::{Draw, Seats, consistent, ip_hash};
+use policy::health::slow_start;
+use policy::message::{cookies, query};
+use policy::time::Now;
+
+use super::group::{Group, Queue};
+use super::local::{LocalBackend, LocalGroup};
+use crate::config::plan::{Balance, HashKey};
+use crate::exchange::Exchange;
+use crate::exchange::deadline::Deadline;
+use crate::exchange::fault::Fault;
+use crate::observe::clock;
+
+/// A backend's place that a request holds. Gives it back on drop, whatever became of the request.
+pub struct Claim {
+    group: Rc<LocalGroup>,
+    backend: Rc<LocalBackend>,
+    index: usize,
+    trial: bool,
+}
+
+impl Claim {
+    /// The upstream it is a place of.
+    #[must_use]
+    pub fn group(&self) -> &Rc<LocalGroup> {
+        &self.group
+    }
+
+    /// The backend.
+    #[must_use]
+    pub fn backend(&self) -> &Rc<LocalBackend> {
+        &self.backend
+    }
+
+    /// The backend's place in the file.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The request went well, as far as the backend goes.
+    pub fn succeeded(&self, now: Now) {
+        self.group.shared.succeeded(self.index, self.trial, now);
+    }
+
+    /// The request failed, by the backend's fault.
+    pub fn failed(&self, now: Now) {
+        self.group.shared.failed(self.index, self.trial, now);
+    }
+
+    /// The backend takes no connection.
+    pub fn doubt(&self) {
+        self.group.shared.doubt(self.index);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.backend.shared.end();
+        self.group.shared.queue.capacity_freed();
+    }
+}
+
+/// Which backends are looked at, in this order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Primary,
+    Backup,
+    /// Also those that took no connection a moment ago: better than nothing, when nobody may wait.
+    Doubted,
+}
+
+/// Claims a place without waiting. `None`: no backend that is not in `tried` can take the request now.
+#[must_use]
+pub fn claim(group: &Rc<LocalGroup>, ex: &Exchange, tried: &[usize], now: Now) -> Option<Claim> {
+    if let Some(index) = group.shared.take_trial(now).filter(|index| !tried.contains(index))
+        && let Some(claim) = seat(group, index, true)
+    {
+        return Some(claim);
+    }
+    let draw = Draw { key: key(&group.shared.plan.balance, ex), dice: ex.dice.wrapping_add(tried.len() as u64) };
+    let last = if group.shared.plan.queue.is_none() { Reach::Doubted } else { Reach::Backup };
+    [Reach::Primary, Reach::Backup, Reach::Doubted]
+        .into_iter()
+        .take_while(|reach| *reach != Reach::Doubted || last == Reach::Doubted)
+        .find_map(|reach| claim_within(group, tried, &draw, (reach, now)))
+}
+
+fn claim_within(group: &Rc<LocalGroup>, tried: &[usize], draw: &Draw, at: (Reach, Now)) -> Option<Claim> {
+    let (reach, now) = at;
+    let view = View { group, tried, reach, now, thinned: Cell::new(None) };
+    // A place can be lost to another worker between the pick and the claim; then it is not open any more.
+    for _ in 0..=group.backends.len() {
+        let picked = group.balancer.borrow_mut().pick(&view, draw)?;
+        let index = thin(&view, picked, draw);
+        if let Some(claim) = seat(group, index, false) {
+            return Some(claim);
+        }
+    }
+    None
+}
+
+/// A backend that came back a moment ago gets only a share of what it is picked for (`slow_start`).
+fn thin(view: &View<'_>, picked: usize, draw: &Draw) -> usize {
+    let plan = &view.group.shared.plan;
+    if plan.slow_start.is_zero() || matches!(plan.balance, Balance::IpHash | Balance::Hash(_)) {
+        return picked;
+    }
+    let Some(back) = view.group.backends.get(picked).and_then(|backend| backend.shared.back_at()) else {
+        return picked;
+    };
+    if slow_start::admits(view.now.mono.saturating_sub(back), plan.slow_start, draw.dice) {
+        return picked;
+    }
+    view.thinned.set(Some(picked));
+    view.group.balancer.borrow_mut().pick(view, draw).unwrap_or(picked)
+}
+
+fn seat(group: &Rc<LocalGroup>, index: usize, trial: bool) -> Option<Claim> {
+    let backend = group.backends.get(index)?;
+    let max = group.shared.plan.backends.get(index)?.max_in_flight;
+    backend.shared.begin(max).then(|| Claim { group: Rc::clone(group), backend: Rc::clone(backend), index, trial })
+}
+
+/// The upstream as the balancer sees it for one request.
+struct View<'a> {
+    group: &'a LocalGroup,
+    tried: &'a [usize],
+    reach: Reach,
+    now: Now,
+    thinned: Cell<Option<usize>>,
+}
+
+impl Seats for View<'_> {
+    fn len(&self) -> usize {
+        self.group.backends.len()
+    }
+
+    fn open(&self, index: usize) -> bool {
+        let (Some(backend), Some(plan)) =
+            (self.group.backends.get(index), self.group.shared.plan.backends.get(index))
+        else {
+            return false;
+        };
+        let in_reach = match self.reach {
+            Reach::Primary => !plan.backup && backend.shared.is_usable(),
+            Reach::Backup => plan.backup && backend.shared.is_usable(),
+            Reach::Doubted => backend.shared.is_worth_a_try(),
+        };
+        in_reach
+            && plan.max_in_flight.is_none_or(|max| backend.shared.in_flight() < max)
+            && self.thinned.get() != Some(index)
+            && !self.tried.contains(&index)
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.group.backends.get(index).map_or(0, |backend| backend.shared.in_flight())
+    }
+
+    fn latency(&self, index: usize) -> f64 {
+        self.group.backends.get(index).map_or(0.0, |backend| backend.latency.borrow().read(self.now))
+    }
+
+    fn epoch(&self) -> u64 {
+        self.group.shared.epoch()
+    }
+}
+
+fn key(balance: &Balance, ex: &Exchange) -> u64 {
+    let headers = &ex.head.headers;
+    match balance {
+        Balance::RoundRobin
+        | Balance::Weighted
+        | Balance::LeastConnections
+        | Balance::Random
+        | Balance::TwoChoices
+        | Balance::PeakEwma => 0,
+        Balance::IpHash => ip_hash::key(&ex.client.to_string()),
+        Balance::Hash(HashKey::ClientIp) => consistent::key(ex.client.to_string().as_bytes()),
+        Balance::Hash(HashKey::Path) => consistent::key(ex.head.uri.path().as_bytes()),
+        Balance::Hash(HashKey::Header(name)) => {
+            consistent::key(headers.get(name).map_or(&[][..], |value| value.as_bytes()))
+        }
+        Balance::Hash(HashKey::Cookie(name)) => {
+            consistent::key(cookies::find(headers, name).unwrap_or_default().as_bytes())
+        }
+        Balance::Hash(HashKey::Query(name)) => {
+            let query = ex.head.uri.query().unwrap_or_default();
+            consistent::key(query::find(query, name).unwrap_or_default().as_bytes())
+        }
+    }
+}
+
+/// Claims a place, and waits for one in the upstream's queue if there is none.
+///
+/// # Errors
+/// [`Fault::NoBackend`] without a queue; [`Fault::QueueFull`]; [`Fault::QueueTimeout`] after `wait_max`, or when
+/// `until` (monotonic time) comes first.
+pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duration) -> Result<Claim, Fault> {
+    let now = if ex.record.tries == 0 { ex.started } else { clock::now() };
+    let queue = &group.shared.queue;
+    // Who comes while others wait gets in line behind them.
+    if queue.waiting.load(Ordering::SeqCst) == 0
+        && let Some(claim) = claim(group, ex, &[], now)
+    {
+        return Ok(claim);
+    }
+    let Some(plan) = &group.shared.plan.queue else {
+        return claim(group, ex, &[], now).ok_or_else(|| no_backend(&group.shared));
+    };
+    let Some(_waiting) = Waiting::begin(group, plan.length) else {
+        return Err(Fault::QueueFull { upstream: group.shared.plan.name.clone(), length: plan.length });
+    };
+    let until = until.min(now.mono + plan.wait_max);
+    wait(group, ex, &ex.connection.deadline, until)
+        .await
+        .ok_or_else(|| Fault::QueueTimeout { upstream: group.shared.plan.name.clone(), limit: plan.wait_max })
+}
+
+async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, deadline: &Deadline, until: Duration) -> Option<Claim> {
+    let queue: &Queue = &group.shared.queue;
+    loop {
+        // In line before looking: what is freed from here on wakes us.
+        let mut woken = std::pin::pin!(queue.wake.notified());
+        woken.as_mut().enable();
+        let now = clock::now();
+        if let Some(claim) = claim(group, ex, &[], now) {
+            return Some(claim);
+        }
+        let trial = group.shared.trial_due().filter(|due| *due > now.mono && *due < until);
+        if deadline.wait(trial.unwrap_or(until), woken).await.is_err() && trial.is_none() {
+            return None;
+        }
+    }
+}
+
+fn no_backend(group: &Group) -> Fault {
+    Fault::NoBackend { upstream: group.plan.name.clone(), total: group.backends.len() }
+}
+
+/// A place in the queue.
+struct Waiting<'a>(&'a LocalGroup);
+
+impl<'a> Waiting<'a> {
+    fn begin(group: &'a LocalGroup, length: usize) -> Option<Self> {
+        if group.shared.queue.waiting.fetch_add(1, Ordering::SeqCst) >= length {
+            group.shared.queue.waiting.fetch_sub(1, Ordering::SeqCst);
+            return None;
+        }
+        group.counters.queued.up();
+        Some(Self(group))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.shared.queue.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.0.counters.queued.down();
+    }
+}

@@ -1,0 +1,73 @@
+//! Connections to one backend that wait for a request: one worker's, used last-in first-out.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::sync::oneshot;
+
+use super::upload::Upload;
+use crate::exchange::tunnel::End;
+
+/// A connection to a backend that can take a request.
+pub struct Connection {
+    /// Where requests go in.
+    pub sender: SendRequest<Upload>,
+    /// What is shared with the task that runs the connection.
+    pub link: Rc<Link>,
+    /// Whether it has carried a request before.
+    pub reused: bool,
+}
+
+/// What a connection's user shares with the task that runs it.
+#[derive(Default)]
+pub struct Link {
+    /// Who gets the stream when the backend switches protocols.
+    pub switched: RefCell<Option<oneshot::Sender<End>>>,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Duration,
+}
+
+/// Connections to one backend that wait for a request.
+#[derive(Default)]
+pub struct Pool {
+    idle: RefCell<VecDeque<Idle>>,
+}
+
+impl Pool {
+    /// Takes the connection used last, if it is still good and has waited no longer than `age_max`.
+    #[must_use]
+    pub fn take(&self, now: Duration, age_max: Duration) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(last) = idle.pop_back() {
+            if last.connection.sender.is_ready() && now.saturating_sub(last.since) <= age_max {
+                return Some(last.connection);
+            }
+        }
+        None
+    }
+
+    /// Puts a connection back; at most `max` are kept, the oldest goes.
+    pub fn put(&self, mut connection: Connection, now: Duration, max: usize) {
+        if connection.sender.is_closed() || max == 0 {
+            return;
+        }
+        connection.reused = true;
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= max {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { connection, since: now });
+    }
+
+    /// Drops connections that have waited longer than `age_max`, or that the backend has closed.
+    pub fn tidy(&self, now: Duration, age_max: Duration) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| !idle.connection.sender.is_closed() && now.saturating_sub(idle.since) <= age_max);
+    }
+}

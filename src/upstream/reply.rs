@@ -1,0 +1,178 @@
+//! From a backend's response to the client's answer: fields cleaned, body streamed, the connection put back.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Version, header};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use policy::message::census::Census;
+use policy::message::{hop, trailers, via};
+
+use super::pick::Claim;
+use super::pool::Connection;
+use super::send::Received;
+use super::upload::Source;
+use crate::exchange::body::{Body, Flow};
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::observe::clock;
+
+/// Makes the answer of a response whose head has been judged.
+#[must_use]
+pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> Answer {
+    let Received { response, connection, claim, switched: _ } = received;
+    connection.link.switched.borrow_mut().take();
+    let (mut head, incoming) = response.into_parts();
+    let census = Census::of(&head.headers);
+    // Nominations that may not be followed are ignored in a response, never refused.
+    let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
+    head.headers.remove(header::TRANSFER_ENCODING);
+    via::sign(&mut head.headers, head.version);
+    head.version = Version::HTTP_11;
+    let failed = claim.group().shared.plan.ejection.statuses.holds(head.status);
+    if failed {
+        claim.failed(clock::now());
+    }
+    let hold = Hold { claim, connection, source, failed };
+    if incoming.is_end_stream() {
+        hold.settle();
+        return Answer::from_parts(head, Body::default());
+    }
+    let idle_max = hold.claim.group().shared.plan.timeouts.body_idle;
+    let flow: Flow = Box::pin(Reply { incoming, hold: Some(hold), client: Rc::clone(&ex.connection), idle_max });
+    Answer::from_parts(head, Body::flow(flow))
+}
+
+/// What a request holds of a backend until the end of its answer.
+struct Hold {
+    claim: Claim,
+    connection: Connection,
+    source: Option<Rc<Source>>,
+    /// The status alone has counted against the backend already.
+    failed: bool,
+}
+
+impl Hold {
+    /// The answer is whole.
+    fn settle(self) {
+        let now = clock::now();
+        if !self.failed {
+            self.claim.succeeded(now);
+        }
+        match self.source {
+            // Answered early: the rest of the request's body goes nowhere, and neither may it seem to have ended.
+            Some(source) if !source.has_ended() => source.abort(),
+            Some(_) | None => {
+                let max = self.claim.group().shared.plan.pool_max;
+                self.claim.backend().pool.put(self.connection, now.mono, max);
+            }
+        }
+    }
+
+    /// The answer broke off by the backend's fault.
+    fn broke(self) {
+        if !self.failed {
+            self.claim.failed(clock::now());
+        }
+        if let Some(source) = self.source {
+            source.abort();
+        }
+    }
+}
+
+/// A response body on its way from a backend to the client.
+struct Reply {
+    incoming: Incoming,
+    hold: Option<Hold>,
+    client: Rc<ClientConnection>,
+    idle_max: Duration,
+}
+
+impl Reply {
+    fn settle(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            hold.settle();
+        }
+    }
+
+    fn broke(&mut self, fault: impl FnOnce(std::sync::Arc<str>) -> Fault) -> Option<Fault> {
+        let hold = self.hold.take()?;
+        let fault = fault(hold.claim.backend().shared.name.clone());
+        hold.broke();
+        Some(fault)
+    }
+
+    /// The backend is silent: since when, and is that too long?
+    fn poll_silence(&mut self) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let deadline = &self.client.deadline;
+        if deadline.at().is_none() {
+            deadline.set(clock::mono() + self.idle_max);
+        } else if deadline.has_passed() {
+            deadline.clear();
+            let limit = self.idle_max;
+            let fault = self.broke(|backend| Fault::BodyStalled { backend, limit });
+            return Poll::Ready(fault.map(Err));
+        }
+        Poll::Pending
+    }
+}
+
+impl http_body::Body for Reply {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let reply = &mut *self;
+        let Poll::Ready(polled) = Pin::new(&mut reply.incoming).poll_frame(cx) else { return reply.poll_silence() };
+        reply.client.deadline.clear();
+        match polled {
+            Some(Ok(frame)) => {
+                if reply.incoming.is_end_stream() {
+                    reply.settle();
+                }
+                Poll::Ready(Some(Ok(clean(frame))))
+            }
+            Some(Err(_cut)) => Poll::Ready(reply.broke(|backend| Fault::BodyCut { backend }).map(Err)),
+            None => {
+                reply.settle();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.settle();
+        } else if let Some(hold) = self.hold.take() {
+            // The client left: the backend's request is given up, and nobody is to blame.
+            self.client.deadline.clear();
+            if let Some(source) = &hold.source {
+                source.abort();
+            }
+        }
+    }
+}
+
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut fields) => {
+            trailers::clean(&mut fields);
+            Frame::trailers(fields)
+        }
+        Err(frame) => frame,
+    }
+}

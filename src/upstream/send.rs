@@ -1,0 +1,292 @@
+//! One try: gets a connection to the claimed backend, sends the request, waits for the response head.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use policy::message::response;
+use policy::retry::{Progress, Replay};
+use tokio::sync::oneshot;
+
+use super::dial;
+use super::pick::Claim;
+use super::pool::Connection;
+use super::upload::{CONTINUE_WAIT, Source, Upload};
+use crate::config::plan::HostHeader;
+use crate::exchange::Exchange;
+use crate::exchange::fault::Fault;
+use crate::exchange::interim::Interim;
+use crate::exchange::tunnel::End;
+use crate::observe::clock;
+
+/// A request that may not be repeated gets no pooled connection that has waited longer than this: the backend may be
+/// about to close it.
+const UNREPEATABLE_IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// A request as it goes to a backend, whichever that is.
+#[derive(Debug)]
+pub struct Draft {
+    /// The method.
+    pub method: Method,
+    /// The target, in origin form.
+    pub target: Uri,
+    /// The header fields, cleaned.
+    pub headers: HeaderMap,
+    /// The body; `None`: there is none.
+    pub source: Option<Rc<Source>>,
+    /// Whether the client asks to switch protocols.
+    pub switches: bool,
+    /// Whether a copy must be kept for another try.
+    pub may_be_repeated: bool,
+}
+
+impl Draft {
+    /// What of the body can be sent again.
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        self.source.as_ref().map_or(Replay::Empty, |source| source.replay())
+    }
+
+    fn request(&mut self, claim: &Claim) -> Request<Upload> {
+        let body = match &self.source {
+            Some(source) => Upload::Stream { source: Rc::clone(source), next: 0 },
+            None => Upload::Empty,
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.target.clone();
+        *request.headers_mut() =
+            if self.may_be_repeated { self.headers.clone() } else { std::mem::take(&mut self.headers) };
+        if claim.group().shared.plan.host == HostHeader::Backend {
+            request.headers_mut().insert(header::HOST, claim.backend().shared.authority.clone());
+        }
+        request
+    }
+}
+
+/// A response head, and what its body comes from.
+pub struct Received {
+    /// The head, and the body as it will come.
+    pub response: Response<Incoming>,
+    /// The connection it comes from.
+    pub connection: Connection,
+    /// The place the request holds.
+    pub claim: Claim,
+    /// Where the stream comes out if the backend switches protocols.
+    pub switched: Option<oneshot::Receiver<End>>,
+}
+
+/// A try that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub fault: Fault,
+    /// How far the request got.
+    pub progress: Progress,
+}
+
+/// Tries one backend, until `until` (monotonic time) at the latest.
+///
+/// A pooled connection that turns out to be closed is no fault of anyone's: the request goes out once more on a fresh
+/// one, if it may.
+///
+/// # Errors
+/// What went wrong; the backend's failures are counted already.
+pub async fn attempt(claim: Claim, draft: &mut Draft, ex: &mut Exchange, until: Duration) -> Result<Received, Failure> {
+    let repeatable = draft.method.is_idempotent();
+    let age_max = if repeatable { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
+    let now = if ex.record.tries <= 1 { ex.started.mono } else { clock::mono() };
+    if let Some(connection) = claim.backend().pool.take(now, age_max) {
+        match exchange(connection, &claim, draft, (ex, until)).await {
+            Ok((response, connection, switched)) => return received(response, connection, claim, switched),
+            Err(failed) if failed.is_stale(draft) => {}
+            Err(failed) => return Err(failed.count(&claim)),
+        }
+    }
+    let connection = connect(&claim, ex).await?;
+    match exchange(connection, &claim, draft, (ex, until)).await {
+        Ok((response, connection, switched)) => received(response, connection, claim, switched),
+        Err(failed) => Err(failed.count(&claim)),
+    }
+}
+
+async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure> {
+    let backend = &claim.backend().shared;
+    let limit = claim.group().shared.plan.timeouts.connect;
+    let dialled = dial::connect(backend, &claim.group().counters);
+    let fault = match ex.connection.deadline.wait(clock::mono() + limit, dialled).await {
+        Ok(Ok(connection)) => {
+            ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
+            return Ok(connection);
+        }
+        Ok(Err(error)) if dial::is_exhaustion(&error) => {
+            let fault = Fault::Exhausted { backend: backend.name.clone(), reason: Arc::from(error.to_string()) };
+            return Err(Failure { fault, progress: Progress::Nothing });
+        }
+        Ok(Err(error)) => Fault::Connect { backend: backend.name.clone(), reason: Arc::from(error.to_string()) },
+        Err(_expired) => Fault::ConnectTimeout { backend: backend.name.clone(), limit },
+    };
+    claim.failed(clock::now());
+    claim.doubt();
+    Err(Failure { fault, progress: Progress::Nothing })
+}
+
+type Exchanged = (Response<Incoming>, Connection, Option<oneshot::Receiver<End>>);
+
+/// A request that went out on a connection and got no response head.
+struct Failed {
+    fault: Fault,
+    progress: Progress,
+    /// The connection had carried a request before, and ended without a byte of answer.
+    on_reused: bool,
+}
+
+impl Failed {
+    /// Whether the connection was just closed under us, and the request may go out again as if nothing had happened.
+    fn is_stale(&self, draft: &Draft) -> bool {
+        self.on_reused && policy::retry::may_repeat(&draft.method, self.progress, draft.replay())
+    }
+
+    /// Counts it against the backend, if it is the backend's fault.
+    fn count(self, claim: &Claim) -> Failure {
+        if self.fault.may_retry() {
+            claim.failed(clock::now());
+        }
+        Failure { fault: self.fault, progress: self.progress }
+    }
+}
+
+async fn exchange(
+    mut connection: Connection,
+    claim: &Claim,
+    draft: &mut Draft,
+    (ex, until): (&mut Exchange, Duration),
+) -> Result<Exchanged, Failed> {
+    let mut request = draft.request(claim);
+    let source = draft.source.clone();
+    let interim = Arc::clone(&ex.connection.interim);
+    listen_for_interim(&mut request, &interim, ex.head.version);
+    let switched = draft.switches.then(|| {
+        let (sender, receiver) = oneshot::channel();
+        *connection.link.switched.borrow_mut() = Some(sender);
+        receiver
+    });
+    let sent_at = if ex.record.tries <= 1 { ex.started.mono } else { clock::mono() };
+    let head_max = claim.group().shared.plan.timeouts.response_head;
+    let first = source.as_ref().map_or(head_max, |source| if source.is_held() { CONTINUE_WAIT } else { head_max });
+    let sending = connection.sender.try_send_request(request);
+    let watched = watch(sending, &interim, source.as_deref());
+    let extend = || source.as_ref().and_then(|source| source.extend(head_max));
+    let at = (sent_at + first).min(until.max(sent_at));
+    let waited = ex.connection.deadline.wait_while(at, watched, extend).await;
+    interim.end();
+    match waited {
+        Ok(Ok(response)) => {
+            let now = clock::now();
+            ex.record.header_time = Some(now.mono.saturating_sub(ex.started.mono));
+            claim.backend().latency.borrow_mut().observe(now.mono.saturating_sub(sent_at), now);
+            Ok((response, connection, switched))
+        }
+        Ok(Err(error)) => Err(failed(error, &connection, claim, source.as_deref())),
+        Err(_expired) => {
+            let slow = source.as_ref().and_then(|source| source.fault());
+            let backend = claim.backend().shared.name.clone();
+            let fault = slow.unwrap_or(Fault::HeadTimeout { backend, limit: head_max });
+            Err(Failed { fault, progress: Progress::Sent, on_reused: false })
+        }
+    }
+}
+
+/// What a try can end with before a response head.
+enum Broken {
+    Hyper(Box<TrySendError<Request<Upload>>>),
+    /// More 1xx responses than anyone needs.
+    Storm,
+}
+
+/// Waits for the response head, and meanwhile passes on what the backend says of the request's body.
+async fn watch(
+    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>>,
+    interim: &Interim,
+    source: Option<&Source>,
+) -> Result<Response<Incoming>, Broken> {
+    let mut sending = std::pin::pin!(sending);
+    std::future::poll_fn(|cx| {
+        if let std::task::Poll::Ready(done) = sending.as_mut().poll(cx) {
+            return std::task::Poll::Ready(done.map_err(|error| Broken::Hyper(Box::new(error))));
+        }
+        if interim.has_overflowed() {
+            return std::task::Poll::Ready(Err(Broken::Storm));
+        }
+        if let Some(source) = source.filter(|source| source.is_held() && interim.is_continued()) {
+            source.release();
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+fn failed(broken: Broken, connection: &Connection, claim: &Claim, source: Option<&Source>) -> Failed {
+    let backend = claim.backend().shared.name.clone();
+    let error = match broken {
+        Broken::Hyper(error) => *error,
+        Broken::Storm => {
+            let fault = Fault::BadAnswer { backend, reason: Arc::from("too many 1xx responses") };
+            return Failed { fault, progress: Progress::Answered, on_reused: false };
+        }
+    };
+    if let Some(fault) = source.and_then(Source::fault) {
+        return Failed { fault, progress: Progress::Sent, on_reused: false };
+    }
+    let untouched = error.message().is_some();
+    let error = error.into_error();
+    if error.is_parse() {
+        let fault = Fault::BadAnswer { backend, reason: Arc::from(error.to_string()) };
+        return Failed { fault, progress: Progress::Answered, on_reused: false };
+    }
+    let progress = if untouched { Progress::Nothing } else { Progress::Sent };
+    Failed { fault: Fault::Reset { backend }, progress, on_reused: connection.reused }
+}
+
+/// Passes 1xx responses on to the client, if it can take them (RFC 9110 §15.2); `100 Continue` releases a held body.
+fn listen_for_interim(request: &mut Request<Upload>, interim: &Arc<Interim>, version: Version) {
+    let serial = interim.begin();
+    let interim = Arc::clone(interim);
+    let passes = version == Version::HTTP_11;
+    hyper::ext::on_informational(request, move |head| {
+        if head.status() == StatusCode::CONTINUE {
+            interim.set_continued(serial);
+        } else if passes {
+            interim.push(serial, &response::interim(head.status(), head.headers()));
+            return;
+        }
+        interim.count(serial);
+    });
+}
+
+/// Judges a response head before anything of it is used.
+fn received(
+    response: Response<Incoming>,
+    connection: Connection,
+    claim: Claim,
+    switched: Option<oneshot::Receiver<End>>,
+) -> Result<Received, Failure> {
+    let status = response.status();
+    let bad = if status == StatusCode::SWITCHING_PROTOCOLS && switched.is_none() {
+        Some("it switches protocols, and nobody asked")
+    } else {
+        response::check(status, response.headers()).err()
+    };
+    match bad {
+        None => Ok(Received { response, connection, claim, switched }),
+        Some(reason) => {
+            claim.failed(clock::now());
+            let fault = Fault::BadAnswer { backend: claim.backend().shared.name.clone(), reason: Arc::from(reason) };
+            Err(Failure { fault, progress: Progress::Answered })
+        }
+    }
+}
+

@@ -1,0 +1,303 @@
+//! The request's body on its way to a backend: streamed as it comes, kept for a repeat as long as it is small.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use policy::message::trailers;
+use policy::retry::Replay;
+
+use crate::config::plan;
+use crate::exchange::fault::Fault;
+use crate::observe::clock;
+use crate::observe::counters::Counters;
+
+/// Pieces shorter than this are copied into the replay buffer, so that they don't keep a whole read buffer alive.
+const COPY_BELOW: usize = 4096;
+
+/// How long a body is held back for the backend's `100 Continue` (RFC 9110 §10.1.1).
+pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// What a backend's connection sends as the request's body.
+#[derive(Debug, Default)]
+pub enum Upload {
+    /// No body.
+    #[default]
+    Empty,
+    /// The client's body; `next` is the first piece of the replay buffer not sent yet.
+    Stream {
+        /// The body, shared with the request's own future.
+        source: Rc<Source>,
+        /// The first kept piece not sent yet.
+        next: usize,
+    },
+}
+
+/// A request body as it comes from the client: outlives the tries that send it.
+#[derive(Debug)]
+pub struct Source {
+    incoming: RefCell<Incoming>,
+    limits: Limits,
+    kept: RefCell<Vec<Bytes>>,
+    kept_bytes: Cell<usize>,
+    is_lost: Cell<bool>,
+    received: Cell<u64>,
+    is_held: Cell<bool>,
+    is_aborted: Cell<bool>,
+    fault: RefCell<Option<Fault>>,
+    begun: Duration,
+    moved: Cell<Duration>,
+    waits_for_client: Cell<bool>,
+    ended: Cell<Option<Duration>>,
+    waker: RefCell<Option<Waker>>,
+    counters: Arc<Counters>,
+}
+
+/// How long, slow and far behind a request body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest body, in bytes.
+    pub bytes_max: Option<u64>,
+    /// How long it may stand still.
+    pub stall_max: Duration,
+    /// The slowest average, in bytes a second, after `stall_max`.
+    pub rate_min: u64,
+    /// The most bytes kept for a repeat.
+    pub kept_max: usize,
+}
+
+impl Limits {
+    /// The limits of a plan.
+    #[must_use]
+    pub fn of(server: &plan::Server, retry: &plan::Retry) -> Self {
+        Self {
+            bytes_max: server.body_bytes_max,
+            stall_max: server.body_timeout,
+            rate_min: server.body_rate_min,
+            kept_max: if retry.attempts == 0 { 0 } else { retry.body_bytes_max },
+        }
+    }
+}
+
+impl Source {
+    /// A body whose first piece has not come yet. `held`: until [`Source::release`] nothing of it is asked for.
+    #[must_use]
+    pub fn new(incoming: Incoming, held: bool, limits: Limits, counters: Arc<Counters>) -> Self {
+        let now = clock::mono();
+        let over = incoming.size_hint().lower() > limits.kept_max as u64;
+        Self {
+            incoming: RefCell::new(incoming),
+            limits,
+            kept: RefCell::default(),
+            kept_bytes: Cell::new(0),
+            is_lost: Cell::new(over),
+            received: Cell::new(0),
+            is_held: Cell::new(held),
+            is_aborted: Cell::new(false),
+            fault: RefCell::new(None),
+            begun: now,
+            moved: Cell::new(now),
+            waits_for_client: Cell::new(false),
+            ended: Cell::new(None),
+            waker: RefCell::new(None),
+            counters,
+        }
+    }
+
+    /// Whether the body is held back.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.is_held.get()
+    }
+
+    /// Lets a held body flow.
+    pub fn release(&self) {
+        if self.is_held.replace(false) {
+            self.moved.set(clock::mono());
+            self.wake();
+        }
+    }
+
+    /// Ends the body visibly broken: the backend's connection closes without the end of the message.
+    pub fn abort(&self) {
+        self.is_aborted.set(true);
+        self.wake();
+    }
+
+    /// Whether all of it has been handed over.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.get().is_some()
+    }
+
+    /// What can be sent again.
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        if self.is_lost.get() { Replay::Lost } else { Replay::Whole }
+    }
+
+    /// Why it failed, if it did.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault.borrow().clone()
+    }
+
+    /// A wait for the response head has lasted as long as it may: until when may it go on, for the body's sake?
+    ///
+    /// While the body is under way the wait is for the body; the time for the response head starts anew with each
+    /// piece that the backend takes. `None`: it is over; [`Source::fault`] says whether by the client's fault.
+    #[must_use]
+    pub fn extend(&self, head_max: Duration) -> Option<Duration> {
+        let now = clock::mono();
+        if self.is_held() {
+            self.release();
+            return Some(now + head_max);
+        }
+        let until = match self.ended.get() {
+            Some(ended) => ended + head_max,
+            None if self.waits_for_client.get() => {
+                let until = self.moved.get() + self.limits.stall_max;
+                if now >= until || self.is_too_slow(now) {
+                    *self.fault.borrow_mut() = Some(Fault::BodyTooSlow);
+                    return None;
+                }
+                until
+            }
+            None => self.moved.get() + head_max,
+        };
+        (until > now).then_some(until)
+    }
+
+    fn is_too_slow(&self, now: Duration) -> bool {
+        let elapsed = now.saturating_sub(self.begun);
+        let due = u128::from(self.limits.rate_min) * elapsed.as_millis() / 1000;
+        elapsed > self.limits.stall_max && u128::from(self.received.get()) < due
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        *self.fault.borrow_mut() = Some(fault.clone());
+        Poll::Ready(Some(Err(fault)))
+    }
+
+    fn keep(&self, piece: &Bytes) {
+        if self.is_lost.get() {
+            return;
+        }
+        let bytes = self.kept_bytes.get() + piece.len();
+        if bytes > self.limits.kept_max {
+            self.is_lost.set(true);
+            self.kept.borrow_mut().clear();
+            return;
+        }
+        self.kept_bytes.set(bytes);
+        let piece = if piece.len() < COPY_BELOW { Bytes::copy_from_slice(piece) } else { piece.clone() };
+        self.kept.borrow_mut().push(piece);
+    }
+
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let mut incoming = self.incoming.borrow_mut();
+        let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(Some(Err(_broken))) => return self.fail(Fault::BodyBroken),
+            Poll::Ready(None) => {
+                self.ended.set(Some(clock::mono()));
+                return Poll::Ready(None);
+            }
+            Poll::Pending => {
+                self.waits_for_client.set(true);
+                return Poll::Pending;
+            }
+        };
+        let now = clock::mono();
+        self.moved.set(now);
+        self.waits_for_client.set(false);
+        let frame = match frame.into_data() {
+            Ok(piece) => {
+                let received = self.received.get() + piece.len() as u64;
+                self.received.set(received);
+                if let Some(limit) = self.limits.bytes_max.filter(|limit| received > *limit) {
+                    return self.fail(Fault::BodyTooLarge { limit });
+                }
+                if self.is_too_slow(now) {
+                    return self.fail(Fault::BodyTooSlow);
+                }
+                self.keep(&piece);
+                Frame::data(piece)
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(mut fields) => {
+                    self.counters.trailer_fields.add(trailers::clean(&mut fields) as u64);
+                    // Trailers are not kept, so the body can't be sent again just as it was.
+                    self.is_lost.set(true);
+                    Frame::trailers(fields)
+                }
+                Err(unknown) => unknown,
+            },
+        };
+        if incoming.is_end_stream() {
+            self.ended.set(Some(now));
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Self::Stream { source, next } = &mut *self else { return Poll::Ready(None) };
+        *source.waker.borrow_mut() = Some(cx.waker().clone());
+        if source.is_aborted.get() {
+            return Poll::Ready(Some(Err(Fault::ClientLeft)));
+        }
+        if source.is_held() {
+            return Poll::Pending;
+        }
+        let kept = source.kept.borrow().get(*next).cloned();
+        if let Some(piece) = kept {
+            *next += 1;
+            source.moved.set(clock::mono());
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if source.has_ended() {
+            return Poll::Ready(None);
+        }
+        let polled = source.poll_incoming(cx);
+        *next = source.kept.borrow().len();
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream { source, next } => source.has_ended() && source.kept.borrow().len() <= *next,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            // The hint of a body not begun: what was kept is sent before what is to come.
+            Self::Stream { source, next } => {
+                let kept: u64 = source.kept.borrow().iter().skip(*next).map(|piece| piece.len() as u64).sum();
+                match source.incoming.borrow().size_hint().exact() {
+                    Some(rest) => SizeHint::with_exact(rest + kept),
+                    None => SizeHint::default(),
+                }
+            }
+        }
+    }
+}

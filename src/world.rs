@@ -1,0 +1,47 @@
+//! The composition root: makes a plan live, and keeps what was learnt when the next one comes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::plan::Plan;
+use crate::flow::site::Generation;
+use crate::upstream::group::Group;
+use crate::upstream::probe::Watch;
+
+/// What outlives a plan. Kept by the control thread.
+#[derive(Debug, Default)]
+pub struct World {
+    number: u64,
+    upstreams: HashMap<Arc<str>, Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    group: Arc<Group>,
+    /// Checks and name look-ups, for as long as the group is the present one.
+    _watch: Watch,
+}
+
+impl World {
+    /// Makes a plan live: upstreams that have not changed stay as they are, of others what was learnt of their
+    /// backends is kept by name. To be called on the control thread, where the checks run.
+    #[must_use]
+    pub fn adopt(&mut self, plan: Plan) -> Arc<Generation> {
+        self.number += 1;
+        let mut before = std::mem::take(&mut self.upstreams);
+        let mut groups = Vec::with_capacity(plan.upstreams.len());
+        for upstream in &plan.upstreams {
+            let kept = match before.remove(&upstream.name) {
+                Some(kept) if kept.group.plan == *upstream => kept,
+                other => {
+                    let group = Arc::new(Group::new(upstream.clone(), other.as_ref().map(|kept| &*kept.group)));
+                    let watch = Watch::start(&group);
+                    Kept { group, _watch: watch }
+                }
+            };
+            groups.push(Arc::clone(&kept.group));
+            self.upstreams.insert(upstream.name.clone(), kept);
+        }
+        Arc::new(Generation { number: self.number, plan, groups })
+    }
+}
