@@ -24,15 +24,30 @@ mod header;
 mod route;
 mod upstream;
 
+/// The most upstreams, and the most routes: each is compared with the others.
+const TABLES_MAX: usize = 10_000;
+
 /// Checks a whole document. The plan is worth nothing when something was reported.
 pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Plan {
     let top = Section::open(report, &TOP, document, 0..0);
     let listen = listen(&top);
     let server = server(&top.section("server"));
     let log = log(&top.section("log"));
-    let mut upstreams = upstream::all(&top.sections("upstream"));
-    let (routes, table) = route::all(&top.sections("route"), &mut upstreams);
+    let mut upstreams = upstream::all(&bounded(&top, "upstream"));
+    let (routes, table) = route::all(&bounded(&top, "route"), &mut upstreams);
     Plan { listen, server, log, upstreams, routes, table }
+}
+
+/// The tables of a list; what is over the limit is reported and left aside.
+fn bounded<'a>(top: &Section<'a>, name: &str) -> Vec<Section<'a>> {
+    let mut sections = top.sections(name);
+    let count = sections.len();
+    if count > TABLES_MAX {
+        let hint = format!("at most {TABLES_MAX}");
+        top.report.add(top.span.clone(), format!("there are {count} {name}s"), hint);
+    }
+    sections.truncate(TABLES_MAX);
+    sections
 }
 
 fn listen(top: &Section<'_>) -> Vec<SocketAddr> {

@@ -87,6 +87,24 @@ impl Kind {
             Self::TablesOrTexts(_) => "a list of strings or tables",
         }
     }
+
+    /// The section that a value of this kind is read by.
+    #[must_use]
+    pub fn inner(self) -> Option<&'static Section> {
+        match self {
+            Self::Table(inner) | Self::Tables(inner) | Self::TablesOrTexts(inner) => Some(inner),
+            Self::Text
+            | Self::Choice(_)
+            | Self::Flag
+            | Self::Count(..)
+            | Self::Duration(..)
+            | Self::Size(..)
+            | Self::Texts
+            | Self::TextOrTexts
+            | Self::Counts(..)
+            | Self::Pairs => None,
+        }
+    }
 }
 
 impl Section {
@@ -204,10 +222,7 @@ mod tests {
 
     /// Every section that can be reached from the top.
     fn sections(section: &'static Section) -> Vec<&'static Section> {
-        let inner = section.keys.iter().flat_map(|key| match key.kind {
-            Kind::Table(inner) | Kind::Tables(inner) | Kind::TablesOrTexts(inner) => sections(inner),
-            _ => Vec::new(),
-        });
+        let inner = section.keys.iter().filter_map(|key| key.kind.inner()).flat_map(sections);
         std::iter::once(section).chain(inner).collect()
     }
 

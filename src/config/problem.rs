@@ -175,18 +175,19 @@ fn excerpt(line: &str, before: usize) -> (String, String) {
 
 /// `did you mean …?` when one of the known words is near to this one.
 pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, known).map(|nearest| format!("did you mean \"{nearest}\"?"))
+}
+
+/// The known word that is nearest to this one, when it is near: about one letter in three may differ.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     /// Longer words are not compared: the distance costs the product of both lengths.
     const WORD_BYTES_MAX: usize = 64;
-    if word.len() > WORD_BYTES_MAX {
-        return None;
-    }
-    let (distance, nearest) = known
-        .into_iter()
-        .filter(|candidate| candidate.len() <= WORD_BYTES_MAX)
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .min()?;
-    let near = distance <= (word.chars().count() / 3).max(1) && nearest.chars().count() > distance;
-    near.then(|| format!("did you mean \"{nearest}\"?"))
+    let most = (word.chars().count() / 3).max(1);
+    let candidates = known.into_iter().filter(|known| word.len().max(known.len()) <= WORD_BYTES_MAX);
+    let near = candidates.filter(|known| known.chars().count().abs_diff(word.chars().count()) <= most);
+    let measured = near.map(|known| (strsim::damerau_levenshtein(word, known), known));
+    let (distance, nearest) = measured.min()?;
+    (distance <= most && distance < nearest.chars().count()).then_some(nearest)
 }
 
 #[cfg(test)]

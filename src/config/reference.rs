@@ -35,20 +35,8 @@ fn collect(section: &'static Section, sections: &mut Vec<&'static Section>) {
         return;
     }
     sections.push(section);
-    for key in section.keys {
-        match key.kind {
-            Kind::Table(inner) | Kind::Tables(inner) | Kind::TablesOrTexts(inner) => collect(inner, sections),
-            Kind::Text
-            | Kind::Choice(_)
-            | Kind::Flag
-            | Kind::Count(..)
-            | Kind::Duration(..)
-            | Kind::Size(..)
-            | Kind::Texts
-            | Kind::TextOrTexts
-            | Kind::Counts(..)
-            | Kind::Pairs => (),
-        }
+    for inner in section.keys.iter().filter_map(|key| key.kind.inner()) {
+        collect(inner, sections);
     }
 }
 

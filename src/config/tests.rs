@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::keys::{Key, Kind, Section, TOP};
+use super::keys::{Key, Section, TOP};
 use super::parse;
 use super::plan::{Action, Balance, Check, HashKey, Piece, Plan};
 
@@ -267,7 +267,7 @@ fn routes_without_a_name_get_names_of_their_own() {
         "{LISTEN}[[route]]\nbackends = [\"http://a\"]\n[[route]]\nhost = \"h\"\nbackends = [\"http://a\"]\n[[route]]\nhost = \"h\"\nmethods = [\"GET\"]\nbackends = [\"http://a\"]\n"
     ));
     let names: Vec<_> = plan.upstreams.iter().map(|upstream| &*upstream.name).collect();
-    assert_eq!(names, ["/", "h/", "h/ (2)"]);
+    assert_eq!(names, ["/", "h/", "h/ (3)"]);
 }
 
 #[test]
@@ -303,6 +303,13 @@ fn a_secret_is_put_in_place_and_never_told() {
 }
 
 #[test]
+fn more_routes_than_fit_are_refused() {
+    let text = LISTEN.to_owned() + &"[[route]]\nrespond = {}\n".repeat(10_001);
+    let problems = parse("f", &text).unwrap_err();
+    assert_eq!(problems.list[0].cause, "there are 10001 routes");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_problem() {
     let problems = super::load(std::path::Path::new("/nowhere/config.toml")).unwrap_err().to_string();
     assert!(problems.starts_with("/nowhere/config.toml: can't be opened"), "{problems}");
@@ -317,7 +324,7 @@ fn example_in_full() -> String {
             let is_key = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             rest.starts_with("[upstream.")
                 || rest.starts_with("{ url")
-                || (is_key && rest[word.len()..].starts_with(" = "))
+                || (is_key && rest.split(' ').nth(1) == Some("="))
         });
         key.filter(|key| !key.starts_with("hash_key")).unwrap_or(line).to_owned() + "\n"
     };
@@ -345,11 +352,13 @@ fn the_comments_of_the_example_show_the_defaults() {
 fn each_key(section: &'static Section, before: &str, visit: &mut impl FnMut(&'static Section, &'static Key, String)) {
     for key in section.keys {
         visit(section, key, format!("{before}{} = ", key.name));
-        match key.kind {
-            Kind::Table(inner) => each_key(inner, &format!("{before}{}.", key.name), visit),
-            Kind::Tables(inner) => each_key(inner, &format!("[[{}]]\n", key.name), visit),
-            _ => (),
-        }
+        let Some(inner) = key.kind.inner() else { continue };
+        let before = match key.kind.noun() {
+            "a table" => format!("{before}{}.", key.name),
+            "a list of tables" => format!("[[{}]]\n", key.name),
+            _ => format!("{before}{}", before.replace("]]", &format!(".{}]]", key.name))),
+        };
+        each_key(inner, &before, visit);
     }
 }
 
@@ -390,9 +399,10 @@ proptest! {
     #[test]
     fn no_mutation_of_a_valid_file_panics(at in 0..EXAMPLE.len(), length in 0..40_usize, put in "\\PC{0,8}") {
         let full = example_in_full();
-        let kept = |from: usize| (from..full.len()).find(|at| full.is_char_boundary(*at)).unwrap_or(full.len());
-        let (start, end) = (kept(at), kept(at + length));
-        let mutated = format!("{}{put}{}", &full[..start], &full[end..]);
+        let kept = full.char_indices().filter(|(index, _)| !(at..at + length).contains(index)).map(|(_, kept)| kept);
+        let mut mutated: String = kept.collect();
+        let put_at = (at..).find(|at| *at >= mutated.len() || mutated.is_char_boundary(*at)).unwrap_or_default();
+        mutated.insert_str(put_at.min(mutated.len()), &put);
         let _ = parse("f", &mutated).map_err(|problems| problems.to_string());
     }
 }

@@ -11,7 +11,7 @@ use super::condition::{self, Seen, check_path, without_last_slash};
 use super::{header, name, upstream};
 use crate::config::document::Section;
 use crate::config::plan::{Action, Piece, Redirect, Respond, Route, Upstream};
-use crate::config::problem::did_you_mean;
+use crate::config::problem::nearest;
 
 /// The keys that say what a route does.
 const ACTIONS: [&str; 4] = ["upstream", "backends", "redirect", "respond"];
@@ -24,20 +24,21 @@ pub(super) fn all(sections: &[Section<'_>], upstreams: &mut Vec<Upstream>) -> (V
     let mut names = given_names(sections);
     let mut seen = Seen::default();
     let (mut routes, mut rules) = (Vec::new(), Vec::new());
-    for section in sections {
+    for (index, section) in sections.iter().enumerate() {
         let rule = condition::rule(section);
         condition::check_cookies(section);
         let name = match section.text("name") {
             Some(text) => name(section, &text),
-            None => default_name(&rule, &mut names),
+            None => default_name(&rule, index + 1, &mut names),
         };
         let label = label(section);
         if let Some(first) = seen.note(&rule, &label) {
             let cause = format!("route {label} can never match");
             section.report.add(section.span.clone(), cause, format!("route {first} before it has the same conditions"));
         }
-        if let Some(action) = action(section, &name, upstreams) {
-            routes.push(route(section, name, action, &rule));
+        let action = action(section, &name, upstreams);
+        if let Some(route) = route(section, name, action, &rule) {
+            routes.push(route);
             rules.push(rule);
         }
     }
@@ -60,21 +61,22 @@ fn given_names(sections: &[Section<'_>]) -> HashSet<String> {
     names
 }
 
-/// The path; with the first host in front, then with a number behind, when that name is taken.
-fn default_name(rule: &Rule, names: &mut HashSet<String>) -> Arc<str> {
+/// The path; with the first host in front, then with the route's number behind, when that name is taken.
+fn default_name(rule: &Rule, number: usize, names: &mut HashSet<String>) -> Arc<str> {
     let path = condition::path_text(&rule.path);
     let host = rule.hosts.first().map(condition::host_text).unwrap_or_default();
-    let numbered = (2..).map(|number| format!("{host}{path} ({number})"));
+    let numbered = (number..).map(|number| format!("{host}{path} ({number})"));
     let candidates = [path.clone(), format!("{host}{path}")].into_iter().chain(numbered);
     let free = candidates.into_iter().find(|candidate| !names.contains(candidate)).unwrap_or_default();
     names.insert(free.clone());
     Arc::from(free)
 }
 
-fn route(section: &Section<'_>, name: Arc<str>, action: Action, rule: &Rule) -> Route {
+/// The rest of a route is checked even when its action is wrong.
+fn route(section: &Section<'_>, name: Arc<str>, action: Option<Action>, rule: &Rule) -> Option<Route> {
     match action {
-        Action::Forward(_) => (),
-        Action::Redirect(_) | Action::Respond(_) => {
+        Some(Action::Forward(_)) | None => (),
+        Some(Action::Redirect(_) | Action::Respond(_)) => {
             for key in FORWARDING.into_iter().filter(|key| section.has(key)) {
                 let hint = "it is for requests that go to an upstream";
                 section.report.add(section.at(key), format!("{key} has no effect"), hint);
@@ -86,14 +88,10 @@ fn route(section: &Section<'_>, name: Arc<str>, action: Action, rule: &Rule) -> 
         let hint = "it must be the front of the route's path";
         section.report.add(section.at("strip_prefix"), "strip_prefix never fits", hint);
     }
-    Route {
-        name,
-        action,
-        strip_prefix,
-        add_prefix: prefix(section, "add_prefix"),
-        request_headers: header::edits(section, "set_request_headers", "remove_request_headers"),
-        response_headers: header::edits(section, "set_response_headers", "remove_response_headers"),
-    }
+    let add_prefix = prefix(section, "add_prefix");
+    let request_headers = header::edits(section, "set_request_headers", "remove_request_headers");
+    let response_headers = header::edits(section, "set_response_headers", "remove_response_headers");
+    Some(Route { name, action: action?, strip_prefix, add_prefix, request_headers, response_headers })
 }
 
 fn prefix(section: &Section<'_>, key: &str) -> Option<String> {
@@ -138,9 +136,10 @@ fn named(section: &Section<'_>, upstreams: &[Upstream]) -> Option<usize> {
     let text = section.text("upstream")?;
     let index = upstreams.iter().position(|upstream| *upstream.name == *text.value);
     if index.is_none() {
-        let names = upstreams.iter().map(|upstream| upstream.name.as_ref());
-        let names = names.filter(|name| section.report.shows(name));
-        let hint = did_you_mean(&text.value, names).unwrap_or_else(|| "define it: [[upstream]]".to_owned());
+        let nearest = nearest(&text.value, upstreams.iter().map(|upstream| upstream.name.as_ref()));
+        let hint = nearest
+            .filter(|name| section.report.shows(name))
+            .map_or_else(|| "define it: [[upstream]]".to_owned(), |name| format!("did you mean \"{name}\"?"));
         section.report.add(text.span.clone(), format!("upstream {text} is not defined"), hint);
     }
     index
