@@ -61,7 +61,7 @@ pub fn parse(name: &str, text: &str) -> Result<Plan, Problems> {
     for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
         report.note(error.span().unwrap_or_default(), format!("not TOML: {}", error.message()), None);
     }
-    let plan = report.is_empty().then(|| check::plan(&report, document.get_ref()));
+    let plan = (report.count() == 0).then(|| check::plan(&report, document.get_ref()));
     report
         .finish()
         .and_then(|()| plan.ok_or_else(|| Problems::whole_file(name, "could not be checked".to_owned(), None)))

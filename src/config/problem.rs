@@ -121,9 +121,9 @@ impl<'a> Report<'a> {
         self.text.contains(word)
     }
 
-    /// Whether nothing was found so far.
-    pub(super) fn is_empty(&self) -> bool {
-        self.found.borrow().is_empty()
+    /// How many problems were found so far.
+    pub(super) fn count(&self) -> usize {
+        self.found.borrow().len()
     }
 
     /// All that was found; fine when that is nothing.

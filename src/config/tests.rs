@@ -258,6 +258,7 @@ fn a_route_behind_its_like_can_never_match() {
     refused(&second(same, "host = \"a.example\"\npath = \"/api/\""), "can never match | route \"one\" before it");
     fine(&second(same, "host = \"c.example\"\npath = \"/api\""));
     fine(&second(same, "host = \"a.example\"\npath = \"/api\"\nmethods = [\"GET\"]"));
+    refused(&second("respond = {}", "path = \"~(\""), "path is no regular expression");
     refused(&second("name = \"x\"\nrespond = {}", "name = \"x\"\npath = \"/a\""), "route \"x\" is defined twice");
 }
 

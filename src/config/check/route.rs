@@ -25,14 +25,17 @@ pub(super) fn all(sections: &[Section<'_>], upstreams: &mut Vec<Upstream>) -> (V
     let mut seen = Seen::default();
     let (mut routes, mut rules) = (Vec::new(), Vec::new());
     for (index, section) in sections.iter().enumerate() {
+        let before = section.report.count();
         let rule = condition::rule(section);
         condition::check_cookies(section);
+        // A wrong condition reads as none, and would look like the conditions of another route.
+        let sound = section.report.count() == before;
         let name = match section.text("name") {
             Some(text) => name(section, &text),
             None => default_name(&rule, index + 1, &mut names),
         };
         let label = label(section);
-        if let Some(first) = seen.note(&rule, &label) {
+        if let Some(first) = sound.then(|| seen.note(&rule, &label)).flatten() {
             let cause = format!("route {label} can never match");
             section.report.add(section.span.clone(), cause, format!("route {first} before it has the same conditions"));
         }
