@@ -1,0 +1,127 @@
+//! The command line: what is asked for, and which file it is asked of.
+//!
+//! Exit codes: 0 fine, 1 a bad configuration or usage, 2 failed at run time. Each command has a file of its own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod check;
+pub mod demo;
+pub mod run;
+
+/// A configuration or a command line is wrong.
+pub const EXIT_USAGE: u8 = 1;
+/// Something failed at run time.
+pub const EXIT_FAILED: u8 = 2;
+
+/// The variable that names the configuration file when `-c` does not.
+const CONFIG_VARIABLE: &str = "FOREBAY_CONFIG";
+
+/// The configuration file when nothing names one.
+const CONFIG_FILE: &str = "config.toml";
+
+/// A layer-7 load balancer and caching reverse proxy: one binary, one TOML file.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version)]
+struct Line {
+    /// The configuration file [default: $FOREBAY_CONFIG, else config.toml]
+    #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// Check the configuration and exit, like `check`
+    #[arg(short = 't')]
+    test: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum Command {
+    /// Run the proxy (also when no command is given)
+    Run,
+    /// Check the configuration and show every problem
+    Check,
+    /// Run the proxy in front of small backends of its own
+    Demo,
+    /// Show the version
+    Version,
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let usage = error.use_stderr();
+            // Nowhere is left to tell of a failure to print.
+            let _ = error.print();
+            return if usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let config = config_file(line.config.as_ref(), std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
+    match command(&line) {
+        Command::Run => run::run(&config),
+        Command::Check => check::run(&config),
+        Command::Demo => demo::run(&config),
+        Command::Version => {
+            println!("forebay {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn command(line: &Line) -> Command {
+    if line.test { Command::Check } else { line.command.unwrap_or(Command::Run) }
+}
+
+/// The file that `-c` names, or else the environment, or else `config.toml` here.
+fn config_file(given: Option<&PathBuf>, variable: Option<PathBuf>) -> PathBuf {
+    let variable = variable.filter(|path| !path.as_os_str().is_empty());
+    given.cloned().or(variable).unwrap_or_else(|| PathBuf::from(CONFIG_FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(words: &[&str]) -> Result<(Command, Option<PathBuf>), clap::Error> {
+        let line = Line::try_parse_from(std::iter::once(&"forebay").chain(words))?;
+        Ok((command(&line), line.config))
+    }
+
+    #[test]
+    fn the_command_line_itself_is_sound() {
+        <Line as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_and_flags_are_understood() {
+        let file = Some(PathBuf::from("a.toml"));
+        for (words, expected) in [
+            (vec![], (Command::Run, None)),
+            (vec!["run"], (Command::Run, None)),
+            (vec!["check"], (Command::Check, None)),
+            (vec!["-t"], (Command::Check, None)),
+            (vec!["-t", "run"], (Command::Check, None)),
+            (vec!["-t", "-c", "a.toml"], (Command::Check, file.clone())),
+            (vec!["-c", "a.toml", "demo"], (Command::Demo, file.clone())),
+            (vec!["check", "-c", "a.toml"], (Command::Check, file)),
+            (vec!["version"], (Command::Version, None)),
+        ] {
+            assert_eq!(line(&words).unwrap(), expected, "{words:?}");
+        }
+        assert!(line(&["rnu"]).is_err());
+    }
+
+    #[test]
+    fn the_flag_names_the_file_before_the_environment_before_the_default() {
+        let path = PathBuf::from;
+        assert_eq!(config_file(Some(&path("a")), Some(path("b"))), path("a"));
+        assert_eq!(config_file(None, Some(path("b"))), path("b"));
+        assert_eq!(config_file(None, Some(path(""))), path("config.toml"));
+        assert_eq!(config_file(None, None), path("config.toml"));
+    }
+}

@@ -1,0 +1,187 @@
+//! From the document to the plan; every problem found on the way is reported.
+//!
+//! Each check returns something to go on with even when it has reported a problem; the plan is handed out only when
+//! the report stayed empty. This file checks the top of the file, `[server]` and `[log]`; the rest has a file each.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::document::{Section, Text};
+use super::keys::TOP;
+use super::plan::{AccessLog, Level, Log, Plan, Server, StatusRanges};
+use super::problem::Report;
+
+mod backend;
+mod condition;
+mod header;
+mod route;
+mod upstream;
+
+/// The most upstreams, and the most routes: each is compared with the others.
+const TABLES_MAX: usize = 10_000;
+
+/// Checks a whole document. The plan is worth nothing when something was reported.
+pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Plan {
+    let top = Section::open(report, &TOP, document, 0..0);
+    let listen = listen(&top);
+    let server = server(&top.section("server"));
+    let log = log(&top.section("log"));
+    let mut upstreams = upstream::all(&bounded(&top, "upstream"));
+    let (routes, table) = route::all(&bounded(&top, "route"), &mut upstreams);
+    Plan { listen, server, log, upstreams, routes, table }
+}
+
+/// The tables of a list; what is over the limit is reported and left aside.
+fn bounded<'a>(top: &Section<'a>, name: &str) -> Vec<Section<'a>> {
+    let mut sections = top.sections(name);
+    let count = sections.len();
+    if count > TABLES_MAX {
+        let hint = format!("at most {TABLES_MAX}");
+        top.report.add(top.span.clone(), format!("there are {count} {name}s"), hint);
+    }
+    sections.truncate(TABLES_MAX);
+    sections
+}
+
+fn listen(top: &Section<'_>) -> Vec<SocketAddr> {
+    let hint = "at least one address: listen = [\"127.0.0.1:8080\"]";
+    top.missing("listen", hint);
+    if top.is_empty_list("listen") {
+        top.report.add(top.at("listen"), "listen is empty", hint);
+    }
+    let mut seen = HashSet::new();
+    let mut addresses = Vec::new();
+    for text in top.texts("listen") {
+        match text.value.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 && !seen.insert(address) => {
+                top.report.add(text.span.clone(), format!("{text} is listened on twice"), "leave one out");
+            }
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                let hint = "write ip:port, as \"0.0.0.0:8080\" or \"[::]:8080\"";
+                top.report.add(text.span.clone(), format!("{text} is no address to listen on"), hint);
+            }
+        }
+    }
+    addresses
+}
+
+fn server(section: &Section<'_>) -> Server {
+    let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let workers = section.count::<usize>("workers").map(Spanned::into_inner);
+    let state_dir = section.text("state_dir");
+    if let Some(text) = state_dir.as_ref().filter(|text| text.value.is_empty()) {
+        section.report.add(text.span.clone(), "state_dir is empty", "name a directory, or leave it out");
+    }
+    Server {
+        workers: workers.and_then(NonZeroUsize::new).unwrap_or_else(cores),
+        header_timeout: section.duration("header_timeout"),
+        idle_timeout: section.duration("idle_timeout"),
+        body_timeout: section.duration("body_timeout"),
+        body_rate_min: section.size("body_rate_min"),
+        write_timeout: section.duration("write_timeout"),
+        header_bytes_max: usize::try_from(section.size("header_bytes_max")).unwrap_or(usize::MAX),
+        body_bytes_max: Some(section.size("body_bytes_max")).filter(|bytes| *bytes > 0),
+        connections_max: section.number("connections_max"),
+        shutdown_timeout: section.duration("shutdown_timeout"),
+        trusted_proxies: trusted_proxies(section),
+        upgrades: section.texts("upgrades").iter().filter_map(|text| upgrade(section, text)).collect(),
+        state_dir: state_dir.map(|text| PathBuf::from(text.value)),
+    }
+}
+
+fn trusted_proxies(section: &Section<'_>) -> Vec<policy::message::network::Network> {
+    let network = |text: Text| {
+        let network = text.value.parse().ok();
+        if network.is_none() {
+            let hint = "write a network as \"10.0.0.0/8\", or an address as \"10.0.0.1\"";
+            section.report.add(text.span.clone(), format!("{text} is no network"), hint);
+        }
+        network
+    };
+    section.texts("trusted_proxies").into_iter().filter_map(network).collect()
+}
+
+/// The name of a protocol (RFC 9110 §7.8), in lower case.
+fn upgrade(section: &Section<'_>, text: &Text) -> Option<String> {
+    let protocol = text.value.to_ascii_lowercase();
+    let known = protocol.split('/').all(is_token);
+    if !known {
+        section.report.add(text.span.clone(), format!("{text} is no protocol"), "write upgrades = [\"websocket\"]");
+    } else if protocol == "h2c" {
+        let hint = "leave it out: what it carries would pass unchecked";
+        section.report.add(text.span.clone(), "h2c can't be upgraded to", hint);
+    }
+    known.then_some(protocol)
+}
+
+fn log(section: &Section<'_>) -> Log {
+    let access = [("json", AccessLog::Json), ("combined", AccessLog::Combined), ("off", AccessLog::Off)];
+    let level = [
+        ("error", Level::Error),
+        ("warn", Level::Warn),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+        ("trace", Level::Trace),
+    ];
+    Log {
+        access: section.choice("access", &access).unwrap_or(AccessLog::Json),
+        level: section.choice("level", &level).unwrap_or(Level::Info),
+    }
+}
+
+/// Status codes written `"200"` or `"200-299"`.
+fn status_ranges(section: &Section<'_>, name: &str) -> StatusRanges {
+    let range = |text: Text| {
+        let range = status_range(&text.value);
+        if range.is_none() {
+            let hint = "write \"200\" or \"200-299\", within 100 and 599";
+            section.report.add(text.span.clone(), format!("{text} is no range of status codes"), hint);
+        }
+        range
+    };
+    StatusRanges(section.texts(name).into_iter().filter_map(range).collect())
+}
+
+fn status_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let status = |digits: &str| {
+        let plain = digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse::<u16>().ok()).flatten().filter(|status| (100..=599).contains(status))
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (status(first)?, status(last)?);
+    (first <= last).then_some(first..=last)
+}
+
+/// A name that logs, metrics and state use: short, and free of what would break a line.
+fn name(section: &Section<'_>, text: &Text) -> Arc<str> {
+    /// Longer names only make logs long.
+    const NAME_BYTES_MAX: usize = 200;
+    let odd = text.value.is_empty() || text.value.len() > NAME_BYTES_MAX || text.value.chars().any(char::is_control);
+    if odd {
+        let hint = "1 to 200 bytes without control characters";
+        section.report.add(text.span.clone(), format!("{text} is no name"), hint);
+    }
+    Arc::from(text.value.as_str())
+}
+
+/// Whether this is a host name in ASCII: labels of letters, digits, `-` and `_` (RFC 1123 §2.1; `_` as many use it).
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether this is a token (RFC 9110 §5.6.2).
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}

@@ -1,0 +1,212 @@
+//! `backends`: where they are, and how each is used.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use toml::Spanned;
+
+use super::is_host_name;
+use crate::config::document::{Entry, Section, Text};
+use crate::config::plan::{Address, Backend};
+
+/// The longest path of a Unix socket, in bytes (`sun_path` holds 108 with its end).
+const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// The port of a URL without one (RFC 9110 §4.2.1).
+const PORT: u16 = 80;
+
+/// What a URL says.
+struct Location {
+    name: String,
+    address: Address,
+    authority: String,
+}
+
+/// Why a URL is refused: the cause, and a hint.
+type Refusal = (&'static str, &'static str);
+
+/// The backends of an upstream, or of a route that has its own.
+///
+/// `weights_count` says whether the balance looks at weights: given to one that doesn't, they are a problem.
+pub(super) fn all(section: &Section<'_>, weights_count: bool) -> Vec<Backend> {
+    if section.is_empty_list("backends") {
+        let hint = "name at least one: backends = [\"http://10.0.0.1:8080\"]";
+        section.report.add(section.at("backends"), "backends is empty", hint);
+    }
+    let mut names = HashSet::new();
+    let mut backends = Vec::new();
+    for entry in section.entries("backends") {
+        let (url, weight, limit, backup) = match entry {
+            Entry::Text(url) => (Some(url), 1, None, false),
+            Entry::Section(table) => {
+                table.missing("url", "write { url = \"http://10.0.0.1:8080\" }");
+                let weight = weight(&table, weights_count);
+                let limit = table.count("max_in_flight").map(Spanned::into_inner);
+                (table.text("url"), weight, limit, table.flag("backup"))
+            }
+        };
+        let Some((url, location)) = url.and_then(|url| located(section, &url).map(|location| (url, location))) else {
+            continue;
+        };
+        if !names.insert(location.name.clone()) {
+            let hint = "leave one out; a weight gives a backend a larger share";
+            section.report.add(url.span.clone(), format!("backend {url} is named twice"), hint);
+        }
+        if let Ok(authority) = HeaderValue::from_str(&location.authority) {
+            let (name, address) = (Arc::from(location.name), location.address);
+            backends.push(Backend { name, address, authority, weight, max_in_flight: limit, backup });
+        }
+    }
+    if !backends.is_empty() && backends.iter().all(|backend| backend.backup) {
+        let hint = "leave backup = true off at least one";
+        section.report.add(section.at("backends"), "every backend is a backup", hint);
+    }
+    backends
+}
+
+fn weight(table: &Section<'_>, weights_count: bool) -> u32 {
+    if table.has("weight") && !weights_count {
+        let hint = "weights count with balance = \"weighted\", \"least-connections\", \"random\" or \"hash\"";
+        table.report.add(table.at("weight"), "the balance of this upstream ignores weight", hint);
+    }
+    table.count("weight").map_or(1, Spanned::into_inner)
+}
+
+fn located(section: &Section<'_>, url: &Text) -> Option<Location> {
+    let location = location(&url.value);
+    if let Err((cause, hint)) = location {
+        section.report.add(url.span.clone(), format!("backend {url} {cause}"), hint);
+    }
+    location.ok()
+}
+
+/// Reads `http://host[:port]`, `http://[v6][:port]` or `unix:/path`.
+fn location(url: &str) -> Result<Location, Refusal> {
+    if let Some(path) = url.strip_prefix("unix:") {
+        return unix(path);
+    }
+    let (scheme, rest) = url.split_once("://").ok_or(("has no scheme", "write http://host:port or unix:/path"))?;
+    if scheme.eq_ignore_ascii_case("https") {
+        return Err(("wants TLS", "TLS to backends is not there yet; write http://"));
+    }
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(("has an unknown scheme", "write http://host:port or unix:/path"));
+    }
+    if rest.contains('@') {
+        return Err(("holds a user", "leave user and password out; set_request_headers can set authorization"));
+    }
+    if rest.contains(['?', '#']) {
+        return Err(("holds a query or fragment", "write scheme, host and port only"));
+    }
+    if rest.contains('/') {
+        return Err(("holds a path", "write scheme, host and port only; add_prefix on the route puts a path in front"));
+    }
+    let (host, port) = split_port(rest)?;
+    authority(host, port)
+}
+
+/// Splits `host:port`, `[v6]:port` or either without a port.
+fn split_port(authority: &str) -> Result<(&str, u16), Refusal> {
+    const BAD_PORT: Refusal = ("has a bad port", "ports are 1 to 65535");
+    let colon = authority.rfind(':').filter(|colon| authority.rfind(']').is_none_or(|end| end < *colon));
+    let Some((host, port)) = colon.and_then(|colon| authority.split_at_checked(colon)) else {
+        return Ok((authority, PORT));
+    };
+    let digits = port.strip_prefix(':').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = digits.and_then(|digits| digits.parse().ok()).filter(|port| *port > 0).ok_or(BAD_PORT)?;
+    Ok((host, port))
+}
+
+fn authority(host: &str, port: u16) -> Result<Location, Refusal> {
+    const BAD_HOST: Refusal = ("has no valid host", "write a host name, 10.0.0.1 or [2001:db8::1]");
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let host = host.to_ascii_lowercase();
+    let (host, address) = if let Some(inner) = bracketed {
+        let ip: Ipv6Addr = inner.parse().map_err(|_| BAD_HOST)?;
+        (format!("[{ip}]"), Address::Ip(SocketAddr::new(IpAddr::V6(ip), port)))
+    } else if numeric {
+        let ip: Ipv4Addr = host.parse().map_err(|_| BAD_HOST)?;
+        (ip.to_string(), Address::Ip(SocketAddr::new(IpAddr::V4(ip), port)))
+    } else if is_host_name(&host) {
+        (host.clone(), Address::Name { host, port })
+    } else {
+        return Err(BAD_HOST);
+    };
+    let name = format!("http://{host}:{port}");
+    let authority = if port == PORT { host } else { format!("{host}:{port}") };
+    Ok(Location { name, address, authority })
+}
+
+/// The `Host` of a backend behind a Unix socket is `localhost`, as its path has no place there.
+fn unix(path: &str) -> Result<Location, Refusal> {
+    if !path.starts_with('/') {
+        return Err(("has no absolute path", "write unix:/run/service.sock"));
+    }
+    if path.len() > UNIX_PATH_BYTES_MAX || path.chars().any(char::is_control) {
+        return Err(("has an unusable path", "at most 107 bytes, without control characters"));
+    }
+    let (name, authority) = (format!("unix:{path}"), "localhost".to_owned());
+    Ok(Location { name, address: Address::Unix(PathBuf::from(path)), authority })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_one_normal_form() {
+        for (url, name, authority) in [
+            ("http://10.0.0.1:8080", "http://10.0.0.1:8080", "10.0.0.1:8080"),
+            ("HTTP://Users.Internal", "http://users.internal:80", "users.internal"),
+            ("http://users_1:9001", "http://users_1:9001", "users_1:9001"),
+            ("http://[::1]", "http://[::1]:80", "[::1]"),
+            ("http://[2001:DB8:0::1]:8080", "http://[2001:db8::1]:8080", "[2001:db8::1]:8080"),
+            ("unix:/run/a.sock", "unix:/run/a.sock", "localhost"),
+        ] {
+            let location = location(url).unwrap_or_else(|(cause, _)| panic!("{url} {cause}"));
+            assert_eq!((location.name.as_str(), location.authority.as_str()), (name, authority), "{url}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_known_from_a_name() {
+        assert_eq!(location("http://[::1]:81").ok().unwrap().address, Address::Ip("[::1]:81".parse().unwrap()));
+        let name = Address::Name { host: "a.example".to_owned(), port: 80 };
+        assert_eq!(location("http://A.example").ok().unwrap().address, name);
+    }
+
+    #[test]
+    fn what_is_no_plain_http_origin_is_refused() {
+        for (url, cause) in [
+            ("10.0.0.1:8080", "has no scheme"),
+            ("https://a", "wants TLS"),
+            ("ftp://a", "has an unknown scheme"),
+            ("http://user:pass@a", "holds a user"),
+            ("http://a?x=1", "holds a query or fragment"),
+            ("http://a#x", "holds a query or fragment"),
+            ("http://a/", "holds a path"),
+            ("http://a/path", "holds a path"),
+            ("http://", "has no valid host"),
+            ("http://:80", "has no valid host"),
+            ("http://a:0", "has a bad port"),
+            ("http://a:", "has a bad port"),
+            ("http://a:+80", "has a bad port"),
+            ("http://a:65536", "has a bad port"),
+            ("http://1.2.3", "has no valid host"),
+            ("http://::1", "has no valid host"),
+            ("http://[::1", "has no valid host"),
+            ("http://[zz]:80", "has no valid host"),
+            ("http://bad host", "has no valid host"),
+            ("http://-a", "has no valid host"),
+            ("http://ä", "has no valid host"),
+            ("unix:run/a.sock", "has no absolute path"),
+        ] {
+            assert_eq!(location(url).err().map(|refusal| refusal.0), Some(cause), "{url}");
+        }
+        assert!(location(&format!("unix:/{}", "x".repeat(107))).is_err());
+    }
+}

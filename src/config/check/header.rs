@@ -1,0 +1,63 @@
+//! Header rules of a route: what is set and what is removed.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use http::{HeaderName, HeaderValue};
+
+use crate::config::document::Section;
+use crate::config::plan::Edits;
+
+/// Fields that frame a message or belong to one connection (RFC 9110 §7.6.1, RFC 9112 §6): forebay's own to write.
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The edits that a pair of keys asks for.
+pub(super) fn edits(section: &Section<'_>, set_key: &str, remove_key: &str) -> Edits {
+    let mut seen = HashSet::new();
+    let mut edits = Edits::default();
+    for (written, text) in section.pairs(set_key) {
+        let Some(field) = editable(section, written.get_ref(), written.span()) else { continue };
+        if !seen.insert(field.clone()) {
+            let cause = format!("{field} is set twice");
+            section.report.add(written.span(), cause, "names of fields are the same in upper and lower case");
+        }
+        match HeaderValue::from_str(&text.value) {
+            Ok(value) => edits.set.push((field, value)),
+            Err(_) => {
+                let cause = format!("{field} can't have this value");
+                section.report.add(text.span, cause, "field values hold no control characters");
+            }
+        }
+    }
+    let removed = section.texts(remove_key);
+    edits.remove = removed.iter().filter_map(|text| editable(section, &text.value, text.span.clone())).collect();
+    edits
+}
+
+/// A field's name; `None`, reported, when it is none.
+pub(super) fn field_name(section: &Section<'_>, name: &str, span: Range<usize>) -> Option<HeaderName> {
+    let field = name.parse().ok();
+    if field.is_none() {
+        section.report.add(span, "this is no name of a header field", "letters, digits and - without blanks");
+    }
+    field
+}
+
+fn editable(section: &Section<'_>, name: &str, span: Range<usize>) -> Option<HeaderName> {
+    let field = field_name(section, name, span.clone())?;
+    if RESERVED.contains(&field.as_str()) {
+        let hint = "it frames the message or belongs to one connection; forebay writes it";
+        section.report.add(span, format!("{field} can't be set or removed"), hint);
+    }
+    Some(field)
+}

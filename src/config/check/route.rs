@@ -1,0 +1,224 @@
+//! `[[route]]`: what is done with the requests that match.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use policy::route::{PathPattern, Rule, Table};
+
+use super::condition::{self, Seen, check_path, without_last_slash};
+use super::{header, name, upstream};
+use crate::config::document::Section;
+use crate::config::plan::{Action, Piece, Redirect, Respond, Route, Upstream};
+use crate::config::problem::nearest;
+
+/// The keys that say what a route does.
+const ACTIONS: [&str; 4] = ["upstream", "backends", "redirect", "respond"];
+
+/// The keys that only mean something for a request that is forwarded.
+const FORWARDING: [&str; 4] = ["strip_prefix", "add_prefix", "set_request_headers", "remove_request_headers"];
+
+/// Checks every `[[route]]`; backends in place become further upstreams.
+pub(super) fn all(sections: &[Section<'_>], upstreams: &mut Vec<Upstream>) -> (Vec<Route>, Table) {
+    let mut names = given_names(sections);
+    let mut seen = Seen::default();
+    let (mut routes, mut rules) = (Vec::new(), Vec::new());
+    for (index, section) in sections.iter().enumerate() {
+        let before = section.report.count();
+        let rule = condition::rule(section);
+        condition::check_cookies(section);
+        // A wrong condition reads as none, and would look like the conditions of another route.
+        let sound = section.report.count() == before;
+        let name = match section.text("name") {
+            Some(text) => name(section, &text),
+            None => default_name(&rule, index + 1, &mut names),
+        };
+        let label = label(section);
+        if let Some(first) = sound.then(|| seen.note(&rule, &label)).flatten() {
+            let cause = format!("route {label} can never match");
+            section.report.add(section.span.clone(), cause, format!("route {first} before it has the same conditions"));
+        }
+        let action = action(section, &name, upstreams);
+        if let Some(route) = route(section, name, action, &rule) {
+            routes.push(route);
+            rules.push(rule);
+        }
+    }
+    (routes, Table::new(rules))
+}
+
+/// How problems call a route: its name, or else its path, as written.
+fn label(section: &Section<'_>) -> String {
+    section.text("name").or_else(|| section.text("path")).map_or_else(String::new, |text| text.to_string())
+}
+
+/// The names that the file gives; one given twice is reported.
+fn given_names(sections: &[Section<'_>]) -> HashSet<String> {
+    let mut names = HashSet::new();
+    for (section, text) in sections.iter().filter_map(|section| section.text("name").map(|text| (section, text))) {
+        if !names.insert(text.value.clone()) {
+            section.report.add(text.span.clone(), format!("route {text} is defined twice"), "rename one");
+        }
+    }
+    names
+}
+
+/// The path; with the first host in front, then with the route's number behind, when that name is taken.
+fn default_name(rule: &Rule, number: usize, names: &mut HashSet<String>) -> Arc<str> {
+    let path = condition::path_text(&rule.path);
+    let host = rule.hosts.first().map(condition::host_text).unwrap_or_default();
+    let numbered = (number..).map(|number| format!("{host}{path} ({number})"));
+    let candidates = [path.clone(), format!("{host}{path}")].into_iter().chain(numbered);
+    let free = candidates.into_iter().find(|candidate| !names.contains(candidate)).unwrap_or_default();
+    names.insert(free.clone());
+    Arc::from(free)
+}
+
+/// The rest of a route is checked even when its action is wrong.
+fn route(section: &Section<'_>, name: Arc<str>, action: Option<Action>, rule: &Rule) -> Option<Route> {
+    match action {
+        Some(Action::Forward(_)) | None => (),
+        Some(Action::Redirect(_) | Action::Respond(_)) => {
+            for key in FORWARDING.into_iter().filter(|key| section.has(key)) {
+                let hint = "it is for requests that go to an upstream";
+                section.report.add(section.at(key), format!("{key} has no effect"), hint);
+            }
+        }
+    }
+    let strip_prefix = prefix(section, "strip_prefix");
+    if strip_prefix.as_ref().is_some_and(|strip| never_strips(strip, &rule.path)) {
+        let hint = "it must be the front of the route's path";
+        section.report.add(section.at("strip_prefix"), "strip_prefix never fits", hint);
+    }
+    let add_prefix = prefix(section, "add_prefix");
+    let request_headers = header::edits(section, "set_request_headers", "remove_request_headers");
+    let response_headers = header::edits(section, "set_response_headers", "remove_response_headers");
+    Some(Route { name, action: action?, strip_prefix, add_prefix, request_headers, response_headers })
+}
+
+fn prefix(section: &Section<'_>, key: &str) -> Option<String> {
+    let text = section.text(key)?;
+    check_path(section, key, &text, &text.value);
+    Some(without_last_slash(&text.value)).filter(|prefix| prefix != "/")
+}
+
+/// Whether no path that the pattern matches starts with this prefix.
+fn never_strips(strip: &str, path: &PathPattern) -> bool {
+    let starts_with = |path: &str, front: &str| {
+        front == "/" || path.strip_prefix(front).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match path {
+        PathPattern::Prefix(prefix) => !starts_with(prefix, strip) && !starts_with(strip, prefix),
+        PathPattern::Exact(exact) => !starts_with(exact, strip),
+        PathPattern::Regex(_) => false,
+    }
+}
+
+/// What the route does; `None`, reported, unless the file says exactly one thing.
+fn action(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
+    let mut given = ACTIONS.into_iter().filter(|key| section.has(key));
+    let Some(first) = given.next() else {
+        let hint = "add one of upstream, backends, redirect, respond";
+        section.report.add(section.span.clone(), format!("route {} does nothing", label(section)), hint);
+        return None;
+    };
+    for second in given {
+        let cause = format!("a route can't have both {first} and {second}");
+        section.report.add(section.at(second), cause, "leave one out");
+    }
+    let in_place = section.has("backends").then(|| in_place(section, name, upstreams));
+    let named = section.has("upstream").then(|| named(section, upstreams)).flatten();
+    let redirect = section.has("redirect").then(|| redirect(&section.section("redirect"))).flatten();
+    let respond = section.has("respond").then(|| respond(&section.section("respond"))).flatten();
+    let forward = named.or(in_place).map(Action::Forward);
+    forward.or(redirect.map(Action::Redirect)).or(respond.map(Action::Respond))
+}
+
+fn named(section: &Section<'_>, upstreams: &[Upstream]) -> Option<usize> {
+    let text = section.text("upstream")?;
+    let index = upstreams.iter().position(|upstream| *upstream.name == *text.value);
+    if index.is_none() {
+        let nearest = nearest(&text.value, upstreams.iter().map(|upstream| upstream.name.as_ref()));
+        let hint = nearest
+            .filter(|name| section.report.shows(name))
+            .map_or_else(|| "define it: [[upstream]]".to_owned(), |name| format!("did you mean \"{name}\"?"));
+        section.report.add(text.span.clone(), format!("upstream {text} is not defined"), hint);
+    }
+    index
+}
+
+fn in_place(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream>) -> usize {
+    if upstreams.iter().any(|upstream| upstream.name == *name) {
+        let cause = format!("the backends of route {} have the name of an upstream", label(section));
+        section.report.add(section.at("backends"), cause, "rename the route, or forward to the upstream by name");
+    }
+    upstreams.push(upstream::in_place(section, Arc::clone(name)));
+    upstreams.len() - 1
+}
+
+fn redirect(section: &Section<'_>) -> Option<Redirect> {
+    section.missing("to", "say where to: to = \"https://{host}{path}{query}\"");
+    let status = section.count::<u16>("status")?;
+    let known = [301, 302, 303, 307, 308].contains(status.get_ref());
+    if !known {
+        section.report.add(status.span(), format!("{} is no redirect", status.get_ref()), "301, 302, 303, 307 or 308");
+    }
+    let text = section.text("to")?;
+    let to = pieces(&text.value).filter(|_| is_location(&text.value));
+    if to.is_none() {
+        let hint = "start with https://, http:// or /; only {host}, {path} and {query} may stand in braces";
+        section.report.add(text.span.clone(), format!("{text} is no target of a redirect"), hint);
+    }
+    Some(Redirect { status: StatusCode::from_u16(status.into_inner()).ok()?, to: to? })
+}
+
+/// Whether a redirect may go there: an absolute URL or path, of visible ASCII.
+fn is_location(to: &str) -> bool {
+    let absolute = ["https://", "http://", "/", "{path}"].iter().any(|front| to.starts_with(front));
+    absolute && to.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Splits a target at its braces; `None` when a brace is open, stray or unknown.
+fn pieces(to: &str) -> Option<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    let text = |pieces: &mut Vec<Piece>, piece: &str| {
+        if !piece.is_empty() {
+            pieces.push(Piece::Text(piece.to_owned()));
+        }
+        !piece.contains('}')
+    };
+    let mut rest = to;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (word, after) = after.split_once('}')?;
+        text(&mut pieces, before).then_some(())?;
+        pieces.push(match word {
+            "host" => Piece::Host,
+            "path" => Piece::Path,
+            "query" => Piece::Query,
+            _ => return None,
+        });
+        rest = after;
+    }
+    text(&mut pieces, rest).then_some(pieces)
+}
+
+fn respond(section: &Section<'_>) -> Option<Respond> {
+    let status = StatusCode::from_u16(section.number("status")).ok();
+    let body = section.text("body");
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+    if let Some(text) = body.as_ref().filter(|text| !text.value.is_empty())
+        && let Some(status) = status.filter(|status| bodiless.contains(status))
+    {
+        section.report.add(text.span.clone(), format!("a response {} has no body", status.as_u16()), "leave body out");
+    }
+    let content_type = section.text("content_type").and_then(|text| {
+        let value = HeaderValue::from_str(&text.value).ok().filter(|_| text.value.contains('/'));
+        if value.is_none() {
+            let hint = "write content_type = \"text/plain; charset=utf-8\"";
+            section.report.add(text.span.clone(), format!("{text} is no media type"), hint);
+        }
+        value
+    });
+    Some(Respond { status: status?, content_type, body: Bytes::from(body.map(|text| text.value).unwrap_or_default()) })
+}

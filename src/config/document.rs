@@ -1,0 +1,348 @@
+//! The file as written, read by the table of `keys`.
+//!
+//! A [`Section`] is one table of the document. Opening it reports its unknown keys; each typed read reports a wrong
+//! type or a value out of range and goes on with the default, so one pass finds every problem. What values mean
+//! together is checked in `check`.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
+
+use super::keys::{self, Key, Kind};
+use super::problem::{Report, did_you_mean};
+use super::{secrets, units};
+
+/// A string of the file. It displays as written, so that a problem never shows a secret.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    /// What it says, secrets put in place.
+    pub(super) value: String,
+    /// Where it stands.
+    pub(super) span: Range<usize>,
+    written: String,
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?}", self.written)
+    }
+}
+
+/// An entry of a list that takes tables and strings.
+pub(super) enum Entry<'a> {
+    /// A string.
+    Text(Text),
+    /// A table.
+    Section(Section<'a>),
+}
+
+/// One table of the document, and what it may hold.
+#[derive(Clone)]
+pub(super) struct Section<'a> {
+    /// Where problems go.
+    pub(super) report: &'a Report<'a>,
+    /// Where the table stands.
+    pub(super) span: Range<usize>,
+    keys: &'static keys::Section,
+    table: Option<&'a DeTable<'a>>,
+}
+
+impl<'a> Section<'a> {
+    /// Opens a table, and reports its unknown keys.
+    pub(super) fn open(
+        report: &'a Report<'a>,
+        keys: &'static keys::Section,
+        table: &'a DeTable<'a>,
+        span: Range<usize>,
+    ) -> Self {
+        for name in table.keys().filter(|name| keys.key(name.get_ref()).is_none()) {
+            let place = if keys.heading.is_empty() { "the top of the file" } else { keys.heading };
+            let known = || keys.keys.iter().map(|key| key.name);
+            let all = || format!("known here: {}", known().collect::<Vec<_>>().join(", "));
+            let hint = did_you_mean(name.get_ref(), known()).unwrap_or_else(all);
+            report.add(name.span(), format!("unknown key {:?} in {place}", name.get_ref()), hint);
+        }
+        Self { report, span, keys, table: Some(table) }
+    }
+
+    /// A table that is left out: every read gives the default, and problems point to `span`.
+    pub(super) fn left_out(report: &'a Report<'a>, keys: &'static keys::Section, span: Range<usize>) -> Self {
+        Self { report, span, keys, table: None }
+    }
+
+    /// Whether the key is written as `[]`.
+    pub(super) fn is_empty_list(&self, name: &str) -> bool {
+        self.value(name).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
+    }
+
+    /// Whether the key is written.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// Where the key's value stands; where the table stands when it is left out.
+    pub(super) fn at(&self, name: &str) -> Range<usize> {
+        self.value(name).map_or_else(|| self.span.clone(), Spanned::span)
+    }
+
+    /// Reports that a key which can't be left out is.
+    pub(super) fn missing(&self, name: &str, hint: &str) {
+        if !self.has(name) {
+            self.report.add(self.span.clone(), format!("{name} is missing"), hint);
+        }
+    }
+
+    /// A string; `None` when left out without a default, or wrong.
+    pub(super) fn text(&self, name: &str) -> Option<Text> {
+        match self.value(name) {
+            Some(value) => self.as_text(name, value),
+            None => self.default(name).map(|word| self.default_text(word)),
+        }
+    }
+
+    /// A list of strings; a string alone where the table of keys allows it.
+    pub(super) fn texts(&self, name: &str) -> Vec<Text> {
+        let lone = self.key(name).is_some_and(|key| matches!(key.kind, Kind::TextOrTexts));
+        match self.value(name) {
+            Some(value) if lone && value.get_ref().is_str() => self.as_text(name, value).into_iter().collect(),
+            Some(value) => self.as_list(name, value).filter_map(|entry| self.as_text(name, entry)).collect(),
+            None => self.default_words(name).map(|word| self.default_text(word)).collect(),
+        }
+    }
+
+    /// One of the words of a choice, as what it stands for.
+    pub(super) fn choice<T: Clone>(&self, name: &str, meanings: &[(&str, T)]) -> Option<T> {
+        let text = self.text(name)?;
+        let meaning = meanings.iter().find(|(word, _)| *word == text.value).map(|(_, meaning)| meaning.clone());
+        if meaning.is_none() {
+            let words = || meanings.iter().map(|(word, _)| *word);
+            let all = || format!("one of {}", words().collect::<Vec<_>>().join(", "));
+            let hint = did_you_mean(&text.written, words()).unwrap_or_else(all);
+            self.report.add(text.span.clone(), format!("{name} can't be {text}"), hint);
+        }
+        meaning
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        let given = self.value(name).and_then(|value| {
+            let flag = value.get_ref().as_bool();
+            flag.or_else(|| self.wrong_kind(name, value))
+        });
+        given.unwrap_or_else(|| self.default(name) == Some("true"))
+    }
+
+    /// A whole number that may be left out.
+    pub(super) fn count<N: TryFrom<u64>>(&self, name: &str) -> Option<Spanned<N>> {
+        let count = match self.value(name) {
+            Some(value) => self.as_count(name, value)?,
+            None => Spanned::new(self.span.clone(), self.default(name)?.parse().ok()?),
+        };
+        let span = count.span();
+        N::try_from(count.into_inner()).ok().map(|count| Spanned::new(span, count))
+    }
+
+    /// A whole number that has a default.
+    pub(super) fn number<N: TryFrom<u64> + Default>(&self, name: &str) -> N {
+        self.count(name).map(Spanned::into_inner).unwrap_or_default()
+    }
+
+    /// A list of whole numbers.
+    pub(super) fn counts(&self, name: &str) -> Vec<u64> {
+        match self.value(name) {
+            Some(value) => self
+                .as_list(name, value)
+                .filter_map(|entry| self.as_count(name, entry).map(Spanned::into_inner))
+                .collect(),
+            None => self.default_words(name).filter_map(|word| word.parse().ok()).collect(),
+        }
+    }
+
+    /// A duration.
+    pub(super) fn duration(&self, name: &str) -> Duration {
+        let Some(Kind::Duration(least, most)) = self.key(name).map(|key| key.kind) else { return Duration::ZERO };
+        let given = self.value(name).and_then(|value| {
+            let time = self.with_unit(name, value, "s", units::duration)?;
+            let fine = (least..=most).contains(&time);
+            if !fine {
+                self.out_of_range(name, value.span(), units::duration_text(least), units::duration_text(most));
+            }
+            fine.then_some(time)
+        });
+        given.or_else(|| units::duration(self.default(name)?).ok()).unwrap_or(least)
+    }
+
+    /// A size, in bytes.
+    pub(super) fn size(&self, name: &str) -> u64 {
+        let Some(Kind::Size(least, most)) = self.key(name).map(|key| key.kind) else { return 0 };
+        let given = self.value(name).and_then(|value| {
+            let size = self.with_unit(name, value, "KiB", units::size)?;
+            let fine = (least..=most).contains(&size);
+            if !fine {
+                self.out_of_range(name, value.span(), units::size_text(least), units::size_text(most));
+            }
+            fine.then_some(size)
+        });
+        given.or_else(|| units::size(self.default(name)?).ok()).unwrap_or(least)
+    }
+
+    /// A table of names that the file makes up: each name, its place, and its string.
+    pub(super) fn pairs(&self, name: &str) -> Vec<(Spanned<&'a str>, Text)> {
+        let table =
+            self.value(name).and_then(|value| value.get_ref().as_table().or_else(|| self.wrong_kind(name, value)));
+        let pairs = table.into_iter().flat_map(|table| table.iter());
+        pairs
+            .filter_map(|(key, value)| {
+                let key = Spanned::new(key.span(), key.get_ref().as_ref());
+                self.as_text(name, value).map(|text| (key, text))
+            })
+            .collect()
+    }
+
+    /// A table; an empty one when it is left out or wrong.
+    pub(super) fn section(&self, name: &str) -> Self {
+        let Some(Kind::Table(keys)) = self.key(name).map(|key| key.kind) else { return self.clone() };
+        let written = self.value(name).and_then(|value| {
+            let table = value.get_ref().as_table().or_else(|| self.wrong_kind(name, value))?;
+            Some(Self::open(self.report, keys, table, value.span()))
+        });
+        written.unwrap_or_else(|| Self::left_out(self.report, keys, self.span.clone()))
+    }
+
+    /// A list of tables.
+    pub(super) fn sections(&self, name: &str) -> Vec<Self> {
+        let only_sections = |entry| match entry {
+            Entry::Section(section) => Some(section),
+            Entry::Text(_) => None,
+        };
+        self.entries(name).into_iter().filter_map(only_sections).collect()
+    }
+
+    /// A list of tables, or of tables and strings where the table of keys allows it.
+    pub(super) fn entries(&self, name: &str) -> Vec<Entry<'a>> {
+        let kind = self.key(name).map(|key| key.kind);
+        let Some(Kind::Tables(keys) | Kind::TablesOrTexts(keys)) = kind else { return Vec::new() };
+        let texts = matches!(kind, Some(Kind::TablesOrTexts(_)));
+        let entry = |value: &'a Spanned<DeValue<'a>>| {
+            if let Some(table) = value.get_ref().as_table() {
+                Some(Entry::Section(Self::open(self.report, keys, table, value.span())))
+            } else if texts && value.get_ref().is_str() {
+                self.as_text(name, value).map(Entry::Text)
+            } else {
+                self.wrong_kind(name, value)
+            }
+        };
+        self.value(name).into_iter().flat_map(|value| self.as_list(name, value)).filter_map(entry).collect()
+    }
+
+    fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.key(name)
+    }
+
+    fn value(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table?.get(name)
+    }
+
+    fn default(&self, name: &str) -> Option<&'static str> {
+        self.key(name)?.default
+    }
+
+    fn default_words(&self, name: &str) -> impl Iterator<Item = &'static str> {
+        self.default(name).into_iter().flat_map(str::split_whitespace)
+    }
+
+    fn default_text(&self, word: &str) -> Text {
+        Text { value: word.to_owned(), written: word.to_owned(), span: self.span.clone() }
+    }
+
+    fn as_text(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Text> {
+        let Some(written) = value.get_ref().as_str() else { return self.wrong_kind(name, value) };
+        match secrets::expand(written, |variable| std::env::var(variable).ok()) {
+            Ok(text) => Some(Text { value: text, written: written.to_owned(), span: value.span() }),
+            Err(error) => {
+                let hint = "secrets are ${env:NAME} or ${file:/path}; $${ is a plain ${";
+                self.report.add(value.span(), error.to_string(), hint);
+                None
+            }
+        }
+    }
+
+    fn as_list(&self, name: &str, value: &'a Spanned<DeValue<'a>>) -> impl Iterator<Item = &'a Spanned<DeValue<'a>>> {
+        let list: Option<&DeArray<'a>> = value.get_ref().as_array().or_else(|| self.wrong_kind(name, value));
+        list.into_iter().flat_map(|list| list.iter())
+    }
+
+    fn as_count(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Spanned<u64>> {
+        let kind = self.key(name)?.kind;
+        let (Kind::Count(least, most) | Kind::Counts(least, most)) = kind else { return None };
+        let Some(integer) = value.get_ref().as_integer() else { return self.wrong_kind(name, value) };
+        let count = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let fine = count.filter(|count| (least..=most).contains(count));
+        if fine.is_none() {
+            self.out_of_range(name, value.span(), least, most);
+        }
+        fine.map(|count| Spanned::new(value.span(), count))
+    }
+
+    /// A duration or size: a string with a unit, or the number 0.
+    fn with_unit<T>(
+        &self,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        unit: &str,
+        read: impl Fn(&str) -> Result<T, units::UnitError>,
+    ) -> Option<T> {
+        if let Some(integer) = value.get_ref().as_integer() {
+            let zero = read(integer.as_str()).ok();
+            if zero.is_none() {
+                let hint = format!("write it as \"{}{unit}\"", integer.as_str());
+                self.report.add(value.span(), format!("{name} has no unit"), hint);
+            }
+            return zero;
+        }
+        let text = self.as_text(name, value)?;
+        read(&text.value)
+            .map_err(|error| {
+                let hint = match unit {
+                    "s" => "durations are a whole number and ms, s, m or h: \"250ms\", \"5s\"",
+                    _ => "sizes are a whole number and B, KiB, MiB or GiB: \"64KiB\", \"10MiB\"",
+                };
+                self.report.add(text.span, format!("{name} {error}"), hint);
+            })
+            .ok()
+    }
+
+    fn out_of_range(&self, name: &str, span: Range<usize>, least: impl fmt::Display, most: impl fmt::Display) {
+        self.report.add(span, format!("{name} is out of range"), format!("from {least} to {most}"));
+    }
+
+    fn wrong_kind<T>(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
+        let kind = self.key(name)?.kind;
+        let found = match value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        let hint = match kind {
+            Kind::Text | Kind::Choice(_) => format!("write {name} = \"…\""),
+            Kind::Flag => format!("write {name} = true or {name} = false"),
+            Kind::Count(..) => format!("write {name} = 5"),
+            Kind::Duration(..) => format!("write {name} = \"5s\""),
+            Kind::Size(..) => format!("write {name} = \"64KiB\""),
+            Kind::Texts | Kind::TextOrTexts => format!("write {name} = [\"…\", \"…\"]"),
+            Kind::Counts(..) => format!("write {name} = [5, 6]"),
+            Kind::Pairs => format!("write {name} = {{ name = \"value\" }}"),
+            Kind::Table(section) | Kind::Tables(section) => format!("write {}", section.heading),
+            Kind::TablesOrTexts(_) => format!("write {name} = [\"http://10.0.0.1:8080\", …]"),
+        };
+        self.report.add(value.span(), format!("{name} is {}, not {found}", kind.noun()), hint);
+        None
+    }
+}

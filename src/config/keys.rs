@@ -1,0 +1,260 @@
+//! Every key of the file, once: where it stands, what it may hold, what it is when left out, and what it means.
+//!
+//! `document` reads by this table, so an unknown key, a wrong type or a value out of range is found here and nowhere
+//! else, and a default is written in one place. `reference` prints it as `docs/config.md`. Rules that join several
+//! keys are in `check`.
+
+use std::time::Duration;
+
+mod route;
+mod upstream;
+
+use route::ROUTE;
+pub(super) use upstream::UPSTREAM;
+
+/// A table of the file and the keys it may hold.
+#[derive(Debug)]
+pub struct Section {
+    /// How the table is opened: `[server]`; empty for the top of the file.
+    pub heading: &'static str,
+    /// What the table is for.
+    pub text: &'static str,
+    /// Its keys, in the order of the reference.
+    pub keys: &'static [Key],
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name within the section.
+    pub name: &'static str,
+    /// What it may hold.
+    pub kind: Kind,
+    /// Its value when left out, bare: a list is words with blanks between them. `None`: left out is left out.
+    pub default: Option<&'static str>,
+    /// What it means.
+    pub text: &'static str,
+}
+
+/// What a key may hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
+    /// A whole number within these bounds.
+    Count(u64, u64),
+    /// A time with its unit within these bounds; the bare number 0 is taken when it is within.
+    Duration(Duration, Duration),
+    /// Bytes with their unit within these bounds; the bare number 0 is taken when it is within.
+    Size(u64, u64),
+    /// A list of strings.
+    Texts,
+    /// A list of strings, or one string alone.
+    TextOrTexts,
+    /// A list of whole numbers within these bounds.
+    Counts(u64, u64),
+    /// A table of names that the file makes up, each with a string.
+    Pairs,
+    /// A table.
+    Table(&'static Section),
+    /// A list of tables.
+    Tables(&'static Section),
+    /// A list of tables, each of which may be a string that stands for its first key.
+    TablesOrTexts(&'static Section),
+}
+
+impl Kind {
+    /// What it is called in a sentence: "a duration".
+    #[must_use]
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Text => "a string",
+            Self::Choice(_) => "a word",
+            Self::Flag => "true or false",
+            Self::Count(..) => "a whole number",
+            Self::Duration(..) => "a duration",
+            Self::Size(..) => "a size",
+            Self::Texts => "a list of strings",
+            Self::TextOrTexts => "a string or a list of strings",
+            Self::Counts(..) => "a list of whole numbers",
+            Self::Pairs => "a table of strings",
+            Self::Table(_) => "a table",
+            Self::Tables(_) => "a list of tables",
+            Self::TablesOrTexts(_) => "a list of strings or tables",
+        }
+    }
+
+    /// The section that a value of this kind is read by.
+    #[must_use]
+    pub fn inner(self) -> Option<&'static Section> {
+        match self {
+            Self::Table(inner) | Self::Tables(inner) | Self::TablesOrTexts(inner) => Some(inner),
+            Self::Text
+            | Self::Choice(_)
+            | Self::Flag
+            | Self::Count(..)
+            | Self::Duration(..)
+            | Self::Size(..)
+            | Self::Texts
+            | Self::TextOrTexts
+            | Self::Counts(..)
+            | Self::Pairs => None,
+        }
+    }
+}
+
+impl Section {
+    /// The key of this name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+/// Declares a section: its doc comment and those of its keys are their documentation.
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])*
+        $section:ident $heading:literal
+        $($(#[doc = $text:literal])* $key:ident: $kind:expr $(=> $default:literal)?;)*
+    ) => {
+        $(#[doc = $about])*
+        pub(in crate::config) static $section: $crate::config::keys::Section = $crate::config::keys::Section {
+            heading: $heading,
+            text: concat!($($about),*),
+            keys: &[$($crate::config::keys::Key {
+                name: stringify!($key),
+                kind: $kind,
+                default: section!(@default $($default)?),
+                text: concat!($($text),*),
+            }),*],
+        };
+    };
+    (@default) => { None };
+    (@default $default:literal) => { Some($default) };
+}
+use section;
+
+/// One millisecond.
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// One second.
+const SECOND: Duration = Duration::from_secs(1);
+/// One hour.
+const HOUR: Duration = Duration::from_secs(3_600);
+/// One day.
+const DAY: Duration = Duration::from_secs(86_400);
+/// 1,024 bytes.
+const KIB: u64 = 1 << 10;
+/// 1,024 KiB.
+const MIB: u64 = 1 << 20;
+/// 1,024 GiB.
+const TIB: u64 = 1 << 40;
+
+section! {
+    /// The top of the file.
+    TOP ""
+
+    /// The addresses, `ip:port`, where plain HTTP/1.1 is accepted; at least one. IPv6 is written `[::1]:8080`.
+    listen: Kind::Texts;
+    /// Limits and time-outs towards clients.
+    server: Kind::Table(&SERVER);
+    /// What is logged, and how.
+    log: Kind::Table(&LOG);
+    /// The named groups of backends.
+    upstream: Kind::Tables(&UPSTREAM);
+    /// What is done with which requests. The most specific route wins, whatever their order in the file: an exact host
+    /// before `*.host` before none, then the longest path, then the most conditions.
+    route: Kind::Tables(&ROUTE);
+}
+
+section! {
+    /// Limits and time-outs towards clients.
+    SERVER "[server]"
+
+    /// Worker threads. Left out: as many as there are cores.
+    workers: Kind::Count(1, 1_024);
+    /// A whole request head must be in by then.
+    header_timeout: Kind::Duration(MILLISECOND, HOUR) => "10s";
+    /// How long a kept-alive connection may wait for its next request.
+    idle_timeout: Kind::Duration(MILLISECOND, DAY) => "75s";
+    /// How long a request body may make no progress.
+    body_timeout: Kind::Duration(MILLISECOND, DAY) => "30s";
+    /// A request body slower than this many bytes a second on average, once `body_timeout` has passed, is given up;
+    /// 0 turns it off.
+    body_rate_min: Kind::Size(0, MIB) => "100B";
+    /// How long a client may take no byte of an answer.
+    write_timeout: Kind::Duration(MILLISECOND, DAY) => "60s";
+    /// The longest request head.
+    header_bytes_max: Kind::Size(8 * KIB, MIB) => "32KiB";
+    /// The longest request body; 0 is no limit.
+    body_bytes_max: Kind::Size(0, TIB) => "10MiB";
+    /// Client connections at once, all workers together; more wait in the kernel's backlog.
+    connections_max: Kind::Count(1, 10_000_000) => "65536";
+    /// How long a drain may take after SIGTERM; 0 ends open requests at once.
+    shutdown_timeout: Kind::Duration(Duration::ZERO, DAY) => "30s";
+    /// Networks in CIDR form, or single addresses, whose forwarding headers are believed.
+    trusted_proxies: Kind::Texts => "";
+    /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
+    /// carries could not be checked.
+    upgrades: Kind::Texts => "websocket";
+    /// A directory for what must survive a restart.
+    state_dir: Kind::Text;
+}
+
+section! {
+    /// What is logged, and how.
+    LOG "[log]"
+
+    /// The form of the access log on standard output.
+    access: Kind::Choice(&["json", "combined", "off"]) => "json";
+    /// The least important events that are logged.
+    level: Kind::Choice(&["error", "warn", "info", "debug", "trace"]) => "info";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::units;
+
+    /// Every section that can be reached from the top.
+    fn sections(section: &'static Section) -> Vec<&'static Section> {
+        let inner = section.keys.iter().filter_map(|key| key.kind.inner()).flat_map(sections);
+        std::iter::once(section).chain(inner).collect()
+    }
+
+    #[test]
+    fn every_default_is_of_its_kind_and_within_its_bounds() {
+        for (section, key) in
+            sections(&TOP).iter().flat_map(|section| section.keys.iter().map(move |key| (section, key)))
+        {
+            let Some(default) = key.default else { continue };
+            let fine = match key.kind {
+                Kind::Text | Kind::Texts | Kind::TextOrTexts => true,
+                Kind::Choice(words) => words.contains(&default),
+                Kind::Flag => default.parse::<bool>().is_ok(),
+                Kind::Count(least, most) => default.parse().is_ok_and(|count| (least..=most).contains(&count)),
+                Kind::Duration(least, most) => {
+                    units::duration(default).is_ok_and(|time| (least..=most).contains(&time))
+                }
+                Kind::Size(least, most) => units::size(default).is_ok_and(|size| (least..=most).contains(&size)),
+                Kind::Counts(least, most) => default
+                    .split_whitespace()
+                    .all(|word| word.parse().is_ok_and(|count| (least..=most).contains(&count))),
+                Kind::Pairs | Kind::Table(_) | Kind::Tables(_) | Kind::TablesOrTexts(_) => false,
+            };
+            assert!(fine, "{} {} = {default}", section.heading, key.name);
+        }
+    }
+
+    #[test]
+    fn every_key_says_what_it_means() {
+        for section in sections(&TOP) {
+            assert!(section.text.ends_with('.'), "{}", section.heading);
+            section.keys.iter().for_each(|key| assert!(key.text.ends_with('.'), "{} {}", section.heading, key.name));
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The keys of `[[route]]` and of the tables in it.
+
+use super::{Kind, section};
+use crate::config::keys::upstream::BACKEND;
+
+section! {
+    /// What is done with the requests that match. It has exactly one of `upstream`, `backends`, `redirect` and
+    /// `respond`.
+    ROUTE "[[route]]"
+
+    /// What logs and state call it. Left out: its path.
+    name: Kind::Text;
+    /// The hosts it is for, without port: `shop.example.com`, or `*.example.com` for every name below. Left out: all.
+    host: Kind::TextOrTexts;
+    /// `"/prefix"` by whole segments (`"/api"` and `"/api/"` are the same and match `/api` and `/api/x`, not `/apis`),
+    /// `"=/exact"`, or `"~regex"`, searched for anywhere in the path: anchor it with `^` and `$`.
+    path: Kind::Text => "/";
+    /// The methods it is for. Left out: all.
+    methods: Kind::Texts;
+    /// Request headers that must be there with just this value.
+    headers: Kind::Pairs;
+    /// Query parameters that must be there with just this value.
+    query: Kind::Pairs;
+    /// Cookies that must be there with just this value.
+    cookies: Kind::Pairs;
+    /// Taken off the front of the path, in whole segments, before forwarding.
+    strip_prefix: Kind::Text;
+    /// Put in front of the path before forwarding, after `strip_prefix`.
+    add_prefix: Kind::Text;
+    /// Request headers that backends see with just this value.
+    set_request_headers: Kind::Pairs;
+    /// Request headers that backends don't see.
+    remove_request_headers: Kind::Texts => "";
+    /// Response headers that clients see with just this value.
+    set_response_headers: Kind::Pairs;
+    /// Response headers that clients don't see.
+    remove_response_headers: Kind::Texts => "";
+    /// Forwards to the upstream of this name.
+    upstream: Kind::Text;
+    /// Forwards to these backends: an upstream in place, with every default, named after the route.
+    backends: Kind::TablesOrTexts(&BACKEND);
+    /// Answers with a redirect.
+    redirect: Kind::Table(&REDIRECT);
+    /// Answers with a fixed response.
+    respond: Kind::Table(&RESPOND);
+}
+
+section! {
+    /// A redirect.
+    REDIRECT "redirect = { … }"
+
+    /// Where to; `{host}`, `{path}` and `{query}` (with its `?`) stand for those of the request.
+    to: Kind::Text;
+    /// 301, 302, 303, 307 or 308.
+    status: Kind::Count(300, 399) => "308";
+}
+
+section! {
+    /// A fixed response.
+    RESPOND "respond = { … }"
+
+    /// Its status.
+    status: Kind::Count(200, 599) => "200";
+    /// Its `Content-Type`. Left out: no such field.
+    content_type: Kind::Text;
+    /// Its body.
+    body: Kind::Text => "";
+}

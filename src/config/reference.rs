@@ -1,0 +1,86 @@
+//! The reference of every key, as Markdown: what `docs/config.md` holds.
+
+use std::fmt::Write;
+
+use super::keys::{Key, Kind, Section, TOP};
+use super::units;
+
+/// What stands before the tables.
+const PREFACE: &str = "# config.toml, key by key
+
+Written from the table of keys that also reads the file; `UPDATE=1 cargo test --test config_reference` renews it.
+
+- Durations are a whole number and `ms`, `s`, `m` or `h`; sizes a whole number and `B`, `KiB`, `MiB` or `GiB`. A number
+  without a unit is refused, except `0` where it is in range.
+- Unknown keys are refused. Every problem of a file is reported at once.
+- In any string, `${env:NAME}` stands for an environment variable and `${file:/path}` for what a file holds, without its
+  last line break; `$${` is a plain `${`.
+";
+
+/// The whole reference.
+#[must_use]
+pub fn reference() -> String {
+    let mut page = PREFACE.to_owned();
+    let mut sections = Vec::new();
+    collect(&TOP, &mut sections);
+    for section in sections {
+        write_section(&mut page, section);
+    }
+    page
+}
+
+/// The sections that can be reached, each once, in reading order.
+fn collect(section: &'static Section, sections: &mut Vec<&'static Section>) {
+    if sections.iter().any(|known| known.heading == section.heading) {
+        return;
+    }
+    sections.push(section);
+    for inner in section.keys.iter().filter_map(|key| key.kind.inner()) {
+        collect(inner, sections);
+    }
+}
+
+fn write_section(page: &mut String, section: &Section) {
+    let heading =
+        if section.heading.is_empty() { "Top of the file".to_owned() } else { format!("`{}`", section.heading) };
+    // Writing to a string can't fail.
+    let _ = write!(page, "\n## {heading}\n\n{}\n\n", section.text.trim());
+    page.push_str("| key | holds | default | meaning |\n|---|---|---|---|\n");
+    for key in section.keys {
+        let text = key.text.trim().replace('|', "\\|");
+        let _ = writeln!(page, "| `{}` | {} | {} | {text} |", key.name, holds(key.kind), default(key));
+    }
+}
+
+fn holds(kind: Kind) -> String {
+    match kind {
+        Kind::Choice(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
+        Kind::Count(least, most) | Kind::Counts(least, most) => format!("{}, {least} to {most}", kind.noun()),
+        Kind::Duration(least, most) => {
+            format!("{}, {} to {}", kind.noun(), units::duration_text(least), units::duration_text(most))
+        }
+        Kind::Size(least, most) => {
+            format!("{}, {} to {}", kind.noun(), units::size_text(least), units::size_text(most))
+        }
+        Kind::Table(inner) | Kind::Tables(inner) => format!("{}: `{}`", kind.noun(), inner.heading),
+        Kind::Text | Kind::Flag | Kind::Texts | Kind::TextOrTexts | Kind::Pairs | Kind::TablesOrTexts(_) => {
+            kind.noun().to_owned()
+        }
+    }
+}
+
+/// The default as it would be written in the file; a dash when there is none.
+fn default(key: &Key) -> String {
+    let Some(bare) = key.default else { return "–".to_owned() };
+    let listed = |quote: &str| {
+        let words: Vec<_> = bare.split_whitespace().map(|word| format!("{quote}{word}{quote}")).collect();
+        format!("`[{}]`", words.join(", "))
+    };
+    match key.kind {
+        Kind::Count(..) | Kind::Flag => format!("`{bare}`"),
+        Kind::Text | Kind::Choice(_) | Kind::Duration(..) | Kind::Size(..) => format!("`\"{bare}\"`"),
+        Kind::Texts | Kind::TextOrTexts => listed("\""),
+        Kind::Counts(..) => listed(""),
+        Kind::Pairs | Kind::Table(_) | Kind::Tables(_) | Kind::TablesOrTexts(_) => "–".to_owned(),
+    }
+}
