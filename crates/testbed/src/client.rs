@@ -1,0 +1,270 @@
+//! A client that sends bytes as they stand and reads answers by their framing.
+//!
+//! Panics with what was received so far where an answer does not come, since a test has no use for less.
+
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::time::Instant;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::DEADLINE;
+use crate::head::Head;
+use crate::wire::{Framing, Stop, Wire};
+
+/// How the connection stood when a response had been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The response was whole and the connection goes on.
+    Kept,
+    /// The response was whole and the server closed.
+    Closed,
+    /// The response was whole and the server reset the connection.
+    Reset,
+    /// The connection ended before the response did.
+    CutShort,
+}
+
+/// A response as it came.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// Its status.
+    pub status: u16,
+    /// Its head.
+    pub head: Head,
+    /// What its body said.
+    pub body: Vec<u8>,
+    /// Its body as it was on the wire.
+    pub body_wire: Vec<u8>,
+    /// Its trailers, names in lower case.
+    pub trailers: Vec<(String, String)>,
+    /// The interim responses that came before it.
+    pub interim: Vec<Head>,
+    /// How the connection stood afterwards.
+    pub ending: Ending,
+}
+
+impl Response {
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The value of the first field of this name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.head.field(name)
+    }
+
+    /// Says whether the response is whole and has this status and body; shows it if not.
+    ///
+    /// # Panics
+    ///
+    /// When it has not.
+    #[track_caller]
+    pub fn is(&self, status: u16, body: &str) -> &Self {
+        let found = (self.status, self.text(), self.ending == Ending::CutShort);
+        assert_eq!(found, (status, body.to_owned(), false), "in\n{}", self.head.text());
+        self
+    }
+
+    /// Says whether the response has this status; shows it if not.
+    ///
+    /// # Panics
+    ///
+    /// When it has not.
+    #[track_caller]
+    pub fn is_status(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "in\n{}{}", self.head.text(), self.text());
+        self
+    }
+}
+
+/// One connection to a server.
+#[derive(Debug)]
+pub struct Client {
+    wire: Wire,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is refused.
+    #[must_use]
+    #[track_caller]
+    pub fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE);
+        Self { wire: Wire::new(stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))) }
+    }
+
+    /// Connects from this address: any of 127.0.0.0/8 is ours.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is refused, or the address isn't ours.
+    #[must_use]
+    #[track_caller]
+    pub fn from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        let source = SocketAddr::from((IpAddr::from(source), 0));
+        socket.bind(&source.into()).unwrap_or_else(|error| panic!("cannot bind {source}: {error}"));
+        let connected = socket.connect_timeout(&address.into(), DEADLINE);
+        connected.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        Self { wire: Wire::new(socket.into()) }
+    }
+
+    /// Sends these bytes as they stand.
+    ///
+    /// # Panics
+    ///
+    /// When the server takes none of them any more.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.wire.send(bytes.as_ref()).unwrap_or_else(|error| panic!("cannot send: {error}"));
+        self
+    }
+
+    /// Sends these bytes if the server still takes them: for what comes after it may have refused.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let _ = self.wire.send(bytes.as_ref());
+        self
+    }
+
+    /// Reads one head, be it interim or final.
+    ///
+    /// # Panics
+    ///
+    /// When none comes.
+    #[track_caller]
+    pub fn read_head(&mut self) -> Head {
+        match self.wire.head(Instant::now() + DEADLINE) {
+            Ok(head) => head,
+            Err(stop) => panic!("no head but {stop:?}; received {:?}", String::from_utf8_lossy(self.wire.unread())),
+        }
+    }
+
+    /// Reads the response to a request that was not HEAD, and the interim ones before it.
+    ///
+    /// # Panics
+    ///
+    /// When no head comes, or the body neither ends nor breaks in time.
+    #[track_caller]
+    pub fn read_response(&mut self) -> Response {
+        self.read_response_to("GET")
+    }
+
+    /// Reads the response to a request of this method, and the interim ones before it.
+    ///
+    /// # Panics
+    ///
+    /// When no head comes, or the body neither ends nor breaks in time.
+    #[track_caller]
+    pub fn read_response_to(&mut self, method: &str) -> Response {
+        let mut interim = Vec::new();
+        let (head, status) = loop {
+            let head = self.read_head();
+            let status = head.words().nth(1).and_then(|word| word.parse().ok());
+            let Some(status) = status else { panic!("not a status line: {:?}", head.text()) };
+            if !matches!(status, 100 | 102..=199) {
+                break (head, status);
+            }
+            interim.push(head);
+        };
+        let framing = head.response_framing(method, status);
+        let body = self.wire.body(framing, Instant::now() + DEADLINE);
+        let ending = match body.stop {
+            Some(Stop::Late) => {
+                panic!("the body stalls after {:?}{:?}", head.text(), String::from_utf8_lossy(&body.bytes))
+            }
+            Some(Stop::Closed | Stop::Reset) => Ending::CutShort,
+            None if framing == Framing::UntilClosed => Ending::Closed,
+            None if closes(&head) => self.read_ending(),
+            None => Ending::Kept,
+        };
+        Response { status, head, body: body.bytes, body_wire: body.wire, trailers: body.trailers, interim, ending }
+    }
+
+    /// Reads at least one byte: all that there are.
+    ///
+    /// # Panics
+    ///
+    /// When none comes.
+    #[track_caller]
+    pub fn read_some(&mut self) -> Vec<u8> {
+        self.wire.some(Instant::now() + DEADLINE).unwrap_or_else(|stop| panic!("no byte but {stop:?}"))
+    }
+
+    /// Reads until these bytes have come, and returns all with them.
+    ///
+    /// # Panics
+    ///
+    /// When the connection ends, or the deadline passes, before.
+    #[track_caller]
+    pub fn read_until(&mut self, wanted: &str) -> String {
+        let mut all = Vec::new();
+        while !String::from_utf8_lossy(&all).contains(wanted) {
+            match self.wire.some(Instant::now() + DEADLINE) {
+                Ok(bytes) => all.extend(bytes),
+                Err(stop) => panic!("{stop:?} instead of {wanted:?} after {:?}", String::from_utf8_lossy(&all)),
+            }
+        }
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
+    /// Reads until the server ends the connection, in whichever way, and returns what came.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end it.
+    #[track_caller]
+    pub fn read_until_closed(&mut self) -> Vec<u8> {
+        let body = self.wire.body(Framing::UntilClosed, Instant::now() + DEADLINE);
+        assert!(body.stop != Some(Stop::Late), "still open after {:?}", String::from_utf8_lossy(&body.bytes));
+        body.bytes
+    }
+
+    /// Whether the server has ended the connection by now.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.wire.peer_is_gone()
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn half_close(&mut self) -> &mut Self {
+        let _ = self.wire.stream().shutdown(Shutdown::Write);
+        self
+    }
+
+    /// Resets the connection.
+    pub fn reset(self) {
+        self.wire.reset();
+    }
+
+    /// Ours of the connection's two addresses.
+    ///
+    /// # Panics
+    ///
+    /// When the system has forgotten the connection.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.wire.stream().local_addr().expect("a connected socket has an address")
+    }
+
+    #[track_caller]
+    fn read_ending(&mut self) -> Ending {
+        match self.wire.some(Instant::now() + DEADLINE) {
+            Ok(bytes) => panic!("bytes after the last response: {:?}", String::from_utf8_lossy(&bytes)),
+            Err(Stop::Closed) => Ending::Closed,
+            Err(Stop::Reset) => Ending::Reset,
+            Err(Stop::Late) => panic!("the connection was to be closed and is not"),
+        }
+    }
+}
+
+/// Whether the server says that this response is its last.
+fn closes(head: &Head) -> bool {
+    let is_old = head.start_line().starts_with("HTTP/1.0");
+    head.names("connection", "close") || (is_old && !head.names("connection", "keep-alive"))
+}

@@ -1,0 +1,83 @@
+//! The configuration of a test: what every test needs is said once, what it is about is said in TOML.
+//!
+//! Does not check anything; that is forebay's own work.
+
+use std::fmt;
+
+use crate::Origin;
+
+/// A configuration text in the making; its `Display` is the file.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    server: String,
+    upstream: Option<String>,
+    backends: Vec<String>,
+    route: String,
+    routes: String,
+}
+
+/// One route for everything, forwarding to these origins by an upstream called `origins`.
+#[must_use]
+pub fn forward<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Config {
+    let quoted = |origin: &Origin| format!("\"{}\"", origin.url());
+    Config { backends: origins.into_iter().map(quoted).collect(), upstream: Some(String::new()), ..Config::default() }
+}
+
+/// Only what this TOML text says, upstreams and routes; no route of its own.
+#[must_use]
+pub fn routes(text: &str) -> Config {
+    Config { routes: text.to_owned(), ..Config::default() }
+}
+
+impl Config {
+    /// Another backend, as TOML: `forward([]).backend(origin.with("weight = 3"))`.
+    #[must_use]
+    pub fn backend(mut self, text: String) -> Self {
+        self.backends.push(text);
+        self
+    }
+
+    /// Keys of the upstream, tables such as `[upstream.health]` last.
+    #[must_use]
+    pub fn upstream(mut self, keys: &str) -> Self {
+        self.upstream = Some(self.upstream.unwrap_or_default() + keys + "\n");
+        self
+    }
+
+    /// Keys of the route.
+    #[must_use]
+    pub fn route(mut self, keys: &str) -> Self {
+        self.route += &format!("{keys}\n");
+        self
+    }
+
+    /// Keys of `[server]`; `workers` is 1 unless given here.
+    #[must_use]
+    pub fn server(mut self, keys: &str) -> Self {
+        self.server += &format!("{keys}\n");
+        self
+    }
+
+    /// More upstreams and routes.
+    #[must_use]
+    pub fn more(mut self, text: &str) -> Self {
+        self.routes += &format!("{text}\n");
+        self
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(to, "listen = [\"127.0.0.1:0\"]\n\n[server]")?;
+        if !self.server.contains("workers") {
+            writeln!(to, "workers = 1")?;
+        }
+        writeln!(to, "{}\n[log]\naccess = \"off\"\nlevel = \"error\"\n", self.server)?;
+        if let Some(keys) = &self.upstream {
+            writeln!(to, "[[upstream]]\nname = \"origins\"\nbackends = [{}]\n{keys}", self.backends.join(", "))?;
+            let path = if self.route.contains("path =") { "" } else { "path = \"/\"\n" };
+            writeln!(to, "[[route]]\nupstream = \"origins\"\n{path}{}", self.route)?;
+        }
+        to.write_str(&self.routes)
+    }
+}

@@ -1,0 +1,147 @@
+//! forebay itself, in this process, on a port of its own.
+//!
+//! Starts and reloads from configuration text, as the binary does. Stops when dropped.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+use forebay::config::parse;
+use forebay::config::plan::Plan;
+use forebay::running::{Gauges, Running, start};
+
+use crate::{Client, Response};
+
+/// A running proxy.
+pub struct Forebay {
+    running: Running,
+    address: SocketAddr,
+}
+
+impl Forebay {
+    /// Starts with this configuration; returns when it listens.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration is refused, or the proxy does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start(config: impl Display) -> Self {
+        let running = start(plan(&config)).unwrap_or_else(|error| panic!("forebay does not start: {error}"));
+        let address = *running.addresses().first().expect("forebay listens somewhere");
+        Self { running, address }
+    }
+
+    /// Where it listens; the first address if there are several.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Swaps the configuration while running. Keeps its listeners if the text says `127.0.0.1:0` again.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration is refused.
+    #[track_caller]
+    pub fn reload(&self, config: impl Display) {
+        self.running.reload(plan(&config)).unwrap_or_else(|error| panic!("forebay does not reload: {error}"));
+    }
+
+    /// Begins to drain: no new connections, what runs may finish.
+    pub fn drain(&self) {
+        self.running.drain();
+    }
+
+    /// Waits until the drain is over.
+    pub fn wait(self) {
+        self.running.wait();
+    }
+
+    /// What goes on inside, now.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        self.running.gauges()
+    }
+
+    /// Waits until the gauges satisfy this.
+    ///
+    /// # Panics
+    ///
+    /// When they do not in time.
+    #[track_caller]
+    pub fn eventually(&self, what: &str, condition: impl Fn(&Gauges) -> bool) {
+        crate::eventually(what, || condition(&self.gauges()));
+    }
+
+    /// Waits until no request and no client connection is left.
+    ///
+    /// # Panics
+    ///
+    /// When some stay.
+    #[track_caller]
+    pub fn is_idle(&self) {
+        self.eventually("no request and no client connection is left", |gauges| {
+            gauges.connections == 0 && gauges.in_flight == 0 && gauges.queued == 0
+        });
+    }
+
+    /// A new connection to it.
+    #[must_use]
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::to(self.address)
+    }
+
+    /// Sends these bytes on a connection of their own and reads the answer.
+    ///
+    /// # Panics
+    ///
+    /// When no whole or visibly broken answer comes in time.
+    #[must_use]
+    #[track_caller]
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Response {
+        let bytes = request.as_ref();
+        let method = if bytes.starts_with(b"HEAD ") { "HEAD" } else { "GET" };
+        self.client().try_send(bytes).read_response_to(method)
+    }
+
+    /// `GET` this target on a connection of its own, with these field lines besides `Host`: each ends with CRLF.
+    ///
+    /// # Panics
+    ///
+    /// When no whole or visibly broken answer comes in time.
+    #[must_use]
+    #[track_caller]
+    pub fn get_with(&self, target: &str, fields: &str) -> Response {
+        self.ask(format!("GET {target} HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\n"))
+    }
+
+    /// `GET` this target on a connection of its own, for the host `shop.test`.
+    ///
+    /// # Panics
+    ///
+    /// When no whole or visibly broken answer comes in time.
+    #[must_use]
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        self.get_with(target, "")
+    }
+
+    /// `POST` this text to this target on a connection of its own.
+    ///
+    /// # Panics
+    ///
+    /// When no whole or visibly broken answer comes in time.
+    #[must_use]
+    #[track_caller]
+    pub fn post(&self, target: &str, body: &str) -> Response {
+        let length = body.len();
+        self.ask(format!("POST {target} HTTP/1.1\r\nHost: shop.test\r\nContent-Length: {length}\r\n\r\n{body}"))
+    }
+}
+
+#[track_caller]
+fn plan(config: &impl Display) -> Plan {
+    let text = config.to_string();
+    parse("test.toml", &text).unwrap_or_else(|problems| panic!("the configuration is refused:\n{problems}\n{text}"))
+}

@@ -1,0 +1,86 @@
+//! A message head as it was on the wire, and how the body after it is framed.
+//!
+//! Deliberately naive: it reads what well-behaved peers write and judges nothing.
+
+use crate::wire::Framing;
+
+/// The start line and the fields of a message, as received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    text: String,
+}
+
+impl Head {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self { text: String::from_utf8_lossy(bytes).into_owned() }
+    }
+
+    /// The whole head with its line ends.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The request line or the status line.
+    #[must_use]
+    pub fn start_line(&self) -> &str {
+        self.text.split("\r\n").next().unwrap_or_default()
+    }
+
+    /// The value of the first field of this name, whatever its case.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.pairs().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The values of all fields of this name, in order.
+    #[must_use]
+    pub fn fields(&self, name: &str) -> Vec<&str> {
+        self.pairs().filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+    }
+
+    /// Whether there is a field of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.field(name).is_some()
+    }
+
+    /// Whether one of the comma-separated elements of this field is `token`, whatever its case.
+    #[must_use]
+    pub fn names(&self, name: &str, token: &str) -> bool {
+        self.fields(name).iter().flat_map(|value| value.split(',')).any(|each| each.trim().eq_ignore_ascii_case(token))
+    }
+
+    /// The words of the start line.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
+        self.start_line().split(' ')
+    }
+
+    /// How a request's body is framed (RFC 9112 §6.3).
+    pub(crate) fn request_framing(&self) -> Framing {
+        self.declared_framing().unwrap_or(Framing::None)
+    }
+
+    /// How the body of a response to `method` is framed (RFC 9112 §6.3).
+    pub(crate) fn response_framing(&self, method: &str, status: u16) -> Framing {
+        if method == "HEAD" || matches!(status, 100..=199 | 204 | 304) {
+            return Framing::None;
+        }
+        self.declared_framing().unwrap_or(Framing::UntilClosed)
+    }
+
+    fn declared_framing(&self) -> Option<Framing> {
+        if self.names("transfer-encoding", "chunked") {
+            return Some(Framing::Chunked);
+        }
+        self.field("content-length").and_then(|value| value.trim().parse().ok()).map(Framing::Length)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.text
+            .split("\r\n")
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name, value.trim()))
+    }
+}

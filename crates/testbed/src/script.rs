@@ -1,0 +1,194 @@
+//! What an origin does with a request, step by step.
+//!
+//! A script is data; `origin` plays it. Unless it says [`Script::before_body`], the request's body has been read first.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// Something that an origin waits for and a test opens. Stays open.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    /// A gate that is shut.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets everyone through, now and later.
+    pub fn open(&self) {
+        *self.0.0.lock().expect("no holder of the gate panics") = true;
+        self.0.1.notify_all();
+    }
+
+    /// Waits for at most `limit`; says whether the gate is open.
+    pub(crate) fn is_open_within(&self, limit: Duration) -> bool {
+        let open = self.0.0.lock().expect("no holder of the gate panics");
+        let waited = self.0.1.wait_timeout_while(open, limit, |open| !*open);
+        *waited.expect("no holder of the gate panics").0
+    }
+}
+
+/// One thing that an origin does.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Writes these bytes as they stand.
+    Send(Vec<u8>),
+    /// Writes a well-formed response; without its body where the request or the status forbids one.
+    Answer { status: u16, fields: Vec<(String, String)>, body: Vec<u8> },
+    /// Writes one byte, waits, writes the next.
+    Drip(Vec<u8>, Duration),
+    /// Waits until the gate opens; ends the connection if the peer leaves before.
+    Wait(Gate),
+    /// Reads the request's body.
+    ReadBody,
+    /// Answers with the request as it came: head and body, as on the wire.
+    Echo,
+    /// Does nothing until the peer leaves.
+    Hang,
+    /// Ends the connection in an orderly way.
+    Close,
+    /// Resets the connection.
+    Reset,
+    /// Sends back every byte that comes until the peer ends.
+    Tunnel,
+}
+
+/// What an origin does with a request.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub(crate) steps: Vec<Step>,
+}
+
+/// A script that only reads the request; add steps to it.
+#[must_use]
+pub fn script() -> Script {
+    Script { steps: vec![Step::ReadBody] }
+}
+
+/// Answers 200 with this body and its length.
+#[must_use]
+pub fn ok(body: &str) -> Script {
+    answer(200, &[], body)
+}
+
+/// Answers with this status, these fields and this body; its length is added.
+#[must_use]
+pub fn answer(status: u16, fields: &[(&str, &str)], body: &str) -> Script {
+    let fields = fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    script().step(Step::Answer { status, fields, body: body.as_bytes().to_vec() })
+}
+
+/// Answers with these bytes as they stand.
+#[must_use]
+pub fn raw(bytes: impl AsRef<[u8]>) -> Script {
+    script().send(bytes)
+}
+
+/// Answers 200 with a chunk for each piece, then these trailers.
+#[must_use]
+pub fn chunked(pieces: &[&str], trailers: &[(&str, &str)]) -> Script {
+    let mut text = String::from("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for piece in pieces {
+        text += &format!("{:x}\r\n{piece}\r\n", piece.len());
+    }
+    text += "0\r\n";
+    for (name, value) in trailers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    raw(text + "\r\n")
+}
+
+/// Answers 200 with the request as it came on the wire, head and body.
+#[must_use]
+pub fn echo() -> Script {
+    script().step(Step::Echo)
+}
+
+/// Reads the request and never answers.
+#[must_use]
+pub fn hang() -> Script {
+    script().hang()
+}
+
+/// Reads the request and resets the connection.
+#[must_use]
+pub fn reset() -> Script {
+    script().reset()
+}
+
+/// Reads the request and closes the connection.
+#[must_use]
+pub fn close() -> Script {
+    script().close()
+}
+
+impl Script {
+    /// Leaves the request's body unread; [`Script::read_body`] may read it later.
+    #[must_use]
+    pub fn before_body(mut self) -> Self {
+        self.steps.retain(|step| !matches!(step, Step::ReadBody));
+        self
+    }
+
+    /// Reads the request's body.
+    #[must_use]
+    pub fn read_body(self) -> Self {
+        self.step(Step::ReadBody)
+    }
+
+    /// Writes these bytes as they stand.
+    #[must_use]
+    pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.step(Step::Send(bytes.as_ref().to_vec()))
+    }
+
+    /// Writes these bytes one by one, with this pause after each.
+    #[must_use]
+    pub fn drip(self, bytes: impl AsRef<[u8]>, pause: Duration) -> Self {
+        self.step(Step::Drip(bytes.as_ref().to_vec(), pause))
+    }
+
+    /// Waits until the test opens the gate.
+    #[must_use]
+    pub fn wait(self, gate: &Gate) -> Self {
+        self.step(Step::Wait(gate.clone()))
+    }
+
+    /// Does nothing more until the peer leaves.
+    #[must_use]
+    pub fn hang(self) -> Self {
+        self.step(Step::Hang)
+    }
+
+    /// Closes the connection.
+    #[must_use]
+    pub fn close(self) -> Self {
+        self.step(Step::Close)
+    }
+
+    /// Resets the connection.
+    #[must_use]
+    pub fn reset(self) -> Self {
+        self.step(Step::Reset)
+    }
+
+    /// Sends back every byte that comes from now on.
+    #[must_use]
+    pub fn tunnel(self) -> Self {
+        self.step(Step::Tunnel)
+    }
+
+    /// Does what the other script does, after this one; the other's reading of the body is left out.
+    #[must_use]
+    pub fn then(mut self, other: Script) -> Self {
+        self.steps.extend(other.before_body().steps);
+        self
+    }
+
+    fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+}
