@@ -98,7 +98,8 @@ fn trailers_of_a_response_reach_a_client_that_takes_them() {
 #[test]
 fn the_answer_to_head_has_a_length_and_no_body() {
     let origin = Origin::start(ok("hello"));
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     let response = client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n").read_response_to("HEAD");
     assert_eq!(response.is_status(200).field("content-length"), Some("5"));
 }
@@ -151,7 +152,8 @@ fn connection_close_of_a_client_is_obeyed_and_stays_its_own() {
 fn one_expectation_gets_one_continue_and_then_the_answer() {
     let origin = Origin::start(ok("done"));
     origin.now(script().before_body().send("HTTP/1.1 100 Continue\r\n\r\n").read_body().then(ok("done")));
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     client.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     assert!(client.read_head().start_line().contains(" 100 "));
     let response = client.send("abc").read_response();
@@ -161,7 +163,8 @@ fn one_expectation_gets_one_continue_and_then_the_answer() {
 #[test]
 fn an_early_final_answer_comes_before_the_expected_body() {
     let origin = Origin::start(script().before_body().then(answer(403, &[], "no")).close());
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     client.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     let response = client.read_response();
     assert_eq!(response.is(403, "no").interim.len(), 0);
@@ -170,7 +173,8 @@ fn an_early_final_answer_comes_before_the_expected_body() {
 #[test]
 fn an_expectation_that_the_backend_never_answers_harms_nothing() {
     let origin = Origin::start(ok("done"));
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     client.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc");
     client.read_response().is(200, "done");
     assert_eq!(origin.last().body, b"abc");
@@ -197,7 +201,8 @@ fn an_early_hint_comes_before_the_answer_is_ready() {
     let gate = Gate::new();
     let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
     let origin = Origin::start(script().send(hint).wait(&gate).then(ok("late")));
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     assert!(client.send(GET).read_head().start_line().contains(" 103 "));
     gate.open();
     client.read_response().is(200, "late");
@@ -213,7 +218,8 @@ fn no_interim_response_reaches_an_http_1_0_client() {
 fn interim_responses_of_pipelined_requests_stay_with_their_own() {
     let origin = Origin::start(ok("plain"));
     origin.at("/hinted", raw(HINTS));
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     let hinted = "GET /hinted HTTP/1.1\r\nHost: h\r\n\r\n";
     client.send([GET, hinted, GET].concat());
     assert_eq!(client.read_response().is(200, "plain").interim.len(), 0);
@@ -230,13 +236,16 @@ fn pipelined_requests_are_answered_in_order() {
     let forebay = before(&origin);
     let mut client = forebay.client();
     client.send(requests);
-    places.iter().for_each(|path| drop(client.read_response().is(200, path)));
+    for path in &places {
+        client.read_response().is(200, path);
+    }
 }
 
 #[test]
 fn a_pipelined_request_after_a_body_is_not_taken_for_a_part_of_it() {
     let origin = Origin::start(ok("done"));
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     client.send(format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc{GET}"));
     client.read_response().is(200, "done");
     client.read_response().is(200, "done");
@@ -246,7 +255,8 @@ fn a_pipelined_request_after_a_body_is_not_taken_for_a_part_of_it() {
 #[test]
 fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let origin = Origin::start(script().before_body().then(answer(413, &[], "enough")).close());
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n").try_send("a".repeat(1000));
     assert_eq!(client.read_response().is_status(413).text(), "enough");
 }
@@ -255,7 +265,8 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
 fn the_head_of_an_answer_comes_before_its_body_is_ready() {
     let gate = Gate::new();
     let origin = Origin::start(script().send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na").wait(&gate).send("b"));
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     client.send(GET).read_until("\r\n\r\na");
     gate.open();
     assert_eq!(client.read_some(), b"b");
@@ -264,7 +275,8 @@ fn the_head_of_an_answer_comes_before_its_body_is_ready() {
 #[test]
 fn a_request_body_flows_while_it_is_being_sent() {
     let origin = Origin::start(ok("done"));
-    let mut client = before(&origin).client();
+    let forebay = before(&origin);
+    let mut client = forebay.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n").send("a".repeat(100_000));
     eventually("the backend has the head before the body is whole", || origin.seen() == 1);
     client.send("a".repeat(100_000)).read_response().is(200, "done");
