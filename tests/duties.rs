@@ -254,6 +254,35 @@ fn a_slow_body_is_given_up_on_both_sides() {
 }
 
 #[test]
+fn a_body_that_only_trickles_is_given_up() {
+    let origin = Origin::start(ok(""));
+    let keys = "body_timeout = \"200ms\"\nbody_rate_min = \"1MiB\"";
+    let forebay = Forebay::start(forward([&origin]).server(keys));
+    let mut client = forebay.client();
+    client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
+    eventually("the backend has the head", || origin.seen() == 1);
+    eventually("the trickle is given up", || {
+        client.try_send("a");
+        forebay.gauges().in_flight == 0 && origin.open() == 0
+    });
+    assert_eq!(origin.last().body_end, BodyEnd::Broken);
+}
+
+#[test]
+fn a_connection_too_many_waits_for_its_turn() {
+    let origin = Origin::start(ok("one"));
+    let forebay = Forebay::start(forward([&origin]).server("connections_max = 1"));
+    let mut first = forebay.client();
+    first.send(GET).read_response().is(200, "one");
+    let mut second = forebay.client();
+    second.send(GET);
+    first.send(GET).read_response().is(200, "one");
+    assert_eq!((forebay.gauges().connections, origin.seen()), (1, 2));
+    drop(first);
+    second.read_response().is(200, "one");
+}
+
+#[test]
 fn a_reader_that_takes_nothing_is_given_up() {
     let body = "a".repeat(32 * 1024 * 1024);
     let origin = Origin::start(ok(&body));

@@ -273,6 +273,44 @@ fn the_head_of_an_answer_comes_before_its_body_is_ready() {
 }
 
 #[test]
+fn messages_that_come_byte_by_byte_are_the_same() {
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
+    let origin = Origin::start(script().drip(answer, std::time::Duration::ZERO));
+    let forebay = before(&origin);
+    let mut client = forebay.client();
+    let request = "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
+    for byte in request.bytes() {
+        client.send([byte]);
+    }
+    client.read_response().is(200, "abcd");
+    assert_eq!((origin.last().body.as_slice(), origin.last().body_end), (b"abcd".as_slice(), BodyEnd::Complete));
+}
+
+#[test]
+fn many_clients_at_once_each_get_their_own_answer() {
+    let origin = Origin::start(testbed::echo());
+    let forebay = Forebay::start(forward([&origin]).server("workers = 2"));
+    std::thread::scope(|scope| {
+        for client in 0..16 {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                let mut connection = forebay.client();
+                for turn in 0..20 {
+                    let mark = format!("/client-{client}/turn-{turn} ");
+                    let body = "x".repeat(turn * 500);
+                    let length = body.len();
+                    connection.send(format!("PUT {mark}HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}"));
+                    let response = connection.read_response();
+                    assert!(response.text().contains(&mark) && response.text().ends_with(&body));
+                }
+            });
+        }
+    });
+    assert_eq!(origin.seen(), 320);
+    forebay.is_idle();
+}
+
+#[test]
 fn a_request_body_flows_while_it_is_being_sent() {
     let origin = Origin::start(ok("done"));
     let forebay = before(&origin);
