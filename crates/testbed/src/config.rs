@@ -81,3 +81,30 @@ impl fmt::Display for Config {
         to.write_str(&self.routes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_test_needs_is_said_for_it() {
+        let origin = Origin::start(crate::ok(""));
+        let text = forward([&origin]).upstream("balance = \"random\"").to_string();
+        let url = origin.url();
+        let wanted = format!("[[upstream]]\nname = \"origins\"\nbackends = [\"{url}\"]\nbalance = \"random\"\n");
+        assert!(text.starts_with("listen = [\"127.0.0.1:0\"]\n\n[server]\nworkers = 1\n"), "{text}");
+        assert!(text.contains(&wanted) && text.contains("[[route]]\nupstream = \"origins\"\npath = \"/\"\n"), "{text}");
+    }
+
+    #[test]
+    fn what_a_test_says_itself_is_not_said_twice() {
+        let text = forward([]).server("workers = 2").route("path = \"=/x\"").to_string();
+        assert_eq!((text.matches("workers").count(), text.matches("path").count()), (1, 1), "{text}");
+    }
+
+    #[test]
+    fn routes_alone_bring_no_upstream() {
+        let text = routes("[[route]]\npath = \"/\"\nrespond = {}\n").to_string();
+        assert!(!text.contains("[[upstream]]") && text.ends_with("respond = {}\n"), "{text}");
+    }
+}
