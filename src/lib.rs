@@ -6,3 +6,10 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod exchange;
+pub mod flow;
+pub mod observe;
+pub mod running;
+pub mod server;
+pub mod upstream;
+pub mod world;

@@ -22,7 +22,7 @@ const FILE: &str = "config.toml";
 enum Failure {
     /// The configuration has problems; each is told in full.
     #[error("{0}")]
-    Config(config::Problems),
+    Config(config::problem::Problems),
     /// A backend's port is taken, most likely.
     #[error("{}", with_reasons(.0))]
     Backends(#[source] demo::StartError),
@@ -73,7 +73,7 @@ fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// The plan, and a word for where it comes from.
-fn plan(file: Option<&Path>) -> Result<(Plan, String), config::Problems> {
+fn plan(file: Option<&Path>) -> Result<(Plan, String), config::problem::Problems> {
     let here = Path::new(FILE);
     match file.or_else(|| here.exists().then_some(here)) {
         Some(path) => Ok((config::load(path)?, path.display().to_string())),

@@ -65,7 +65,7 @@ pub fn main() -> ExitCode {
     match command(&line) {
         Command::Run => run::run(&config),
         Command::Check => check::run(&config),
-        Command::Demo => demo::run(&config),
+        Command::Demo => demo::run(line.config.as_deref()),
         Command::Version => {
             println!("forebay {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -1,13 +1,163 @@
 //! `forebay run`: the proxy, until a signal ends it.
+//!
+//! SIGHUP reads the file again; SIGTERM and SIGINT drain, a second one stops at once.
 
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::EXIT_FAILED;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
 
-/// Runs with this configuration file.
+use super::{EXIT_FAILED, EXIT_USAGE};
+use crate::config;
+use crate::config::plan::{Level, Plan};
+use crate::observe::{clock, events};
+use crate::running::{self, Running, StartError};
+
+/// How often a drain looks whether it is over.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Runs the proxy with this file.
 #[must_use]
-pub fn run(_path: &Path) -> ExitCode {
-    eprintln!("forebay: run is not there yet");
-    ExitCode::from(EXIT_FAILED)
+pub fn run(path: &Path) -> ExitCode {
+    let plan = match config::load(path) {
+        Ok(plan) => plan,
+        Err(problems) => {
+            eprint!("{problems}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    events::start(level(plan.log.level));
+    raise_descriptor_limit();
+    match serve(path, plan) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("forebay: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn serve(path: &Path, plan: Plan) -> Result<(), StartError> {
+    // The process is told of signals from here on, so that none is lost while it starts.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _entered = runtime.enter();
+        Signals::listen()?
+    };
+    let shutdown_timeout = plan.server.shutdown_timeout;
+    let summary = summary(&plan);
+    let running = running::start(plan)?;
+    for address in running.addresses() {
+        tracing::info!("listening on http://{address}");
+    }
+    tracing::info!("{summary}");
+    while runtime.block_on(signals.next()) == Asked::Reload {
+        reload(path, &running);
+    }
+    tracing::info!("draining: {} connections, {shutdown_timeout:?} at most", running.gauges().connections);
+    running.drain();
+    let finished = runtime.block_on(async {
+        tokio::select! {
+            finished = drained(&running, shutdown_timeout) => finished,
+            () = signals.end() => false,
+        }
+    });
+    let left = running.gauges().in_flight;
+    if finished {
+        tracing::info!("drained");
+    } else {
+        tracing::warn!("stopped with {left} requests under way");
+    }
+    Ok(())
+}
+
+async fn drained(running: &Running, limit: Duration) -> bool {
+    let until = clock::mono() + limit;
+    while !running.is_drained() {
+        if clock::mono() >= until {
+            return false;
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+    true
+}
+
+fn reload(path: &Path, running: &Running) {
+    let plan = match config::load(path) {
+        Ok(plan) => plan,
+        Err(problems) => {
+            tracing::error!("not reloaded, nothing has changed:\n{problems}");
+            return;
+        }
+    };
+    let summary = summary(&plan);
+    match running.reload(plan) {
+        Ok(()) => tracing::info!("reloaded: {summary}"),
+        Err(error) => tracing::error!("not reloaded, nothing has changed: {error}"),
+    }
+}
+
+fn summary(plan: &Plan) -> String {
+    let backends: usize = plan.upstreams.iter().map(|upstream| upstream.backends.len()).sum();
+    let (routes, upstreams) = (plan.routes.len(), plan.upstreams.len());
+    format!("{routes} routes, {upstreams} upstreams, {backends} backends, {} workers", plan.server.workers)
+}
+
+fn level(level: Level) -> LevelFilter {
+    match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// Every connection needs a descriptor: takes as many as the system lets us have.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Reload,
+    End,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.interrupt.recv() => Asked::End,
+        }
+    }
+
+    /// Waits for a signal that asks for the end.
+    async fn end(&mut self) {
+        while self.next().await == Asked::Reload {}
+    }
 }

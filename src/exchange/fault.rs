@@ -154,10 +154,9 @@ impl Fault {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoBackend { .. }
-            | Self::QueueFull { .. }
-            | Self::QueueTimeout { .. }
-            | Self::Exhausted { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoBackend { .. } | Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::Exhausted { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Connect { .. } | Self::Reset { .. } | Self::BadAnswer { .. } | Self::BodyCut { .. } => {
                 StatusCode::BAD_GATEWAY
             }
@@ -181,10 +180,9 @@ impl Fault {
             | Self::BodyBroken
             | Self::ClientLeft
             | Self::NoRoute => Blame::Client,
-            Self::NoBackend { .. }
-            | Self::QueueFull { .. }
-            | Self::QueueTimeout { .. }
-            | Self::Exhausted { .. } => Blame::Forebay,
+            Self::NoBackend { .. } | Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::Exhausted { .. } => {
+                Blame::Forebay
+            }
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Reset { .. }

@@ -83,8 +83,9 @@ fn authority(ex: &mut Exchange, census: Census) -> Result<HeaderValue, Fault> {
         }
         (None, Some(host)) => return Ok(host),
         // An HTTP/1.0 client need not say; what it connected to is what it meant.
-        (None, None) => HeaderValue::from_str(&ex.connection.local.to_string())
-            .map_err(|_| Fault::BadRequest("no Host"))?,
+        (None, None) => {
+            HeaderValue::from_str(&ex.connection.local.to_string()).map_err(|_| Fault::BadRequest("no Host"))?
+        }
     };
     headers.insert(header::HOST, host.clone());
     Ok(host)
@@ -203,9 +204,9 @@ fn stamp_forwarding(site: &Site, ex: &mut Exchange, census: Census, host: &Heade
     let trusted = &site.plan().server.trusted_proxies;
     let client = forwarded::client(ex.connection.peer.ip(), &ex.head.headers, trusted);
     ex.client = client.address;
-    let stamp = ex.connection.stamp(site.generation.number, || {
-        stamp::Stamp::new(ex.connection.peer.ip(), forwarded::Proto::Http, trusted)
-    });
+    let stamp = ex
+        .connection
+        .stamp(site.generation.number, || stamp::Stamp::new(ex.connection.peer.ip(), forwarded::Proto::Http, trusted));
     let headers = &mut ex.head.headers;
     stamp.apply(headers, census, &client, host);
     via::sign(headers, ex.head.version);

@@ -162,8 +162,7 @@ impl Second {
             words.next().unwrap_or_default(),
             words.next().unwrap_or_default(),
         );
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let number = MONTHS.iter().position(|name| *name == month).map_or(0, |index| index + 1);
         self.iso = format!("{year}-{number:02}-{day}T{time}");
         self.common = format!("{day}/{month}/{year}:{time} +0000");

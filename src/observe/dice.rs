@@ -11,3 +11,9 @@ pub fn roll() -> u64 {
 pub fn fraction() -> f64 {
     fastrand::f64()
 }
+
+/// A number below `n`; 0 if `n` is 0.
+#[must_use]
+pub fn below(n: usize) -> usize {
+    fastrand::usize(..n.max(1))
+}

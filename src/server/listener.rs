@@ -19,12 +19,12 @@ pub struct ListenError {
 }
 
 fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; another process has this port",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges (CAP_NET_BIND_SERVICE)",
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        _ => "",
-    }
+    const HINTS: [(io::ErrorKind, &str); 3] = [
+        (io::ErrorKind::AddrInUse, "; another process has this port"),
+        (io::ErrorKind::PermissionDenied, "; ports below 1024 need a privilege (CAP_NET_BIND_SERVICE)"),
+        (io::ErrorKind::AddrNotAvailable, "; this machine has no such address"),
+    ];
+    HINTS.iter().find(|(kind, _)| *kind == error.kind()).map_or("", |(_, hint)| hint)
 }
 
 /// Opens `count` sockets on one address, among which the kernel shares out connections (`SO_REUSEPORT`). Port 0: one

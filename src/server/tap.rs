@@ -130,7 +130,7 @@ fn read_signs(head: &[u8], request: &Request<Incoming>) -> Signs {
     }
     let end = head.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(head.len());
     let head = head.get(..end).unwrap_or_default();
-    let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| matches!(line, b"" | b"\r"));
+    let mut lines = head.split(|byte| *byte == b'\n').skip_while(|line| line.is_empty() || *line == b"\r");
     let has_fragment = lines.next().is_some_and(|line| line.contains(&b'#'));
     let has_two_lengths = chunked
         && lines.any(|line| {

@@ -14,8 +14,8 @@ use tokio::task::AbortHandle;
 
 use super::connection;
 use crate::flow::site::{Generation, Site};
-use crate::observe::ledger::Ledger;
 use crate::observe::clock;
+use crate::observe::ledger::Ledger;
 
 /// How long a worker that can't accept (no descriptors left, say) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

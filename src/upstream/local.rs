@@ -4,14 +4,18 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use policy::balance::{Balancer, Ewma};
-use policy::retry::Budget;
+use policy::balance::peak_ewma::Ewma;
+use policy::balance::{
+    Balancer, Consistent, IpHash, LeastConnections, PeakEwma, Random, RoundRobin, TwoChoices, Weighted,
+};
+use policy::retry::budget::Budget;
 
 use super::backend::Backend;
 use super::group::Group;
 use super::pool::Pool;
 use crate::config::plan::{Balance, Upstream};
 use crate::observe::counters::Counters;
+use crate::observe::dice;
 
 /// One upstream, as one worker has it.
 pub struct LocalGroup {
@@ -95,13 +99,14 @@ fn balancer(plan: &Upstream) -> Balancer {
     let weights: Vec<u32> = plan.backends.iter().map(|backend| backend.weight).collect();
     let names: Vec<&str> = plan.backends.iter().map(|backend| &*backend.name).collect();
     match plan.balance {
-        Balance::RoundRobin => Balancer::round_robin(),
-        Balance::Weighted => Balancer::weighted(&weights),
-        Balance::LeastConnections => Balancer::least_connections(&weights),
-        Balance::IpHash => Balancer::ip_hash(&names),
-        Balance::Random => Balancer::random(&weights),
-        Balance::TwoChoices => Balancer::two_choices(),
-        Balance::PeakEwma => Balancer::peak_ewma(),
-        Balance::Hash(_) => Balancer::consistent(&names, &weights),
+        // Each worker begins elsewhere, so that they don't all meet at the first backend.
+        Balance::RoundRobin => Balancer::RoundRobin(RoundRobin::new(dice::below(names.len()))),
+        Balance::Weighted => Balancer::Weighted(Weighted::new(&weights)),
+        Balance::LeastConnections => Balancer::LeastConnections(LeastConnections::new(&weights)),
+        Balance::IpHash => Balancer::IpHash(IpHash::new(&names)),
+        Balance::Random => Balancer::Random(Random::new(&weights)),
+        Balance::TwoChoices => Balancer::TwoChoices(TwoChoices),
+        Balance::PeakEwma => Balancer::PeakEwma(PeakEwma),
+        Balance::Hash(_) => Balancer::Consistent(Consistent::new(&names, &weights)),
     }
 }

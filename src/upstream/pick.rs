@@ -71,7 +71,7 @@ impl Drop for Claim {
 /// Which backends are looked at, in this order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    Primary,
+    Primary = 0,
     Backup,
     /// Also those that took no connection a moment ago: better than nothing, when nobody may wait.
     Doubted,
@@ -85,7 +85,7 @@ pub fn claim(group: &Rc<LocalGroup>, ex: &Exchange, tried: &[usize], now: Now) -
     {
         return Some(claim);
     }
-    let draw = Draw { key: key(&group.shared.plan.balance, ex), dice: ex.dice.wrapping_add(tried.len() as u64) };
+    let draw = Draw { key: ex.key, dice: ex.dice.wrapping_add(tried.len() as u64), retry: !tried.is_empty() };
     let last = if group.shared.plan.queue.is_none() { Reach::Doubted } else { Reach::Backup };
     [Reach::Primary, Reach::Backup, Reach::Doubted]
         .into_iter()
@@ -143,19 +143,22 @@ impl Seats for View<'_> {
         self.group.backends.len()
     }
 
-    fn open(&self, index: usize) -> bool {
-        let (Some(backend), Some(plan)) =
-            (self.group.backends.get(index), self.group.shared.plan.backends.get(index))
+    fn usable(&self, index: usize) -> bool {
+        let (Some(backend), Some(plan)) = (self.group.backends.get(index), self.group.shared.plan.backends.get(index))
         else {
             return false;
         };
-        let in_reach = match self.reach {
+        match self.reach {
             Reach::Primary => !plan.backup && backend.shared.is_usable(),
             Reach::Backup => plan.backup && backend.shared.is_usable(),
             Reach::Doubted => backend.shared.is_worth_a_try(),
-        };
-        in_reach
-            && plan.max_in_flight.is_none_or(|max| backend.shared.in_flight() < max)
+        }
+    }
+
+    fn open(&self, index: usize) -> bool {
+        let max = self.group.shared.plan.backends.get(index).and_then(|plan| plan.max_in_flight);
+        self.usable(index)
+            && max.is_none_or(|max| self.in_flight(index) < max)
             && self.thinned.get() != Some(index)
             && !self.tried.contains(&index)
     }
@@ -169,11 +172,14 @@ impl Seats for View<'_> {
     }
 
     fn epoch(&self) -> u64 {
-        self.group.shared.epoch()
+        // Backups are another set of usable backends, and so are those better than nothing.
+        self.group.shared.epoch() * 3 + self.reach as u64
     }
 }
 
-fn key(balance: &Balance, ex: &Exchange) -> u64 {
+/// The hash of what an upstream's balancer goes by, if it hashes.
+#[must_use]
+pub fn key(balance: &Balance, ex: &Exchange) -> u64 {
     let headers = &ex.head.headers;
     match balance {
         Balance::RoundRobin

@@ -24,7 +24,7 @@ use crate::observe::clock;
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
 pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> Answer {
-    let Received { response, connection, claim, switched: _ } = received;
+    let Received { response, connection, claim, switched: _, is_reusable } = received;
     connection.link.switched.borrow_mut().take();
     let (mut head, incoming) = response.into_parts();
     let census = Census::of(&head.headers);
@@ -37,7 +37,7 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
     if failed {
         claim.failed(clock::now());
     }
-    let hold = Hold { claim, connection, source, failed };
+    let hold = Hold { claim, connection, source, failed, is_reusable };
     if incoming.is_end_stream() {
         hold.settle();
         return Answer::from_parts(head, Body::default());
@@ -54,6 +54,8 @@ struct Hold {
     source: Option<Rc<Source>>,
     /// The status alone has counted against the backend already.
     failed: bool,
+    /// The connection may carry another request.
+    is_reusable: bool,
 }
 
 impl Hold {
@@ -66,6 +68,7 @@ impl Hold {
         match self.source {
             // Answered early: the rest of the request's body goes nowhere, and neither may it seem to have ended.
             Some(source) if !source.has_ended() => source.abort(),
+            Some(_) | None if !self.is_reusable => {}
             Some(_) | None => {
                 let max = self.claim.group().shared.plan.pool_max;
                 self.claim.backend().pool.put(self.connection, now.mono, max);

@@ -4,10 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use policy::message::response;
+use policy::message::census::Census;
+use policy::message::hop;
+use policy::message::response::{self, Framing};
 use policy::retry::{Progress, Replay};
 use tokio::sync::oneshot;
 
@@ -77,6 +79,8 @@ pub struct Received {
     pub claim: Claim,
     /// Where the stream comes out if the backend switches protocols.
     pub switched: Option<oneshot::Receiver<End>>,
+    /// Whether its framing leaves no doubt where the next response begins.
+    pub is_reusable: bool,
 }
 
 /// A try that failed.
@@ -101,14 +105,14 @@ pub async fn attempt(claim: Claim, draft: &mut Draft, ex: &mut Exchange, until: 
     let now = if ex.record.tries <= 1 { ex.started.mono } else { clock::mono() };
     if let Some(connection) = claim.backend().pool.take(now, age_max) {
         match exchange(connection, &claim, draft, (ex, until)).await {
-            Ok((response, connection, switched)) => return received(response, connection, claim, switched),
+            Ok(exchanged) => return received(exchanged, claim),
             Err(failed) if failed.is_stale(draft) => {}
             Err(failed) => return Err(failed.count(&claim)),
         }
     }
     let connection = connect(&claim, ex).await?;
     match exchange(connection, &claim, draft, (ex, until)).await {
-        Ok((response, connection, switched)) => received(response, connection, claim, switched),
+        Ok(exchanged) => received(exchanged, claim),
         Err(failed) => Err(failed.count(&claim)),
     }
 }
@@ -260,7 +264,7 @@ fn listen_for_interim(request: &mut Request<Upload>, interim: &Arc<Interim>, ver
         if head.status() == StatusCode::CONTINUE {
             interim.set_continued(serial);
         } else if passes {
-            interim.push(serial, &response::interim(head.status(), head.headers()));
+            interim.push(serial, &in_wire_form(head.status(), head.headers()));
             return;
         }
         interim.count(serial);
@@ -268,25 +272,38 @@ fn listen_for_interim(request: &mut Request<Upload>, interim: &Arc<Interim>, ver
 }
 
 /// Judges a response head before anything of it is used.
-fn received(
-    response: Response<Incoming>,
-    connection: Connection,
-    claim: Claim,
-    switched: Option<oneshot::Receiver<End>>,
-) -> Result<Received, Failure> {
+fn received((mut response, connection, switched): Exchanged, claim: Claim) -> Result<Received, Failure> {
     let status = response.status();
-    let bad = if status == StatusCode::SWITCHING_PROTOCOLS && switched.is_none() {
-        Some("it switches protocols, and nobody asked")
-    } else {
-        response::check(status, response.headers()).err()
-    };
-    match bad {
-        None => Ok(Received { response, connection, claim, switched }),
-        Some(reason) => {
-            claim.failed(clock::now());
-            let fault = Fault::BadAnswer { backend: claim.backend().shared.name.clone(), reason: Arc::from(reason) };
-            Err(Failure { fault, progress: Progress::Answered })
+    let framing = response::settle(status, response.headers_mut());
+    let reason: Arc<str> = match framing {
+        Ok(_) if status == StatusCode::SWITCHING_PROTOCOLS && switched.is_none() => {
+            Arc::from("it switches protocols, and nobody asked")
         }
-    }
+        Ok(framing) => {
+            let is_reusable = framing == Framing::Sound;
+            return Ok(Received { response, connection, claim, switched, is_reusable });
+        }
+        Err(bad) => Arc::from(bad.to_string()),
+    };
+    claim.failed(clock::now());
+    let fault = Fault::BadAnswer { backend: claim.backend().shared.name.clone(), reason };
+    Err(Failure { fault, progress: Progress::Answered })
 }
 
+/// A 1xx response as it goes to the client: without the fields of the backend's connection (RFC 9110 §7.6.1).
+fn in_wire_form(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
+    let mut headers = headers.clone();
+    let census = Census::of(&headers);
+    let _ignored = hop::remove(&mut headers, hop::Direction::Response, census);
+    headers.remove(header::CONTENT_LENGTH);
+    let mut wire = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or("Informational"))
+        .into_bytes();
+    for (name, value) in &headers {
+        wire.extend_from_slice(name.as_str().as_bytes());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value.as_bytes());
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.extend_from_slice(b"\r\n");
+    wire
+}

@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Answers 101, and leaves the tunnel for the client's connection to run.
 #[must_use]
 pub fn answer(received: Received, protocol: &HeaderValue, ex: &Exchange) -> Answer {
-    let Received { response, connection, claim, switched } = received;
+    let Received { response, connection, claim, switched, is_reusable: _ } = received;
     let (mut head, _no_body) = response.into_parts();
     let chosen = head.headers.get(header::UPGRADE).cloned().unwrap_or_else(|| protocol.clone());
     let census = Census::of(&head.headers);

@@ -76,6 +76,7 @@ fn upstream(section: &Section<'_>, name: Arc<str>) -> Upstream {
         slow_start: section.duration("slow_start"),
         host: section.choice("host", &host).unwrap_or(HostHeader::Client),
         resolve_interval: section.duration("resolve_interval"),
+        pool_max: section.number("pool_max"),
     }
 }
 
@@ -216,5 +217,7 @@ fn timeouts(section: &Section<'_>) -> Timeouts {
         response_head: section.duration("response_head"),
         body_idle: section.duration("body_idle"),
         pool_idle: section.duration("pool_idle"),
+        request: section.duration("request"),
+        tunnel_idle: section.duration("tunnel_idle"),
     }
 }

@@ -28,6 +28,8 @@ section! {
     host: Kind::Choice(&["client", "backend"]) => "client";
     /// How often the names of backends are resolved anew.
     resolve_interval: Kind::Duration(SECOND, DAY) => "30s";
+    /// Unused connections kept, for each worker and backend.
+    pool_max: Kind::Count(0, 100_000) => "256";
     /// Active checks. Left out: none.
     health: Kind::Table(&HEALTH);
     /// Taking a backend out for what real traffic shows.
@@ -128,10 +130,15 @@ section! {
 
     /// Opening a connection.
     connect: Kind::Duration(MILLISECOND, HOUR) => "2s";
-    /// From the end of the request to the head of the response; one deadline for a request and its retries.
+    /// From the end of the request to the head of the response, for each try.
     response_head: Kind::Duration(MILLISECOND, DAY) => "30s";
     /// Between two pieces of a response body.
     body_idle: Kind::Duration(MILLISECOND, DAY) => "60s";
     /// How long an unused connection is kept; 0 keeps none.
     pool_idle: Kind::Duration(Duration::ZERO, DAY) => "60s";
+    /// From a request's head to the beginning of its last try, waiting in the queue included: the one deadline of a
+    /// request and its retries.
+    request: Kind::Duration(MILLISECOND, DAY) => "90s";
+    /// How long a connection that has switched protocols (a WebSocket, say) may be silent.
+    tunnel_idle: Kind::Duration(SECOND, DAY) => "1h";
 }
