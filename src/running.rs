@@ -201,6 +201,7 @@ struct House {
     threads: Vec<JoinHandle<()>>,
     /// Each address as the file says it, and as it is.
     listens: HashMap<SocketAddr, SocketAddr>,
+    shutdown_timeout: Duration,
 }
 
 impl House {
@@ -210,7 +211,13 @@ impl House {
         sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
         ledgers: Vec<Ledger>,
     ) -> io::Result<Self> {
-        let mut house = Self { world, workers: Vec::new(), threads: Vec::new(), listens: HashMap::new() };
+        let mut house = Self {
+            world,
+            workers: Vec::new(),
+            threads: Vec::new(),
+            listens: HashMap::new(),
+            shutdown_timeout: generation.plan.server.shutdown_timeout,
+        };
         for (index, ledger) in ledgers.into_iter().enumerate() {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let generation = Arc::clone(generation);
@@ -245,7 +252,7 @@ impl House {
                 Control::Addresses(answer) => {
                     let _gone = answer.send(self.listens.values().copied().collect());
                 }
-                Control::Drain => self.tell(|| Command::Drain).await,
+                Control::Drain => self.drain().await,
                 Control::Stop => return,
             }
         }
@@ -261,6 +268,7 @@ impl House {
         }
         let closed: Vec<SocketAddr> =
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
+        self.shutdown_timeout = plan.server.shutdown_timeout;
         let generation = self.world.adopt(plan);
         self.tell(|| Command::Adopt(Arc::clone(&generation))).await;
         for (address, sockets) in opened {
@@ -271,6 +279,19 @@ impl House {
             self.tell(|| Command::Unlisten(address)).await;
         }
         Ok(())
+    }
+
+    /// Accepts no more; what still runs when `server.shutdown_timeout` is over ends then.
+    async fn drain(&self) {
+        self.tell(|| Command::Drain).await;
+        let workers = self.workers.clone();
+        let limit = self.shutdown_timeout;
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(limit).await;
+            for worker in workers {
+                let _gone = worker.send(Command::Stop).await;
+            }
+        });
     }
 
     async fn tell(&self, command: impl Fn() -> Command) {

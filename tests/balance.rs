@@ -206,7 +206,7 @@ fn no_more_requests_than_allowed_are_in_flight_over_all_workers() {
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     }
     forebay.eventually("six wait", |gauges| gauges.queued == 6);
-    assert_eq!(origin.held(), 2);
+    eventually("two are with the backend", || origin.held() == 2);
     gate.open();
     for client in &mut clients {
         client.read_response().is(200, "done");

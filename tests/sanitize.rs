@@ -46,7 +46,7 @@ fn two_hosts_are_refused_even_if_equal() {
 
 #[test]
 fn a_host_that_is_none_is_refused() {
-    for host in ["a@b/x", "a@b", "a b", "a/b", "", "h:x", "h:99999", "a,b", "[::1", "a%zz", "a\\b"] {
+    for host in ["a@b/x", "a@b", "a b", "a/b", "", "h:x", "h:99999", "[::1", "a%zz", "a\\b"] {
         refused(400, &[&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")]);
     }
 }

@@ -69,7 +69,7 @@ pub fn draft(
     // Whatever may be sent twice: idempotent methods, and others until a byte of them was sent.
     let may_be_repeated = plan.retry.attempts > 0;
     let headers = std::mem::take(&mut ex.head.headers);
-    let switches = admitted.switches.is_some();
+    let switches = admitted.switches.clone();
     Ok(Draft { method, target, headers, source, switches, may_be_repeated })
 }
 

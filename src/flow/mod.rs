@@ -42,7 +42,7 @@ pub async fn handle(site: &Site, ex: &mut Exchange) -> Result<Answer, Fault> {
         Action::Forward(index) => {
             let group = site.upstream(*index)?;
             let draft = gate::draft(site, route, group, (ex, &admitted))?;
-            upstream::forward(group, ex, draft, admitted.switches).await?
+            upstream::forward(group, ex, draft).await?
         }
     };
     edit(answer.headers_mut(), &route.response_headers);

@@ -19,7 +19,7 @@ pub mod upload;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use policy::retry::{Progress, may_repeat};
 
 use self::local::LocalGroup;
@@ -31,16 +31,9 @@ use crate::observe::clock;
 
 /// Sends a request to the upstream, and makes the answer of what comes back.
 ///
-/// `switches`: the protocols that the client's `Upgrade` asks for, if it may.
-///
 /// # Errors
 /// The fault of the last try, when no other may be made.
-pub async fn forward(
-    group: &Rc<LocalGroup>,
-    ex: &mut Exchange,
-    mut draft: Draft,
-    switches: Option<HeaderValue>,
-) -> Result<Answer, Fault> {
+pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, mut draft: Draft) -> Result<Answer, Fault> {
     let plan = &group.shared.plan;
     let mut tries = Tries { until: ex.started.mono + plan.timeouts.request, repeats: 0, tried: Vec::new() };
     group.budget.borrow_mut().request(ex.started);
@@ -59,15 +52,16 @@ pub async fn forward(
         ex.record.backend_status = Some(received.response.status());
         match tries.instead_of(&received, group, ex, &draft) {
             Some(other) => claim = other,
-            None => return Ok(answer(received, draft, switches.as_ref(), ex)),
+            None => return Ok(answer(received, draft, ex)),
         }
     }
 }
 
-fn answer(received: Received, draft: Draft, switches: Option<&HeaderValue>, ex: &Exchange) -> Answer {
-    match switches.filter(|_| received.response.status() == StatusCode::SWITCHING_PROTOCOLS) {
-        Some(protocol) => tunnel::answer(received, protocol, ex),
-        None => reply::answer(received, draft.source, ex),
+fn answer(received: Received, draft: Draft, ex: &Exchange) -> Answer {
+    if received.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        tunnel::answer(received, ex)
+    } else {
+        reply::answer(received, draft.source, ex)
     }
 }
 

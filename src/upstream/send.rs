@@ -4,19 +4,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use policy::message::census::Census;
-use policy::message::hop;
 use policy::message::response::{self, Framing};
+use policy::message::{hop, upgrade};
 use policy::retry::{Progress, Replay};
 use tokio::sync::oneshot;
 
 use super::dial;
 use super::pick::Claim;
 use super::pool::Connection;
-use super::upload::{CONTINUE_WAIT, Source, Upload};
+use super::upload::{Source, Upload};
 use crate::config::plan::HostHeader;
 use crate::exchange::Exchange;
 use crate::exchange::fault::Fault;
@@ -39,8 +39,8 @@ pub struct Draft {
     pub headers: HeaderMap,
     /// The body; `None`: there is none.
     pub source: Option<Rc<Source>>,
-    /// Whether the client asks to switch protocols.
-    pub switches: bool,
+    /// The protocols that the client would switch to, if any.
+    pub switches: Option<HeaderValue>,
     /// Whether a copy must be kept for another try.
     pub may_be_repeated: bool,
 }
@@ -105,14 +105,14 @@ pub async fn attempt(claim: Claim, draft: &mut Draft, ex: &mut Exchange, until: 
     let now = if ex.record.tries <= 1 { ex.started.mono } else { clock::mono() };
     if let Some(connection) = claim.backend().pool.take(now, age_max) {
         match exchange(connection, &claim, draft, (ex, until)).await {
-            Ok(exchanged) => return received(exchanged, claim),
+            Ok(exchanged) => return received(exchanged, claim, draft),
             Err(failed) if failed.is_stale(draft) => {}
             Err(failed) => return Err(failed.count(&claim)),
         }
     }
     let connection = connect(&claim, ex).await?;
     match exchange(connection, &claim, draft, (ex, until)).await {
-        Ok(exchanged) => received(exchanged, claim),
+        Ok(exchanged) => received(exchanged, claim, draft),
         Err(failed) => Err(failed.count(&claim)),
     }
 }
@@ -173,14 +173,14 @@ async fn exchange(
     let source = draft.source.clone();
     let interim = Arc::clone(&ex.connection.interim);
     listen_for_interim(&mut request, &interim, ex.head.version);
-    let switched = draft.switches.then(|| {
+    let switched = draft.switches.is_some().then(|| {
         let (sender, receiver) = oneshot::channel();
         *connection.link.switched.borrow_mut() = Some(sender);
         receiver
     });
     let sent_at = if ex.record.tries <= 1 { ex.started.mono } else { clock::mono() };
     let head_max = claim.group().shared.plan.timeouts.response_head;
-    let first = source.as_ref().map_or(head_max, |source| if source.is_held() { CONTINUE_WAIT } else { head_max });
+    let first = source.as_ref().map_or(head_max, |source| source.first_wait(head_max));
     let sending = connection.sender.try_send_request(request);
     let watched = watch(sending, &interim, source.as_deref());
     let extend = || source.as_ref().and_then(|source| source.extend(head_max));
@@ -272,12 +272,15 @@ fn listen_for_interim(request: &mut Request<Upload>, interim: &Arc<Interim>, ver
 }
 
 /// Judges a response head before anything of it is used.
-fn received((mut response, connection, switched): Exchanged, claim: Claim) -> Result<Received, Failure> {
+fn received((mut response, connection, switched): Exchanged, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
     let status = response.status();
     let framing = response::settle(status, response.headers_mut());
     let reason: Arc<str> = match framing {
-        Ok(_) if status == StatusCode::SWITCHING_PROTOCOLS && switched.is_none() => {
-            Arc::from("it switches protocols, and nobody asked")
+        Ok(_)
+            if status == StatusCode::SWITCHING_PROTOCOLS
+                && !upgrade::was_asked_for(response.headers(), &draft.switches) =>
+        {
+            Arc::from("it switches to a protocol that nobody asked for")
         }
         Ok(framing) => {
             let is_reusable = framing == Framing::Sound;

@@ -26,16 +26,18 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Answers 101, and leaves the tunnel for the client's connection to run.
 #[must_use]
-pub fn answer(received: Received, protocol: &HeaderValue, ex: &Exchange) -> Answer {
+pub fn answer(received: Received, ex: &Exchange) -> Answer {
     let Received { response, connection, claim, switched, is_reusable: _ } = received;
     let (mut head, _no_body) = response.into_parts();
-    let chosen = head.headers.get(header::UPGRADE).cloned().unwrap_or_else(|| protocol.clone());
+    let chosen = head.headers.get(header::UPGRADE).cloned();
     let census = Census::of(&head.headers);
     let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
     via::sign(&mut head.headers, head.version);
     head.version = Version::HTTP_11;
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    head.headers.insert(header::UPGRADE, chosen);
+    if let Some(chosen) = chosen {
+        head.headers.insert(header::UPGRADE, chosen);
+    }
     let idle_max = claim.group().shared.plan.timeouts.tunnel_idle;
     ex.connection.handover.leave(Box::new(move |client| {
         Box::pin(async move {

@@ -22,7 +22,7 @@ use crate::observe::counters::Counters;
 const COPY_BELOW: usize = 4096;
 
 /// How long a body is held back for the backend's `100 Continue` (RFC 9110 §10.1.1).
-pub const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
 /// What a backend's connection sends as the request's body.
 #[derive(Debug, Default)]
@@ -148,6 +148,12 @@ impl Source {
         self.fault.borrow().clone()
     }
 
+    /// How long the first wait for the response head may last before [`Source::extend`] is asked.
+    #[must_use]
+    pub fn first_wait(&self, head_max: Duration) -> Duration {
+        if self.is_held() { CONTINUE_WAIT } else { head_max.min(self.limits.stall_max) }
+    }
+
     /// A wait for the response head has lasted as long as it may: until when may it go on, for the body's sake?
     ///
     /// While the body is under way the wait is for the body; the time for the response head starts anew with each
@@ -171,7 +177,8 @@ impl Source {
             }
             None => self.moved.get() + head_max,
         };
-        (until > now).then_some(until)
+        // A client may stop at any moment: looked at as often as it may stand still.
+        (until > now).then_some(until.min(now + self.limits.stall_max))
     }
 
     fn is_too_slow(&self, now: Duration) -> bool {

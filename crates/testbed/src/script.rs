@@ -89,7 +89,12 @@ pub fn raw(bytes: impl AsRef<[u8]>) -> Script {
 /// Answers 200 with a chunk for each piece, then these trailers.
 #[must_use]
 pub fn chunked(pieces: &[&str], trailers: &[(&str, &str)]) -> Script {
-    let mut text = String::from("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let mut text = String::from("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n");
+    if !trailers.is_empty() {
+        let names: Vec<&str> = trailers.iter().map(|(name, _)| *name).collect();
+        text += &format!("Trailer: {}\r\n", names.join(", "));
+    }
+    text += "\r\n";
     for piece in pieces {
         text += &format!("{:x}\r\n{piece}\r\n", piece.len());
     }

@@ -25,6 +25,18 @@ pub fn wanted(headers: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
     if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b", "[..])).ok() }
 }
 
+/// Whether the protocols that a 101 switches to were asked for (RFC 9110 §7.8).
+///
+/// `asked` is what was passed on. A 101 without `Upgrade` is refused too: nobody knows what it switches to.
+#[must_use]
+pub fn was_asked_for(response: &HeaderMap, asked: &Option<HeaderValue>) -> bool {
+    let Some(asked) = asked else { return false };
+    let asked: Vec<&[u8]> = asked.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+    let chosen = response.get_all(UPGRADE);
+    let mut chosen = elements(&chosen).peekable();
+    chosen.peek().is_some() && chosen.all(|one| asked.iter().any(|protocol| one.eq_ignore_ascii_case(protocol)))
+}
+
 fn is_allowed(protocol: &[u8], allowed: &[String]) -> bool {
     let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
     let matches =
