@@ -219,11 +219,11 @@ fn a_full_backend_leaves_its_requests_to_the_other() {
     let gate = Gate::new();
     let (full, free) = (Origin::start(script().wait(&gate).then(ok("full"))), Origin::start(ok("free")));
     let forebay = Forebay::start(forward([&free]).backend(full.with("max_in_flight = 1")));
-    let mut held = forebay.client();
+    let mut held = Vec::new();
     while full.held() == 0 {
         let before = free.seen();
-        held = forebay.client();
-        held.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        held.push(forebay.client());
+        held.last_mut().unwrap().send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         eventually("one of them has it", || full.held() == 1 || free.seen() > before);
     }
     assert!(answered(&forebay, 8).iter().all(|who| who == "free"));

@@ -9,7 +9,6 @@ pub mod tunnel;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -61,7 +60,7 @@ pub struct ClientConnection {
     /// The one timer of the connection.
     pub deadline: Deadline,
     /// Where 1xx responses are handed to the socket.
-    pub interim: Arc<Interim>,
+    pub interim: Interim,
     /// Where an upgraded connection is handed over.
     pub handover: Handover,
     /// Whether a request is under way.
@@ -70,6 +69,17 @@ pub struct ClientConnection {
     pub idle_since: Cell<Duration>,
     /// What its requests say of it to backends, and under which plan that was worked out.
     pub stamp: RefCell<Option<(u64, Rc<Stamp>)>>,
+    /// The host that its last request was for: clients rarely ask for another on the same connection.
+    pub known_host: RefCell<Option<Host>>,
+}
+
+/// A host that has been found valid.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// With its port, as the client wrote it.
+    pub authority: HeaderValue,
+    /// The name that routes go by: without port, in lower case.
+    pub name: Rc<str>,
 }
 
 impl ClientConnection {

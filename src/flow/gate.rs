@@ -5,7 +5,6 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
-use policy::message::host::Host;
 use policy::route::{Asked, rewrite};
 
 use super::sanitize::{self, Admitted};
@@ -24,11 +23,10 @@ use crate::upstream::upload::{Limits, Source};
 /// # Errors
 /// [`Fault::NoRoute`].
 pub fn route<'a>(site: &'a Site, ex: &mut Exchange, admitted: &Admitted) -> Result<&'a Route, Fault> {
-    let host = Host::parse(admitted.host.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
     // `OPTIONS *` asks about the host as a whole: whoever answers for its root answers that.
     let path = if ex.head.uri.path() == "*" { "/" } else { ex.head.uri.path() };
     let asked = Asked {
-        host: &host.normal(),
+        host: &admitted.host.name,
         path,
         query: ex.head.uri.query(),
         method: &ex.head.method,
@@ -92,7 +90,7 @@ pub fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Resu
     for piece in &redirect.to {
         match piece {
             Piece::Text(text) => to.extend_from_slice(text.as_bytes()),
-            Piece::Host => to.extend_from_slice(admitted.host.as_bytes()),
+            Piece::Host => to.extend_from_slice(admitted.host.authority.as_bytes()),
             Piece::Path => {
                 // At the front, `//x` would name another host (RFC 3986 §4.2).
                 let path = ex.head.uri.path();

@@ -2,19 +2,21 @@
 //!
 //! The rules are `policy::message`'s; this file knows their order, and what hyper leaves to us.
 
+use std::rc::Rc;
+
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use http_body::Body as _;
 use policy::message::census::{Census, Rare};
 use policy::message::expect::{self, Expectation};
-use policy::message::host::Host;
+use policy::message::host;
 use policy::message::max_forwards::{self, Forwarding};
 use policy::message::transfer::{self, BadCoding};
 use policy::message::{forwarded, hop, names, stamp, target, upgrade, via};
 
 use super::site::Site;
-use crate::exchange::Exchange;
 use crate::exchange::fault::Fault;
+use crate::exchange::{ClientConnection, Exchange, Host};
 use crate::observe::dice;
 
 /// The longest target, in bytes.
@@ -25,8 +27,8 @@ const ID_BYTES_MAX: usize = 128;
 /// What was found out while cleaning.
 #[derive(Debug)]
 pub struct Admitted {
-    /// The authority that is asked for, valid.
-    pub host: HeaderValue,
+    /// The host that is asked for.
+    pub host: Host,
     /// The protocols that the client would switch to, if the backend will.
     pub switches: Option<HeaderValue>,
     /// Whether the client waits for `100 Continue` before it sends its body.
@@ -50,7 +52,7 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
         return Err(Fault::MethodNotAllowed);
     }
     let census = Census::of(&ex.head.headers);
-    let host = authority(ex, census)?;
+    let host = host(ex, census)?;
     ex.head.uri = origin_form(&ex.head)?;
     judge_body(site, ex, census)?;
     let waits_to_continue = expectation(ex, census)?;
@@ -59,35 +61,45 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
         && census.has(Rare::MaxForwards)
         && max_forwards::count_down(&mut ex.head.headers) == Forwarding::AnswerHere;
     let switches = take_upgrade(site, ex, census)?;
-    stamp_forwarding(site, ex, census, &host);
+    stamp_forwarding(site, ex, census, &host.authority);
     Ok(Admitted { host, switches, waits_to_continue, ends_here })
 }
 
-/// The one authority that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
-fn authority(ex: &mut Exchange, census: Census) -> Result<HeaderValue, Fault> {
+/// The one host that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
+fn host(ex: &mut Exchange, census: Census) -> Result<Host, Fault> {
     let version = ex.head.version;
     let headers = &mut ex.head.headers;
     let named = match (census.hosts(), headers.get(header::HOST)) {
-        (1, Some(host)) => Some(host.clone()),
+        (1, Some(named)) => Some(valid(named, &ex.connection)?),
         (0, _) if version == Version::HTTP_10 => None,
         (0, _) => return Err(Fault::BadRequest("no Host")),
         _ => return Err(Fault::BadRequest("more than one Host")),
     };
-    if let Some(host) = &named {
-        Host::parse(host.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
-    }
     let host = match (ex.head.uri.authority(), named) {
         (Some(authority), _) => {
-            Host::parse(authority.as_str().as_bytes()).map_err(|_| Fault::BadRequest("invalid authority"))?;
-            HeaderValue::from_str(authority.as_str()).map_err(|_| Fault::BadRequest("invalid authority"))?
+            let authority = HeaderValue::from_str(authority.as_str());
+            valid(&authority.map_err(|_| Fault::BadRequest("invalid authority"))?, &ex.connection)?
         }
         (None, Some(host)) => return Ok(host),
         // An HTTP/1.0 client need not say; what it connected to is what it meant.
         (None, None) => {
-            HeaderValue::from_str(&ex.connection.local.to_string()).map_err(|_| Fault::BadRequest("no Host"))?
+            let local = HeaderValue::from_str(&ex.connection.local.to_string());
+            valid(&local.map_err(|_| Fault::BadRequest("no Host"))?, &ex.connection)?
         }
     };
-    headers.insert(header::HOST, host.clone());
+    headers.insert(header::HOST, host.authority.clone());
+    Ok(host)
+}
+
+/// Checks an authority, unless it is the one that this connection's last request was for.
+fn valid(authority: &HeaderValue, client: &ClientConnection) -> Result<Host, Fault> {
+    let mut known = client.known_host.borrow_mut();
+    if let Some(host) = known.as_ref().filter(|host| host.authority == authority) {
+        return Ok(host.clone());
+    }
+    let parsed = host::Host::parse(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
+    let host = Host { authority: authority.clone(), name: Rc::from(&*parsed.normal()) };
+    *known = Some(host.clone());
     Ok(host)
 }
 

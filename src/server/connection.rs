@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -62,11 +61,12 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
         peer,
         local,
         deadline: Deadline::default(),
-        interim: Arc::new(Interim::default()),
+        interim: Interim::default(),
         handover: Handover::default(),
         is_busy: std::cell::Cell::new(false),
         idle_since: std::cell::Cell::new(clock::mono()),
         stamp: std::cell::RefCell::default(),
+        known_host: std::cell::RefCell::default(),
     });
     let mut stream = stream;
     let mut is_first = true;
@@ -111,7 +111,7 @@ async fn park(worker: &Worker, client: &ClientConnection, stream: &TcpStream, wa
 /// Lets hyper have the connection until it is done with it, or it has been idle for a moment.
 async fn run(worker: Rc<Worker>, client: Rc<ClientConnection>, stream: TcpStream, site: Rc<Site>) -> Ended {
     let server = &site.plan().server;
-    let tap = Rc::new(State::new(Arc::clone(&client.interim), server.header_bytes_max + 1));
+    let tap = Rc::new(State::new(Rc::clone(&client), server.header_bytes_max + 1));
     let service = {
         let (worker, client, tap) = (Rc::clone(&worker), Rc::clone(&client), Rc::clone(&tap));
         service_fn(move |request| answer(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&tap), request))

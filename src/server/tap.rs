@@ -1,13 +1,12 @@
 //! A thin wrapper of a client's socket, between the kernel and hyper.
 //!
-//! It sees what hyper's parser hides ([`Signs`]), writes what hyper's server can't ([`Interim`]), and notes what the
+//! It sees what hyper's parser hides ([`Signs`]), writes what hyper's server can't (1xx responses), and notes what the
 //! connection's loop must know of the socket: whether a head has begun, whether a write is stuck.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -16,8 +15,7 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::exchange::Signs;
-use crate::exchange::interim::Interim;
+use crate::exchange::{ClientConnection, Signs};
 use crate::observe::clock;
 
 /// A client's socket, watched.
@@ -40,13 +38,13 @@ pub struct State {
     is_flushed: Cell<bool>,
     stuck_since: Cell<Option<Duration>>,
     waits_for_flush: RefCell<Option<Waker>>,
-    interim: Arc<Interim>,
+    client: Rc<ClientConnection>,
 }
 
 impl State {
     /// What nothing has been seen of yet.
     #[must_use]
-    pub fn new(interim: Arc<Interim>, head_bytes_max: usize) -> Self {
+    pub fn new(client: Rc<ClientConnection>, head_bytes_max: usize) -> Self {
         Self {
             head: RefCell::default(),
             head_bytes_max,
@@ -54,7 +52,7 @@ impl State {
             is_flushed: Cell::new(true),
             stuck_since: Cell::new(None),
             waits_for_flush: RefCell::default(),
-            interim,
+            client,
         }
     }
 
@@ -160,7 +158,7 @@ impl Tap {
             if rest.is_empty() {
                 self.interim.clear();
                 self.interim_written = 0;
-                match self.state.interim.take() {
+                match self.state.client.interim.take() {
                     Some(more) => self.interim = more,
                     None => return Poll::Ready(Ok(())),
                 }

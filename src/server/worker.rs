@@ -93,7 +93,6 @@ impl Worker {
 pub fn run(generation: Arc<Generation>, ledger: Ledger, commands: mpsc::Receiver<Command>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .event_interval(31)
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
         let ledger = Rc::new(ledger);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::client::conn::http1;
@@ -59,24 +59,25 @@ pub async fn open(backend: &Backend) -> io::Result<Socket> {
 /// As [`open`].
 pub async fn connect(backend: &Backend, counters: &Arc<Counters>) -> io::Result<Connection> {
     let socket = open(backend).await?;
+    let link = Rc::new(Link::default());
+    let socket = Heard { socket, link: Rc::clone(&link) };
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
         .handshake::<_, Upload>(TokioIo::new(socket))
         .await
         .map_err(io::Error::other)?;
-    let link = Rc::new(Link::default());
     tokio::task::spawn_local(run(connection, Rc::clone(&link), Open::begin(counters)));
     Ok(Connection { sender, link, reused: false })
 }
 
 /// Runs a connection until either side closes it, or it stops being HTTP.
-async fn run(mut connection: http1::Connection<TokioIo<Socket>, Upload>, link: Rc<Link>, _open: Open) {
+async fn run(mut connection: http1::Connection<TokioIo<Heard>, Upload>, link: Rc<Link>, _open: Open) {
     let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let switched = link.switched.borrow_mut().take();
     if let (Ok(()), Some(switched)) = (ended, switched) {
         let parts = connection.into_parts();
         let read_ahead: Bytes = parts.read_buf;
-        let _taker_gone = switched.send(End { stream: Box::new(parts.io.into_inner()), read_ahead });
+        let _taker_gone = switched.send(End { stream: Box::new(parts.io.into_inner().socket), read_ahead });
     }
 }
 
@@ -154,5 +155,46 @@ impl AsyncWrite for Socket {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// A stream on which 1xx responses are heard.
+struct Heard {
+    socket: Socket,
+    link: Rc<Link>,
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        self.link.ear.hear(buf.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -7,6 +7,7 @@ pub mod backend;
 pub mod dial;
 pub mod group;
 pub mod local;
+pub mod overheard;
 pub mod pick;
 pub mod pool;
 pub mod probe;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::oneshot;
 
+use super::overheard::Ear;
 use super::upload::Upload;
 use crate::exchange::tunnel::End;
 
@@ -26,6 +27,8 @@ pub struct Connection {
 pub struct Link {
     /// Who gets the stream when the backend switches protocols.
     pub switched: RefCell<Option<oneshot::Sender<End>>>,
+    /// Hears 1xx responses.
+    pub ear: Ear,
 }
 
 struct Idle {

@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Version, header};
+use http::Version;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use policy::message::census::Census;
 use policy::message::{hop, trailers, via};
+use policy::time::Now;
 
 use super::pick::Claim;
 use super::pool::Connection;
@@ -24,13 +24,11 @@ use crate::observe::clock;
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
 pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> Answer {
-    let Received { response, connection, claim, switched: _, is_reusable } = received;
+    let Received { response, census, connection, claim, switched: _, is_reusable } = received;
     connection.link.switched.borrow_mut().take();
     let (mut head, incoming) = response.into_parts();
-    let census = Census::of(&head.headers);
     // Nominations that may not be followed are ignored in a response, never refused.
     let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
-    head.headers.remove(header::TRANSFER_ENCODING);
     via::sign(&mut head.headers, head.version);
     head.version = Version::HTTP_11;
     let failed = claim.group().shared.plan.ejection.statuses.holds(head.status);
@@ -61,7 +59,7 @@ struct Hold {
 impl Hold {
     /// The answer is whole.
     fn settle(self) {
-        let now = clock::now();
+        let now = Now::at(clock::mono());
         if !self.failed {
             self.claim.succeeded(now);
         }

@@ -9,8 +9,9 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use policy::message::census::Census;
 use policy::message::response::{self, Framing};
-use policy::message::{hop, upgrade};
+use policy::message::upgrade;
 use policy::retry::{Progress, Replay};
+use policy::time::Now;
 use tokio::sync::oneshot;
 
 use super::dial;
@@ -73,6 +74,8 @@ impl Draft {
 pub struct Received {
     /// The head, and the body as it will come.
     pub response: Response<Incoming>,
+    /// What rare fields the head holds.
+    pub census: Census,
     /// The connection it comes from.
     pub connection: Connection,
     /// The place the request holds.
@@ -169,10 +172,10 @@ async fn exchange(
     draft: &mut Draft,
     (ex, until): (&mut Exchange, Duration),
 ) -> Result<Exchanged, Failed> {
-    let mut request = draft.request(claim);
+    let request = draft.request(claim);
     let source = draft.source.clone();
-    let interim = Arc::clone(&ex.connection.interim);
-    listen_for_interim(&mut request, &interim, ex.head.version);
+    let link = Rc::clone(&connection.link);
+    let listening = link.ear.listen(&ex.connection, ex.head.version == Version::HTTP_11);
     let switched = draft.switches.is_some().then(|| {
         let (sender, receiver) = oneshot::channel();
         *connection.link.switched.borrow_mut() = Some(sender);
@@ -182,16 +185,16 @@ async fn exchange(
     let head_max = claim.group().shared.plan.timeouts.response_head;
     let first = source.as_ref().map_or(head_max, |source| source.first_wait(head_max));
     let sending = connection.sender.try_send_request(request);
-    let watched = watch(sending, &interim, source.as_deref());
+    let watched = watch(sending, &ex.connection.interim, source.as_deref());
     let extend = || source.as_ref().and_then(|source| source.extend(head_max));
     let at = (sent_at + first).min(until.max(sent_at));
     let waited = ex.connection.deadline.wait_while(at, watched, extend).await;
-    interim.end();
+    drop(listening);
     match waited {
         Ok(Ok(response)) => {
-            let now = clock::now();
-            ex.record.header_time = Some(now.mono.saturating_sub(ex.started.mono));
-            claim.backend().latency.borrow_mut().observe(now.mono.saturating_sub(sent_at), now);
+            let now = clock::mono();
+            ex.record.header_time = Some(now.saturating_sub(ex.started.mono));
+            claim.backend().latency.borrow_mut().observe(now.saturating_sub(sent_at), Now::at(now));
             Ok((response, connection, switched))
         }
         Ok(Err(error)) => Err(failed(error, &connection, claim, source.as_deref())),
@@ -255,26 +258,11 @@ fn failed(broken: Broken, connection: &Connection, claim: &Claim, source: Option
     Failed { fault: Fault::Reset { backend }, progress, on_reused: connection.reused }
 }
 
-/// Passes 1xx responses on to the client, if it can take them (RFC 9110 §15.2); `100 Continue` releases a held body.
-fn listen_for_interim(request: &mut Request<Upload>, interim: &Arc<Interim>, version: Version) {
-    let serial = interim.begin();
-    let interim = Arc::clone(interim);
-    let passes = version == Version::HTTP_11;
-    hyper::ext::on_informational(request, move |head| {
-        if head.status() == StatusCode::CONTINUE {
-            interim.set_continued(serial);
-        } else if passes {
-            interim.push(serial, &in_wire_form(head.status(), head.headers()));
-            return;
-        }
-        interim.count(serial);
-    });
-}
-
 /// Judges a response head before anything of it is used.
 fn received((mut response, connection, switched): Exchanged, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
     let status = response.status();
-    let framing = response::settle(status, response.headers_mut());
+    let census = Census::of(response.headers());
+    let framing = response::settle(status, response.headers_mut(), census);
     let reason: Arc<str> = match framing {
         Ok(_)
             if status == StatusCode::SWITCHING_PROTOCOLS
@@ -284,29 +272,11 @@ fn received((mut response, connection, switched): Exchanged, claim: Claim, draft
         }
         Ok(framing) => {
             let is_reusable = framing == Framing::Sound;
-            return Ok(Received { response, connection, claim, switched, is_reusable });
+            return Ok(Received { response, census, connection, claim, switched, is_reusable });
         }
         Err(bad) => Arc::from(bad.to_string()),
     };
     claim.failed(clock::now());
     let fault = Fault::BadAnswer { backend: claim.backend().shared.name.clone(), reason };
     Err(Failure { fault, progress: Progress::Answered })
-}
-
-/// A 1xx response as it goes to the client: without the fields of the backend's connection (RFC 9110 §7.6.1).
-fn in_wire_form(status: StatusCode, headers: &HeaderMap) -> Vec<u8> {
-    let mut headers = headers.clone();
-    let census = Census::of(&headers);
-    let _ignored = hop::remove(&mut headers, hop::Direction::Response, census);
-    headers.remove(header::CONTENT_LENGTH);
-    let mut wire = format!("HTTP/1.1 {} {}\r\n", status.as_u16(), status.canonical_reason().unwrap_or("Informational"))
-        .into_bytes();
-    for (name, value) in &headers {
-        wire.extend_from_slice(name.as_str().as_bytes());
-        wire.extend_from_slice(b": ");
-        wire.extend_from_slice(value.as_bytes());
-        wire.extend_from_slice(b"\r\n");
-    }
-    wire.extend_from_slice(b"\r\n");
-    wire
 }

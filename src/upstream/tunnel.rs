@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderValue, Version, header};
-use policy::message::census::Census;
 use policy::message::{hop, via};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -27,10 +26,9 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Answers 101, and leaves the tunnel for the client's connection to run.
 #[must_use]
 pub fn answer(received: Received, ex: &Exchange) -> Answer {
-    let Received { response, connection, claim, switched, is_reusable: _ } = received;
+    let Received { response, census, connection, claim, switched, is_reusable: _ } = received;
     let (mut head, _no_body) = response.into_parts();
     let chosen = head.headers.get(header::UPGRADE).cloned();
-    let census = Census::of(&head.headers);
     let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
     via::sign(&mut head.headers, head.version);
     head.version = Version::HTTP_11;

@@ -8,7 +8,7 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::list::elements;
+use super::census::{Census, Rare};
 use super::transfer::{self, Coding};
 
 /// Why a response is not passed on: 502, and the backend's connection is closed.
@@ -34,19 +34,23 @@ pub enum Framing {
     Doubtful,
 }
 
-/// Judges a response head and leaves at most one `Content-Length` in it.
+/// Judges a response head, whose `census` this is, and leaves at most one `Content-Length` in it.
 ///
 /// Next to `Transfer-Encoding`, `Content-Length` is removed and the framing doubtful (RFC 9112 §6.3). Equal lengths
 /// become one (RFC 9110 §8.6). A 101 or 204 has none (ibid.). `Transfer-Encoding` itself is left for `hop::remove`.
 ///
 /// # Errors
 /// [`BadResponse`] → 502.
-pub fn settle(status: StatusCode, headers: &mut HeaderMap) -> Result<Framing, BadResponse> {
+pub fn settle(status: StatusCode, headers: &mut HeaderMap, census: Census) -> Result<Framing, BadResponse> {
     if !(status == StatusCode::SWITCHING_PROTOCOLS || (200..=599).contains(&status.as_u16())) {
         return Err(BadResponse::Status(status.as_u16()));
     }
-    let coding = transfer::judge(&headers.get_all(TRANSFER_ENCODING)).map_err(|_| BadResponse::TransferEncoding)?;
-    let length = content_length(headers)?;
+    let coding = if census.has(Rare::TransferEncoding) {
+        transfer::judge(&headers.get_all(TRANSFER_ENCODING)).map_err(|_| BadResponse::TransferEncoding)?
+    } else {
+        Coding::None
+    };
+    let (length, lengths) = if census.has(Rare::ContentLength) { content_length(headers)? } else { (None, 0) };
     let without_body = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT);
     match (length, coding) {
         (None, _) => Ok(Framing::Sound),
@@ -59,7 +63,7 @@ pub fn settle(status: StatusCode, headers: &mut HeaderMap) -> Result<Framing, Ba
             Ok(if length == 0 { Framing::Sound } else { Framing::Doubtful })
         }
         (Some(length), Coding::None) => {
-            if elements(&headers.get_all(CONTENT_LENGTH)).nth(1).is_some() {
+            if lengths > 1 {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             Ok(Framing::Sound)
@@ -67,9 +71,10 @@ pub fn settle(status: StatusCode, headers: &mut HeaderMap) -> Result<Framing, Ba
     }
 }
 
-/// The one number that all lines agree on.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, BadResponse> {
+/// The one number that all lines agree on, and how often it is said.
+fn content_length(headers: &HeaderMap) -> Result<(Option<u64>, usize), BadResponse> {
     let mut agreed = None;
+    let mut count = 0;
     let lines = headers.get_all(CONTENT_LENGTH);
     for element in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
         let digits = std::str::from_utf8(element.trim_ascii()).map_err(|_| BadResponse::ContentLength)?;
@@ -79,8 +84,9 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, BadResponse> {
         if *agreed.get_or_insert(number) != number {
             return Err(BadResponse::ContentLength);
         }
+        count += 1;
     }
-    Ok(agreed)
+    Ok((agreed, count))
 }
 
 #[cfg(test)]
@@ -93,7 +99,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        settle(StatusCode::from_u16(status).unwrap(), &mut headers).map(|framing| (framing, headers))
+        let census = Census::of(&headers);
+        settle(StatusCode::from_u16(status).unwrap(), &mut headers, census).map(|framing| (framing, headers))
     }
 
     #[test]
