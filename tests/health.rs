@@ -351,3 +351,18 @@ fn a_backend_that_comes_back_starts_slowly() {
     let share = (0..200).filter(|_| forebay.get("/").text() == "0").count();
     assert!(share < 60, "{share} of 200, not half");
 }
+
+#[test]
+fn a_backend_that_is_back_from_the_dead_is_not_kept_out_by_what_it_failed_before() {
+    let origins = vec![Origin::start(ok("0")), Origin::start(ok("1"))];
+    let keys = "[upstream.ejection]\nconsecutive_failures = 1\nbase_time = \"60s\"";
+    let forebay = Forebay::start(forward(&origins).upstream(keys));
+    origins[0].go_down();
+    assert!((0..6).all(|_| forebay.get("/").status == 200));
+    let before = origins[0].seen();
+    origins[0].come_back();
+    eventually("it gets requests again", || {
+        forebay.get("/").is_status(200);
+        origins[0].seen() > before
+    });
+}

@@ -170,8 +170,10 @@ impl Group {
         match verdict {
             Verdict::Up => {
                 tracing::info!(upstream = %self.plan.name, backend = %backend.name, "backend is up");
+                if backend.is_out(Out::Down) {
+                    self.pardon(index, now);
+                }
                 self.bring_back(index, Out::Down, now.mono);
-                self.bring_back(index, Out::Suspect, now.mono);
             }
             Verdict::Down => {
                 tracing::warn!(upstream = %self.plan.name, backend = %backend.name, "backend is down");
@@ -181,9 +183,27 @@ impl Group {
         }
     }
 
-    /// A check has passed for a backend that took no connection.
+    /// Checks have passed for a backend that took no connection.
     pub fn trust(&self, index: usize, now: Now) {
+        let Some(backend) = self.backends.get(index) else { return };
+        tracing::info!(upstream = %self.plan.name, backend = %backend.name, "backend takes connections again");
+        self.pardon(index, now);
         self.bring_back(index, Out::Suspect, now.mono);
+    }
+
+    /// What a backend failed at before it was gone is not held against it when it is back.
+    fn pardon(&self, index: usize, now: Now) {
+        let Some(backend) = self.backends.get(index) else { return };
+        let was_out = {
+            let mut ejection = self.ejection.lock();
+            let was_out = ejection.pardon(index, now);
+            backend.set_failing(false);
+            self.note_trial(&ejection);
+            was_out
+        };
+        if was_out {
+            self.bring_back(index, Out::Ejected, now.mono);
+        }
     }
 
     fn take_out(&self, index: usize, reason: Out) {

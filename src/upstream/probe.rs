@@ -24,7 +24,9 @@ use crate::observe::{clock, dice};
 /// How soon a backend that took no connection is asked again, at first; doubles up to [`RECHECK_MAX`].
 const RECHECK_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause between checks of a backend that took no connection.
-const RECHECK_MAX: Duration = Duration::from_secs(1);
+const RECHECK_MAX: Duration = Duration::from_millis(500);
+/// A check without `[upstream.health]` that takes longer has failed.
+const RECHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of a body is searched for `body`, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
@@ -113,7 +115,7 @@ async fn wait(backend: &Backend, pause: Option<Duration>) -> bool {
 }
 
 async fn ask(backend: &Backend, health: Option<&Health>) -> bool {
-    let timeout = health.map_or(RECHECK_MAX, |health| health.timeout);
+    let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
     let asked = async {
         match health.map(|health| &health.check) {
             Some(Check::Http { .. }) => ask_http(backend, health).await.unwrap_or(false),

@@ -174,6 +174,16 @@ impl Ejection {
         }
     }
 
+    /// Forgets what a backend did: it was gone and has come back, so it is another process now. Says whether it was out.
+    pub fn pardon(&mut self, index: usize, now: Now) -> bool {
+        let Some(record) = self.records.get_mut(index) else { return false };
+        let was_out = record.due().is_some();
+        *record = Record { place: Place::In { failures: 0, since: now.mono }, times: 0 };
+        self.ejected -= usize::from(was_out);
+        self.schedule();
+        was_out
+    }
+
     /// When the next trial falls due, on the monotonic clock; it may lie in the past. `None`: nobody is out.
     #[must_use]
     pub fn next_trial(&self) -> Option<Duration> {
@@ -433,6 +443,7 @@ mod tests {
         Claim,
         TrialFailed,
         TrialSucceeded,
+        Pardoned(usize),
     }
 
     fn event() -> impl Strategy<Value = Event> {
@@ -443,6 +454,7 @@ mod tests {
             2 => Just(Event::Claim),
             1 => Just(Event::TrialFailed),
             1 => Just(Event::TrialSucceeded),
+            1 => (0_usize..8).prop_map(Event::Pardoned),
         ]
     }
 
@@ -477,6 +489,11 @@ mod tests {
                             let ejected = ejection.failed(index, true, now).expect("a trial was claimed");
                             prop_assert!(ejected.until <= now.mono + RULES.max_time);
                         }
+                    }
+                    Event::Pardoned(index) => {
+                        let was_out = ejection.is_ejected(index);
+                        prop_assert_eq!(ejection.pardon(index, now), was_out);
+                        claimed = claimed.filter(|claimed| *claimed != index);
                     }
                     Event::TrialSucceeded => {
                         if let Some(index) = claimed.take() {
