@@ -41,8 +41,6 @@ pub struct Draft {
     pub source: Option<Rc<Source>>,
     /// Whether the client asks to switch protocols.
     pub switches: bool,
-    /// Whether a copy must be kept for another try.
-    pub may_be_repeated: bool,
 }
 
 impl Draft {
@@ -52,16 +50,16 @@ impl Draft {
         self.source.as_ref().map_or(Replay::Empty, |source| source.replay())
     }
 
-    fn request(&mut self, claim: &Claim) -> Request<Upload> {
+    fn request(&self, claim: &Claim) -> Request<Upload> {
         let body = match &self.source {
-            Some(source) => Upload::Stream { source: Rc::clone(source), next: 0 },
+            Some(source) => source.upload(),
             None => Upload::Empty,
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
-        *request.headers_mut() =
-            if self.may_be_repeated { self.headers.clone() } else { std::mem::take(&mut self.headers) };
+        // A copy: whatever becomes of this try, the request may go out once more, if only on a fresh connection.
+        *request.headers_mut() = self.headers.clone();
         if claim.group().shared.plan.host == HostHeader::Backend {
             request.headers_mut().insert(header::HOST, claim.backend().shared.authority.clone());
         }
