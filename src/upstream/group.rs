@@ -40,10 +40,12 @@ pub struct Group {
     pub backends: Vec<Arc<Backend>>,
     /// Who waits. Shared with the group of the plan before, so that nobody is forgotten.
     pub queue: Arc<Queue>,
-    ejection: Mutex<Ejection>,
+    /// `None`: a reload has handed it over. Requests that still run under the plan before are not judged.
+    ejection: Mutex<Option<Ejection>>,
     /// When the next trial falls due, in microseconds of monotonic time; `u64::MAX`: never.
     trial_due: AtomicU64,
-    epoch: AtomicU64,
+    /// Shared with the group of the plan before: they see the same backends come and go.
+    epoch: Arc<AtomicU64>,
 }
 
 impl Group {
@@ -66,27 +68,36 @@ impl Group {
             })
             .collect();
         let rules = rules(&plan.ejection);
-        let ejection = match before {
-            Some(group) => group.ejection.lock().carry(&mapping, rules),
-            None => Ejection::new(rules, plan.backends.len()),
-        };
+        let ejection = before
+            .and_then(Self::hand_over)
+            .map_or_else(|| Ejection::new(rules, mapping.len()), |ejection| ejection.carry(&mapping, rules));
         let queue = before.map(|group| Arc::clone(&group.queue)).unwrap_or_default();
-        let epoch = before.map_or(0, |group| group.epoch()) + 1;
+        let epoch = before.map(|group| Arc::clone(&group.epoch)).unwrap_or_default();
+        epoch.fetch_add(1, Ordering::Relaxed);
         let group = Self {
             plan,
             backends,
             queue,
             trial_due: AtomicU64::new(u64::MAX),
-            ejection: Mutex::new(ejection),
-            epoch: AtomicU64::new(epoch),
+            ejection: Mutex::new(Some(ejection)),
+            epoch,
         };
         group.settle_after_reload();
         group
     }
 
+    /// Gives up the right to judge: a backend that two groups could eject would be out for ever when the one that
+    /// did it is gone.
+    fn hand_over(&self) -> Option<Ejection> {
+        let mut ejection = self.ejection.lock();
+        self.trial_due.store(u64::MAX, Ordering::Relaxed);
+        ejection.take()
+    }
+
     /// Brings the backends' standing into line with what the new plan lets count.
     fn settle_after_reload(&self) {
         let ejection = self.ejection.lock();
+        let Some(ejection) = ejection.as_ref() else { return };
         for (index, backend) in self.backends.iter().enumerate() {
             if backend.is_out(Out::Ejected) && !ejection.is_ejected(index) {
                 backend.bring_back(Out::Ejected, Duration::ZERO);
@@ -95,7 +106,7 @@ impl Group {
                 backend.bring_back(Out::Down, Duration::ZERO);
             }
         }
-        self.note_trial(&ejection);
+        self.note_trial(ejection);
     }
 
     /// Grows whenever the set of usable backends changes.
@@ -104,16 +115,38 @@ impl Group {
         self.epoch.load(Ordering::Relaxed)
     }
 
-    /// Claims the trial of an ejected backend, if one is due.
+    /// Claims the trial of an ejected backend, if one is due and nothing else speaks against the backend.
     #[must_use]
-    pub fn take_trial(&self, now: Now) -> Option<usize> {
+    pub fn take_trial(&self, tried: &[usize], now: Now) -> Option<usize> {
         if micros(now.mono) < self.trial_due.load(Ordering::Relaxed) {
             return None;
         }
         let mut ejection = self.ejection.lock();
-        let trial = ejection.trial(now);
-        self.note_trial(&ejection);
-        trial
+        let ejection = ejection.as_mut()?;
+        let index = ejection.trial(now)?;
+        let is_fit =
+            self.backends.get(index).is_some_and(|backend| backend.is_but_ejected()) && !tried.contains(&index);
+        if !is_fit {
+            ejection.release(index, now);
+        }
+        self.note_trial(ejection);
+        is_fit.then_some(index)
+    }
+
+    /// Gives back a trial that has no outcome: another request may make it.
+    pub fn release_trial(&self, index: usize, now: Now) {
+        if let Some(ejection) = self.ejection.lock().as_mut() {
+            ejection.release(index, now);
+            self.note_trial(ejection);
+        }
+    }
+
+    /// Whether a usable backend has a place left.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.backends.iter().zip(&self.plan.backends).any(|(backend, plan)| {
+            backend.is_usable() && plan.max_in_flight.is_none_or(|max| backend.in_flight() < max)
+        })
     }
 
     /// A request to this backend went well.
@@ -124,9 +157,10 @@ impl Group {
         }
         let back = {
             let mut ejection = self.ejection.lock();
+            let Some(ejection) = ejection.as_mut() else { return };
             let back = ejection.succeeded(index, trial, now);
             backend.set_failing(ejection.is_ejected(index));
-            self.note_trial(&ejection);
+            self.note_trial(ejection);
             back
         };
         if back {
@@ -140,9 +174,10 @@ impl Group {
         let Some(backend) = self.backends.get(index) else { return };
         let ejected = {
             let mut ejection = self.ejection.lock();
+            let Some(ejection) = ejection.as_mut() else { return };
             backend.set_failing(true);
             let ejected = ejection.failed(index, trial, now);
-            self.note_trial(&ejection);
+            self.note_trial(ejection);
             ejected
         };
         if let Some(ejected) = ejected {
@@ -194,15 +229,15 @@ impl Group {
 
     fn bring_back(&self, index: usize, reason: Out, now: Duration) {
         let Some(backend) = self.backends.get(index) else { return };
-        let (held, usable) = backend.bring_back(reason, now);
-        if held && usable {
+        if backend.bring_back(reason, now) {
             self.epoch.fetch_add(1, Ordering::Relaxed);
             self.queue.wake.notify_waiters();
         }
     }
 
     fn note_trial(&self, ejection: &Ejection) {
-        let due = ejection.next_trial().map_or(u64::MAX, micros);
+        // Rounded up: who waits until then must not come too early.
+        let due = ejection.next_trial().map_or(u64::MAX, |due| micros(due).saturating_add(1));
         self.trial_due.store(due, Ordering::Relaxed);
     }
 
