@@ -226,3 +226,50 @@ fn a_failure_under_a_plan_that_is_gone_takes_no_backend_out_for_ever() {
         first > 3 && second > 3
     });
 }
+
+#[test]
+fn who_waits_under_the_old_plan_keeps_nobody_of_the_new_one_waiting() {
+    let (old_gate, new_gate) = (Gate::new(), Gate::new());
+    let old = Origin::start(script().wait(&old_gate).then(ok("old")));
+    let new = Origin::start(script().wait(&new_gate).then(ok("new")));
+    let keys = "queue = { length = 10, wait_max = \"1m\" }";
+    let config = |origin: &Origin| forward([]).backend(origin.with("max_in_flight = 1")).upstream(keys);
+    let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let forebay = Forebay::start(config(&old));
+    let mut before = [asking(&forebay, get), asking(&forebay, get)];
+    forebay.eventually("one waits", |gauges| gauges.queued == 1 && old.held() == 1);
+    forebay.reload(config(&new));
+    let mut after = vec![asking(&forebay, get)];
+    eventually("the new backend is asked at once", || new.held() == 1);
+    after.extend([asking(&forebay, get), asking(&forebay, get)]);
+    forebay.eventually("three wait", |gauges| gauges.queued == 3);
+    new_gate.open();
+    for client in &mut after {
+        client.read_response().is(200, "new");
+    }
+    old_gate.open();
+    for client in &mut before {
+        client.read_response().is(200, "old");
+    }
+}
+
+#[test]
+fn who_waits_is_served_in_turn() {
+    let gate = Gate::new();
+    let origin = Origin::start(script().wait(&gate).then(ok("done")));
+    let keys = "queue = { length = 10, wait_max = \"1m\" }";
+    let forebay = Forebay::start(forward([]).backend(origin.with("max_in_flight = 1")).upstream(keys));
+    let mut clients: Vec<Client> = (0..6)
+        .map(|place| {
+            let client = asking(&forebay, &format!("GET /{place} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            forebay.eventually("it waits", |gauges| gauges.queued == place || gauges.in_flight == 1 && place == 0);
+            client
+        })
+        .collect();
+    gate.open();
+    for client in &mut clients {
+        client.read_response().is(200, "done");
+    }
+    let targets: Vec<String> = origin.requests().into_iter().map(|request| request.target).collect();
+    assert_eq!(targets, ["/0", "/1", "/2", "/3", "/4", "/5"]);
+}

@@ -1,7 +1,8 @@
 //! One upstream, as all workers share it: its backends, who is ejected, who waits.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -9,6 +10,7 @@ use policy::health::active::Verdict;
 use policy::health::ejection::{Ejection, Rules};
 use policy::time::Now;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::backend::{Backend, Out};
 use crate::config::plan;
@@ -16,17 +18,74 @@ use crate::config::plan;
 /// Requests that wait for a backend, all workers together, first come first served.
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// How many wait.
-    pub waiting: AtomicUsize,
-    /// Wakes one when capacity is freed, all when a backend recovers.
-    pub wake: Notify,
+    waiting: AtomicUsize,
+    /// How many of them began under a plan that a reload has replaced: what is free for others may be none for them.
+    strangers: AtomicUsize,
+    /// Counts the reloads.
+    plans: AtomicUsize,
+    wake: Notify,
+}
+
+/// A place in a queue, given up on drop.
+#[derive(Debug)]
+pub struct Place<'a> {
+    group: &'a Group,
+    plan: usize,
+    is_first: bool,
 }
 
 impl Queue {
     /// A request has ended: one that waits may go.
     pub fn capacity_freed(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.wake.notify_one();
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        if self.strangers.load(Ordering::SeqCst) > 0 { self.wake.notify_waiters() } else { self.wake.notify_one() }
+    }
+
+    /// Whether nobody waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// From here on another plan holds: all who wait are strangers to it.
+    fn replan(&self) {
+        self.plans.fetch_add(1, Ordering::SeqCst);
+        self.strangers.store(self.waiting.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.wake.notify_waiters();
+    }
+}
+
+impl Place<'_> {
+    /// Gets in line for the next wake-up: what is freed from here on is not missed.
+    #[must_use]
+    pub fn line_up(&self) -> Pin<Box<Notified<'_>>> {
+        let mut woken = Box::pin(self.group.queue.wake.notified());
+        woken.as_mut().enable();
+        fence(Ordering::SeqCst);
+        woken
+    }
+
+    /// Whether one who has not been woken may look for room. Only the first may: others would overtake those who
+    /// have just been woken.
+    #[must_use]
+    pub fn may_look(&self) -> bool {
+        self.is_first || self.group.queue.strangers.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let queue = &self.group.queue;
+        if self.plan != queue.plans.load(Ordering::SeqCst) {
+            let one_less = |now: usize| now.checked_sub(1);
+            let _counted_anew = queue.strangers.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        }
+        queue.waiting.fetch_sub(1, Ordering::SeqCst);
+        // Who came later has not looked: if there is room for one more, it is its turn.
+        if self.group.has_room() {
+            queue.capacity_freed();
         }
     }
 }
@@ -71,7 +130,7 @@ impl Group {
         let ejection = before
             .and_then(Self::hand_over)
             .map_or_else(|| Ejection::new(rules, mapping.len()), |ejection| ejection.carry(&mapping, rules));
-        let queue = before.map(|group| Arc::clone(&group.queue)).unwrap_or_default();
+        let queue: Arc<Queue> = before.map(|group| Arc::clone(&group.queue)).unwrap_or_default();
         let epoch = before.map(|group| Arc::clone(&group.epoch)).unwrap_or_default();
         epoch.fetch_add(1, Ordering::Relaxed);
         let group = Self {
@@ -83,6 +142,7 @@ impl Group {
             epoch,
         };
         group.settle_after_reload();
+        group.queue.replan();
         group
     }
 
@@ -124,13 +184,13 @@ impl Group {
         let mut ejection = self.ejection.lock();
         let ejection = ejection.as_mut()?;
         let index = ejection.trial(now)?;
-        let is_fit =
-            self.backends.get(index).is_some_and(|backend| backend.is_but_ejected()) && !tried.contains(&index);
-        if !is_fit {
+        let was_tried = tried.contains(&index);
+        if was_tried {
             ejection.release(index, now);
         }
         self.note_trial(ejection);
-        is_fit.then_some(index)
+        // Where something else speaks against the backend the trial stays claimed, until a check passes.
+        (!was_tried && self.backends.get(index).is_some_and(|backend| backend.is_but_ejected())).then_some(index)
     }
 
     /// Gives back a trial that has no outcome: another request may make it.
@@ -141,9 +201,17 @@ impl Group {
         }
     }
 
-    /// Whether a usable backend has a place left.
+    /// A place in the queue; `None`: `length` wait already.
     #[must_use]
-    pub fn has_room(&self) -> bool {
+    pub fn queue_up(&self, length: usize) -> Option<Place<'_>> {
+        let plan = self.queue.plans.load(Ordering::SeqCst);
+        let one_more = |now: usize| (now < length).then(|| now + 1);
+        let before = self.queue.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
+        Some(Place { group: self, plan, is_first: before == 0 })
+    }
+
+    /// Whether a usable backend has a place left.
+    fn has_room(&self) -> bool {
         self.backends.iter().zip(&self.plan.backends).any(|(backend, plan)| {
             backend.is_usable() && plan.max_in_flight.is_none_or(|max| backend.in_flight() < max)
         })
@@ -165,7 +233,7 @@ impl Group {
         };
         if back {
             tracing::info!(upstream = %self.plan.name, backend = %backend.name, "backend is back: its trial went well");
-            self.bring_back(index, Out::Ejected, now.mono);
+            self.bring_back(index, Out::Ejected, now);
         }
     }
 
@@ -205,8 +273,8 @@ impl Group {
         match verdict {
             Verdict::Up => {
                 tracing::info!(upstream = %self.plan.name, backend = %backend.name, "backend is up");
-                self.bring_back(index, Out::Down, now.mono);
-                self.bring_back(index, Out::Suspect, now.mono);
+                self.bring_back(index, Out::Down, now);
+                self.bring_back(index, Out::Suspect, now);
             }
             Verdict::Down => {
                 tracing::warn!(upstream = %self.plan.name, backend = %backend.name, "backend is down");
@@ -218,7 +286,7 @@ impl Group {
 
     /// A check has passed for a backend that took no connection.
     pub fn trust(&self, index: usize, now: Now) {
-        self.bring_back(index, Out::Suspect, now.mono);
+        self.bring_back(index, Out::Suspect, now);
     }
 
     fn take_out(&self, index: usize, reason: Out) {
@@ -227,17 +295,17 @@ impl Group {
         }
     }
 
-    fn bring_back(&self, index: usize, reason: Out, now: Duration) {
+    fn bring_back(&self, index: usize, reason: Out, now: Now) {
         let Some(backend) = self.backends.get(index) else { return };
-        if backend.bring_back(reason, now) {
+        if backend.bring_back(reason, now.mono) {
+            self.release_trial(index, now);
             self.epoch.fetch_add(1, Ordering::Relaxed);
             self.queue.wake.notify_waiters();
         }
     }
 
     fn note_trial(&self, ejection: &Ejection) {
-        // Rounded up: who waits until then must not come too early.
-        let due = ejection.next_trial().map_or(u64::MAX, |due| micros(due).saturating_add(1));
+        let due = ejection.next_trial().map_or(u64::MAX, micros);
         self.trial_due.store(due, Ordering::Relaxed);
     }
 

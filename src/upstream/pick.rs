@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use policy::balance::{Draw, Seats, consistent, ip_hash};
@@ -10,13 +9,13 @@ use policy::health::slow_start;
 use policy::message::{cookies, query};
 use policy::time::Now;
 
-use super::group::Group;
+use super::group::{Group, Place};
 use super::local::{LocalBackend, LocalGroup};
 use crate::config::plan::{Balance, HashKey};
 use crate::exchange::Exchange;
-use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 use crate::observe::clock;
+use crate::observe::counters::Counters;
 
 /// A backend's place that a request holds. Gives it back on drop, whatever became of the request.
 pub struct Claim {
@@ -236,71 +235,55 @@ pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duratio
         return claim(group, ex, &[], now).ok_or_else(|| no_backend(&group.shared));
     };
     // Who comes while others wait gets in line behind them.
-    if group.shared.queue.waiting.load(Ordering::SeqCst) == 0
+    if group.shared.queue.is_empty()
         && let Some(claim) = claim(group, ex, &[], now)
     {
         return Ok(claim);
     }
-    let Some(waiting) = Waiting::begin(group, plan.length) else {
+    let Some(place) = group.shared.queue_up(plan.length) else {
         return Err(Fault::QueueFull { upstream: group.shared.plan.name.clone(), length: plan.length });
     };
     let until = until.min(now.mono + plan.wait_max);
-    waiting
-        .wait(ex, &ex.connection.deadline, until)
+    let _queued = Queued::begin(&group.counters);
+    wait(group, ex, &place, until)
         .await
         .ok_or_else(|| Fault::QueueTimeout { upstream: group.shared.plan.name.clone(), limit: plan.wait_max })
+}
+
+async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, place: &Place<'_>, until: Duration) -> Option<Claim> {
+    let mut was_woken = false;
+    loop {
+        let woken = place.line_up();
+        let now = clock::now();
+        if (was_woken || place.may_look())
+            && let Some(claim) = claim(group, ex, &[], now)
+        {
+            return Some(claim);
+        }
+        was_woken = true;
+        let trial = group.shared.trial_due().filter(|due| *due > now.mono && *due < until);
+        if ex.connection.deadline.wait(trial.unwrap_or(until), woken).await.is_err() && trial.is_none() {
+            return None;
+        }
+    }
 }
 
 fn no_backend(group: &Group) -> Fault {
     Fault::NoBackend { upstream: group.plan.name.clone(), total: group.backends.len() }
 }
 
-/// A place in the queue.
-struct Waiting<'a> {
-    group: &'a Rc<LocalGroup>,
-    /// Nobody was there before.
-    is_first: bool,
-}
+/// Counts a request as one that waits.
+struct Queued<'a>(&'a Counters);
 
-impl<'a> Waiting<'a> {
-    fn begin(group: &'a Rc<LocalGroup>, length: usize) -> Option<Self> {
-        let before = group.shared.queue.waiting.fetch_add(1, Ordering::SeqCst);
-        if before >= length {
-            group.shared.queue.waiting.fetch_sub(1, Ordering::SeqCst);
-            return None;
-        }
-        group.counters.queued.up();
-        Some(Self { group, is_first: before == 0 })
-    }
-
-    async fn wait(&self, ex: &Exchange, deadline: &Deadline, until: Duration) -> Option<Claim> {
-        let group = self.group;
-        // Only the first looks at once: whoever comes later and looked would overtake one who has just been woken.
-        let mut may_look = self.is_first;
-        loop {
-            // In line before looking: what is freed from here on wakes us.
-            let mut woken = std::pin::pin!(group.shared.queue.wake.notified());
-            woken.as_mut().enable();
-            fence(Ordering::SeqCst);
-            let now = clock::now();
-            if may_look && let Some(claim) = claim(group, ex, &[], now) {
-                return Some(claim);
-            }
-            may_look = true;
-            let trial = group.shared.trial_due().filter(|due| *due > now.mono && *due < until);
-            if deadline.wait(trial.unwrap_or(until), woken).await.is_err() && trial.is_none() {
-                return None;
-            }
-        }
+impl<'a> Queued<'a> {
+    fn begin(counters: &'a Counters) -> Self {
+        counters.queued.up();
+        Self(counters)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.group.counters.queued.down();
-        // Who came later has not looked: if there is room for one more, it is its turn.
-        if self.group.shared.queue.waiting.fetch_sub(1, Ordering::SeqCst) > 1 && self.group.shared.has_room() {
-            self.group.shared.queue.wake.notify_one();
-        }
+        self.0.queued.down();
     }
 }
