@@ -64,11 +64,9 @@ pub fn draft(
         Rc::new(Source::new(body, admitted.waits_to_continue, limits, std::sync::Arc::clone(&site.counters)))
     });
     let method = ex.head.method.clone();
-    // Whatever may be sent twice: idempotent methods, and others until a byte of them was sent.
-    let may_be_repeated = plan.retry.attempts > 0;
     let headers = std::mem::take(&mut ex.head.headers);
     let switches = admitted.switches.clone();
-    Ok(Draft { method, target, headers, source, switches, may_be_repeated })
+    Ok(Draft { method, target, headers, source, switches })
 }
 
 /// Answers an `OPTIONS` that may go no further (RFC 9110 §7.6.2, §9.3.7).

@@ -74,17 +74,18 @@ impl Backend {
     /// Counts one more request in flight, unless `max` are already.
     #[must_use]
     pub fn begin(&self, max: Option<u32>) -> bool {
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        if max.is_some_and(|max| before >= max) {
-            self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        true
+        let Some(max) = max else {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            return true;
+        };
+        // Never more than `max`, not even for a moment: another worker would take the place for lost.
+        let one_more = |now: u32| (now < max).then(|| now + 1);
+        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// Counts one less request in flight.
+    /// Counts one less request in flight. Whoever gets in line after this sees it.
     pub fn end(&self) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether nothing speaks against it.
@@ -99,6 +100,12 @@ impl Backend {
         self.out.load(Ordering::Relaxed) & !(Out::Suspect as u8) == 0
     }
 
+    /// Whether nothing speaks against it but that it failed requests.
+    #[must_use]
+    pub fn is_but_ejected(&self) -> bool {
+        self.out.load(Ordering::Relaxed) & !(Out::Ejected as u8) == 0
+    }
+
     /// Whether this speaks against it.
     #[must_use]
     pub fn is_out(&self, reason: Out) -> bool {
@@ -110,15 +117,15 @@ impl Backend {
         self.out.fetch_or(reason as u8, Ordering::Relaxed) & reason as u8 == 0
     }
 
-    /// Notes that this does not speak against it any more. Says whether it did, and whether the backend is usable now.
-    pub fn bring_back(&self, reason: Out, now: Duration) -> (bool, bool) {
+    /// Notes that this does not speak against it any more. Says whether it did.
+    pub fn bring_back(&self, reason: Out, now: Duration) -> bool {
         let before = self.out.fetch_and(!(reason as u8), Ordering::Relaxed);
         let held = before & reason as u8 != 0;
         let usable = before & !(reason as u8) == 0;
         if held && usable {
             self.back_at.store(millis(now) + 1, Ordering::Relaxed);
         }
-        (held, usable)
+        held
     }
 
     /// Since when it is back; `None`: it was never out.

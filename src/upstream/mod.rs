@@ -34,7 +34,7 @@ use crate::observe::clock;
 ///
 /// # Errors
 /// The fault of the last try, when no other may be made.
-pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, mut draft: Draft) -> Result<Answer, Fault> {
+pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: Draft) -> Result<Answer, Fault> {
     let plan = &group.shared.plan;
     let mut tries = Tries { until: ex.started.mono + plan.timeouts.request, repeats: 0, tried: Vec::new() };
     group.budget.borrow_mut().request(ex.started);
@@ -43,7 +43,7 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, mut draft: Draft
         ex.record.tries += 1;
         ex.record.backend = Some(Rc::clone(&claim.backend().name));
         tries.tried.push(claim.index());
-        let received = match send::attempt(claim, &mut draft, ex, tries.until).await {
+        let received = match send::attempt(claim, &draft, ex).await {
             Ok(received) => received,
             Err(failure) => {
                 claim = tries.next(group, ex, &draft, failure).await?;
@@ -70,7 +70,7 @@ fn answer(received: Received, draft: Draft, ex: &Exchange) -> Answer {
 struct Tries {
     /// No try begins after this moment (monotonic time).
     until: Duration,
-    /// How often the request was repeated after a backend may have seen it.
+    /// How often the request was repeated after a backend may have seen it, or after everybody was asked in vain.
     repeats: u32,
     /// The backends that were asked.
     tried: Vec<usize>,
@@ -94,15 +94,19 @@ impl Tries {
         if failure.progress != Progress::Nothing {
             self.repeats += 1;
         }
-        if let Some(claim) = pick::claim(group, ex, &self.tried, clock::now()) {
+        let now = clock::now();
+        let claim = pick::claim(group, ex, &self.tried, now);
+        let may_wait = group.shared.plan.queue.is_some();
+        if (claim.is_none() && !may_wait) || !group.budget.borrow_mut().withdraw(now) {
+            return Err(failure.fault);
+        }
+        if let Some(claim) = claim {
             group.counters.retries.up();
             return Ok(claim);
         }
-        // Everybody was asked. With a queue the request waits until one of them is back.
-        if group.shared.plan.queue.is_none() {
-            return Err(failure.fault);
-        }
+        // Everybody was asked. The request waits until one of them is back.
         self.tried.clear();
+        self.repeats += 1;
         pick::claim_or_wait(group, ex, self.until).await
     }
 
@@ -121,20 +125,26 @@ impl Tries {
         }
         let now = clock::now();
         let claim = pick::claim(group, ex, &self.tried, now)?;
+        if !group.budget.borrow_mut().withdraw(now) {
+            return None;
+        }
         self.repeats += 1;
         group.counters.retries.up();
         if plan.ejection.statuses.holds(status) {
             received.claim.failed(now);
+        } else {
+            received.claim.succeeded(now);
         }
         Some(claim)
     }
 
     fn may_go_on(&self, group: &LocalGroup, draft: &Draft, progress: Progress) -> bool {
         let attempts = group.shared.plan.retry.attempts;
-        let left = if progress == Progress::Nothing { attempts > 0 } else { self.repeats < attempts };
-        let now = clock::now();
-        left && now.mono < self.until
-            && may_repeat(&draft.method, progress, draft.replay())
-            && group.budget.borrow_mut().withdraw(now)
+        let left = if progress == Progress::Nothing {
+            attempts > 0 && self.repeats <= attempts
+        } else {
+            self.repeats < attempts
+        };
+        left && clock::mono() < self.until && may_repeat(&draft.method, progress, draft.replay())
     }
 }

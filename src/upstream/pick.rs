@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use policy::balance::{Draw, Seats, consistent, ip_hash};
@@ -10,20 +9,22 @@ use policy::health::slow_start;
 use policy::message::{cookies, query};
 use policy::time::Now;
 
-use super::group::{Group, Queue};
+use super::group::{Group, Place};
 use super::local::{LocalBackend, LocalGroup};
 use crate::config::plan::{Balance, HashKey};
 use crate::exchange::Exchange;
-use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 use crate::observe::clock;
+use crate::observe::counters::Counters;
 
 /// A backend's place that a request holds. Gives it back on drop, whatever became of the request.
 pub struct Claim {
     group: Rc<LocalGroup>,
     backend: Rc<LocalBackend>,
     index: usize,
-    trial: bool,
+    since: Duration,
+    /// Whether the request is the trial of an ejected backend, and its outcome not yet reported.
+    trial: Cell<bool>,
 }
 
 impl Claim {
@@ -45,14 +46,20 @@ impl Claim {
         self.index
     }
 
+    /// When it was claimed (monotonic time).
+    #[must_use]
+    pub fn since(&self) -> Duration {
+        self.since
+    }
+
     /// The request went well, as far as the backend goes.
     pub fn succeeded(&self, now: Now) {
-        self.group.shared.succeeded(self.index, self.trial, now);
+        self.group.shared.succeeded(self.index, self.trial.take(), now);
     }
 
     /// The request failed, by the backend's fault.
     pub fn failed(&self, now: Now) {
-        self.group.shared.failed(self.index, self.trial, now);
+        self.group.shared.failed(self.index, self.trial.take(), now);
     }
 
     /// The backend takes no connection.
@@ -64,6 +71,9 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.backend.shared.end();
+        if self.trial.get() {
+            self.group.shared.release_trial(self.index, clock::now());
+        }
         self.group.shared.queue.capacity_freed();
     }
 }
@@ -80,10 +90,12 @@ enum Reach {
 /// Claims a place without waiting. `None`: no backend that is not in `tried` can take the request now.
 #[must_use]
 pub fn claim(group: &Rc<LocalGroup>, ex: &Exchange, tried: &[usize], now: Now) -> Option<Claim> {
-    if let Some(index) = group.shared.take_trial(now).filter(|index| !tried.contains(index))
-        && let Some(claim) = seat(group, index, true)
-    {
-        return Some(claim);
+    if let Some(index) = group.shared.take_trial(tried, now) {
+        if let Some(claim) = seat(group, index, now) {
+            claim.trial.set(true);
+            return Some(claim);
+        }
+        group.shared.release_trial(index, now);
     }
     let draw = Draw { key: ex.key, dice: ex.dice.wrapping_add(tried.len() as u64), retry: !tried.is_empty() };
     let last = if group.shared.plan.queue.is_none() { Reach::Doubted } else { Reach::Backup };
@@ -100,7 +112,7 @@ fn claim_within(group: &Rc<LocalGroup>, tried: &[usize], draw: &Draw, at: (Reach
     for _ in 0..=group.backends.len() {
         let picked = group.balancer.borrow_mut().pick(&view, draw)?;
         let index = thin(&view, picked, draw);
-        if let Some(claim) = seat(group, index, false) {
+        if let Some(claim) = seat(group, index, now) {
             return Some(claim);
         }
     }
@@ -120,13 +132,21 @@ fn thin(view: &View<'_>, picked: usize, draw: &Draw) -> usize {
         return picked;
     }
     view.thinned.set(Some(picked));
-    view.group.balancer.borrow_mut().pick(view, draw).unwrap_or(picked)
+    let other = view.group.balancer.borrow_mut().pick(view, draw);
+    view.thinned.set(None);
+    other.unwrap_or(picked)
 }
 
-fn seat(group: &Rc<LocalGroup>, index: usize, trial: bool) -> Option<Claim> {
+fn seat(group: &Rc<LocalGroup>, index: usize, now: Now) -> Option<Claim> {
     let backend = group.backends.get(index)?;
     let max = group.shared.plan.backends.get(index)?.max_in_flight;
-    backend.shared.begin(max).then(|| Claim { group: Rc::clone(group), backend: Rc::clone(backend), index, trial })
+    backend.shared.begin(max).then(|| Claim {
+        group: Rc::clone(group),
+        backend: Rc::clone(backend),
+        index,
+        since: now.mono,
+        trial: Cell::new(false),
+    })
 }
 
 /// The upstream as the balancer sees it for one request.
@@ -211,37 +231,38 @@ pub fn key(balance: &Balance, ex: &Exchange) -> u64 {
 /// `until` (monotonic time) comes first.
 pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duration) -> Result<Claim, Fault> {
     let now = if ex.record.tries == 0 { ex.started } else { clock::now() };
-    let queue = &group.shared.queue;
+    let Some(plan) = &group.shared.plan.queue else {
+        return claim(group, ex, &[], now).ok_or_else(|| no_backend(&group.shared));
+    };
     // Who comes while others wait gets in line behind them.
-    if queue.waiting.load(Ordering::SeqCst) == 0
+    if group.shared.queue.is_empty()
         && let Some(claim) = claim(group, ex, &[], now)
     {
         return Ok(claim);
     }
-    let Some(plan) = &group.shared.plan.queue else {
-        return claim(group, ex, &[], now).ok_or_else(|| no_backend(&group.shared));
-    };
-    let Some(_waiting) = Waiting::begin(group, plan.length) else {
+    let Some(place) = group.shared.queue_up(plan.length) else {
         return Err(Fault::QueueFull { upstream: group.shared.plan.name.clone(), length: plan.length });
     };
     let until = until.min(now.mono + plan.wait_max);
-    wait(group, ex, &ex.connection.deadline, until)
+    let _queued = Queued::begin(&group.counters);
+    wait(group, ex, &place, until)
         .await
         .ok_or_else(|| Fault::QueueTimeout { upstream: group.shared.plan.name.clone(), limit: plan.wait_max })
 }
 
-async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, deadline: &Deadline, until: Duration) -> Option<Claim> {
-    let queue: &Queue = &group.shared.queue;
+async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, place: &Place<'_>, until: Duration) -> Option<Claim> {
+    let mut was_woken = false;
     loop {
-        // In line before looking: what is freed from here on wakes us.
-        let mut woken = std::pin::pin!(queue.wake.notified());
-        woken.as_mut().enable();
+        let woken = place.line_up();
         let now = clock::now();
-        if let Some(claim) = claim(group, ex, &[], now) {
+        if (was_woken || place.may_look())
+            && let Some(claim) = claim(group, ex, &[], now)
+        {
             return Some(claim);
         }
+        was_woken = true;
         let trial = group.shared.trial_due().filter(|due| *due > now.mono && *due < until);
-        if deadline.wait(trial.unwrap_or(until), woken).await.is_err() && trial.is_none() {
+        if ex.connection.deadline.wait(trial.unwrap_or(until), woken).await.is_err() && trial.is_none() {
             return None;
         }
     }
@@ -251,23 +272,18 @@ fn no_backend(group: &Group) -> Fault {
     Fault::NoBackend { upstream: group.plan.name.clone(), total: group.backends.len() }
 }
 
-/// A place in the queue.
-struct Waiting<'a>(&'a LocalGroup);
+/// Counts a request as one that waits.
+struct Queued<'a>(&'a Counters);
 
-impl<'a> Waiting<'a> {
-    fn begin(group: &'a LocalGroup, length: usize) -> Option<Self> {
-        if group.shared.queue.waiting.fetch_add(1, Ordering::SeqCst) >= length {
-            group.shared.queue.waiting.fetch_sub(1, Ordering::SeqCst);
-            return None;
-        }
-        group.counters.queued.up();
-        Some(Self(group))
+impl<'a> Queued<'a> {
+    fn begin(counters: &'a Counters) -> Self {
+        counters.queued.up();
+        Self(counters)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.0.shared.queue.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.0.counters.queued.down();
+        self.0.queued.down();
     }
 }

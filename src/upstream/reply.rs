@@ -74,9 +74,11 @@ impl Hold {
         }
     }
 
-    /// The answer broke off by the backend's fault.
+    /// The answer broke off: by the backend's fault, unless it was the client who broke off its request's body, or
+    /// left the backend waiting for it.
     fn broke(self) {
-        if !self.failed {
+        let is_the_clients = self.source.as_ref().is_some_and(|source| source.is_the_clients_fault());
+        if !self.failed && !is_the_clients {
             self.claim.failed(clock::now());
         }
         if let Some(source) = self.source {

@@ -42,8 +42,6 @@ pub struct Draft {
     pub source: Option<Rc<Source>>,
     /// The protocols that the client would switch to, if any.
     pub switches: Option<HeaderValue>,
-    /// Whether a copy must be kept for another try.
-    pub may_be_repeated: bool,
 }
 
 impl Draft {
@@ -53,16 +51,16 @@ impl Draft {
         self.source.as_ref().map_or(Replay::Empty, |source| source.replay())
     }
 
-    fn request(&mut self, claim: &Claim) -> Request<Upload> {
+    fn request(&self, claim: &Claim) -> Request<Upload> {
         let body = match &self.source {
-            Some(source) => Upload::Stream { source: Rc::clone(source), next: 0 },
+            Some(source) => source.upload(),
             None => Upload::Empty,
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
-        *request.headers_mut() =
-            if self.may_be_repeated { self.headers.clone() } else { std::mem::take(&mut self.headers) };
+        // A copy: whatever becomes of this try, the request may go out once more, if only on a fresh connection.
+        *request.headers_mut() = self.headers.clone();
         if claim.group().shared.plan.host == HostHeader::Backend {
             request.headers_mut().insert(header::HOST, claim.backend().shared.authority.clone());
         }
@@ -95,26 +93,25 @@ pub struct Failure {
     pub progress: Progress,
 }
 
-/// Tries one backend, until `until` (monotonic time) at the latest.
+/// Tries one backend.
 ///
 /// A pooled connection that turns out to be closed is no fault of anyone's: the request goes out once more on a fresh
 /// one, if it may.
 ///
 /// # Errors
 /// What went wrong; the backend's failures are counted already.
-pub async fn attempt(claim: Claim, draft: &mut Draft, ex: &mut Exchange, until: Duration) -> Result<Received, Failure> {
+pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<Received, Failure> {
     let repeatable = draft.method.is_idempotent();
     let age_max = if repeatable { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
-    let now = if ex.record.tries <= 1 { ex.started.mono } else { clock::mono() };
-    if let Some(connection) = claim.backend().pool.take(now, age_max) {
-        match exchange(connection, &claim, draft, (ex, until)).await {
+    if let Some(connection) = claim.backend().pool.take(claim.since(), age_max) {
+        match exchange(connection, &claim, draft, (ex, claim.since())).await {
             Ok(exchanged) => return received(exchanged, claim, draft),
             Err(failed) if failed.is_stale(draft) => {}
             Err(failed) => return Err(failed.count(&claim)),
         }
     }
     let connection = connect(&claim, ex).await?;
-    match exchange(connection, &claim, draft, (ex, until)).await {
+    match exchange(connection, &claim, draft, (ex, clock::mono())).await {
         Ok(exchanged) => received(exchanged, claim, draft),
         Err(failed) => Err(failed.count(&claim)),
     }
@@ -169,8 +166,8 @@ impl Failed {
 async fn exchange(
     mut connection: Connection,
     claim: &Claim,
-    draft: &mut Draft,
-    (ex, until): (&mut Exchange, Duration),
+    draft: &Draft,
+    (ex, sent_at): (&mut Exchange, Duration),
 ) -> Result<Exchanged, Failed> {
     let request = draft.request(claim);
     let source = draft.source.clone();
@@ -181,14 +178,12 @@ async fn exchange(
         *connection.link.switched.borrow_mut() = Some(sender);
         receiver
     });
-    let sent_at = if ex.record.tries <= 1 { ex.started.mono } else { clock::mono() };
     let head_max = claim.group().shared.plan.timeouts.response_head;
     let first = source.as_ref().map_or(head_max, |source| source.first_wait(head_max));
     let sending = connection.sender.try_send_request(request);
     let watched = watch(sending, &ex.connection.interim, source.as_deref());
     let extend = || source.as_ref().and_then(|source| source.extend(head_max));
-    let at = (sent_at + first).min(until.max(sent_at));
-    let waited = ex.connection.deadline.wait_while(at, watched, extend).await;
+    let waited = ex.connection.deadline.wait_while(sent_at + first, watched, extend).await;
     drop(listening);
     match waited {
         Ok(Ok(response)) => {

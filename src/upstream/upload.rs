@@ -30,10 +30,12 @@ pub enum Upload {
     /// No body.
     #[default]
     Empty,
-    /// The client's body; `next` is the first piece of the replay buffer not sent yet.
+    /// The client's body.
     Stream {
         /// The body, shared with the request's own future.
         source: Rc<Source>,
+        /// Which of the source's uploads this is: only the latest gets anything.
+        turn: u32,
         /// The first kept piece not sent yet.
         next: usize,
     },
@@ -49,11 +51,15 @@ pub struct Source {
     is_lost: Cell<bool>,
     received: Cell<u64>,
     is_held: Cell<bool>,
-    is_aborted: Cell<bool>,
+    /// Which upload gets the body.
+    turn: Cell<u32>,
     fault: RefCell<Option<Fault>>,
-    begun: Duration,
+    /// When a piece last came or went.
     moved: Cell<Duration>,
-    waits_for_client: Cell<bool>,
+    /// Since when a backend has been ready to take what the client does not send.
+    starved_since: Cell<Option<Duration>>,
+    /// How long that was the case before.
+    starved: Cell<Duration>,
     ended: Cell<Option<Duration>>,
     waker: RefCell<Option<Waker>>,
     counters: Arc<Counters>,
@@ -88,22 +94,23 @@ impl Limits {
 impl Source {
     /// A body whose first piece has not come yet. `held`: until [`Source::release`] nothing of it is asked for.
     #[must_use]
-    pub fn new(incoming: Incoming, held: bool, limits: Limits, counters: Arc<Counters>) -> Self {
-        let now = clock::mono();
-        let over = incoming.size_hint().lower() > limits.kept_max as u64;
+    pub fn new(incoming: Incoming, held: bool, mut limits: Limits, counters: Arc<Counters>) -> Self {
+        if incoming.size_hint().lower() > limits.kept_max as u64 {
+            limits.kept_max = 0;
+        }
         Self {
             incoming: RefCell::new(incoming),
             limits,
             kept: RefCell::default(),
             kept_bytes: Cell::new(0),
-            is_lost: Cell::new(over),
+            is_lost: Cell::new(false),
             received: Cell::new(0),
             is_held: Cell::new(held),
-            is_aborted: Cell::new(false),
+            turn: Cell::new(0),
             fault: RefCell::new(None),
-            begun: now,
-            moved: Cell::new(now),
-            waits_for_client: Cell::new(false),
+            moved: Cell::new(clock::mono()),
+            starved_since: Cell::new(None),
+            starved: Cell::new(Duration::ZERO),
             ended: Cell::new(None),
             waker: RefCell::new(None),
             counters,
@@ -124,10 +131,24 @@ impl Source {
         }
     }
 
+    /// Begins to send the body, from its first piece. An upload begun before gets nothing more: it ends visibly broken,
+    /// so that two connections never share a body.
+    #[must_use]
+    pub fn upload(self: &Rc<Self>) -> Upload {
+        self.abort();
+        Upload::Stream { source: Rc::clone(self), turn: self.turn.get(), next: 0 }
+    }
+
     /// Ends the body visibly broken: the backend's connection closes without the end of the message.
     pub fn abort(&self) {
-        self.is_aborted.set(true);
+        self.turn.set(self.turn.get().wrapping_add(1));
         self.wake();
+    }
+
+    /// Whether it is for the client that nothing moves, or was.
+    #[must_use]
+    pub fn is_the_clients_fault(&self) -> bool {
+        self.starved_since.get().is_some() || self.fault.borrow().is_some()
     }
 
     /// Whether all of it has been handed over.
@@ -167,24 +188,27 @@ impl Source {
         }
         let until = match self.ended.get() {
             Some(ended) => ended + head_max,
-            None if self.waits_for_client.get() => {
-                let until = self.moved.get() + self.limits.stall_max;
-                if now >= until || self.is_too_slow(now) {
-                    *self.fault.borrow_mut() = Some(Fault::BodyTooSlow);
-                    return None;
+            None => match self.starved_since.get() {
+                Some(since) => {
+                    let until = since + self.limits.stall_max;
+                    let starved = self.starved.get() + now.saturating_sub(since);
+                    if now >= until || self.is_too_slow(starved) {
+                        *self.fault.borrow_mut() = Some(Fault::BodyTooSlow);
+                        return None;
+                    }
+                    until
                 }
-                until
-            }
-            None => self.moved.get() + head_max,
+                None => self.moved.get() + head_max,
+            },
         };
         // A client may stop at any moment: looked at as often as it may stand still.
         (until > now).then_some(until.min(now + self.limits.stall_max))
     }
 
-    fn is_too_slow(&self, now: Duration) -> bool {
-        let elapsed = now.saturating_sub(self.begun);
-        let due = u128::from(self.limits.rate_min) * elapsed.as_millis() / 1000;
-        elapsed > self.limits.stall_max && u128::from(self.received.get()) < due
+    /// Only time that was spent waiting for the client counts: neither the queue's nor the backend's.
+    fn is_too_slow(&self, starved: Duration) -> bool {
+        let due = u128::from(self.limits.rate_min) * starved.as_millis() / 1000;
+        starved > self.limits.stall_max && u128::from(self.received.get()) < due
     }
 
     fn wake(&self) {
@@ -219,17 +243,17 @@ impl Source {
             Poll::Ready(Some(Ok(frame))) => frame,
             Poll::Ready(Some(Err(_broken))) => return self.fail(Fault::BodyBroken),
             Poll::Ready(None) => {
-                self.ended.set(Some(clock::mono()));
+                self.ended.set(Some(self.moved_now()));
                 return Poll::Ready(None);
             }
             Poll::Pending => {
-                self.waits_for_client.set(true);
+                if self.starved_since.get().is_none() {
+                    self.starved_since.set(Some(clock::mono()));
+                }
                 return Poll::Pending;
             }
         };
-        let now = clock::mono();
-        self.moved.set(now);
-        self.waits_for_client.set(false);
+        let now = self.moved_now();
         let frame = match frame.into_data() {
             Ok(piece) => {
                 let received = self.received.get() + piece.len() as u64;
@@ -237,26 +261,41 @@ impl Source {
                 if let Some(limit) = self.limits.bytes_max.filter(|limit| received > *limit) {
                     return self.fail(Fault::BodyTooLarge { limit });
                 }
-                if self.is_too_slow(now) {
+                if self.is_too_slow(self.starved.get()) {
                     return self.fail(Fault::BodyTooSlow);
                 }
                 self.keep(&piece);
+                if incoming.is_end_stream() {
+                    self.ended.set(Some(now));
+                }
                 Frame::data(piece)
             }
-            Err(frame) => match frame.into_trailers() {
-                Ok(mut fields) => {
-                    self.counters.trailer_fields.add(trailers::clean(&mut fields) as u64);
-                    // Trailers are not kept, so the body can't be sent again just as it was.
-                    self.is_lost.set(true);
-                    Frame::trailers(fields)
-                }
-                Err(unknown) => unknown,
-            },
+            Err(frame) => self.last(frame, now),
         };
-        if incoming.is_end_stream() {
-            self.ended.set(Some(now));
-        }
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// Trailers end a body. They are not kept, so it can't be sent again just as it was.
+    fn last(&self, frame: Frame<Bytes>, now: Duration) -> Frame<Bytes> {
+        match frame.into_trailers() {
+            Ok(mut fields) => {
+                self.counters.trailer_fields.add(trailers::clean(&mut fields) as u64);
+                self.is_lost.set(true);
+                self.ended.set(Some(now));
+                Frame::trailers(fields)
+            }
+            Err(unknown) => unknown,
+        }
+    }
+
+    /// The client has sent something, or the end.
+    fn moved_now(&self) -> Duration {
+        let now = clock::mono();
+        self.moved.set(now);
+        if let Some(since) = self.starved_since.take() {
+            self.starved.set(self.starved.get() + now.saturating_sub(since));
+        }
+        now
     }
 }
 
@@ -265,11 +304,11 @@ impl Body for Upload {
     type Error = Fault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Self::Stream { source, next } = &mut *self else { return Poll::Ready(None) };
-        *source.waker.borrow_mut() = Some(cx.waker().clone());
-        if source.is_aborted.get() {
+        let Self::Stream { source, turn, next } = &mut *self else { return Poll::Ready(None) };
+        if source.turn.get() != *turn {
             return Poll::Ready(Some(Err(Fault::ClientLeft)));
         }
+        *source.waker.borrow_mut() = Some(cx.waker().clone());
         if source.is_held() {
             return Poll::Pending;
         }
@@ -290,7 +329,9 @@ impl Body for Upload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream { source, next } => source.has_ended() && source.kept.borrow().len() <= *next,
+            Self::Stream { source, turn, next } => {
+                source.turn.get() == *turn && source.has_ended() && source.kept.borrow().len() <= *next
+            }
         }
     }
 
@@ -298,7 +339,7 @@ impl Body for Upload {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             // The hint of a body not begun: what was kept is sent before what is to come.
-            Self::Stream { source, next } => {
+            Self::Stream { source, next, .. } => {
                 let kept: u64 = source.kept.borrow().iter().skip(*next).map(|piece| piece.len() as u64).sum();
                 match source.incoming.borrow().size_hint().exact() {
                     Some(rest) => SizeHint::with_exact(rest + kept),
