@@ -19,12 +19,15 @@ use crate::config::plan::AccessLog;
 const BUFFER_BYTES: usize = 32 * 1024;
 /// The most buffers on their way to stdout, all workers together.
 const BUFFERS_MAX: usize = 64;
+/// How long the end of the process waits for a reader of stdout that takes nothing.
+const FINISH_MAX: Duration = Duration::from_secs(1);
 
 /// The thread that writes to stdout, as the workers see it.
 #[derive(Debug)]
 pub struct Writer {
     full: SyncSender<Vec<u8>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    /// Closed when the thread ends.
+    ended: Receiver<()>,
 }
 
 impl Writer {
@@ -34,8 +37,12 @@ impl Writer {
     /// When the system has no thread left.
     pub fn start() -> std::io::Result<Self> {
         let (full, queue) = sync_channel(BUFFERS_MAX);
-        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(&queue))?;
-        Ok(Self { full, thread: Some(thread) })
+        let (end, ended) = channel();
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            let _end: Sender<()> = end;
+            write_all(&queue);
+        })?;
+        Ok(Self { full, ended })
     }
 
     /// A log for one worker.
@@ -54,13 +61,12 @@ impl Writer {
         }
     }
 
-    /// Waits until all that was handed over is written. All logs must be gone.
-    pub fn finish(mut self) {
-        let thread = self.thread.take();
-        drop(self);
-        if let Some(thread) = thread {
-            let _panicked = thread.join();
-        }
+    /// Waits until all that was handed over is written, or for [`FINISH_MAX`] when nobody reads it. All logs must be
+    /// gone.
+    pub fn finish(self) {
+        let Self { full, ended } = self;
+        drop(full);
+        let _closed_or_late = ended.recv_timeout(FINISH_MAX);
     }
 }
 
@@ -136,6 +142,13 @@ impl Log {
     /// How many lines were dropped since the last call.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
+    }
+}
+
+impl Drop for Log {
+    /// Also what was cut off by the end is logged.
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
@@ -215,6 +228,8 @@ impl Line<'_> {
             let _infallible = write!(text, "{} ", request.method);
             escape(text.0, request.target.to_string().as_bytes());
             let _infallible = write!(text, " {:?}", request.version);
+        } else {
+            text.0.push(b'-');
         }
         let status = record.status.map_or(499, |status| status.as_u16());
         let _infallible = write!(text, "\" {status} {} \"", record.body_bytes_sent);
