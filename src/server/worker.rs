@@ -83,6 +83,8 @@ impl Worker {
         let before = self.site();
         self.ledger.set_form(generation.plan.log.access);
         *self.site.borrow_mut() = Rc::new(Site::new(generation, Some(&before), &self.ledger.counters));
+        // The new plan may have room for more connections.
+        self.left.notify_waiters();
     }
 }
 
@@ -108,7 +110,6 @@ pub fn run(generation: Arc<Generation>, ledger: Ledger, commands: mpsc::Receiver
         });
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
         obey(&worker, commands).await;
-        worker.ledger.flush();
     });
     Ok(())
 }
@@ -118,6 +119,7 @@ async fn obey(worker: &Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
     while let Some(command) = commands.recv().await {
         match command {
             Command::Adopt(generation) => worker.adopt(generation),
+            Command::Listen(..) if worker.is_draining() => {}
             Command::Listen(address, socket) => match tokio::net::TcpListener::from_std(socket) {
                 Ok(listener) => {
                     let task = tokio::task::spawn_local(accept(Rc::clone(worker), listener));
@@ -135,6 +137,7 @@ async fn obey(worker: &Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
                     task.abort();
                 }
                 worker.is_draining.set(true);
+                worker.ledger.counters.draining.up();
                 worker.drain.notify_waiters();
             }
             Command::Stop => return,
@@ -187,7 +190,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get().saturating_sub(1));
         self.0.ledger.counters.connections.down();
-        self.0.left.notify_one();
+        // All of them: the listener that is woken first may have nobody to let in.
+        self.0.left.notify_waiters();
     }
 }
 
