@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderValue;
 use policy::time::Now;
 
+use super::clock;
 use super::record::{Record, Request};
 use crate::config::plan::AccessLog;
 
@@ -21,13 +22,14 @@ const BUFFER_BYTES: usize = 32 * 1024;
 const BUFFERS_MAX: usize = 64;
 /// How long the end of the process waits for a reader of stdout that takes nothing.
 const FINISH_MAX: Duration = Duration::from_secs(1);
+/// How often it looks whether all is written.
+const FINISH_LOOK: Duration = Duration::from_millis(1);
 
 /// The thread that writes to stdout, as the workers see it.
 #[derive(Debug)]
 pub struct Writer {
     full: SyncSender<Vec<u8>>,
-    /// Closed when the thread ends.
-    ended: Receiver<()>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl Writer {
@@ -37,12 +39,8 @@ impl Writer {
     /// When the system has no thread left.
     pub fn start() -> std::io::Result<Self> {
         let (full, queue) = sync_channel(BUFFERS_MAX);
-        let (end, ended) = channel();
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            let _end: Sender<()> = end;
-            write_all(&queue);
-        })?;
-        Ok(Self { full, ended })
+        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(&queue))?;
+        Ok(Self { full, thread })
     }
 
     /// A log for one worker.
@@ -64,9 +62,11 @@ impl Writer {
     /// Waits until all that was handed over is written, or for [`FINISH_MAX`] when nobody reads it. All logs must be
     /// gone.
     pub fn finish(self) {
-        let Self { full, ended } = self;
-        drop(full);
-        let _closed_or_late = ended.recv_timeout(FINISH_MAX);
+        drop(self.full);
+        let until = clock::mono() + FINISH_MAX;
+        while !self.thread.is_finished() && clock::mono() < until {
+            std::thread::sleep(FINISH_LOOK);
+        }
     }
 }
 
