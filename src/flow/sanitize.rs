@@ -76,6 +76,10 @@ fn authority(ex: &mut Exchange, census: Census) -> Result<HeaderValue, Fault> {
     if let Some(host) = &named {
         Host::parse(host.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
     }
+    if ex.head.uri.authority().is_some() && ex.head.uri.scheme().is_none() {
+        // `GET example.com`: only CONNECT may ask like that (RFC 9112 §3.2.3).
+        return Err(Fault::BadRequest("neither a path nor a URI in the target"));
+    }
     let host = match (ex.head.uri.authority(), named) {
         (Some(authority), _) => {
             Host::parse(authority.as_str().as_bytes()).map_err(|_| Fault::BadRequest("invalid authority"))?;
