@@ -4,6 +4,7 @@
 //! byte is there, and given back when the connection has been idle for a moment. All its waits share one timer.
 
 use std::convert::Infallible;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::linger;
@@ -109,8 +111,14 @@ async fn park(worker: &Worker, client: &ClientConnection, stream: &TcpStream, wa
         // First, so that bytes which begin no request put nothing off.
         () = tokio::time::sleep_until(until) => false,
         readable = stream.readable() => readable.is_ok(),
-        () = drained => false,
+        // What the system has already and the runtime does not know of yet is still answered.
+        () = drained => has_bytes(stream) && stream.readable().await.is_ok(),
     }
+}
+
+fn has_bytes(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    SockRef::from(stream).peek(&mut byte).is_ok_and(|length| length > 0)
 }
 
 /// Lets hyper have the connection until it is done with it, or it has been idle for a moment.
