@@ -90,8 +90,8 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let (control, commands) = mpsc::channel(COMMANDS_MAX);
     let (ready, is_ready) = blocking::channel();
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        if let Err(error) = run_control(plan, sockets, ledgers, (commands, ready)) {
-            tracing::error!("the control thread has ended: {error}");
+        if let Err(error) = run_control(plan, sockets, ledgers, (commands, &ready)) {
+            let _gone = ready.send(Err(StartError::Resources(error)));
         }
     })?;
     let running = Running { control, threads: vec![thread], counters, writer: Some(writer), shutdown_timeout };
@@ -124,10 +124,10 @@ impl Running {
         let _stopping = self.control.blocking_send(Control::Drain);
     }
 
-    /// Whether no client connection is left.
+    /// Whether a drain is over: no connection is accepted any more, and no client's is left.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.gauges().connections == 0
+        self.counters.iter().all(|counters| counters.draining.get() > 0 && counters.connections.get() == 0)
     }
 
     /// Waits until a drain is over, for `server.shutdown_timeout` at most, and stops.
@@ -172,13 +172,13 @@ impl Drop for Running {
     }
 }
 
-type Channels = (mpsc::Receiver<Control>, blocking::Sender<Result<(), StartError>>);
+type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Result<(), StartError>>);
 
 fn run_control(
     plan: Plan,
     sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
     ledgers: Vec<Ledger>,
-    (commands, ready): Channels,
+    (commands, ready): Channels<'_>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -58,6 +58,11 @@ fn the_authority_of_an_absolute_target_wins_over_host() {
 }
 
 #[test]
+fn a_target_that_is_only_an_authority_is_refused() {
+    refused(400, &["GET foo HTTP/1.1\r\nHost: h\r\n\r\n", "GET h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n"]);
+}
+
+#[test]
 fn userinfo_in_an_absolute_target_is_refused() {
     refused(400, &["GET http://user@h/ HTTP/1.1\r\nHost: h\r\n\r\n"]);
 }

@@ -75,6 +75,10 @@ fn host(ex: &mut Exchange, census: Census) -> Result<Host, Fault> {
         (0, _) => return Err(Fault::BadRequest("no Host")),
         _ => return Err(Fault::BadRequest("more than one Host")),
     };
+    if ex.head.uri.authority().is_some() && ex.head.uri.scheme().is_none() {
+        // `GET example.com`: only CONNECT may ask like that (RFC 9112 §3.2.3).
+        return Err(Fault::BadRequest("neither a path nor a URI in the target"));
+    }
     let host = match (ex.head.uri.authority(), named) {
         (Some(authority), _) => {
             let authority = HeaderValue::from_str(authority.as_str());

@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderValue;
 use policy::time::Now;
 
+use super::clock;
 use super::record::{Record, Request};
 use crate::config::plan::AccessLog;
 
@@ -19,12 +20,16 @@ use crate::config::plan::AccessLog;
 const BUFFER_BYTES: usize = 32 * 1024;
 /// The most buffers on their way to stdout, all workers together.
 const BUFFERS_MAX: usize = 64;
+/// How long the end of the process waits for a reader of stdout that takes nothing.
+const FINISH_MAX: Duration = Duration::from_secs(1);
+/// How often it looks whether all is written.
+const FINISH_LOOK: Duration = Duration::from_millis(1);
 
 /// The thread that writes to stdout, as the workers see it.
 #[derive(Debug)]
 pub struct Writer {
     full: SyncSender<Vec<u8>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl Writer {
@@ -35,7 +40,7 @@ impl Writer {
     pub fn start() -> std::io::Result<Self> {
         let (full, queue) = sync_channel(BUFFERS_MAX);
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(&queue))?;
-        Ok(Self { full, thread: Some(thread) })
+        Ok(Self { full, thread })
     }
 
     /// A log for one worker.
@@ -54,12 +59,13 @@ impl Writer {
         }
     }
 
-    /// Waits until all that was handed over is written. All logs must be gone.
-    pub fn finish(mut self) {
-        let thread = self.thread.take();
-        drop(self);
-        if let Some(thread) = thread {
-            let _panicked = thread.join();
+    /// Waits until all that was handed over is written, or for [`FINISH_MAX`] when nobody reads it. All logs must be
+    /// gone.
+    pub fn finish(self) {
+        drop(self.full);
+        let until = clock::mono() + FINISH_MAX;
+        while !self.thread.is_finished() && clock::mono() < until {
+            std::thread::sleep(FINISH_LOOK);
         }
     }
 }
@@ -139,6 +145,13 @@ impl Log {
     }
 }
 
+impl Drop for Log {
+    /// Also what was cut off by the end is logged.
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 /// The present second as text, written anew when it changes.
 #[derive(Debug, Default)]
 struct Second {
@@ -215,6 +228,8 @@ impl Line<'_> {
             let _infallible = write!(text, "{} ", request.method);
             escape(text.0, request.target.to_string().as_bytes());
             let _infallible = write!(text, " {:?}", request.version);
+        } else {
+            text.0.push(b'-');
         }
         let status = record.status.map_or(499, |status| status.as_u16());
         let _infallible = write!(text, "\" {status} {} \"", record.body_bytes_sent);

@@ -34,6 +34,8 @@ impl Counter {
 /// One worker's counters.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Whether the worker drains: 0 or 1.
+    pub draining: Counter,
     /// Client connections open now.
     pub connections: Counter,
     /// Requests begun and not finished.
@@ -46,7 +48,7 @@ pub struct Counters {
     pub requests: Counter,
     /// Requests given up because the client left.
     pub abandoned: Counter,
-    /// Requests that hyper refused before we saw them (answered 400, 414, 431 or 505).
+    /// Requests that never became one: unreadable, or too slow to be read (answered 400, 408, 414, 431 or 505).
     pub unreadable: Counter,
     /// Requests sent again to another backend.
     pub retries: Counter,

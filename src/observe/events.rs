@@ -4,6 +4,11 @@ use tracing_subscriber::filter::LevelFilter;
 
 /// Starts writing events of this level and above to stderr. Later calls change nothing.
 pub fn start(level: LevelFilter) {
-    let _already_started =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).try_init();
+    let _already_started = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        // That stderr is closed can't be told on stderr: the attempt would panic.
+        .log_internal_errors(false)
+        .try_init();
 }

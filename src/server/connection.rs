@@ -4,22 +4,23 @@
 //! byte is there, and given back when the connection has been idle for a moment. All its waits share one timer.
 
 use std::convert::Infallible;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::linger;
-use super::tap::{State, Tap};
+use super::tap::{self, State, Tap};
 use super::timer::Timer;
 use super::worker::Worker;
 use crate::config::plan::Server;
@@ -42,14 +43,17 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// What a client is told whose request head took too long (RFC 9110 §15.5.9).
 const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// What a client is told that begins with HTTP/2 (RFC 9110 §15.6.6): to it hyper says nothing.
+const NOT_HTTP_2: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// How a time with hyper ended.
 enum Ended {
     /// hyper is done with the connection; what it read beyond the last message.
     Done(TcpStream, Bytes),
-    /// It waits for the next request.
-    Idle(TcpStream),
-    /// A request head took too long.
-    TooSlow(TcpStream),
+    /// It waits for the next request; what has come of it.
+    Idle(TcpStream, Bytes),
+    /// What came is not a request; what is still to be said of that.
+    Refused(TcpStream, &'static [u8]),
     /// Nothing can be said to this client any more.
     Broken,
 }
@@ -68,27 +72,29 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
         stamp: std::cell::RefCell::default(),
         known_host: std::cell::RefCell::default(),
     });
-    let mut stream = stream;
+    let mut wire = (stream, Bytes::new());
     let mut is_first = true;
     loop {
         let site = worker.site();
         let server = &site.plan().server;
         let wait_max = if is_first { server.header_timeout } else { server.idle_timeout };
         is_first = false;
-        if !park(&worker, &client, &stream, wait_max).await {
+        let (stream, read_ahead) = &wire;
+        if read_ahead.is_empty() && !park(&worker, &client, stream, wait_max).await {
             return;
         }
-        // Boxed, so that a parked connection does not carry the room that a busy one needs.
-        match Box::pin(run(Rc::clone(&worker), Rc::clone(&client), stream, site)).await {
-            Ended::Idle(idle) => stream = idle,
-            Ended::TooSlow(mut stream) => {
-                let _gone = stream.write_all(TOO_SLOW).await;
-                return linger::close(stream).await;
+        // Boxed, so that a parked connection does not carry the room that a busy or a closing one needs.
+        match Box::pin(run(Rc::clone(&worker), Rc::clone(&client), wire, site)).await {
+            Ended::Idle(stream, read_ahead) => wire = (stream, read_ahead),
+            Ended::Refused(stream, last_words) => {
+                // Never waited for: whoever leaves no room for a line has read nothing for long.
+                let _unread = stream.try_write(last_words);
+                return Box::pin(linger::close(stream)).await;
             }
             Ended::Done(stream, read_ahead) => {
                 return match client.handover.take() {
                     Some(tunnel) => tunnel(End { stream: Box::new(stream), read_ahead }).await,
-                    None => linger::close(stream).await,
+                    None => Box::pin(linger::close(stream)).await,
                 };
             }
             Ended::Broken => return,
@@ -102,77 +108,138 @@ async fn park(worker: &Worker, client: &ClientConnection, stream: &TcpStream, wa
     let drained = worker.drained();
     tokio::select! {
         biased;
-        readable = stream.readable() => readable.is_ok(),
-        () = drained => false,
+        // First, so that bytes which begin no request put nothing off.
         () = tokio::time::sleep_until(until) => false,
+        readable = stream.readable() => readable.is_ok(),
+        // What the system has already and the runtime does not know of yet is still answered.
+        () = drained => has_bytes(stream) && stream.readable().await.is_ok(),
     }
 }
 
+fn has_bytes(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    SockRef::from(stream).peek(&mut byte).is_ok_and(|length| length > 0)
+}
+
 /// Lets hyper have the connection until it is done with it, or it has been idle for a moment.
-async fn run(worker: Rc<Worker>, client: Rc<ClientConnection>, stream: TcpStream, site: Rc<Site>) -> Ended {
+async fn run(
+    worker: Rc<Worker>,
+    client: Rc<ClientConnection>,
+    (stream, read_ahead): (TcpStream, Bytes),
+    site: Rc<Site>,
+) -> Ended {
     let server = &site.plan().server;
     let tap = Rc::new(State::new(Rc::clone(&client), server.header_bytes_max + 1));
     let service = {
         let (worker, client, tap) = (Rc::clone(&worker), Rc::clone(&client), Rc::clone(&tap));
         service_fn(move |request| answer(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&tap), request))
     };
-    let io = TokioIo::new(Tap::new(stream, Rc::clone(&tap)));
+    let io = TokioIo::new(Tap::new(stream, read_ahead, Rc::clone(&tap)));
     let mut http = http1::Builder::new()
         .max_buf_size(server.header_bytes_max.max(8192))
         .max_header_size(server.header_bytes_max)
         .serve_connection(io, service);
-    let mut waits = Waits { client: &client, tap: &tap, server, head_since: None };
-    let mut timer = Timer::default();
+    let timer = Timer::default();
+    let mut waits = Waits { client: &client, tap: &tap, server, timer, head_since: None, expired: None };
     let mut drained = std::pin::pin!(worker.drained());
     let mut is_first = true;
-    let mut is_draining = false;
-    let mut expired = None;
-    let ended = std::future::poll_fn(|cx| {
+    let mut is_last = false;
+    let over = std::future::poll_fn(|cx| {
         if std::mem::take(&mut is_first) {
             client.interim.attach(cx.waker());
-            if drained.as_mut().poll(cx).is_ready() {
-                is_draining = true;
-                Pin::new(&mut http).graceful_shutdown();
-            }
-        } else if !is_draining && worker.is_draining() {
-            is_draining = true;
-            Pin::new(&mut http).graceful_shutdown();
+            // Only to be woken: `is_draining` says it.
+            let _draining = drained.as_mut().poll(cx);
         }
         loop {
+            if worker.is_draining() && client.is_busy.get() {
+                // Before the poll, so that the answer says that it is the last.
+                Pin::new(&mut http).graceful_shutdown();
+            }
             if let Poll::Ready(done) = Pin::new(&mut http).poll(cx) {
                 return Poll::Ready(Over::Hyper(done.err()));
             }
-            let (due, what) = waits.due();
-            if timer.poll(due, cx).is_pending() {
-                return Poll::Pending;
+            // After it, so that a request which has come, or begun to, is still answered.
+            if !is_last && worker.is_draining() && !tap.has_begun_head() {
+                is_last = true;
+                Pin::new(&mut http).graceful_shutdown();
+                continue;
             }
-            match what {
-                // Whoever set the deadline sees that it has passed when it is polled again; if nobody did, it is void.
-                Wait::Exchange if expired == Some(due) => client.deadline.clear(),
-                Wait::Exchange => expired = Some(due),
-                Wait::Head | Wait::Idle | Wait::Write => return Poll::Ready(Over::Wait(what)),
+            match ready!(waits.poll(cx)) {
+                Wait::Exchange => {}
+                Wait::Head => return Poll::Ready(Over::Slow),
+                Wait::Write => return Poll::Ready(Over::Stuck),
+                Wait::Idle => {
+                    // Only hyper knows whether it stands between two messages. If not, what follows is no request.
+                    Pin::new(&mut http).graceful_shutdown();
+                    return Poll::Ready(match Pin::new(&mut http).poll(cx) {
+                        Poll::Ready(Ok(())) => Over::Idle,
+                        Poll::Ready(Err(error)) => Over::Hyper(Some(error)),
+                        Poll::Pending => Over::Hyper(None),
+                    });
+                }
             }
         }
     })
     .await;
     let parts = http.into_parts();
-    let stream = parts.io.into_inner().into_inner();
-    match ended {
-        Over::Hyper(None) => Ended::Done(stream, parts.read_buf),
-        Over::Hyper(Some(error)) if error.is_parse() => {
-            worker.ledger.counters.unreadable.up();
-            Ended::Done(stream, Bytes::new())
+    conclude(over, (&worker, &client, &tap), parts.io.into_inner().into_inner(), parts.read_buf)
+}
+
+/// What follows from the way in which a time with hyper was over.
+fn conclude(
+    over: Over,
+    (worker, client, tap): (&Worker, &ClientConnection, &State),
+    stream: TcpStream,
+    read_ahead: Bytes,
+) -> Ended {
+    match over {
+        Over::Hyper(None) => Ended::Done(stream, read_ahead),
+        Over::Idle if tap::is_blank(&read_ahead) => Ended::Idle(stream, Bytes::new()),
+        Over::Idle => Ended::Idle(stream, read_ahead),
+        Over::Slow => {
+            refused(worker, client, StatusCode::REQUEST_TIMEOUT, "request head too slow".to_owned());
+            Ended::Refused(stream, TOO_SLOW)
         }
-        Over::Hyper(Some(_)) | Over::Wait(Wait::Write | Wait::Exchange) => Ended::Broken,
-        Over::Wait(Wait::Head) => Ended::TooSlow(stream),
-        Over::Wait(Wait::Idle) => Ended::Idle(stream),
+        Over::Hyper(Some(error)) if error.is_parse() => {
+            let (status, last_words): (_, &[u8]) = if error.is_parse_version_h2() {
+                (StatusCode::HTTP_VERSION_NOT_SUPPORTED, NOT_HTTP_2)
+            } else if error.is_parse_too_large() {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, b"")
+            } else {
+                (StatusCode::BAD_REQUEST, b"")
+            };
+            refused(worker, client, status, error.to_string());
+            Ended::Refused(stream, last_words)
+        }
+        Over::Hyper(Some(_)) | Over::Stuck => {
+            // The end of the connection may be the end of an HTTP/1.0 body: what is cut short must not look whole.
+            if tap.speaks_http_1_0() {
+                let _closed = stream.set_zero_linger();
+            }
+            Ended::Broken
+        }
     }
+}
+
+/// Counts and logs a request that never became one.
+fn refused(worker: &Worker, client: &ClientConnection, status: StatusCode, fault: String) {
+    let now = clock::now();
+    let record = Record { status: Some(status), fault: Some(fault), ..Record::default() };
+    worker.ledger.counters.unreadable.up();
+    worker.ledger.begin();
+    worker.ledger.end(&record, client.peer.ip().to_canonical(), now, now);
 }
 
 /// Why hyper's time with a connection is over.
 enum Over {
+    /// hyper says so.
     Hyper(Option<hyper::Error>),
-    Wait(Wait),
+    /// No request is under way, and none has come for a moment.
+    Idle,
+    /// A request's head took too long.
+    Slow,
+    /// The client takes nothing of what is written.
+    Stuck,
 }
 
 /// What a connection waits for.
@@ -193,10 +260,27 @@ struct Waits<'a> {
     client: &'a ClientConnection,
     tap: &'a State,
     server: &'a Server,
+    timer: Timer,
     head_since: Option<Duration>,
+    /// The exchange's deadline that has passed, if one has.
+    expired: Option<Duration>,
 }
 
 impl Waits<'_> {
+    /// Ready when what is waited for has taken too long. After [`Wait::Exchange`] whoever set the deadline is to be
+    /// polled, and sees that it has passed; if nobody did, it is void.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
+        loop {
+            let (due, wait) = self.due();
+            ready!(self.timer.poll(due, cx));
+            if wait != Wait::Exchange || self.expired != Some(due) {
+                self.expired = Some(due);
+                return Poll::Ready(wait);
+            }
+            self.client.deadline.clear();
+        }
+    }
+
     /// What ends first, and when (monotonic time).
     fn due(&mut self) -> (Duration, Wait) {
         let wait = self.without_write();

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use hyper::Request;
+use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::{Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -22,6 +23,8 @@ use crate::observe::clock;
 #[derive(Debug)]
 pub struct Tap {
     stream: TcpStream,
+    /// What was read of the socket before it was watched.
+    read_ahead: Bytes,
     state: Rc<State>,
     /// 1xx responses that are being written.
     interim: Vec<u8>,
@@ -35,6 +38,7 @@ pub struct State {
     head: RefCell<Vec<u8>>,
     head_bytes_max: usize,
     reads_head: Cell<bool>,
+    speaks_http_1_0: Cell<bool>,
     is_flushed: Cell<bool>,
     stuck_since: Cell<Option<Duration>>,
     waits_for_flush: RefCell<Option<Waker>>,
@@ -49,6 +53,7 @@ impl State {
             head: RefCell::default(),
             head_bytes_max,
             reads_head: Cell::new(true),
+            speaks_http_1_0: Cell::new(false),
             is_flushed: Cell::new(true),
             stuck_since: Cell::new(None),
             waits_for_flush: RefCell::default(),
@@ -59,7 +64,13 @@ impl State {
     /// Whether a request's head has begun and is not whole.
     #[must_use]
     pub fn has_begun_head(&self) -> bool {
-        self.reads_head.get() && !self.head.borrow().is_empty()
+        self.reads_head.get() && !is_blank(&self.head.borrow())
+    }
+
+    /// Whether the last request was HTTP/1.0, so that the end of the connection may be the end of its answer.
+    #[must_use]
+    pub fn speaks_http_1_0(&self) -> bool {
+        self.speaks_http_1_0.get()
     }
 
     /// Whether all that hyper wrote has gone out.
@@ -78,6 +89,7 @@ impl State {
     #[must_use]
     pub fn signs(&self, request: &Request<Incoming>) -> Signs {
         self.reads_head.set(false);
+        self.speaks_http_1_0.set(request.version() == Version::HTTP_10);
         let mut head = self.head.borrow_mut();
         let signs = read_signs(&head, request);
         head.clear();
@@ -119,6 +131,12 @@ impl State {
     }
 }
 
+/// Whether these bytes are nothing but empty lines, which may come before a request (RFC 9112 §2.2).
+#[must_use]
+pub fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+}
+
 /// Looks for what hyper hides in the bytes of a head. Of a pipelined request the bytes may be gone, or not its own;
 /// then hyper's reading stands: it cuts a fragment, and lets `Transfer-Encoding` win and closes after.
 fn read_signs(head: &[u8], request: &Request<Incoming>) -> Signs {
@@ -139,10 +157,10 @@ fn read_signs(head: &[u8], request: &Request<Incoming>) -> Signs {
 }
 
 impl Tap {
-    /// Watches a socket.
+    /// Watches a socket, of which `read_ahead` was read already.
     #[must_use]
-    pub fn new(stream: TcpStream, state: Rc<State>) -> Self {
-        Self { stream, state, interim: Vec::new(), interim_written: 0 }
+    pub fn new(stream: TcpStream, read_ahead: Bytes, state: Rc<State>) -> Self {
+        Self { stream, read_ahead, state, interim: Vec::new(), interim_written: 0 }
     }
 
     /// The socket.
@@ -174,7 +192,12 @@ impl Tap {
 impl AsyncRead for Tap {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if self.read_ahead.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        } else {
+            let length = buf.remaining().min(self.read_ahead.len());
+            buf.put_slice(&self.read_ahead.split_to(length));
+        }
         self.state.read(buf.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }

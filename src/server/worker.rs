@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
-use tokio::task::AbortHandle;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::connection;
 use crate::flow::site::{Generation, Site};
@@ -83,6 +83,8 @@ impl Worker {
         let before = self.site();
         self.ledger.set_form(generation.plan.log.access);
         *self.site.borrow_mut() = Rc::new(Site::new(generation, Some(&before), &self.ledger.counters));
+        // The new plan may have room for more connections.
+        self.left.notify_waiters();
     }
 }
 
@@ -107,33 +109,34 @@ pub fn run(generation: Arc<Generation>, ledger: Ledger, commands: mpsc::Receiver
         });
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
         obey(&worker, commands).await;
-        worker.ledger.flush();
     });
     Ok(())
 }
 
 async fn obey(worker: &Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
-    let mut listeners: HashMap<SocketAddr, AbortHandle> = HashMap::new();
+    let mut listeners: HashMap<SocketAddr, Listening> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Adopt(generation) => worker.adopt(generation),
+            Command::Listen(..) if worker.is_draining() => {}
             Command::Listen(address, socket) => match tokio::net::TcpListener::from_std(socket) {
                 Ok(listener) => {
-                    let task = tokio::task::spawn_local(accept(Rc::clone(worker), listener));
-                    listeners.insert(address, task.abort_handle());
+                    let (end, ended) = oneshot::channel();
+                    let task = tokio::task::spawn_local(accept(Rc::clone(worker), listener, ended));
+                    listeners.insert(address, Listening { _end: end, task });
                 }
                 Err(error) => tracing::error!("can't listen on {address}: {error}"),
             },
             Command::Unlisten(address) => {
-                if let Some(task) = listeners.remove(&address) {
-                    task.abort();
-                }
+                listeners.remove(&address);
             }
             Command::Drain => {
-                for (_, task) in listeners.drain() {
-                    task.abort();
+                let tasks: Vec<JoinHandle<()>> = listeners.drain().map(|(_, listening)| listening.task).collect();
+                for task in tasks {
+                    let _panicked = task.await;
                 }
                 worker.is_draining.set(true);
+                worker.ledger.counters.draining.up();
                 worker.drain.notify_waiters();
             }
             Command::Stop => return,
@@ -141,26 +144,52 @@ async fn obey(worker: &Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
     }
 }
 
-/// Accepts connections for as long as the future is kept.
-async fn accept(worker: Rc<Worker>, listener: tokio::net::TcpListener) {
+/// A socket that is listened on until this is dropped.
+struct Listening {
+    _end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+/// Accepts connections until `ended`; then also those that clients have opened already.
+async fn accept(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut ended: oneshot::Receiver<()>) {
     loop {
-        while worker.connections.get() >= worker.connections_max() {
-            worker.left.notified().await;
-        }
-        match listener.accept().await {
-            Ok((stream, _peer)) => {
-                let _untuned = stream.set_nodelay(true);
-                let place = Place::take(&worker);
-                tokio::task::spawn_local(serve(Rc::clone(&worker), stream, place));
-            }
-            Err(error) if is_the_clients(&error) => {}
-            Err(error) => {
-                worker.ledger.counters.accept_failures.up();
-                tracing::warn!("can't accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+        tokio::select! {
+            biased;
+            _dropped = &mut ended => break,
+            () = accept_one(&worker, &listener) => {}
         }
     }
+    let Ok(listener) = listener.into_std() else { return };
+    let room = worker.connections_max().saturating_sub(worker.connections.get());
+    for (stream, _peer) in std::iter::from_fn(|| listener.accept().ok()).take(room) {
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            admit(&worker, stream);
+        }
+    }
+}
+
+/// Accepts a connection when there is room for it.
+async fn accept_one(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
+    while worker.connections.get() >= worker.connections_max() {
+        worker.left.notified().await;
+    }
+    match listener.accept().await {
+        Ok((stream, _peer)) => admit(worker, stream),
+        Err(error) if is_the_clients(&error) => {}
+        Err(error) => {
+            worker.ledger.counters.accept_failures.up();
+            tracing::warn!("can't accept a connection: {error}");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
+
+fn admit(worker: &Rc<Worker>, stream: TcpStream) {
+    let _untuned = stream.set_nodelay(true);
+    let place = Place::take(worker);
+    tokio::task::spawn_local(serve(Rc::clone(worker), stream, place));
 }
 
 async fn serve(worker: Rc<Worker>, stream: TcpStream, _place: Place) {
@@ -186,7 +215,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.set(self.0.connections.get().saturating_sub(1));
         self.0.ledger.counters.connections.down();
-        self.0.left.notify_one();
+        // All of them: the listener that is woken first may have nobody to let in.
+        self.0.left.notify_waiters();
     }
 }
 
