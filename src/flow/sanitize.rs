@@ -102,7 +102,9 @@ fn valid(authority: &HeaderValue, client: &ClientConnection) -> Result<Host, Fau
         return Ok(host.clone());
     }
     let parsed = host::Host::parse(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
-    let host = Host { authority: authority.clone(), name: Rc::from(&*parsed.normal()) };
+    // A copy: the value itself is a slice of the read buffer, and would keep that for as long as the connection lasts.
+    let authority = HeaderValue::from_bytes(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
+    let host = Host { authority, name: Rc::from(&*parsed.normal()) };
     *known = Some(host.clone());
     Ok(host)
 }

@@ -35,7 +35,7 @@ use crate::observe::record::Record;
 use crate::observe::{clock, dice};
 
 /// A connection that has been idle for so long is parked.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER: Duration = Duration::from_millis(250);
 
 /// As good as never: a timer must be set for something.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -106,11 +106,13 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
 async fn park(worker: &Worker, client: &ClientConnection, stream: &TcpStream, wait_max: Duration) -> bool {
     let until = clock::instant(client.idle_since.get() + wait_max);
     let drained = worker.drained();
+    let mut byte = [0];
     tokio::select! {
         biased;
         // First, so that bytes which begin no request put nothing off.
         () = tokio::time::sleep_until(until) => false,
-        readable = stream.readable() => readable.is_ok(),
+        // A new socket counts as readable until a read says otherwise: only a byte is a byte.
+        byte = stream.peek(&mut byte) => byte.is_ok_and(|length| length > 0),
         // What the system has already and the runtime does not know of yet is still answered.
         () = drained => has_bytes(stream) && stream.readable().await.is_ok(),
     }
