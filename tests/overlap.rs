@@ -273,3 +273,23 @@ fn who_waits_is_served_in_turn() {
     let targets: Vec<String> = origin.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(targets, ["/0", "/1", "/2", "/3", "/4", "/5"]);
 }
+
+#[test]
+fn a_backend_that_fails_fast_does_not_look_quick() {
+    let origins = vec![Origin::start(reset()), Origin::start(ok("fine"))];
+    let keys = "balance = \"peak-ewma\"\n[upstream.ejection]\nconsecutive_failures = 0\n[upstream.retry]\nattempts = 0";
+    let forebay = Forebay::start(forward(&origins).upstream(keys));
+    let failed = (0..20).filter(|_| forebay.get("/").status != 200).count();
+    assert!(failed <= 2, "{failed} of 20 went to the one that fails");
+}
+
+#[test]
+fn a_body_in_too_many_pieces_is_not_kept() {
+    let origins = [Origin::start(reset()), Origin::start(ok("fine"))];
+    let forebay = Forebay::start(first_and_other(&origins[0], &origins[1]));
+    let body = "1\r\nx\r\n".repeat(2000);
+    let mut client = asking(&forebay, CHUNKED_PUT);
+    client.try_send(format!("{body}0\r\n\r\n"));
+    client.read_response().is_status(502);
+    assert_eq!(origins[1].seen(), 0);
+}

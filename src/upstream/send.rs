@@ -184,9 +184,9 @@ async fn exchange(
     interim.end();
     match waited {
         Ok(Ok(response)) => {
-            let now = clock::now();
-            ex.record.header_time = Some(now.mono.saturating_sub(ex.started.mono));
-            claim.backend().latency.borrow_mut().observe(now.mono.saturating_sub(sent_at), now);
+            let now = clock::mono();
+            ex.record.header_time = Some(now.saturating_sub(ex.started.mono));
+            claim.answered(now.saturating_sub(sent_at), now);
             Ok((response, connection, switched))
         }
         Ok(Err(error)) => Err(failed(error, &connection, claim, source.as_deref())),
