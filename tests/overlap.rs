@@ -293,3 +293,40 @@ fn a_body_in_too_many_pieces_is_not_kept() {
     client.read_response().is_status(502);
     assert_eq!(origins[1].seen(), 0);
 }
+
+#[test]
+fn an_answer_given_up_leaves_no_connection_behind() {
+    let origin = Origin::start(script().send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc").hang());
+    let forebay = Forebay::start(forward([&origin]).upstream("[upstream.timeouts]\nbody_idle = \"50ms\""));
+    forebay.client().send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_until_closed();
+    eventually("the backend is left", || origin.abandoned() == 1);
+    let forebay = Forebay::start(forward([&origin]));
+    let mut client = asking(&forebay, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.read_head();
+    client.reset();
+    eventually("the backend is left again", || origin.abandoned() == 2);
+    forebay.eventually("no connection is left", |gauges| gauges.backend_connections == 0);
+}
+
+#[test]
+fn a_reader_that_pauses_is_not_taken_for_a_silent_backend() {
+    let body = "0123456789abcdef".repeat(1_000_000);
+    let origin = Origin::start(ok(&body));
+    let forebay = Forebay::start(forward([&origin]).upstream("[upstream.timeouts]\nbody_idle = \"50ms\""));
+    let mut client = asking(&forebay, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    until(Instant::now(), Duration::from_millis(400));
+    assert_eq!(client.read_response().body.len(), body.len());
+}
+
+#[test]
+fn a_removed_backend_is_left_though_a_client_stays_busy() {
+    let (old, new) = (Origin::start(ok("old")), Origin::start(ok("new")));
+    let forebay = Forebay::start(forward([&old]));
+    let mut client = forebay.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is(200, "old");
+    forebay.reload(forward([&new]));
+    eventually("the old one is left", || {
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is_status(200);
+        old.open() == 0
+    });
+}
