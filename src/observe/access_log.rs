@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::HeaderValue;
 use policy::time::Now;
 
+use super::clock;
 use super::record::{Record, Request};
 use crate::config::plan::AccessLog;
 
@@ -20,11 +21,16 @@ const BUFFER_BYTES: usize = 32 * 1024;
 /// The most buffers on their way to stdout, all workers together.
 const BUFFERS_MAX: usize = 64;
 
+/// How long the end of the process waits for the last lines to be written.
+const FINISH_MAX: Duration = Duration::from_secs(2);
+/// How often it looks whether they are.
+const FINISH_LOOK: Duration = Duration::from_millis(1);
+
 /// The thread that writes to stdout, as the workers see it.
 #[derive(Debug)]
 pub struct Writer {
     full: SyncSender<Vec<u8>>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl Writer {
@@ -35,7 +41,7 @@ impl Writer {
     pub fn start() -> std::io::Result<Self> {
         let (full, queue) = sync_channel(BUFFERS_MAX);
         let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write_all(&queue))?;
-        Ok(Self { full, thread: Some(thread) })
+        Ok(Self { full, thread })
     }
 
     /// A log for one worker.
@@ -54,12 +60,14 @@ impl Writer {
         }
     }
 
-    /// Waits until all that was handed over is written. All logs must be gone.
-    pub fn finish(mut self) {
-        let thread = self.thread.take();
-        drop(self);
-        if let Some(thread) = thread {
-            let _panicked = thread.join();
+    /// Waits until all that was handed over is written, but not for ever: a reader of stdout that has stopped reading
+    /// must not keep the process from ending. All logs must be gone.
+    pub fn finish(self) {
+        let Self { full, thread } = self;
+        drop(full);
+        let until = clock::mono() + FINISH_MAX;
+        while !thread.is_finished() && clock::mono() < until {
+            std::thread::sleep(FINISH_LOOK);
         }
     }
 }
