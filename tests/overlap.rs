@@ -330,3 +330,34 @@ fn a_removed_backend_is_left_though_a_client_stays_busy() {
         old.open() == 0
     });
 }
+
+#[test]
+fn nobody_who_waits_is_forgotten_though_others_leave() {
+    let origin = Origin::start(ok("done"));
+    let config = |plan: u32| {
+        let keys = format!("queue = {{ length = 100, wait_max = \"{}ms\" }}", 4000 + plan);
+        forward([]).backend(origin.with("max_in_flight = 2")).upstream(&keys).server("workers = 2")
+    };
+    let forebay = Forebay::start(config(0));
+    std::thread::scope(|scope| {
+        for place in 0..12 {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                for turn in 0..40 {
+                    let mut client = asking(forebay, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+                    if (place + turn) % 3 == 0 {
+                        client.reset();
+                    } else {
+                        client.read_response().is(200, "done");
+                    }
+                }
+            });
+        }
+        for plan in 1..50 {
+            forebay.reload(config(plan));
+            std::thread::yield_now();
+        }
+    });
+    forebay.is_idle();
+    assert_eq!(forebay.get("/").status, 200);
+}
