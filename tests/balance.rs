@@ -219,11 +219,13 @@ fn a_full_backend_leaves_its_requests_to_the_other() {
     let gate = Gate::new();
     let (full, free) = (Origin::start(script().wait(&gate).then(ok("full"))), Origin::start(ok("free")));
     let forebay = Forebay::start(forward([&free]).backend(full.with("max_in_flight = 1")));
-    let mut held = forebay.client();
+    // All are kept: the one that is held may not be seen at once, and must not leave.
+    let mut asking = Vec::new();
     eventually("the other backend is full", || {
         if full.held() == 0 {
-            held = forebay.client();
-            held.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            let mut client = forebay.client();
+            client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+            asking.push(client);
         }
         full.held() == 1
     });
