@@ -273,3 +273,91 @@ fn who_waits_is_served_in_turn() {
     let targets: Vec<String> = origin.requests().into_iter().map(|request| request.target).collect();
     assert_eq!(targets, ["/0", "/1", "/2", "/3", "/4", "/5"]);
 }
+
+#[test]
+fn a_backend_that_fails_fast_does_not_look_quick() {
+    let origins = vec![Origin::start(reset()), Origin::start(ok("fine"))];
+    let keys = "balance = \"peak-ewma\"\n[upstream.ejection]\nconsecutive_failures = 0\n[upstream.retry]\nattempts = 0";
+    let forebay = Forebay::start(forward(&origins).upstream(keys));
+    let failed = (0..20).filter(|_| forebay.get("/").status != 200).count();
+    assert!(failed <= 2, "{failed} of 20 went to the one that fails");
+}
+
+#[test]
+fn a_body_in_too_many_pieces_is_not_kept() {
+    let origins = [Origin::start(reset()), Origin::start(ok("fine"))];
+    let forebay = Forebay::start(first_and_other(&origins[0], &origins[1]));
+    let body = "1\r\nx\r\n".repeat(2000);
+    let mut client = asking(&forebay, CHUNKED_PUT);
+    client.try_send(format!("{body}0\r\n\r\n"));
+    client.read_response().is_status(502);
+    assert_eq!(origins[1].seen(), 0);
+}
+
+#[test]
+fn an_answer_given_up_leaves_no_connection_behind() {
+    let origin = Origin::start(script().send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc").hang());
+    let forebay = Forebay::start(forward([&origin]).upstream("[upstream.timeouts]\nbody_idle = \"50ms\""));
+    forebay.client().send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_until_closed();
+    eventually("the backend is left", || origin.abandoned() == 1);
+    let forebay = Forebay::start(forward([&origin]));
+    let mut client = asking(&forebay, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.read_head();
+    client.reset();
+    eventually("the backend is left again", || origin.abandoned() == 2);
+    forebay.eventually("no connection is left", |gauges| gauges.backend_connections == 0);
+}
+
+#[test]
+fn a_reader_that_pauses_is_not_taken_for_a_silent_backend() {
+    let body = "0123456789abcdef".repeat(1_000_000);
+    let origin = Origin::start(ok(&body));
+    let forebay = Forebay::start(forward([&origin]).upstream("[upstream.timeouts]\nbody_idle = \"50ms\""));
+    let mut client = asking(&forebay, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    until(Instant::now(), Duration::from_millis(400));
+    assert_eq!(client.read_response().body.len(), body.len());
+}
+
+#[test]
+fn a_removed_backend_is_left_though_a_client_stays_busy() {
+    let (old, new) = (Origin::start(ok("old")), Origin::start(ok("new")));
+    let forebay = Forebay::start(forward([&old]));
+    let mut client = forebay.client();
+    client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is(200, "old");
+    forebay.reload(forward([&new]));
+    eventually("the old one is left", || {
+        client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is_status(200);
+        old.open() == 0
+    });
+}
+
+#[test]
+fn nobody_who_waits_is_forgotten_though_others_leave() {
+    let origin = Origin::start(ok("done"));
+    let config = |plan: u32| {
+        let keys = format!("queue = {{ length = 100, wait_max = \"{}ms\" }}", 4000 + plan);
+        forward([]).backend(origin.with("max_in_flight = 2")).upstream(&keys).server("workers = 2")
+    };
+    let forebay = Forebay::start(config(0));
+    std::thread::scope(|scope| {
+        for place in 0..12 {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                for turn in 0..40 {
+                    let mut client = asking(forebay, "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+                    if (place + turn) % 3 == 0 {
+                        client.reset();
+                    } else {
+                        client.read_response().is(200, "done");
+                    }
+                }
+            });
+        }
+        for plan in 1..50 {
+            forebay.reload(config(plan));
+            std::thread::yield_now();
+        }
+    });
+    forebay.is_idle();
+    assert_eq!(forebay.get("/").status, 200);
+}

@@ -48,7 +48,10 @@ impl Site {
                     }
                 }
             })
-            .collect();
+            .collect::<Vec<_>>();
+        for old in before.iter().flat_map(|site| &site.upstreams) {
+            old.leave(upstreams.iter().find(|new| new.name == old.name).map(Rc::as_ref));
+        }
         let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
         Self { generation, counters: Arc::clone(counters), routes, upstreams }
     }

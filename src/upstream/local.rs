@@ -81,6 +81,16 @@ impl LocalGroup {
         }
     }
 
+    /// A plan without this upstream holds from now on, or one with the backends in `next`: to the others no request
+    /// goes any more, save those under way.
+    pub fn leave(&self, next: Option<&Self>) {
+        for backend in &self.backends {
+            if !next.is_some_and(|next| next.backends.iter().any(|kept| Rc::ptr_eq(kept, backend))) {
+                backend.pool.close();
+            }
+        }
+    }
+
     /// Drops connections that have been idle too long.
     pub fn tidy(&self, now: std::time::Duration) {
         for backend in &self.backends {

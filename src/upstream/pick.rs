@@ -17,6 +17,9 @@ use crate::exchange::fault::Fault;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
 
+/// A failure counts as an answer this slow: it must not make a backend look quick, however fast it comes.
+const FAILURE_LATENCY: Duration = Duration::from_secs(1);
+
 /// A backend's place that a request holds. Gives it back on drop, whatever became of the request.
 pub struct Claim {
     group: Rc<LocalGroup>,
@@ -57,8 +60,16 @@ impl Claim {
         self.group.shared.succeeded(self.index, self.trial.take(), now);
     }
 
+    /// The response head came in, so long after the request went out.
+    pub fn answered(&self, after: Duration, now: Duration) {
+        if self.group.shared.plan.balance == Balance::PeakEwma {
+            self.backend.latency.borrow_mut().observe(after, Now::at(now));
+        }
+    }
+
     /// The request failed, by the backend's fault.
     pub fn failed(&self, now: Now) {
+        self.answered(FAILURE_LATENCY, now.mono);
         self.group.shared.failed(self.index, self.trial.take(), now);
     }
 

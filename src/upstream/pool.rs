@@ -1,6 +1,6 @@
 //! Connections to one backend that wait for a request: one worker's, used last-in first-out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,6 +40,7 @@ struct Idle {
 #[derive(Default)]
 pub struct Pool {
     idle: RefCell<VecDeque<Idle>>,
+    is_closed: Cell<bool>,
 }
 
 impl Pool {
@@ -57,7 +58,7 @@ impl Pool {
 
     /// Puts a connection back; at most `max` are kept, the oldest goes.
     pub fn put(&self, mut connection: Connection, now: Duration, max: usize) {
-        if connection.sender.is_closed() || max == 0 {
+        if connection.sender.is_closed() || max == 0 || self.is_closed.get() {
             return;
         }
         connection.reused = true;
@@ -66,6 +67,12 @@ impl Pool {
             idle.pop_front();
         }
         idle.push_back(Idle { connection, since: now });
+    }
+
+    /// Drops all connections, and those that are put back later: no request will come for them any more.
+    pub fn close(&self) {
+        self.is_closed.set(true);
+        self.idle.borrow_mut().clear();
     }
 
     /// Drops connections that have waited longer than `age_max`, or that the backend has closed.

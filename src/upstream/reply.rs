@@ -104,7 +104,8 @@ impl Reply {
 
     fn broke(&mut self, fault: impl FnOnce(std::sync::Arc<str>) -> Fault) -> Option<Fault> {
         let hold = self.hold.take()?;
-        let fault = fault(hold.claim.backend().shared.name.clone());
+        let clients = hold.source.as_ref().and_then(|source| source.fault());
+        let fault = clients.unwrap_or_else(|| fault(hold.claim.backend().shared.name.clone()));
         hold.broke();
         Some(fault)
     }

@@ -11,7 +11,6 @@ use policy::message::census::Census;
 use policy::message::response::{self, Framing};
 use policy::message::upgrade;
 use policy::retry::{Progress, Replay};
-use policy::time::Now;
 use tokio::sync::oneshot;
 
 use super::dial;
@@ -189,7 +188,7 @@ async fn exchange(
         Ok(Ok(response)) => {
             let now = clock::mono();
             ex.record.header_time = Some(now.saturating_sub(ex.started.mono));
-            claim.backend().latency.borrow_mut().observe(now.saturating_sub(sent_at), Now::at(now));
+            claim.answered(now.saturating_sub(sent_at), now);
             Ok((response, connection, switched))
         }
         Ok(Err(error)) => Err(failed(error, &connection, claim, source.as_deref())),

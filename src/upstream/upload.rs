@@ -21,6 +21,9 @@ use crate::observe::counters::Counters;
 /// Pieces shorter than this are copied into the replay buffer, so that they don't keep a whole read buffer alive.
 const COPY_BELOW: usize = 4096;
 
+/// The most pieces kept: a body that comes byte by byte must not cost many times its length.
+const PIECES_MAX: usize = 1024;
+
 /// How long a body is held back for the backend's `100 Continue` (RFC 9110 §10.1.1).
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
@@ -227,7 +230,7 @@ impl Source {
             return;
         }
         let bytes = self.kept_bytes.get() + piece.len();
-        if bytes > self.limits.kept_max {
+        if bytes > self.limits.kept_max || self.kept.borrow().len() >= PIECES_MAX {
             self.is_lost.set(true);
             self.kept.borrow_mut().clear();
             return;
