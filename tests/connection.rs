@@ -75,6 +75,7 @@ fn a_body_that_no_backend_takes_is_never_read_as_the_next_request() {
     let answers = String::from_utf8_lossy(&answers);
     assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
     assert_eq!(origin.seen(), 1);
+    forebay.eventually("the backend's connection is given up", |gauges| gauges.backend_connections == 0);
     end.open();
 }
 
