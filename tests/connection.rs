@@ -80,6 +80,13 @@ fn a_body_that_no_backend_takes_is_never_read_as_the_next_request() {
 }
 
 #[test]
+fn a_client_that_says_nothing_has_as_long_as_for_a_head() {
+    let forebay = Forebay::start(routes(RESPOND).server("header_timeout = \"200ms\"\nidle_timeout = \"1h\""));
+    assert!(forebay.client().read_until_closed().is_empty());
+    forebay.is_idle();
+}
+
+#[test]
 fn empty_lines_between_requests_are_no_beginning_of_one() {
     let forebay = Forebay::start(routes(RESPOND).server("header_timeout = \"3s\"\nidle_timeout = \"1500ms\""));
     let mut client = forebay.client();
