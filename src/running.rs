@@ -20,11 +20,13 @@ use crate::observe::clock;
 use crate::observe::counters::Counters;
 use crate::observe::ledger::Ledger;
 use crate::server::listener::{self, ListenError};
-use crate::server::worker::{self, Command};
+use crate::server::worker::{self, Begun, Command};
 use crate::world::World;
 
 /// Commands on their way to one thread.
 const COMMANDS_MAX: usize = 64;
+/// How long a drain may take to begin.
+const DRAIN_BEGIN_MAX: Duration = Duration::from_secs(1);
 /// How often a drain looks whether it is over.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
@@ -68,7 +70,7 @@ pub struct Running {
 enum Control {
     Reload(Box<Plan>, blocking::Sender<Result<(), StartError>>),
     Addresses(blocking::Sender<Vec<SocketAddr>>),
-    Drain,
+    Drain(Begun),
     Stop,
 }
 
@@ -119,15 +121,17 @@ impl Running {
         answered.recv().unwrap_or(Err(StartError::Stopping))
     }
 
-    /// Accepts no more connections, finishes what runs. Returns at once.
+    /// Accepts no more connections, finishes what runs. Returns when that has begun, not when it is over.
     pub fn drain(&self) {
-        let _stopping = self.control.blocking_send(Control::Drain);
+        let (begun, all_begun) = blocking::channel();
+        let _stopping = self.control.blocking_send(Control::Drain(begun));
+        let _closed_or_late = all_begun.recv_timeout(DRAIN_BEGIN_MAX);
     }
 
-    /// Whether a drain is over: no connection is accepted any more, and no client's is left.
+    /// Whether no client connection is left.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.counters.iter().all(|counters| counters.draining.get() > 0 && counters.connections.get() == 0)
+        self.gauges().connections == 0
     }
 
     /// Waits until a drain is over, for `server.shutdown_timeout` at most, and stops.
@@ -252,7 +256,7 @@ impl House {
                 Control::Addresses(answer) => {
                     let _gone = answer.send(self.listens.values().copied().collect());
                 }
-                Control::Drain => self.drain().await,
+                Control::Drain(begun) => self.drain(begun).await,
                 Control::Stop => return,
             }
         }
@@ -282,8 +286,8 @@ impl House {
     }
 
     /// Accepts no more; what still runs when `server.shutdown_timeout` is over ends then.
-    async fn drain(&self) {
-        self.tell(|| Command::Drain).await;
+    async fn drain(&self, begun: Begun) {
+        self.tell(|| Command::Drain(begun.clone())).await;
         let workers = self.workers.clone();
         let limit = self.shutdown_timeout;
         tokio::task::spawn_local(async move {

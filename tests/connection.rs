@@ -75,17 +75,28 @@ fn a_body_that_no_backend_takes_is_never_read_as_the_next_request() {
     let answers = String::from_utf8_lossy(&answers);
     assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
     assert_eq!(origin.seen(), 1);
+    forebay.eventually("the backend's connection is given up", |gauges| gauges.backend_connections == 0);
     end.open();
 }
 
 #[test]
+fn a_client_that_says_nothing_has_as_long_as_for_a_head() {
+    let forebay = Forebay::start(routes(RESPOND).server("header_timeout = \"200ms\"\nidle_timeout = \"1h\""));
+    assert!(forebay.client().read_until_closed().is_empty());
+    forebay.is_idle();
+}
+
+#[test]
 fn empty_lines_between_requests_are_no_beginning_of_one() {
-    let forebay = Forebay::start(routes(RESPOND).server("header_timeout = \"200ms\"\nidle_timeout = \"1500ms\""));
+    let forebay = Forebay::start(routes(RESPOND).server("header_timeout = \"3s\"\nidle_timeout = \"1500ms\""));
     let mut client = forebay.client();
     client.send(format!("{GET}\r\n")).read_response().is(200, "here");
     assert!(client.read_until_closed().is_empty(), "an idle connection is told nothing");
-    let mut client = forebay.client();
-    client.send("\r\n").send(GET).read_response().is(200, "here");
+    let (mut client, connected) = (forebay.client(), Instant::now());
+    eventually("the connection is parked", || connected.elapsed() > Duration::from_millis(1100));
+    client.send("\r\n");
+    eventually("the empty line is read", || connected.elapsed() > Duration::from_millis(1200));
+    client.send(GET).read_response().is(200, "here");
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn a_closed_event_log_stops_nothing() {
     let mut process = Process::start(&origin, "off");
     drop(process.events.take());
     process.signal(Signal::HUP);
-    process.signal(Signal::HUP);
+    process.signal(Signal::USR1);
     for _ in 0..3 {
         Client::to(process.address).send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is(200, "fine");
     }

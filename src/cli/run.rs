@@ -1,6 +1,6 @@
 //! `forebay run`: the proxy, until a signal ends it.
 //!
-//! SIGHUP reads the file again; SIGTERM and SIGINT drain, a second one stops at once.
+//! SIGHUP reads the file again; SIGUSR1 changes nothing; SIGTERM and SIGINT drain, a second one stops at once.
 
 use std::io;
 use std::path::Path;
@@ -137,6 +137,8 @@ struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    /// Asks to open log files anew. There are none: what logs go to is not ours. Not to be ended by it is enough.
+    _user: Signal,
 }
 
 impl Signals {
@@ -145,6 +147,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _user: signal(SignalKind::user_defined1())?,
         })
     }
 

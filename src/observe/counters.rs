@@ -34,8 +34,6 @@ impl Counter {
 /// One worker's counters.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Whether the worker drains: 0 or 1.
-    pub draining: Counter,
     /// Client connections open now.
     pub connections: Counter,
     /// Requests begun and not finished.

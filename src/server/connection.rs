@@ -141,8 +141,7 @@ async fn run(
         .max_buf_size(server.header_bytes_max.max(8192))
         .max_header_size(server.header_bytes_max)
         .serve_connection(io, service);
-    let timer = Timer::default();
-    let mut waits = Waits { client: &client, tap: &tap, server, timer, head_since: None, expired: None };
+    let mut waits = Waits::new(&client, &tap, server);
     let mut drained = std::pin::pin!(worker.drained());
     let mut is_first = true;
     let mut is_last = false;
@@ -263,12 +262,18 @@ struct Waits<'a> {
     tap: &'a State,
     server: &'a Server,
     timer: Timer,
+    /// When hyper got the connection.
+    begun: Duration,
     head_since: Option<Duration>,
     /// The exchange's deadline that has passed, if one has.
     expired: Option<Duration>,
 }
 
-impl Waits<'_> {
+impl<'a> Waits<'a> {
+    fn new(client: &'a ClientConnection, tap: &'a State, server: &'a Server) -> Self {
+        Self { client, tap, server, timer: Timer::default(), begun: clock::mono(), head_since: None, expired: None }
+    }
+
     /// Ready when what is waited for has taken too long. After [`Wait::Exchange`] whoever set the deadline is to be
     /// polled, and sees that it has passed; if nobody did, it is void.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wait> {
@@ -302,7 +307,8 @@ impl Waits<'_> {
             let since = *self.head_since.get_or_insert_with(clock::mono);
             return (since + self.server.header_timeout, Wait::Head);
         }
-        (self.client.idle_since.get() + PARK_AFTER, Wait::Idle)
+        // What ended the last pause may be no more than an empty line.
+        (self.client.idle_since.get().max(self.begun) + PARK_AFTER, Wait::Idle)
     }
 }
 

@@ -24,6 +24,9 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 /// How often old connections to backends are looked for.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
+/// Kept by those who have still to begin something: whoever waits for the other end knows when all have.
+pub type Begun = std::sync::mpsc::Sender<()>;
+
 /// What the control thread asks of a worker.
 #[derive(Debug)]
 pub enum Command {
@@ -33,8 +36,8 @@ pub enum Command {
     Listen(SocketAddr, TcpListener),
     /// Accept no more connections on this address.
     Unlisten(SocketAddr),
-    /// Accept no more connections; finish what runs.
-    Drain,
+    /// Accept no more connections; finish what runs. What comes with it is dropped once that has begun.
+    Drain(Begun),
     /// End now.
     Stop,
 }
@@ -130,13 +133,12 @@ async fn obey(worker: &Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
             Command::Unlisten(address) => {
                 listeners.remove(&address);
             }
-            Command::Drain => {
+            Command::Drain(_begun) => {
+                worker.is_draining.set(true);
                 let tasks: Vec<JoinHandle<()>> = listeners.drain().map(|(_, listening)| listening.task).collect();
                 for task in tasks {
                     let _panicked = task.await;
                 }
-                worker.is_draining.set(true);
-                worker.ledger.counters.draining.up();
                 worker.drain.notify_waiters();
             }
             Command::Stop => return,

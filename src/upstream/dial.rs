@@ -70,9 +70,13 @@ pub async fn connect(backend: &Backend, counters: &Arc<Counters>) -> io::Result<
     Ok(Connection { sender, link, reused: false })
 }
 
-/// Runs a connection until either side closes it, or it stops being HTTP.
+/// Runs a connection until either side closes it, nobody uses it any more, or it stops being HTTP.
 async fn run(mut connection: http1::Connection<TokioIo<Heard>, Upload>, link: Rc<Link>, _open: Open) {
-    let ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let ended = tokio::select! {
+        biased;
+        ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
+        () = link.is_left.notified() => return,
+    };
     let switched = link.switched.borrow_mut().take();
     if let (Ok(()), Some(switched)) = (ended, switched) {
         let parts = connection.into_parts();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::overheard::Ear;
 use super::upload::Upload;
@@ -22,11 +22,20 @@ pub struct Connection {
     pub reused: bool,
 }
 
+impl Drop for Connection {
+    /// Nobody will use it again. hyper alone would first finish a request that the backend does not take.
+    fn drop(&mut self) {
+        self.link.is_left.notify_one();
+    }
+}
+
 /// What a connection's user shares with the task that runs it.
 #[derive(Default)]
 pub struct Link {
     /// Who gets the stream when the backend switches protocols.
     pub switched: RefCell<Option<oneshot::Sender<End>>>,
+    /// The user has let go of the connection.
+    pub is_left: Notify,
     /// Hears 1xx responses.
     pub ear: Ear,
 }
