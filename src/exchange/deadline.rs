@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -42,11 +42,11 @@ impl Deadline {
         self.at.get().is_some_and(|at| clock::mono() >= at)
     }
 
-    /// Waits for `work` until `at`. The work is dropped when the time is over, or when this future is.
+    /// Waits for `work` until `at`. What is pinned is lent: a future that is handed over is moved, and moved again.
     ///
     /// # Errors
     /// [`Expired`] when `at` has passed first.
-    pub async fn wait<F: Future>(&self, at: Duration, work: F) -> Result<F::Output, Expired> {
+    pub async fn wait<F: Future>(&self, at: Duration, work: Pin<&mut F>) -> Result<F::Output, Expired> {
         self.wait_while(at, work, || None).await
     }
 
@@ -57,10 +57,9 @@ impl Deadline {
     pub async fn wait_while<F: Future>(
         &self,
         at: Duration,
-        work: F,
+        mut work: Pin<&mut F>,
         extend: impl Fn() -> Option<Duration>,
     ) -> Result<F::Output, Expired> {
-        let mut work = pin!(work);
         let mut until = Some(at);
         let _clear = ClearOnDrop(self);
         poll_fn(|cx| {

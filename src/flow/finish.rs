@@ -50,7 +50,7 @@ impl Open {
 
     /// Makes the client's answer; the exchange ends when its body has been handed over.
     #[must_use]
-    pub fn answer(mut self, handled: Result<Answer, Fault>) -> Answer {
+    pub fn answer(&mut self, handled: Result<Answer, Fault>) -> Answer {
         let answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
         let Some(mut finish) = self.take_finish() else { return answer };
         finish.record.status = Some(answer.status());

@@ -7,8 +7,6 @@ pub mod gate;
 pub mod sanitize;
 pub mod site;
 
-use std::rc::Rc;
-
 use http::HeaderMap;
 
 use self::finish::Open;
@@ -16,13 +14,11 @@ use self::site::Site;
 use crate::config::plan::{Action, Edits};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
-use crate::observe::ledger::Ledger;
 use crate::upstream;
 
-/// Answers a request, whatever becomes of it; counted and logged also when the client leaves meanwhile.
-pub async fn serve(site: Rc<Site>, ledger: Rc<Ledger>, ex: Exchange) -> Answer {
-    let mut open = Open::begin(ex, ledger);
-    let handled = handle(&site, open.exchange()).await;
+/// Answers a request, whatever becomes of it.
+pub async fn serve(site: &Site, open: &mut Open) -> Answer {
+    let handled = handle(site, open.exchange()).await;
     open.answer(handled)
 }
 

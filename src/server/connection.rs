@@ -30,6 +30,7 @@ use crate::exchange::interim::Interim;
 use crate::exchange::tunnel::{End, Handover};
 use crate::exchange::{ClientConnection, Exchange};
 use crate::flow;
+use crate::flow::finish::Open;
 use crate::flow::site::Site;
 use crate::observe::record::Record;
 use crate::observe::{clock, dice};
@@ -134,7 +135,7 @@ async fn run(
     let tap = Rc::new(State::new(Rc::clone(&client), server.header_bytes_max + 1));
     let service = {
         let (worker, client, tap) = (Rc::clone(&worker), Rc::clone(&client), Rc::clone(&tap));
-        service_fn(move |request| answer(Rc::clone(&worker), Rc::clone(&client), Rc::clone(&tap), request))
+        service_fn(move |request| answer(&worker, &client, &tap, request))
     };
     let io = TokioIo::new(Tap::new(stream, read_ahead, Rc::clone(&tap)));
     let mut http = http1::Builder::new()
@@ -313,17 +314,16 @@ impl<'a> Waits<'a> {
 }
 
 /// Answers one request: reads clock and dice, and sends it down the spine.
-async fn answer(
-    worker: Rc<Worker>,
-    client: Rc<ClientConnection>,
-    tap: Rc<State>,
+///
+/// Not an `async fn`: those keep what they are given twice, and hyper moves the future of each request.
+fn answer(
+    worker: &Worker,
+    client: &Rc<ClientConnection>,
+    tap: &Rc<State>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     client.is_busy.set(true);
     let signs = tap.signs(&request);
-    if !tap.is_flushed() {
-        tap.flushed().await;
-    }
     let (head, body) = request.into_parts();
     let exchange = Exchange {
         started: clock::now(),
@@ -331,11 +331,18 @@ async fn answer(
         head,
         body: Some(body),
         client: client.peer.ip().to_canonical(),
-        connection: client,
+        connection: Rc::clone(client),
         signs,
         accept: None,
         key: 0,
         record: Record::default(),
     };
-    Ok(flow::serve(worker.site(), Rc::clone(&worker.ledger), exchange).await)
+    let mut open = Open::begin(exchange, Rc::clone(&worker.ledger));
+    let (site, tap) = (worker.site(), Rc::clone(tap));
+    async move {
+        if !tap.is_flushed() {
+            tap.flushed().await;
+        }
+        Ok(flow::serve(&site, &mut open).await)
+    }
 }

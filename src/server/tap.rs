@@ -19,6 +19,9 @@ use tokio::net::TcpStream;
 use crate::exchange::{ClientConnection, Signs};
 use crate::observe::clock;
 
+/// The longest answer that is joined into one piece before it is written, in bytes.
+const JOINED_BYTES_MAX: usize = 2048;
+
 /// A client's socket, watched.
 #[derive(Debug)]
 pub struct Tap {
@@ -189,6 +192,17 @@ impl Tap {
     }
 }
 
+/// Joins a head and a short body into one piece, if there is room: `send` costs the kernel less than `writev`.
+fn joined<'a>(bufs: &[IoSlice<'_>], room: &'a mut [u8; JOINED_BYTES_MAX]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    for buf in bufs {
+        let end = length + buf.len();
+        room.get_mut(length..end)?.copy_from_slice(buf);
+        length = end;
+    }
+    room.get(..length)
+}
+
 impl AsyncRead for Tap {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
@@ -219,7 +233,10 @@ impl AsyncWrite for Tap {
     ) -> Poll<io::Result<usize>> {
         self.state.is_flushed.set(false);
         ready!(self.poll_interim(cx))?;
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let polled = match joined(bufs, &mut [0; JOINED_BYTES_MAX]) {
+            Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.state.note_write(&polled);
         polled
     }

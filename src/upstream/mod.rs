@@ -46,7 +46,8 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: Draft) ->
         let received = match send::attempt(claim, &draft, ex).await {
             Ok(received) => received,
             Err(failure) => {
-                claim = tries.next(group, ex, &draft, failure).await?;
+                // Boxed, as is whatever else is seldom waited for: the room of a request is moved with it.
+                claim = Box::pin(tries.next(group, ex, &draft, failure)).await?;
                 continue;
             }
         };

@@ -256,7 +256,7 @@ pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duratio
     };
     let until = until.min(now.mono + plan.wait_max);
     let _queued = Queued::begin(&group.counters);
-    wait(group, ex, &place, until)
+    Box::pin(wait(group, ex, &place, until))
         .await
         .ok_or_else(|| Fault::QueueTimeout { upstream: group.shared.plan.name.clone(), limit: plan.wait_max })
 }
@@ -264,7 +264,7 @@ pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duratio
 async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, place: &Place<'_>, until: Duration) -> Option<Claim> {
     let mut was_woken = false;
     loop {
-        let woken = place.line_up();
+        let mut woken = place.line_up();
         let now = clock::now();
         if (was_woken || place.may_look())
             && let Some(claim) = claim(group, ex, &[], now)
@@ -273,7 +273,7 @@ async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, place: &Place<'_>, until: D
         }
         was_woken = true;
         let trial = group.shared.trial_due().filter(|due| *due > now.mono && *due < until);
-        if ex.connection.deadline.wait(trial.unwrap_or(until), woken).await.is_err() && trial.is_none() {
+        if ex.connection.deadline.wait(trial.unwrap_or(until), woken.as_mut()).await.is_err() && trial.is_none() {
             return None;
         }
     }

@@ -1,7 +1,10 @@
 //! One try: gets a connection to the claimed backend, sends the request, waits for the response head.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
@@ -109,7 +112,7 @@ pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<R
             Err(failed) => return Err(failed.count(&claim)),
         }
     }
-    let connection = connect(&claim, ex).await?;
+    let connection = Box::pin(connect(&claim, ex)).await?;
     match exchange(connection, &claim, draft, (ex, clock::mono())).await {
         Ok(exchanged) => received(exchanged, claim, draft),
         Err(failed) => Err(failed.count(&claim)),
@@ -119,7 +122,7 @@ pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<R
 async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure> {
     let backend = &claim.backend().shared;
     let limit = claim.group().shared.plan.timeouts.connect;
-    let dialled = dial::connect(backend, &claim.group().counters);
+    let dialled = pin!(dial::connect(backend, &claim.group().counters));
     let fault = match ex.connection.deadline.wait(clock::mono() + limit, dialled).await {
         Ok(Ok(connection)) => {
             ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
@@ -179,8 +182,8 @@ async fn exchange(
     });
     let head_max = claim.group().shared.plan.timeouts.response_head;
     let first = source.as_ref().map_or(head_max, |source| source.first_wait(head_max));
-    let sending = connection.sender.try_send_request(request);
-    let watched = watch(sending, &ex.connection.interim, source.as_deref());
+    let sending = pin!(connection.sender.try_send_request(request));
+    let watched = pin!(watch(sending, &ex.connection.interim, source.as_deref()));
     let extend = || source.as_ref().and_then(|source| source.extend(head_max));
     let waited = ex.connection.deadline.wait_while(sent_at + first, watched, extend).await;
     drop(listening);
@@ -209,25 +212,23 @@ enum Broken {
 }
 
 /// Waits for the response head, and meanwhile passes on what the backend says of the request's body.
-async fn watch(
-    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>>,
-    interim: &Interim,
-    source: Option<&Source>,
-) -> Result<Response<Incoming>, Broken> {
-    let mut sending = std::pin::pin!(sending);
-    std::future::poll_fn(|cx| {
-        if let std::task::Poll::Ready(done) = sending.as_mut().poll(cx) {
-            return std::task::Poll::Ready(done.map_err(|error| Broken::Hyper(Box::new(error))));
+fn watch<'a>(
+    mut sending: Pin<&'a mut impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>>>,
+    interim: &'a Interim,
+    source: Option<&'a Source>,
+) -> impl Future<Output = Result<Response<Incoming>, Broken>> + 'a {
+    poll_fn(move |cx| {
+        if let Poll::Ready(done) = sending.as_mut().poll(cx) {
+            return Poll::Ready(done.map_err(|error| Broken::Hyper(Box::new(error))));
         }
         if interim.has_overflowed() {
-            return std::task::Poll::Ready(Err(Broken::Storm));
+            return Poll::Ready(Err(Broken::Storm));
         }
         if let Some(source) = source.filter(|source| source.is_held() && interim.is_continued()) {
             source.release();
         }
-        std::task::Poll::Pending
+        Poll::Pending
     })
-    .await
 }
 
 fn failed(broken: Broken, connection: &Connection, claim: &Claim, source: Option<&Source>) -> Failed {
