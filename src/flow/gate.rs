@@ -54,7 +54,7 @@ pub fn draft(
     super::edit(&mut ex.head.headers, &route.request_headers);
     let uri = &ex.head.uri;
     let target = if (route.strip_prefix.is_none() && route.add_prefix.is_none()) || uri.path() == "*" {
-        uri.clone()
+        std::mem::take(&mut ex.head.uri)
     } else {
         let path = rewrite::path(route.strip_prefix.as_deref(), route.add_prefix.as_deref(), uri.path());
         sanitize::with_path(&path, uri.query()).ok_or(Fault::BadRequest("invalid target"))?

@@ -53,7 +53,9 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     }
     let census = Census::of(&ex.head.headers);
     let host = host(ex, census)?;
-    ex.head.uri = origin_form(&ex.head)?;
+    if let Some(target) = origin_form(&ex.head)? {
+        ex.head.uri = target;
+    }
     judge_body(site, ex, census)?;
     let waits_to_continue = expectation(ex, census)?;
     clean(site, ex, census);
@@ -109,8 +111,8 @@ fn valid(authority: &HeaderValue, client: &ClientConnection) -> Result<Host, Fau
     Ok(host)
 }
 
-/// The target in origin form, or `*` (RFC 9112 §3.2), its path in normal form.
-fn origin_form(head: &http::request::Parts) -> Result<Uri, Fault> {
+/// The target in origin form, or `*` (RFC 9112 §3.2), its path in normal form; `None`: it is so already.
+fn origin_form(head: &http::request::Parts) -> Result<Option<Uri>, Fault> {
     let uri = &head.uri;
     if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
         return Err(Fault::BadRequest("scheme is neither http nor https"));
@@ -124,16 +126,16 @@ fn origin_form(head: &http::request::Parts) -> Result<Uri, Fault> {
     }
     if uri.path() == "*" && uri.scheme().is_none() {
         return match head.method {
-            Method::OPTIONS => Ok(uri.clone()),
+            Method::OPTIONS => Ok(None),
             _ => Err(Fault::BadRequest("target * without OPTIONS")),
         };
     }
     let path = if uri.path().is_empty() { "/" } else { uri.path() };
     let normal = target::normal_path(path).map_err(|_| Fault::BadRequest("invalid path"))?;
     if normal == uri.path() && uri.scheme().is_none() && uri.authority().is_none() {
-        return Ok(uri.clone());
+        return Ok(None);
     }
-    with_path(&normal, uri.query()).ok_or(Fault::BadRequest("invalid target"))
+    with_path(&normal, uri.query()).map(Some).ok_or(Fault::BadRequest("invalid target"))
 }
 
 /// An origin-form target of this path and query.
@@ -240,12 +242,14 @@ fn known_id(headers: &HeaderMap) -> Option<HeaderValue> {
 
 /// 128 random bits in hexadecimal.
 fn new_id(dice: u64) -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut bits = (u128::from(dice) << 64) | u128::from(dice::roll());
-    let text: [u8; 32] = std::array::from_fn(|_| {
-        let digit = usize::try_from(bits & 0xf).unwrap_or_default();
-        bits >>= 4;
-        DIGITS.get(digit).copied().unwrap_or(b'0')
-    });
+    let bits = (u128::from(dice) << 64) | u128::from(dice::roll());
+    let mut text = [0; 32];
+    for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bits.to_be_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
+    }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+}
+
+fn digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
 }

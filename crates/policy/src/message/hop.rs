@@ -43,7 +43,9 @@ pub fn remove(headers: &mut HeaderMap, direction: Direction, census: Census) -> 
         return Ok(());
     }
     if census.has(Rare::Connection) {
-        remove_nominated(headers, direction)?;
+        if !is_plain(headers) {
+            remove_nominated(headers, direction)?;
+        }
         headers.remove(CONNECTION);
     }
     if census.has(Rare::HopByHop) {
@@ -68,6 +70,14 @@ pub fn remove(headers: &mut HeaderMap, direction: Direction, census: Census) -> 
         }
     }
     Ok(())
+}
+
+/// Whether `Connection` says no more than most messages do: the one word that hyper has acted upon already.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(CONNECTION);
+    let mut lines = lines.iter();
+    let first = lines.next().map(HeaderValue::as_bytes).unwrap_or_default();
+    lines.next().is_none() && (first.eq_ignore_ascii_case(b"keep-alive") || first.eq_ignore_ascii_case(b"close"))
 }
 
 /// Takes away the fields that `Connection` names, other than those that [`remove`] treats anyway.
