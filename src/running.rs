@@ -21,6 +21,7 @@ use crate::observe::counters::Counters;
 use crate::observe::ledger::Ledger;
 use crate::server::listener::{self, ListenError};
 use crate::server::worker::{self, Begun, Command};
+use crate::upstream::resolve;
 use crate::world::World;
 
 /// Commands on their way to one thread.
@@ -233,6 +234,7 @@ impl House {
             house.threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
             house.workers.push(sender);
         }
+        resolve::first(&generation.groups).await;
         for (address, sockets) in sockets {
             house.listen(address, sockets).await;
         }

@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["config", "demo", "observe", "running"]),
     ("demo", &[]),
-    ("running", &["config", "flow", "observe", "server", "world"]),
+    ("running", &["config", "flow", "observe", "server", "upstream", "world"]),
     ("world", &["config", "exchange", "flow", "observe", "server", "upstream"]),
     ("server", &["config", "exchange", "flow", "observe", "world"]),
     ("flow", &["config", "exchange", "observe", "upstream", "world"]),

@@ -36,6 +36,8 @@ pub struct Backend {
     pub doubted: Notify,
     /// Where it can be reached now; empty while its name is not resolved.
     pub resolved: ArcSwap<Vec<SocketAddr>>,
+    /// Whether its name has been looked up, with whatever outcome.
+    pub is_looked_up: AtomicBool,
     in_flight: AtomicU32,
     out: AtomicU8,
     /// Whether failures are on record, so that a success must be reported too.
@@ -58,6 +60,7 @@ impl Backend {
             authority: plan.authority.clone(),
             doubted: Notify::new(),
             resolved: ArcSwap::from_pointee(resolved),
+            is_looked_up: AtomicBool::new(!matches!(plan.address, Address::Name { .. })),
             in_flight: AtomicU32::new(0),
             out: AtomicU8::new(0),
             failing: AtomicBool::new(false),

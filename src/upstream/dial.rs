@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::client::conn::http1;
@@ -32,18 +33,25 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
-/// Opens a stream to a backend; one of its addresses after the other if it has several.
+/// Opens a stream to a backend; one of its addresses after the other if it has several. Each gets an equal share of
+/// `limit`, so that one that swallows packets leaves time for the others; the caller keeps the limit as a whole.
 ///
 /// # Errors
 /// Those of the last address tried; `NotFound` if its name is not resolved.
-pub async fn open(backend: &Backend) -> io::Result<Socket> {
+pub async fn open(backend: &Backend, limit: Duration) -> io::Result<Socket> {
     if let Address::Unix(path) = &backend.address {
         return UnixStream::connect(path).await.map(Socket::Unix);
     }
     let addresses: Arc<Vec<SocketAddr>> = backend.resolved.load_full();
     let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "its name is not resolved"));
+    let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     for address in addresses.iter() {
-        result = TcpStream::connect(address).await;
+        result = match addresses.as_slice() {
+            [_only] => TcpStream::connect(address).await,
+            _ => tokio::time::timeout(share, TcpStream::connect(address)).await.unwrap_or_else(|_| {
+                Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in its share of the time"))
+            }),
+        };
         if result.is_ok() {
             break;
         }
@@ -57,8 +65,8 @@ pub async fn open(backend: &Backend) -> io::Result<Socket> {
 ///
 /// # Errors
 /// As [`open`].
-pub async fn connect(backend: &Backend, counters: &Arc<Counters>) -> io::Result<Connection> {
-    let socket = open(backend).await?;
+pub async fn connect(backend: &Backend, limit: Duration, counters: &Arc<Counters>) -> io::Result<Connection> {
+    let socket = open(backend, limit).await?;
     let link = Rc::new(Link::default());
     let socket = Heard { socket, link: Rc::clone(&link) };
     let (sender, connection) = http1::Builder::new()

@@ -118,16 +118,16 @@ async fn ask(backend: &Backend, health: Option<&Health>) -> bool {
     let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
     let asked = async {
         match health.map(|health| &health.check) {
-            Some(Check::Http { .. }) => ask_http(backend, health).await.unwrap_or(false),
-            Some(Check::Tcp) | None => dial::open(backend).await.is_ok(),
+            Some(Check::Http { .. }) => ask_http(backend, health, timeout).await.unwrap_or(false),
+            Some(Check::Tcp) | None => dial::open(backend, timeout).await.is_ok(),
         }
     };
     tokio::time::timeout(timeout, asked).await.unwrap_or(false)
 }
 
-async fn ask_http(backend: &Backend, health: Option<&Health>) -> io::Result<bool> {
+async fn ask_http(backend: &Backend, health: Option<&Health>, timeout: Duration) -> io::Result<bool> {
     let Some(Health { check: Check::Http { method, path, host, status, body }, .. }) = health else { return Ok(false) };
-    let socket = dial::open(backend).await?;
+    let socket = dial::open(backend, timeout).await?;
     let (mut sender, connection) =
         http1::handshake::<_, Upload>(TokioIo::new(socket)).await.map_err(io::Error::other)?;
     let host = host.clone().unwrap_or_else(|| backend.authority.clone());

@@ -2,12 +2,31 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::backend::Backend;
+use super::group::Group;
 
 /// How soon a name that could not be resolved is tried again, at first.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// How long a start waits for names to be looked up once.
+const FIRST_MAX: Duration = Duration::from_secs(1);
+/// How often it looks whether they are.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until each backend's name has been looked up once, so that the first requests find somebody; not for long,
+/// so that DNS being down does not keep the proxy from starting.
+pub async fn first(groups: &[Arc<Group>]) {
+    let waits = |backend: &Arc<Backend>| !backend.is_looked_up.load(Ordering::Relaxed);
+    let all = async {
+        while groups.iter().flat_map(|group| &group.backends).any(waits) {
+            tokio::time::sleep(FIRST_LOOK).await;
+        }
+    };
+    let _given_up = tokio::time::timeout(FIRST_MAX, all).await;
+}
 
 /// Resolves a name now and every `interval`, for as long as the future is kept. When DNS fails, the addresses known
 /// before stay.
@@ -15,7 +34,9 @@ pub async fn keep(backend: Arc<Backend>, host: String, port: u16, interval: Dura
     let mut retry = RETRY_FIRST;
     let mut failing = false;
     loop {
-        match tokio::net::lookup_host((host.as_str(), port)).await {
+        let found = tokio::net::lookup_host((host.as_str(), port)).await;
+        backend.is_looked_up.store(true, Ordering::Relaxed);
+        match found {
             Ok(found) => {
                 let found: Vec<SocketAddr> = found.collect();
                 if failing {

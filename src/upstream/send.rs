@@ -122,7 +122,7 @@ pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<R
 async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure> {
     let backend = &claim.backend().shared;
     let limit = claim.group().shared.plan.timeouts.connect;
-    let dialled = pin!(dial::connect(backend, &claim.group().counters));
+    let dialled = pin!(dial::connect(backend, limit, &claim.group().counters));
     let fault = match ex.connection.deadline.wait(clock::mono() + limit, dialled).await {
         Ok(Ok(connection)) => {
             ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
