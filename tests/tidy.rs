@@ -341,6 +341,21 @@ fn the_map_of_the_house_shows_every_room() {
 }
 
 #[test]
+fn the_map_of_the_house_shows_no_file_that_is_gone() {
+    let mut violations = Violations::default();
+    let map = read("ARCHITECTURE.md");
+    for name in map.split('`').skip(1).step_by(2) {
+        let is_file = name.split_once('/').is_some_and(|(room, file)| {
+            ROOMS.iter().any(|(known, _)| *known == room) && file.chars().all(|c| c.is_alphanumeric() || c == '_')
+        });
+        if is_file && !project().join(format!("src/{name}.rs")).exists() {
+            violations.add("ARCHITECTURE.md", &format!("names `{name}`, which is not there"), "say where it went");
+        }
+    }
+    violations.none();
+}
+
+#[test]
 fn no_text_is_tied_to_a_machine() {
     let mut violations = Violations::default();
     for source in sources(|extension| TEXT.contains(&extension)) {

@@ -166,8 +166,9 @@ section! {
     log: Kind::Table(&LOG);
     /// The named groups of backends.
     upstream: Kind::Tables(&UPSTREAM);
-    /// What is done with which requests. The most specific route wins, whatever their order in the file: an exact host
-    /// before `*.host` before none, then the longest path, then the most conditions.
+    /// What is done with which requests. The most specific route wins: an exact host before the longest `*.host` before
+    /// none; there an exact path, then patterns in the order of the file, then the longest prefix; there the most
+    /// conditions. A route whose conditions are not met does not hide less specific ones.
     route: Kind::Tables(&ROUTE);
 }
 
@@ -201,7 +202,7 @@ section! {
     /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
     /// carries could not be checked.
     upgrades: Kind::Texts => "websocket";
-    /// A directory for what must survive a restart.
+    /// A directory for what must survive a restart. Nothing is kept there yet.
     state_dir: Kind::Text;
 }
 

@@ -57,7 +57,7 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// Protocols that `Upgrade` may ask for, in lower case.
     pub upgrades: Vec<String>,
-    /// What must survive a restart is kept here.
+    /// What must survive a restart will be kept here; nothing is yet.
     pub state_dir: Option<PathBuf>,
 }
 
@@ -174,7 +174,7 @@ pub struct Backend {
     pub weight: u32,
     /// The most requests in flight, all workers together; `None`: no limit.
     pub max_in_flight: Option<u32>,
-    /// Used only while no other backend is usable.
+    /// Used only for requests that no other backend can take.
     pub backup: bool,
 }
 
@@ -276,7 +276,7 @@ pub struct Retry {
 pub struct Timeouts {
     /// Opening a connection.
     pub connect: Duration,
-    /// From the end of what was sent to the response head. One deadline for a request and its retries.
+    /// From the end of what was sent to the response head, for each try.
     pub response_head: Duration,
     /// Between two pieces of a response body.
     pub body_idle: Duration,

@@ -51,7 +51,7 @@ section! {
     weight: Kind::Count(1, 1_000);
     /// The most requests in flight, all workers together. Left out: no limit.
     max_in_flight: Kind::Count(1, 1_000_000);
-    /// Used only while no other backend is usable.
+    /// Used only for requests that no other backend can take: all are out, full, or were tried for it.
     backup: Kind::Flag => "false";
 }
 
