@@ -23,7 +23,7 @@ pub fn run(path: &Path) -> ExitCode {
 }
 
 /// How much a plan holds, in words.
-fn summary(plan: &Plan) -> String {
+pub(super) fn summary(plan: &Plan) -> String {
     let backends = plan.upstreams.iter().map(|upstream| upstream.backends.len()).sum();
     let [routes, upstreams, backends] =
         [(plan.routes.len(), "route"), (plan.upstreams.len(), "upstream"), (backends, "backend")]

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::plan::Plan;
+use crate::observe::events;
 use crate::{config, demo, running};
 
 /// The repository's `config.toml`.
@@ -65,6 +66,8 @@ pub fn run(file: Option<&Path>) -> ExitCode {
 fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
     let (plan, origin) = plan(file).map_err(Failure::Config)?;
     let _backends = demo::start(demo::Ports::STANDARD).map_err(Failure::Backends)?;
+    // What happens to the flaky backend is the best of it.
+    events::start(super::run::level(plan.log.level));
     let proxy = running::start(plan).map_err(Failure::Proxy)?;
     tell(&mut std::io::stdout(), &text(&proxy.addresses(), &origin));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;
@@ -108,12 +111,16 @@ pub fn text(addresses: &[SocketAddr], origin: &str) -> String {
                 format!("curl -i -X DELETE {url}/notes/1"),
             ],
         ),
-        ("Slow: one backend takes 200 ms", &[format!("curl -s '{url}/slow/?[1-6]'")]),
+        (
+            "Slow: one of two backends takes 200 ms, and gets few of many requests at once",
+            &[format!("curl -sZ --parallel-max 4 '{url}/slow/?[1-60]' 2>/dev/null | sort | uniq -c")],
+        ),
         (
             "Flaky: one backend fails as told (fail, hang, truncate, reset, ok), its health check stays green",
             &[
                 format!("curl -s -X POST '{moody}=fail'"),
                 fifteen.clone(),
+                "sleep 5".to_owned(),
                 format!("curl -s -X POST '{moody}=reset'"),
                 fifteen,
                 format!("curl -s -X POST '{moody}=ok'"),

@@ -22,7 +22,7 @@ const CONFIG_VARIABLE: &str = "FOREBAY_CONFIG";
 /// The configuration file when nothing names one.
 const CONFIG_FILE: &str = "config.toml";
 
-/// A layer-7 load balancer and caching reverse proxy: one binary, one TOML file.
+/// A layer-7 load balancer and reverse proxy: one binary, one TOML file.
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version)]
 struct Line {
@@ -61,11 +61,12 @@ pub fn main() -> ExitCode {
             return if usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let config = config_file(line.config.as_ref(), std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
+    let given = given_file(line.config.as_ref(), std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
+    let config = given.clone().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
     match command(&line) {
         Command::Run => run::run(&config),
         Command::Check => check::run(&config),
-        Command::Demo => demo::run(line.config.as_deref()),
+        Command::Demo => demo::run(given.as_deref()),
         Command::Version => {
             println!("forebay {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -77,10 +78,9 @@ fn command(line: &Line) -> Command {
     if line.test { Command::Check } else { line.command.unwrap_or(Command::Run) }
 }
 
-/// The file that `-c` names, or else the environment, or else `config.toml` here.
-fn config_file(given: Option<&PathBuf>, variable: Option<PathBuf>) -> PathBuf {
-    let variable = variable.filter(|path| !path.as_os_str().is_empty());
-    given.cloned().or(variable).unwrap_or_else(|| PathBuf::from(CONFIG_FILE))
+/// The file that `-c` names, or else the environment.
+fn given_file(given: Option<&PathBuf>, variable: Option<PathBuf>) -> Option<PathBuf> {
+    given.cloned().or_else(|| variable.filter(|path| !path.as_os_str().is_empty()))
 }
 
 #[cfg(test)]
@@ -117,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_names_the_file_before_the_environment_before_the_default() {
-        let path = PathBuf::from;
-        assert_eq!(config_file(Some(&path("a")), Some(path("b"))), path("a"));
-        assert_eq!(config_file(None, Some(path("b"))), path("b"));
-        assert_eq!(config_file(None, Some(path(""))), path("config.toml"));
-        assert_eq!(config_file(None, None), path("config.toml"));
+    fn the_flag_names_the_file_before_the_environment() {
+        let path = |name: &str| Some(PathBuf::from(name));
+        assert_eq!(given_file(path("a").as_ref(), path("b")), path("a"));
+        assert_eq!(given_file(None, path("b")), path("b"));
+        assert_eq!(given_file(None, path("")), None);
+        assert_eq!(given_file(None, None), None);
     }
 }

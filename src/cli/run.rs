@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
+use super::check::summary;
 use super::{EXIT_FAILED, EXIT_USAGE};
 use crate::config;
 use crate::config::plan::{Level, Plan};
@@ -65,11 +66,11 @@ fn serve(path: &Path, plan: Plan) -> Result<(), StartError> {
             () = signals.end() => false,
         }
     });
-    let left = running.gauges().in_flight;
+    let left = running.gauges();
     if finished {
         tracing::info!("drained");
     } else {
-        tracing::warn!("stopped with {left} requests under way");
+        tracing::warn!(connections = left.connections, requests = left.in_flight, "stopped before all had finished");
     }
     Ok(())
 }
@@ -100,13 +101,7 @@ fn reload(path: &Path, running: &Running) {
     }
 }
 
-fn summary(plan: &Plan) -> String {
-    let backends: usize = plan.upstreams.iter().map(|upstream| upstream.backends.len()).sum();
-    let (routes, upstreams) = (plan.routes.len(), plan.upstreams.len());
-    format!("{routes} routes, {upstreams} upstreams, {backends} backends, {} workers", plan.server.workers)
-}
-
-fn level(level: Level) -> LevelFilter {
+pub(super) fn level(level: Level) -> LevelFilter {
     match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, shown so that a person can mend it.
 //!
-//! Collects every problem of one file ([`Report`]) and renders them in file order ([`Problems`]): place, cause, the
+//! Collects every problem of one file (`Report`) and renders them in file order ([`Problems`]): place, cause, the
 //! offending line and a hint. What counts as a problem is decided in `check`.
 
 use std::cell::RefCell;

@@ -231,8 +231,8 @@ impl Fault {
     #[must_use]
     pub fn told(&self) -> String {
         match self {
-            Self::BadRequest(_)
-            | Self::UnknownCoding
+            Self::BadRequest(what) => (*what).to_owned(),
+            Self::UnknownCoding
             | Self::MethodNotAllowed
             | Self::Expectation
             | Self::TargetTooLong { .. }

@@ -11,9 +11,9 @@ use policy::time::Now;
 use crate::exchange::body::{Body, Witness};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, ClientConnection, Exchange};
-use crate::observe::clock;
 use crate::observe::ledger::Ledger;
 use crate::observe::record::{Record, Request};
+use crate::observe::{clock, dice};
 
 /// How long a client is asked to wait when nobody can take its request (RFC 9110 §10.2.3), in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -71,7 +71,7 @@ impl Open {
 
     /// A short error body, JSON or text by `Accept`, with the id that the log line carries.
     fn refuse(&mut self, fault: &Fault) -> Answer {
-        let id = self.ex.record.id.get_or_insert_with(|| HeaderValue::from(self.ex.dice)).clone();
+        let id = self.ex.record.id.get_or_insert_with(|| dice::id(self.ex.dice)).clone();
         let id = id.to_str().unwrap_or_default();
         self.ex.record.fault = Some(fault.to_string());
         let status = fault.status();

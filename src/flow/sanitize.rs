@@ -231,25 +231,11 @@ fn stamp_forwarding(site: &Site, ex: &mut Exchange, census: Census, host: &Heade
     stamp.apply(headers, census, &client, host);
     via::sign(headers, ex.head.version);
     let kept = if census.has(Rare::RequestId) && stamp.is_trusted() { known_id(headers) } else { None };
-    let id = kept.unwrap_or_else(|| new_id(ex.dice));
+    let id = kept.unwrap_or_else(|| dice::id(ex.dice));
     headers.insert(&names::X_REQUEST_ID, id.clone());
     ex.record.id = Some(id);
 }
 
 fn known_id(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(&names::X_REQUEST_ID).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len())).cloned()
-}
-
-/// 128 random bits in hexadecimal.
-fn new_id(dice: u64) -> HeaderValue {
-    let bits = (u128::from(dice) << 64) | u128::from(dice::roll());
-    let mut text = [0; 32];
-    for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bits.to_be_bytes()) {
-        *pair = [digit(byte >> 4), digit(byte & 0xf)];
-    }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
-}
-
-fn digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
 }

@@ -59,7 +59,7 @@ impl Writer {
         }
     }
 
-    /// Waits until all that was handed over is written, or for [`FINISH_MAX`] when nobody reads it. All logs must be
+    /// Waits until all that was handed over is written, or for a second when nobody reads it. All logs must be
     /// gone.
     pub fn finish(self) {
         drop(self.full);

@@ -135,10 +135,11 @@ impl http_body::Body for Reply {
         reply.client.deadline.clear();
         match polled {
             Some(Ok(frame)) => {
+                let frame = clean(frame, reply.hold.as_ref());
                 if reply.incoming.is_end_stream() {
                     reply.settle();
                 }
-                Poll::Ready(Some(Ok(clean(frame))))
+                Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(_cut)) => Poll::Ready(reply.broke(|backend| Fault::BodyCut { backend }).map(Err)),
             None => {
@@ -171,10 +172,13 @@ impl Drop for Reply {
     }
 }
 
-fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+fn clean(frame: Frame<Bytes>, hold: Option<&Hold>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut fields) => {
-            trailers::clean(&mut fields);
+            let dropped = trailers::clean(&mut fields);
+            if let Some(hold) = hold {
+                hold.claim.group().counters.trailer_fields.add(dropped as u64);
+            }
             Frame::trailers(fields)
         }
         Err(frame) => frame,
