@@ -202,54 +202,21 @@ impl Fault {
     /// Whether the client's connection can't be used after this: what follows on it may not be a request.
     #[must_use]
     pub fn closes_connection(&self) -> bool {
-        match self {
-            Self::BadRequest(_)
-            | Self::UnknownCoding
-            | Self::MethodNotAllowed
-            | Self::Expectation
-            | Self::TargetTooLong { .. }
-            | Self::BodyTooLarge { .. }
-            | Self::BodyTooSlow
-            | Self::BodyBroken
-            | Self::ClientLeft => true,
-            Self::NoRoute
-            | Self::NoBackend { .. }
-            | Self::QueueFull { .. }
-            | Self::QueueTimeout { .. }
-            | Self::Exhausted { .. }
-            | Self::Connect { .. }
-            | Self::ConnectTimeout { .. }
-            | Self::Reset { .. }
-            | Self::BadAnswer { .. }
-            | Self::HeadTimeout { .. }
-            | Self::BodyCut { .. }
-            | Self::BodyStalled { .. } => false,
-        }
+        self.blame() == Blame::Client && !matches!(self, Self::NoRoute)
     }
 
     /// What the client may read of it: no names of backends or upstreams.
     #[must_use]
     pub fn told(&self) -> String {
-        match self {
-            Self::BadRequest(what) => (*what).to_owned(),
-            Self::UnknownCoding
-            | Self::MethodNotAllowed
-            | Self::Expectation
-            | Self::TargetTooLong { .. }
-            | Self::BodyTooLarge { .. }
-            | Self::BodyTooSlow
-            | Self::BodyBroken
-            | Self::ClientLeft
-            | Self::NoRoute => self.to_string(),
-            Self::NoBackend { .. } | Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::Exhausted { .. } => {
-                "no backend can take this request now".to_owned()
-            }
-            Self::Connect { .. } | Self::Reset { .. } | Self::BodyCut { .. } => "the backend failed".to_owned(),
-            Self::BadAnswer { .. } => "the backend's answer can't be passed on".to_owned(),
-            Self::ConnectTimeout { .. } | Self::HeadTimeout { .. } | Self::BodyStalled { .. } => {
-                "the backend took too long".to_owned()
-            }
-        }
+        let told = match (self, self.blame()) {
+            (Self::BadRequest(what), _) => what,
+            (_, Blame::Client) => return self.to_string(),
+            (_, Blame::Forebay) => "no backend can take this request now",
+            (Self::BadAnswer { .. }, _) => "the backend's answer can't be passed on",
+            (_, Blame::Backend) if self.status() == StatusCode::GATEWAY_TIMEOUT => "the backend took too long",
+            (_, Blame::Backend) => "the backend failed",
+        };
+        told.to_owned()
     }
 }
 
