@@ -29,7 +29,7 @@ section! {
     /// How often the names of backends are resolved anew.
     resolve_interval: Kind::Duration(SECOND, DAY) => "30s";
     /// Unused connections kept, for each worker and backend.
-    pool_max: Kind::Count(0, 100_000) => "256";
+    pool_max: Kind::Count(0, 100_000) => "4096";
     /// Active checks. Left out: none.
     health: Kind::Table(&HEALTH);
     /// Taking a backend out for what real traffic shows.
