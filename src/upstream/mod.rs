@@ -42,10 +42,11 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: Draft) ->
     loop {
         ex.record.tries += 1;
         ex.record.backend = Some(Rc::clone(&claim.backend().name));
-        tries.tried.push(claim.index());
+        let asked = claim.index();
         let received = match send::attempt(claim, &draft, ex).await {
             Ok(received) => received,
             Err(failure) => {
+                tries.tried.push(asked);
                 // Boxed, as is whatever else is seldom waited for: the room of a request is moved with it.
                 claim = Box::pin(tries.next(group, ex, &draft, failure)).await?;
                 continue;
@@ -96,16 +97,18 @@ impl Tries {
             self.repeats += 1;
         }
         let now = clock::now();
-        let claim = pick::claim(group, ex, &self.tried, now);
-        let may_wait = group.shared.plan.queue.is_some();
-        if (claim.is_none() && !may_wait) || !group.budget.borrow_mut().withdraw(now) {
-            return Err(failure.fault);
-        }
-        if let Some(claim) = claim {
+        if let Some(claim) = pick::claim(group, ex, &self.tried, now) {
+            if !group.budget.borrow_mut().withdraw(now) {
+                return Err(failure.fault);
+            }
             group.counters.retries.up();
             return Ok(claim);
         }
-        // Everybody was asked. The request waits until one of them is back.
+        if group.shared.plan.queue.is_none() {
+            return Err(failure.fault);
+        }
+        // Everybody was asked. The request waits until one of them is back: that multiplies no load, so the budget is
+        // not asked.
         self.tried.clear();
         self.repeats += 1;
         pick::claim_or_wait(group, ex, self.until).await
@@ -125,6 +128,7 @@ impl Tries {
             return None;
         }
         let now = clock::now();
+        self.tried.push(received.claim.index());
         let claim = pick::claim(group, ex, &self.tried, now)?;
         if !group.budget.borrow_mut().withdraw(now) {
             return None;
