@@ -3,8 +3,10 @@
 //! Every function here judges a head that hyper has already parsed; framing, bodies and time-outs are not its business.
 
 pub mod accept;
+pub mod cache_control;
 pub mod census;
 pub mod cookies;
+pub mod dates;
 pub mod expect;
 pub mod forwarded;
 pub mod hop;
