@@ -19,6 +19,7 @@ pub mod query;
 pub mod response;
 pub mod stamp;
 pub mod target;
+pub mod targeted;
 pub mod trailers;
 pub mod transfer;
 pub mod upgrade;
