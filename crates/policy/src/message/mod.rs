@@ -3,8 +3,10 @@
 //! Every function here judges a head that hyper has already parsed; framing, bodies and time-outs are not its business.
 
 pub mod accept;
+pub mod cache_control;
 pub mod census;
 pub mod cookies;
+pub mod dates;
 pub mod expect;
 pub mod forwarded;
 pub mod hop;
@@ -17,6 +19,7 @@ pub mod query;
 pub mod response;
 pub mod stamp;
 pub mod target;
+pub mod targeted;
 pub mod trailers;
 pub mod transfer;
 pub mod upgrade;

@@ -1,0 +1,187 @@
+//! What the cache's rules look at in a request and in a response, read once.
+//!
+//! Reads and normalizes only; what follows from the facts is decided in this module's siblings.
+
+use std::time::Duration;
+
+use http::header::{AGE, AUTHORIZATION, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+use crate::message::cache_control::{RequestDirectives, ResponseDirectives, delta_seconds};
+use crate::message::{dates, list, targeted};
+use crate::time::Now;
+
+/// What the rules look at in a request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFacts<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target in absolute form (RFC 9110 §7.1).
+    pub target: &'a Uri,
+    /// Whether content came with it, of whatever length.
+    pub has_body: bool,
+    /// Whether it carries `Authorization` (RFC 9111 §3.5).
+    pub is_authorized: bool,
+    /// Its `Cache-Control`, or `Pragma`.
+    pub directives: RequestDirectives,
+}
+
+impl<'a> RequestFacts<'a> {
+    /// Reads a request's head. `target` is in absolute form.
+    #[must_use]
+    pub fn of(method: &'a Method, target: &'a Uri, headers: &HeaderMap, has_body: bool) -> Self {
+        let is_authorized = headers.contains_key(AUTHORIZATION);
+        Self { method, target, has_body, is_authorized, directives: RequestDirectives::of(headers) }
+    }
+}
+
+/// What the rules look at in a response. Moments are since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseFacts {
+    /// Its status.
+    pub status: StatusCode,
+    /// The directives that count: those of `CDN-Cache-Control` when it says something, else of `Cache-Control`.
+    pub directives: ResponseDirectives,
+    /// `Expires`. One that cannot be read, or contradicts itself, is the epoch: long past (RFC 9111 §4.2.1, §5.3).
+    /// `None` next to a `CDN-Cache-Control` that counts (RFC 9213 §2.2).
+    pub expires: Option<Duration>,
+    /// `Date`; when missing or unreadable, the moment of arrival (RFC 9110 §6.6.1).
+    pub date: Duration,
+    /// `Last-Modified`, when it can be read.
+    pub last_modified: Option<Duration>,
+    /// `Age`: the first of several values, zero when malformed (RFC 9111 §5.1).
+    pub age: Duration,
+    /// Whether it can be validated: it has an `ETag` or a readable `Last-Modified`.
+    pub has_validator: bool,
+    /// Whether its `Vary` holds `*` (RFC 9110 §12.5.5).
+    pub varies_on_anything: bool,
+    /// Whether it sets a cookie.
+    pub sets_cookie: bool,
+    /// `Content-Location`, when there is exactly one.
+    pub content_location: Option<HeaderValue>,
+}
+
+impl ResponseFacts {
+    /// Reads the head of a response that arrived at `received`.
+    #[must_use]
+    pub fn of(status: StatusCode, headers: &HeaderMap, received: Now) -> Self {
+        let read_date = |value: &HeaderValue| dates::read(value.as_bytes(), received.wall);
+        let targeted = targeted::directives(headers);
+        let expires = if targeted.is_some() { None } else { expires(headers, received) };
+        let last_modified = headers.get(LAST_MODIFIED).and_then(read_date);
+        Self {
+            status,
+            directives: targeted.unwrap_or_else(|| ResponseDirectives::of(headers)),
+            expires,
+            date: headers.get(DATE).and_then(read_date).unwrap_or(received.wall),
+            last_modified,
+            age: age(headers),
+            has_validator: last_modified.is_some() || headers.contains_key(ETAG),
+            varies_on_anything: list::holds(&headers.get_all(VARY), "*"),
+            sets_cookie: headers.contains_key(SET_COOKIE),
+            content_location: only(headers, CONTENT_LOCATION).cloned(),
+        }
+    }
+}
+
+/// The value of a field that has exactly one line.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().filter(|_| lines.next().is_none())
+}
+
+fn expires(headers: &HeaderMap, received: Now) -> Option<Duration> {
+    let mut lines = headers.get_all(EXPIRES).iter();
+    let first = lines.next()?;
+    let agreed = lines.all(|other| other == first);
+    let moment = dates::read(first.as_bytes(), received.wall).filter(|_| agreed);
+    Some(moment.unwrap_or(Duration::ZERO))
+}
+
+fn age(headers: &HeaderMap) -> Duration {
+    let first = headers.get(AGE).and_then(|line| line.as_bytes().split(|byte| *byte == b',').next());
+    first.map(<[u8]>::trim_ascii).and_then(delta_seconds).unwrap_or(Duration::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted::{NOW, headers, secs};
+    use super::*;
+
+    fn facts(fields: &[(&'static str, &'static str)]) -> ResponseFacts {
+        ResponseFacts::of(StatusCode::OK, &headers(fields), NOW)
+    }
+
+    #[test]
+    fn a_bare_response_dates_from_its_arrival() {
+        let bare = facts(&[]);
+        assert_eq!((bare.date, bare.expires, bare.age), (NOW.wall, None, Duration::ZERO));
+        assert!(!bare.has_validator && !bare.varies_on_anything && !bare.sets_cookie);
+        assert_eq!(facts(&[("date", "yesterday")]).date, NOW.wall);
+        assert_eq!(facts(&[("date", "Sun, 09 Sep 2001 01:46:40 GMT")]).date, secs(1_000_000_000));
+    }
+
+    #[test]
+    fn rfc9111_5_1_the_first_age_counts_and_a_malformed_one_is_none() {
+        for (lines, expected) in [
+            (&["5"][..], 5),
+            (&["5, 7"], 5),
+            (&["5", "7"], 5),
+            (&["x, 7"], 0),
+            (&["-1"], 0),
+            (&["1.5"], 0),
+            (&["\"5\""], 0),
+            (&[""], 0),
+            (&["99999999999999999999"], 1 << 31),
+        ] {
+            let fields: Vec<_> = lines.iter().map(|line| ("age", *line)).collect();
+            assert_eq!(facts(&fields).age, secs(expected), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_5_3_expires_that_cannot_be_read_or_contradicts_itself_has_passed() {
+        let moment = "Sun, 09 Sep 2001 01:46:40 GMT";
+        assert_eq!(facts(&[("expires", moment)]).expires, Some(secs(1_000_000_000)));
+        assert_eq!(facts(&[("expires", moment), ("expires", moment)]).expires, Some(secs(1_000_000_000)));
+        let later = "Sun, 09 Sep 2040 01:46:40 GMT";
+        assert_eq!(facts(&[("expires", later), ("expires", moment)]).expires, Some(Duration::ZERO));
+        for odd in ["0", "-1", "", "never", "Sun, 09 Sep 2040 01:46:40 UTC"] {
+            assert_eq!(facts(&[("expires", odd)]).expires, Some(Duration::ZERO), "{odd}");
+        }
+    }
+
+    #[test]
+    fn rfc9213_2_2_targeted_directives_replace_cache_control_and_expires() {
+        let others = [("cache-control", "no-store, max-age=5"), ("expires", "Sun, 09 Sep 2040 01:46:40 GMT")];
+        let with = |targeted: &'static str| facts(&[others[0], others[1], ("cdn-cache-control", targeted)]);
+        let replaced = with("max-age=60");
+        assert_eq!((replaced.directives.max_age, replaced.expires), (Some(secs(60)), None));
+        assert!(!replaced.directives.no_store);
+        for useless in ["", "max-age=60,", "Max-Age=60"] {
+            let kept = with(useless);
+            assert_eq!((kept.directives.max_age, kept.directives.no_store), (Some(secs(5)), true), "{useless}");
+            assert!(kept.expires.is_some());
+        }
+    }
+
+    #[test]
+    fn what_it_can_be_validated_by_is_seen() {
+        assert!(facts(&[("etag", "\"a\"")]).has_validator);
+        assert!(facts(&[("last-modified", "Sun, 09 Sep 2001 01:46:40 GMT")]).has_validator);
+        assert!(!facts(&[("last-modified", "long ago")]).has_validator);
+        assert!(facts(&[("vary", "accept"), ("vary", "accept-language, *")]).varies_on_anything);
+        assert!(facts(&[("set-cookie", "a=b")]).sets_cookie);
+        assert_eq!(facts(&[("content-location", "/a"), ("content-location", "/a")]).content_location, None);
+    }
+
+    #[test]
+    fn a_request_says_who_it_is_for() {
+        let target = Uri::from_static("http://example.com/a");
+        let bare = RequestFacts::of(&Method::GET, &target, &HeaderMap::new(), false);
+        assert!(!bare.is_authorized && !bare.has_body && !bare.directives.no_cache);
+        let fields = headers(&[("authorization", "Basic x"), ("pragma", "no-cache")]);
+        let full = RequestFacts::of(&Method::POST, &target, &fields, true);
+        assert!(full.is_authorized && full.has_body && full.directives.no_cache);
+    }
+}

@@ -1,0 +1,285 @@
+//! How long a stored response stays fresh (RFC 9111 §4.2).
+//!
+//! Answers two questions: how long may it live ([`lifetime`], §4.2.1) and how old is it ([`age_on_arrival`] and
+//! [`age`], §4.2.3). Whether a stale response may still be served is decided in `lookup`.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::facts::ResponseFacts;
+use crate::message::cache_control::SECONDS_MAX;
+use crate::time::Now;
+
+/// A freshness lifetime, and who gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// How long the response is fresh, counted from its making at the origin. Zero: stale from the start.
+    pub duration: Duration,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// Where a freshness lifetime comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The route's `ttl_force`.
+    Forced,
+    /// The origin's `s-maxage`.
+    SMaxage,
+    /// The origin's `max-age`.
+    MaxAge,
+    /// The origin's `Expires`.
+    Expires,
+    /// The route's time for this status.
+    Status,
+    /// The route's `ttl`.
+    Route,
+    /// A tenth of the time since the last modification.
+    Heuristic,
+}
+
+impl Source {
+    /// Whether the origin named a time itself (RFC 9111 §4.2: an explicit expiration time).
+    #[must_use]
+    pub fn is_explicit(self) -> bool {
+        match self {
+            Self::SMaxage | Self::MaxAge | Self::Expires => true,
+            Self::Forced | Self::Status | Self::Route | Self::Heuristic => false,
+        }
+    }
+
+    /// Whether the route's configuration gave it.
+    #[must_use]
+    pub fn is_route(self) -> bool {
+        match self {
+            Self::Forced | Self::Status | Self::Route => true,
+            Self::SMaxage | Self::MaxAge | Self::Expires | Self::Heuristic => false,
+        }
+    }
+}
+
+/// What a route says about freshness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TtlRules {
+    /// Beats whatever the origin says, for statuses that may be stored unasked ([`is_heuristic`]).
+    pub forced: Option<Duration>,
+    /// For exactly these statuses, when the origin names no time. The first that matches counts.
+    pub by_status: Vec<(StatusCode, Duration)>,
+    /// When the origin names no time, for statuses that may be stored unasked.
+    pub fallback: Option<Duration>,
+    /// The most that a guess from `Last-Modified` comes to. Zero: no guess makes a response fresh.
+    pub heuristic_max: Duration,
+}
+
+impl Default for TtlRules {
+    /// The origin's word, and guesses of at most a day.
+    fn default() -> Self {
+        Self { forced: None, by_status: Vec::new(), fallback: None, heuristic_max: Duration::from_secs(86_400) }
+    }
+}
+
+/// How long a shared cache may serve this response without asking again.
+///
+/// The first source present wins: the route's `forced`; what the origin names (see [`explicit`]); the route's time for
+/// the status; its `fallback`; a tenth of the time between `Last-Modified` and `Date`. The last two hold for statuses
+/// that may be stored unasked, and for `public` ones. `None`: no source applies.
+///
+/// Source: RFC 9111 §4.2.1 and §4.2.2.
+#[must_use]
+pub fn lifetime(facts: &ResponseFacts, rules: &TtlRules) -> Option<Lifetime> {
+    let give = |source| move |duration| Lifetime { duration, source };
+    let unasked = is_heuristic(facts.status);
+    let may_be_guessed = unasked || facts.directives.public;
+    let by_status = || rules.by_status.iter().find(|(status, _)| *status == facts.status).map(|(_, ttl)| *ttl);
+    rules
+        .forced
+        .filter(|_| unasked)
+        .map(give(Source::Forced))
+        .or_else(|| explicit(facts))
+        .or_else(|| by_status().map(give(Source::Status)))
+        .or_else(|| rules.fallback.filter(|_| may_be_guessed).map(give(Source::Route)))
+        .or_else(|| heuristic(facts, rules).filter(|_| may_be_guessed).map(give(Source::Heuristic)))
+}
+
+/// The lifetime that the origin itself names: `s-maxage`, `max-age`, `Expires − Date`, the first present.
+///
+/// Source: RFC 9111 §4.2.1. Directives of `CDN-Cache-Control` are in `facts` already (RFC 9213 §2.2).
+#[must_use]
+pub fn explicit(facts: &ResponseFacts) -> Option<Lifetime> {
+    let give = |source| move |duration| Lifetime { duration, source };
+    let expires_after = || facts.expires.map(|expires| expires.saturating_sub(facts.date).min(SECONDS_MAX));
+    (facts.directives.s_maxage.map(give(Source::SMaxage)))
+        .or_else(|| facts.directives.max_age.map(give(Source::MaxAge)))
+        .or_else(|| expires_after().map(give(Source::Expires)))
+}
+
+/// RFC 9111 §4.2.2: "a typical setting of this fraction might be 10%".
+fn heuristic(facts: &ResponseFacts, rules: &TtlRules) -> Option<Duration> {
+    let unchanged_for = facts.date.saturating_sub(facts.last_modified?);
+    Some((unchanged_for / 10).min(rules.heuristic_max))
+}
+
+/// Whether a response with this status may be stored although the origin names no time (RFC 9110 §15.1).
+///
+/// Narrower than there: 206, for parts are not stored; and 414, which would let a client plant an error.
+#[must_use]
+pub fn is_heuristic(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 501)
+}
+
+/// How old a response was when it arrived: its `corrected_initial_age`.
+///
+/// `requested` is when the request for it went out. Its `Date` counts against the wall clock; the time on the way,
+/// against the clock that never jumps.
+///
+/// Source: RFC 9111 §4.2.3.
+#[must_use]
+pub fn age_on_arrival(facts: &ResponseFacts, requested: Now, received: Now) -> Duration {
+    let apparent = received.wall.saturating_sub(facts.date);
+    let corrected = facts.age.saturating_add(received.mono.saturating_sub(requested.mono));
+    apparent.max(corrected).min(SECONDS_MAX)
+}
+
+/// How old a response is now that was `on_arrival` old when received: its `current_age` (RFC 9111 §4.2.3).
+#[must_use]
+pub fn age(on_arrival: Duration, received: Now, now: Now) -> Duration {
+    on_arrival.saturating_add(now.mono.saturating_sub(received.mono)).min(SECONDS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted::{NOW, later, response, secs};
+    use super::*;
+    use proptest::prelude::*;
+
+    const TODAY: &str = "Wed, 01 Jul 2026 00:00:00 GMT";
+    const IN_A_MINUTE: &str = "Wed, 01 Jul 2026 00:01:00 GMT";
+    const TEN_MINUTES_AGO: &str = "Tue, 30 Jun 2026 23:50:00 GMT";
+    const YEARS_AGO: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
+
+    fn given(status: u16, fields: &[(&'static str, &'static str)], rules: &TtlRules) -> Option<(u64, Source)> {
+        lifetime(&response(status, fields), rules).map(|lifetime| (lifetime.duration.as_secs(), lifetime.source))
+    }
+
+    #[test]
+    fn rfc9111_4_2_1_the_first_source_wins() {
+        let all = [
+            ("cdn-cache-control", "max-age=1"),
+            ("cache-control", "s-maxage=2, max-age=3"),
+            ("date", TODAY),
+            ("expires", IN_A_MINUTE),
+            ("last-modified", TEN_MINUTES_AGO),
+        ];
+        let rules = TtlRules::default();
+        assert_eq!(given(200, &all, &rules), Some((1, Source::MaxAge)));
+        assert_eq!(given(200, &all[1..], &rules), Some((2, Source::SMaxage)));
+        assert_eq!(given(200, &[("cache-control", "max-age=3"), all[3]], &rules), Some((3, Source::MaxAge)));
+        assert_eq!(given(200, &all[2..], &rules), Some((60, Source::Expires)));
+        assert_eq!(given(200, &all[4..], &rules), Some((60, Source::Heuristic)));
+        assert_eq!(given(200, &[], &rules), None);
+    }
+
+    #[test]
+    fn rfc9111_4_2_1_and_5_3_invalid_times_are_zero_and_not_guessed_over() {
+        let rules = TtlRules { fallback: Some(secs(300)), ..TtlRules::default() };
+        let modified = ("last-modified", YEARS_AGO);
+        for (name, value, source) in [
+            ("expires", "0", Source::Expires),
+            ("expires", TEN_MINUTES_AGO, Source::Expires),
+            ("cache-control", "max-age=x", Source::MaxAge),
+            ("cache-control", "s-maxage=x, max-age=60", Source::SMaxage),
+            ("cache-control", "max-age=1, max-age=2", Source::MaxAge),
+        ] {
+            assert_eq!(given(200, &[(name, value), modified], &rules), Some((0, source)), "{value}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_4_2_1_expires_counts_from_date_and_not_from_here() {
+        let rules = TtlRules::default();
+        assert_eq!(given(200, &[("date", TEN_MINUTES_AGO), ("expires", TODAY)], &rules), Some((600, Source::Expires)));
+        assert_eq!(given(200, &[("expires", IN_A_MINUTE)], &rules), Some((60, Source::Expires)));
+        let far = [("expires", "Fri, 31 Dec 9999 23:59:59 GMT")];
+        assert_eq!(given(200, &far, &rules), Some((SECONDS_MAX.as_secs(), Source::Expires)));
+    }
+
+    #[test]
+    fn rfc9110_15_1_guesses_are_made_for_some_statuses_only() {
+        let modified = ("last-modified", TEN_MINUTES_AGO);
+        let rules = TtlRules::default();
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 501] {
+            assert_eq!(given(status, &[modified], &rules), Some((60, Source::Heuristic)), "{status}");
+        }
+        for status in [201, 206, 302, 303, 307, 400, 403, 413, 414, 431, 500, 502, 503, 504] {
+            assert_eq!(given(status, &[modified], &rules), None, "{status}");
+            let public = ("cache-control", "public");
+            assert_eq!(given(status, &[modified, public], &rules), Some((60, Source::Heuristic)), "{status}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_4_2_2_a_guess_has_a_limit_and_never_goes_below_zero() {
+        let rules = TtlRules::default();
+        assert_eq!(given(200, &[("last-modified", YEARS_AGO)], &rules), Some((86_400, Source::Heuristic)));
+        assert_eq!(given(200, &[("last-modified", IN_A_MINUTE)], &rules), Some((0, Source::Heuristic)));
+        assert_eq!(given(200, &[("last-modified", "never")], &rules), None);
+    }
+
+    #[test]
+    fn the_route_fills_in_where_the_origin_is_silent() {
+        let not_found = StatusCode::NOT_FOUND;
+        let rules = TtlRules {
+            by_status: vec![(not_found, secs(5)), (StatusCode::BAD_GATEWAY, secs(1))],
+            fallback: Some(secs(300)),
+            ..TtlRules::default()
+        };
+        assert_eq!(given(200, &[("last-modified", YEARS_AGO)], &rules), Some((300, Source::Route)));
+        assert_eq!(given(200, &[("cache-control", "max-age=0")], &rules), Some((0, Source::MaxAge)));
+        assert_eq!(given(404, &[], &rules), Some((5, Source::Status)));
+        assert_eq!(given(404, &[("cache-control", "max-age=7")], &rules), Some((7, Source::MaxAge)));
+        assert_eq!(given(502, &[], &rules), Some((1, Source::Status)));
+        assert_eq!(given(503, &[], &rules), None);
+    }
+
+    #[test]
+    fn a_forced_time_beats_the_origin_but_stores_no_errors() {
+        let rules = TtlRules { forced: Some(secs(60)), ..TtlRules::default() };
+        assert_eq!(given(200, &[("cache-control", "max-age=9000")], &rules), Some((60, Source::Forced)));
+        assert_eq!(given(200, &[], &rules), Some((60, Source::Forced)));
+        assert_eq!(given(500, &[], &rules), None);
+        assert_eq!(given(500, &[("cache-control", "max-age=3")], &rules), Some((3, Source::MaxAge)));
+    }
+
+    #[test]
+    fn rfc9111_4_2_3_the_greater_of_both_ages_counts() {
+        let on_arrival = |fields: &[(&'static str, &'static str)], seconds_on_the_way: u64| {
+            let requested = Now { mono: NOW.mono - secs(seconds_on_the_way), wall: NOW.wall };
+            age_on_arrival(&response(200, fields), requested, NOW).as_secs()
+        };
+        let dated = ("date", TEN_MINUTES_AGO);
+        assert_eq!(on_arrival(&[], 0), 0);
+        assert_eq!(on_arrival(&[], 3), 3);
+        assert_eq!(on_arrival(&[("age", "10")], 3), 13);
+        assert_eq!(on_arrival(&[("age", "10"), dated], 3), 600);
+        assert_eq!(on_arrival(&[("age", "700"), dated], 3), 703);
+        assert_eq!(on_arrival(&[("date", IN_A_MINUTE)], 3), 3);
+        assert_eq!(on_arrival(&[("age", "99999999999")], 3), SECONDS_MAX.as_secs());
+    }
+
+    #[test]
+    fn rfc9111_4_2_3_time_spent_here_is_added_though_the_wall_clock_jumps() {
+        assert_eq!(age(secs(5), NOW, later(7)), secs(12));
+        let jumped = Now { mono: NOW.mono + secs(7), wall: Duration::ZERO };
+        assert_eq!(age(secs(5), NOW, jumped), secs(12));
+    }
+
+    proptest! {
+        #[test]
+        fn ages_saturate(one: u64, other: u64, third: u64) {
+            let at = |seconds| Now { mono: secs(seconds), wall: secs(seconds) };
+            prop_assert!(age(secs(one), at(other), at(third)) <= SECONDS_MAX);
+            prop_assert!(age_on_arrival(&response(200, &[]), at(one), at(other)) <= SECONDS_MAX);
+        }
+    }
+}

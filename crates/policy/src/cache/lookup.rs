@@ -1,0 +1,417 @@
+//! Whether a stored response may answer a request (RFC 9111 §4), stale ones included (§4.2.4, RFC 5861).
+//!
+//! The stored response has been chosen already, by key and `Vary` (§4.1). What the client then gets of it, the whole,
+//! a part or a 304, is not decided here; nor is how it is validated (§4.3).
+
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::facts::ResponseFacts;
+use super::freshness::{self, Lifetime, Source};
+use crate::message::cache_control::RequestDirectives;
+use crate::time::Now;
+
+/// A stored response, as far as these rules look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stored<'a> {
+    /// Its facts.
+    pub facts: &'a ResponseFacts,
+    /// As `freshness::lifetime` found it when it was stored; `None` counts as zero.
+    pub lifetime: Option<Lifetime>,
+    /// As `freshness::age_on_arrival` found it.
+    pub age_on_arrival: Duration,
+    /// When it arrived, or was last validated.
+    pub received: Now,
+}
+
+/// What a route says about stale responses. A window that the origin gives itself counts instead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StaleRules {
+    /// How long a response may be served stale while it is fetched anew (RFC 5861 §3).
+    pub while_revalidate: Option<Duration>,
+    /// How long a response may be served stale in place of an error (RFC 5861 §4).
+    pub if_error: Option<Duration>,
+}
+
+/// How old a stored response is, and how old it may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// Its age: the value of `Age` when it is served (RFC 9111 §5.1).
+    pub age: Duration,
+    /// Its lifetime.
+    pub lifetime: Duration,
+}
+
+impl Freshness {
+    /// RFC 9111 §4.2: fresh while the lifetime exceeds the age.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.lifetime > self.age
+    }
+
+    /// How long it stays fresh; zero when stale.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.lifetime.saturating_sub(self.age)
+    }
+
+    /// For how long it has been stale; zero when fresh.
+    #[must_use]
+    pub fn stale_for(&self) -> Duration {
+        self.age.saturating_sub(self.lifetime)
+    }
+}
+
+/// What to do about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Serve what is stored: it is fresh enough for this request.
+    Hit(Freshness),
+    /// Serve what is stored: it is stale, and the client takes that (RFC 9111 §5.2.1.2).
+    HitStale(Freshness),
+    /// Serve what is stored, stale as it is, and fetch it anew behind (RFC 5861 §3).
+    HitStaleWhileRevalidate(Freshness),
+    /// What is stored may be served only after the origin has confirmed it (RFC 9111 §4.3).
+    Revalidate(Because),
+    /// Nothing is stored.
+    Miss,
+    /// The client wants nothing but what is stored, and that cannot be served: 504 (RFC 9111 §5.2.1.7).
+    GatewayTimeout,
+}
+
+/// Why a stored response is not served as it is. `Display` is for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It is stale, and nothing lets it be served so.
+    Stale,
+    /// The response says `no-cache` (RFC 9111 §5.2.2.4).
+    NoCache,
+    /// The request asks for something fresher (RFC 9111 §5.2.1).
+    Request,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Stale => "stale",
+            Self::NoCache => "no-cache",
+            Self::Request => "request",
+        })
+    }
+}
+
+/// What to do about a request with these directives.
+///
+/// `no-cache="…"` counts like the bare directive, as RFC 9111 §5.2.2.4 allows. A route's `ttl_force` beats `no-cache`,
+/// but not the directives that forbid stale responses. A request's `no-store` does not keep it from what is stored
+/// already (§5.2.1.5).
+#[must_use]
+pub fn lookup(stored: Option<&Stored<'_>>, request: &RequestDirectives, now: Now, rules: StaleRules) -> Verdict {
+    let verdict = stored.map_or(Verdict::Miss, |stored| stored.judge(request, now, rules));
+    match verdict {
+        Verdict::Miss | Verdict::Revalidate(_) if request.only_if_cached => Verdict::GatewayTimeout,
+        Verdict::Hit(_)
+        | Verdict::HitStale(_)
+        | Verdict::HitStaleWhileRevalidate(_)
+        | Verdict::Revalidate(_)
+        | Verdict::Miss
+        | Verdict::GatewayTimeout => verdict,
+    }
+}
+
+/// Whether a stored response may be served in place of an error: of a status that [`is_error`], or of no response at
+/// all. `Some` says how old it is.
+///
+/// The window is the longer of the response's (without one, the route's) and the request's. What must be validated
+/// before each use is not served, nor is anything to a client that asked for `no-cache`.
+///
+/// Source: RFC 5861 §4, RFC 9111 §4.2.4.
+#[must_use]
+pub fn after_error(stored: &Stored<'_>, request: &RequestDirectives, now: Now, rules: StaleRules) -> Option<Freshness> {
+    let freshness = stored.freshness(now);
+    if request.no_cache || stored.must_ask_always() || (!freshness.is_fresh() && stored.forbids_stale()) {
+        return None;
+    }
+    let of_response = stored.facts.directives.stale_if_error.or(rules.if_error);
+    let window = of_response.max(request.stale_if_error)?;
+    (freshness.stale_for() <= window).then_some(freshness)
+}
+
+/// Whether a response with this status counts as an error that a stale response may stand in for (RFC 5861 §4).
+#[must_use]
+pub fn is_error(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+impl Stored<'_> {
+    /// How fresh it is now.
+    #[must_use]
+    pub fn freshness(&self, now: Now) -> Freshness {
+        let age = freshness::age(self.age_on_arrival, self.received, now);
+        Freshness { age, lifetime: self.lifetime.map_or(Duration::ZERO, |lifetime| lifetime.duration) }
+    }
+
+    fn judge(&self, request: &RequestDirectives, now: Now, rules: StaleRules) -> Verdict {
+        let freshness = self.freshness(now);
+        if request.no_cache {
+            return Verdict::Revalidate(Because::Request);
+        }
+        if self.must_ask_always() {
+            return Verdict::Revalidate(Because::NoCache);
+        }
+        if asks_for_fresher(request, freshness) {
+            return Verdict::Revalidate(Because::Request);
+        }
+        if freshness.is_fresh() {
+            return Verdict::Hit(freshness);
+        }
+        if self.forbids_stale() || !takes_stale(request, freshness.stale_for()) {
+            return Verdict::Revalidate(Because::Stale);
+        }
+        let window = self.facts.directives.stale_while_revalidate.or(rules.while_revalidate);
+        match (window, request.max_stale) {
+            (Some(window), _) if freshness.stale_for() <= window => Verdict::HitStaleWhileRevalidate(freshness),
+            (_, Some(_)) => Verdict::HitStale(freshness),
+            (_, None) => Verdict::Revalidate(Because::Stale),
+        }
+    }
+
+    /// RFC 9111 §5.2.2.4.
+    fn must_ask_always(&self) -> bool {
+        let is_forced = self.lifetime.is_some_and(|lifetime| lifetime.source == Source::Forced);
+        self.facts.directives.no_cache.is_given() && !is_forced
+    }
+
+    /// RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.8; for a shared cache `s-maxage` means the same (§5.2.2.10).
+    fn forbids_stale(&self) -> bool {
+        let directives = &self.facts.directives;
+        directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_some()
+    }
+}
+
+/// RFC 9111 §5.2.1.1 and §5.2.1.3.
+fn asks_for_fresher(request: &RequestDirectives, freshness: Freshness) -> bool {
+    let too_old = request.max_age.is_some_and(|most| freshness.age > most);
+    let too_short = request.min_fresh.is_some_and(|least| freshness.left() < least);
+    too_old || too_short
+}
+
+/// Whether the client lets a response be stale for so long: `max-stale` sets the limit, and `max-age` without it says
+/// that the client wants no stale response (RFC 9111 §5.2.1.1, §5.2.1.2). Without either the client leaves it open.
+fn takes_stale(request: &RequestDirectives, stale_for: Duration) -> bool {
+    match (request.max_stale, request.max_age) {
+        (Some(most), _) => stale_for <= most,
+        (None, Some(_)) => false,
+        (None, None) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::freshness::{TtlRules, lifetime};
+    use super::super::scripted::{NOW, headers, later, response, secs};
+    use super::*;
+    use proptest::prelude::*;
+
+    const NONE: StaleRules = StaleRules { while_revalidate: None, if_error: None };
+    const ROUTE: StaleRules = StaleRules { while_revalidate: Some(secs(30)), if_error: Some(secs(100)) };
+
+    /// What a response with these directives, stored at the age of zero, is good for after so many seconds.
+    struct Asked {
+        answered: &'static str,
+        after: u64,
+        rules: StaleRules,
+        ttl: TtlRules,
+    }
+
+    impl Asked {
+        fn new(answered: &'static str, after: u64) -> Self {
+            Self { answered, after, rules: NONE, ttl: TtlRules::default() }
+        }
+
+        fn with<T>(&self, judge: impl FnOnce(&Stored<'_>) -> T) -> T {
+            let facts = response(200, &[("cache-control", self.answered)]);
+            let lifetime = lifetime(&facts, &self.ttl);
+            judge(&Stored { facts: &facts, lifetime, age_on_arrival: Duration::ZERO, received: NOW })
+        }
+
+        fn lookup(&self, asked: &'static str) -> Verdict {
+            let request = directives(asked);
+            self.with(|stored| lookup(Some(stored), &request, later(self.after), self.rules))
+        }
+
+        fn after_error(&self, asked: &'static str) -> bool {
+            let request = directives(asked);
+            self.with(|stored| after_error(stored, &request, later(self.after), self.rules)).is_some()
+        }
+    }
+
+    fn directives(asked: &'static str) -> RequestDirectives {
+        RequestDirectives::of(&headers(&[("cache-control", asked)]))
+    }
+
+    fn at(age: u64, lifetime: u64) -> Freshness {
+        Freshness { age: secs(age), lifetime: secs(lifetime) }
+    }
+
+    #[test]
+    fn rfc9111_4_2_fresh_while_the_lifetime_exceeds_the_age() {
+        assert_eq!(Asked::new("max-age=60", 0).lookup(""), Verdict::Hit(at(0, 60)));
+        assert_eq!(Asked::new("max-age=60", 59).lookup(""), Verdict::Hit(at(59, 60)));
+        assert_eq!(Asked::new("max-age=60", 60).lookup(""), Verdict::Revalidate(Because::Stale));
+        assert_eq!(Asked::new("max-age=0", 0).lookup(""), Verdict::Revalidate(Because::Stale));
+        assert_eq!(Asked::new("", 0).lookup(""), Verdict::Revalidate(Because::Stale));
+    }
+
+    #[test]
+    fn rfc9111_4_2_3_the_age_on_arrival_counts() {
+        let facts = response(200, &[("cache-control", "max-age=60")]);
+        let lifetime = lifetime(&facts, &TtlRules::default());
+        let stored = Stored { facts: &facts, lifetime, age_on_arrival: secs(50), received: NOW };
+        let request = RequestDirectives::default();
+        assert_eq!(lookup(Some(&stored), &request, later(9), NONE), Verdict::Hit(at(59, 60)));
+        assert_eq!(lookup(Some(&stored), &request, later(10), NONE), Verdict::Revalidate(Because::Stale));
+    }
+
+    #[test]
+    fn rfc9111_5_2_1_what_the_request_asks_for_is_honoured() {
+        let request = Verdict::Revalidate(Because::Request);
+        let stale = Verdict::Revalidate(Because::Stale);
+        for (after, asked, expected) in [
+            (10, "no-cache", request),
+            (10, "no-store", Verdict::Hit(at(10, 60))),
+            (10, "max-age=10", Verdict::Hit(at(10, 60))),
+            (10, "max-age=9", request),
+            (0, "max-age=0", Verdict::Hit(at(0, 60))),
+            (10, "max-age=9, max-stale", request),
+            (10, "min-fresh=50", Verdict::Hit(at(10, 60))),
+            (10, "min-fresh=51", request),
+            (70, "min-fresh=1, max-stale", request),
+            (70, "max-stale", Verdict::HitStale(at(70, 60))),
+            (70, "max-stale=10", Verdict::HitStale(at(70, 60))),
+            (70, "max-stale=9", stale),
+            (70, "max-stale=x", stale),
+            (70, "max-age=100", stale),
+            (70, "max-age=100, max-stale=10", Verdict::HitStale(at(70, 60))),
+            (70, "no-transform, x=y", stale),
+        ] {
+            assert_eq!(Asked::new("max-age=60", after).lookup(asked), expected, "{after} {asked}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_5_2_1_7_only_if_cached_is_answered_from_the_cache_or_not_at_all() {
+        let only = "only-if-cached";
+        assert_eq!(lookup(None, &directives(""), NOW, NONE), Verdict::Miss);
+        assert_eq!(lookup(None, &directives(only), NOW, NONE), Verdict::GatewayTimeout);
+        assert_eq!(Asked::new("max-age=60", 5).lookup(only), Verdict::Hit(at(5, 60)));
+        assert_eq!(Asked::new("max-age=60", 65).lookup(only), Verdict::GatewayTimeout);
+        assert_eq!(Asked::new("no-cache, max-age=60", 5).lookup(only), Verdict::GatewayTimeout);
+        assert_eq!(Asked::new("max-age=60", 5).lookup("only-if-cached, no-cache"), Verdict::GatewayTimeout);
+        assert_eq!(Asked::new("max-age=60", 65).lookup("only-if-cached, max-stale"), Verdict::HitStale(at(65, 60)));
+    }
+
+    #[test]
+    fn rfc9111_5_2_2_4_no_cache_is_validated_before_each_use() {
+        for answered in ["no-cache, max-age=60", "max-age=60, no-cache=\"set-cookie\""] {
+            let fresh = Asked { rules: ROUTE, ..Asked::new(answered, 5) };
+            assert_eq!(fresh.lookup("max-stale"), Verdict::Revalidate(Because::NoCache), "{answered}");
+            assert!(!fresh.after_error("stale-if-error=1000"), "{answered}");
+        }
+        let ttl = TtlRules { forced: Some(secs(60)), ..TtlRules::default() };
+        assert_eq!(Asked { ttl, ..Asked::new("no-cache", 5) }.lookup(""), Verdict::Hit(at(5, 60)));
+    }
+
+    #[test]
+    fn rfc9111_4_2_4_some_directives_forbid_every_stale_answer() {
+        for answered in [
+            "max-age=60, must-revalidate, stale-while-revalidate=30, stale-if-error=30",
+            "max-age=60, proxy-revalidate, stale-while-revalidate=30, stale-if-error=30",
+            "s-maxage=60, stale-while-revalidate=30, stale-if-error=30",
+        ] {
+            let stale = Asked { rules: ROUTE, ..Asked::new(answered, 61) };
+            for asked in ["", "max-stale", "stale-if-error=100"] {
+                assert_eq!(stale.lookup(asked), Verdict::Revalidate(Because::Stale), "{answered}");
+                assert!(!stale.after_error(asked), "{answered}");
+            }
+            let fresh = Asked { rules: ROUTE, ..Asked::new(answered, 59) };
+            assert_eq!(fresh.lookup(""), Verdict::Hit(at(59, 60)), "{answered}");
+            assert!(fresh.after_error(""), "{answered}");
+        }
+    }
+
+    #[test]
+    fn rfc5861_3_stale_while_revalidate_has_a_window() {
+        let answered = "max-age=60, stale-while-revalidate=10";
+        let behind = |age| Verdict::HitStaleWhileRevalidate(at(age, 60));
+        let stale = Verdict::Revalidate(Because::Stale);
+        for (after, asked, expected) in [
+            (59, "", Verdict::Hit(at(59, 60))),
+            (60, "", behind(60)),
+            (70, "", behind(70)),
+            (71, "", stale),
+            (65, "max-age=100", stale),
+            (65, "max-stale", behind(65)),
+            (65, "max-stale=4", stale),
+            (75, "max-stale", Verdict::HitStale(at(75, 60))),
+            (65, "no-cache", Verdict::Revalidate(Because::Request)),
+            (65, "only-if-cached", behind(65)),
+        ] {
+            assert_eq!(Asked::new(answered, after).lookup(asked), expected, "{after} {asked}");
+        }
+    }
+
+    #[test]
+    fn the_routes_windows_hold_where_the_origin_gives_none() {
+        let with_route = |answered, after| Asked { rules: ROUTE, ..Asked::new(answered, after) };
+        let behind = Verdict::HitStaleWhileRevalidate(at(90, 60));
+        assert_eq!(with_route("max-age=60", 90).lookup(""), behind);
+        assert_eq!(with_route("max-age=60", 91).lookup(""), Verdict::Revalidate(Because::Stale));
+        let narrower = with_route("max-age=60, stale-while-revalidate=0, stale-if-error=0", 61);
+        assert_eq!(narrower.lookup(""), Verdict::Revalidate(Because::Stale));
+        assert!(!narrower.after_error(""));
+        assert!(with_route("max-age=60", 160).after_error(""));
+        assert!(!with_route("max-age=60", 161).after_error(""));
+    }
+
+    #[test]
+    fn rfc5861_4_stale_if_error_has_a_window_on_either_side() {
+        for (answered, after, asked, expected) in [
+            ("max-age=60", 61, "", false),
+            ("max-age=60, stale-if-error=10", 70, "", true),
+            ("max-age=60, stale-if-error=10", 71, "", false),
+            ("max-age=60", 70, "stale-if-error=10", true),
+            ("max-age=60", 71, "stale-if-error=10", false),
+            ("max-age=60, stale-if-error=5", 70, "stale-if-error=10", true),
+            ("max-age=60, stale-if-error=10", 65, "no-cache", false),
+            ("max-age=60, stale-if-error=10", 65, "max-age=0", true),
+            ("max-age=60, stale-if-error=x", 61, "", false),
+        ] {
+            assert_eq!(Asked::new(answered, after).after_error(asked), expected, "{answered} {after} {asked}");
+        }
+    }
+
+    #[test]
+    fn rfc5861_4_errors_are_those_of_a_server_that_cannot_answer() {
+        for status in 100..=599 {
+            let expected = [500, 502, 503, 504].contains(&status);
+            assert_eq!(is_error(StatusCode::from_u16(status).unwrap()), expected, "{status}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_stale_answer_is_given_without_leave(lifetime in 0u64..100, after in 0u64..200) {
+            let answered = response(200, &[]);
+            let lifetime = Lifetime { duration: secs(lifetime), source: Source::MaxAge };
+            let stored =
+                Stored { facts: &answered, lifetime: Some(lifetime), age_on_arrival: Duration::ZERO, received: NOW };
+            let verdict = lookup(Some(&stored), &RequestDirectives::default(), later(after), NONE);
+            let is_fresh = stored.freshness(later(after)).is_fresh();
+            prop_assert_eq!(matches!(verdict, Verdict::Hit(_)), is_fresh);
+            prop_assert_eq!(verdict == Verdict::Revalidate(Because::Stale), !is_fresh);
+        }
+    }
+}
