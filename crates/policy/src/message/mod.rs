@@ -3,8 +3,11 @@
 //! Every function here judges a head that hyper has already parsed; framing, bodies and time-outs are not its business.
 
 pub mod accept;
+pub mod cache_status;
 pub mod census;
+pub mod conditions;
 pub mod cookies;
+pub mod etag;
 pub mod expect;
 pub mod forwarded;
 pub mod hop;
@@ -14,10 +17,12 @@ pub mod max_forwards;
 pub mod names;
 pub mod network;
 pub mod query;
+pub mod range;
 pub mod response;
 pub mod stamp;
 pub mod target;
 pub mod trailers;
 pub mod transfer;
 pub mod upgrade;
+pub mod vary;
 pub mod via;
