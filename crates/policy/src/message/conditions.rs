@@ -4,7 +4,7 @@
 //! be used at all, in the cache's rules.
 
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::etag::{Comparison, EntityTag, named};
 
@@ -47,7 +47,7 @@ pub struct Selected<'a> {
 /// What to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The response, or the part of it that `Range` asks for.
+    /// The response, or, for GET (RFC 9110 §14.2), the part of a 200 that `Range` asks for.
     Serve,
     /// The whole response: `If-Range` fails, so `Range` is ignored.
     ServeWhole,
@@ -124,7 +124,7 @@ fn range_applies(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> 
 }
 
 /// The value of a field that may stand once; with several lines none of them is believed.
-fn single<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a [u8]> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut lines = headers.get_all(name).into_iter();
     let value = lines.next()?;
     lines.next().is_none().then_some(value.as_bytes())
@@ -133,7 +133,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a [u8
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     const STORED: Selected<'static> =
         Selected { status: StatusCode::OK, tag: None, modified: None, date: None, received: 1000 };

@@ -2,7 +2,7 @@
 //!
 //! Which of several matching responses is used, and how many are kept, is the caller's business.
 
-use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderName, VARY};
+use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, GetAll, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 
 use super::list::elements;
@@ -111,31 +111,27 @@ fn syntax(name: &HeaderName) -> Syntax {
 fn normal_value(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>> {
     let lines = request.get_all(name);
     lines.iter().next()?;
-    let caseless = match syntax(name) {
-        Syntax::Opaque => {
-            let lines: Vec<&[u8]> = lines.iter().map(HeaderValue::as_bytes).map(<[u8]>::trim_ascii).collect();
-            return Some(lines.join(&b", "[..]));
-        }
+    let parts = || elements(&lines).map(without_space_at_semicolons);
+    let parts: Vec<Vec<u8>> = match syntax(name) {
+        Syntax::Opaque => return Some(joined(&lines)),
         // A comma inside quotes is none; such values stay as they are.
-        Syntax::List if lines.iter().any(|line| line.as_bytes().contains(&b'"')) => {
-            let lines: Vec<&[u8]> = lines.iter().map(HeaderValue::as_bytes).map(<[u8]>::trim_ascii).collect();
-            return Some(lines.join(&b","[..]));
-        }
-        Syntax::List => false,
-        Syntax::CaselessList | Syntax::CaselessSet => true,
-    };
-    let mut parts: Vec<Vec<u8>> = elements(&lines).map(without_space_at_semicolons).collect();
-    if caseless {
-        parts.iter_mut().for_each(|part| part.make_ascii_lowercase());
-    }
-    match syntax(name) {
+        Syntax::List if lines.iter().any(|line| line.as_bytes().contains(&b'"')) => return Some(joined(&lines)),
+        Syntax::List => parts().collect(),
+        Syntax::CaselessList => parts().map(|part| part.to_ascii_lowercase()).collect(),
         Syntax::CaselessSet => {
+            let mut parts: Vec<Vec<u8>> = parts().map(|part| part.to_ascii_lowercase()).collect();
             parts.sort_unstable();
             parts.dedup();
+            parts
         }
-        Syntax::Opaque | Syntax::List | Syntax::CaselessList => {}
-    }
+    };
     Some(parts.join(&b","[..]))
+}
+
+/// The lines as one, as RFC 9110 §5.2 joins them.
+fn joined(lines: &GetAll<'_, HeaderValue>) -> Vec<u8> {
+    let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes().trim_ascii()).collect();
+    lines.join(&b", "[..])
 }
 
 fn without_space_at_semicolons(element: &[u8]) -> Vec<u8> {
