@@ -4,9 +4,12 @@
 
 pub mod accept;
 pub mod cache_control;
+pub mod cache_status;
 pub mod census;
+pub mod conditions;
 pub mod cookies;
 pub mod dates;
+pub mod etag;
 pub mod expect;
 pub mod forwarded;
 pub mod hop;
@@ -16,6 +19,7 @@ pub mod max_forwards;
 pub mod names;
 pub mod network;
 pub mod query;
+pub mod range;
 pub mod response;
 pub mod stamp;
 pub mod target;
@@ -23,4 +27,5 @@ pub mod targeted;
 pub mod trailers;
 pub mod transfer;
 pub mod upgrade;
+pub mod vary;
 pub mod via;

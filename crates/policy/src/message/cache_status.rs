@@ -1,0 +1,239 @@
+//! Writing `Cache-Status`: how this cache handled a request (RFC 9211).
+//!
+//! What caches nearer to the origin have said is left as it is; this cache's member stands after theirs.
+
+use std::fmt::{self, Write};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// `cache-status`.
+pub static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The most bytes of a key or a detail that are written; the rest is left out.
+pub const TEXT_BYTES_MAX: usize = 512;
+
+/// The largest integer of a structured field, and the smallest with its sign turned (RFC 9651 §3.3.1).
+const INTEGER_MAX: i64 = 999_999_999_999_999;
+
+/// Why a request went forward (RFC 9211 §2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The cache is configured not to handle this request.
+    Bypass,
+    /// Its method must go forward.
+    Method,
+    /// Nothing is stored for its URI.
+    UriMiss,
+    /// Something is stored for its URI, but nothing that its selecting fields choose.
+    VaryMiss,
+    /// Nothing fits, and it can't be told why.
+    Miss,
+    /// What was stored was fresh, but the request's directives did not allow it.
+    Request,
+    /// What was stored was stale.
+    Stale,
+    /// What was stored holds not all ranges that were asked for.
+    Partial,
+}
+
+impl Forward {
+    /// The token (RFC 9211 §2.2).
+    #[must_use]
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Miss => "miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// The one thing that is always said: was it answered from here, or sent forward?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handling {
+    /// Answered from the cache, without a request going forward (RFC 9211 §2.1).
+    Hit,
+    /// Sent forward.
+    Forwarded {
+        /// Why (§2.2).
+        why: Forward,
+        /// The status of the backend's answer, where it differs from the one sent on (§2.3).
+        status: Option<StatusCode>,
+        /// Whether the answer was stored (§2.5).
+        stored: bool,
+        /// Whether another request's answer was shared instead of asking once more (§2.6).
+        collapsed: bool,
+    },
+}
+
+/// This cache's member of the list. `Display` writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheStatus<'a> {
+    /// Hit or forwarded.
+    pub handling: Handling,
+    /// Freshness left, in seconds, as the cache reckons it; negative when stale (§2.4).
+    pub ttl_seconds: Option<i64>,
+    /// The key; what is no visible ASCII is written as `?` (§2.7).
+    pub key: Option<&'a str>,
+    /// A word for the operator, where the rest does not say enough (§2.8).
+    pub detail: Option<&'a str>,
+}
+
+impl CacheStatus<'_> {
+    /// Only the handling.
+    #[must_use]
+    pub const fn new(handling: Handling) -> Self {
+        Self { handling, ttl_seconds: None, key: None, detail: None }
+    }
+
+    /// Appends this member after those of caches nearer to the origin (RFC 9211 §2).
+    pub fn append_to(&self, response: &mut HeaderMap) {
+        // Nothing but visible ASCII and spaces is ever written, so the value is always one.
+        if let Ok(value) = HeaderValue::try_from(self.to_string()) {
+            response.append(&CACHE_STATUS, value);
+        }
+    }
+}
+
+impl fmt::Display for CacheStatus<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("forebay")?;
+        let (stored, collapsed) = match self.handling {
+            Handling::Hit => {
+                out.write_str("; hit")?;
+                (false, false)
+            }
+            Handling::Forwarded { why, status, stored, collapsed } => {
+                write!(out, "; fwd={}", why.token())?;
+                if let Some(status) = status {
+                    write!(out, "; fwd-status={}", status.as_u16())?;
+                }
+                (stored, collapsed)
+            }
+        };
+        if let Some(seconds) = self.ttl_seconds {
+            write!(out, "; ttl={}", seconds.clamp(-INTEGER_MAX, INTEGER_MAX))?;
+        }
+        if stored {
+            out.write_str("; stored")?;
+        }
+        if collapsed {
+            out.write_str("; collapsed")?;
+        }
+        if let Some(key) = self.key {
+            out.write_str("; key=")?;
+            write_string(out, key)?;
+        }
+        if let Some(detail) = self.detail {
+            out.write_str("; detail=")?;
+            if is_token(detail) { out.write_str(detail)? } else { write_string(out, detail)? }
+        }
+        Ok(())
+    }
+}
+
+/// A token of a structured field, narrower than one of HTTP where it begins, wider after (RFC 9651 §3.3.4).
+fn is_token(text: &str) -> bool {
+    let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'*');
+    let holds = |byte: u8| super::list::is_token_byte(byte) || matches!(byte, b':' | b'/');
+    begins && text.len() <= TEXT_BYTES_MAX && text.bytes().all(holds)
+}
+
+/// A string of a structured field (RFC 9651 §3.3.3).
+fn write_string(out: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    out.write_char('"')?;
+    for one in text.chars().take(TEXT_BYTES_MAX) {
+        match one {
+            '"' | '\\' => out.write_fmt(format_args!("\\{one}"))?,
+            ' '..='~' => out.write_char(one)?,
+            _ => out.write_char('?')?,
+        }
+    }
+    out.write_char('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn forwarded(why: Forward) -> CacheStatus<'static> {
+        CacheStatus::new(Handling::Forwarded { why, status: None, stored: false, collapsed: false })
+    }
+
+    #[test]
+    fn rfc9211_2_1_and_2_4_a_hit_with_the_freshness_left() {
+        let hit = CacheStatus { ttl_seconds: Some(376), ..CacheStatus::new(Handling::Hit) };
+        assert_eq!(hit.to_string(), "forebay; hit; ttl=376");
+        let stale = CacheStatus { ttl_seconds: Some(-412), ..hit };
+        assert_eq!(stale.to_string(), "forebay; hit; ttl=-412");
+    }
+
+    #[test]
+    fn rfc9211_2_2_every_reason_to_go_forward() {
+        let cases = [
+            (Forward::Bypass, "forebay; fwd=bypass"),
+            (Forward::Method, "forebay; fwd=method"),
+            (Forward::UriMiss, "forebay; fwd=uri-miss"),
+            (Forward::VaryMiss, "forebay; fwd=vary-miss"),
+            (Forward::Miss, "forebay; fwd=miss"),
+            (Forward::Request, "forebay; fwd=request"),
+            (Forward::Stale, "forebay; fwd=stale"),
+            (Forward::Partial, "forebay; fwd=partial"),
+        ];
+        for (why, text) in cases {
+            assert_eq!(forwarded(why).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn rfc9211_2_3_to_2_8_all_parameters_in_order() {
+        let handling = Handling::Forwarded {
+            why: Forward::Stale,
+            status: Some(StatusCode::NOT_MODIFIED),
+            stored: true,
+            collapsed: true,
+        };
+        let status =
+            CacheStatus { handling, ttl_seconds: Some(60), key: Some("https://a/b?c=\"d\\\""), detail: Some("MEMORY") };
+        let text = r#"forebay; fwd=stale; fwd-status=304; ttl=60; stored; collapsed; key="https://a/b?c=\"d\\\""; detail=MEMORY"#;
+        assert_eq!(status.to_string(), text);
+    }
+
+    #[test]
+    fn rfc9651_3_3_integers_saturate_and_strings_stay_ascii_and_short() {
+        let wide = CacheStatus { ttl_seconds: Some(i64::MIN), ..CacheStatus::new(Handling::Hit) };
+        assert_eq!(wide.to_string(), "forebay; hit; ttl=-999999999999999");
+        let odd = CacheStatus { detail: Some("n\u{e4}h\r\n"), ..CacheStatus::new(Handling::Hit) };
+        assert_eq!(odd.to_string(), "forebay; hit; detail=\"n?h??\"");
+        let empty = CacheStatus { detail: Some(""), ..CacheStatus::new(Handling::Hit) };
+        assert_eq!(empty.to_string(), "forebay; hit; detail=\"\"");
+        let long = "k".repeat(9000);
+        let long = CacheStatus { key: Some(&long), ..CacheStatus::new(Handling::Hit) };
+        assert_eq!(long.to_string().len(), "forebay; hit; key=\"\"".len() + TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn rfc9211_2_the_member_stands_after_those_nearer_to_the_origin() {
+        let mut headers = HeaderMap::new();
+        headers.append(&CACHE_STATUS, HeaderValue::from_static("OriginCache; hit; ttl=1100"));
+        forwarded(Forward::UriMiss).append_to(&mut headers);
+        let lines: Vec<_> = headers.get_all(&CACHE_STATUS).iter().collect();
+        assert_eq!(lines, ["OriginCache; hit; ttl=1100", "forebay; fwd=uri-miss"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_and_detail_make_a_field_value(key in any::<String>(), detail in any::<String>()) {
+            let mut headers = HeaderMap::new();
+            let status = CacheStatus { key: Some(&key), detail: Some(&detail), ..CacheStatus::new(Handling::Hit) };
+            status.append_to(&mut headers);
+            prop_assert!(headers.contains_key(&CACHE_STATUS));
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What a client's conditions make of a stored response (RFC 9110 §13, RFC 9111 §4.3.2).
+//!
+//! Dates are parsed by the caller. Which bytes a `Range` asks for is decided in `range`; whether the stored response may
+//! be used at all, in the cache's rules.
+
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+
+use super::etag::{Comparison, EntityTag, named};
+
+/// In whose place the conditions are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A cache: `If-Match` and `If-Unmodified-Since` are not for it, and are ignored (RFC 9111 §4.3.2).
+    Cache,
+    /// The origin, or who answers for it: all conditions count.
+    Origin,
+}
+
+/// The dates of a request's conditions, in seconds since the Unix epoch. `None`: absent or no date, which is ignored
+/// (RFC 9110 §13.1.3, §13.1.4) but fails an `If-Range`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dates {
+    /// `If-Modified-Since`.
+    pub modified_since: Option<u64>,
+    /// `If-Unmodified-Since`.
+    pub unmodified_since: Option<u64>,
+    /// `If-Range`, when it is no entity tag.
+    pub range: Option<u64>,
+}
+
+/// What the conditions are judged against. Times are seconds since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Selected<'a> {
+    /// The response's status; conditions count for a 200 or 206 only (RFC 9111 §4.3.2, RFC 9110 §13.2.1).
+    pub status: StatusCode,
+    /// Its entity tag.
+    pub tag: Option<EntityTag<'a>>,
+    /// Its `Last-Modified`.
+    pub modified: Option<u64>,
+    /// Its `Date`.
+    pub date: Option<u64>,
+    /// When it was received.
+    pub received: u64,
+}
+
+/// What to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The response, or, for GET (RFC 9110 §14.2), the part of a 200 that `Range` asks for.
+    Serve,
+    /// The whole response: `If-Range` fails, so `Range` is ignored.
+    ServeWhole,
+    /// 304: the client has it already.
+    NotModified,
+    /// 412: the client expected something else.
+    PreconditionFailed,
+}
+
+/// Whether a request holds a condition that only an origin can judge. A cache may ignore it (RFC 9110 §13.1.1,
+/// §13.1.4); to forward such a request is always right.
+#[must_use]
+pub fn asks_the_origin(request: &HeaderMap) -> bool {
+    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// Judges a request's conditions in the order of RFC 9110 §13.2.2.
+#[must_use]
+pub fn evaluate(role: Role, method: &Method, request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> Outcome {
+    if !matches!(selected.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        return Outcome::Serve;
+    }
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    match role {
+        Role::Origin if !expectation_holds(request, dates, selected) => return Outcome::PreconditionFailed,
+        Role::Origin | Role::Cache => {}
+    }
+    if request.contains_key(IF_NONE_MATCH) {
+        // Step 3: with it, If-Modified-Since is ignored, whether or not a tag could be read.
+        if named(&request.get_all(IF_NONE_MATCH), selected.tag.as_ref(), Comparison::Weak) {
+            return if reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
+        }
+    } else if reads && is_unmodified(request, dates, selected) {
+        return Outcome::NotModified;
+    }
+    if *method == Method::GET && request.contains_key(RANGE) && !range_applies(request, dates, selected) {
+        return Outcome::ServeWhole;
+    }
+    Outcome::Serve
+}
+
+/// Steps 1 and 2: `If-Match` by strong comparison, else `If-Unmodified-Since`.
+fn expectation_holds(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> bool {
+    if request.contains_key(IF_MATCH) {
+        return named(&request.get_all(IF_MATCH), selected.tag.as_ref(), Comparison::Strong);
+    }
+    match (single(request, &IF_UNMODIFIED_SINCE).and(dates.unmodified_since), selected.modified) {
+        (Some(since), Some(modified)) => modified <= since,
+        // Without a date on either side there is nothing to compare (RFC 9110 §13.1.4).
+        (None, _) | (_, None) => true,
+    }
+}
+
+/// Step 4. Without `Last-Modified`, `Date` stands in for it, and without that the time of receipt (RFC 9111 §4.3.2).
+fn is_unmodified(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> bool {
+    let modified = selected.modified.or(selected.date).unwrap_or(selected.received);
+    single(request, &IF_MODIFIED_SINCE).and(dates.modified_since).is_some_and(|since| modified <= since)
+}
+
+/// Step 5: an entity tag by strong comparison, or a date that is exactly that of the response and strong: at least a
+/// second before `Date` (RFC 9110 §13.1.5, §8.8.2.2).
+fn range_applies(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> bool {
+    if !request.contains_key(IF_RANGE) {
+        return true;
+    }
+    let Some(value) = single(request, &IF_RANGE) else { return false };
+    if let Some(tag) = EntityTag::parse(value) {
+        return selected.tag.is_some_and(|stored| stored.matches(&tag, Comparison::Strong));
+    }
+    match (dates.range, selected.modified, selected.date) {
+        (Some(wanted), Some(modified), Some(date)) => wanted == modified && modified < date,
+        (None, _, _) | (_, None, _) | (_, _, None) => false,
+    }
+}
+
+/// The value of a field that may stand once; with several lines none of them is believed.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut lines = headers.get_all(name).into_iter();
+    let value = lines.next()?;
+    lines.next().is_none().then_some(value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    const STORED: Selected<'static> =
+        Selected { status: StatusCode::OK, tag: None, modified: None, date: None, received: 1000 };
+
+    fn request(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn tagged(tag: &'static str) -> Selected<'static> {
+        Selected { tag: EntityTag::parse(tag.as_bytes()), ..STORED }
+    }
+
+    fn cached(fields: &[(&'static str, &'static str)], dates: Dates, selected: &Selected<'_>) -> Outcome {
+        evaluate(Role::Cache, &Method::GET, &request(fields), dates, selected)
+    }
+
+    fn since(seconds: u64) -> Dates {
+        Dates { modified_since: Some(seconds), unmodified_since: Some(seconds), range: Some(seconds) }
+    }
+
+    #[test]
+    fn without_conditions_the_response_is_served() {
+        assert_eq!(cached(&[], Dates::default(), &tagged("\"a\"")), Outcome::Serve);
+        assert_eq!(cached(&[("range", "bytes=0-1")], Dates::default(), &STORED), Outcome::Serve);
+    }
+
+    #[test]
+    fn rfc9110_13_1_2_if_none_match_compares_weakly() {
+        let cases = [
+            ("\"a\"", "\"a\"", Outcome::NotModified),
+            ("W/\"a\"", "\"a\"", Outcome::NotModified),
+            ("\"x\", \"a\"", "W/\"a\"", Outcome::NotModified),
+            ("*", "\"a\"", Outcome::NotModified),
+            ("\"b\"", "\"a\"", Outcome::Serve),
+            ("a", "\"a\"", Outcome::Serve),
+        ];
+        for (value, stored, outcome) in cases {
+            assert_eq!(cached(&[("if-none-match", value)], Dates::default(), &tagged(stored)), outcome, "{value}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_13_1_2_for_other_methods_a_match_fails() {
+        let fields = request(&[("if-none-match", "*")]);
+        let outcome = evaluate(Role::Origin, &Method::PUT, &fields, Dates::default(), &STORED);
+        assert_eq!(outcome, Outcome::PreconditionFailed);
+        let outcome = evaluate(Role::Cache, &Method::HEAD, &fields, Dates::default(), &STORED);
+        assert_eq!(outcome, Outcome::NotModified);
+    }
+
+    #[test]
+    fn rfc9110_13_2_2_if_none_match_hides_if_modified_since() {
+        let fields = [("if-none-match", "\"b\""), ("if-modified-since", "x")];
+        let stored = Selected { modified: Some(10), ..tagged("\"a\"") };
+        assert_eq!(cached(&fields, since(20), &stored), Outcome::Serve);
+        let unreadable = [("if-none-match", ""), ("if-modified-since", "x")];
+        assert_eq!(cached(&unreadable, since(20), &stored), Outcome::Serve);
+    }
+
+    #[test]
+    fn rfc9111_4_3_2_if_modified_since_falls_back_to_date_and_receipt() {
+        let fields = [("if-modified-since", "x")];
+        let cases = [
+            (Some(500), Some(900), 500, Outcome::NotModified),
+            (Some(500), Some(900), 499, Outcome::Serve),
+            (None, Some(900), 900, Outcome::NotModified),
+            (None, Some(900), 899, Outcome::Serve),
+            (None, None, 1000, Outcome::NotModified),
+            (None, None, 999, Outcome::Serve),
+        ];
+        for (modified, date, when, outcome) in cases {
+            let stored = Selected { modified, date, ..STORED };
+            assert_eq!(cached(&fields, since(when), &stored), outcome, "{modified:?} {date:?} {when}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_13_1_3_what_is_no_date_or_stands_twice_or_meets_another_method_is_ignored() {
+        let stored = Selected { modified: Some(1), ..STORED };
+        assert_eq!(cached(&[("if-modified-since", "x")], Dates::default(), &stored), Outcome::Serve);
+        assert_eq!(
+            cached(&[("if-modified-since", "x"), ("if-modified-since", "y")], since(5), &stored),
+            Outcome::Serve
+        );
+        let post = evaluate(Role::Cache, &Method::POST, &request(&[("if-modified-since", "x")]), since(5), &stored);
+        assert_eq!(post, Outcome::Serve);
+    }
+
+    #[test]
+    fn rfc9111_4_3_2_a_cache_ignores_what_is_for_the_origin() {
+        let stored = Selected { modified: Some(100), ..tagged("\"a\"") };
+        for fields in [[("if-match", "\"b\"")], [("if-unmodified-since", "x")]] {
+            assert_eq!(cached(&fields, since(50), &stored), Outcome::Serve);
+            assert!(asks_the_origin(&request(&fields)));
+            let outcome = evaluate(Role::Origin, &Method::GET, &request(&fields), since(50), &stored);
+            assert_eq!(outcome, Outcome::PreconditionFailed);
+        }
+        assert!(!asks_the_origin(&request(&[("if-none-match", "*")])));
+    }
+
+    #[test]
+    fn rfc9110_13_1_1_if_match_compares_strongly_and_hides_if_unmodified_since() {
+        let judge = |fields: &[(&'static str, &'static str)], stored: &Selected<'_>| {
+            evaluate(Role::Origin, &Method::PUT, &request(fields), since(5), stored)
+        };
+        assert_eq!(judge(&[("if-match", "W/\"a\"")], &tagged("W/\"a\"")), Outcome::PreconditionFailed);
+        assert_eq!(judge(&[("if-match", "\"a\"")], &tagged("\"a\"")), Outcome::Serve);
+        assert_eq!(judge(&[("if-match", "*")], &STORED), Outcome::Serve);
+        let newer = Selected { modified: Some(9), ..tagged("\"a\"") };
+        assert_eq!(judge(&[("if-match", "\"a\""), ("if-unmodified-since", "x")], &newer), Outcome::Serve);
+        assert_eq!(judge(&[("if-unmodified-since", "x")], &STORED), Outcome::Serve);
+    }
+
+    #[test]
+    fn rfc9110_13_2_2_if_match_goes_before_if_none_match() {
+        let fields = request(&[("if-match", "\"b\""), ("if-none-match", "\"a\"")]);
+        let outcome = evaluate(Role::Origin, &Method::GET, &fields, Dates::default(), &tagged("\"a\""));
+        assert_eq!(outcome, Outcome::PreconditionFailed);
+    }
+
+    #[test]
+    fn rfc9110_13_1_5_if_range_needs_a_strong_tag() {
+        let cases = [
+            ("\"a\"", "\"a\"", Outcome::Serve),
+            ("\"b\"", "\"a\"", Outcome::ServeWhole),
+            ("W/\"a\"", "W/\"a\"", Outcome::ServeWhole),
+            ("W/\"a\"", "\"a\"", Outcome::ServeWhole),
+            ("nonsense", "\"a\"", Outcome::ServeWhole),
+        ];
+        for (value, stored, outcome) in cases {
+            let fields = [("range", "bytes=0-1"), ("if-range", value)];
+            assert_eq!(cached(&fields, Dates::default(), &tagged(stored)), outcome, "{value} {stored}");
+        }
+        assert_eq!(cached(&[("if-range", "\"b\"")], Dates::default(), &tagged("\"a\"")), Outcome::Serve);
+    }
+
+    #[test]
+    fn rfc9110_13_1_5_if_range_needs_the_very_date_and_a_strong_one() {
+        let fields = [("range", "bytes=0-1"), ("if-range", "date")];
+        let cases = [
+            (Some(500), Some(501), 500, Outcome::Serve),
+            (Some(500), Some(500), 500, Outcome::ServeWhole),
+            (Some(500), None, 500, Outcome::ServeWhole),
+            (Some(500), Some(900), 501, Outcome::ServeWhole),
+            (None, Some(900), 900, Outcome::ServeWhole),
+        ];
+        for (modified, date, when, outcome) in cases {
+            let stored = Selected { modified, date, ..STORED };
+            assert_eq!(cached(&fields, since(when), &stored), outcome, "{modified:?} {date:?} {when}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_13_2_2_a_304_goes_before_if_range() {
+        let fields = [("if-none-match", "\"a\""), ("range", "bytes=0-1"), ("if-range", "\"b\"")];
+        assert_eq!(cached(&fields, Dates::default(), &tagged("\"a\"")), Outcome::NotModified);
+    }
+
+    #[test]
+    fn rfc9110_13_2_1_conditions_do_not_count_for_other_statuses() {
+        for status in [StatusCode::NOT_FOUND, StatusCode::MOVED_PERMANENTLY, StatusCode::INTERNAL_SERVER_ERROR] {
+            let stored = Selected { status, ..tagged("\"a\"") };
+            assert_eq!(cached(&[("if-none-match", "*")], Dates::default(), &stored), Outcome::Serve);
+        }
+    }
+}

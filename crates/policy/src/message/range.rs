@@ -1,0 +1,437 @@
+//! Byte ranges: what a `Range` selects, and how the parts are written (RFC 9110 §14).
+//!
+//! Whether `Range` counts at all (`If-Range`, the method, the status) is decided in `conditions`. No bytes of content
+//! pass here, only their positions.
+
+use std::fmt;
+
+use http::HeaderValue;
+use http::header::GetAll;
+
+/// The most parts that are sent; a request for more gets the whole.
+pub const PARTS_MAX: usize = 8;
+
+/// How many bytes a multipart answer may be longer than the representation; beyond that the whole is sent.
+pub const OVERHEAD_BYTES_MAX: u64 = 1024;
+
+/// The most ranges that are read; a request with more gets the whole, though they might have been merged.
+const RANGES_MAX: usize = 64;
+
+/// Positions of the first and the last byte, both included; `first <= last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    first: u64,
+    last: u64,
+}
+
+impl ByteRange {
+    /// `None` if the last byte stands before the first.
+    #[must_use]
+    pub const fn new(first: u64, last: u64) -> Option<Self> {
+        if first <= last { Some(Self { first, last }) } else { None }
+    }
+
+    /// The position of the first byte, counted from 0.
+    #[must_use]
+    pub const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The position of the last byte.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// How many bytes; at least 1.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.last.saturating_sub(self.first).saturating_add(1)
+    }
+}
+
+/// What a `Range` selects of a representation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// 200: all of it. No range, or one that is not understood, malformed or too greedy.
+    Whole,
+    /// 206 with one part.
+    Single(ByteRange),
+    /// 206 with two to [`PARTS_MAX`] parts, none touching another, in the order they were asked for.
+    Several(Vec<ByteRange>),
+    /// 416: not one byte of it.
+    Unsatisfiable,
+}
+
+/// What the lines of a `Range` field select of `complete` bytes. Overlapping and adjacent ranges become one.
+///
+/// Source: RFC 9110 §14.1.2, §14.2, §15.3.7.2. A malformed field is ignored, as is one that stands twice.
+#[must_use]
+pub fn select(lines: &GetAll<'_, HeaderValue>, complete: u64) -> Selection {
+    let mut lines = lines.iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return Selection::Whole };
+    let Some(asked) = parse(line.as_bytes()) else { return Selection::Whole };
+    if asked.iter().any(|one| matches!(one, Asked::Suffix(1..))) && complete == 0 {
+        // A suffix of nothing is satisfiable, but no Content-Range can say so (RFC 9110 §14.4).
+        return Selection::Whole;
+    }
+    let parts = merge(asked.iter().filter_map(|one| one.within(complete)).collect());
+    match parts.as_slice() {
+        [] => Selection::Unsatisfiable,
+        [one] => Selection::Single(*one),
+        [..] if parts.len() > PARTS_MAX => Selection::Whole,
+        [..] => Selection::Several(parts),
+    }
+}
+
+/// One range as asked for.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// From here, to there or to the end.
+    From(u64, Option<u64>),
+    /// The last so many bytes.
+    Suffix(u64),
+}
+
+impl Asked {
+    fn within(self, complete: u64) -> Option<ByteRange> {
+        let end = complete.checked_sub(1)?;
+        match self {
+            Self::From(first, last) => ByteRange::new(first, last.map_or(end, |last| last.min(end))),
+            Self::Suffix(0) => None,
+            Self::Suffix(bytes) => ByteRange::new(complete.saturating_sub(bytes), end),
+        }
+    }
+}
+
+/// `None`: another unit, malformed, or too many.
+fn parse(value: &[u8]) -> Option<Vec<Asked>> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (unit, set) = text.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let mut asked = Vec::new();
+    for spec in set.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty()) {
+        if asked.len() == RANGES_MAX {
+            return None;
+        }
+        asked.push(parse_spec(spec)?);
+    }
+    (!asked.is_empty()).then_some(asked)
+}
+
+fn parse_spec(spec: &str) -> Option<Asked> {
+    match spec.split_once('-')? {
+        ("", bytes) => Some(Asked::Suffix(number(bytes)?)),
+        (first, "") => Some(Asked::From(number(first)?, None)),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then_some(Asked::From(first, Some(last)))
+        }
+    }
+}
+
+/// Decimal digits and nothing else; too large a number saturates.
+fn number(digits: &str) -> Option<u64> {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(digits.parse().unwrap_or(u64::MAX))
+}
+
+/// Makes one of those that overlap or touch; each stands where the first of its parts was asked for.
+fn merge(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
+    let mut by_position: Vec<(usize, ByteRange)> = ranges.into_iter().enumerate().collect();
+    by_position.sort_by_key(|(_, range)| range.first);
+    let mut merged: Vec<(usize, ByteRange)> = Vec::new();
+    for (rank, range) in by_position {
+        match merged.last_mut() {
+            Some((first_rank, before)) if range.first <= before.last.saturating_add(1) => {
+                before.last = before.last.max(range.last);
+                *first_rank = rank.min(*first_rank);
+            }
+            Some(_) | None => merged.push((rank, range)),
+        }
+    }
+    merged.sort_by_key(|(rank, _)| *rank);
+    merged.into_iter().map(|(_, range)| range).collect()
+}
+
+/// A `Content-Range` (RFC 9110 §14.4). `Display` writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentRange {
+    /// These bytes of so many; `None` if the sender does not know how many.
+    Part(ByteRange, Option<u64>),
+    /// Of a 416: there are so many.
+    Unsatisfied(u64),
+}
+
+impl ContentRange {
+    /// Reads a field value; `None` if it is malformed, of another unit, or contradicts itself.
+    #[must_use]
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let (unit, rest) = std::str::from_utf8(value).ok()?.trim().split_once(' ')?;
+        if !unit.eq_ignore_ascii_case("bytes") {
+            return None;
+        }
+        let (range, complete) = rest.split_once('/')?;
+        let complete = if complete == "*" { None } else { Some(number(complete)?) };
+        if range == "*" {
+            return complete.map(Self::Unsatisfied);
+        }
+        let (first, last) = range.split_once('-')?;
+        let range = ByteRange::new(number(first)?, number(last)?)?;
+        complete.is_none_or(|complete| range.last < complete).then_some(Self::Part(range, complete))
+    }
+
+    /// As a field value.
+    #[must_use]
+    pub fn value(&self) -> Option<HeaderValue> {
+        HeaderValue::try_from(self.to_string()).ok()
+    }
+}
+
+impl fmt::Display for ContentRange {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Part(range, Some(complete)) => write!(out, "bytes {}-{}/{complete}", range.first, range.last),
+            Self::Part(range, None) => write!(out, "bytes {}-{}/*", range.first, range.last),
+            Self::Unsatisfied(complete) => write!(out, "bytes */{complete}"),
+        }
+    }
+}
+
+/// The frame of a `multipart/byteranges` body (RFC 9110 §14.6): what stands before, between and after the parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multipart {
+    parts: Vec<(Vec<u8>, ByteRange)>,
+    end: Vec<u8>,
+    bytes: u64,
+}
+
+impl Multipart {
+    /// Frames these parts of `complete` bytes.
+    ///
+    /// `None`: send the whole instead, as the answer would be more than [`OVERHEAD_BYTES_MAX`] longer than it, or the
+    /// boundary is none (RFC 2046 §5.1.1; letters and digits only, 1 to 70, are taken). The caller draws the boundary
+    /// at random, so that no content can hold it on purpose.
+    #[must_use]
+    pub fn new(parts: &[ByteRange], complete: u64, content_type: Option<&HeaderValue>, boundary: &str) -> Option<Self> {
+        if !(1..=70).contains(&boundary.len()) || !boundary.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let end = format!("\r\n--{boundary}--\r\n").into_bytes();
+        let mut bytes = size(&end);
+        let mut framed = Vec::with_capacity(parts.len().min(PARTS_MAX));
+        for part in parts {
+            let head = part_head(ContentRange::Part(*part, Some(complete)), content_type, boundary);
+            bytes = bytes.saturating_add(size(&head)).saturating_add(part.bytes());
+            if bytes > complete.saturating_add(OVERHEAD_BYTES_MAX) {
+                return None;
+            }
+            framed.push((head, *part));
+        }
+        Some(Self { parts: framed, end, bytes })
+    }
+
+    /// The parts in order: what is written before each, and which bytes follow.
+    pub fn parts(&self) -> impl Iterator<Item = (&[u8], ByteRange)> {
+        self.parts.iter().map(|(head, range)| (head.as_slice(), *range))
+    }
+
+    /// What is written after the last part.
+    #[must_use]
+    pub fn end(&self) -> &[u8] {
+        &self.end
+    }
+
+    /// The exact `Content-Length`.
+    #[must_use]
+    pub const fn content_length_bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// The `Content-Type` of a multipart answer with this boundary.
+#[must_use]
+pub fn multipart_type(boundary: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}")).ok()
+}
+
+fn part_head(range: ContentRange, content_type: Option<&HeaderValue>, boundary: &str) -> Vec<u8> {
+    let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
+    if let Some(value) = content_type {
+        head.extend_from_slice(b"Content-Type: ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(format!("Content-Range: {range}\r\n\r\n").as_bytes());
+    head
+}
+
+fn size(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use http::header::RANGE;
+    use proptest::prelude::*;
+
+    fn selected(lines: &[&str], complete: u64) -> Selection {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(RANGE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        select(&headers.get_all(RANGE), complete)
+    }
+
+    fn range(first: u64, last: u64) -> ByteRange {
+        ByteRange::new(first, last).unwrap()
+    }
+
+    #[test]
+    fn rfc9110_14_1_2_the_examples_for_ten_thousand_bytes() {
+        let cases = [
+            ("bytes=0-499", range(0, 499)),
+            ("bytes=500-999", range(500, 999)),
+            ("bytes=-500", range(9500, 9999)),
+            ("bytes=9500-", range(9500, 9999)),
+            ("bytes=0-0", range(0, 0)),
+            ("bytes=0-99999", range(0, 9999)),
+            ("bytes=-20000", range(0, 9999)),
+            ("BYTES= 0-1 ,", range(0, 1)),
+            ("bytes=0-99999999999999999999999", range(0, 9999)),
+            ("bytes=500-600,601-999", range(500, 999)),
+            ("bytes=500-700,601-999", range(500, 999)),
+            ("bytes=0-0,10000-", range(0, 0)),
+        ];
+        for (value, part) in cases {
+            assert_eq!(selected(&[value], 10_000), Selection::Single(part), "{value}");
+        }
+        assert_eq!(
+            selected(&["bytes= 0-0, -2, 5-6"], 10_000),
+            Selection::Several(vec![range(0, 0), range(9998, 9999), range(5, 6)])
+        );
+    }
+
+    #[test]
+    fn rfc9110_14_2_what_is_malformed_or_of_another_unit_is_ignored() {
+        for value in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=-",
+            "bytes=a-b",
+            "bytes=2-1",
+            "bytes=0-1,5-4",
+            "bytes=+1-2",
+            "bytes=1",
+            "bytes=1-2-3",
+            "bytes=0x1-2",
+            "lines=0-1",
+            "bytes:0-1",
+            "bytes=1 -2",
+            "bytes=\u{e4}-1",
+            "bytes=--1",
+        ] {
+            assert_eq!(selected(&[value], 100), Selection::Whole, "{value}");
+        }
+        assert_eq!(selected(&["bytes=0-1", "bytes=3-4"], 100), Selection::Whole);
+        assert_eq!(selected(&[], 100), Selection::Whole);
+    }
+
+    #[test]
+    fn rfc9110_15_5_17_nothing_of_it_is_unsatisfiable() {
+        for value in ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=100-,-0", "bytes=18446744073709551616-"] {
+            assert_eq!(selected(&[value], 100), Selection::Unsatisfiable, "{value}");
+        }
+        assert_eq!(selected(&["bytes=0-"], 0), Selection::Unsatisfiable);
+        assert_eq!(selected(&["bytes=-1"], 0), Selection::Whole);
+    }
+
+    #[test]
+    fn rfc9110_17_15_more_than_eight_separate_parts_get_the_whole() {
+        let list =
+            |count: u64| format!("bytes={}", (0..count).map(|n| format!("{0}-{0},", n * 10)).collect::<String>());
+        assert!(matches!(selected(&[&list(8)], 1000), Selection::Several(parts) if parts.len() == 8));
+        assert_eq!(selected(&[&list(9)], 1000), Selection::Whole);
+        let same = format!("bytes={}", "0-,".repeat(64));
+        assert_eq!(selected(&[&same], 1000), Selection::Single(range(0, 999)));
+        let flood = format!("bytes={}", "0-,".repeat(5000));
+        assert_eq!(selected(&[&flood], 1000), Selection::Whole);
+    }
+
+    #[test]
+    fn rfc9110_14_4_content_range_is_read_and_written() {
+        for text in ["bytes 42-1233/1234", "bytes 42-1233/*", "bytes */1234", "bytes 0-0/1"] {
+            let read = ContentRange::parse(text.as_bytes()).unwrap();
+            assert_eq!(read.to_string(), text);
+            assert_eq!(read.value().unwrap(), text);
+        }
+        for bad in ["", "bytes", "bytes 1-0/5", "bytes 0-5/5", "bytes */*", "bytes 0-1", "lines 0-1/2", "bytes=0-1/2"] {
+            assert_eq!(ContentRange::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_14_6_a_multipart_body_is_framed_exactly() {
+        let content = b"0123456789";
+        let content_type = HeaderValue::from_static("text/plain");
+        let multipart = Multipart::new(&[range(0, 1), range(8, 9)], 10, Some(&content_type), "SEP").unwrap();
+        let mut body = Vec::new();
+        for (head, part) in multipart.parts() {
+            body.extend_from_slice(head);
+            body.extend_from_slice(&content[part.first() as usize..=part.last() as usize]);
+        }
+        body.extend_from_slice(multipart.end());
+        assert_eq!(
+            String::from_utf8(body.clone()).unwrap(),
+            "\r\n--SEP\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-1/10\r\n\r\n01\
+             \r\n--SEP\r\nContent-Type: text/plain\r\nContent-Range: bytes 8-9/10\r\n\r\n89\r\n--SEP--\r\n"
+        );
+        assert_eq!(multipart.content_length_bytes(), body.len() as u64);
+        assert_eq!(multipart_type("SEP").unwrap(), "multipart/byteranges; boundary=SEP");
+    }
+
+    #[test]
+    fn a_frame_that_costs_more_than_a_kibibyte_is_not_built() {
+        let long = HeaderValue::from_str(&"x".repeat(2000)).unwrap();
+        assert_eq!(Multipart::new(&[range(0, 1), range(8, 9)], 10, Some(&long), "SEP"), None);
+        for boundary in ["", "a\r\nb", "a b", "\u{e4}", &"x".repeat(71)] {
+            assert_eq!(Multipart::new(&[range(0, 1)], 10, None, boundary), None, "{boundary}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_answered_within_bounds(value in "(bytes=)?[0-9, -]{0,60}", complete in 0u64..200) {
+            let parts = match selected(&[&value], complete) {
+                Selection::Whole | Selection::Unsatisfiable => vec![],
+                Selection::Single(one) => vec![one],
+                Selection::Several(parts) => parts,
+            };
+            prop_assert!(parts.len() <= PARTS_MAX);
+            prop_assert!(parts.iter().all(|part| part.first() <= part.last() && part.last() < complete));
+            prop_assert!(parts.iter().map(ByteRange::bytes).sum::<u64>() <= complete);
+            if let Some(framed) = Multipart::new(&parts, complete, None, "boundary") {
+                prop_assert!(framed.content_length_bytes() <= complete + OVERHEAD_BYTES_MAX);
+            }
+        }
+
+        #[test]
+        fn merged_ranges_hold_the_same_bytes(ends in proptest::collection::vec((0u64..40, 0u64..10), 0..12)) {
+            let ranges: Vec<_> = ends.iter().map(|(first, more)| range(*first, first + more)).collect();
+            let merged = merge(ranges.clone());
+            for position in 0..60 {
+                let inside = |all: &[ByteRange]| all.iter().filter(|r| (r.first..=r.last).contains(&position)).count();
+                prop_assert_eq!(inside(&ranges) > 0, inside(&merged) == 1);
+                prop_assert!(inside(&merged) <= 1);
+            }
+        }
+    }
+}

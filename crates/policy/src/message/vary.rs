@@ -1,0 +1,259 @@
+//! Which request fields choose among stored responses, and whether a request chooses as another did (RFC 9111 §4.1).
+//!
+//! Which of several matching responses is used, and how many are kept, is the caller's business.
+
+use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, GetAll, HeaderName, VARY};
+use http::{HeaderMap, HeaderValue};
+
+use super::list::elements;
+
+/// The most responses to keep under one key, however many values the selecting fields take.
+pub const VARIANTS_MAX: usize = 64;
+
+/// The most field names that are read from one `Vary`; a response that varies on more never matches.
+pub const FIELDS_MAX: usize = 32;
+
+/// What the `Vary` lines of a response say (RFC 9110 §12.5.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vary {
+    /// `*`, or something that can't be understood: the response fits no later request.
+    Anything,
+    /// These fields, in lower case, sorted, each once. None of them: the response fits every request.
+    Fields(Vec<HeaderName>),
+}
+
+/// What a request says in the selecting fields, in one form: equal bytes, equal choice. Parts carry their lengths, so
+/// that no value can pass for two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Choice(Vec<u8>);
+
+impl Choice {
+    /// The bytes, as for hashing.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Vary {
+    /// Reads all `Vary` lines of a response.
+    #[must_use]
+    pub fn of(response: &HeaderMap) -> Self {
+        let mut fields = Vec::new();
+        for element in elements(&response.get_all(VARY)) {
+            // `*` would pass for a field name, as it is a token.
+            let name = (element != b"*").then(|| HeaderName::from_bytes(element).ok()).flatten();
+            let Some(name) = name else { return Self::Anything };
+            if !fields.contains(&name) {
+                if fields.len() == FIELDS_MAX {
+                    return Self::Anything;
+                }
+                fields.push(name);
+            }
+        }
+        fields.sort_by(|one, two| one.as_str().cmp(two.as_str()));
+        Self::Fields(fields)
+    }
+
+    /// What this request chooses; `None` for [`Vary::Anything`], as then nothing can be known of it.
+    #[must_use]
+    pub fn choice(&self, request: &HeaderMap) -> Option<Choice> {
+        let Self::Fields(fields) = self else { return None };
+        let mut bytes = Vec::new();
+        for name in fields {
+            push_part(&mut bytes, name.as_str().as_bytes());
+            match normal_value(name, request) {
+                // An absent field matches only an absent one (RFC 9111 §4.1).
+                None => bytes.push(0),
+                Some(value) => {
+                    bytes.push(1);
+                    push_part(&mut bytes, &value);
+                }
+            }
+        }
+        Some(Choice(bytes))
+    }
+
+    /// Whether a response that varies so, and was got by a request with this choice, fits this request.
+    #[must_use]
+    pub fn matches(&self, stored: &Choice, request: &HeaderMap) -> bool {
+        self.choice(request).is_some_and(|choice| choice == *stored)
+    }
+}
+
+/// How far a field's values may be changed without changing their meaning.
+enum Syntax {
+    /// Not known: lines are joined, their ends trimmed.
+    Opaque,
+    /// A list: white space around commas and semicolons goes, as do empty elements.
+    List,
+    /// A list of words without case.
+    CaselessList,
+    /// The same, in an order that says nothing.
+    CaselessSet,
+}
+
+/// Only `Accept-Encoding` counts as a set: its order has no meaning, and it is what browsers differ in most. In the other
+/// `Accept` fields some servers let the order break a tie (RFC 9110 §12.5.4 says so of languages), so it is kept.
+fn syntax(name: &HeaderName) -> Syntax {
+    if name == ACCEPT_ENCODING {
+        Syntax::CaselessSet
+    } else if name == ACCEPT_LANGUAGE || name == ACCEPT_CHARSET {
+        Syntax::CaselessList
+    } else if name == ACCEPT {
+        Syntax::List
+    } else {
+        Syntax::Opaque
+    }
+}
+
+/// The value of all lines in one form, where RFC 9111 §4.1 allows one; `None` if there is no line.
+fn normal_value(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>> {
+    let lines = request.get_all(name);
+    lines.iter().next()?;
+    let parts = || elements(&lines).map(without_space_at_semicolons);
+    let parts: Vec<Vec<u8>> = match syntax(name) {
+        Syntax::Opaque => return Some(joined(&lines)),
+        // A comma inside quotes is none; such values stay as they are.
+        Syntax::List if lines.iter().any(|line| line.as_bytes().contains(&b'"')) => return Some(joined(&lines)),
+        Syntax::List => parts().collect(),
+        Syntax::CaselessList => parts().map(|part| part.to_ascii_lowercase()).collect(),
+        Syntax::CaselessSet => {
+            let mut parts: Vec<Vec<u8>> = parts().map(|part| part.to_ascii_lowercase()).collect();
+            parts.sort_unstable();
+            parts.dedup();
+            parts
+        }
+    };
+    Some(parts.join(&b","[..]))
+}
+
+/// The lines as one, as RFC 9110 §5.2 joins them.
+fn joined(lines: &GetAll<'_, HeaderValue>) -> Vec<u8> {
+    let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes().trim_ascii()).collect();
+    lines.join(&b", "[..])
+}
+
+fn without_space_at_semicolons(element: &[u8]) -> Vec<u8> {
+    let parts: Vec<&[u8]> = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).collect();
+    parts.join(&b";"[..])
+}
+
+fn push_part(bytes: &mut Vec<u8>, part: &[u8]) {
+    bytes.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+    bytes.extend_from_slice(part);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        headers
+    }
+
+    fn vary(lines: &[&'static str]) -> Vary {
+        Vary::of(&lines.iter().map(|line| (VARY, HeaderValue::from_static(line))).collect())
+    }
+
+    fn alike(on: &'static str, one: &[(&'static str, &str)], two: &[(&'static str, &str)]) -> bool {
+        let vary = vary(&[on]);
+        vary.matches(&vary.choice(&headers(one)).unwrap(), &headers(two))
+    }
+
+    #[test]
+    fn rfc9110_12_5_5_all_lines_are_read_sorted_and_each_name_once() {
+        let all: HeaderMap = headers(&[("vary", "B, a"), ("vary", ",A , c")]);
+        let names = ["a", "b", "c"].map(HeaderName::from_static);
+        assert_eq!(Vary::of(&all), Vary::Fields(names.to_vec()));
+        assert_eq!(vary(&[]), Vary::Fields(vec![]));
+        assert_eq!(vary(&[""]), Vary::Fields(vec![]));
+    }
+
+    #[test]
+    fn rfc9111_4_1_an_asterisk_anywhere_never_matches() {
+        for lines in [&["*"][..], &["accept, *"], &["accept", "*"], &["*, *"], &["a b"], &["\"accept\""]] {
+            let vary = vary(lines);
+            assert_eq!(vary, Vary::Anything, "{lines:?}");
+            assert_eq!(vary.choice(&HeaderMap::new()), None);
+            assert!(!vary.matches(&Choice::default(), &HeaderMap::new()));
+        }
+    }
+
+    #[test]
+    fn more_names_than_the_limit_never_match() {
+        let names = |count: usize| (0..count).map(|n| format!("x-{n},")).collect::<String>();
+        let of = |count| Vary::of(&headers(&[("vary", names(count).as_str())]));
+        assert!(matches!(of(FIELDS_MAX), Vary::Fields(fields) if fields.len() == FIELDS_MAX));
+        assert_eq!(of(FIELDS_MAX + 1), Vary::Anything);
+    }
+
+    #[test]
+    fn rfc9111_4_1_without_vary_every_request_matches() {
+        let vary = vary(&[]);
+        let choice = vary.choice(&headers(&[("accept", "a")])).unwrap();
+        assert!(vary.matches(&choice, &headers(&[("accept", "b")])));
+    }
+
+    #[test]
+    fn rfc9111_4_1_absent_matches_absent_only() {
+        assert!(alike("x-a, x-b", &[], &[("x-other", "1")]));
+        assert!(!alike("x-a", &[], &[("x-a", "")]));
+        assert!(!alike("x-a", &[("x-a", "1")], &[]));
+        assert!(!alike("x-a, x-b", &[("x-a", "1")], &[("x-b", "1")]));
+        assert!(!alike("x-a, x-b", &[("x-a", "1"), ("x-b", "2")], &[("x-a", "1")]));
+    }
+
+    #[test]
+    fn rfc9111_4_1_lines_are_joined_and_ends_trimmed() {
+        assert!(alike("x-a", &[("x-a", "1"), ("x-a", " 2 ")], &[("x-a", "1, 2")]));
+        assert!(!alike("x-a", &[("x-a", "1"), ("x-a", "2")], &[("x-a", "2"), ("x-a", "1")]));
+        assert!(!alike("x-a", &[("x-a", "One")], &[("x-a", "one")]));
+        assert!(!alike("x-a", &[("x-a", "1,2")], &[("x-a", "1, 2")]));
+    }
+
+    #[test]
+    fn rfc9111_4_1_the_form_of_accept_fields_does_not_matter() {
+        let cases = [
+            ("accept-encoding", "gzip, br", "br,gzip", true),
+            ("accept-encoding", "GZIP;q=1.0 , br", "br, gzip; q=1.0", true),
+            ("accept-encoding", "gzip", "br", false),
+            ("accept-encoding", "gzip;q=0", "gzip", false),
+            ("accept-encoding", "gzip", "gzip, br", false),
+            ("accept-language", "en-GB , de;q=0.5", "en-gb,de; q=0.5", true),
+            ("accept-language", "en, de", "de, en", false),
+            ("accept", "text/html , */*;q=0.1", "text/html,*/*; q=0.1", true),
+            ("accept", "text/html, text/plain", "text/plain, text/html", false),
+            ("accept", "a/b;c=\"x, y\"", "a/b;c=\"x,y\"", false),
+        ];
+        for (name, one, two, expected) in cases {
+            assert_eq!(alike(name, &[(name, one)], &[(name, two)]), expected, "{name}: {one} / {two}");
+        }
+    }
+
+    #[test]
+    fn a_value_can_not_pass_for_another_field() {
+        assert!(!alike("x-a, x-b", &[("x-a", "1"), ("x-b", "23")], &[("x-a", "12"), ("x-b", "3")]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_always_matches_what_it_chose(names in "[a-c, *-]{0,12}", value in "[a-z;,=\" ]{0,20}") {
+            let vary = Vary::of(&headers(&[("vary", &names)]));
+            let request = headers(&[("a", &value), ("accept-encoding", &value)]);
+            if let Some(choice) = vary.choice(&request) {
+                prop_assert!(vary.matches(&choice, &request));
+            }
+        }
+
+        #[test]
+        fn different_opaque_values_never_match(one in "[!-~]{0,8}", two in "[!-~]{0,8}") {
+            prop_assert_eq!(alike("x-a", &[("x-a", &one)], &[("x-a", &two)]), one == two);
+        }
+    }
+}
