@@ -4,6 +4,7 @@
 //! chance as a drawn number. So every rule can be tested alone, and whole machines can run in a seeded simulation.
 
 pub mod balance;
+pub mod cache;
 pub mod health;
 pub mod message;
 pub mod retry;
