@@ -2,5 +2,6 @@
 //!
 //! Holding bodies, reading sockets and telling the time is the caller's business.
 
+pub mod flight;
 pub mod index;
 pub mod tags;
