@@ -13,6 +13,9 @@
 //! The same machine serves a miss, a validation (a 304 is a storable head without a body) and the refresh behind a
 //! stale hit. It holds no timer: [`Flights::next_due`] says when to call [`Flights::tick`]. It holds no bytes either:
 //! who may read, reads along from the body that the caller keeps, at its own pace, and notices there when it breaks.
+//!
+//! Invalidation (RFC 9111 §4.4) is not known here. So that nobody joins a fetch begun before a key was invalidated, the
+//! caller arrives under another key from then on, such as one that holds the number of the last invalidation.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
