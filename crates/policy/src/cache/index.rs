@@ -3,7 +3,6 @@
 //! The least recently used entry goes first. A pinned entry (a write that has not reached the backend yet) never goes
 //! by itself. Whether an entry may be served is not asked here, and tags are kept in [`tags`](super::tags).
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::num::Saturating;
 
@@ -18,7 +17,8 @@ pub struct Index<K: Hash + Eq, V> {
     /// Entries that may be evicted. Those of an older generation are all at the least recently used end, because
     /// they are never promoted.
     evictable: LruCache<K, Slot<V>>,
-    pinned: HashMap<K, Slot<V>>,
+    /// The same structure, so that an entry costs the same here; its order means nothing.
+    pinned: LruCache<K, Slot<V>>,
     generation: u64,
     /// How many of `evictable` belong to the present generation.
     live: usize,
@@ -94,7 +94,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
     pub fn new(bytes_max: u64) -> Self {
         Self {
             evictable: LruCache::unbounded(),
-            pinned: HashMap::new(),
+            pinned: LruCache::unbounded(),
             generation: 0,
             live: 0,
             bytes_max,
@@ -117,10 +117,10 @@ impl<K: Hash + Eq, V> Index<K, V> {
         }
         let slot = Slot { value, bytes, generation: self.generation };
         let mut evicted = Vec::new();
-        let replaced = if self.pinned.contains_key(&key) {
+        let replaced = if self.pinned.contains(&key) {
             self.bytes += bytes;
             self.bytes_pinned += bytes;
-            self.pinned.insert(key, slot).map(|old| {
+            self.pinned.put(key, slot).map(|old| {
                 self.bytes -= old.bytes;
                 self.bytes_pinned -= old.bytes;
                 old.value
@@ -143,7 +143,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
 
     /// The entry, which is now the most recently used one.
     pub fn get(&mut self, key: &K) -> Option<&V> {
-        if let Some(slot) = self.pinned.get(key) {
+        if let Some(slot) = self.pinned.peek(key) {
             return Some(&slot.value);
         }
         // A purged entry must stay at its end of the order; without any there is no need to look twice.
@@ -156,7 +156,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
     /// The entry, its place in the order unchanged.
     #[must_use]
     pub fn peek(&self, key: &K) -> Option<&V> {
-        let slot = self.pinned.get(key).or_else(|| self.live_slot(key))?;
+        let slot = self.pinned.peek(key).or_else(|| self.live_slot(key))?;
         Some(&slot.value)
     }
 
@@ -168,7 +168,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
 
     /// Keeps an entry from being evicted or purged until [`unpin`](Self::unpin). `false`: there is no such entry.
     pub fn pin(&mut self, key: &K) -> bool {
-        if self.pinned.contains_key(key) {
+        if self.pinned.contains(key) {
             return true;
         }
         if !self.is_live(key) {
@@ -177,7 +177,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
         let Some((key, slot)) = self.take_evictable(key) else { return false };
         self.bytes += slot.bytes;
         self.bytes_pinned += slot.bytes;
-        self.pinned.insert(key, slot);
+        self.pinned.put(key, slot);
         true
     }
 
@@ -195,7 +195,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
     /// Whether the entry is there and pinned.
     #[must_use]
     pub fn is_pinned(&self, key: &K) -> bool {
-        self.pinned.contains_key(key)
+        self.pinned.contains(key)
     }
 
     /// Sets a new limit and evicts what no longer fits. Pinned entries stay, even above the limit.
@@ -260,7 +260,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
         if bytes > bytes_max {
             return Some(Reason::TooLarge { bytes, bytes_max });
         }
-        let own = self.pinned.get(key).map_or(0, |slot| slot.bytes);
+        let own = self.pinned.peek(key).map_or(0, |slot| slot.bytes);
         let bytes_pinned = self.bytes_pinned.0.saturating_sub(own);
         (bytes_pinned.saturating_add(bytes) > bytes_max).then_some(Reason::Pinned { bytes_pinned, bytes_max })
     }
@@ -288,7 +288,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
     }
 
     fn take_pinned(&mut self, key: &K) -> Option<(K, Slot<V>)> {
-        let (key, slot) = self.pinned.remove_entry(key)?;
+        let (key, slot) = self.pinned.pop_entry(key)?;
         self.bytes -= slot.bytes;
         self.bytes_pinned -= slot.bytes;
         Some((key, slot))
