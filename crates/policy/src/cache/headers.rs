@@ -36,16 +36,8 @@ pub fn strip<'n>(headers: &mut HeaderMap, names: impl IntoIterator<Item = &'n [u
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::headers;
     use super::*;
-    use http::HeaderValue;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     #[test]
     fn rfc9111_3_1_fields_of_the_connection_and_between_proxies_are_not_stored() {

@@ -276,21 +276,13 @@ fn push_count(bytes: &mut Vec<u8>, count: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::headers;
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn target<'a>(scheme: Scheme, host: &'a str, path: &'a str, query: Option<&'a str>) -> Target<'a> {
         let host = Host::parse(host.as_bytes()).unwrap();
         Target::new(scheme, &host, Cow::Borrowed(path), query.map(Cow::Borrowed))
-    }
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
     }
 
     fn keyed(rules: &Rules, query: Option<&str>, fields: &[(&'static str, &'static str)]) -> Key {

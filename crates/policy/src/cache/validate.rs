@@ -172,16 +172,9 @@ pub fn glimpse(answer: &HeaderMap, stored: &HeaderMap, content_bytes: u64) -> Gl
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::headers;
     use super::*;
     use proptest::prelude::*;
-
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     const MONDAY: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
     const TUESDAY: &str = "Tue, 02 Jan 2024 00:00:00 GMT";
