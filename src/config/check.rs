@@ -15,7 +15,7 @@ use toml::de::DeTable;
 
 use super::document::{Section, Text};
 use super::keys::TOP;
-use super::plan::{AccessLog, Level, Log, Plan, Server, StatusRanges};
+use super::plan::{AccessLog, Cache, Level, Log, Plan, Server, StatusRanges};
 use super::problem::Report;
 
 mod backend;
@@ -35,7 +35,7 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     let log = log(&top.section("log"));
     let mut upstreams = upstream::all(&bounded(&top, "upstream"));
     let (routes, table) = route::all(&bounded(&top, "route"), &mut upstreams);
-    Plan { listen, server, log, upstreams, routes, table }
+    Plan { listen, server, log, cache: Cache::default(), upstreams, routes, table }
 }
 
 /// The tables of a list; what is over the limit is reported and left aside.

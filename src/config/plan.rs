@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use policy::cache::freshness::TtlRules;
+use policy::cache::key;
+use policy::cache::lookup::StaleRules;
+use policy::cache::storable::Exceptions;
 use policy::message::network::Network;
 use policy::route::Table;
 
@@ -22,6 +26,8 @@ pub struct Plan {
     pub server: Server,
     /// What is logged, and how.
     pub log: Log,
+    /// The cache that all caching routes share.
+    pub cache: Cache,
     /// The groups of backends; a route's [`Action::Forward`] is an index into it.
     pub upstreams: Vec<Upstream>,
     /// The routes, in file order; [`Plan::table`] answers with an index into it.
@@ -94,6 +100,55 @@ pub enum Level {
     Debug,
     /// Everything.
     Trace,
+}
+
+/// `[cache]`: what all caching routes share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cache {
+    /// The most memory for all that is stored, in bytes: keys, headers, bodies, index and what is being fetched.
+    pub memory_max: u64,
+    /// The longest body that is stored, in bytes.
+    pub object_bytes_max: u64,
+    /// Who may send `PURGE`: addresses of the peers themselves.
+    pub purge_from: Vec<Network>,
+    /// How long a request may wait for another's answer to the same question.
+    pub wait_max: Duration,
+    /// How many requests may wait for one answer.
+    pub waiting_max: usize,
+    /// How long it is remembered that answers to a question are not for sharing.
+    pub pass_for: Duration,
+    /// How far a fetch may run ahead of the fastest client that reads along, in bytes.
+    pub lead_bytes_max: u64,
+}
+
+impl Default for Cache {
+    /// What holds without a `[cache]` table.
+    fn default() -> Self {
+        Self {
+            memory_max: 256 << 20,
+            object_bytes_max: 8 << 20,
+            purge_from: Vec::new(),
+            wait_max: Duration::from_secs(30),
+            waiting_max: 65_536,
+            pass_for: Duration::from_secs(120),
+            lead_bytes_max: 1 << 20,
+        }
+    }
+}
+
+/// `[route.cache]`: how a route caches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteCache {
+    /// How long what is stored stays fresh.
+    pub ttl: TtlRules,
+    /// When it may be served stale.
+    pub stale: StaleRules,
+    /// What is stored although it should not be.
+    pub exceptions: Exceptions,
+    /// What makes two requests one.
+    pub key: key::Rules,
+    /// The response fields that hold tags.
+    pub tags_headers: Vec<HeaderName>,
 }
 
 /// `[[upstream]]`: a named group of backends that can stand in for one another.
@@ -313,6 +368,10 @@ pub struct Route {
     pub name: Arc<str>,
     /// What is done.
     pub action: Action,
+    /// How it caches; `None`: it does not.
+    pub cache: Option<Arc<RouteCache>>,
+    /// Whether it asks for more than a host and a path: then its answers are its own, whatever the URI.
+    pub is_conditional: bool,
     /// Taken off the front of the path (whole segments) before forwarding.
     pub strip_prefix: Option<String>,
     /// Put in front of the path before forwarding, after `strip_prefix`.

@@ -1,26 +1,40 @@
 //! The only reader of the clock.
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use policy::time::Now;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// How far this process is ahead of the real time, in milliseconds.
+static AHEAD: AtomicU64 = AtomicU64::new(0);
+
 /// This moment on both clocks.
 #[must_use]
 pub fn now() -> Now {
-    Now { mono: mono(), wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() }
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { mono: mono(), wall: wall + ahead() }
 }
 
 /// This moment on the monotonic clock alone: half the price.
 #[must_use]
 pub fn mono() -> Duration {
-    START.elapsed()
+    START.elapsed() + ahead()
 }
 
 /// The runtime's instant for a moment of the monotonic clock, to arm a timer with.
 #[must_use]
 pub fn instant(mono: Duration) -> tokio::time::Instant {
-    tokio::time::Instant::from_std(*START + mono)
+    tokio::time::Instant::from_std(*START + mono.saturating_sub(ahead()))
+}
+
+/// Puts both clocks of this process forward, for good: so that a simulation need not wait for what takes minutes.
+pub fn advance(by: Duration) {
+    AHEAD.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+fn ahead() -> Duration {
+    Duration::from_millis(AHEAD.load(Ordering::Relaxed))
 }

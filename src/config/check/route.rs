@@ -94,7 +94,19 @@ fn route(section: &Section<'_>, name: Arc<str>, action: Option<Action>, rule: &R
     let add_prefix = prefix(section, "add_prefix");
     let request_headers = header::edits(section, "set_request_headers", "remove_request_headers");
     let response_headers = header::edits(section, "set_response_headers", "remove_response_headers");
-    Some(Route { name, action: action?, strip_prefix, add_prefix, request_headers, response_headers })
+    let is_conditional =
+        !(rule.methods.is_empty() && rule.headers.is_empty() && rule.query.is_empty() && rule.cookies.is_empty());
+    let action = action?;
+    Some(Route {
+        name,
+        action,
+        cache: None,
+        is_conditional,
+        strip_prefix,
+        add_prefix,
+        request_headers,
+        response_headers,
+    })
 }
 
 fn prefix(section: &Section<'_>, key: &str) -> Option<String> {
