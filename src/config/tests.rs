@@ -8,6 +8,8 @@ use super::keys::{Key, Section, TOP};
 use super::parse;
 use super::plan::{Action, Balance, Check, HashKey, Piece, Plan};
 
+mod cache;
+
 /// The repository's own file.
 const EXAMPLE: &str = include_str!("../../config.toml");
 
@@ -345,6 +347,11 @@ fn the_comments_of_the_example_show_the_defaults() {
     assert_eq!(plan.upstreams[2].timeouts, full.upstreams[2].timeouts);
     assert_eq!(plan.upstreams[3].ejection, full.upstreams[3].ejection);
     assert_eq!(plan.upstreams[3].retry, full.upstreams[3].retry);
+    let caches = [&plan, &full].map(|plan| plan.routes[0].cache.as_deref().unwrap());
+    assert_eq!(plan.cache, full.cache);
+    assert_eq!(caches[0].exceptions, caches[1].exceptions);
+    assert_eq!(caches[0].ttl.heuristic_max, caches[1].ttl.heuristic_max);
+    assert_eq!(caches[0].tags_headers, caches[1].tags_headers);
     assert_eq!(plan.server.connections_max, full.server.connections_max);
     assert_eq!(plan.server.body_bytes_max, full.server.body_bytes_max);
 }
@@ -392,7 +399,7 @@ proptest! {
     #[test]
     fn no_text_of_toml_pieces_panics(pieces in prop::collection::vec(prop::sample::select(vec![
         "[", "]", "{", "}", "=", ".", ",", "\n", "\"", "'", "#", "[[route]]\n", "[[upstream]]\n", "name", "path", "host",
-        " = ", "\"/\"", "\"~(\"", "5", "1979-05-27", "true", "backends", "upstream", "redirect", "${env:", "é", "\u{0}",
+        " = ", "\"/\"", "\"~(\"", "5", "1979-05-27", "true", "backends", "upstream", "redirect", "cache", "404", "${env:", "é", "\u{0}",
     ]), 0..40)) {
         let _ = parse("f", &pieces.concat()).map_err(|problems| problems.to_string());
     }
