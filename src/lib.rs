@@ -11,5 +11,6 @@ pub mod flow;
 pub mod observe;
 pub mod running;
 pub mod server;
+pub mod store;
 pub mod upstream;
 pub mod world;

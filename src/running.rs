@@ -189,7 +189,7 @@ fn run_control(
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     let mut house = runtime.block_on(async {
-        let mut world = World::default();
+        let mut world = World::new(&plan);
         let generation = world.adopt(plan);
         House::open(world, &generation, sockets, ledgers).await
     })?;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use crate::config::plan::Plan;
 use crate::flow::site::Generation;
+use crate::store::Store;
 use crate::upstream::group::Group;
 use crate::upstream::probe::Watch;
 
 /// What outlives a plan. Kept by the control thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct World {
     number: u64,
+    store: Arc<Store>,
     upstreams: HashMap<Arc<str>, Kept>,
 }
 
@@ -23,11 +25,18 @@ struct Kept {
 }
 
 impl World {
+    /// A world in which nothing has been learnt yet, made for this plan.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        Self { number: 0, store: Arc::new(Store::new(&plan.cache)), upstreams: HashMap::new() }
+    }
+
     /// Makes a plan live: upstreams that have not changed stay as they are, of others what was learnt of their
     /// backends is kept by name. To be called on the control thread, where the checks run.
     #[must_use]
     pub fn adopt(&mut self, plan: Plan) -> Arc<Generation> {
         self.number += 1;
+        self.store.adopt(&plan.cache);
         let mut before = std::mem::take(&mut self.upstreams);
         let mut groups = Vec::with_capacity(plan.upstreams.len());
         for upstream in &plan.upstreams {
@@ -42,6 +51,6 @@ impl World {
             groups.push(Arc::clone(&kept.group));
             self.upstreams.insert(upstream.name.clone(), kept);
         }
-        Arc::new(Generation { number: self.number, plan, groups })
+        Arc::new(Generation { number: self.number, plan, groups, store: Arc::clone(&self.store) })
     }
 }

@@ -108,6 +108,8 @@ pub struct Host {
     pub authority: HeaderValue,
     /// The name that routes go by: without port, in lower case.
     pub name: Rc<str>,
+    /// The port, if one is written.
+    pub port: Option<u16>,
 }
 
 impl ClientConnection {

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use policy::message::accept;
+use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::time::Now;
 
 use crate::exchange::body::{Body, Witness};
@@ -51,7 +52,11 @@ impl Open {
     /// Makes the client's answer; the exchange ends when its body has been handed over.
     #[must_use]
     pub fn answer(&mut self, handled: Result<Answer, Fault>) -> Answer {
-        let answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
+        let mut answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
+        if let Some(status) = self.ex.cache_status.take() {
+            status.append_to(answer.headers_mut());
+            (self.ex.record.cache, self.ex.record.cache_reason) = words(&status);
+        }
         let Some(mut finish) = self.take_finish() else { return answer };
         finish.record.status = Some(answer.status());
         let is_head = self.ex.head.method == Method::HEAD;
@@ -97,10 +102,10 @@ impl Open {
         if fault.closes_connection() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if status == http::StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
-        if status == http::StatusCode::METHOD_NOT_ALLOWED {
+        if status == StatusCode::METHOD_NOT_ALLOWED {
             let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
             headers.insert(header::ALLOW, methods);
         }
@@ -114,6 +119,24 @@ impl Drop for Open {
             finish.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
             finish.ledger.counters.abandoned.up();
         }
+    }
+}
+
+/// What the log says of the cache: what it did, and why.
+fn words(status: &CacheStatus<'static>) -> (Option<&'static str>, Option<&'static str>) {
+    let detail = status.detail;
+    match status.handling {
+        Handling::Hit if status.ttl_seconds.is_some_and(|ttl| ttl <= 0) => (Some("stale"), detail),
+        Handling::Hit => (Some("hit"), detail),
+        Handling::Forwarded { why: why @ (Forward::Bypass | Forward::Method), .. } => {
+            (Some("bypass"), detail.or(Some(why.token())))
+        }
+        Handling::Forwarded { .. } if detail == Some("stale-if-error") => (Some("stale"), detail),
+        Handling::Forwarded { why, status: Some(StatusCode::NOT_MODIFIED), .. } => {
+            (Some("revalidated"), Some(why.token()))
+        }
+        Handling::Forwarded { why, .. } => (Some("miss"), detail.or(Some(why.token()))),
+        Handling::Neither => (Some("miss"), detail),
     }
 }
 

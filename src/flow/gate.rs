@@ -18,11 +18,11 @@ use crate::upstream::pick;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 
-/// Finds a request's route.
+/// Finds a request's route, and its index.
 ///
 /// # Errors
 /// [`Fault::NoRoute`].
-pub fn route<'a>(site: &'a Site, ex: &mut Exchange, admitted: &Admitted) -> Result<&'a Route, Fault> {
+pub fn route<'a>(site: &'a Site, ex: &mut Exchange, admitted: &Admitted) -> Result<(usize, &'a Route), Fault> {
     // `OPTIONS *` asks about the host as a whole: whoever answers for its root answers that.
     let path = if ex.head.uri.path() == "*" { "/" } else { ex.head.uri.path() };
     let asked = Asked {
@@ -34,7 +34,8 @@ pub fn route<'a>(site: &'a Site, ex: &mut Exchange, admitted: &Admitted) -> Resu
     };
     let index = site.plan().table.find(&asked).ok_or(Fault::NoRoute)?;
     ex.record.route = site.route_name(index);
-    site.plan().routes.get(index).ok_or(Fault::NoRoute)
+    let route = site.plan().routes.get(index).ok_or(Fault::NoRoute)?;
+    Ok((index, route))
 }
 
 /// The request as it goes to a backend.

@@ -2,8 +2,10 @@
 //!
 //! [`handle`] owns the order of things; every room on the way is entered once.
 
+pub mod cached;
 pub mod finish;
 pub mod gate;
+pub mod purge;
 pub mod sanitize;
 pub mod site;
 
@@ -31,14 +33,24 @@ pub async fn handle(site: &Site, ex: &mut Exchange) -> Result<Answer, Fault> {
     if admitted.ends_here {
         return Ok(gate::options());
     }
-    let route = gate::route(site, ex, &admitted)?;
+    if *"PURGE" == *ex.head.method.as_str()
+        && let Some(purged) = purge::answer(site, ex, &admitted)
+    {
+        return Ok(purged);
+    }
+    let (index, route) = gate::route(site, ex, &admitted)?;
     let mut answer = match &route.action {
         Action::Redirect(redirect) => gate::redirect(redirect, ex, &admitted)?,
         Action::Respond(respond) => gate::respond(respond, &ex.head.method),
-        Action::Forward(index) => {
-            let group = site.upstream(*index)?;
-            let draft = gate::draft(site, route, group, (ex, &admitted))?;
-            upstream::forward(group, ex, draft).await?
+        Action::Forward(upstream) => {
+            let group = site.upstream(*upstream)?;
+            match site.caching(index) {
+                Some(caching) => cached::answer(site, (route, group, caching), ex, &admitted).await?,
+                None => {
+                    let draft = gate::draft(site, route, group, (ex, &admitted))?;
+                    upstream::forward(group, ex, draft).await?
+                }
+            }
         }
     };
     edit(answer.headers_mut(), &route.response_headers);

@@ -106,7 +106,7 @@ fn valid(authority: &HeaderValue, client: &ClientConnection) -> Result<Host, Fau
     let parsed = host::Host::parse(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
     // A copy: the value itself is a slice of the read buffer, and would keep that for as long as the connection lasts.
     let authority = HeaderValue::from_bytes(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
-    let host = Host { authority, name: Rc::from(&*parsed.normal()) };
+    let host = Host { authority, name: Rc::from(&*parsed.normal()), port: parsed.port() };
     *known = Some(host.clone());
     Ok(host)
 }
@@ -190,7 +190,9 @@ fn clean(site: &Site, ex: &mut Exchange, census: Census) {
     }
 }
 
-fn is_trusted(site: &Site, ex: &Exchange) -> bool {
+/// Whether the client's connection comes from a proxy whose word is believed.
+#[must_use]
+pub fn is_trusted(site: &Site, ex: &Exchange) -> bool {
     let peer = ex.connection.peer.ip().to_canonical();
     site.plan().server.trusted_proxies.iter().any(|network| network.contains(peer))
 }

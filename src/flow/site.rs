@@ -3,9 +3,10 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Action, Plan, Route};
 use crate::exchange::fault::Fault;
 use crate::observe::counters::Counters;
+use crate::store::{Caching, Store};
 use crate::upstream::group::Group;
 use crate::upstream::local::LocalGroup;
 
@@ -18,6 +19,8 @@ pub struct Generation {
     pub plan: Plan,
     /// The upstreams, in the order of [`Plan::upstreams`].
     pub groups: Vec<Arc<Group>>,
+    /// What is stored; it outlives plans.
+    pub store: Arc<Store>,
 }
 
 /// A plan as one worker has it. A request keeps the one that it began under.
@@ -28,6 +31,8 @@ pub struct Site {
     /// What this worker has counted.
     pub counters: Arc<Counters>,
     routes: Vec<Rc<str>>,
+    /// How each route caches, those that do.
+    cachings: Vec<Option<Rc<Caching>>>,
     upstreams: Vec<Rc<LocalGroup>>,
 }
 
@@ -53,7 +58,8 @@ impl Site {
             old.leave(upstreams.iter().find(|new| new.name == old.name).map(Rc::as_ref));
         }
         let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
-        Self { generation, counters: Arc::clone(counters), routes, upstreams }
+        let cachings = generation.plan.routes.iter().map(|route| caching(&generation, route)).collect();
+        Self { generation, counters: Arc::clone(counters), routes, cachings, upstreams }
     }
 
     /// What the file says.
@@ -68,6 +74,17 @@ impl Site {
         self.routes.get(index).map(Rc::clone)
     }
 
+    /// How the route with this index caches; `None`: it does not.
+    #[must_use]
+    pub fn caching(&self, index: usize) -> Option<&Rc<Caching>> {
+        self.cachings.get(index)?.as_ref()
+    }
+
+    /// All caching routes that answers for this host and path may be stored for, whatever else they ask.
+    pub fn cachings_of(&self, host: &str, path: &str) -> impl Iterator<Item = &Rc<Caching>> {
+        self.plan().table.all(host, path).into_iter().filter_map(|index| self.caching(index))
+    }
+
     /// The upstream with this index.
     ///
     /// # Errors
@@ -80,4 +97,16 @@ impl Site {
     pub fn upstreams(&self) -> impl Iterator<Item = &Rc<LocalGroup>> {
         self.upstreams.iter()
     }
+}
+
+/// How a route caches. Its answers are its own if it asks for more than a host and a path; else they are shared by
+/// whatever routes lead to the same upstream.
+fn caching(generation: &Generation, route: &Route) -> Option<Rc<Caching>> {
+    let rules = Arc::clone(route.cache.as_ref()?);
+    let Action::Forward(upstream) = route.action else { return None };
+    let upstream = &generation.plan.upstreams.get(upstream)?.name;
+    // Names hold no control characters.
+    let own = if route.is_conditional { format!("\n{}", route.name) } else { String::new() };
+    let space = format!("{upstream}{own}").into_bytes().into_boxed_slice();
+    Some(Rc::new(Caching { store: Arc::clone(&generation.store), limits: generation.plan.cache.clone(), rules, space }))
 }

@@ -228,6 +228,7 @@ async fn keep_house(worker: Rc<Worker>) {
     loop {
         tokio::time::sleep(FLUSH_EVERY).await;
         worker.ledger.flush();
+        worker.site().generation.store.tick(clock::now());
         let now = clock::mono();
         if now.saturating_sub(tidied) >= TIDY_EVERY {
             tidied = now;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::{AGE, AUTHORIZATION, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
+use super::partial::{self, Part};
 use crate::message::cache_control::{RequestDirectives, ResponseDirectives, delta_seconds};
 use crate::message::{dates, list, targeted};
 use crate::time::Now;
@@ -40,6 +41,8 @@ impl<'a> RequestFacts<'a> {
 pub struct ResponseFacts {
     /// Its status.
     pub status: StatusCode,
+    /// What a 206 holds, when it is a part that can be stored (RFC 9111 §3.3); `None` for every other status.
+    pub part: Option<Part>,
     /// The directives that count: those of `CDN-Cache-Control` when it says something, else of `Cache-Control`.
     pub directives: ResponseDirectives,
     /// `Expires`. One that cannot be read, or contradicts itself, is the epoch: long past (RFC 9111 §4.2.1, §5.3).
@@ -71,6 +74,7 @@ impl ResponseFacts {
         let last_modified = headers.get(LAST_MODIFIED).and_then(read_date);
         Self {
             status,
+            part: partial::part_of(status, headers),
             directives: targeted.unwrap_or_else(|| ResponseDirectives::of(headers)),
             expires,
             date: headers.get(DATE).and_then(read_date).unwrap_or(received.wall),

@@ -40,7 +40,8 @@ pub fn forgotten(
 
 /// Whether a method is known to change nothing (RFC 9110 §9.2.1 and the registry of §16.1). `CONNECT` opens a tunnel:
 /// what happens inside has no target URI that a cache could know.
-fn is_safe(method: &Method) -> bool {
+#[must_use]
+pub fn is_safe(method: &Method) -> bool {
     method.is_safe() || matches!(method.as_str(), "CONNECT" | "PROPFIND" | "REPORT" | "SEARCH")
 }
 

@@ -160,6 +160,12 @@ impl<K: Hash + Eq, V> Index<K, V> {
         Some(&slot.value)
     }
 
+    /// The keys of all entries that can be found, in no particular order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        let live = self.evictable.iter().filter(|(_, slot)| slot.generation == self.generation);
+        live.chain(self.pinned.iter()).map(|(key, _)| key)
+    }
+
     /// Takes an entry out, pinned or not. A purged one is not found here: [`reclaim`](Self::reclaim) hands it back.
     pub fn remove(&mut self, key: &K) -> Option<(K, V)> {
         let (key, slot) = if self.is_live(key) { self.take_evictable(key) } else { self.take_pinned(key) }?;

@@ -76,43 +76,35 @@ impl Key {
     /// The part that space and URI make: what all keys of one URI begin with, and no other key does.
     #[must_use]
     pub fn uri(&self) -> &[u8] {
-        let end = self.split().map_or(self.bytes.len(), |(_, chosen)| self.bytes.len().saturating_sub(chosen.len()));
-        self.bytes.get(..end).unwrap_or_default()
+        self.bytes.strip_suffix(self.chosen()).unwrap_or_default()
     }
 
     /// Whether the request had any of the chosen headers and cookies; without, this is the key of its URI.
     #[must_use]
     pub fn has_choice(&self) -> bool {
-        self.split().is_some_and(|(_, chosen)| !chosen.is_empty())
+        !self.chosen().is_empty()
     }
 
     /// What the key was made of, but for chosen headers and cookies. `None` never comes from a key made here.
     #[must_use]
     pub fn parts(&self) -> Option<Parts<'_>> {
-        self.split().map(|(parts, _)| parts)
+        let raw = Raw::read(&self.bytes)?;
+        let text = |part| std::str::from_utf8(part).ok();
+        let (host, path) = (text(raw.host)?, text(raw.path)?);
+        let query = raw.query.map_or(Some(None), |query| text(query).map(Some))?;
+        Some(Parts { space: raw.space, scheme: raw.scheme, host, port: raw.port, path, query })
     }
 
-    /// What the URI made, and the bytes of what was chosen.
-    fn split(&self) -> Option<(Parts<'_>, &[u8])> {
-        let mut rest = Rest { bytes: &self.bytes };
-        let space = rest.part()?;
-        let signs = *rest.take(1)?.first()?;
-        let port = u16::from_be_bytes(rest.take(2)?.try_into().ok()?);
-        let host = std::str::from_utf8(rest.part()?).ok()?;
-        let path = std::str::from_utf8(rest.part()?).ok()?;
-        let query = if signs & QUERY == 0 { None } else { Some(std::str::from_utf8(rest.part()?).ok()?) };
-        let scheme = if signs & HTTPS == 0 { Scheme::Http } else { Scheme::Https };
-        Some((Parts { space, scheme, host, port, path, query }, rest.bytes))
+    /// What headers and cookies made.
+    fn chosen(&self) -> &[u8] {
+        Raw::read(&self.bytes).map_or(&[], |raw| raw.chosen)
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let split = self.split();
-        out.debug_struct("Key")
-            .field("parts", &split.map(|(parts, _)| parts))
-            .field("chosen", &split.map(|(_, chosen)| String::from_utf8_lossy(chosen)))
-            .finish()
+        let chosen = String::from_utf8_lossy(self.chosen());
+        out.debug_struct("Key").field("parts", &self.parts()).field("chosen", &chosen).finish()
     }
 }
 
@@ -226,6 +218,30 @@ fn put_number(put: &mut impl FnMut(&[u8]), mut number: usize) {
             return put(&[low]);
         }
         put(&[low | 0x80]);
+    }
+}
+
+/// The pieces of a key, their text not looked at.
+struct Raw<'a> {
+    space: &'a [u8],
+    scheme: Scheme,
+    port: u16,
+    host: &'a [u8],
+    path: &'a [u8],
+    query: Option<&'a [u8]>,
+    chosen: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut rest = Rest { bytes };
+        let space = rest.part()?;
+        let signs = *rest.take(1)?.first()?;
+        let scheme = if signs & HTTPS == 0 { Scheme::Http } else { Scheme::Https };
+        let port = u16::from_be_bytes(rest.take(2)?.try_into().ok()?);
+        let (host, path) = (rest.part()?, rest.part()?);
+        let query = if signs & QUERY == 0 { None } else { Some(rest.part()?) };
+        Some(Self { space, scheme, port, host, path, query, chosen: rest.bytes })
     }
 }
 

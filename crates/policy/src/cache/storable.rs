@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::facts::{RequestFacts, ResponseFacts};
 use super::freshness::{self, Lifetime};
+use super::partial::Part;
 
 /// Why a response is not stored. Its word is for the log and the detail of `Cache-Status` (RFC 9211 §2.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +27,7 @@ pub enum Refusal {
     Authorization,
     /// Not a final response (RFC 9111 §3).
     NotFinal,
-    /// A 206: parts are not stored (RFC 9111 §3.3).
+    /// A 206 that does not say which bytes of how many it holds, or holds several parts (RFC 9111 §3.3).
     Partial,
     /// A 304: it updates what is stored, but is not stored itself (RFC 9111 §4.3.4).
     NotModified,
@@ -38,6 +39,16 @@ pub enum Refusal {
     SetsCookie,
     /// Neither fresh for any time nor to be validated later, or its status is not stored unasked (RFC 9111 §3).
     NoFreshness,
+}
+
+/// What of a representation a storable response holds.
+#[must_use = "a part must not be served as the whole"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it, if the body comes whole.
+    Whole,
+    /// What `partial` is about.
+    Part(Part),
 }
 
 impl Refusal {
@@ -71,7 +82,8 @@ pub struct Exceptions {
     pub private: bool,
 }
 
-/// Whether this response to this request may be stored, given the lifetime that `freshness::lifetime` found.
+/// Whether this response to this request may be stored, and as what, given the lifetime that `freshness::lifetime`
+/// found.
 ///
 /// A qualified `private="…"` counts like the bare one, as RFC 9111 §5.2.2.7 allows. A response that sets a cookie is
 /// stored only where the origin itself names a time: no more than that is meant by a guess or a route's `ttl`.
@@ -85,7 +97,7 @@ pub fn storable(
     response: &ResponseFacts,
     lifetime: Option<Lifetime>,
     exceptions: Exceptions,
-) -> Result<(), Refusal> {
+) -> Result<Extent, Refusal> {
     let by_route = lifetime.is_some_and(|lifetime| lifetime.source.is_route());
     method(request, response)?;
     status(response)?;
@@ -104,11 +116,10 @@ pub fn storable(
         return Err(Refusal::SetsCookie);
     }
     let unasked = freshness::is_heuristic(response.status) || response.directives.public;
-    match lifetime {
-        Some(_) => Ok(()),
-        None if unasked && response.has_validator => Ok(()),
-        None => Err(Refusal::NoFreshness),
+    if lifetime.is_none() && !(unasked && response.has_validator) {
+        return Err(Refusal::NoFreshness);
     }
+    Ok(response.part.map_or(Extent::Whole, Extent::Part))
 }
 
 /// RFC 9111 §3: the method is understood. A response to POST is stored when it is what a later GET would get: a 200
@@ -145,7 +156,7 @@ fn is_target(location: &HeaderValue, target: &Uri) -> bool {
 fn status(response: &ResponseFacts) -> Result<(), Refusal> {
     match response.status {
         status if status.is_informational() => Err(Refusal::NotFinal),
-        StatusCode::PARTIAL_CONTENT => Err(Refusal::Partial),
+        StatusCode::PARTIAL_CONTENT if response.part.is_none() => Err(Refusal::Partial),
         StatusCode::NOT_MODIFIED => Err(Refusal::NotModified),
         status if response.directives.must_understand && !is_understood(status) => Err(Refusal::NotUnderstood),
         _ => Ok(()),
@@ -171,9 +182,9 @@ fn is_shared(response: &ResponseFacts) -> bool {
     directives.public || directives.must_revalidate || directives.s_maxage.is_some()
 }
 
-/// The final statuses that RFC 9110 §15 defines, but for 206 and 304, whose rules are not implemented for storing.
+/// The final statuses that RFC 9110 §15 defines, but for 304, which is never stored.
 fn is_understood(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200..=205 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505)
+    matches!(status.as_u16(), 200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505)
 }
 
 #[cfg(test)]
@@ -181,6 +192,7 @@ mod tests {
     use super::super::freshness::{TtlRules, lifetime};
     use super::super::scripted::{headers, response, secs};
     use super::*;
+    use crate::message::range::ByteRange;
 
     type Fields = [(&'static str, &'static str)];
 
@@ -211,6 +223,10 @@ mod tests {
         }
 
         fn judge(&self, asked: &Fields, status: u16, answered: &Fields) -> Result<(), Refusal> {
+            self.extent(asked, status, answered).map(|_| ())
+        }
+
+        fn extent(&self, asked: &Fields, status: u16, answered: &Fields) -> Result<Extent, Refusal> {
             let target = Uri::from_static("http://example.com/a?b=c");
             let request = RequestFacts::of(&self.method, &target, &headers(asked), self.has_body);
             let response = response(status, answered);
@@ -288,6 +304,24 @@ mod tests {
         {
             assert_eq!(get(status, &[("cache-control", "public, s-maxage=60")]), Err(refusal), "{status}");
         }
+    }
+
+    #[test]
+    fn rfc9111_3_3_a_part_that_says_what_it_holds_is_stored_as_one() {
+        let range = ("content-range", "bytes 10-19/100");
+        let part = Part::new(ByteRange::new(10, 19).unwrap(), 100).unwrap();
+        for fields in [[FRESH, range], [MODIFIED, range], [("cache-control", "must-understand, max-age=1"), range]] {
+            assert_eq!(Case::get().extent(&[], 206, &fields), Ok(Extent::Part(part)), "{fields:?}");
+        }
+        assert_eq!(Case::ttl().extent(&[], 206, &[range]), Ok(Extent::Part(part)));
+        assert_eq!(get(206, &[range]), Err(Refusal::NoFreshness));
+        assert_eq!(get(206, &[("cache-control", "no-store"), range]), Err(Refusal::NoStore));
+        assert_eq!(Case::get().extent(&[], 200, &[FRESH, range]), Ok(Extent::Whole));
+        for useless in ["bytes 10-19/*", "bytes 10-19/19", "bytes */100", "lines 10-19/100"] {
+            assert_eq!(get(206, &[FRESH, ("content-range", useless)]), Err(Refusal::Partial), "{useless}");
+        }
+        let several = ("content-type", "multipart/byteranges; boundary=a");
+        assert_eq!(get(206, &[FRESH, range, several]), Err(Refusal::Partial));
     }
 
     #[test]

@@ -131,6 +131,14 @@ impl<K: Hash + Eq + Clone> Tags<K> {
         *self = Self::new(self.limits);
     }
 
+    /// Forgets everything as [`Tags::clear`] does, but hands it back, so that it can be dropped outside a lock: that
+    /// takes a while when there is much of it.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let emptied = Self::new(self.limits);
+        std::mem::replace(self, emptied)
+    }
+
     /// What all tags cost: an upper bound, because a tag's text is kept once but counted for each of its entries.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -250,6 +258,16 @@ mod tests {
         assert_eq!(keys(&tags, "b"), [2].into());
         tags.clear();
         assert_eq!((tags.bytes(), tags.purge("b")), (0, vec![]));
+    }
+
+    #[test]
+    fn what_is_taken_holds_everything_and_leaves_an_empty_index_with_the_same_limits() {
+        let mut left = tags();
+        left.insert(&1, ["a"]).unwrap();
+        let bytes = left.bytes();
+        let taken = left.take();
+        assert_eq!((keys(&taken, "a"), taken.bytes()), ([1].into(), bytes));
+        assert_eq!((keys(&left, "a"), left.bytes(), left.limits), ([].into(), 0, LIMITS));
     }
 
     #[test]

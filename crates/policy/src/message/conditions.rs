@@ -1,11 +1,16 @@
 //! What a client's conditions make of a stored response (RFC 9110 §13, RFC 9111 §4.3.2).
 //!
-//! Dates are parsed by the caller. Which bytes a `Range` asks for is decided in `range`; whether the stored response may
+//! [`evaluate_stored`] goes from two heads to an answer; [`evaluate`] takes what has been read already. Which bytes a `Range` asks for is decided in `range`; whether the stored response may
 //! be used at all, in the cache's rules.
 
-use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE};
+use std::time::Duration;
+
+use http::header::{
+    DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
+use super::dates;
 use super::etag::{Comparison, EntityTag, named};
 
 /// In whose place the conditions are judged.
@@ -29,6 +34,18 @@ pub struct Dates {
     pub range: Option<u64>,
 }
 
+impl Dates {
+    /// Reads the dates of a request. `today`, since the epoch, gives two-digit years their century.
+    #[must_use]
+    pub fn of(request: &HeaderMap, today: Duration) -> Self {
+        Self {
+            modified_since: date(request, &IF_MODIFIED_SINCE, today),
+            unmodified_since: date(request, &IF_UNMODIFIED_SINCE, today),
+            range: date(request, &IF_RANGE, today),
+        }
+    }
+}
+
 /// What the conditions are judged against. Times are seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Selected<'a> {
@@ -42,6 +59,20 @@ pub struct Selected<'a> {
     pub date: Option<u64>,
     /// When it was received.
     pub received: u64,
+}
+
+impl<'a> Selected<'a> {
+    /// Reads a response's head. `received` is since the epoch, and gives two-digit years their century.
+    #[must_use]
+    pub fn of(status: StatusCode, response: &'a HeaderMap, received: Duration) -> Self {
+        Self {
+            status,
+            tag: EntityTag::of(response),
+            modified: date(response, &LAST_MODIFIED, received),
+            date: date(response, &DATE, received),
+            received: received.as_secs(),
+        }
+    }
 }
 
 /// What to answer.
@@ -62,6 +93,30 @@ pub enum Outcome {
 #[must_use]
 pub fn asks_the_origin(request: &HeaderMap) -> bool {
     request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
+}
+
+/// Whether a request holds a condition that a cache judges, or a `Range`. Without, a stored response is served as it is.
+#[must_use]
+pub fn asks_the_cache(request: &HeaderMap) -> bool {
+    [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE].iter().any(|name| request.contains_key(name))
+}
+
+/// Judges a request's conditions as a cache, against a stored response. Nothing is read if there are none.
+///
+/// `received` is when the response arrived, since the epoch.
+#[must_use]
+pub fn evaluate_stored(
+    method: &Method,
+    request: &HeaderMap,
+    status: StatusCode,
+    response: &HeaderMap,
+    received: Duration,
+) -> Outcome {
+    if !asks_the_cache(request) {
+        return Outcome::Serve;
+    }
+    let selected = Selected::of(status, response, received);
+    evaluate(Role::Cache, method, request, Dates::of(request, received), &selected)
 }
 
 /// Judges a request's conditions in the order of RFC 9110 §13.2.2.
@@ -121,6 +176,10 @@ fn range_applies(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> 
         (Some(wanted), Some(modified), Some(date)) => wanted == modified && modified < date,
         (None, _, _) | (_, None, _) | (_, _, None) => false,
     }
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName, today: Duration) -> Option<u64> {
+    dates::read(single(headers, name)?.trim_ascii(), today).map(|moment| moment.as_secs())
 }
 
 /// The value of a field that may stand once; with several lines none of them is believed.
@@ -302,5 +361,55 @@ mod tests {
             let stored = Selected { status, ..tagged("\"a\"") };
             assert_eq!(cached(&[("if-none-match", "*")], Dates::default(), &stored), Outcome::Serve);
         }
+    }
+
+    const MONDAY: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
+    const TUESDAY: &str = "Tue, 02 Jan 2024 00:00:00 GMT";
+    const WEDNESDAY: Duration = Duration::from_secs(1_704_240_000);
+
+    #[test]
+    fn from_the_heads_of_a_request_and_of_a_stored_response_follows_what_to_answer() {
+        let stored = request(&[("etag", "\"a\""), ("last-modified", MONDAY), ("date", TUESDAY)]);
+        let answer = |fields: &[(&'static str, &'static str)]| {
+            evaluate_stored(&Method::GET, &request(fields), StatusCode::OK, &stored, WEDNESDAY)
+        };
+        assert_eq!(answer(&[]), Outcome::Serve);
+        assert_eq!(answer(&[("if-none-match", "\"a\"")]), Outcome::NotModified);
+        assert_eq!(answer(&[("if-none-match", "\"b\""), ("if-modified-since", TUESDAY)]), Outcome::Serve);
+        assert_eq!(answer(&[("if-modified-since", MONDAY)]), Outcome::NotModified);
+        assert_eq!(answer(&[("if-modified-since", "Monday, 01-Jan-24 00:00:00 GMT")]), Outcome::NotModified);
+        assert_eq!(answer(&[("if-modified-since", "Sun, 31 Dec 2023 23:59:59 GMT")]), Outcome::Serve);
+        assert_eq!(answer(&[("if-modified-since", "2024-01-02")]), Outcome::Serve);
+        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", MONDAY)]), Outcome::Serve);
+        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", TUESDAY)]), Outcome::ServeWhole);
+        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", "\"a\"")]), Outcome::Serve);
+        assert_eq!(answer(&[("if-match", "\"b\""), ("if-unmodified-since", MONDAY)]), Outcome::Serve);
+    }
+
+    #[test]
+    fn rfc9110_13_1_5_a_last_modified_of_the_very_second_of_its_date_is_too_weak_for_if_range() {
+        let stored = request(&[("last-modified", MONDAY), ("date", MONDAY)]);
+        let asked = request(&[("range", "bytes=0-1"), ("if-range", MONDAY)]);
+        let outcome = evaluate_stored(&Method::GET, &asked, StatusCode::OK, &stored, WEDNESDAY);
+        assert_eq!(outcome, Outcome::ServeWhole);
+    }
+
+    #[test]
+    fn only_conditions_for_a_cache_and_ranges_are_looked_at() {
+        for name in ["if-none-match", "if-modified-since", "range"] {
+            assert!(asks_the_cache(&request(&[(name, "x")])), "{name}");
+        }
+        for name in ["if-match", "if-unmodified-since", "if-range", "accept"] {
+            assert!(!asks_the_cache(&request(&[(name, "x")])), "{name}");
+        }
+    }
+
+    #[test]
+    fn dates_that_stand_twice_or_cannot_be_read_are_none() {
+        let twice = request(&[("last-modified", MONDAY), ("last-modified", MONDAY), ("date", "today")]);
+        let selected = Selected::of(StatusCode::OK, &twice, WEDNESDAY);
+        assert_eq!((selected.modified, selected.date, selected.received), (None, None, WEDNESDAY.as_secs()));
+        let tag = Dates::of(&request(&[("if-range", "\"a\""), ("if-unmodified-since", MONDAY)]), WEDNESDAY);
+        assert_eq!((tag.range, tag.unmodified_since), (None, Some(1_704_067_200)));
     }
 }

@@ -61,31 +61,37 @@ impl Table {
         self.exact
             .get(asked.host)
             .and_then(|paths| self.find_path(paths, asked))
-            .or_else(|| self.find_suffix(asked))
+            .or_else(|| self.suffixes_of(asked.host).find_map(|paths| self.find_path(paths, asked)))
             .or_else(|| self.find_path(&self.any, asked))
     }
 
-    fn find_suffix(&self, asked: &Asked<'_>) -> Option<usize> {
-        if self.suffixes.is_empty() {
-            return None;
-        }
-        // A suffix begins with a dot, and something must stand before it.
-        let dots = asked.host.match_indices('.').filter(|(at, _)| *at > 0);
-        dots.filter_map(|(at, _)| self.suffixes.get(asked.host.get(at..)?))
-            .find_map(|paths| self.find_path(paths, asked))
+    /// The indices of all rules whose host and path patterns fit, whatever else they ask, in file order.
+    ///
+    /// For what concerns a URI under every method and header, like forgetting what is stored for it. `host` and `path`
+    /// are as in [`Asked`]. Looks no further than [`Table::find`] may have to.
+    #[must_use]
+    pub fn all(&self, host: &str, path: &str) -> Vec<usize> {
+        let by_host = self.exact.get(host).into_iter().chain(self.suffixes_of(host)).chain([&self.any]);
+        let mut indices: Vec<usize> = by_host
+            .flat_map(|paths| paths.candidates(path))
+            .flat_map(|candidates| candidates.iter().copied())
+            .collect();
+        // A rule stands once under each of its hosts, and several may fit.
+        indices.sort_unstable();
+        indices.dedup();
+        indices
+    }
+
+    /// What is filed under the suffixes of a host, longest first. A suffix begins with a dot, and something must stand
+    /// before it.
+    fn suffixes_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> {
+        let host = if self.suffixes.is_empty() { "" } else { host };
+        let dots = host.match_indices('.').filter(|(at, _)| *at > 0);
+        dots.filter_map(move |(at, _)| self.suffixes.get(host.get(at..)?))
     }
 
     fn find_path(&self, paths: &Paths, asked: &Asked<'_>) -> Option<usize> {
-        if let Some(index) = paths.exact.get(asked.path).and_then(|candidates| self.first_met(candidates, asked)) {
-            return Some(index);
-        }
-        let mut regexes = paths.regexes.iter().filter(|(regex, _)| regex.is_match(asked.path));
-        if let Some(index) = regexes.find_map(|(_, candidates)| self.first_met(candidates, asked)) {
-            return Some(index);
-        }
-        prefixes_of(asked.path, paths.prefix_bytes_max)
-            .filter_map(|prefix| paths.prefixes.get(prefix))
-            .find_map(|candidates| self.first_met(candidates, asked))
+        paths.candidates(asked.path).find_map(|candidates| self.first_met(candidates, asked))
     }
 
     fn first_met(&self, candidates: &[usize], asked: &Asked<'_>) -> Option<usize> {
@@ -109,6 +115,13 @@ impl Table {
 }
 
 impl Paths {
+    /// What is filed under a path: the exact one, then regexes in file order, then prefixes, longest first.
+    fn candidates<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Candidates> {
+        let regexes = self.regexes.iter().filter(move |(regex, _)| regex.is_match(path)).map(|(_, found)| found);
+        let prefixes = prefixes_of(path, self.prefix_bytes_max).filter_map(|prefix| self.prefixes.get(prefix));
+        self.exact.get(path).into_iter().chain(regexes).chain(prefixes)
+    }
+
     fn reserve(&mut self, pattern: &PathPattern) {
         let PathPattern::Regex(regex) = pattern else { return };
         if !self.regexes.iter().any(|(known, _)| known.as_str() == regex.as_str()) {
@@ -302,6 +315,18 @@ mod tests {
         assert_eq!(prefixes_of("*", 2).collect::<Vec<_>>(), ["*"]);
     }
 
+    #[test]
+    fn all_rules_for_a_uri_are_found_whatever_else_they_ask() {
+        let narrow = Rule { methods: vec![Method::PUT], ..rule(&["*.b", "x.b"], "/a") };
+        let rules = [narrow, rule(&["x.b"], "=/a/b"), rule(&[], "~b$"), rule(&["y.b"], "/"), rule(&[], "/")];
+        let all = |host, path| Table::new(rules.to_vec()).all(host, path);
+        assert_eq!(all("x.b", "/a/b"), [0, 1, 2, 4]);
+        assert_eq!(all("z.b", "/a/b"), [0, 2, 4]);
+        assert_eq!(all("b", "/a"), [4]);
+        assert_eq!(all("y.b", "/"), [3, 4]);
+        assert!(Table::default().all("y.b", "/").is_empty());
+    }
+
     /// How specific a rule's match is, written from the rules' definition alone; larger wins.
     fn rank(rule: &Rule, index: usize, asked: &Asked<'_>) -> Option<(usize, usize, usize, usize, isize)> {
         let host = if rule.hosts.is_empty() {
@@ -366,7 +391,11 @@ mod tests {
             let asked = Asked { host, path: &path, query: None, method: &method, headers: &headers };
             let ranked = rules.iter().enumerate().filter_map(|(index, rule)| Some((rank(rule, index, &asked)?, index)));
             let expected = ranked.max().map(|(_, index)| index);
-            prop_assert_eq!(Table::new(rules.clone()).find(&asked), expected);
+            let table = Table::new(rules.clone());
+            prop_assert_eq!(table.find(&asked), expected);
+            let bare = |rule: &Rule| Rule { methods: vec![], headers: vec![], ..rule.clone() };
+            let fitting = rules.iter().enumerate().filter(|(index, rule)| rank(&bare(rule), *index, &asked).is_some());
+            prop_assert_eq!(table.all(host, &path), fitting.map(|(index, _)| index).collect::<Vec<_>>());
         }
     }
 }

@@ -1,0 +1,287 @@
+//! Stored parts: what a 206 or a cut-off 200 holds, which requests it answers, and what parts make together (RFC 9111
+//! §3.3, §3.4).
+//!
+//! Only positions and heads pass here, no content. Whether a part may be stored is decided in `storable`, whether it is
+//! fresh in `lookup`; how a `Range` is written and read, in `message::range`.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, GetAll, HeaderName, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::validate;
+use crate::message::dates;
+use crate::message::etag::{Comparison, EntityTag};
+use crate::message::range::{self, ByteRange, ContentRange, Selection};
+
+/// Bytes of a representation whose length is known: never none of them, never one beyond its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    range: ByteRange,
+    complete: u64,
+}
+
+impl Part {
+    /// `None` if the range reaches beyond `complete` bytes.
+    #[must_use]
+    pub const fn new(range: ByteRange, complete: u64) -> Option<Self> {
+        if range.last() < complete { Some(Self { range, complete }) } else { None }
+    }
+
+    /// Which bytes it holds.
+    #[must_use]
+    pub const fn range(&self) -> ByteRange {
+        self.range
+    }
+
+    /// How many bytes the whole representation has.
+    #[must_use]
+    pub const fn complete(&self) -> u64 {
+        self.complete
+    }
+
+    /// Whether it is all of the representation.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.range.bytes() == self.complete
+    }
+
+    /// Where these bytes of the representation stand in the part's own content; `None` if it does not hold them all.
+    #[must_use]
+    pub fn offset(&self, wanted: ByteRange) -> Option<u64> {
+        let holds = self.range.first() <= wanted.first() && wanted.last() <= self.range.last();
+        if holds { wanted.first().checked_sub(self.range.first()) } else { None }
+    }
+
+    /// What the lines of a GET's `Range` select, if the part holds every byte of it: one or several ranges, in
+    /// positions of the representation. Whether `Range` counts is decided in `message::conditions`.
+    ///
+    /// `None`: the request is for the origin. So is one for the whole, without a `Range` that is understood, and one
+    /// that nothing would satisfy, for an incomplete response answers what lies "wholly within" it and nothing else.
+    ///
+    /// Source: RFC 9111 §3.3. Open and suffix ranges are resolved against the whole length (RFC 9110 §14.1.2).
+    #[must_use]
+    pub fn answers(&self, lines: &GetAll<'_, HeaderValue>) -> Option<Selection> {
+        let selection = range::select(lines, self.complete);
+        let holds = match &selection {
+            Selection::Single(one) => self.offset(*one).is_some(),
+            Selection::Several(all) => all.iter().all(|one| self.offset(*one).is_some()),
+            Selection::Whole | Selection::Unsatisfiable => false,
+        };
+        holds.then_some(selection)
+    }
+
+    /// What is missing of the whole, where that is one range behind the part: the part begins the representation.
+    #[must_use]
+    pub fn rest(&self) -> Option<ByteRange> {
+        if self.range.first() != 0 {
+            return None;
+        }
+        ByteRange::new(self.range.last().checked_add(1)?, self.complete.checked_sub(1)?)
+    }
+
+    /// The two parts as one, where they overlap or touch. [`have_one_validator`] must hold of their responses.
+    #[must_use]
+    pub fn join(&self, other: &Self) -> Option<Joined> {
+        if self.complete != other.complete {
+            return None;
+        }
+        // The one that begins first leads; of two that begin alike, the longer one, which is then all that is needed.
+        let place = |part: &Self| (part.range.first(), Reverse(part.range.last()));
+        let other_leads = place(other) < place(self);
+        let (first, second) = if other_leads { (other, self) } else { (self, other) };
+        let (leader, follower) =
+            if other_leads { (Holder::Other, Holder::This) } else { (Holder::This, Holder::Other) };
+        // A last position is below `complete`, so this never saturates.
+        let next = first.range.last().saturating_add(1);
+        if second.range.first() > next {
+            return None;
+        }
+        let leading = Piece { holder: leader, skip_bytes: 0, bytes: first.range.bytes() };
+        let trailing = ByteRange::new(next, second.range.last()).map(|beyond| Piece {
+            holder: follower,
+            skip_bytes: next.saturating_sub(second.range.first()),
+            bytes: beyond.bytes(),
+        });
+        let range = ByteRange::new(first.range.first(), first.range.last().max(second.range.last()))?;
+        Some(Joined { part: Self::new(range, self.complete)?, leading, trailing })
+    }
+}
+
+/// What a response holds, if it is a part that can be of use: a 206 with one `Content-Range` in bytes and of known
+/// length, which its `Content-Length`, if any, does not contradict. `multipart/byteranges` is none.
+///
+/// Source: RFC 9110 §15.3.7, §14.4.
+#[must_use]
+pub fn part_of(status: StatusCode, response: &HeaderMap) -> Option<Part> {
+    if status != StatusCode::PARTIAL_CONTENT || is_multipart(response) {
+        return None;
+    }
+    match ContentRange::parse(only(response, &CONTENT_RANGE)?)? {
+        ContentRange::Part(range, Some(complete)) => {
+            let agrees = !response.contains_key(CONTENT_LENGTH) || content_length(response) == Some(range.bytes());
+            Part::new(range, complete).filter(|_| agrees)
+        }
+        ContentRange::Part(_, None) | ContentRange::Unsatisfied(_) => None,
+    }
+}
+
+/// What has come of a 200 to GET that broke off after so many bytes: a part, if it can be completed later, so its length
+/// must have been announced and it must have a strong validator. `None` also if nothing came, or nothing is missing.
+///
+/// `today`, since the epoch, gives two-digit years their century.
+///
+/// Source: RFC 9111 §3.3.
+#[must_use]
+pub fn part_of_truncated(
+    status: StatusCode,
+    response: &HeaderMap,
+    received_bytes: u64,
+    today: Duration,
+) -> Option<Part> {
+    if status != StatusCode::OK || response.contains_key(CONTENT_RANGE) {
+        return None;
+    }
+    let complete = content_length(response)?;
+    strong_validator(response, today)?;
+    let range = ByteRange::new(0, received_bytes.checked_sub(1)?)?;
+    Part::new(range, complete).filter(|part| !part.is_whole())
+}
+
+/// Two parts joined, and how to put their content together: the one piece, then the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// What they hold together.
+    pub part: Part,
+    /// What comes first.
+    pub leading: Piece,
+    /// What follows; `None` if one of them holds everything.
+    pub trailing: Option<Piece>,
+}
+
+/// A run of bytes in the content of one of two parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Whose content.
+    pub holder: Holder,
+    /// How many of its bytes are passed over first.
+    pub skip_bytes: u64,
+    /// How many are taken; at least 1.
+    pub bytes: u64,
+}
+
+/// One of the two parts of [`Part::join`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The one that is asked.
+    This,
+    /// The one that is handed in.
+    Other,
+}
+
+/// Whether two responses hold bytes of the same representation, so that their parts may be joined: their entity tags
+/// are strong and equal; or neither has one, and their `Last-Modified` are strong and equal. `Content-Encoding` must
+/// not differ either: there are origins that give one tag to all codings.
+///
+/// `today`, since the epoch, gives two-digit years their century.
+///
+/// Source: RFC 9111 §3.4, RFC 9110 §15.3.7.3, §8.8.2.2.
+#[must_use]
+pub fn have_one_validator(one: &HeaderMap, other: &HeaderMap, today: Duration) -> bool {
+    let same = match (strong_validator(one, today), strong_validator(other, today)) {
+        (Some(Validator::Tag(tag)), Some(Validator::Tag(other))) => tag.matches(&other, Comparison::Strong),
+        (Some(Validator::Modified(date)), Some(Validator::Modified(other))) => date == other,
+        (Some(Validator::Tag(_)), Some(Validator::Modified(_)))
+        | (Some(Validator::Modified(_)), Some(Validator::Tag(_)))
+        | (None, _)
+        | (_, None) => false,
+    };
+    same && one.get_all(CONTENT_ENCODING) == other.get_all(CONTENT_ENCODING)
+}
+
+/// The head of what two responses make together: the stored one's fields, where the newer says nothing else. 200 when
+/// `part` is the whole, else 206 with its `Content-Range`; `Content-Length` is that of the part.
+///
+/// Source: RFC 9111 §3.4, RFC 9110 §15.3.7.3.
+#[must_use]
+pub fn joined_head(stored: &HeaderMap, newer: &HeaderMap, part: &Part) -> (StatusCode, HeaderMap) {
+    let mut fields = stored.clone();
+    validate::freshen(&mut fields, newer);
+    fields.remove(CONTENT_RANGE);
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(part.range.bytes()));
+    if part.is_whole() {
+        return (StatusCode::OK, fields);
+    }
+    let range = ContentRange::Part(part.range, Some(part.complete)).value();
+    fields.extend(range.map(|range| (CONTENT_RANGE, range)));
+    (StatusCode::PARTIAL_CONTENT, fields)
+}
+
+/// Turns a client's request for the whole into one for what a stored part lacks of it, and says what that is: its
+/// conditions go, then come `Range` and, with the stored validator, `If-Range`. The answer is a 206 to be joined, or a
+/// 200 that replaces the part.
+///
+/// `None`, and the request is left as it is: there is no such [`Part::rest`], or no strong validator to hold it
+/// together.
+///
+/// Source: RFC 9111 §3.3, RFC 9110 §13.1.5.
+pub fn ask_for_rest(request: &mut HeaderMap, stored: &HeaderMap, part: &Part, today: Duration) -> Option<ByteRange> {
+    let rest = part.rest()?;
+    let validator = match strong_validator(stored, today)? {
+        Validator::Tag(_) => stored.get(ETAG)?,
+        Validator::Modified(_) => stored.get(LAST_MODIFIED)?,
+    };
+    let range = HeaderValue::try_from(format!("bytes={}-{}", rest.first(), rest.last())).ok()?;
+    for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
+        request.remove(name);
+    }
+    request.insert(RANGE, range);
+    request.insert(IF_RANGE, validator.clone());
+    Some(rest)
+}
+
+/// What tells for certain that two responses have the same bytes.
+enum Validator<'a> {
+    Tag(EntityTag<'a>),
+    /// `Last-Modified`, since the epoch.
+    Modified(Duration),
+}
+
+/// The strong validator of a response, if it has one. Next to an entity tag of any kind `Last-Modified` does not count;
+/// alone, it is strong when it lies at least a second before `Date`: RFC 9110 §8.8.2.2.
+fn strong_validator(response: &HeaderMap, today: Duration) -> Option<Validator<'_>> {
+    if response.contains_key(ETAG) {
+        return EntityTag::of(response).filter(|tag| !tag.is_weak()).map(Validator::Tag);
+    }
+    let moment = |name| dates::read(only(response, name)?.trim_ascii(), today);
+    let (modified, date) = (moment(&LAST_MODIFIED)?, moment(&DATE)?);
+    (modified < date).then_some(Validator::Modified(modified))
+}
+
+fn is_multipart(response: &HeaderMap) -> bool {
+    let is_multipart = |value: &HeaderValue| {
+        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"multipart/byteranges")
+    };
+    response.get_all(CONTENT_TYPE).iter().any(is_multipart)
+}
+
+fn content_length(response: &HeaderMap) -> Option<u64> {
+    let digits = std::str::from_utf8(only(response, &CONTENT_LENGTH)?).ok()?.trim_ascii();
+    // `parse` alone would take a sign.
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// The value of a field that has exactly one line.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut lines = headers.get_all(name).into_iter();
+    let value = lines.next()?;
+    lines.next().is_none().then_some(value.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! A request on a route that caches: answered from the store where that may be, else forwarded, and learnt from.
+
+use std::rc::Rc;
+
+use http::header::CONTENT_LOCATION;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use http_body::Body as _;
+use policy::cache::facts::RequestFacts;
+use policy::cache::forget::{self, forgotten};
+use policy::cache::key::{Key, Scheme, Space, Target};
+use policy::message::cache_status::{CacheStatus, Forward, Handling};
+use policy::message::conditions::asks_the_origin;
+use policy::message::names;
+
+use super::gate;
+use super::sanitize::{self, Admitted};
+use super::site::Site;
+use crate::config::plan::Route;
+use crate::exchange::fault::{Blame, Fault};
+use crate::exchange::{Answer, Exchange};
+use crate::observe::clock;
+use crate::store::purge::Purge;
+use crate::store::{self, Caching, Fetch, Request};
+use crate::upstream;
+use crate::upstream::local::LocalGroup;
+use crate::upstream::send::Draft;
+
+/// A route that caches, where it leads, and how it caches.
+pub type Way<'a> = (&'a Route, &'a Rc<LocalGroup>, &'a Rc<Caching>);
+
+/// Answers a request on a caching route.
+///
+/// # Errors
+/// What the client is to be told instead of an answer.
+pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
+    let (route, group, caching) = way;
+    if sanitize::is_trusted(site, ex) {
+        // Whoever is believed may say who asks, but nothing that the key does not hold.
+        names::drop_overrides(&mut ex.head.headers);
+    }
+    let target = target(ex, admitted);
+    let has_body = ex.body.as_ref().is_some_and(|body| !body.is_end_stream());
+    let space = Space { name: &caching.space, rules: &caching.rules.key };
+    let key = Key::of_request(space, &ex.head.method, &target, &ex.head.headers, has_body);
+    let aside = aside(ex, admitted, key.is_some());
+    let (Some(key), None) = (key, aside) else {
+        let target = target.into_owned();
+        let draft = gate::draft(site, route, group, (ex, admitted))?;
+        ex.cache_status = aside;
+        return Box::pin(pass(site, (group, caching), ex, (draft, target))).await;
+    };
+    let draft = gate::draft(site, route, group, (ex, admitted))?;
+    let fetch = ToUpstream { group: Rc::clone(group), target: draft.target };
+    let caching = Rc::clone(caching);
+    store::answer(ex, Request { caching, key, method: draft.method, headers: draft.headers, fetch }).await
+}
+
+/// The target in the form that keys are made of (RFC 9110 §7.1).
+fn target<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Target<'a> {
+    // Stamped by us: what a client that is not believed said of it is gone.
+    let is_https = ex.head.headers.get(&names::X_FORWARDED_PROTO).is_some_and(|proto| proto == "https");
+    let scheme = if is_https { Scheme::Https } else { Scheme::Http };
+    let uri = &ex.head.uri;
+    Target::of_normal(scheme, &admitted.host.name, admitted.host.port, uri.path(), uri.query())
+}
+
+/// Why a request is never looked up, if it is not.
+fn aside(ex: &Exchange, admitted: &Admitted, has_key: bool) -> Option<CacheStatus<'static>> {
+    let (why, detail) = if !matches!(ex.head.method, Method::GET | Method::HEAD) {
+        (Forward::Method, None)
+    } else if !has_key {
+        (Forward::Bypass, Some("request-body"))
+    } else if admitted.switches.is_some() {
+        (Forward::Bypass, Some("upgrade"))
+    } else if asks_the_origin(&ex.head.headers) {
+        (Forward::Bypass, Some("precondition"))
+    } else {
+        return None;
+    };
+    let handling = Handling::Forwarded { why, status: None, stored: false, collapsed: false };
+    Some(CacheStatus { detail, ..CacheStatus::new(handling) })
+}
+
+/// The way to an upstream, for the store.
+#[derive(Clone, Debug)]
+struct ToUpstream {
+    group: Rc<LocalGroup>,
+    target: Uri,
+}
+
+impl Fetch for ToUpstream {
+    async fn fetch(&self, ex: &mut Exchange, method: Method, headers: HeaderMap) -> Result<Answer, Fault> {
+        let draft = Draft { method, target: self.target.clone(), headers, source: None, switches: None };
+        upstream::forward(&self.group, ex, draft).await
+    }
+}
+
+/// Forwards a request that the store can't answer, and forgets what it has made void (RFC 9111 §4.4).
+async fn pass(
+    site: &Site,
+    (group, caching): (&Rc<LocalGroup>, &Rc<Caching>),
+    ex: &mut Exchange,
+    (draft, target): (Draft, Target<'static>),
+) -> Result<Answer, Fault> {
+    let method = draft.method.clone();
+    let sent = clock::now();
+    // What POST brings may stand for the target itself; then its fields choose like those of GET.
+    let asked = (method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
+    let answer = match upstream::forward(group, ex, draft).await {
+        Ok(answer) => answer,
+        Err(fault) => {
+            if fault.blame() == Blame::Backend && !forget::is_safe(&method) {
+                // It may have been done all the same.
+                forget_target(site, &target);
+            }
+            return Err(fault);
+        }
+    };
+    for target in forgotten(&method, &target, answer.status(), answer.headers()) {
+        forget_target(site, &target);
+    }
+    let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
+    let Some((headers, has_body)) = asked.filter(|_| is_stored) else { return Ok(answer) };
+    let Ok(uri) = target.to_string().parse::<Uri>() else { return Ok(answer) };
+    let space = Space { name: &caching.space, rules: &caching.rules.key };
+    let Some(key) = Key::of_request(space, &Method::GET, &target, &headers, false) else { return Ok(answer) };
+    let facts = RequestFacts::of(&Method::POST, &uri, &headers, has_body);
+    Ok(store::take_unasked(ex, caching, (key, &headers, facts, sent), answer))
+}
+
+fn forget_target(site: &Site, target: &Target<'_>) {
+    for caching in site.cachings_of(target.name(), target.path()) {
+        let space = Space { name: &caching.space, rules: &caching.rules.key };
+        caching.store.purge_uri(&Key::of_uri(space, target), Purge::Hard);
+    }
+}

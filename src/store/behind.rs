@@ -1,0 +1,29 @@
+//! Fetching behind a response that was served stale (RFC 5861 §3): in a task of its own, that no client waits for.
+
+use std::rc::Rc;
+
+use http::Method;
+use policy::message::cache_control::RequestDirectives;
+use policy::message::cache_status::Forward;
+
+use super::entry::Entry;
+use super::fetch::{Fetch, Request};
+use super::flight::Lead;
+use super::renew::{self, Renewal};
+use crate::exchange::Exchange;
+use crate::exchange::deadline::attended;
+use crate::observe::clock;
+
+/// Fetches anew what was just served stale, unless somebody is at it.
+pub fn refresh<F: Fetch>(ex: &Exchange, request: Request<F>, stale: Entry) {
+    let directives = RequestDirectives::default();
+    let renewal = Renewal { request, stale: Some(stale), why: Forward::Stale, directives, is_alone: false };
+    let Some(lead) = Lead::behind(&renewal.request.caching.store, renewal.errand(renewal.choice())) else { return };
+    let mut behind = ex.behind(clock::now());
+    let deadline = Rc::clone(&behind.connection.deadline);
+    let renewal = Renewal { request: Request { method: Method::GET, ..renewal.request }, ..renewal };
+    tokio::task::spawn_local(async move {
+        // Nobody reads what comes of it: the store has it, or keeps what it had.
+        let _answer = attended(&deadline, renew::fetch(&mut behind, &renewal, lead)).await;
+    });
+}

@@ -1,0 +1,51 @@
+//! What the cache is given to work with: a route's rules, a request, and a way to fetch.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use policy::cache::key::Key;
+
+use super::memory::Store;
+use crate::config::plan;
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, Exchange};
+
+/// How one route caches, as one worker has it.
+#[derive(Debug)]
+pub struct Caching {
+    /// Where.
+    pub store: Arc<Store>,
+    /// What all routes share.
+    pub limits: plan::Cache,
+    /// How.
+    pub rules: Arc<plan::RouteCache>,
+    /// What tells this route's responses from those of others: a part of every key.
+    pub space: Box<[u8]>,
+}
+
+/// The way to the origin of a response.
+pub trait Fetch: Clone + 'static {
+    /// Asks the origin, with this method and these fields instead of the client's.
+    fn fetch(
+        &self,
+        ex: &mut Exchange,
+        method: Method,
+        headers: HeaderMap,
+    ) -> impl Future<Output = Result<Answer, Fault>>;
+}
+
+/// A request that may be answered from the store: GET or HEAD, without a body.
+#[derive(Debug)]
+pub struct Request<F> {
+    /// How its route caches.
+    pub caching: Rc<Caching>,
+    /// What it asks for.
+    pub key: Key,
+    /// Its method.
+    pub method: Method,
+    /// Its fields, as they would go to the origin.
+    pub headers: HeaderMap,
+    /// How to ask the origin.
+    pub fetch: F,
+}

@@ -1,0 +1,249 @@
+//! One fetch for many: who fetches, who waits, and what becomes of those who wait.
+//!
+//! The rules are `policy::cache::flight`'s; here are the waits themselves, and guards that report when a client leaves.
+
+use std::sync::Arc;
+
+use policy::cache::flight::{Arrival, Head, Id};
+use policy::cache::key::Key;
+use policy::message::vary::Choice;
+use policy::time::Now;
+use tokio::sync::oneshot;
+
+use super::entry::{Entry, Shelf};
+use super::memory::Store;
+use super::shard::{Course, Shard, Told, tell};
+use crate::exchange::fault::Fault;
+use crate::observe::clock;
+
+/// What a request has to do that is not answered from what is kept.
+#[derive(Debug)]
+pub enum Place {
+    /// Fetch, for all who come meanwhile.
+    Lead(Lead),
+    /// Serve this: another request has fetched it, or is about to.
+    Read(Entry),
+    /// Fetch for itself: what comes for this key is not for sharing.
+    Alone(Lead),
+}
+
+/// What is asked of a flight.
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// The key.
+    pub key: Key,
+    /// What the request says in the fields that are known to choose.
+    pub choice: Choice,
+    /// It carries `Authorization`.
+    pub is_authorized: bool,
+}
+
+impl Errand {
+    fn course(self, shard: &Shard) -> Course {
+        let era = shard.era(&self.key);
+        Course { key: self.key, choice: self.choice, is_authorized: self.is_authorized, era }
+    }
+}
+
+/// A fetch under way. Dropped before it has come to anything, it hands over to one who waits.
+#[derive(Debug)]
+pub struct Lead {
+    store: Arc<Store>,
+    course: Course,
+    id: Id,
+    /// Others may join; `false`: it is for one request alone, or over.
+    is_joined: bool,
+}
+
+/// Finds a request's place among those who want the same. May wait.
+///
+/// # Errors
+/// [`Fault::Crowded`], [`Fault::WaitedInVain`], or why the one who fetched for all got nothing.
+pub async fn join(store: &Arc<Store>, errand: Errand) -> Result<Place, Fault> {
+    let id = store.next_id();
+    let now = Now::at(clock::mono());
+    let (mut wait, waiting) = {
+        let mut shard = store.shard(&errand.key);
+        let course = errand.course(&shard);
+        match shard.flights.arrive(&course, id, now) {
+            Arrival::Fetch => return Ok(Place::Lead(Lead::begin(store, &mut shard, (course, id), true))),
+            Arrival::Alone => return Ok(Place::Alone(Lead::begin(store, &mut shard, (course, id), false))),
+            Arrival::Full => return Err(Fault::Crowded),
+            Arrival::Read => {
+                let entry = shard.reading.get(&course).cloned();
+                return entry.map(Place::Read).ok_or(Fault::WaitedInVain);
+            }
+            Arrival::Follow => {
+                let (told, waiting) = oneshot::channel();
+                shard.waiting.insert(id, told);
+                (Wait { store, course: Some(course), id }, waiting)
+            }
+        }
+    };
+    let told = waiting.await.unwrap_or(Told::Failed(Fault::WaitedInVain));
+    // From here on it does not wait any more, whatever it has been told.
+    let Some(course) = wait.course.take() else { return Err(Fault::WaitedInVain) };
+    match told {
+        Told::Read(entry) => Ok(Place::Read(entry)),
+        Told::Alone => {
+            let mut shard = store.shard(&course.key);
+            let course = Course { era: shard.era(&course.key), ..course };
+            Ok(Place::Alone(Lead::begin(store, &mut shard, (course, id), false)))
+        }
+        Told::Lead => {
+            let mut shard = store.shard(&course.key);
+            Ok(Place::Lead(Lead::begin(store, &mut shard, (course, id), true)))
+        }
+        Told::Failed(fault) => Err(fault),
+    }
+}
+
+/// One who waits. Dropped while it does, it is counted out.
+struct Wait<'a> {
+    store: &'a Arc<Store>,
+    course: Option<Course>,
+    id: Id,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let Some(course) = &self.course else { return };
+        let mut shard = self.store.shard(&course.key);
+        shard.waiting.remove(&self.id);
+        let actions = shard.flights.leave(course, self.id, Now::at(clock::mono()));
+        let news = shard.news(actions, None, None);
+        drop(shard);
+        tell(news);
+    }
+}
+
+impl Lead {
+    fn begin(store: &Arc<Store>, shard: &mut Shard, (course, id): (Course, Id), is_joined: bool) -> Self {
+        shard.begun(&course.key);
+        Self { store: Arc::clone(store), course, id, is_joined }
+    }
+
+    /// A fetch that nobody may join.
+    #[must_use]
+    pub fn alone(store: &Arc<Store>, errand: Errand) -> Self {
+        let id = store.next_id();
+        let mut shard = store.shard(&errand.key);
+        let course = errand.course(&shard);
+        Self::begin(store, &mut shard, (course, id), false)
+    }
+
+    /// A fetch behind a response that was served stale; `None`: somebody is at it, or it would be of no use.
+    #[must_use]
+    pub fn behind(store: &Arc<Store>, errand: Errand) -> Option<Self> {
+        let id = store.next_id();
+        let mut shard = store.shard(&errand.key);
+        let course = errand.course(&shard);
+        let goes = shard.flights.refresh(&course, id, Now::at(clock::mono()));
+        goes.then(|| Self::begin(store, &mut shard, (course, id), true))
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What is fetched.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.course.key
+    }
+
+    /// No response came. One of those who wait tries again, or all fail.
+    pub fn failed(mut self, fault: &Fault) {
+        self.report(Head::Failed, None, Some(fault));
+        self.is_joined = false;
+    }
+
+    /// What came is for the one who asked alone.
+    pub fn unshared(&mut self) {
+        self.report(Head::Uncacheable, None, None);
+        self.is_joined = false;
+    }
+
+    /// What came can be read along by all who want it, until the fetch ends or [`Lead::outgrown`].
+    pub fn shared(&mut self, entry: &Entry) {
+        if self.is_joined {
+            self.store.shard(self.key()).reading.insert(self.course.clone(), entry.clone());
+            self.report(Head::Storable, Some(entry), None);
+        }
+    }
+
+    fn report(&self, head: Head, entry: Option<&Entry>, fault: Option<&Fault>) {
+        if self.is_joined {
+            let mut shard = self.store.shard(self.key());
+            let actions = shard.flights.head(&self.course, self.id, head, Now::at(clock::mono()));
+            let news = shard.news(actions, entry, fault);
+            drop(shard);
+            tell(news);
+        }
+    }
+
+    /// It turned out too large: nobody joins any more.
+    pub fn outgrown(&mut self) {
+        if std::mem::take(&mut self.is_joined) {
+            let mut shard = self.store.shard(self.key());
+            shard.reading.remove(&self.course);
+            shard.flights.outgrown(&self.course, self.id, Now::at(clock::mono()));
+        }
+    }
+
+    /// Takes room for more of the body. `false`: there is not enough.
+    #[must_use]
+    pub fn reserve(&self, bytes: u64) -> bool {
+        let mut left = Vec::new();
+        let mut shard = self.store.shard(self.key());
+        let is_there = shard.reserve(bytes, &mut left);
+        drop(shard);
+        drop(left);
+        is_there
+    }
+
+    /// Gives back what was reserved, without storing anything.
+    pub fn release(&self, bytes: u64) {
+        self.store.shard(self.key()).release(bytes);
+    }
+
+    /// The response is whole: stores it in the room that was reserved for it, unless it was invalidated meanwhile.
+    pub fn store_whole(&self, entry: Entry, reserved: u64) {
+        let mut left: Vec<Shelf> = Vec::new();
+        let mut shard = self.store.shard(self.key());
+        shard.release(reserved);
+        if shard.era(self.key()) == self.course.era {
+            shard.put(self.key(), entry, &mut left);
+        }
+        if !self.is_joined {
+            // Answers to this key are worth waiting for after all.
+            shard.flights.forget(&self.course);
+        }
+        drop(shard);
+        drop(left);
+    }
+
+    /// Stores a response whose content is there already, unless it was invalidated meanwhile.
+    pub fn put(&self, entry: Entry) {
+        self.store_whole(entry, 0);
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        let mut shard = self.store.shard(&self.course.key);
+        shard.ended(&self.course.key);
+        if !self.is_joined {
+            return;
+        }
+        shard.reading.remove(&self.course);
+        // Before the head another takes over; after it, what is to be read along has ended.
+        let actions = shard.flights.leave(&self.course, self.id, Now::at(clock::mono()));
+        shard.flights.done(&self.course, self.id);
+        let news = shard.news(actions, None, None);
+        drop(shard);
+        tell(news);
+    }
+}

@@ -1,0 +1,169 @@
+//! The way of a request that may be answered from the store: looked up, judged, and served or fetched.
+//!
+//! [`answer`] owns the order; what a verdict is comes from `policy::cache::lookup`.
+
+use std::rc::Rc;
+
+use http::header::RANGE;
+use http::{HeaderMap, Method};
+use policy::cache::facts::RequestFacts;
+use policy::cache::key::Key;
+use policy::cache::lookup::{Because, Freshness, Verdict, lookup};
+use policy::message::cache_control::RequestDirectives;
+use policy::message::cache_status::{CacheStatus, Forward, Handling};
+use policy::message::vary::Choice;
+use policy::time::Now;
+
+use super::behind;
+use super::entry::Entry;
+use super::fetch::{Caching, Fetch, Request};
+use super::fill::{self, Asked, Taken};
+use super::flight::{Errand, Lead, Place, join};
+use super::renew::{self, Renewal};
+use super::serve::{Wanted, serve};
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, Exchange};
+use crate::observe::clock;
+
+/// Answers a request from the store, or by fetching, or by sharing another's fetch.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn answer<F: Fetch>(ex: &mut Exchange, request: Request<F>) -> Result<Answer, Fault> {
+    let caching = &request.caching;
+    let found = caching.store.find(&request.key, &request.headers);
+    let directives = RequestDirectives::of(&request.headers);
+    let stored = found.entry.as_ref().map(|entry| entry.head.stored());
+    let verdict = lookup(stored.as_ref(), &directives, ex.started, caching.rules.stale);
+    let why = match (verdict, &found.entry) {
+        (Verdict::Hit(freshness), Some(entry)) => return Ok(hit(ex, &request, entry, (freshness, None))),
+        (Verdict::HitStale(freshness), Some(entry)) => {
+            return Ok(hit(ex, &request, entry, (freshness, Some("max-stale"))));
+        }
+        (Verdict::HitStaleWhileRevalidate(freshness), Some(entry)) => {
+            let answer = hit(ex, &request, entry, (freshness, Some("stale-while-revalidate")));
+            behind::refresh(ex, request, entry.clone());
+            return Ok(answer);
+        }
+        (Verdict::GatewayTimeout, _) => {
+            ex.cache_status = Some(said(Handling::Neither, Some("only-if-cached")));
+            return Err(Fault::OnlyIfCached);
+        }
+        (Verdict::Revalidate(Because::Request), _) => Forward::Request,
+        (Verdict::Revalidate(Because::Stale | Because::NoCache), _) => Forward::Stale,
+        (_, _) if found.is_known => Forward::VaryMiss,
+        (_, _) => Forward::UriMiss,
+    };
+    // Boxed: a hit should not carry the room that a miss needs.
+    Box::pin(fetched(ex, request, (found.entry, why), directives)).await
+}
+
+/// What `Cache-Status` says.
+pub(super) fn said(handling: Handling, detail: Option<&'static str>) -> CacheStatus<'static> {
+    CacheStatus { detail, ..CacheStatus::new(handling) }
+}
+
+/// What is asked of a stored response.
+pub(super) fn wanted<'a, F>(ex: &Exchange, request: &'a Request<F>) -> Wanted<'a> {
+    Wanted { method: &request.method, headers: &request.headers, dice: ex.dice }
+}
+
+fn hit<F>(
+    ex: &mut Exchange,
+    request: &Request<F>,
+    entry: &Entry,
+    (freshness, detail): (Freshness, Option<&'static str>),
+) -> Answer {
+    let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let ttl = if freshness.is_fresh() { seconds(freshness.left()) } else { -seconds(freshness.stale_for()) };
+    ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl), ..said(Handling::Hit, detail) });
+    serve(&wanted(ex, request), entry, Some(freshness.age))
+}
+
+/// A request that what is kept does not answer as it is.
+async fn fetched<F: Fetch>(
+    ex: &mut Exchange,
+    request: Request<F>,
+    (stale, why): (Option<Entry>, Forward),
+    directives: RequestDirectives,
+) -> Result<Answer, Fault> {
+    ex.cache_status = Some(said(forwarded(why), None));
+    let mut renewal = Renewal { request, stale, why, directives, is_alone: false };
+    if renewal.request.method == Method::HEAD {
+        return renew::head(ex, &renewal).await;
+    }
+    let mut choice = renewal.choice();
+    // Twice at most: what another has fetched may be of another variant, but then it is known by what they differ.
+    for _ in 0..2 {
+        let errand = renewal.errand(choice);
+        let place = if asks_alone(&renewal) {
+            Ok(Place::Alone(Lead::alone(&renewal.request.caching.store, errand)))
+        } else {
+            join(&renewal.request.caching.store, errand).await
+        };
+        match place {
+            Ok(Place::Lead(lead)) => return renew::fetch(ex, &renewal, lead).await,
+            Ok(Place::Alone(lead)) => {
+                renewal.is_alone = true;
+                return renew::fetch(ex, &renewal, lead).await;
+            }
+            Ok(Place::Read(entry)) => match fitting(&entry, &renewal.request.headers) {
+                Ok(()) => return Ok(shared(ex, &renewal, &entry)),
+                Err(other) => choice = other,
+            },
+            Err(fault) => return renew::instead(ex, &renewal, None).ok_or(fault),
+        }
+    }
+    renewal.is_alone = true;
+    let lead = Lead::alone(&renewal.request.caching.store, renewal.errand(choice));
+    renew::fetch(ex, &renewal, lead).await
+}
+
+/// Whether a request asks for what none should wait for, and what it should not wait for itself.
+pub(super) fn asks_alone<F>(renewal: &Renewal<F>) -> bool {
+    let directives = &renewal.directives;
+    let asks_for_part = renewal.stale.is_none() && renewal.request.headers.contains_key(RANGE);
+    directives.no_store || directives.no_cache || renewal.why == Forward::Request || asks_for_part
+}
+
+/// Whether a response fits a request; if not, what the request says where they differ.
+fn fitting(entry: &Entry, request: &HeaderMap) -> Result<(), Choice> {
+    let choice = entry.head.vary.choice(request).unwrap_or_default();
+    if choice == entry.head.choice { Ok(()) } else { Err(choice) }
+}
+
+/// Serves what another request has fetched.
+fn shared<F>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Answer {
+    let handling = Handling::Forwarded { why: renewal.why, status: None, stored: false, collapsed: true };
+    ex.cache_status = Some(said(handling, None));
+    let now = clock::now();
+    let age = entry.head.stored().freshness(now).age;
+    serve(&wanted(ex, &renewal.request), entry, Some(age))
+}
+
+/// Sent forward, and nothing stored so far.
+pub(super) fn forwarded(why: Forward) -> Handling {
+    Handling::Forwarded { why, status: None, stored: false, collapsed: false }
+}
+
+/// Takes in what an unsafe request has brought, if that is what a later GET would get (RFC 9110 §9.3.3).
+#[must_use]
+pub fn take_unasked(
+    ex: &mut Exchange,
+    caching: &Rc<Caching>,
+    (key, headers, facts, sent): (Key, &HeaderMap, RequestFacts<'_>, Now),
+    answer: Answer,
+) -> Answer {
+    let errand = Errand { key, choice: Choice::default(), is_authorized: facts.is_authorized };
+    let lead = Lead::alone(&caching.store, errand);
+    let asked = Asked { facts, headers, sent };
+    match fill::take(caching, &asked, lead, (answer, clock::now())) {
+        Taken::Stored(entry) => {
+            let handling = Handling::Forwarded { why: Forward::Method, status: None, stored: true, collapsed: false };
+            ex.cache_status = Some(said(handling, None));
+            let nothing = HeaderMap::new();
+            serve(&Wanted { method: &Method::GET, headers: &nothing, dice: ex.dice }, &entry, None)
+        }
+        Taken::Passed(answer, _reason) => *answer,
+    }
+}

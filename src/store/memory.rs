@@ -1,0 +1,177 @@
+//! What all workers share of the cache: the shards, and what is asked of all of them.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::HeaderMap;
+use parking_lot::{Mutex, MutexGuard};
+use policy::cache::flight::{Id, Limits};
+use policy::cache::key::Key;
+use policy::time::Now;
+
+use super::entry::{Entry, Shelf};
+use super::shard::{Shard, tell};
+use crate::config::plan;
+
+/// The most shards: more would only make each smaller.
+const SHARDS_MAX: u64 = 16;
+/// A shard holds at least so many of the largest objects.
+const LARGEST_PER_SHARD: u64 = 4;
+/// How many keys may be fetched at a time in one shard, each for many.
+const FLIGHTS_MAX: usize = 65_536;
+/// How many keys are remembered in one shard as not worth waiting for.
+const REMEMBERED_MAX: usize = 16_384;
+/// How many leaders of one fetch may fail before all who wait do.
+const ATTEMPTS_MAX: u32 = 2;
+/// How many purged entries of a shard are given back at a time.
+const RECLAIM_MAX: usize = 1024;
+/// Whoever fetches has time limits of its own: the upstream's.
+const NO_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The store: all that is kept, behind one lock a shard. No lock is held for longer than a look-up or a change takes.
+#[derive(Debug)]
+pub struct Store {
+    first: Mutex<Shard>,
+    others: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    ids: AtomicU64,
+}
+
+/// What a look-up has found.
+#[derive(Debug)]
+pub struct Found {
+    /// What fits the request.
+    pub entry: Option<Entry>,
+    /// Something is stored for the key, whether or not it fits.
+    pub is_known: bool,
+}
+
+impl Store {
+    /// An empty store.
+    #[must_use]
+    pub fn new(plan: &plan::Cache) -> Self {
+        let count = (plan.memory_max / (LARGEST_PER_SHARD * plan.object_bytes_max).max(1)).clamp(1, SHARDS_MAX);
+        let shard = || Mutex::new(Shard::new(plan.memory_max / count, limits(plan)));
+        Self {
+            first: shard(),
+            others: (1..count).map(|_| shard()).collect(),
+            hasher: RandomState::new(),
+            ids: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes up another plan. What no longer fits goes, what was used least first.
+    pub fn adopt(&self, plan: &plan::Cache) {
+        let bytes_max = plan.memory_max / self.count();
+        for shard in self.shards() {
+            let mut left = Vec::new();
+            let mut shard = shard.lock();
+            shard.resize(bytes_max, &mut left);
+            shard.flights.set_limits(limits(plan));
+            drop(shard);
+            drop(left);
+        }
+    }
+
+    /// All shards.
+    pub(super) fn shards(&self) -> impl Iterator<Item = &Mutex<Shard>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn count(&self) -> u64 {
+        self.others.len() as u64 + 1
+    }
+
+    /// The shard of a key, locked; all keys of a URI are in one.
+    pub(super) fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        if self.others.is_empty() {
+            return self.first.lock();
+        }
+        let place = usize::try_from(self.hasher.hash_one(key.uri()) % self.count()).ok();
+        place.and_then(|place| self.others.get(place)).unwrap_or(&self.first).lock()
+    }
+
+    /// Looks up what is stored for a request; it counts as used.
+    #[must_use]
+    pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {
+        let mut shard = self.shard(key);
+        let shelf = shard.index.get(key);
+        Found { entry: shelf.and_then(|shelf| shelf.find(request)).cloned(), is_known: shelf.is_some() }
+    }
+
+    /// All that is stored for a key, the newest first.
+    #[must_use]
+    pub fn variants(&self, key: &Key) -> Vec<Entry> {
+        self.shard(key).index.peek(key).map(|shelf| shelf.variants().to_vec()).unwrap_or_default()
+    }
+
+    /// Changes what is stored for a key: each response as `change` says, `None` takes it out.
+    pub fn change(&self, key: &Key, change: impl Fn(&Entry) -> Option<Entry>) {
+        let mut left: Vec<Shelf> = Vec::new();
+        let mut shard = self.shard(key);
+        if let Some(shelf) = shard.index.peek(key) {
+            let changed = shelf.map(change);
+            if changed.variants().is_empty() {
+                shard.remove(key, &mut left);
+            } else {
+                shard.set(key, changed, &mut left);
+            }
+        }
+        drop(shard);
+        drop(left);
+    }
+
+    /// A number that no other request has.
+    pub(super) fn next_id(&self) -> Id {
+        Id(self.ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Ends waits whose time is over, and gives back memory of what was purged. To be called a few times a second.
+    pub fn tick(&self, now: Now) {
+        for shard in self.shards() {
+            let mut left = Vec::new();
+            let mut shard = shard.lock();
+            shard.reclaim(RECLAIM_MAX, &mut left);
+            let actions = if shard.flights.next_due().is_some_and(|due| due <= now.mono) {
+                shard.flights.tick(now)
+            } else {
+                Vec::new()
+            };
+            let news = shard.news(actions, None, None);
+            drop(shard);
+            tell(news);
+        }
+    }
+
+    /// What all that is stored and fetched takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shards().map(|shard| shard.lock().bytes()).sum()
+    }
+
+    /// How many keys are stored.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shards().map(|shard| shard.lock().index.len()).sum()
+    }
+
+    /// Whether nothing is stored.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn limits(plan: &plan::Cache) -> Limits {
+    Limits {
+        flights_max: FLIGHTS_MAX,
+        followers_max: plan.waiting_max,
+        attempts_max: ATTEMPTS_MAX,
+        head_wait_max: NO_LIMIT,
+        follower_wait_max: plan.wait_max,
+        body_idle_max: NO_LIMIT,
+        remembered_max: REMEMBERED_MAX,
+        remember_for: plan.pass_for,
+    }
+}

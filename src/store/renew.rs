@@ -1,0 +1,257 @@
+//! Fetching for the store: a miss, or the validation of what is stale (RFC 9111 §4.3).
+
+use std::sync::Arc;
+
+use http::header::DATE;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use policy::cache::facts::RequestFacts;
+use policy::cache::lookup::{after_error, is_error};
+use policy::cache::validate::{self, Asking, Glimpse, confirmed, freshen, glimpse};
+use policy::message::cache_control::RequestDirectives;
+use policy::message::cache_status::{Forward, Handling};
+use policy::message::vary::Choice;
+use policy::time::Now;
+
+use super::entry::{Entry, Head};
+use super::fetch::{Fetch, Request};
+use super::fill::{self, Asked, Taken};
+use super::flight::{Errand, Lead};
+use super::judge::{said, wanted};
+use super::serve::serve;
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, Exchange};
+use crate::observe::clock;
+
+/// A request whose answer has to be fetched.
+#[derive(Debug)]
+pub struct Renewal<F> {
+    /// The request.
+    pub request: Request<F>,
+    /// What is stored for it, and may not be served without asking.
+    pub stale: Option<Entry>,
+    /// Why it is sent forward.
+    pub why: Forward,
+    /// What it says of caches.
+    pub directives: RequestDirectives,
+    /// What comes is for this request alone.
+    pub is_alone: bool,
+}
+
+impl<F> Renewal<F> {
+    /// What the request says in the fields that are known to choose.
+    pub(super) fn choice(&self) -> Choice {
+        let known = |entry: &Entry| entry.head.vary.choice(&self.request.headers);
+        match &self.stale {
+            Some(entry) => known(entry).unwrap_or_default(),
+            None if self.why == Forward::VaryMiss => {
+                let variants = self.request.caching.store.variants(&self.request.key);
+                variants.first().and_then(known).unwrap_or_default()
+            }
+            None => Choice::default(),
+        }
+    }
+
+    pub(super) fn errand(&self, choice: Choice) -> Errand {
+        let is_authorized = self.request.headers.contains_key(http::header::AUTHORIZATION);
+        Errand { key: self.request.key.clone(), choice, is_authorized }
+    }
+
+    fn asked<'a>(&'a self, target: &'a Uri, sent: Now) -> Asked<'a> {
+        let headers = &self.request.headers;
+        Asked { facts: RequestFacts::of(&Method::GET, target, headers, false), headers, sent }
+    }
+}
+
+/// Fetches, validating what is stored if there is something; stores what comes if it may be stored.
+///
+/// # Errors
+/// Why nothing came, unless a stale response stands in for it.
+pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead) -> Result<Answer, Fault> {
+    let request = &renewal.request;
+    let variants = match &renewal.stale {
+        Some(_) => request.caching.store.variants(&request.key),
+        None => Vec::new(),
+    };
+    let stored: Vec<&HeaderMap> = variants.iter().map(|entry| &entry.head.headers).collect();
+    let mut headers = request.headers.clone();
+    let asking = if renewal.is_alone && renewal.stale.is_none() {
+        // Nothing is waited for by others or needed here: the client's own conditions and ranges are the origin's to judge.
+        Asking::Plainly
+    } else {
+        validate::ask(&mut headers, &stored)
+    };
+    let sent = clock::now();
+    let mut answer = match request.fetch.fetch(ex, Method::GET, headers.clone()).await {
+        Ok(answer) => answer,
+        Err(fault) => {
+            lead.failed(&fault);
+            return instead(ex, renewal, None).ok_or(fault);
+        }
+    };
+    if answer.status() == StatusCode::NOT_MODIFIED && asking == Asking::Conditionally {
+        let places = confirmed(answer.headers(), &stored);
+        if places.is_empty() {
+            // It speaks of something that is not stored: only the whole is of use (RFC 9111 §4.3.3).
+            validate::ask(&mut headers, &[]);
+            answer = match request.fetch.fetch(ex, Method::GET, headers).await {
+                Ok(answer) => answer,
+                Err(fault) => {
+                    lead.failed(&fault);
+                    return instead(ex, renewal, None).ok_or(fault);
+                }
+            };
+        } else {
+            let fits = places.into_iter().filter_map(|place| variants.get(place)).cloned().collect();
+            return Ok(confirm(ex, renewal, (lead, sent), &answer, fits));
+        }
+    }
+    let status = answer.status();
+    if is_error(status)
+        && let Some(served) = instead(ex, renewal, Some(status))
+    {
+        lead.failed(&Fault::FetchBroken);
+        return Ok(served);
+    }
+    Ok(take(ex, renewal, (lead, sent), answer))
+}
+
+/// A stale response in place of an error, if that is allowed (RFC 5861 §4).
+pub(super) fn instead<F>(ex: &mut Exchange, renewal: &Renewal<F>, status: Option<StatusCode>) -> Option<Answer> {
+    let entry = renewal.stale.as_ref()?;
+    let now = clock::now();
+    let stored = entry.head.stored();
+    let freshness = after_error(&stored, &renewal.directives, now, renewal.request.caching.rules.stale)?;
+    let handling = Handling::Forwarded { why: renewal.why, status, stored: false, collapsed: false };
+    ex.cache_status = Some(said(handling, Some("stale-if-error")));
+    Some(serve(&wanted(ex, &renewal.request), entry, Some(freshness.age)))
+}
+
+/// Stores what came if it may be stored, and answers with it.
+fn take<F>(ex: &mut Exchange, renewal: &Renewal<F>, (lead, sent): (Lead, Now), answer: Answer) -> Answer {
+    let request = &renewal.request;
+    let target = Uri::default();
+    let store = Arc::clone(lead.store());
+    let status = answer.status();
+    let taken = fill::take(&request.caching, &renewal.asked(&target, sent), lead, (answer, clock::now()));
+    let why = renewal.why;
+    match taken {
+        Taken::Stored(entry) => {
+            let handling = Handling::Forwarded { why, status: None, stored: true, collapsed: false };
+            ex.cache_status = Some(said(handling, None));
+            serve(&wanted(ex, request), &entry, None)
+        }
+        Taken::Passed(answer, reason) => {
+            if let Some(old) = &renewal.stale
+                && !status.is_server_error()
+            {
+                // What is stored has been replaced by something that may not be.
+                store.change(&request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
+            }
+            let handling = Handling::Forwarded { why, status: None, stored: false, collapsed: false };
+            let is_known_for_it = renewal.is_alone && renewal.stale.is_none() && !super::judge::asks_alone(renewal);
+            ex.cache_status = Some(said(handling, Some(if is_known_for_it { "hit-for-miss" } else { reason })));
+            *answer
+        }
+    }
+}
+
+/// The origin says that these still hold: they are fresh again, and one of them is the answer (RFC 9111 §4.3.4).
+fn confirm<F>(
+    ex: &mut Exchange,
+    renewal: &Renewal<F>,
+    (mut lead, sent): (Lead, Now),
+    answer: &Answer,
+    held: Vec<Entry>,
+) -> Answer {
+    let request = &renewal.request;
+    let now = clock::now();
+    let target = Uri::default();
+    // What is stored could be stored: who asks now, and how, does not matter for it any more.
+    let nobody = HeaderMap::new();
+    let facts = RequestFacts::of(&Method::GET, &target, &nobody, false);
+    let mut served: Option<Entry> = None;
+    for entry in held {
+        let asked = Asked { facts, headers: &request.headers, sent };
+        let mut renewed = Answer::default();
+        *renewed.status_mut() = entry.head.status;
+        *renewed.headers_mut() = freshened(&entry, answer.headers(), now);
+        let head = fill::head(&request.caching.rules, &asked, &renewed, now);
+        let is_selected = served.is_none();
+        match head {
+            Ok(head) => {
+                // Another variant keeps its own choice, the one that is served fits this request from now on, too.
+                let is_other = !is_selected && head.vary == entry.head.vary;
+                let choice = if is_other { entry.head.choice.clone() } else { head.choice };
+                let tags = if head.tags.is_empty() { entry.head.tags.clone() } else { head.tags };
+                let renewed = Entry { head: Arc::new(Head { choice, tags, ..head }), content: entry.content.clone() };
+                lead.put(renewed.clone());
+                served.get_or_insert(renewed);
+            }
+            Err(_may_not_be_stored) => {
+                lead.store().change(&request.key, |old| (!Arc::ptr_eq(&old.head, &entry.head)).then(|| old.clone()));
+                served.get_or_insert(entry);
+            }
+        }
+    }
+    let status = Some(StatusCode::NOT_MODIFIED);
+    let handling = Handling::Forwarded { why: renewal.why, status, stored: false, collapsed: false };
+    ex.cache_status = Some(said(handling, None));
+    let Some(entry) = served else { return Answer::default() };
+    if fill::is_shared(&entry.head, now) {
+        lead.shared(&entry);
+    } else {
+        lead.unshared();
+    }
+    let age = entry.head.stored().freshness(now).age;
+    serve(&wanted(ex, request), &entry, Some(age))
+}
+
+/// The stored fields as an answer without content changes them (RFC 9111 §3.2).
+fn freshened(entry: &Entry, answer: &HeaderMap, now: Now) -> HeaderMap {
+    let mut answer = answer.clone();
+    if !answer.contains_key(DATE)
+        && let Ok(date) = HeaderValue::try_from(fill::date(now))
+    {
+        answer.insert(DATE, date);
+    }
+    let mut headers = entry.head.headers.clone();
+    freshen(&mut headers, &answer);
+    headers
+}
+
+/// Forwards a HEAD that nothing stored answers; what comes may tell something of what is stored (RFC 9111 §4.3.5).
+///
+/// # Errors
+/// Why nothing came, unless a stale response stands in for it.
+pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<Answer, Fault> {
+    let request = &renewal.request;
+    let lead = Lead::alone(&request.caching.store, renewal.errand(Choice::default()));
+    let sent = clock::now();
+    let answer = match request.fetch.fetch(ex, Method::HEAD, request.headers.clone()).await {
+        Ok(answer) => answer,
+        Err(fault) => return instead(ex, renewal, None).ok_or(fault),
+    };
+    let status = answer.status();
+    if is_error(status)
+        && let Some(served) = instead(ex, renewal, Some(status))
+    {
+        return Ok(served);
+    }
+    let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK) else { return Ok(answer) };
+    let now = clock::now();
+    match glimpse(answer.headers(), &entry.head.headers, entry.content.length().unwrap_or_default()) {
+        Glimpse::Agrees => {
+            let target = Uri::default();
+            let mut renewed = Answer::default();
+            *renewed.headers_mut() = freshened(entry, answer.headers(), now);
+            let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
+            if let Ok(head) = head {
+                lead.put(Entry { head: Arc::new(head), content: entry.content.clone() });
+            }
+        }
+        Glimpse::Differs => request.caching.store.change(&request.key, |old| {
+            Some(if Arc::ptr_eq(&old.head, &entry.head) { old.outdated(now) } else { old.clone() })
+        }),
+    }
+    Ok(answer)
+}

@@ -1,0 +1,242 @@
+//! From a stored response to an answer: the whole, a part, or that the client has it already.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED,
+    RANGE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+use policy::message::conditions::{Outcome, evaluate_stored};
+use policy::message::range::{ByteRange, ContentRange, Multipart, Selection, multipart_type, select};
+
+use super::entry::{Content, Entry};
+use super::growth::Reader;
+use crate::exchange::Answer;
+use crate::exchange::body::{Body, Flow, Stream};
+use crate::exchange::deadline::Deadline;
+use crate::exchange::fault::Fault;
+
+/// What describes the content, and so has no place in an answer without it (RFC 9110 §15.4.5).
+const OF_CONTENT: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE];
+
+/// What is asked of a stored response.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// GET or HEAD.
+    pub method: &'a Method,
+    /// The request's fields.
+    pub headers: &'a HeaderMap,
+    /// Chance, for what may not be guessed.
+    pub dice: u64,
+}
+
+/// Answers with a stored response. `age`: the value of `Age`; `None` leaves the origin's.
+#[must_use]
+pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answer {
+    let head = &entry.head;
+    let mut headers = head.headers.clone();
+    if let Some(age) = age {
+        headers.insert(AGE, HeaderValue::from(age.as_secs()));
+    }
+    match evaluate_stored(wanted.method, wanted.headers, head.status, &head.headers, head.received.wall) {
+        Outcome::NotModified => not_modified(headers),
+        Outcome::Serve
+            if head.status == StatusCode::OK && *wanted.method == Method::GET && wanted.headers.contains_key(RANGE) =>
+        {
+            part(wanted, entry, headers)
+        }
+        Outcome::Serve | Outcome::ServeWhole | Outcome::PreconditionFailed => whole(wanted, entry, headers),
+    }
+}
+
+fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Answer {
+    let mut answer = Answer::new(body);
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    answer
+}
+
+fn whole(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
+    let status = entry.head.status;
+    if *wanted.method == Method::HEAD {
+        let has_length = status != StatusCode::NO_CONTENT;
+        if let Some(length) = entry.content.length().filter(|_| has_length) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        return answer(status, headers, Body::default());
+    }
+    let body = match &entry.content {
+        Content::One(bytes) => Body::whole(bytes.clone()),
+        Content::Several(pieces) => Body::flow(Pieces::flow(pieces.iter().cloned().collect())),
+        Content::Growing(growth) => Body::flow(Box::pin(Reader::new(Arc::clone(growth)))),
+    };
+    answer(status, headers, body)
+}
+
+/// RFC 9110 §15.4.5.
+fn not_modified(mut headers: HeaderMap) -> Answer {
+    for name in OF_CONTENT {
+        headers.remove(name);
+    }
+    if headers.contains_key(ETAG) {
+        headers.remove(LAST_MODIFIED);
+    }
+    answer(StatusCode::NOT_MODIFIED, headers, Body::default())
+}
+
+/// RFC 9110 §14.2, §15.3.7, §15.5.17.
+fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
+    // How long it is may not be known yet; then `Range` is ignored, as it may be.
+    let Some(complete) = entry.content.length() else { return whole(wanted, entry, headers) };
+    match select(&wanted.headers.get_all(RANGE), complete) {
+        Selection::Whole => whole(wanted, entry, headers),
+        Selection::Single(range) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(range.bytes()));
+            headers.extend(ContentRange::Part(range, Some(complete)).value().map(|value| (CONTENT_RANGE, value)));
+            answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(window(&entry.content, range)))
+        }
+        Selection::Several(ranges) => match several(wanted, entry, &ranges, complete) {
+            Some((kind, body)) => {
+                headers.insert(CONTENT_TYPE, kind);
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(body.size_hint().lower()));
+                answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(body))
+            }
+            None => whole(wanted, entry, headers),
+        },
+        Selection::Unsatisfiable => {
+            let kept = [DATE, AGE].into_iter().filter_map(|name| headers.remove(&name).map(|value| (name, value)));
+            let mut headers: HeaderMap = kept.collect();
+            headers.extend(ContentRange::Unsatisfied(complete).value().map(|value| (CONTENT_RANGE, value)));
+            answer(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::default())
+        }
+    }
+}
+
+/// A `multipart/byteranges` body and its type; `None`: send the whole instead.
+fn several(wanted: &Wanted<'_>, entry: &Entry, ranges: &[ByteRange], complete: u64) -> Option<(HeaderValue, Flow)> {
+    if matches!(entry.content, Content::Growing(_)) {
+        return None;
+    }
+    let boundary =
+        format!("{:016x}{:016x}", wanted.dice, wanted.dice.rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let framed = Multipart::new(ranges, complete, entry.head.headers.get(CONTENT_TYPE), &boundary)?;
+    let mut pieces = VecDeque::new();
+    for (front, range) in framed.parts() {
+        pieces.push_back(Bytes::copy_from_slice(front));
+        pieces.extend(entry.content.slice(range));
+    }
+    pieces.push_back(Bytes::copy_from_slice(framed.end()));
+    Some((multipart_type(&boundary)?, Pieces::flow(pieces)))
+}
+
+/// These bytes of a content.
+fn window(content: &Content, range: ByteRange) -> Flow {
+    match content {
+        Content::One(_) | Content::Several(_) => Pieces::flow(content.slice(range).into()),
+        Content::Growing(growth) => {
+            Box::pin(Window { reader: Reader::new(Arc::clone(growth)), skip: range.first(), left: range.bytes() })
+        }
+    }
+}
+
+/// A body of bytes that are there already.
+struct Pieces {
+    pieces: VecDeque<Bytes>,
+    left: u64,
+}
+
+impl Pieces {
+    fn flow(mut pieces: VecDeque<Bytes>) -> Flow {
+        pieces.retain(|piece| !piece.is_empty());
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Box::pin(Self { pieces, left })
+    }
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let piece = self.pieces.pop_front();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+impl Stream for Pieces {
+    /// Waits for nothing.
+    fn wait_under(self: Pin<&mut Self>, _deadline: &Rc<Deadline>) {}
+}
+
+/// A part of a body that is still being fetched.
+struct Window {
+    reader: Reader,
+    /// Bytes before it that have not come yet.
+    skip: u64,
+    /// Bytes of it that have not been handed over yet.
+    left: u64,
+}
+
+impl Window {
+    /// What of a piece lies in it.
+    fn cut(&mut self, mut piece: Bytes) -> Bytes {
+        let before = usize::try_from(self.skip).unwrap_or(usize::MAX).min(piece.len());
+        self.skip -= before as u64;
+        let mut piece = piece.split_off(before);
+        piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= piece.len() as u64;
+        piece
+    }
+}
+
+impl http_body::Body for Window {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        while self.left > 0 {
+            let Poll::Ready(polled) = Pin::new(&mut self.reader).poll_frame(cx) else { return Poll::Pending };
+            let frame = match polled {
+                Some(Ok(frame)) => frame,
+                Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
+                None => return Poll::Ready(None),
+            };
+            let Ok(piece) = frame.into_data() else { continue };
+            let piece = self.cut(piece);
+            if !piece.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+impl Stream for Window {
+    /// Waits for a task that keeps time itself.
+    fn wait_under(self: Pin<&mut Self>, _deadline: &Rc<Deadline>) {}
+}
