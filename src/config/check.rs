@@ -10,15 +10,17 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use policy::message::network::Network;
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::document::{Section, Text};
 use super::keys::TOP;
-use super::plan::{AccessLog, Cache, Level, Log, Plan, Server, StatusRanges};
+use super::plan::{AccessLog, Level, Log, Plan, Server, StatusRanges};
 use super::problem::Report;
 
 mod backend;
+mod cache;
 mod condition;
 mod header;
 mod route;
@@ -33,9 +35,10 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     let listen = listen(&top);
     let server = server(&top.section("server"));
     let log = log(&top.section("log"));
+    let cache = cache::shared(&top.section("cache"));
     let mut upstreams = upstream::all(&bounded(&top, "upstream"));
     let (routes, table) = route::all(&bounded(&top, "route"), &mut upstreams);
-    Plan { listen, server, log, cache: Cache::default(), upstreams, routes, table }
+    Plan { listen, server, log, cache, upstreams, routes, table }
 }
 
 /// The tables of a list; what is over the limit is reported and left aside.
@@ -91,13 +94,14 @@ fn server(section: &Section<'_>) -> Server {
         body_bytes_max: Some(section.size("body_bytes_max")).filter(|bytes| *bytes > 0),
         connections_max: section.number("connections_max"),
         shutdown_timeout: section.duration("shutdown_timeout"),
-        trusted_proxies: trusted_proxies(section),
+        trusted_proxies: networks(section, "trusted_proxies"),
         upgrades: section.texts("upgrades").iter().filter_map(|text| upgrade(section, text)).collect(),
         state_dir: state_dir.map(|text| PathBuf::from(text.value)),
     }
 }
 
-fn trusted_proxies(section: &Section<'_>) -> Vec<policy::message::network::Network> {
+/// Networks in CIDR form, or single addresses.
+fn networks(section: &Section<'_>, name: &str) -> Vec<Network> {
     let network = |text: Text| {
         let network = text.value.parse().ok();
         if network.is_none() {
@@ -106,7 +110,7 @@ fn trusted_proxies(section: &Section<'_>) -> Vec<policy::message::network::Netwo
         }
         network
     };
-    section.texts("trusted_proxies").into_iter().filter_map(network).collect()
+    section.texts(name).into_iter().filter_map(network).collect()
 }
 
 /// The name of a protocol (RFC 9110 §7.8), in lower case.

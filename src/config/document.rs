@@ -5,7 +5,7 @@
 //! together is checked in `check`.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -164,15 +164,16 @@ impl<'a> Section<'a> {
     /// A duration.
     pub(super) fn duration(&self, name: &str) -> Duration {
         let Some(Kind::Duration(least, most)) = self.key(name).map(|key| key.kind) else { return Duration::ZERO };
-        let given = self.value(name).and_then(|value| {
-            let time = self.with_unit(name, value, "s", units::duration)?;
-            let fine = (least..=most).contains(&time);
-            if !fine {
-                self.out_of_range(name, value.span(), units::duration_text(least), units::duration_text(most));
-            }
-            fine.then_some(time)
-        });
+        let given = self.value(name).and_then(|value| self.as_duration(name, value, least..=most));
         given.or_else(|| units::duration(self.default(name)?).ok()).unwrap_or(least)
+    }
+
+    /// A table of status codes, each with a duration; the codes as they are written.
+    pub(super) fn durations(&self, name: &str) -> Vec<(Spanned<&'a str>, Duration)> {
+        let Some(Kind::DurationByStatus(least, most)) = self.key(name).map(|key| key.kind) else { return Vec::new() };
+        self.table(name)
+            .filter_map(|(key, value)| self.as_duration(name, value, least..=most).map(|time| (key, time)))
+            .collect()
     }
 
     /// A size, in bytes.
@@ -191,15 +192,7 @@ impl<'a> Section<'a> {
 
     /// A table of names that the file makes up: each name, its place, and its string.
     pub(super) fn pairs(&self, name: &str) -> Vec<(Spanned<&'a str>, Text)> {
-        let table =
-            self.value(name).and_then(|value| value.get_ref().as_table().or_else(|| self.wrong_kind(name, value)));
-        let pairs = table.into_iter().flat_map(|table| table.iter());
-        pairs
-            .filter_map(|(key, value)| {
-                let key = Spanned::new(key.span(), key.get_ref().as_ref());
-                self.as_text(name, value).map(|text| (key, text))
-            })
-            .collect()
+        self.table(name).filter_map(|(key, value)| self.as_text(name, value).map(|text| (key, text))).collect()
     }
 
     /// A table; an empty one when it is left out or wrong.
@@ -258,6 +251,14 @@ impl<'a> Section<'a> {
         Text { value: word.to_owned(), written: word.to_owned(), span: self.span.clone() }
     }
 
+    /// The names and values of a table that is no section.
+    fn table(&self, name: &str) -> impl Iterator<Item = (Spanned<&'a str>, &'a Spanned<DeValue<'a>>)> {
+        let table =
+            self.value(name).and_then(|value| value.get_ref().as_table().or_else(|| self.wrong_kind(name, value)));
+        let entries = table.into_iter().flat_map(|table| table.iter());
+        entries.map(|(key, value)| (Spanned::new(key.span(), key.get_ref().as_ref()), value))
+    }
+
     fn as_text(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Text> {
         let Some(written) = value.get_ref().as_str() else { return self.wrong_kind(name, value) };
         match secrets::expand(written, |variable| std::env::var(variable).ok()) {
@@ -285,6 +286,21 @@ impl<'a> Section<'a> {
             self.out_of_range(name, value.span(), least, most);
         }
         fine.map(|count| Spanned::new(value.span(), count))
+    }
+
+    fn as_duration(
+        &self,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        bounds: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let time = self.with_unit(name, value, "s", units::duration)?;
+        let fine = bounds.contains(&time);
+        if !fine {
+            let (least, most) = (units::duration_text(*bounds.start()), units::duration_text(*bounds.end()));
+            self.out_of_range(name, value.span(), least, most);
+        }
+        fine.then_some(time)
     }
 
     /// A duration or size: a string with a unit, or the number 0.
@@ -339,6 +355,7 @@ impl<'a> Section<'a> {
             Kind::Texts | Kind::TextOrTexts => format!("write {name} = [\"…\", \"…\"]"),
             Kind::Counts(..) => format!("write {name} = [5, 6]"),
             Kind::Pairs => format!("write {name} = {{ name = \"value\" }}"),
+            Kind::DurationByStatus(..) => format!("write {name} = {{ 404 = \"10s\" }}"),
             Kind::Table(section) | Kind::Tables(section) => format!("write {}", section.heading),
             Kind::TablesOrTexts(_) => format!("write {name} = [\"http://10.0.0.1:8080\", …]"),
         };

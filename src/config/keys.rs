@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+mod cache;
 mod route;
 mod upstream;
 
+use cache::CACHE;
 use route::ROUTE;
 pub(super) use upstream::UPSTREAM;
 
@@ -59,6 +61,8 @@ pub enum Kind {
     Counts(u64, u64),
     /// A table of names that the file makes up, each with a string.
     Pairs,
+    /// A table of status codes, each with a duration within these bounds.
+    DurationByStatus(Duration, Duration),
     /// A table.
     Table(&'static Section),
     /// A list of tables.
@@ -82,6 +86,7 @@ impl Kind {
             Self::TextOrTexts => "a string or a list of strings",
             Self::Counts(..) => "a list of whole numbers",
             Self::Pairs => "a table of strings",
+            Self::DurationByStatus(..) => "a table of durations",
             Self::Table(_) => "a table",
             Self::Tables(_) => "a list of tables",
             Self::TablesOrTexts(_) => "a list of strings or tables",
@@ -102,7 +107,8 @@ impl Kind {
             | Self::Texts
             | Self::TextOrTexts
             | Self::Counts(..)
-            | Self::Pairs => None,
+            | Self::Pairs
+            | Self::DurationByStatus(..) => None,
         }
     }
 }
@@ -164,6 +170,8 @@ section! {
     server: Kind::Table(&SERVER);
     /// What is logged, and how.
     log: Kind::Table(&LOG);
+    /// What all caching routes share.
+    cache: Kind::Table(&CACHE);
     /// The named groups of backends.
     upstream: Kind::Tables(&UPSTREAM);
     /// What is done with which requests. The most specific route wins: an exact host before the longest `*.host` before
@@ -245,7 +253,11 @@ mod tests {
                 Kind::Counts(least, most) => default
                     .split_whitespace()
                     .all(|word| word.parse().is_ok_and(|count| (least..=most).contains(&count))),
-                Kind::Pairs | Kind::Table(_) | Kind::Tables(_) | Kind::TablesOrTexts(_) => false,
+                Kind::Pairs
+                | Kind::DurationByStatus(..)
+                | Kind::Table(_)
+                | Kind::Tables(_)
+                | Kind::TablesOrTexts(_) => false,
             };
             assert!(fine, "{} {} = {default}", section.heading, key.name);
         }

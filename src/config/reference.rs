@@ -56,7 +56,7 @@ fn holds(kind: Kind) -> String {
     match kind {
         Kind::Choice(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
         Kind::Count(least, most) | Kind::Counts(least, most) => format!("{}, {least} to {most}", kind.noun()),
-        Kind::Duration(least, most) => {
+        Kind::Duration(least, most) | Kind::DurationByStatus(least, most) => {
             format!("{}, {} to {}", kind.noun(), units::duration_text(least), units::duration_text(most))
         }
         Kind::Size(least, most) => {
@@ -81,6 +81,8 @@ fn default(key: &Key) -> String {
         Kind::Text | Kind::Choice(_) | Kind::Duration(..) | Kind::Size(..) => format!("`\"{bare}\"`"),
         Kind::Texts | Kind::TextOrTexts => listed("\""),
         Kind::Counts(..) => listed(""),
-        Kind::Pairs | Kind::Table(_) | Kind::Tables(_) | Kind::TablesOrTexts(_) => "–".to_owned(),
+        Kind::Pairs | Kind::DurationByStatus(..) | Kind::Table(_) | Kind::Tables(_) | Kind::TablesOrTexts(_) => {
+            "–".to_owned()
+        }
     }
 }

@@ -8,6 +8,8 @@ use super::keys::{Key, Section, TOP};
 use super::parse;
 use super::plan::{Action, Balance, Check, HashKey, Piece, Plan};
 
+mod cache;
+
 /// The repository's own file.
 const EXAMPLE: &str = include_str!("../../config.toml");
 
@@ -345,6 +347,11 @@ fn the_comments_of_the_example_show_the_defaults() {
     assert_eq!(plan.upstreams[2].timeouts, full.upstreams[2].timeouts);
     assert_eq!(plan.upstreams[3].ejection, full.upstreams[3].ejection);
     assert_eq!(plan.upstreams[3].retry, full.upstreams[3].retry);
+    let caches = [&plan, &full].map(|plan| plan.routes[0].cache.as_deref().unwrap());
+    assert_eq!(plan.cache, full.cache);
+    assert_eq!(caches[0].exceptions, caches[1].exceptions);
+    assert_eq!(caches[0].ttl.heuristic_max, caches[1].ttl.heuristic_max);
+    assert_eq!(caches[0].tags_headers, caches[1].tags_headers);
     assert_eq!(plan.server.connections_max, full.server.connections_max);
     assert_eq!(plan.server.body_bytes_max, full.server.body_bytes_max);
 }

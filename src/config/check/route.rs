@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 use policy::route::{PathPattern, Rule, Table};
 
 use super::condition::{self, Seen, check_path, without_last_slash};
-use super::{header, name, upstream};
+use super::{cache, header, name, upstream};
 use crate::config::document::Section;
 use crate::config::plan::{Action, Piece, Redirect, Respond, Route, Upstream};
 use crate::config::problem::nearest;
@@ -17,7 +17,7 @@ use crate::config::problem::nearest;
 const ACTIONS: [&str; 4] = ["upstream", "backends", "redirect", "respond"];
 
 /// The keys that only mean something for a request that is forwarded.
-const FORWARDING: [&str; 4] = ["strip_prefix", "add_prefix", "set_request_headers", "remove_request_headers"];
+const FORWARDING: [&str; 5] = ["strip_prefix", "add_prefix", "set_request_headers", "remove_request_headers", "cache"];
 
 /// Checks every `[[route]]`; backends in place become further upstreams.
 pub(super) fn all(sections: &[Section<'_>], upstreams: &mut Vec<Upstream>) -> (Vec<Route>, Table) {
@@ -94,19 +94,11 @@ fn route(section: &Section<'_>, name: Arc<str>, action: Option<Action>, rule: &R
     let add_prefix = prefix(section, "add_prefix");
     let request_headers = header::edits(section, "set_request_headers", "remove_request_headers");
     let response_headers = header::edits(section, "set_response_headers", "remove_response_headers");
+    let cache = cache::of_route(section).map(Arc::new);
     let is_conditional =
         !(rule.methods.is_empty() && rule.headers.is_empty() && rule.query.is_empty() && rule.cookies.is_empty());
     let action = action?;
-    Some(Route {
-        name,
-        action,
-        cache: None,
-        is_conditional,
-        strip_prefix,
-        add_prefix,
-        request_headers,
-        response_headers,
-    })
+    Some(Route { name, action, cache, is_conditional, strip_prefix, add_prefix, request_headers, response_headers })
 }
 
 fn prefix(section: &Section<'_>, key: &str) -> Option<String> {

@@ -1,6 +1,7 @@
 //! The keys of `[[route]]` and of the tables in it.
 
 use super::{Kind, section};
+use crate::config::keys::cache::ROUTE_CACHE;
 use crate::config::keys::upstream::BACKEND;
 
 section! {
@@ -43,6 +44,8 @@ section! {
     redirect: Kind::Table(&REDIRECT);
     /// Answers with a fixed response.
     respond: Kind::Table(&RESPOND);
+    /// How it caches. Left out: it does not.
+    cache: Kind::Table(&ROUTE_CACHE);
 }
 
 section! {

@@ -1,0 +1,86 @@
+//! The keys of `[cache]`, of `[route.cache]` and of the tables in it.
+
+use std::time::Duration;
+
+use super::{HOUR, KIB, Kind, MIB, MILLISECOND, TIB, section};
+
+/// A year of 365 days: the longest time that anything is kept for.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+section! {
+    /// What all caching routes share.
+    CACHE "[cache]"
+
+    /// The most memory for all that is stored: keys, headers, bodies, index and what is being fetched. What was asked
+    /// for longest ago makes room.
+    memory_max: Kind::Size(MIB, TIB) => "256MiB";
+    /// The longest body that is stored; at most a quarter of `memory_max`, which bounds the default too.
+    object_bytes_max: Kind::Size(KIB, TIB) => "8MiB";
+    /// Networks in CIDR form, or single addresses, that may send `PURGE`: those of the peers themselves, whatever
+    /// forwarding headers say. `[]` allows nobody.
+    purge_from: Kind::Texts => "";
+    /// How long a request may wait for the answer that another has asked for.
+    wait_max: Kind::Duration(MILLISECOND, HOUR) => "30s";
+    /// How many requests may wait for one answer.
+    waiting_max: Kind::Count(1, 10_000_000) => "65536";
+    /// How long it is remembered that answers to a request are not for sharing, so that nobody waits for one.
+    pass_for: Kind::Duration(MILLISECOND, HOUR) => "2m";
+    /// How far a fetch may run ahead of the fastest client that reads along; at most a quarter of `memory_max`, which
+    /// bounds the default too.
+    lead_bytes_max: Kind::Size(KIB, TIB) => "1MiB";
+}
+
+section! {
+    /// How a route caches. Left out: it does not.
+    ROUTE_CACHE "[route.cache]"
+
+    /// Whether answers are stored as the backend lets them be, and served from there; or not.
+    mode: Kind::Choice(&["cache-aside", "off"]) => "cache-aside";
+    /// How long an answer stays fresh when the backend names no time: for statuses that may be stored unasked (200, 203,
+    /// 204, 300, 301, 308, 404, 405, 410 and 501), and `public` ones. It goes before a guess from `Last-Modified`.
+    ttl: Kind::Duration(Duration::ZERO, YEAR);
+    /// How long an answer stays fresh, whatever the backend says: beats its `max-age`, `Expires` and `no-cache`, and
+    /// `ttl_status`, for statuses that may be stored unasked. `private`, `no-store` and `Set-Cookie` hold all the
+    /// same, unless `store_private` and `store_set_cookie` say otherwise.
+    ttl_force: Kind::Duration(Duration::ZERO, YEAR);
+    /// How long an answer of just this status stays fresh when the backend names no time: `{ 404 = "10s" }`. It goes
+    /// before `ttl`.
+    ttl_status: Kind::DurationByStatus(Duration::ZERO, YEAR);
+    /// When nobody names a time: a tenth of the time since `Last-Modified`, at most this; 0 guesses nothing.
+    heuristic_max: Kind::Duration(Duration::ZERO, YEAR) => "24h";
+    /// How long an answer may be served stale while it is fetched anew, unless the backend says. Left out: not at all.
+    stale_while_revalidate: Kind::Duration(Duration::ZERO, YEAR);
+    /// How long an answer may be served stale in place of an error, unless the backend says. Left out: not at all.
+    stale_if_error: Kind::Duration(Duration::ZERO, YEAR);
+    /// Stores answers that set a cookie where a time of this route counts: every client gets the same cookie.
+    store_set_cookie: Kind::Flag => "false";
+    /// Beats the backend's `private` and `no-store` where a time of this route counts: what it meant for one user, or
+    /// for no store, is given to all.
+    store_private: Kind::Flag => "false";
+    /// What makes two requests one. Left out: the URI alone.
+    key: Kind::Table(&CACHE_KEY);
+    /// The response headers that hold tags to purge by. Clients don't see them.
+    tags_header: Kind::Texts => "surrogate-key cache-tag xkey";
+}
+
+section! {
+    /// What makes two requests one, beside scheme, host and path. What `Vary` names counts anyway.
+    CACHE_KEY "key = { … }"
+
+    /// How the query counts.
+    query: Kind::Table(&CACHE_QUERY);
+    /// Request headers whose values count too.
+    headers: Kind::Texts => "";
+    /// Cookies whose values count too.
+    cookies: Kind::Texts => "";
+}
+
+section! {
+    /// How the query counts. The backend still sees it as it was sent.
+    CACHE_QUERY "query = { … }"
+
+    /// Whether the order of parameters does not count; those of one name keep theirs.
+    sort: Kind::Flag => "false";
+    /// Parameters that do not count: `"gclid"`, or with one `*` for any text: `"utm_*"`.
+    drop: Kind::Texts => "";
+}
