@@ -399,7 +399,7 @@ proptest! {
     #[test]
     fn no_text_of_toml_pieces_panics(pieces in prop::collection::vec(prop::sample::select(vec![
         "[", "]", "{", "}", "=", ".", ",", "\n", "\"", "'", "#", "[[route]]\n", "[[upstream]]\n", "name", "path", "host",
-        " = ", "\"/\"", "\"~(\"", "5", "1979-05-27", "true", "backends", "upstream", "redirect", "${env:", "é", "\u{0}",
+        " = ", "\"/\"", "\"~(\"", "5", "1979-05-27", "true", "backends", "upstream", "redirect", "cache", "404", "${env:", "é", "\u{0}",
     ]), 0..40)) {
         let _ = parse("f", &pieces.concat()).map_err(|problems| problems.to_string());
     }

@@ -1,15 +1,23 @@
 //! The body of an answer: nothing, some bytes, or a stream from elsewhere.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
+use super::deadline::Deadline;
 use super::fault::Fault;
 
 /// A body that flows from elsewhere, a backend say.
-pub type Flow = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Fault>>>;
+pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> {
+    /// Another task polls it from now on: its waits count against that one's deadline.
+    fn wait_under(self: Pin<&mut Self>, deadline: &Rc<Deadline>);
+}
+
+/// A body that flows from elsewhere, wherever that is.
+pub type Flow = Pin<Box<dyn Stream>>;
 
 /// Told how an answer's way to the client goes. Dropped when the answer is written or given up.
 pub trait Witness {
@@ -48,6 +56,15 @@ impl Body {
     #[must_use]
     pub fn flow(flow: Flow) -> Self {
         Self { content: Content::Flow(flow), witness: None }
+    }
+
+    /// The body as a flow; `None`: it is no flow.
+    #[must_use]
+    pub fn into_flow(self) -> Option<Flow> {
+        match self.content {
+            Content::Flow(flow) => Some(flow),
+            Content::Empty | Content::Whole(_) => None,
+        }
     }
 
     /// Lets someone know how the body's way goes.

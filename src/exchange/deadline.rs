@@ -5,10 +5,11 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
+use super::timer::Timer;
 use crate::observe::clock;
 
 /// The wait took longer than it may.
@@ -79,6 +80,29 @@ impl Deadline {
         })
         .await
     }
+}
+
+/// Does `work` and keeps time for it: for a task that has no client connection's loop around it.
+pub async fn attended<F: Future>(deadline: &Deadline, work: F) -> F::Output {
+    let mut work = pin!(work);
+    let mut timer = Timer::default();
+    let mut expired = None;
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            let Some(due) = deadline.at() else { return Poll::Pending };
+            if expired == Some(due) {
+                // Whoever set it has been polled since and left it: it is void.
+                deadline.clear();
+                return Poll::Pending;
+            }
+            ready!(timer.poll(due, cx));
+            expired = Some(due);
+        }
+    })
+    .await
 }
 
 struct ClearOnDrop<'a>(&'a Deadline);

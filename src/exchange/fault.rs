@@ -87,6 +87,18 @@ pub enum Fault {
         /// What the system says.
         reason: Arc<str>,
     },
+    /// The client wants only what is stored, and that can't be served (RFC 9111 §5.2.1.7).
+    #[error("only-if-cached")]
+    OnlyIfCached,
+    /// More requests than allowed wait for the same answer already (§15.6.4).
+    #[error("cache.waiting_max requests wait for this already")]
+    Crowded,
+    /// Another request's fetch took longer than this one may wait (§15.6.5).
+    #[error("another request's fetch took longer than cache.wait_max")]
+    WaitedInVain,
+    /// The fetch that this request read along with was given up.
+    #[error("another request's fetch was given up")]
+    FetchBroken,
     /// No connection to the backend (§15.6.3).
     #[error("backend {backend}: {reason}")]
     Connect {
@@ -154,15 +166,21 @@ impl Fault {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::NoBackend { .. } | Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::Exhausted { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Connect { .. } | Self::Reset { .. } | Self::BadAnswer { .. } | Self::BodyCut { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
-            Self::ConnectTimeout { .. } | Self::HeadTimeout { .. } | Self::BodyStalled { .. } => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Exhausted { .. }
+            | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Connect { .. }
+            | Self::Reset { .. }
+            | Self::BadAnswer { .. }
+            | Self::BodyCut { .. }
+            | Self::FetchBroken => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout { .. }
+            | Self::HeadTimeout { .. }
+            | Self::BodyStalled { .. }
+            | Self::OnlyIfCached
+            | Self::WaitedInVain => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -179,10 +197,15 @@ impl Fault {
             | Self::BodyTooSlow
             | Self::BodyBroken
             | Self::ClientLeft
-            | Self::NoRoute => Blame::Client,
-            Self::NoBackend { .. } | Self::QueueFull { .. } | Self::QueueTimeout { .. } | Self::Exhausted { .. } => {
-                Blame::Forebay
-            }
+            | Self::NoRoute
+            | Self::OnlyIfCached => Blame::Client,
+            Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Exhausted { .. }
+            | Self::Crowded
+            | Self::WaitedInVain
+            | Self::FetchBroken => Blame::Forebay,
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Reset { .. }
@@ -202,7 +225,7 @@ impl Fault {
     /// Whether the client's connection can't be used after this: what follows on it may not be a request.
     #[must_use]
     pub fn closes_connection(&self) -> bool {
-        self.blame() == Blame::Client && !matches!(self, Self::NoRoute)
+        self.blame() == Blame::Client && !matches!(self, Self::NoRoute | Self::OnlyIfCached)
     }
 
     /// What the client may read of it: no names of backends or upstreams.
@@ -211,6 +234,7 @@ impl Fault {
         let told = match (self, self.blame()) {
             (Self::BadRequest(what), _) => what,
             (_, Blame::Client) => return self.to_string(),
+            (Self::WaitedInVain | Self::FetchBroken, _) => "the backend took too long",
             (_, Blame::Forebay) => "no backend can take this request now",
             (Self::BadAnswer { .. }, _) => "the backend's answer can't be passed on",
             (_, Blame::Backend) if self.status() == StatusCode::GATEWAY_TIMEOUT => "the backend took too long",

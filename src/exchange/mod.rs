@@ -4,6 +4,7 @@ pub mod body;
 pub mod deadline;
 pub mod fault;
 pub mod interim;
+pub mod timer;
 pub mod tunnel;
 
 use std::cell::{Cell, RefCell};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::request::Parts;
 use hyper::body::Incoming;
+use policy::message::cache_status::CacheStatus;
 use policy::message::stamp::Stamp;
 use policy::time::Now;
 
@@ -46,8 +48,34 @@ pub struct Exchange {
     pub accept: Option<HeaderValue>,
     /// The hash of what the upstream's balancer goes by, if it hashes.
     pub key: u64,
+    /// How the cache handled it; `None`: its route does not cache.
+    pub cache_status: Option<CacheStatus<'static>>,
     /// What will be logged and counted.
     pub record: Record,
+}
+
+impl Exchange {
+    /// An exchange that goes on behind this one, for nobody in particular: no client waits for it, nor can stop it.
+    ///
+    /// It has no head but the target's, and no body.
+    #[must_use]
+    pub fn behind(&self, started: Now) -> Self {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = self.head.method.clone();
+        Self {
+            started,
+            dice: self.dice.rotate_left(32),
+            head,
+            body: None,
+            client: self.client,
+            connection: Rc::new(ClientConnection::new(self.connection.peer, self.connection.local, started.mono)),
+            signs: Signs::default(),
+            accept: None,
+            key: self.key,
+            record: Record::default(),
+            cache_status: None,
+        }
+    }
 }
 
 /// What all requests of one client connection share.
@@ -58,7 +86,7 @@ pub struct ClientConnection {
     /// Our end of the socket.
     pub local: SocketAddr,
     /// The one timer of the connection.
-    pub deadline: Deadline,
+    pub deadline: Rc<Deadline>,
     /// Where 1xx responses are handed to the socket.
     pub interim: Interim,
     /// Where an upgraded connection is handed over.
@@ -83,6 +111,22 @@ pub struct Host {
 }
 
 impl ClientConnection {
+    /// A connection between these addresses, idle since it began (monotonic time).
+    #[must_use]
+    pub fn new(peer: SocketAddr, local: SocketAddr, began: Duration) -> Self {
+        Self {
+            peer,
+            local,
+            deadline: Rc::default(),
+            interim: Interim::default(),
+            handover: Handover::default(),
+            is_busy: Cell::new(false),
+            idle_since: Cell::new(began),
+            stamp: RefCell::default(),
+            known_host: RefCell::default(),
+        }
+    }
+
     /// What this connection's requests say of it, worked out once for each plan.
     pub fn stamp(&self, plan: u64, make: impl FnOnce() -> Stamp) -> Rc<Stamp> {
         let mut kept = self.stamp.borrow_mut();

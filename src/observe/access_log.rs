@@ -215,6 +215,8 @@ impl Line<'_> {
         if record.tries > 0 {
             object.write("tries", format_args!("{}", record.tries));
         }
+        object.name("cache", record.cache);
+        object.name("cache_reason", record.cache_reason);
         object.name("fault", record.fault.as_deref());
         object.out.extend_from_slice(b"}\n");
     }
@@ -343,14 +345,14 @@ mod tests {
         }
     }
 
-    fn written(form: AccessLog) -> String {
+    fn written(form: AccessLog, record: &Record) -> String {
         let (full, lines) = sync_channel(4);
         let (spare_in, spare) = channel();
         let mut log =
             Log { form, buffer: Vec::new(), lines: 0, dropped: 0, full, spare, spare_in, second: Second::default() };
         let started = Now { mono: Duration::from_secs(1), wall: Duration::from_millis(784_111_777_250) };
         let ended = Now { mono: Duration::from_micros(1_001_500), wall: started.wall };
-        log.line(&record(), "10.0.0.1".parse().unwrap(), started, ended);
+        log.line(record, "10.0.0.1".parse().unwrap(), started, ended);
         log.flush();
         String::from_utf8(lines.recv().unwrap()).unwrap()
     }
@@ -358,7 +360,7 @@ mod tests {
     #[test]
     fn a_json_line_carries_nginx_names_and_escapes() {
         assert_eq!(
-            written(AccessLog::Json),
+            written(AccessLog::Json, &record()),
             "{\"time\":\"1994-11-06T08:49:37.250Z\",\"remote_addr\":\"10.0.0.1\",\"request_method\":\"GET\",\
              \"request_uri\":\"/a?b=c\",\"server_protocol\":\"HTTP/1.1\",\"http_host\":\"x\",\
              \"http_user_agent\":\"say \\\"hi\\\"\\u00ff\",\"status\":200,\"body_bytes_sent\":5,\
@@ -367,9 +369,20 @@ mod tests {
     }
 
     #[test]
+    fn a_json_line_tells_what_the_cache_made_of_it() {
+        let missed = Record { cache: Some("miss"), cache_reason: Some("set-cookie"), ..record() };
+        let line = written(AccessLog::Json, &missed);
+        assert!(
+            line.ends_with(",\"request_id\":\"abc\",\"cache\":\"miss\",\"cache_reason\":\"set-cookie\"}\n"),
+            "{line}"
+        );
+        assert_eq!(written(AccessLog::Combined, &missed), written(AccessLog::Combined, &record()));
+    }
+
+    #[test]
     fn a_combined_line_is_apaches() {
         assert_eq!(
-            written(AccessLog::Combined),
+            written(AccessLog::Combined, &record()),
             "10.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b=c HTTP/1.1\" 200 5 \"-\" \"say \\\"hi\\\"\\u00ff\"\n"
         );
     }

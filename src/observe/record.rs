@@ -22,6 +22,10 @@ pub struct Record {
     pub backend_status: Option<StatusCode>,
     /// How often the request was sent to a backend.
     pub tries: u32,
+    /// What the cache made of it: `hit`, `stale`, `revalidated`, `miss` or `bypass`; `None` where nothing caches.
+    pub cache: Option<&'static str>,
+    /// Why it was no hit, or why it was not stored.
+    pub cache_reason: Option<&'static str>,
     /// Why it failed.
     pub fault: Option<String>,
     /// What the client was answered.

@@ -21,13 +21,11 @@ use tokio::net::TcpStream;
 
 use super::linger;
 use super::tap::{self, State, Tap};
-use super::timer::Timer;
 use super::worker::Worker;
 use crate::config::plan::Server;
 use crate::exchange::body::Body;
-use crate::exchange::deadline::Deadline;
-use crate::exchange::interim::Interim;
-use crate::exchange::tunnel::{End, Handover};
+use crate::exchange::timer::Timer;
+use crate::exchange::tunnel::End;
 use crate::exchange::{ClientConnection, Exchange};
 use crate::flow;
 use crate::flow::finish::Open;
@@ -62,17 +60,7 @@ enum Ended {
 /// Serves a client until either side closes.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
-    let client = Rc::new(ClientConnection {
-        peer,
-        local,
-        deadline: Deadline::default(),
-        interim: Interim::default(),
-        handover: Handover::default(),
-        is_busy: std::cell::Cell::new(false),
-        idle_since: std::cell::Cell::new(clock::mono()),
-        stamp: std::cell::RefCell::default(),
-        known_host: std::cell::RefCell::default(),
-    });
+    let client = Rc::new(ClientConnection::new(peer, local, clock::mono()));
     let mut wire = (stream, Bytes::new());
     let mut is_first = true;
     loop {
@@ -335,6 +323,7 @@ fn answer(
         signs,
         accept: None,
         key: 0,
+        cache_status: None,
         record: Record::default(),
     };
     let mut open = Open::begin(exchange, Rc::clone(&worker.ledger));

@@ -7,5 +7,4 @@ pub mod connection;
 pub mod linger;
 pub mod listener;
 pub mod tap;
-pub mod timer;
 pub mod worker;

@@ -137,23 +137,11 @@ fn in_wire_form(status: StatusCode, mut fields: HeaderMap) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::deadline::Deadline;
-    use crate::exchange::interim::Interim;
-    use crate::exchange::tunnel::Handover;
+    use std::time::Duration;
 
     fn client() -> Rc<ClientConnection> {
         let address = "127.0.0.1:1".parse().unwrap();
-        Rc::new(ClientConnection {
-            peer: address,
-            local: address,
-            deadline: Deadline::default(),
-            interim: Interim::default(),
-            handover: Handover::default(),
-            is_busy: Cell::default(),
-            idle_since: Cell::default(),
-            stamp: RefCell::default(),
-            known_host: RefCell::default(),
-        })
+        Rc::new(ClientConnection::new(address, address, Duration::ZERO))
     }
 
     const EARLY: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";

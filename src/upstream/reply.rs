@@ -16,9 +16,10 @@ use super::pick::Claim;
 use super::pool::Connection;
 use super::send::Received;
 use super::upload::Source;
-use crate::exchange::body::{Body, Flow};
+use crate::exchange::body::{Body, Flow, Stream};
+use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
-use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
 
 /// Makes the answer of a response whose head has been judged.
@@ -41,7 +42,8 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
         return Answer::from_parts(head, Body::default());
     }
     let idle_max = hold.claim.group().shared.plan.timeouts.body_idle;
-    let flow: Flow = Box::pin(Reply { incoming, hold: Some(hold), client: Rc::clone(&ex.connection), idle_max });
+    let flow: Flow =
+        Box::pin(Reply { incoming, hold: Some(hold), deadline: Rc::clone(&ex.connection.deadline), idle_max });
     Answer::from_parts(head, Body::flow(flow))
 }
 
@@ -91,7 +93,7 @@ impl Hold {
 struct Reply {
     incoming: Incoming,
     hold: Option<Hold>,
-    client: Rc<ClientConnection>,
+    deadline: Rc<Deadline>,
     idle_max: Duration,
 }
 
@@ -112,7 +114,7 @@ impl Reply {
 
     /// The backend is silent: since when, and is that too long?
     fn poll_silence(&mut self) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let deadline = &self.client.deadline;
+        let deadline = &self.deadline;
         if deadline.at().is_none() {
             deadline.set(clock::mono() + self.idle_max);
         } else if deadline.has_passed() {
@@ -132,7 +134,7 @@ impl http_body::Body for Reply {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let reply = &mut *self;
         let Poll::Ready(polled) = Pin::new(&mut reply.incoming).poll_frame(cx) else { return reply.poll_silence() };
-        reply.client.deadline.clear();
+        reply.deadline.clear();
         match polled {
             Some(Ok(frame)) => {
                 let frame = clean(frame, reply.hold.as_ref());
@@ -158,13 +160,20 @@ impl http_body::Body for Reply {
     }
 }
 
+impl Stream for Reply {
+    fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
+        self.deadline.clear();
+        self.deadline = Rc::clone(deadline);
+    }
+}
+
 impl Drop for Reply {
     fn drop(&mut self) {
         if self.incoming.is_end_stream() {
             self.settle();
         } else if let Some(hold) = self.hold.take() {
             // The client left: the backend's request is given up, and nobody is to blame.
-            self.client.deadline.clear();
+            self.deadline.clear();
             if let Some(source) = &hold.source {
                 source.abort();
             }

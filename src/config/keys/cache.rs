@@ -36,8 +36,8 @@ section! {
 
     /// Whether answers are stored as the backend lets them be, and served from there; or not.
     mode: Kind::Choice(&["cache-aside", "off"]) => "cache-aside";
-    /// How long an answer stays fresh when the backend names no time: for statuses that may be stored unasked (200, 203,
-    /// 204, 300, 301, 308, 404, 405, 410 and 501), and `public` ones. It goes before a guess from `Last-Modified`.
+    /// How long an answer stays fresh when the backend names no time: for statuses that may be stored unasked (200,
+    /// 203, 204, 300, 301, 308, 404, 405, 410 and 501), and `public` ones. It goes before a guess from `Last-Modified`.
     ttl: Kind::Duration(Duration::ZERO, YEAR);
     /// How long an answer stays fresh, whatever the backend says: beats its `max-age`, `Expires` and `no-cache`, and
     /// `ttl_status`, for statuses that may be stored unasked. `private`, `no-store` and `Set-Cookie` hold all the

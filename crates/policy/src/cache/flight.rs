@@ -153,6 +153,12 @@ impl<K: Hash + Ord + Clone> Flights<K> {
         Self { limits, flights: HashMap::new(), due: BTreeSet::new(), remembered }
     }
 
+    /// Other bounds hold from now on; waits that have begun keep theirs.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.remembered.set_limits(limits.remembered_max, limits.remember_for);
+        self.limits = limits;
+    }
+
     /// A request misses, or must validate what is stored.
     pub fn arrive(&mut self, key: &K, id: Id, now: Now) -> Arrival {
         let Some(flight) = self.flights.get_mut(key) else { return self.depart(key, id, now) };

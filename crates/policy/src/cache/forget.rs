@@ -1,7 +1,7 @@
 //! What a write makes the cache forget (RFC 9111 §4.4).
 //!
 //! Answers with the URIs; to find and remove what is stored for them is the caller's business, as is whether the answer
-//! came from a backend. `key::uri_bytes` turns a URI into what its keys have in common.
+//! came from a backend. `Key::of_uri` turns a URI into what its keys have in common.
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode};

@@ -3,175 +3,52 @@
 //! Which of the responses under one name fits a request is decided by `Vary`, in `message::vary`. HEAD is answered from
 //! what GET has stored, so the method is not part of the key.
 
-use std::borrow::Cow;
-use std::fmt;
+mod rules;
+mod target;
 
-use http::header::{COOKIE, HeaderName};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::{fmt, iter};
+
+use http::header::COOKIE;
 use http::{HeaderMap, Method};
 
-use crate::message::host::Host;
+pub use rules::{Pattern, Rules};
+pub use target::{Scheme, Target};
 
-/// How the content of a request travels to the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// `http`.
-    Http,
-    /// `https`.
-    Https,
+/// Set in the byte of a key that says how to read it: the scheme is `https`.
+const HTTPS: u8 = 1;
+/// Set there too: there is a query, be it empty.
+const QUERY: u8 = 2;
+
+/// Where a key counts, and what it is made of there.
+#[derive(Clone, Copy, Debug)]
+pub struct Space<'a> {
+    /// Tells apart what must not share responses though its URIs are the same, as routes to different upstreams.
+    pub name: &'a [u8],
+    /// What makes two requests one. Whoever changes them should change the name too.
+    pub rules: &'a Rules,
 }
 
-impl Scheme {
-    /// As written in a URI.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// The port that need not be written (RFC 9110 §4.2.1, §4.2.2).
-    #[must_use]
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-
-    /// Reads a scheme, in any case; `None` for one that is not HTTP's.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
-    }
-}
-
-/// A target URI in normal form (RFC 9110 §4.2.3). `Display` writes it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Target<'a> {
-    scheme: Scheme,
-    name: Cow<'a, str>,
-    port: u16,
-    path: Cow<'a, str>,
-    query: Option<Cow<'a, str>>,
-}
-
-impl<'a> Target<'a> {
-    /// Joins what has been read already: `path` must be in the form that `message::target::normal_path` gives.
-    #[must_use]
-    pub fn new(scheme: Scheme, host: &Host<'a>, path: Cow<'a, str>, query: Option<Cow<'a, str>>) -> Self {
-        Self { scheme, name: host.normal(), port: host.port().unwrap_or(scheme.default_port()), path, query }
-    }
-
-    /// The same, owning its text.
-    #[must_use]
-    pub fn into_owned(self) -> Target<'static> {
-        Target {
-            scheme: self.scheme,
-            name: Cow::Owned(self.name.into_owned()),
-            port: self.port,
-            path: Cow::Owned(self.path.into_owned()),
-            query: self.query.map(|query| Cow::Owned(query.into_owned())),
-        }
-    }
-
-    /// The scheme.
-    #[must_use]
-    pub const fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// The path, which begins with a slash.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The query without its question mark.
-    #[must_use]
-    pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
-    }
-
-    /// Whether scheme, name and port are the same (RFC 9110 §4.3.1).
-    #[must_use]
-    pub fn has_same_origin(&self, other: &Target<'_>) -> bool {
-        self.scheme == other.scheme && self.name == other.name && self.port == other.port
-    }
-
-    /// This origin with another path and query.
-    pub(super) fn beside(&self, path: String, query: Option<String>) -> Target<'static> {
-        let name = Cow::Owned(self.name.as_ref().to_owned());
-        Target { scheme: self.scheme, name, port: self.port, path: Cow::Owned(path), query: query.map(Cow::Owned) }
-    }
-}
-
-impl fmt::Display for Target<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}://{}", self.scheme.as_str(), self.name)?;
-        if self.port != self.scheme.default_port() {
-            write!(out, ":{}", self.port)?;
-        }
-        out.write_str(&self.path)?;
-        self.query.as_deref().map_or(Ok(()), |query| write!(out, "?{query}"))
-    }
-}
-
-/// A parameter name as configured: one `*` stands for any text. Names are compared as written, escapes and all, so an
-/// odd spelling costs a second entry and never a wrong answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
-    before: String,
-    after: Option<String>,
-}
-
-impl Pattern {
-    /// Reads `gclid` or `utm_*`; `None` if it is empty or holds more than one `*`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (before, after) = text.split_once('*').map_or((text, None), |(before, after)| (before, Some(after)));
-        let sound = !text.is_empty() && !after.is_some_and(|after| after.contains('*'));
-        sound.then(|| Self { before: before.to_owned(), after: after.map(str::to_owned) })
-    }
-
-    /// Whether a name fits.
-    #[must_use]
-    pub fn matches(&self, name: &str) -> bool {
-        match &self.after {
-            None => name == self.before,
-            Some(after) => name.strip_prefix(self.before.as_str()).is_some_and(|rest| rest.ends_with(after.as_str())),
-        }
-    }
-}
-
-/// What makes two requests one, as configured. The default takes the URI as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
-    /// Whether the order of parameters does not matter; those of one name keep theirs.
-    pub sort_query: bool,
-    /// Parameters that do not matter.
-    pub drop_query: Vec<Pattern>,
-    /// Request fields whose values matter beside the URI.
-    pub headers: Vec<HeaderName>,
-    /// Cookies whose values matter beside the URI; names are case-sensitive.
-    pub cookies: Vec<String>,
-}
-
-/// A full key. Every part carries its length, so no two requests share a key by the way their parts meet.
+/// A full key: one run of bytes, shared between its clones.
 ///
-/// The bytes are as long as the request made them: put a keyed hash on them before they index a table.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// First comes what the URI makes: the space, scheme and port, the host's name, the path, the query. Then come the
+/// chosen headers and cookies, if the request has any of them. Every part carries its length, so no two requests share
+/// a key by the way their parts meet. The bytes are as long as the request made them: a keyed hash must stand before
+/// they index a table.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    uri: Vec<u8>,
-    chosen: Vec<u8>,
+    bytes: Arc<[u8]>,
 }
 
 impl Key {
     /// The key of a request; `None` for a method that is not answered from a cache, and for a request with a body,
     /// which the key could not tell from one without (RFC 9110 §9.3.1: such a body has no meaning, but backends differ).
+    ///
+    /// Allocates the key alone, unless the rules rearrange the query.
     #[must_use]
     pub fn of_request(
-        rules: &Rules,
+        space: Space<'_>,
         method: &Method,
         target: &Target<'_>,
         headers: &HeaderMap,
@@ -180,75 +57,148 @@ impl Key {
         if has_body || !matches!(*method, Method::GET | Method::HEAD) {
             return None;
         }
-        Some(Self { uri: uri_bytes(rules, target), chosen: chosen_bytes(rules, headers) })
+        let chosen = Some(headers).filter(|headers| has_chosen(space.rules, headers));
+        Some(Source::new(space, target, chosen).key())
     }
 
-    /// The part that the URI makes: all keys of one URI have it in common, as [`uri_bytes`] gives it.
+    /// The key of a request for this URI that has none of the chosen headers and cookies.
     #[must_use]
-    pub fn uri(&self) -> &[u8] {
-        &self.uri
-    }
-
-    /// The part that chosen headers and cookies make.
-    #[must_use]
-    pub fn chosen(&self) -> &[u8] {
-        &self.chosen
+    pub fn of_uri(space: Space<'_>, target: &Target<'_>) -> Self {
+        Source::new(space, target, None).key()
     }
 
     /// The whole key.
     #[must_use]
-    pub fn bytes(&self) -> Vec<u8> {
-        [self.uri.as_slice(), self.chosen.as_slice()].concat()
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The part that space and URI make: what all keys of one URI begin with, and no other key does.
+    #[must_use]
+    pub fn uri(&self) -> &[u8] {
+        let end = self.split().map_or(self.bytes.len(), |(_, chosen)| self.bytes.len().saturating_sub(chosen.len()));
+        self.bytes.get(..end).unwrap_or_default()
+    }
+
+    /// Whether the request had any of the chosen headers and cookies; without, this is the key of its URI.
+    #[must_use]
+    pub fn has_choice(&self) -> bool {
+        self.split().is_some_and(|(_, chosen)| !chosen.is_empty())
+    }
+
+    /// What the key was made of, but for chosen headers and cookies. `None` never comes from a key made here.
+    #[must_use]
+    pub fn parts(&self) -> Option<Parts<'_>> {
+        self.split().map(|(parts, _)| parts)
+    }
+
+    /// What the URI made, and the bytes of what was chosen.
+    fn split(&self) -> Option<(Parts<'_>, &[u8])> {
+        let mut rest = Rest { bytes: &self.bytes };
+        let space = rest.part()?;
+        let signs = *rest.take(1)?.first()?;
+        let port = u16::from_be_bytes(rest.take(2)?.try_into().ok()?);
+        let host = std::str::from_utf8(rest.part()?).ok()?;
+        let path = std::str::from_utf8(rest.part()?).ok()?;
+        let query = if signs & QUERY == 0 { None } else { Some(std::str::from_utf8(rest.part()?).ok()?) };
+        let scheme = if signs & HTTPS == 0 { Scheme::Http } else { Scheme::Https };
+        Some((Parts { space, scheme, host, port, path, query }, rest.bytes))
     }
 }
 
-/// The part of a key that the URI makes: enough to forget all that is stored for it.
-#[must_use]
-pub fn uri_bytes(rules: &Rules, target: &Target<'_>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(64);
-    push_part(&mut bytes, Some(target.scheme.as_str().as_bytes()));
-    push_part(&mut bytes, Some(target.name.as_bytes()));
-    bytes.extend_from_slice(&target.port.to_be_bytes());
-    push_part(&mut bytes, Some(target.path.as_bytes()));
-    let query = target.query.as_deref().and_then(|query| normal_query(rules, query));
-    push_part(&mut bytes, query.as_deref().map(str::as_bytes));
-    bytes
+impl fmt::Debug for Key {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let split = self.split();
+        out.debug_struct("Key")
+            .field("parts", &split.map(|(parts, _)| parts))
+            .field("chosen", &split.map(|(_, chosen)| String::from_utf8_lossy(chosen)))
+            .finish()
+    }
 }
 
-/// The query without what does not matter; `None` if nothing is left of it.
-fn normal_query<'q>(rules: &Rules, query: &'q str) -> Option<Cow<'q, str>> {
-    if !rules.sort_query && rules.drop_query.is_empty() {
-        return Some(Cow::Borrowed(query));
-    }
-    let mut pairs: Vec<&str> = query.split('&').collect();
-    pairs.retain(|pair| !rules.drop_query.iter().any(|pattern| pattern.matches(parameter_name(pair))));
-    if pairs.is_empty() {
-        return None;
-    }
-    if rules.sort_query {
-        pairs.sort_by_key(|pair| parameter_name(pair));
-    }
-    Some(Cow::Owned(pairs.join("&")))
+/// What a key was made of, read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// The name of the space.
+    pub space: &'a [u8],
+    /// The scheme.
+    pub scheme: Scheme,
+    /// The host's name in normal form.
+    pub host: &'a str,
+    /// The port, written or not.
+    pub port: u16,
+    /// The path, which begins with a slash.
+    pub path: &'a str,
+    /// The query without its question mark, as the rules left it.
+    pub query: Option<&'a str>,
 }
 
-fn parameter_name(pair: &str) -> &str {
-    pair.split_once('=').map_or(pair, |(name, _)| name)
+/// What a key is about to be made of.
+struct Source<'a> {
+    space: Space<'a>,
+    target: &'a Target<'a>,
+    query: Option<Cow<'a, str>>,
+    /// The request, if it has any of the chosen headers and cookies.
+    chosen: Option<&'a HeaderMap>,
 }
 
-fn chosen_bytes(rules: &Rules, headers: &HeaderMap) -> Vec<u8> {
-    let mut bytes = Vec::new();
+impl<'a> Source<'a> {
+    fn new(space: Space<'a>, target: &'a Target<'a>, chosen: Option<&'a HeaderMap>) -> Self {
+        let query = target.query().and_then(|query| space.rules.normal_query(query));
+        Self { space, target, query, chosen }
+    }
+
+    /// Walks through the parts twice, to count and then to copy, so that the one allocation has just the right size.
+    fn key(&self) -> Key {
+        let mut count = 0_usize;
+        self.write(&mut |part| count = count.saturating_add(part.len()));
+        let mut bytes: Arc<[u8]> = iter::repeat_n(0, count).collect();
+        if let Some(mut rest) = Arc::get_mut(&mut bytes) {
+            self.write(&mut |part| {
+                if let Some(place) = rest.split_off_mut(..part.len()) {
+                    place.copy_from_slice(part);
+                }
+            });
+        }
+        Key { bytes }
+    }
+
+    fn write(&self, put: &mut impl FnMut(&[u8])) {
+        put_part(put, self.space.name);
+        let is_https = match self.target.scheme() {
+            Scheme::Http => 0,
+            Scheme::Https => HTTPS,
+        };
+        put(&[is_https | if self.query.is_some() { QUERY } else { 0 }]);
+        put(&self.target.port().to_be_bytes());
+        put_part(put, self.target.name().as_bytes());
+        put_part(put, self.target.path().as_bytes());
+        if let Some(query) = &self.query {
+            put_part(put, query.as_bytes());
+        }
+        if let Some(headers) = self.chosen {
+            put_chosen(put, self.space.rules, headers);
+        }
+    }
+}
+
+/// For each header and cookie of the rules: how many values, and each of them.
+fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &Rules, headers: &HeaderMap) {
     for name in &rules.headers {
         let lines = headers.get_all(name);
-        push_count(&mut bytes, lines.iter().count());
-        lines.iter().for_each(|line| push_part(&mut bytes, Some(line.as_bytes().trim_ascii())));
+        put_number(put, lines.iter().count());
+        lines.iter().for_each(|line| put_part(put, line.as_bytes().trim_ascii()));
     }
     for name in &rules.cookies {
         // All of that name: which one a backend goes by can't be known.
-        let values: Vec<&[u8]> = cookie_values(headers, name).collect();
-        push_count(&mut bytes, values.len());
-        values.into_iter().for_each(|value| push_part(&mut bytes, Some(value)));
+        put_number(put, cookie_values(headers, name).count());
+        cookie_values(headers, name).for_each(|value| put_part(put, value));
     }
-    bytes
+}
+
+fn has_chosen(rules: &Rules, headers: &HeaderMap) -> bool {
+    rules.headers.iter().any(|name| headers.contains_key(name))
+        || rules.cookies.iter().any(|name| cookie_values(headers, name).next().is_some())
 }
 
 /// The values of all cookies with this name, as written, be they text or not.
@@ -261,23 +211,58 @@ fn cookie_values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item =
     })
 }
 
-/// A part and its length, or that there is none.
-fn push_part(bytes: &mut Vec<u8>, part: Option<&[u8]>) {
-    bytes.push(u8::from(part.is_some()));
-    if let Some(part) = part {
-        push_count(bytes, part.len());
-        bytes.extend_from_slice(part);
+/// A part behind its length.
+fn put_part(put: &mut impl FnMut(&[u8]), part: &[u8]) {
+    put_number(put, part.len());
+    put(part);
+}
+
+/// Seven bits a byte, the lowest first; the eighth says that more follow.
+fn put_number(put: &mut impl FnMut(&[u8]), mut number: usize) {
+    loop {
+        let [low, ..] = number.to_le_bytes();
+        number >>= 7;
+        if number == 0 {
+            return put(&[low]);
+        }
+        put(&[low | 0x80]);
     }
 }
 
-fn push_count(bytes: &mut Vec<u8>, count: usize) {
-    bytes.extend_from_slice(&u64::try_from(count).unwrap_or(u64::MAX).to_be_bytes());
+/// What of a key has not been read yet.
+struct Rest<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Rest<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        self.bytes.split_off(..count)
+    }
+
+    fn part(&mut self) -> Option<&'a [u8]> {
+        let length = self.number()?;
+        self.take(length)
+    }
+
+    fn number(&mut self) -> Option<usize> {
+        let mut number = 0_usize;
+        for shift in (0..usize::BITS).step_by(7) {
+            let byte = *self.take(1)?.first()?;
+            number |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::scripted::headers;
     use super::*;
+    use crate::message::host::Host;
+    use http::HeaderName;
     use proptest::prelude::*;
 
     fn target<'a>(scheme: Scheme, host: &'a str, path: &'a str, query: Option<&'a str>) -> Target<'a> {
@@ -287,7 +272,11 @@ mod tests {
 
     fn keyed(rules: &Rules, query: Option<&str>, fields: &[(&'static str, &'static str)]) -> Key {
         let target = target(Scheme::Https, "a", "/", query);
-        Key::of_request(rules, &Method::GET, &target, &headers(fields), false).unwrap()
+        Key::of_request(within(rules), &Method::GET, &target, &headers(fields), false).unwrap()
+    }
+
+    fn within(rules: &Rules) -> Space<'_> {
+        Space { name: b"api", rules }
     }
 
     fn drops(patterns: &[&str], sort_query: bool) -> Rules {
@@ -298,23 +287,25 @@ mod tests {
     #[test]
     fn rfc9110_4_2_3_one_origin_written_in_several_ways_has_one_key() {
         let rules = Rules::default();
-        let plain = uri_bytes(&rules, &target(Scheme::Https, "shop.example", "/", None));
+        let key = |target: &Target<'_>| Key::of_uri(within(&rules), target);
+        let plain = key(&target(Scheme::Https, "shop.example", "/", None));
         for host in ["SHOP.example", "shop.example:443", "shop.example.", "shop.example:"] {
-            assert_eq!(uri_bytes(&rules, &target(Scheme::Https, host, "/", None)), plain, "{host}");
+            assert_eq!(key(&target(Scheme::Https, host, "/", None)), plain, "{host}");
         }
         for host in ["shop.example:80", "shop.example:8443", "xshop.example"] {
-            assert_ne!(uri_bytes(&rules, &target(Scheme::Https, host, "/", None)), plain, "{host}");
+            assert_ne!(key(&target(Scheme::Https, host, "/", None)), plain, "{host}");
         }
-        assert_ne!(uri_bytes(&rules, &target(Scheme::Http, "shop.example", "/", None)), plain);
-        assert_ne!(uri_bytes(&rules, &target(Scheme::Http, "shop.example:443", "/", None)), plain);
-        assert_ne!(uri_bytes(&rules, &target(Scheme::Https, "shop.example", "/A", None)), plain);
-        assert_ne!(uri_bytes(&rules, &target(Scheme::Https, "shop.example", "/", Some(""))), plain);
+        assert_ne!(key(&target(Scheme::Http, "shop.example", "/", None)), plain);
+        assert_ne!(key(&target(Scheme::Http, "shop.example:443", "/", None)), plain);
+        assert_ne!(key(&target(Scheme::Https, "shop.example", "/A", None)), plain);
+        assert_ne!(key(&target(Scheme::Https, "shop.example", "/", Some(""))), plain);
     }
 
     #[test]
     fn a_request_with_a_body_or_another_method_has_no_key() {
+        let rules = Rules::default();
         let target = target(Scheme::Http, "a", "/", None);
-        let of = |method: &Method, body| Key::of_request(&Rules::default(), method, &target, &HeaderMap::new(), body);
+        let of = |method: &Method, body| Key::of_request(within(&rules), method, &target, &HeaderMap::new(), body);
         assert_eq!(of(&Method::GET, true), None);
         for method in [Method::POST, Method::PUT, Method::OPTIONS, Method::from_bytes(b"QUERY").unwrap()] {
             assert_eq!(of(&method, false), None);
@@ -351,15 +342,6 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_holds_one_asterisk_at_most() {
-        assert!(Pattern::parse("").is_none() && Pattern::parse("a**").is_none());
-        let both = Pattern::parse("ab*ba").unwrap();
-        assert!(both.matches("abba") && both.matches("ab-ba"));
-        assert!(!both.matches("aba"), "the ends may not share bytes");
-        assert!(Pattern::parse("*").unwrap().matches(""));
-    }
-
-    #[test]
     fn chosen_headers_and_cookies_are_told_apart_also_when_absent() {
         let names = vec![HeaderName::from_static("x-a"), HeaderName::from_static("x-b")];
         let rules = Rules { headers: names, cookies: vec!["c".to_owned()], ..Rules::default() };
@@ -380,25 +362,80 @@ mod tests {
         for (at, one) in all.iter().enumerate() {
             assert!(all.iter().skip(at + 1).all(|other| other != one), "{one:?}");
             assert_eq!(one.uri(), all[0].uri());
-            assert_eq!(one.bytes(), [one.uri(), one.chosen()].concat());
+            assert!(one.bytes().starts_with(one.uri()));
+            assert_eq!(one.has_choice(), at > 0);
         }
         assert_eq!(keyed(&rules, None, &[("cookie", "d=1"), ("x-c", "1")]), all[0]);
     }
 
     #[test]
-    fn a_target_is_written_without_its_default_port() {
-        assert_eq!(target(Scheme::Https, "A:443", "/b", Some("c")).to_string(), "https://a/b?c");
-        assert_eq!(target(Scheme::Http, "[::1]:443", "/", None).to_string(), "http://[::1]:443/");
+    fn a_request_with_none_of_the_chosen_has_the_key_of_its_uri() {
+        let rules = Rules { cookies: vec!["c".to_owned()], ..drops(&["gclid"], true) };
+        let of_uri = Key::of_uri(within(&rules), &target(Scheme::Https, "a", "/", Some("b=2&gclid=1&a=1")));
+        assert_eq!(keyed(&rules, Some("a=1&b=2"), &[("cookie", "d=1")]), of_uri);
+        let chosen = keyed(&rules, Some("a=1&b=2"), &[("cookie", "c=1")]);
+        assert_eq!((chosen.uri(), chosen.has_choice()), (of_uri.bytes(), true));
+    }
+
+    #[test]
+    fn spaces_share_nothing() {
+        let rules = Rules::default();
+        let target = target(Scheme::Http, "a", "/", None);
+        let [one, other] = [b"api".as_slice(), b""].map(|name| Key::of_uri(Space { name, rules: &rules }, &target));
+        assert_ne!(one, other);
+        assert!(!one.bytes().starts_with(other.bytes()) && !other.bytes().starts_with(one.bytes()));
+    }
+
+    #[test]
+    fn lengths_of_more_than_one_byte_are_read_back() {
+        for length in [1, 127, 128, 300, 16_383, 16_384, 70_000] {
+            let path = "/".repeat(length);
+            let key = Key::of_uri(within(&Rules::default()), &target(Scheme::Http, "a", &path, None));
+            assert_eq!(key.parts().unwrap().path, path, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_written_for_people_by_its_parts() {
+        let written = format!("{:?}", keyed(&Rules::default(), Some("b"), &[]));
+        assert!(written.contains("host: \"a\"") && written.contains("query: Some(\"b\")"), "{written}");
+    }
+
+    type Uri = (String, String, Option<String>);
+
+    fn uri() -> impl Strategy<Value = Uri> {
+        ("[ab]{1,3}", "/[ab/]{0,3}", proptest::option::of("[ab&=]{0,3}"))
     }
 
     proptest! {
         #[test]
-        fn different_uris_have_different_keys(one in ("[ab]{1,3}", "/[ab/]{0,3}", proptest::option::of("[ab&=]{0,3}")),
-                                              two in ("[ab]{1,3}", "/[ab/]{0,3}", proptest::option::of("[ab&=]{0,3}"))) {
-            let bytes = |(host, path, query): &(String, String, Option<String>)| {
-                uri_bytes(&Rules::default(), &target(Scheme::Http, host, path, query.as_deref()))
+        fn different_uris_have_different_keys_and_none_begins_with_another(one in uri(), two in uri()) {
+            let rules = Rules::default();
+            let key = |(host, path, query): &Uri| {
+                Key::of_uri(within(&rules), &target(Scheme::Http, host, path, query.as_deref()))
             };
-            prop_assert_eq!(bytes(&one) == bytes(&two), one == two);
+            prop_assert_eq!(key(&one) == key(&two), one == two);
+            prop_assert_eq!(key(&one).bytes().starts_with(key(&two).uri()), one == two);
+        }
+
+        #[test]
+        fn a_key_gives_back_what_it_was_made_of(
+            (host, path, query) in uri(),
+            port: u16,
+            space in proptest::collection::vec(any::<u8>(), 0..200),
+            cookie in "(c=[ab]{0,3})?",
+        ) {
+            let rules = Rules { cookies: vec!["c".to_owned()], ..Rules::default() };
+            let target = Target::of_normal(Scheme::Https, &host, Some(port), &path, query.as_deref());
+            let fields = HeaderMap::from_iter([(COOKIE, cookie.parse().unwrap())]);
+            let space = Space { name: &space, rules: &rules };
+            let key = Key::of_request(space, &Method::GET, &target, &fields, false).unwrap();
+            let (host, path, query) = (host.as_str(), path.as_str(), query.as_deref());
+            let parts = Parts { space: space.name, scheme: Scheme::Https, host, port, path, query };
+            prop_assert_eq!(key.parts(), Some(parts));
+            prop_assert_eq!(key.has_choice(), !cookie.is_empty());
+            let of_uri = Key::of_uri(space, &target);
+            prop_assert_eq!(key.uri(), of_uri.bytes());
         }
     }
 }

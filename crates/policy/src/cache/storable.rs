@@ -8,48 +8,58 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use super::facts::{RequestFacts, ResponseFacts};
 use super::freshness::{self, Lifetime};
 
-/// Why a response is not stored. `Display` is for the log and the detail of `Cache-Status` (RFC 9211 §2.8).
+/// Why a response is not stored. Its word is for the log and the detail of `Cache-Status` (RFC 9211 §2.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.word())]
 pub enum Refusal {
     /// Neither GET nor a POST that is its own representation (RFC 9110 §9.2.3, §9.3.3).
-    #[error("method")]
     Method,
     /// The request had content, which the key does not hold (RFC 9110 §9.3.1).
-    #[error("request-body")]
     RequestBody,
     /// The request says `no-store` (RFC 9111 §5.2.1.5).
-    #[error("request-no-store")]
     RequestNoStore,
     /// The response says `no-store` (RFC 9111 §5.2.2.5).
-    #[error("no-store")]
     NoStore,
     /// The response is for one user, or some of its fields are (RFC 9111 §5.2.2.7).
-    #[error("private")]
     Private,
     /// The request carries `Authorization`, and the response does not say that others may have it (RFC 9111 §3.5).
-    #[error("authorization")]
     Authorization,
     /// Not a final response (RFC 9111 §3).
-    #[error("not-final")]
     NotFinal,
     /// A 206: parts are not stored (RFC 9111 §3.3).
-    #[error("partial")]
     Partial,
     /// A 304: it updates what is stored, but is not stored itself (RFC 9111 §4.3.4).
-    #[error("not-modified")]
     NotModified,
     /// It wants to be understood, and its status is not (RFC 9111 §5.2.2.3).
-    #[error("must-understand")]
     NotUnderstood,
     /// Its `Vary` holds `*`: no later request could be answered with it (RFC 9111 §4.1).
-    #[error("vary-star")]
     VariesOnAnything,
     /// It sets a cookie, and the origin did not itself say for how long others may have it.
-    #[error("set-cookie")]
     SetsCookie,
     /// Neither fresh for any time nor to be validated later, or its status is not stored unasked (RFC 9111 §3).
-    #[error("no-freshness")]
     NoFreshness,
+}
+
+impl Refusal {
+    /// One word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::RequestBody => "request-body",
+            Self::RequestNoStore => "request-no-store",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::Authorization => "authorization",
+            Self::NotFinal => "not-final",
+            Self::Partial => "partial",
+            Self::NotModified => "not-modified",
+            Self::NotUnderstood => "must-understand",
+            Self::VariesOnAnything => "vary-star",
+            Self::SetsCookie => "set-cookie",
+            Self::NoFreshness => "no-freshness",
+        }
+    }
 }
 
 /// What a route stores although it should not. Both hold only where the route's own times apply.

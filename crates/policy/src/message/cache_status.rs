@@ -1,6 +1,7 @@
 //! Writing `Cache-Status`: how this cache handled a request (RFC 9211).
 //!
-//! What caches nearer to the origin have said is left as it is; this cache's member stands after theirs.
+//! What caches nearer to the origin have said is left as it is; this cache's member stands after theirs. What can't be
+//! said of a response there is no way to write: a member is a hit, went forward, or neither, and never two of them.
 
 use std::fmt::{self, Write};
 
@@ -37,7 +38,7 @@ pub enum Forward {
 }
 
 impl Forward {
-    /// The token (RFC 9211 §2.2).
+    /// The token (RFC 9211 §2.2); also the access log's word.
     #[must_use]
     pub const fn token(self) -> &'static str {
         match self {
@@ -53,7 +54,8 @@ impl Forward {
     }
 }
 
-/// The one thing that is always said: was it answered from here, or sent forward?
+/// The first thing that is said: was it answered from here, or sent forward? `hit` and `fwd` exclude each other
+/// (RFC 9211 §2.1, §2.2), and what only means something beside `fwd` (§2.3, §2.5, §2.6) is only found there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
     /// Answered from the cache, without a request going forward (RFC 9211 §2.1).
@@ -62,13 +64,18 @@ pub enum Handling {
     Forwarded {
         /// Why (§2.2).
         why: Forward,
-        /// The status of the backend's answer, where it differs from the one sent on (§2.3).
+        /// The status of the backend's answer, where it differs from the one sent on (§2.3); `None` also when none
+        /// came.
         status: Option<StatusCode>,
         /// Whether the answer was stored (§2.5).
         stored: bool,
         /// Whether another request's answer was shared instead of asking once more (§2.6).
         collapsed: bool,
     },
+    /// Neither: made here, without a stored response and without asking, as the 504 that `only-if-cached` brings
+    /// (RFC 9111 §5.2.1.7). RFC 9211 §2 would have no member on it, lest it mislead; one that claims neither `hit` nor
+    /// `fwd` and gives a detail does not, and tells the cache's own 504 from a backend's.
+    Neither,
 }
 
 /// This cache's member of the list. `Display` writes it.
@@ -76,7 +83,8 @@ pub enum Handling {
 pub struct CacheStatus<'a> {
     /// Hit or forwarded.
     pub handling: Handling,
-    /// Freshness left, in seconds, as the cache reckons it; negative when stale (§2.4).
+    /// Freshness left, in seconds, as the cache reckons it; negative when stale (§2.4). Not written with
+    /// [`Handling::Neither`], which has no response to be fresh.
     pub ttl_seconds: Option<i64>,
     /// The key; what is no visible ASCII is written as `?` (§2.7).
     pub key: Option<&'a str>,
@@ -104,6 +112,7 @@ impl fmt::Display for CacheStatus<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("forebay")?;
         let (stored, collapsed) = match self.handling {
+            Handling::Neither => (false, false),
             Handling::Hit => {
                 out.write_str("; hit")?;
                 (false, false)
@@ -116,7 +125,7 @@ impl fmt::Display for CacheStatus<'_> {
                 (stored, collapsed)
             }
         };
-        if let Some(seconds) = self.ttl_seconds {
+        if let Some(seconds) = self.ttl_seconds.filter(|_| self.handling != Handling::Neither) {
             write!(out, "; ttl={}", seconds.clamp(-INTEGER_MAX, INTEGER_MAX))?;
         }
         if stored {
@@ -189,6 +198,15 @@ mod tests {
         for (why, text) in cases {
             assert_eq!(forwarded(why).to_string(), text);
         }
+    }
+
+    #[test]
+    fn rfc9211_2_a_response_made_here_claims_neither_hit_nor_fwd() {
+        let neither = CacheStatus { detail: Some("only-if-cached"), ..CacheStatus::new(Handling::Neither) };
+        assert_eq!(neither.to_string(), "forebay; detail=only-if-cached");
+        let fresh = CacheStatus { ttl_seconds: Some(5), ..neither };
+        assert_eq!(fresh.to_string(), "forebay; detail=only-if-cached");
+        assert_eq!(CacheStatus::new(Handling::Neither).to_string(), "forebay");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Vary {
 
 /// What a request says in the selecting fields, in one form: equal bytes, equal choice. Parts carry their lengths, so
 /// that no value can pass for two.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Choice(Vec<u8>);
 
 impl Choice {

@@ -20,6 +20,14 @@ impl<K: Hash + Eq> Remembered<K> {
         Self { until: LruCache::unbounded(), keys_max, remember_for }
     }
 
+    /// Other bounds hold from now on; what is remembered stays so for as long as it was meant to.
+    pub(super) fn set_limits(&mut self, keys_max: usize, remember_for: Duration) {
+        (self.keys_max, self.remember_for) = (keys_max, remember_for);
+        while self.until.len() > keys_max {
+            self.until.pop_lru();
+        }
+    }
+
     pub(super) fn remember(&mut self, key: K, now: Duration) {
         self.until.put(key, now.saturating_add(self.remember_for));
         if self.until.len() > self.keys_max {

@@ -1,4 +1,4 @@
-//! The one timer of a connection: armed for the earliest thing that is due, and not touched while that moves later.
+//! The one timer of a task: armed for the earliest thing that is due, and not touched while that moves later.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 
 use crate::observe::clock;
 
-/// The one timer of a connection.
+/// The one timer of a task: a client connection's loop, say.
 #[derive(Debug, Default)]
 pub struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,

@@ -1,0 +1,83 @@
+//! What makes two requests one, as configured: which of a query, of headers and of cookies counts.
+//!
+//! How the result is laid out is the key's business.
+
+use std::borrow::Cow;
+
+use http::header::HeaderName;
+
+/// A parameter name as configured: one `*` stands for any text. Names are compared as written, escapes and all, so an
+/// odd spelling costs a second entry and never a wrong answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    before: String,
+    after: Option<String>,
+}
+
+impl Pattern {
+    /// Reads `gclid` or `utm_*`; `None` if it is empty or holds more than one `*`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (before, after) = text.split_once('*').map_or((text, None), |(before, after)| (before, Some(after)));
+        let sound = !text.is_empty() && !after.is_some_and(|after| after.contains('*'));
+        sound.then(|| Self { before: before.to_owned(), after: after.map(str::to_owned) })
+    }
+
+    /// Whether a name fits.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        match &self.after {
+            None => name == self.before,
+            Some(after) => name.strip_prefix(self.before.as_str()).is_some_and(|rest| rest.ends_with(after.as_str())),
+        }
+    }
+}
+
+/// What makes two requests one, as configured. The default takes the URI as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Whether the order of parameters does not matter; those of one name keep theirs.
+    pub sort_query: bool,
+    /// Parameters that do not matter.
+    pub drop_query: Vec<Pattern>,
+    /// Request fields whose values matter beside the URI.
+    pub headers: Vec<HeaderName>,
+    /// Cookies whose values matter beside the URI; names are case-sensitive.
+    pub cookies: Vec<String>,
+}
+
+impl Rules {
+    /// The query without what does not matter; `None` if nothing is left of it.
+    pub(super) fn normal_query<'q>(&self, query: &'q str) -> Option<Cow<'q, str>> {
+        if !self.sort_query && self.drop_query.is_empty() {
+            return Some(Cow::Borrowed(query));
+        }
+        let mut pairs: Vec<&str> = query.split('&').collect();
+        pairs.retain(|pair| !self.drop_query.iter().any(|pattern| pattern.matches(parameter_name(pair))));
+        if pairs.is_empty() {
+            return None;
+        }
+        if self.sort_query {
+            pairs.sort_by_key(|pair| parameter_name(pair));
+        }
+        Some(Cow::Owned(pairs.join("&")))
+    }
+}
+
+fn parameter_name(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_holds_one_asterisk_at_most() {
+        assert!(Pattern::parse("").is_none() && Pattern::parse("a**").is_none());
+        let both = Pattern::parse("ab*ba").unwrap();
+        assert!(both.matches("abba") && both.matches("ab-ba"));
+        assert!(!both.matches("aba"), "the ends may not share bytes");
+        assert!(Pattern::parse("*").unwrap().matches(""));
+    }
+}
