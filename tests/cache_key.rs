@@ -233,7 +233,6 @@ fn what_is_not_in_the_key_does_not_reach_the_backend_as_the_client_wrote_it() {
         "X-Forwarded-Host",
         "X-Forwarded-Proto",
         "X-Forwarded-Port",
-        "X-Host",
         "X-Original-URL",
         "X-Rewrite-URL",
         "X-HTTP-Method-Override",
