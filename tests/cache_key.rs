@@ -173,9 +173,7 @@ fn routes_under_different_conditions_never_share() {
 #[test]
 fn a_head_of_one_route_is_not_answered_by_the_get_of_another() {
     let (one, two) = (Origin::start(ok("one")), Origin::start(ok("longer")));
-    let text = upstreams(&one, &two)
-        + &route("read", "one", "methods = [\"GET\"]")
-        + &route("peek", "two", "methods = [\"HEAD\"]");
+    let text = upstreams(&one, &two) + &route("all", "one", "") + &route("peek", "two", "methods = [\"HEAD\"]");
     let forebay = Forebay::start(routes(&text));
     forebay.get("/a").is(200, "one").is_stored();
     let head = forebay.ask("HEAD /a HTTP/1.1\r\nHost: shop.test\r\n\r\n");
