@@ -90,9 +90,14 @@ fn an_answer_that_can_only_be_validated_is_stored_for_that() {
 }
 
 #[test]
-fn a_part_is_not_stored_as_the_whole() {
-    let part = answer(206, &[FRESH, ("Content-Range", "bytes 0-2/6")], "one");
-    refuses("", "", part, "partial");
+fn a_part_is_not_served_as_the_whole() {
+    let (_, second, seen) = twice("", "", answer(206, &[FRESH, ("Content-Range", "bytes 0-2/6")], "one"));
+    second.is(206, "one");
+    assert_eq!(seen, 2);
+    for range in ["bytes 0-2/*", "bytes 4-6/6", "lines 0-2/6"] {
+        refuses("", "", answer(206, &[FRESH, ("Content-Range", range)], "one"), "partial");
+    }
+    refuses("", "", answer(206, &[FRESH], "one"), "partial");
 }
 
 #[test]
