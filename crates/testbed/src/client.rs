@@ -41,6 +41,7 @@ pub struct Response {
     pub interim: Vec<Head>,
     /// How the connection stood afterwards.
     pub ending: Ending,
+    cache_status: String,
 }
 
 impl Response {
@@ -65,6 +66,81 @@ impl Response {
     pub fn is(&self, status: u16, body: &str) -> &Self {
         let found = (self.status, self.text(), self.ending == Ending::CutShort);
         assert_eq!(found, (status, body.to_owned(), false), "in\n{}", self.head.text());
+        self
+    }
+
+    /// What its `Cache-Status` lines say, joined.
+    #[must_use]
+    pub fn cache_status(&self) -> &str {
+        &self.cache_status
+    }
+
+    /// The `ttl` of its `Cache-Status`, in seconds.
+    #[must_use]
+    pub fn ttl(&self) -> Option<i64> {
+        let parameters = self.cache_status.split("; ");
+        parameters.filter_map(|parameter| parameter.strip_prefix("ttl=")).last()?.parse().ok()
+    }
+
+    /// Its `Age`, in seconds.
+    #[must_use]
+    pub fn age(&self) -> Option<i64> {
+        self.field("age")?.parse().ok()
+    }
+
+    /// Says whether forebay served it as fresh from what it had stored; shows it if not.
+    ///
+    /// # Panics
+    ///
+    /// When it has not.
+    #[track_caller]
+    pub fn is_hit(&self) -> &Self {
+        let is_hit = self.cache_status.contains("forebay; hit; ttl=") && self.ttl().is_some_and(|ttl| ttl >= 0);
+        assert!(is_hit, "no hit:\n{}{}", self.head.text(), self.text());
+        self
+    }
+
+    /// Says whether it came from a backend because nothing was stored, and whether it is stored now; shows it if not.
+    ///
+    /// # Panics
+    ///
+    /// When it did not, or is not.
+    #[track_caller]
+    pub fn is_stored(&self) -> &Self {
+        self.says("forebay; fwd=uri-miss; stored")
+    }
+
+    /// Says whether it came from a backend because nothing was stored, and is not stored for this reason; shows it if
+    /// not.
+    ///
+    /// # Panics
+    ///
+    /// When it did not, or is.
+    #[track_caller]
+    pub fn is_refused(&self, reason: &str) -> &Self {
+        self.says(&format!("forebay; fwd=uri-miss; detail={reason}"))
+    }
+
+    /// Says whether this is all that `Cache-Status` says; shows the response if not.
+    ///
+    /// # Panics
+    ///
+    /// When it says something else.
+    #[track_caller]
+    pub fn says(&self, cache_status: &str) -> &Self {
+        assert_eq!(self.cache_status, cache_status, "in\n{}{}", self.head.text(), self.text());
+        self
+    }
+
+    /// Says whether `Cache-Status` begins so; shows the response if not.
+    ///
+    /// # Panics
+    ///
+    /// When it begins differently.
+    #[track_caller]
+    pub fn says_first(&self, beginning: &str) -> &Self {
+        let begins = self.cache_status.starts_with(beginning);
+        assert!(begins, "not {beginning:?} in\n{}{}", self.head.text(), self.text());
         self
     }
 
@@ -183,7 +259,9 @@ impl Client {
             None if closes(&head) => self.read_ending(),
             None => Ending::Kept,
         };
-        Response { status, head, body: body.bytes, body_wire: body.wire, trailers: body.trailers, interim, ending }
+        let cache_status = head.fields("cache-status").join(", ");
+        let (body_wire, trailers) = (body.wire, body.trailers);
+        Response { status, head, body: body.bytes, body_wire, trailers, interim, ending, cache_status }
     }
 
     /// Reads at least one byte: all that there are.

@@ -13,6 +13,10 @@ pub struct Config {
     upstream: Option<String>,
     backends: Vec<String>,
     route: String,
+    /// Keys of `[route.cache]`; `None`: no such table.
+    route_cache: Option<String>,
+    /// Keys of `[cache]`.
+    cache: String,
     routes: String,
 }
 
@@ -51,6 +55,21 @@ impl Config {
         self
     }
 
+    /// Lets the route cache, by these keys of `[route.cache]`; none needed. Call [`Config::route`] for keys of the route
+    /// itself, before or after.
+    #[must_use]
+    pub fn cached(mut self, keys: &str) -> Self {
+        self.route_cache = Some(self.route_cache.unwrap_or_default() + keys + "\n");
+        self
+    }
+
+    /// Keys of `[cache]`, what all caching routes share.
+    #[must_use]
+    pub fn cache(mut self, keys: &str) -> Self {
+        self.cache += &format!("{keys}\n");
+        self
+    }
+
     /// Keys of `[server]`; `workers` is 1 unless given here.
     #[must_use]
     pub fn server(mut self, keys: &str) -> Self {
@@ -73,10 +92,16 @@ impl fmt::Display for Config {
             writeln!(to, "workers = 1")?;
         }
         writeln!(to, "{}\n[log]\naccess = \"off\"\nlevel = \"error\"\n", self.server)?;
+        if !self.cache.is_empty() {
+            writeln!(to, "[cache]\n{}", self.cache)?;
+        }
         if let Some(keys) = &self.upstream {
             writeln!(to, "[[upstream]]\nname = \"origins\"\nbackends = [{}]\n{keys}", self.backends.join(", "))?;
             let path = if self.route.contains("path =") { "" } else { "path = \"/\"\n" };
             writeln!(to, "[[route]]\nupstream = \"origins\"\n{path}{}", self.route)?;
+        }
+        if let Some(keys) = &self.route_cache {
+            writeln!(to, "[route.cache]\n{keys}")?;
         }
         to.write_str(&self.routes)
     }
@@ -100,6 +125,14 @@ mod tests {
     fn what_a_test_says_itself_is_not_said_twice() {
         let text = forward([]).server("workers = 2").route("path = \"=/x\"").to_string();
         assert_eq!((text.matches("workers").count(), text.matches("path").count()), (1, 1), "{text}");
+    }
+
+    #[test]
+    fn a_cached_route_has_its_table_after_its_own_keys() {
+        let text = forward([]).cached("ttl = \"5s\"").route("path = \"/a\"").cache("memory_max = \"1MiB\"").to_string();
+        assert!(text.ends_with("path = \"/a\"\n\n[route.cache]\nttl = \"5s\"\n\n"), "{text}");
+        assert!(text.contains("[cache]\nmemory_max = \"1MiB\"\n"), "{text}");
+        assert!(!forward([]).to_string().contains("cache]"));
     }
 
     #[test]

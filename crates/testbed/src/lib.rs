@@ -11,6 +11,7 @@ mod forebay;
 mod head;
 mod origin;
 mod script;
+mod time;
 mod wire;
 
 pub use client::{Client, Ending, Response};
@@ -18,7 +19,8 @@ pub use config::{Config, forward, routes};
 pub use forebay::Forebay;
 pub use head::Head;
 pub use origin::{BodyEnd, Origin, Request};
-pub use script::{Gate, Script, answer, chunked, close, echo, hang, ok, raw, reset, script};
+pub use script::{Gate, Script, answer, chunked, close, echo, hang, ok, raw, reset, script, validated};
+pub use time::{advance, date};
 
 use std::time::{Duration, Instant};
 

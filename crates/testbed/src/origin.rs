@@ -368,6 +368,12 @@ impl Exchange<'_> {
         match step {
             Step::Send(bytes) => self.send(bytes),
             Step::Answer { status, fields, body } => self.answer(*status, fields, body),
+            Step::Validate { etag, fields, body } => {
+                let head = self.request().head;
+                let is_known = [etag, "*"].iter().any(|tag| head.names("if-none-match", tag));
+                let fields = [&[("ETag".to_owned(), etag.clone())], fields.as_slice()].concat();
+                self.answer(if is_known { 304 } else { 200 }, &fields, body)
+            }
             Step::Drip(bytes, pause) => {
                 for byte in bytes {
                     if self.send(&[*byte]) != After::Keep || self.shared.is_down(self.epoch) {

@@ -37,6 +37,8 @@ pub(crate) enum Step {
     Send(Vec<u8>),
     /// Writes a well-formed response; without its body where the request or the status forbids one.
     Answer { status: u16, fields: Vec<(String, String)>, body: Vec<u8> },
+    /// Writes 304 when the request's `If-None-Match` names this tag, else 200 with the body; the fields go with both.
+    Validate { etag: String, fields: Vec<(String, String)>, body: Vec<u8> },
     /// Writes one byte, waits, writes the next.
     Drip(Vec<u8>, Duration),
     /// Waits until the gate opens; ends the connection if the peer leaves before.
@@ -76,8 +78,14 @@ pub fn ok(body: &str) -> Script {
 /// Answers with this status, these fields and this body; its length is added.
 #[must_use]
 pub fn answer(status: u16, fields: &[(&str, &str)], body: &str) -> Script {
-    let fields = fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-    script().step(Step::Answer { status, fields, body: body.as_bytes().to_vec() })
+    script().step(Step::Answer { status, fields: owned(fields), body: body.as_bytes().to_vec() })
+}
+
+/// Answers with this `ETag` and these fields: 304 when the request's `If-None-Match` names the tag (or `*`), else 200
+/// with this body.
+#[must_use]
+pub fn validated(etag: &str, body: &str, fields: &[(&str, &str)]) -> Script {
+    script().step(Step::Validate { etag: etag.to_owned(), fields: owned(fields), body: body.as_bytes().to_vec() })
 }
 
 /// Answers with these bytes as they stand.
@@ -196,4 +204,8 @@ impl Script {
         self.steps.push(step);
         self
     }
+}
+
+fn owned(fields: &[(&str, &str)]) -> Vec<(String, String)> {
+    fields.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
