@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use testbed::{Forebay, Origin, Response, Script, advance, answer, forward};
+use testbed::{Forebay, Origin, Response, Script, advance, answer, forward, validated};
 
 const MONDAY: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
 const TUESDAY: &str = "Tue, 02 Jan 2024 00:00:00 GMT";
@@ -430,14 +430,13 @@ fn what_only_the_origin_can_judge_goes_to_it() {
 }
 
 #[test]
-fn a_head_that_confirms_makes_what_is_stored_fresh() {
-    let origin = Origin::start(tagged("\"a\"", "one"));
+fn a_head_of_what_is_stale_makes_it_fresh_again() {
+    let origin = Origin::start(validated("\"a\"", "one", &[MINUTE]));
     let forebay = holding_stale(&origin);
-    origin.now(unchanged("\"a\""));
     let response = head(&forebay, "");
     response.is(200, "");
     assert_eq!(response.field("content-length"), Some("3"));
-    forebay.get("/").is(200, "one");
+    forebay.get("/").is(200, "one").is_hit();
     assert_eq!(origin.seen(), 2);
 }
 
