@@ -222,6 +222,12 @@ impl Fault {
         self.blame() == Blame::Backend
     }
 
+    /// Whether a backend may have done what it was asked, though nobody knows.
+    #[must_use]
+    pub fn leaves_doubt(&self) -> bool {
+        self.blame() == Blame::Backend && !matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. })
+    }
+
     /// Whether the client's connection can't be used after this: what follows on it may not be a request.
     #[must_use]
     pub fn closes_connection(&self) -> bool {

@@ -16,7 +16,7 @@ use super::gate;
 use super::sanitize::{self, Admitted};
 use super::site::Site;
 use crate::config::plan::Route;
-use crate::exchange::fault::{Blame, Fault};
+use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
 use crate::store::purge::Purge;
@@ -106,11 +106,10 @@ async fn pass(
     let sent = clock::now();
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
     let asked = (method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
-    let answer = match upstream::forward(group, ex, draft).await {
+    let mut answer = match upstream::forward(group, ex, draft).await {
         Ok(answer) => answer,
         Err(fault) => {
-            if fault.blame() == Blame::Backend && !forget::is_safe(&method) {
-                // It may have been done all the same.
+            if fault.leaves_doubt() && !forget::is_safe(&method) {
                 forget_target(site, &target);
             }
             return Err(fault);
@@ -120,7 +119,10 @@ async fn pass(
         forget_target(site, &target);
     }
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
-    let Some((headers, has_body)) = asked.filter(|_| is_stored) else { return Ok(answer) };
+    let Some((headers, has_body)) = asked.filter(|_| is_stored) else {
+        caching.hide_tags(answer.headers_mut());
+        return Ok(answer);
+    };
     let Ok(uri) = target.to_string().parse::<Uri>() else { return Ok(answer) };
     let space = Space { name: &caching.space, rules: &caching.rules.key };
     let Some(key) = Key::of_request(space, &Method::GET, &target, &headers, false) else { return Ok(answer) };

@@ -9,7 +9,7 @@ use policy::message::cache_status::Forward;
 use super::entry::Entry;
 use super::fetch::{Fetch, Request};
 use super::flight::Lead;
-use super::renew::{self, Renewal};
+use super::renew::{self, Audience, Renewal};
 use crate::exchange::Exchange;
 use crate::exchange::deadline::attended;
 use crate::observe::clock;
@@ -17,7 +17,7 @@ use crate::observe::clock;
 /// Fetches anew what was just served stale, unless somebody is at it.
 pub fn refresh<F: Fetch>(ex: &Exchange, request: Request<F>, stale: Entry) {
     let directives = RequestDirectives::default();
-    let renewal = Renewal { request, stale: Some(stale), why: Forward::Stale, directives, is_alone: false };
+    let renewal = Renewal { request, stale: Some(stale), why: Forward::Stale, directives, audience: Audience::Nobody };
     let Some(lead) = Lead::behind(&renewal.request.caching.store, renewal.errand(renewal.choice())) else { return };
     let mut behind = ex.behind(clock::now());
     let deadline = Rc::clone(&behind.connection.deadline);

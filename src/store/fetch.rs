@@ -24,6 +24,15 @@ pub struct Caching {
     pub space: Box<[u8]>,
 }
 
+impl Caching {
+    /// Tags are for us: the client does not see them.
+    pub fn hide_tags(&self, headers: &mut HeaderMap) {
+        for name in &self.rules.tags_headers {
+            headers.remove(name);
+        }
+    }
+}
+
 /// The way to the origin of a response.
 pub trait Fetch: Clone + 'static {
     /// Asks the origin, with this method and these fields instead of the client's.

@@ -56,7 +56,15 @@ pub enum Taken {
 
 /// Takes in a response if it may be stored, and lets all who wait read along.
 #[must_use]
-pub fn take(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (Answer, Now)) -> Taken {
+pub fn take(caching: &Caching, asked: &Asked<'_>, lead: Lead, (answer, now): (Answer, Now)) -> Taken {
+    let mut taken = judge(caching, asked, lead, (answer, now));
+    if let Taken::Passed(answer, _) = &mut taken {
+        caching.hide_tags(answer.headers_mut());
+    }
+    taken
+}
+
+fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (Answer, Now)) -> Taken {
     let head = match head(&caching.rules, asked, &answer, now) {
         Ok(head) => Arc::new(head),
         Err(reason) => {
@@ -213,11 +221,12 @@ impl Fill {
     }
 
     fn make_room(&mut self) {
-        if !self.is_kept || self.received <= self.reserved {
+        let is_small = self.received <= self.object_bytes_max;
+        if !self.is_kept || (is_small && self.received <= self.reserved) {
             return;
         }
-        let more = (self.received - self.reserved).next_multiple_of(STEP_BYTES);
-        if self.received <= self.object_bytes_max && self.lead.reserve(more) {
+        let more = self.received.saturating_sub(self.reserved).next_multiple_of(STEP_BYTES);
+        if is_small && self.lead.reserve(more) {
             self.reserved += more;
         } else {
             self.is_kept = false;

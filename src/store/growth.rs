@@ -64,6 +64,8 @@ struct Place {
     piece: u64,
     bytes: u64,
     waker: Option<Waker>,
+    /// It has been woken for the end of a body that broke off.
+    is_told: bool,
 }
 
 /// Whether a fetch should go on.
@@ -178,7 +180,16 @@ impl Growth {
                     }
                     Poll::Pending
                 }
-                Some(End::Broken(fault)) => Poll::Ready(Some(Err(fault))),
+                Some(End::Broken(fault)) => {
+                    // Not in the same breath as what came before: that is written out first.
+                    let is_told =
+                        state.readers.get_mut(&id).is_none_or(|place| std::mem::replace(&mut place.is_told, true));
+                    if is_told {
+                        return Poll::Ready(Some(Err(fault)));
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
                 Some(End::Whole(trailers)) => {
                     state.readers.remove(&id);
                     Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))

@@ -19,7 +19,7 @@ use super::entry::Entry;
 use super::fetch::{Caching, Fetch, Request};
 use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead, Place, join};
-use super::renew::{self, Renewal};
+use super::renew::{self, Audience, Renewal};
 use super::serve::{Wanted, serve};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -88,7 +88,7 @@ async fn fetched<F: Fetch>(
     directives: RequestDirectives,
 ) -> Result<Answer, Fault> {
     ex.cache_status = Some(said(forwarded(why), None));
-    let mut renewal = Renewal { request, stale, why, directives, is_alone: false };
+    let mut renewal = Renewal { request, stale, why, directives, audience: Audience::All };
     if renewal.request.method == Method::HEAD {
         return renew::head(ex, &renewal).await;
     }
@@ -104,7 +104,7 @@ async fn fetched<F: Fetch>(
         match place {
             Ok(Place::Lead(lead)) => return renew::fetch(ex, &renewal, lead).await,
             Ok(Place::Alone(lead)) => {
-                renewal.is_alone = true;
+                renewal.audience = Audience::One;
                 return renew::fetch(ex, &renewal, lead).await;
             }
             Ok(Place::Read(entry)) => match fitting(&entry, &renewal.request.headers) {
@@ -114,7 +114,7 @@ async fn fetched<F: Fetch>(
             Err(fault) => return renew::instead(ex, &renewal, None).ok_or(fault),
         }
     }
-    renewal.is_alone = true;
+    renewal.audience = Audience::One;
     let lead = Lead::alone(&renewal.request.caching.store, renewal.errand(choice));
     renew::fetch(ex, &renewal, lead).await
 }

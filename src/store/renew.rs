@@ -33,8 +33,19 @@ pub struct Renewal<F> {
     pub why: Forward,
     /// What it says of caches.
     pub directives: RequestDirectives,
-    /// What comes is for this request alone.
-    pub is_alone: bool,
+    /// Who waits for it.
+    pub audience: Audience,
+}
+
+/// Who waits for what is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// A client, and all who want the same.
+    All,
+    /// One client alone: others would not be served with it.
+    One,
+    /// Nobody: what is stored was served.
+    Nobody,
 }
 
 impl<F> Renewal<F> {
@@ -74,7 +85,7 @@ pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead
     };
     let stored: Vec<&HeaderMap> = variants.iter().map(|entry| &entry.head.headers).collect();
     let mut headers = request.headers.clone();
-    let asking = if renewal.is_alone && renewal.stale.is_none() {
+    let asking = if renewal.audience == Audience::One && renewal.stale.is_none() {
         // Nothing is waited for by others or needed here: the client's own conditions and ranges are the origin's to judge.
         Asking::Plainly
     } else {
@@ -106,11 +117,12 @@ pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead
         }
     }
     let status = answer.status();
-    if is_error(status)
-        && let Some(served) = instead(ex, renewal, Some(status))
-    {
-        lead.failed(&Fault::FetchBroken);
-        return Ok(served);
+    if is_error(status) {
+        let served = instead(ex, renewal, Some(status));
+        if served.is_some() || renewal.audience == Audience::Nobody {
+            lead.failed(&Fault::FetchBroken);
+            return Ok(served.unwrap_or(answer));
+        }
     }
     Ok(take(ex, renewal, (lead, sent), answer))
 }
@@ -148,7 +160,8 @@ fn take<F>(ex: &mut Exchange, renewal: &Renewal<F>, (lead, sent): (Lead, Now), a
                 store.change(&request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
             }
             let handling = Handling::Forwarded { why, status: None, stored: false, collapsed: false };
-            let is_known_for_it = renewal.is_alone && renewal.stale.is_none() && !super::judge::asks_alone(renewal);
+            let is_known_for_it =
+                renewal.audience == Audience::One && renewal.stale.is_none() && !super::judge::asks_alone(renewal);
             ex.cache_status = Some(said(handling, Some(if is_known_for_it { "hit-for-miss" } else { reason })));
             *answer
         }

@@ -157,6 +157,8 @@ fn status(response: &ResponseFacts) -> Result<(), Refusal> {
     match response.status {
         status if status.is_informational() => Err(Refusal::NotFinal),
         StatusCode::PARTIAL_CONTENT if response.part.is_none() => Err(Refusal::Partial),
+        // It is about a part, too, and the key does not say which.
+        StatusCode::RANGE_NOT_SATISFIABLE => Err(Refusal::Partial),
         StatusCode::NOT_MODIFIED => Err(Refusal::NotModified),
         status if response.directives.must_understand && !is_understood(status) => Err(Refusal::NotUnderstood),
         _ => Ok(()),
