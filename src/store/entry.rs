@@ -14,8 +14,11 @@ use policy::time::Now;
 
 use super::growth::Growth;
 
-/// Longer content is kept in several pieces, so that putting it together never needs much more room than it has.
-const PIECE_BYTES_MAX: usize = 1 << 20;
+/// The sizes of the blocks that content is kept in, largest first; what is left over has a block of its own. With few
+/// sizes, what one entry leaves another can take, and the allocator is left with few holes.
+const BLOCKS_BYTES: [usize; 2] = [64 * 1024, 8 * 1024];
+/// What comes without a length is read along in blocks of this size, and arranged anew when it is whole.
+const STREAM_BYTES: usize = 8 * 1024;
 
 /// The head of a stored response.
 #[derive(Clone, Debug)]
@@ -80,27 +83,20 @@ pub enum Content {
 }
 
 impl Content {
-    /// Puts together what came in pieces.
+    /// Arranges in blocks what came in pieces. `is_exact`: the pieces were cut to the length that was known beforehand.
     #[must_use]
-    pub fn gather(mut pieces: Vec<Bytes>) -> Self {
-        if pieces.len() <= 1 {
-            return Self::One(pieces.pop().unwrap_or_default());
+    pub fn gather(mut pieces: Vec<Bytes>, is_exact: bool) -> Self {
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        if !is_exact || pieces.len() > blocks(bytes as u64).count() {
+            let mut blocks = Blocks::new(Some(bytes as u64));
+            // Pieces are let go one by one, so that both are never there as a whole.
+            let filled: Vec<Bytes> = pieces.drain(..).flat_map(|piece| blocks.fill(&piece)).collect();
+            pieces = filled;
+            pieces.extend(blocks.rest());
         }
-        let mut gathered: Vec<Bytes> = Vec::new();
-        let mut run: Vec<Bytes> = Vec::new();
-        let mut bytes = 0;
-        for piece in pieces {
-            if bytes > 0 && bytes + piece.len() > PIECE_BYTES_MAX {
-                gathered.push(joined(&mut run, bytes));
-                bytes = 0;
-            }
-            bytes += piece.len();
-            run.push(piece);
-        }
-        gathered.push(joined(&mut run, bytes));
-        match gathered.len() {
-            1 => Self::One(gathered.pop().unwrap_or_default()),
-            _ => Self::Several(gathered.into()),
+        match pieces.len() {
+            0 | 1 => Self::One(pieces.pop().unwrap_or_default()),
+            _ => Self::Several(pieces.into()),
         }
     }
 
@@ -147,31 +143,96 @@ impl Content {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::One(bytes) => cost(bytes.len()),
-            Self::Several(pieces) => pieces.iter().map(|piece| cost(piece.len())).sum(),
+            Self::One(bytes) => piece_cost(bytes.len()),
+            Self::Several(pieces) => pieces.iter().map(|piece| piece_cost(piece.len())).sum(),
             Self::Growing(_) => 0,
         }
     }
 }
 
-/// One piece of these; they are let go one by one.
-fn joined(run: &mut Vec<Bytes>, bytes: usize) -> Bytes {
-    if run.len() == 1 {
-        return run.pop().unwrap_or_default();
-    }
-    let mut whole = BytesMut::with_capacity(bytes);
-    for piece in run.drain(..) {
-        whole.extend_from_slice(&piece);
-    }
-    whole.freeze()
+/// Copies bytes into blocks as they come.
+#[derive(Debug)]
+pub struct Blocks {
+    block: BytesMut,
+    /// How many bytes are still to come, if that is known.
+    left: Option<u64>,
 }
 
-/// What so many bytes in an allocation of their own cost: an allocator rounds up, mostly to an eighth of a power of two.
+impl Blocks {
+    /// Blocks for so many bytes, if that is known.
+    #[must_use]
+    pub fn new(length: Option<u64>) -> Self {
+        Self { block: BytesMut::new(), left: length }
+    }
+
+    /// Copies a piece; full blocks come out, the rest is kept back.
+    fn fill(&mut self, mut piece: &[u8]) -> Vec<Bytes> {
+        let mut full = Vec::new();
+        while !piece.is_empty() {
+            let room = self.room();
+            let (now, later) = piece.split_at_checked(room).unwrap_or((piece, &[]));
+            self.block.extend_from_slice(now);
+            self.left = self.left.map(|left| left.saturating_sub(now.len() as u64));
+            piece = later;
+            if now.len() == room {
+                full.push(self.block.split().freeze());
+            }
+        }
+        full
+    }
+
+    /// Copies a piece; all of it comes out, in one part or several.
+    pub fn copy(&mut self, piece: &[u8]) -> Vec<Bytes> {
+        let mut all = self.fill(piece);
+        all.extend(self.rest());
+        all
+    }
+
+    /// What was kept back.
+    fn rest(&mut self) -> Option<Bytes> {
+        (!self.block.is_empty()).then(|| self.block.split().freeze())
+    }
+
+    /// How many bytes the present block has room for; a new one is begun when it has none.
+    fn room(&mut self) -> usize {
+        if self.block.capacity() == self.block.len() {
+            // More than was promised: whoever reads it sees to that.
+            let left = self.left.filter(|left| *left > 0);
+            self.block = BytesMut::with_capacity(left.map_or(STREAM_BYTES, block_bytes));
+        }
+        self.block.capacity() - self.block.len()
+    }
+}
+
+/// The size of the next block, when so many bytes are left.
+fn block_bytes(left: u64) -> usize {
+    let fits = BLOCKS_BYTES.into_iter().find(|block| *block as u64 <= left);
+    fits.unwrap_or_else(|| usize::try_from(left).unwrap_or(STREAM_BYTES))
+}
+
+/// The sizes of the blocks of content of this length.
+fn blocks(length: u64) -> impl Iterator<Item = usize> {
+    let mut left = length;
+    std::iter::from_fn(move || {
+        let block = (left > 0).then(|| block_bytes(left))?;
+        left -= block as u64;
+        Some(block)
+    })
+}
+
+/// What content of this length costs.
 #[must_use]
-pub fn cost(length: usize) -> u64 {
+pub fn cost(length: u64) -> u64 {
+    blocks(length).map(piece_cost).sum()
+}
+
+/// What so many bytes in an allocation of their own cost: an allocator rounds up, mostly to an eighth of a power of two,
+/// and of its pages one part in sixteen is empty where entries come and go.
+fn piece_cost(length: usize) -> u64 {
     const HANDLE_BYTES: usize = size_of::<Bytes>() + 2 * ALLOCATION_BYTES;
     let step = (length.next_power_of_two() / 16).max(ALLOCATION_BYTES);
-    (length.next_multiple_of(step) + HANDLE_BYTES) as u64
+    let rounded = length.next_multiple_of(step);
+    (rounded + rounded / 16 + HANDLE_BYTES) as u64
 }
 
 /// A stored response: cheap to clone, never changed.

@@ -18,7 +18,7 @@ use policy::cache::{freshness, headers as fields};
 use policy::message::vary::Vary;
 use policy::time::Now;
 
-use super::entry::{Content, Entry, Head, compact, cost};
+use super::entry::{Blocks, Content, Entry, Head, compact, cost};
 use super::fetch::Caching;
 use super::flight::Lead;
 use super::growth::{Appetite, Bounds, Growth};
@@ -74,7 +74,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     };
     let length = http_body::Body::size_hint(answer.body()).exact();
     let object_bytes_max = caching.limits.object_bytes_max;
-    let reserved = length.map_or(STEP_BYTES, |length| cost(usize::try_from(length).unwrap_or(usize::MAX)));
+    let reserved = length.map_or(STEP_BYTES, cost);
     let refused = if length.is_some_and(|length| length > object_bytes_max) {
         Some("too-large")
     } else if lead.reserve(reserved) {
@@ -101,7 +101,8 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let growth = Arc::new(Growth::new(length, bounds));
     let entry = Entry { head: Arc::clone(&head), content: Content::Growing(Arc::clone(&growth)) };
     lead.shared(&entry);
-    let fill = Fill { lead, head, growth, received: 0, reserved, is_kept: true, object_bytes_max };
+    let blocks = Blocks::new(length);
+    let fill = Fill { lead, head, growth, blocks, received: 0, reserved, is_kept: true, object_bytes_max };
     tokio::task::spawn_local(run(flow, fill));
     Taken::Stored(entry)
 }
@@ -176,6 +177,7 @@ struct Fill {
     lead: Lead,
     head: Arc<Head>,
     growth: Arc<Growth>,
+    blocks: Blocks,
     received: u64,
     /// What is taken of the store's room.
     reserved: u64,
@@ -217,7 +219,7 @@ impl Fill {
     fn push(&mut self, piece: &Bytes) {
         self.received += piece.len() as u64;
         self.make_room();
-        self.growth.push(Bytes::copy_from_slice(piece));
+        self.growth.push(self.blocks.copy(piece));
     }
 
     fn make_room(&mut self) {
@@ -238,12 +240,15 @@ impl Fill {
 
     /// The body is whole.
     fn finish(mut self, last: Option<&Bytes>, trailers: Option<HeaderMap>) {
-        let last = last.map(|piece| Bytes::copy_from_slice(piece));
-        self.received += last.as_ref().map_or(0, |piece| piece.len() as u64);
+        let last = last.map(|piece| self.blocks.copy(piece)).unwrap_or_default();
+        self.received += last.iter().map(|piece| piece.len() as u64).sum::<u64>();
         self.make_room();
         if std::mem::take(&mut self.is_kept) {
-            let pieces = self.growth.pieces().into_iter().chain(last.clone()).collect();
-            let entry = Entry { head: Arc::clone(&self.head), content: Content::gather(pieces) };
+            let pieces = self.growth.pieces().into_iter().chain(last.iter().cloned()).collect();
+            let entry = Entry {
+                head: Arc::clone(&self.head),
+                content: Content::gather(pieces, self.growth.length().is_some()),
+            };
             self.lead.store_whole(entry, std::mem::take(&mut self.reserved));
         }
         self.growth.finish(last, trailers);

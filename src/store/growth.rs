@@ -111,44 +111,29 @@ impl Growth {
     }
 
     /// More has come.
-    pub fn push(&self, piece: Bytes) {
-        if piece.is_empty() {
-            return;
-        }
-        let mut state = self.state.lock();
-        state.received += piece.len() as u64;
-        state.pieces.push_back(piece);
-        let wakers = state.wakers();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+    pub fn push(&self, pieces: Vec<Bytes>) {
+        self.add(pieces, None);
     }
 
-    /// The last piece, if it is not there yet, and the end.
-    pub fn finish(&self, last: Option<Bytes>, trailers: Option<HeaderMap>) {
-        if let Some(piece) = last {
-            // Both at once: whoever sees the last byte finds the end there, too.
-            let mut state = self.state.lock();
-            state.received += piece.len() as u64;
-            if !piece.is_empty() {
-                state.pieces.push_back(piece);
-            }
-            state.end.get_or_insert(End::Whole(trailers));
-            let wakers = state.wakers();
-            drop(state);
-            wakers.into_iter().for_each(Waker::wake);
-        } else {
-            self.end(End::Whole(trailers));
-        }
+    /// The last pieces and the end, at once: whoever sees the last byte finds the end there, too.
+    pub fn finish(&self, last: Vec<Bytes>, trailers: Option<HeaderMap>) {
+        self.add(last, Some(End::Whole(trailers)));
     }
 
-    /// It broke off: whoever reads along learns so after what has come.
+    /// It broke off: whoever reads along learns so after what has come. If it has ended, that stands.
     pub fn fail(&self, fault: Fault) {
-        self.end(End::Broken(fault));
+        self.add(Vec::new(), Some(End::Broken(fault)));
     }
 
-    fn end(&self, end: End) {
+    fn add(&self, pieces: Vec<Bytes>, end: Option<End>) {
         let mut state = self.state.lock();
-        state.end.get_or_insert(end);
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            state.received += piece.len() as u64;
+            state.pieces.push_back(piece);
+        }
+        if state.end.is_none() {
+            state.end = end;
+        }
         let wakers = state.wakers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
