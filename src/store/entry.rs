@@ -55,9 +55,10 @@ impl Head {
     /// What it costs, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // Two hash table places and an entry for each field, as `http` makes them; text is in one allocation.
+        // Hash table places and an entry for each field there is room for, as `http` makes them; text is in one
+        // allocation.
         const FIELD_BYTES: usize = 120;
-        let fields = self.headers.len() * FIELD_BYTES;
+        let fields = self.headers.capacity().max(self.headers.len()) * FIELD_BYTES;
         let text: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + size_of::<Box<str>>() + ALLOCATION_BYTES).sum();
         let choice = self.choice.as_bytes().len();
@@ -170,8 +171,8 @@ fn joined(run: &mut Vec<Bytes>, bytes: usize) -> Bytes {
 #[must_use]
 pub fn cost(length: usize) -> u64 {
     const HANDLE_BYTES: usize = size_of::<Bytes>() + 2 * ALLOCATION_BYTES;
-    let step = (length.next_power_of_two() / 16).max(ALLOCATION_BYTES);
-    (length.next_multiple_of(step) + HANDLE_BYTES) as u64
+    let step = (length.checked_next_power_of_two().unwrap_or(length) / 16).max(ALLOCATION_BYTES);
+    length.checked_next_multiple_of(step).unwrap_or(length).saturating_add(HANDLE_BYTES) as u64
 }
 
 /// A stored response: cheap to clone, never changed.
@@ -279,5 +280,16 @@ impl Shelf {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.variants.iter().map(Entry::bytes).sum::<u64>() + ALLOCATION_BYTES as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_length_is_too_long_to_be_counted() {
+        assert!(cost(1) > 1);
+        assert!(cost(usize::MAX) >= usize::MAX as u64 - 64);
     }
 }

@@ -178,6 +178,9 @@ impl Lead {
         if self.is_joined {
             let mut shard = self.store.shard(self.key());
             let actions = shard.flights.head(&self.course, self.id, head, Now::at(clock::mono()));
+            if head == Head::Uncacheable && self.course.is_long() {
+                shard.flights.forget(&self.course);
+            }
             let news = shard.news(actions, entry, fault);
             drop(shard);
             tell(news);
@@ -190,6 +193,9 @@ impl Lead {
             let mut shard = self.store.shard(self.key());
             shard.reading.remove(&self.course);
             shard.flights.outgrown(&self.course, self.id, Now::at(clock::mono()));
+            if self.course.is_long() {
+                shard.flights.forget(&self.course);
+            }
         }
     }
 
