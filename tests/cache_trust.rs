@@ -97,3 +97,13 @@ fn a_body_that_comes_byte_by_byte_is_not_kept_at_many_times_its_length() {
     forebay.get("/").is(200, &"x".repeat(20_000));
     assert_eq!(origin.seen(), 2);
 }
+
+#[test]
+fn what_was_stored_by_other_rules_is_not_served_after_a_reload() {
+    let origin = Origin::start(answer(200, &[HOUR], "to Ann"));
+    let forebay = Forebay::start(caching(&origin));
+    forebay.get_with("/", "Cookie: user=ann\r\n").is_stored();
+    origin.now(answer(200, &[HOUR], "to whoever it is"));
+    forebay.reload(caching(&origin).cached("key = { cookies = [\"user\"] }"));
+    eventually("the new rules hold", || forebay.get("/").text() == "to whoever it is");
+}

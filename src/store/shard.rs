@@ -313,6 +313,13 @@ impl Shard {
         news
     }
 
+    /// Whether nothing is fetched, nobody waits, and no room is taken for what is to come.
+    #[cfg(test)]
+    pub fn is_at_rest(&self) -> bool {
+        let is_quiet = self.waiting.is_empty() && self.reading.is_empty() && self.flights.is_empty();
+        is_quiet && self.fetching.is_empty() && self.reserved == 0
+    }
+
     fn each(&mut self, ids: Vec<Id>, news: &mut News, told: impl Fn() -> Told) {
         news.extend(ids.into_iter().filter_map(|id| self.waiting.remove(&id)).map(|waiting| (waiting, told())));
     }
