@@ -123,9 +123,12 @@ async fn pass(
         caching.hide_tags(answer.headers_mut());
         return Ok(answer);
     };
-    let Ok(uri) = target.to_string().parse::<Uri>() else { return Ok(answer) };
     let space = Space { name: &caching.space, rules: &caching.rules.key };
-    let Some(key) = Key::of_request(space, &Method::GET, &target, &headers, false) else { return Ok(answer) };
+    let key = Key::of_request(space, &Method::GET, &target, &headers, false);
+    let (Some(key), Ok(uri)) = (key, target.to_string().parse::<Uri>()) else {
+        caching.hide_tags(answer.headers_mut());
+        return Ok(answer);
+    };
     let facts = RequestFacts::of(&Method::POST, &uri, &headers, has_body);
     Ok(store::take_unasked(ex, caching, (key, &headers, facts, sent), answer))
 }

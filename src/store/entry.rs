@@ -58,9 +58,10 @@ impl Head {
     /// What it costs, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // Two hash table places and an entry for each field, as `http` makes them; text is in one allocation.
+        // Hash table places and an entry for each field there is room for, as `http` makes them; text is in one
+        // allocation.
         const FIELD_BYTES: usize = 120;
-        let fields = self.headers.len() * FIELD_BYTES;
+        let fields = self.headers.capacity().max(self.headers.len()) * FIELD_BYTES;
         let text: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + size_of::<Box<str>>() + ALLOCATION_BYTES).sum();
         let choice = self.choice.as_bytes().len();
@@ -223,16 +224,21 @@ fn blocks(length: u64) -> impl Iterator<Item = usize> {
 /// What content of this length costs.
 #[must_use]
 pub fn cost(length: u64) -> u64 {
-    blocks(length).map(piece_cost).sum()
+    let [large, _] = BLOCKS_BYTES;
+    let (count, rest) = (length / large as u64, length % large as u64);
+    let rest: u64 = blocks(rest).map(piece_cost).sum();
+    count.saturating_mul(piece_cost(large)).saturating_add(rest)
 }
+
+/// What a piece costs beside its bytes.
+pub const HANDLE_BYTES: u64 = (size_of::<Bytes>() + 2 * ALLOCATION_BYTES) as u64;
 
 /// What so many bytes in an allocation of their own cost: an allocator rounds up, mostly to an eighth of a power of two,
 /// and of its pages one part in sixteen is empty where entries come and go.
 fn piece_cost(length: usize) -> u64 {
-    const HANDLE_BYTES: usize = size_of::<Bytes>() + 2 * ALLOCATION_BYTES;
-    let step = (length.next_power_of_two() / 16).max(ALLOCATION_BYTES);
-    let rounded = length.next_multiple_of(step);
-    (rounded + rounded / 16 + HANDLE_BYTES) as u64
+    let step = (length.checked_next_power_of_two().unwrap_or(length) / 16).max(ALLOCATION_BYTES);
+    let rounded = length.checked_next_multiple_of(step).unwrap_or(length);
+    rounded.saturating_add(rounded / 16) as u64 + HANDLE_BYTES
 }
 
 /// A stored response: cheap to clone, never changed.
@@ -340,5 +346,34 @@ impl Shelf {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.variants.iter().map(Entry::bytes).sum::<u64>() + ALLOCATION_BYTES as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_length_is_too_long_to_be_counted() {
+        assert!(cost(1) > 1);
+        assert!(cost(u64::MAX) == u64::MAX);
+    }
+
+    #[test]
+    fn content_is_arranged_in_blocks_however_it_came() {
+        for length in [0, 1, 8191, 8192, 8193, 70_000, 200_000] {
+            let whole: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            for step in [1000, 4096, 100_000] {
+                for known in [None, Some(length as u64)] {
+                    let mut copied = Blocks::new(known);
+                    let pieces: Vec<Bytes> = whole.chunks(step).flat_map(|piece| copied.copy(piece)).collect();
+                    let content = Content::gather(pieces, known.is_some());
+                    assert_eq!(content.length(), Some(length as u64));
+                    assert_eq!(content.bytes(), cost(length as u64).max(piece_cost(0)), "{length} by {step}");
+                    let all = ByteRange::new(0, (length as u64).saturating_sub(1)).unwrap();
+                    assert_eq!(content.slice(all).concat(), whole);
+                }
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ use policy::cache::{freshness, headers as fields};
 use policy::message::vary::Vary;
 use policy::time::Now;
 
-use super::entry::{Blocks, Content, Entry, Head, compact, cost};
+use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, Head, compact, cost};
 use super::fetch::Caching;
 use super::flight::Lead;
 use super::growth::{Appetite, Bounds, Growth};
@@ -74,23 +74,20 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     };
     let length = http_body::Body::size_hint(answer.body()).exact();
     let object_bytes_max = caching.limits.object_bytes_max;
-    let reserved = length.map_or(STEP_BYTES, cost);
-    let refused = if length.is_some_and(|length| length > object_bytes_max) {
-        Some("too-large")
-    } else if lead.reserve(reserved) {
-        None
-    } else {
-        Some("memory")
-    };
-    if let Some(reason) = refused {
+    if length.is_some_and(|length| length > object_bytes_max) {
         lead.unshared();
-        return Taken::Passed(Box::new(answer), reason);
+        return Taken::Passed(Box::new(answer), "too-large");
+    }
+    let reserved = length.map_or(STEP_BYTES, cost);
+    if !lead.reserve(reserved) {
+        lead.unshared();
+        return Taken::Passed(Box::new(answer), "memory");
     }
     let is_shared = is_shared(&head, now);
     if !is_shared {
         lead.unshared();
     }
-    let Some(flow) = answer.into_body().into_flow() else {
+    let Some(mut flow) = answer.into_body().into_flow() else {
         let entry = Entry { head, content: Content::One(Bytes::new()) };
         lead.shared(&entry);
         lead.store_whole(entry.clone(), reserved);
@@ -102,8 +99,11 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let entry = Entry { head: Arc::clone(&head), content: Content::Growing(Arc::clone(&growth)) };
     lead.shared(&entry);
     let blocks = Blocks::new(length);
-    let fill = Fill { lead, head, growth, blocks, received: 0, reserved, is_kept: true, object_bytes_max };
-    tokio::task::spawn_local(run(flow, fill));
+    let fill = Fill { lead, head, growth, blocks, received: 0, taken: 0, reserved, is_kept: true, object_bytes_max };
+    let deadline = Rc::new(Deadline::default());
+    // At once: when the task begins, the client's own deadline may be that of its next request.
+    flow.as_mut().wait_under(&deadline);
+    tokio::task::spawn_local(async move { attended(&deadline, pour(flow, fill)).await });
     Taken::Stored(entry)
 }
 
@@ -117,7 +117,7 @@ pub(super) fn is_shared(head: &Head, now: Now) -> bool {
 /// # Errors
 /// Why there is none.
 pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<Head, Reason> {
-    let facts = ResponseFacts::of(answer.status(), answer.headers(), now);
+    let mut facts = ResponseFacts::of(answer.status(), answer.headers(), now);
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
     match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
         Ok(Extent::Whole) => {}
@@ -140,6 +140,8 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
         headers.insert(DATE, date);
     }
     let tags = take_tags(rules, &mut headers);
+    // Judged already, and as it came it would keep the buffer that it was read into.
+    facts.content_location = None;
     Ok(Head {
         status: answer.status(),
         headers: compact(&headers),
@@ -179,17 +181,13 @@ struct Fill {
     growth: Arc<Growth>,
     blocks: Blocks,
     received: u64,
+    /// What the pieces that have come cost, in bytes.
+    taken: u64,
     /// What is taken of the store's room.
     reserved: u64,
     /// It will be stored, unless it breaks.
     is_kept: bool,
     object_bytes_max: u64,
-}
-
-async fn run(mut flow: Flow, fill: Fill) {
-    let deadline = Rc::new(Deadline::default());
-    flow.as_mut().wait_under(&deadline);
-    attended(&deadline, pour(flow, fill)).await;
 }
 
 async fn pour(mut flow: Flow, mut fill: Fill) {
@@ -217,17 +215,19 @@ async fn pour(mut flow: Flow, mut fill: Fill) {
 impl Fill {
     /// A copy: the piece itself is part of the buffer that it was read into, and would keep all of that.
     fn push(&mut self, piece: &Bytes) {
-        self.received += piece.len() as u64;
-        self.make_room();
+        self.make_room(piece.len());
         self.growth.push(self.blocks.copy(piece));
     }
 
-    fn make_room(&mut self) {
+    /// For so many more bytes. What they cost counts, not how many they are: a body can come byte by byte.
+    fn make_room(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+        self.taken += bytes as u64 + HANDLE_BYTES;
         let is_small = self.received <= self.object_bytes_max;
-        if !self.is_kept || (is_small && self.received <= self.reserved) {
+        if !self.is_kept || (is_small && self.taken <= self.reserved) {
             return;
         }
-        let more = self.received.saturating_sub(self.reserved).next_multiple_of(STEP_BYTES);
+        let more = self.taken.saturating_sub(self.reserved).next_multiple_of(STEP_BYTES);
         if is_small && self.lead.reserve(more) {
             self.reserved += more;
         } else {
@@ -241,8 +241,7 @@ impl Fill {
     /// The body is whole.
     fn finish(mut self, last: Option<&Bytes>, trailers: Option<HeaderMap>) {
         let last = last.map(|piece| self.blocks.copy(piece)).unwrap_or_default();
-        self.received += last.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        self.make_room();
+        self.make_room(last.iter().map(Bytes::len).sum());
         if std::mem::take(&mut self.is_kept) {
             let pieces = self.growth.pieces().into_iter().chain(last.iter().cloned()).collect();
             let entry = Entry {

@@ -3,6 +3,7 @@
 //! [`answer`] owns the order; what a verdict is comes from `policy::cache::lookup`.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::RANGE;
 use http::{HeaderMap, Method};
@@ -15,10 +16,11 @@ use policy::message::vary::Choice;
 use policy::time::Now;
 
 use super::behind;
-use super::entry::Entry;
+use super::entry::{Content, Entry};
 use super::fetch::{Caching, Fetch, Request};
 use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead, Place, join};
+use super::growth::Reader;
 use super::renew::{self, Audience, Renewal};
 use super::serve::{Wanted, serve};
 use crate::exchange::fault::Fault;
@@ -108,7 +110,11 @@ async fn fetched<F: Fetch>(
                 return renew::fetch(ex, &renewal, lead).await;
             }
             Ok(Place::Read(entry)) => match fitting(&entry, &renewal.request.headers) {
-                Ok(()) => return Ok(shared(ex, &renewal, &entry)),
+                Ok(()) => match shared(ex, &renewal, &entry) {
+                    Some(answer) => return Ok(answer),
+                    // The next round goes by what has become of it.
+                    None => choice = renewal.choice(),
+                },
                 Err(other) => choice = other,
             },
             Err(fault) => return renew::instead(ex, &renewal, None).ok_or(fault),
@@ -132,13 +138,22 @@ fn fitting(entry: &Entry, request: &HeaderMap) -> Result<(), Choice> {
     if choice == entry.head.choice { Ok(()) } else { Err(choice) }
 }
 
-/// Serves what another request has fetched.
-fn shared<F>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Answer {
+/// Serves what another request has fetched, or is about to. `None`: it turned out too large meanwhile, and its beginning
+/// is gone.
+fn shared<F>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Option<Answer> {
+    // Kept until the answer has a reader of its own, so that this one is not late either.
+    let first = match &entry.content {
+        Content::Growing(growth) => Some(Reader::new(Arc::clone(growth))),
+        Content::One(_) | Content::Several(_) => None,
+    };
+    if first.as_ref().is_some_and(Reader::is_late) {
+        return None;
+    }
     let handling = Handling::Forwarded { why: renewal.why, status: None, stored: false, collapsed: true };
     ex.cache_status = Some(said(handling, None));
     let now = clock::now();
     let age = entry.head.stored().freshness(now).age;
-    serve(&wanted(ex, &renewal.request), entry, Some(age))
+    Some(serve(&wanted(ex, &renewal.request), entry, Some(age)))
 }
 
 /// Sent forward, and nothing stored so far.

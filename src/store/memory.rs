@@ -21,7 +21,7 @@ const LARGEST_PER_SHARD: u64 = 4;
 /// How many keys may be fetched at a time in one shard, each for many.
 const FLIGHTS_MAX: usize = 65_536;
 /// How many keys are remembered in one shard as not worth waiting for.
-const REMEMBERED_MAX: usize = 16_384;
+const REMEMBERED_MAX: usize = 4096;
 /// How many leaders of one fetch may fail before all who wait do.
 const ATTEMPTS_MAX: u32 = 2;
 /// How many purged entries of a shard are given back at a time.

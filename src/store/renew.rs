@@ -153,8 +153,10 @@ fn take<F>(ex: &mut Exchange, renewal: &Renewal<F>, (lead, sent): (Lead, Now), a
             serve(&wanted(ex, request), &entry, None)
         }
         Taken::Passed(answer, reason) => {
+            // What a request that asks for itself is told says nothing of what others get.
             if let Some(old) = &renewal.stale
                 && !status.is_server_error()
+                && !super::judge::asks_alone(renewal)
             {
                 // What is stored has been replaced by something that may not be.
                 store.change(&request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
@@ -240,7 +242,7 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
     let request = &renewal.request;
     let lead = Lead::alone(&request.caching.store, renewal.errand(Choice::default()));
     let sent = clock::now();
-    let answer = match request.fetch.fetch(ex, Method::HEAD, request.headers.clone()).await {
+    let mut answer = match request.fetch.fetch(ex, Method::HEAD, request.headers.clone()).await {
         Ok(answer) => answer,
         Err(fault) => return instead(ex, renewal, None).ok_or(fault),
     };
@@ -250,15 +252,27 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
     {
         return Ok(served);
     }
-    let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK) else { return Ok(answer) };
+    if let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK) {
+        learn(renewal, (lead, sent), entry, answer.headers());
+    }
+    request.caching.hide_tags(answer.headers_mut());
+    Ok(answer)
+}
+
+/// What a 200 to HEAD says of what is stored.
+fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), entry: &Entry, answer: &HeaderMap) {
+    let request = &renewal.request;
     let now = clock::now();
-    match glimpse(answer.headers(), &entry.head.headers, entry.content.length().unwrap_or_default()) {
+    match glimpse(answer, &entry.head.headers, entry.content.length().unwrap_or_default()) {
         Glimpse::Agrees => {
             let target = Uri::default();
             let mut renewed = Answer::default();
-            *renewed.headers_mut() = freshened(entry, answer.headers(), now);
+            *renewed.headers_mut() = freshened(entry, answer, now);
             let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
-            if let Ok(head) = head {
+            if let Ok(mut head) = head {
+                if head.tags.is_empty() {
+                    head.tags.clone_from(&entry.head.tags);
+                }
                 lead.put(Entry { head: Arc::new(head), content: entry.content.clone() });
             }
         }
@@ -266,5 +280,4 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
             Some(if Arc::ptr_eq(&old.head, &entry.head) { old.outdated(now) } else { old.clone() })
         }),
     }
-    Ok(answer)
 }
