@@ -20,7 +20,7 @@ fn part(place: &str) -> Script {
 
 fn part_with(place: &str, fields: &[(&str, &str)]) -> Script {
     let (first, last) = place.split_once('-').unwrap();
-    let bytes = &"0123456789"[first.parse().unwrap()..=last.parse().unwrap()];
+    let bytes = "0123456789".get(first.parse().unwrap()..=last.parse().unwrap()).unwrap();
     let place = format!("bytes {place}/10");
     answer(206, &[fields, &[("Content-Range", &place)]].concat(), bytes)
 }

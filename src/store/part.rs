@@ -208,3 +208,166 @@ impl Stream for Exactly {
         self.rest.as_mut().wait_under(deadline);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG};
+    use policy::cache::key::{Rules, Scheme, Space, Target};
+    use policy::message::host::Host;
+    use policy::message::range::ContentRange;
+    use policy::message::vary::{Choice, Vary};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::plan;
+    use crate::store::entry::Shelf;
+
+    const NOW: Now =
+        Now { mono: std::time::Duration::from_secs(5), wall: std::time::Duration::from_secs(1_000_000_000) };
+    const COMPLETE: u64 = 40;
+
+    /// The bytes of the representation that these positions hold.
+    fn bytes(range: ByteRange) -> Vec<u8> {
+        (range.first()..=range.last()).map(|place| u8::try_from(place).unwrap()).collect()
+    }
+
+    fn head(status: StatusCode, headers: HeaderMap) -> Head {
+        Head {
+            status,
+            facts: ResponseFacts::of(status, &headers, NOW),
+            vary: Vary::of(&headers),
+            headers,
+            lifetime: None,
+            age_on_arrival: std::time::Duration::ZERO,
+            received: NOW,
+            choice: Choice::default(),
+            tags: Box::default(),
+        }
+    }
+
+    fn fields(tag: &'static str) -> HeaderMap {
+        let fields = [(CACHE_CONTROL, "max-age=60"), (DATE, "Sun, 09 Sep 2001 01:46:40 GMT"), (ETAG, tag)];
+        fields.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
+    }
+
+    fn part(first: u64, last: u64, tag: &'static str) -> Entry {
+        let range = ByteRange::new(first, last).unwrap();
+        let mut headers = fields(tag);
+        headers.insert(CONTENT_RANGE, ContentRange::Part(range, Some(COMPLETE)).value().unwrap());
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(range.bytes()));
+        let head = Arc::new(head(StatusCode::PARTIAL_CONTENT, headers));
+        Entry { head, content: Content::One(Bytes::from(bytes(range))) }
+    }
+
+    fn whole(tag: &'static str) -> Entry {
+        let all = ByteRange::new(0, COMPLETE - 1).unwrap();
+        Entry { head: Arc::new(head(StatusCode::OK, fields(tag))), content: Content::One(Bytes::from(bytes(all))) }
+    }
+
+    fn content(entry: &Entry) -> Vec<u8> {
+        entry.content.slice(ByteRange::new(0, u64::MAX - 1).unwrap()).concat()
+    }
+
+    fn places(shelf: &Shelf) -> Vec<(u64, u64)> {
+        let parts = shelf.variants().iter().filter_map(Entry::part);
+        parts.map(|part| (part.range().first(), part.range().last())).collect()
+    }
+
+    fn shelf(entries: impl IntoIterator<Item = Entry>) -> Shelf {
+        entries.into_iter().fold(Shelf::default(), |shelf, entry| shelf.with(entry, 64))
+    }
+
+    #[test]
+    fn a_shelf_finds_parts_only_when_asked_for_them() {
+        let shelf = shelf([part(0, 4, "\"a\"")]);
+        let nothing = HeaderMap::new();
+        assert!(shelf.find(&nothing).is_none());
+        assert_eq!(shelf.parts(&nothing).count(), 1);
+    }
+
+    #[test]
+    fn a_whole_takes_the_place_of_parts_and_no_part_takes_its() {
+        let shelf = shelf([part(0, 4, "\"a\""), whole("\"b\""), part(5, 9, "\"a\"")]);
+        assert_eq!(shelf.variants().len(), 1);
+        assert!(shelf.find(&HeaderMap::new()).is_some());
+    }
+
+    #[test]
+    fn parts_of_another_version_go_and_others_stay_up_to_a_limit() {
+        assert_eq!(places(&shelf([part(0, 4, "\"a\""), part(8, 9, "\"b\"")])), [(8, 9)]);
+        assert_eq!(places(&shelf([part(0, 4, "\"a\""), part(8, 9, "\"a\"")])), [(8, 9), (0, 4)]);
+        assert_eq!(places(&shelf([part(1, 4, "\"a\""), part(0, 9, "\"a\"")])), [(0, 9)]);
+        assert_eq!(places(&shelf([part(0, 4, "W/\"a\""), part(8, 9, "W/\"a\"")])), [(8, 9)]);
+        let many = shelf((0..20).map(|place| part(2 * place, 2 * place, "\"a\"")));
+        assert_eq!(many.variants().len(), 8);
+        assert_eq!(places(&many).first(), Some(&(38, 38)));
+    }
+
+    #[test]
+    fn no_more_is_put_together_than_may_be_stored() {
+        let (one, other) = (part(5, 9, "\"a\""), part(0, 4, "\"a\""));
+        assert!(join(&one, &other, 9).is_none());
+        assert_eq!(join(&one, &other, 10).unwrap().content.length(), Some(10));
+    }
+
+    #[test]
+    fn what_is_cut_off_takes_no_room() {
+        let joined = join(&part(0, 29, "\"a\""), &part(1, 39, "\"a\""), COMPLETE).unwrap();
+        assert!(joined.part().is_none());
+        assert_eq!(joined.head.status, StatusCode::OK);
+        assert_eq!(joined.bytes() - joined.head.bytes(), whole("\"a\"").bytes() - whole("\"a\"").head.bytes());
+    }
+
+    #[test]
+    fn a_joined_part_keeps_tags_that_the_newer_does_not_name() {
+        let tagged = |entry: Entry, tags: &[&str]| {
+            let tags = tags.iter().map(|tag| Box::from(*tag)).collect();
+            Entry { head: Arc::new(Head { tags, ..Head::clone(&entry.head) }), ..entry }
+        };
+        let old = tagged(part(0, 4, "\"a\""), &["old"]);
+        let tags = |new: &Entry| join(new, &old, COMPLETE).unwrap().head.tags.clone();
+        assert_eq!(*tags(&part(5, 9, "\"a\"")), [Box::from("old")]);
+        assert_eq!(*tags(&tagged(part(5, 9, "\"a\""), &["new"])), [Box::from("new")]);
+    }
+
+    #[test]
+    fn what_broke_off_is_kept_only_if_it_can_be_completed() {
+        let of = |tag, length: Option<u64>, received: u64| {
+            let mut headers = fields(tag);
+            headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
+            let pieces = ByteRange::new(0, received.wrapping_sub(1)).filter(|_| received > 0).map(bytes);
+            cut_off(&head(StatusCode::OK, headers), pieces.into_iter().map(Bytes::from).collect())
+        };
+        let kept = of("\"a\"", Some(10), 4).unwrap();
+        assert_eq!((kept.head.status, kept.content.length()), (StatusCode::PARTIAL_CONTENT, Some(4)));
+        assert_eq!(kept.part().map(|part| (part.range().last(), part.complete())), Some((3, 10)));
+        assert!(of("W/\"a\"", Some(10), 4).is_none());
+        assert!(of("\"a\"", None, 4).is_none());
+        assert!(of("\"a\"", Some(10), 0).is_none());
+    }
+
+    proptest! {
+        /// However parts come, each that is stored holds the bytes that it says, and none of them could be joined.
+        #[test]
+        fn stored_parts_hold_what_they_say(ranges in proptest::collection::vec((0..COMPLETE, 1..12_u64), 1..20)) {
+            let store = Store::new(&plan::Cache::default());
+            let rules = Rules::default();
+            let target = Target::new(Scheme::Http, &Host::parse(b"shop.test").unwrap(), "/".into(), None);
+            let key = Key::of_uri(Space { name: b"", rules: &rules }, &target);
+            for (first, length) in ranges {
+                let new = part(first, (first + length - 1).min(COMPLETE - 1), "\"a\"");
+                let new = grown(&store, &key, new, COMPLETE);
+                assert!(store.shard(&key).put(&key, new, &mut Vec::new()));
+            }
+            let stored = store.variants(&key);
+            for (place, entry) in stored.iter().enumerate() {
+                let range = entry.part().map_or(ByteRange::new(0, COMPLETE - 1).unwrap(), |part| part.range());
+                prop_assert_eq!(content(entry), bytes(range));
+                prop_assert_eq!(entry.head.headers.contains_key(CONTENT_RANGE), entry.part().is_some());
+                for other in stored.iter().skip(place + 1) {
+                    prop_assert!(join(entry, other, COMPLETE).is_none());
+                }
+            }
+        }
+    }
+}
