@@ -8,17 +8,22 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::Lifetime;
 use policy::cache::lookup::Stored;
+use policy::cache::partial::Part;
 use policy::message::range::ByteRange;
 use policy::message::vary::{Choice, Vary};
 use policy::time::Now;
 
 use super::growth::Growth;
+use super::part::stays_beside;
 
 /// The sizes of the blocks that content is kept in, largest first; what is left over has a block of its own. With few
 /// sizes, what one entry leaves another can take, and the allocator is left with few holes.
 const BLOCKS_BYTES: [usize; 2] = [64 * 1024, 8 * 1024];
 /// What comes without a length is read along in blocks of this size, and arranged anew when it is whole.
 const STREAM_BYTES: usize = 8 * 1024;
+
+/// The most parts of one response that are kept; beyond that the oldest go.
+const PARTS_MAX: usize = 8;
 
 /// The head of a stored response.
 #[derive(Clone, Debug)]
@@ -251,6 +256,20 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Which part of the representation it holds; `None`: the whole.
+    #[must_use]
+    pub fn part(&self) -> Option<Part> {
+        self.head.facts.part
+    }
+
+    /// Where these bytes of the representation stand in its content; `None`: it is a part that does not hold them all.
+    #[must_use]
+    pub fn place(&self, range: ByteRange) -> Option<ByteRange> {
+        let Some(part) = self.part() else { return Some(range) };
+        let first = part.offset(range)?;
+        ByteRange::new(first, first.checked_add(range.bytes().checked_sub(1)?)?)
+    }
+
     /// The same, stale from now on.
     #[must_use]
     pub fn outdated(&self, now: Now) -> Self {
@@ -301,11 +320,20 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// What fits this request, the newest of it (RFC 9111 §4.1).
+    /// What fits this request and is whole, the newest of it (RFC 9111 §4.1).
     #[must_use]
     pub fn find(&self, request: &HeaderMap) -> Option<&Entry> {
+        self.fitting(request).find(|entry| entry.part().is_none())
+    }
+
+    /// The parts of what fits this request, the newest first.
+    pub fn parts(&self, request: &HeaderMap) -> impl Iterator<Item = &Entry> {
+        self.fitting(request).filter(|entry| entry.part().is_some())
+    }
+
+    fn fitting(&self, request: &HeaderMap) -> impl Iterator<Item = &Entry> {
         let mut asked: Option<(&Vary, Option<Choice>)> = None;
-        self.variants.iter().find(|entry| {
+        self.variants.iter().filter(move |entry| {
             let vary = &entry.head.vary;
             if matches!(vary, Vary::Fields(fields) if fields.is_empty()) {
                 return true;
@@ -325,10 +353,23 @@ impl Shelf {
     }
 
     /// With one more, in place of what the same request would have got; what is over `variants_max` goes, oldest first.
+    /// A part does not take the place of the whole.
     #[must_use]
     pub fn with(&self, entry: Entry, variants_max: usize) -> Self {
+        let is_same = |old: &Entry| old.head.vary == entry.head.vary && old.head.choice == entry.head.choice;
+        if entry.part().is_some() && self.variants.iter().any(|old| old.part().is_none() && is_same(old)) {
+            return self.clone();
+        }
         let mut variants = Vec::with_capacity(self.variants.len() + 1);
-        let is_kept = |old: &&Entry| old.head.vary != entry.head.vary || old.head.choice != entry.head.choice;
+        let mut parts = 1;
+        let is_kept = |old: &&Entry| {
+            if !is_same(old) {
+                return true;
+            }
+            let stays = parts < PARTS_MAX && stays_beside(&entry, old);
+            parts += usize::from(stays);
+            stays
+        };
         variants.extend(self.variants.iter().filter(is_kept).cloned());
         let place = variants.partition_point(|old| old.head.facts.date > entry.head.facts.date);
         variants.insert(place, entry);

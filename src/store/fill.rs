@@ -10,8 +10,8 @@ use std::task::Poll;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use http::header::DATE;
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, DATE, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::storable::{Extent, storable};
 use policy::cache::{freshness, headers as fields};
@@ -22,6 +22,7 @@ use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, Head, compact, cost};
 use super::fetch::Caching;
 use super::flight::Lead;
 use super::growth::{Appetite, Bounds, Growth};
+use super::part;
 use crate::config::plan::RouteCache;
 use crate::exchange::Answer;
 use crate::exchange::body::Flow;
@@ -72,7 +73,8 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
             return Taken::Passed(Box::new(answer), reason);
         }
     };
-    let length = http_body::Body::size_hint(answer.body()).exact();
+    let part_bytes = head.facts.part.map(|part| part.range().bytes());
+    let length = part_bytes.or(http_body::Body::size_hint(answer.body()).exact());
     let object_bytes_max = caching.limits.object_bytes_max;
     if length.is_some_and(|length| length > object_bytes_max) {
         lead.unshared();
@@ -83,15 +85,18 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
         lead.unshared();
         return Taken::Passed(Box::new(answer), "memory");
     }
-    let is_shared = is_shared(&head, now);
-    if !is_shared {
+    if part_bytes.is_some() || !is_shared(&head, now) {
         lead.unshared();
     }
-    let Some(mut flow) = answer.into_body().into_flow() else {
+    let Some(flow) = answer.into_body().into_flow() else {
         let entry = Entry { head, content: Content::One(Bytes::new()) };
         lead.shared(&entry);
         lead.store_whole(entry.clone(), reserved);
         return Taken::Stored(entry);
+    };
+    let mut flow = match part_bytes {
+        Some(bytes) => part::exactly(flow, bytes),
+        None => flow,
     };
     let limits = &caching.limits;
     let bounds = Bounds { lead_bytes_max: limits.lead_bytes_max, lag_bytes_max: object_bytes_max };
@@ -121,6 +126,7 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
     match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
         Ok(Extent::Whole) => {}
+        Ok(Extent::Part(_)) if is_part_told(asked, answer.headers()) => {}
         Ok(Extent::Part(_)) => return Err("partial"),
         Err(refusal) => return Err(refusal.word()),
     }
@@ -134,11 +140,7 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     let vary = Vary::of(answer.headers());
     let choice = vary.choice(asked.headers).ok_or("vary-star")?;
     let mut headers = fields::stored(answer.headers());
-    if !headers.contains_key(DATE)
-        && let Ok(date) = HeaderValue::try_from(date(now))
-    {
-        headers.insert(DATE, date);
-    }
+    add_date(&mut headers, now);
     let tags = take_tags(rules, &mut headers);
     // Judged already, and as it came it would keep the buffer that it was read into.
     facts.content_location = None;
@@ -155,9 +157,20 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     })
 }
 
-/// A moment as `Date` writes it.
-pub(super) fn date(now: Now) -> String {
-    httpdate::fmt_http_date(UNIX_EPOCH + now.wall)
+/// Whether a part was asked for, and is told of in full: to `If-Range` an origin need not send the fields that the client
+/// has already, and most that leave some out leave out `Content-Type` (RFC 9110 §15.3.7).
+fn is_part_told(asked: &Asked<'_>, answer: &HeaderMap) -> bool {
+    let is_asked_for = *asked.facts.method == Method::GET && asked.headers.contains_key(RANGE);
+    is_asked_for && (!asked.headers.contains_key(IF_RANGE) || answer.contains_key(CONTENT_TYPE))
+}
+
+/// A response without `Date` gets the moment when it came (RFC 9110 §6.6.1).
+pub(super) fn add_date(headers: &mut HeaderMap, now: Now) {
+    if !headers.contains_key(DATE)
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + now.wall))
+    {
+        headers.insert(DATE, date);
+    }
 }
 
 /// Tags are for us: the client does not see them.
@@ -201,7 +214,10 @@ async fn pour(mut flow: Flow, mut fill: Fill) {
         }
         match poll_fn(|cx| flow.as_mut().poll_frame(cx)).await {
             None => return fill.finish(None, None),
-            Some(Err(fault)) => return fill.growth.fail(fault),
+            Some(Err(fault)) => {
+                fill.keep_beginning();
+                return fill.growth.fail(fault);
+            }
             Some(Ok(frame)) => match frame.into_data() {
                 // With the last piece the end is there, too: whoever has read it finds the whole stored.
                 Ok(piece) if flow.is_end_stream() => return fill.finish(Some(&piece), None),
@@ -248,14 +264,29 @@ impl Fill {
                 head: Arc::clone(&self.head),
                 content: Content::gather(pieces, self.growth.length().is_some()),
             };
-            self.lead.store_whole(entry, std::mem::take(&mut self.reserved));
+            self.store(entry);
         }
         self.growth.finish(last, trailers);
+    }
+
+    /// It broke off: what has come is of use if the rest can be asked for later.
+    fn keep_beginning(&mut self) {
+        if std::mem::take(&mut self.is_kept)
+            && let Some(entry) = part::cut_off(&self.head, self.growth.pieces())
+        {
+            self.store(entry);
+        }
+    }
+
+    fn store(&mut self, entry: Entry) {
+        let entry = part::grown(self.lead.store(), self.lead.key(), entry, self.object_bytes_max);
+        self.lead.store_whole(entry, std::mem::take(&mut self.reserved));
     }
 }
 
 impl Drop for Fill {
     fn drop(&mut self) {
+        self.keep_beginning();
         if self.reserved > 0 {
             self.lead.release(self.reserved);
         }

@@ -21,6 +21,8 @@ use super::fetch::{Caching, Fetch, Request};
 use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead, Place, join};
 use super::growth::Reader;
+use super::memory::Found;
+use super::part;
 use super::renew::{self, Audience, Renewal};
 use super::serve::{Wanted, serve};
 use crate::exchange::fault::Fault;
@@ -35,14 +37,16 @@ pub async fn answer<F: Fetch>(ex: &mut Exchange, request: Request<F>) -> Result<
     let caching = &request.caching;
     let found = caching.store.find(&request.key, &request.headers);
     let directives = RequestDirectives::of(&request.headers);
-    let stored = found.entry.as_ref().map(|entry| entry.head.stored());
+    let part = || part::answering(&request.method, &request.headers, &found.parts);
+    let entry = found.entry.as_ref().or_else(part);
+    let stored = entry.map(|entry| entry.head.stored());
     let verdict = lookup(stored.as_ref(), &directives, ex.started, caching.rules.stale);
-    let why = match (verdict, &found.entry) {
+    let why = match (verdict, entry) {
         (Verdict::Hit(freshness), Some(entry)) => return Ok(hit(ex, &request, entry, (freshness, None))),
         (Verdict::HitStale(freshness), Some(entry)) => {
             return Ok(hit(ex, &request, entry, (freshness, Some("max-stale"))));
         }
-        (Verdict::HitStaleWhileRevalidate(freshness), Some(entry)) => {
+        (Verdict::HitStaleWhileRevalidate(freshness), Some(entry)) if entry.part().is_none() => {
             let answer = hit(ex, &request, entry, (freshness, Some("stale-while-revalidate")));
             behind::refresh(ex, request, entry.clone());
             return Ok(answer);
@@ -52,12 +56,15 @@ pub async fn answer<F: Fetch>(ex: &mut Exchange, request: Request<F>) -> Result<
             return Err(Fault::OnlyIfCached);
         }
         (Verdict::Revalidate(Because::Request), _) => Forward::Request,
-        (Verdict::Revalidate(Because::Stale | Because::NoCache), _) => Forward::Stale,
+        (Verdict::Revalidate(Because::Stale | Because::NoCache) | Verdict::HitStaleWhileRevalidate(_), _) => {
+            Forward::Stale
+        }
+        (_, _) if !found.parts.is_empty() => Forward::Partial,
         (_, _) if found.is_known => Forward::VaryMiss,
         (_, _) => Forward::UriMiss,
     };
     // Boxed: a hit should not carry the room that a miss needs.
-    Box::pin(fetched(ex, request, (found.entry, why), directives)).await
+    Box::pin(fetched(ex, request, (found, why), directives)).await
 }
 
 /// What `Cache-Status` says.
@@ -86,11 +93,12 @@ fn hit<F>(
 async fn fetched<F: Fetch>(
     ex: &mut Exchange,
     request: Request<F>,
-    (stale, why): (Option<Entry>, Forward),
+    (found, why): (Found, Forward),
     directives: RequestDirectives,
 ) -> Result<Answer, Fault> {
     ex.cache_status = Some(said(forwarded(why), None));
-    let mut renewal = Renewal { request, stale, why, directives, audience: Audience::All };
+    let held = part::beginning(&request.method, &request.headers, &found.parts).cloned();
+    let mut renewal = Renewal { request, stale: found.entry, held, why, directives, audience: Audience::All };
     if renewal.request.method == Method::HEAD {
         return renew::head(ex, &renewal).await;
     }

@@ -41,8 +41,10 @@ pub struct Store {
 /// What a look-up has found.
 #[derive(Debug)]
 pub struct Found {
-    /// What fits the request.
+    /// What fits the request, and is whole.
     pub entry: Option<Entry>,
+    /// The parts that fit it, if nothing whole does.
+    pub parts: Vec<Entry>,
     /// Something is stored for the key, whether or not it fits.
     pub is_known: bool,
 }
@@ -97,7 +99,10 @@ impl Store {
     pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {
         let mut shard = self.shard(key);
         let shelf = shard.index.get(key);
-        Found { entry: shelf.and_then(|shelf| shelf.find(request)).cloned(), is_known: shelf.is_some() }
+        let Some(shelf) = shelf else { return Found { entry: None, parts: Vec::new(), is_known: false } };
+        let entry = shelf.find(request).cloned();
+        let parts = if entry.is_none() { shelf.parts(request).cloned().collect() } else { Vec::new() };
+        Found { entry, parts, is_known: true }
     }
 
     /// All that is stored for a key, the newest first.
