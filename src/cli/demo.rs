@@ -141,13 +141,14 @@ fn caching(url: &str) -> [Topic; 3] {
     let words = "-o /dev/null -w '%header{cache-status}\\n'";
     [
         (
-            "Documents, cached for 10 s: whichever backend answers, the answer is the same, and a write is seen at once",
+            "Documents, cached for 10 s; cache-status tells: a miss, a hit, one that the backend confirms, gone by a write",
             vec![
                 format!("curl -i -X PUT -H 'content-type: text/plain' -d hello {url}/notes/1"),
-                format!("curl -i {url}/notes/1      # a miss, stored; once more: a hit, and its age"),
-                format!("curl -i -H 'cache-control: no-cache' {url}/notes/1    # the backend confirms it with 304"),
+                format!("curl -i {url}/notes/1"),
+                format!("curl -i {url}/notes/1"),
+                format!("curl -i -H 'cache-control: no-cache' {url}/notes/1"),
                 format!("curl -i -X PUT -H 'content-type: text/plain' -d 'hello again' {url}/notes/1"),
-                format!("curl -i {url}/notes/1      # the new one"),
+                format!("curl -i {url}/notes/1"),
                 format!("curl -i -X POST -d 'one more' {url}/notes"),
                 format!("curl -i -X DELETE {url}/notes/1"),
             ],
@@ -189,7 +190,8 @@ mod tests {
         let text = text(&["127.0.0.1:8080".parse().unwrap()], "config.toml");
         assert!(text.contains("\nwrk -t2 -c64 -d10s http://127.0.0.1:8080/\n"), "{text}");
         assert!(text.contains("curl -N http://127.0.0.1:8080/events"), "{text}");
-        assert!(text.contains("%{http_code} "), "{text}");
+        assert!(text.contains("%{http_code} ") && text.contains("%header{cache-status}\\n'"), "{text}");
+        assert!(text.contains("\ncurl -i -X PURGE http://127.0.0.1:8080/report\n"), "{text}");
     }
 
     #[test]
