@@ -34,6 +34,7 @@ pub struct Site {
     routes: Vec<Rc<str>>,
     /// How each route caches, those that do.
     cachings: Vec<Option<Rc<Caching>>>,
+    caches: bool,
     upstreams: Vec<Rc<LocalGroup>>,
 }
 
@@ -59,8 +60,10 @@ impl Site {
             old.leave(upstreams.iter().find(|new| new.name == old.name).map(Rc::as_ref));
         }
         let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
-        let cachings = generation.plan.routes.iter().map(|route| caching(&generation, route)).collect();
-        Self { generation, counters: Arc::clone(counters), routes, cachings, upstreams }
+        let cachings: Vec<Option<Rc<Caching>>> =
+            generation.plan.routes.iter().map(|route| caching(&generation, route)).collect();
+        let caches = cachings.iter().any(Option::is_some);
+        Self { generation, counters: Arc::clone(counters), routes, cachings, caches, upstreams }
     }
 
     /// What the file says.
@@ -73,6 +76,12 @@ impl Site {
     #[must_use]
     pub fn route_name(&self, index: usize) -> Option<Rc<str>> {
         self.routes.get(index).map(Rc::clone)
+    }
+
+    /// Whether any route caches.
+    #[must_use]
+    pub fn caches(&self) -> bool {
+        self.caches
     }
 
     /// How the route with this index caches; `None`: it does not.

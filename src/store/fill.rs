@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, DATE, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
+use policy::cache::lookup::is_error;
 use policy::cache::storable::{Extent, storable};
 use policy::cache::{freshness, headers as fields};
 use policy::message::vary::Vary;
@@ -69,7 +70,11 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let head = match head(&caching.rules, asked, &answer, now) {
         Ok(head) => Arc::new(head),
         Err(reason) => {
-            lead.unshared();
+            if is_error(answer.status()) {
+                lead.unshared_now();
+            } else {
+                lead.unshared();
+            }
             return Taken::Passed(Box::new(answer), reason);
         }
     };
@@ -82,7 +87,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     }
     let reserved = length.map_or(STEP_BYTES, cost);
     if !lead.reserve(reserved) {
-        lead.unshared();
+        lead.unshared_now();
         return Taken::Passed(Box::new(answer), "memory");
     }
     if part_bytes.is_some() || !is_shared(&head, now) {

@@ -51,6 +51,8 @@ pub struct Lead {
     store: Arc<Store>,
     course: Course,
     id: Id,
+    /// How many purges there had been when it began.
+    since: u64,
     /// Others may join; `false`: it is for one request alone, or over.
     is_joined: bool,
 }
@@ -120,7 +122,7 @@ impl Drop for Wait<'_> {
 impl Lead {
     fn begin(store: &Arc<Store>, shard: &mut Shard, (course, id): (Course, Id), is_joined: bool) -> Self {
         shard.begun(&course.key);
-        Self { store: Arc::clone(store), course, id, is_joined }
+        Self { store: Arc::clone(store), course, id, since: shard.lately.count(), is_joined }
     }
 
     /// A fetch that nobody may join.
@@ -160,9 +162,15 @@ impl Lead {
         self.is_joined = false;
     }
 
-    /// What came is for the one who asked alone.
+    /// What came is for the one who asked alone, and so will be what others get.
     pub fn unshared(&mut self) {
         self.report(Head::Uncacheable, None, None);
+        self.is_joined = false;
+    }
+
+    /// What came is for the one who asked alone, by chance: it is an error, or there is no room just now.
+    pub fn unshared_now(&mut self) {
+        self.report(Head::Unshared, None, None);
         self.is_joined = false;
     }
 
@@ -220,7 +228,8 @@ impl Lead {
         let mut left: Vec<Shelf> = Vec::new();
         let mut shard = self.store.shard(self.key());
         shard.release(reserved);
-        if shard.era(self.key()) == self.course.era {
+        let is_current = shard.era(self.key()).is_of_same_uri(self.course.era);
+        if is_current && !shard.lately.concern(self.since, self.key(), &entry.head.tags) {
             shard.put(self.key(), entry, &mut left);
         }
         if !self.is_joined {

@@ -154,12 +154,13 @@ fn shared<F>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Option<A
         Content::Growing(growth) => Some(Reader::new(Arc::clone(growth))),
         Content::One(_) | Content::Several(_) => None,
     };
-    if first.as_ref().is_some_and(Reader::is_late) {
+    let now = clock::now();
+    // A body can be on its way for longer than it is fresh.
+    if first.as_ref().is_some_and(Reader::is_late) || !fill::is_shared(&entry.head, now) {
         return None;
     }
     let handling = Handling::Forwarded { why: renewal.why, status: None, stored: false, collapsed: true };
     ex.cache_status = Some(said(handling, None));
-    let now = clock::now();
     let age = entry.head.stored().freshness(now).age;
     Some(serve(&wanted(ex, &renewal.request), entry, Some(age)))
 }

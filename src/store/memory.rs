@@ -53,7 +53,7 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(plan: &plan::Cache) -> Self {
-        let count = (plan.memory_max / (LARGEST_PER_SHARD * plan.object_bytes_max).max(1)).clamp(1, SHARDS_MAX);
+        let count = count(plan);
         let shard = || Mutex::new(Shard::new(plan.memory_max / count, limits(plan)));
         Self {
             first: shard(),
@@ -63,7 +63,13 @@ impl Store {
         }
     }
 
-    /// Takes up another plan. What no longer fits goes, what was used least first.
+    /// Whether it has the shards that this plan asks for: each must have room for the largest objects.
+    #[must_use]
+    pub fn fits(&self, plan: &plan::Cache) -> bool {
+        self.count() == count(plan)
+    }
+
+    /// Takes up another plan that it [fits](Self::fits). What has no room any more goes, what was used least first.
     pub fn adopt(&self, plan: &plan::Cache) {
         let bytes_max = plan.memory_max / self.count();
         for shard in self.shards() {
@@ -166,6 +172,10 @@ impl Store {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn count(plan: &plan::Cache) -> u64 {
+    (plan.memory_max / LARGEST_PER_SHARD.saturating_mul(plan.object_bytes_max).max(1)).clamp(1, SHARDS_MAX)
 }
 
 fn limits(plan: &plan::Cache) -> Limits {

@@ -12,7 +12,7 @@ use policy::time::Now;
 use tokio::sync::oneshot;
 
 use super::entry::{Entry, Shelf};
-use super::purge::Purge;
+use super::purge::{Lately, Purge, Purged};
 use crate::exchange::fault::Fault;
 
 /// Bounds on the tags of one entry.
@@ -47,6 +47,14 @@ impl Course {
 pub struct Era {
     of_all: u64,
     of_uri: u64,
+}
+
+impl Era {
+    /// Whether nothing of this URI was invalidated in between. Other purges are [`Lately`]'s to know.
+    #[must_use]
+    pub fn is_of_same_uri(self, other: Self) -> bool {
+        self.of_uri == other.of_uri
+    }
 }
 
 /// What one who waits is told.
@@ -95,6 +103,8 @@ pub struct Shard {
     /// By what all keys of a URI have in common.
     fetching: HashMap<Box<[u8]>, Fetching>,
     era: u64,
+    /// What was purged lately.
+    pub lately: Lately,
     hasher: RandomState,
     /// What its part of the memory is, in bytes.
     bytes_max: u64,
@@ -114,6 +124,7 @@ impl Shard {
             reading: HashMap::new(),
             fetching: HashMap::new(),
             era: 0,
+            lately: Lately::default(),
             hasher: RandomState::new(),
             bytes_max,
             reserved: 0,
@@ -151,9 +162,10 @@ impl Shard {
         }
     }
 
-    /// Nothing that is being fetched now is to be stored.
-    pub fn outdate_all(&mut self) {
+    /// Of what is being fetched now nothing is to be stored that this purge is about; nobody joins any of it any more.
+    pub fn outdate_all(&mut self, purged: Purged) {
         self.era += 1;
+        self.lately.note(purged);
     }
 
     /// Takes room for a body that is being fetched; what was used least goes. `false`: there is not enough.
