@@ -391,6 +391,14 @@ pub struct Edits {
     pub set: Vec<(HeaderName, HeaderValue)>,
 }
 
+impl Edits {
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.set.is_empty()
+    }
+}
+
 /// What a route does.
 #[derive(Clone, Debug)]
 pub enum Action {

@@ -9,6 +9,7 @@ use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
 use policy::cache::key::{Key, Scheme, Space, Target};
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
+use policy::message::census::Rare;
 use policy::message::conditions::asks_the_origin;
 use policy::message::names;
 
@@ -34,6 +35,10 @@ pub type Way<'a> = (&'a Route, &'a Rc<LocalGroup>, &'a Rc<Caching>);
 /// What the client is to be told instead of an answer.
 pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
     let (route, group, caching) = way;
+    if let Some(answer) = at_once(site, way, ex, admitted) {
+        return Ok(answer);
+    }
+    sanitize::stamp(site, ex, admitted);
     if sanitize::is_trusted(site, ex) {
         // Whoever is believed may say who asks, but nothing that the key does not hold.
         names::drop_overrides(&mut ex.head.headers);
@@ -55,6 +60,27 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     store::answer(ex, Request { caching, key, method: draft.method, headers: draft.headers, fetch }).await
 }
 
+/// Answers with what is stored, where nothing but the URI matters for that: by far the most frequent way. What the
+/// request would say to a backend is not worked out for it.
+fn at_once(site: &Site, (route, _, caching): Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Option<Answer> {
+    let head = &ex.head;
+    let is_plain = caching.is_plain
+        && route.request_headers.is_empty()
+        && matches!(head.method, Method::GET | Method::HEAD)
+        && !admitted.census.has(Rare::CacheControl)
+        && !admitted.census.has(Rare::Condition)
+        && admitted.switches.is_none()
+        && ex.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+        && !sanitize::is_trusted(site, ex);
+    if !is_plain {
+        return None;
+    }
+    let (host, uri) = (&admitted.host, &head.uri);
+    let target = Target::of_normal(Scheme::Http, &host.name, host.port, uri.path(), uri.query());
+    let key = Key::of_uri(Space { name: &caching.space, rules: &caching.rules.key }, &target);
+    store::at_once(ex, caching, &key)
+}
+
 /// The target in the form that keys are made of (RFC 9110 §7.1).
 fn target<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Target<'a> {
     // Stamped by us: what a client that is not believed said of it is gone.
@@ -74,11 +100,19 @@ fn aside(ex: &Exchange, admitted: &Admitted, has_key: bool) -> Option<CacheStatu
         (Forward::Bypass, Some("upgrade"))
     } else if asks_the_origin(&ex.head.headers) {
         (Forward::Bypass, Some("precondition"))
+    } else if names_another_host(ex, admitted) {
+        (Forward::Bypass, Some("forwarded-host"))
     } else {
         return None;
     };
     let handling = Handling::Forwarded { why, status: None, stored: false, collapsed: false };
     Some(CacheStatus { detail, ..CacheStatus::new(handling) })
+}
+
+/// Whether a proxy that is believed says that another host was asked for: the backend sees it, and the key does not.
+fn names_another_host(ex: &Exchange, admitted: &Admitted) -> bool {
+    admitted.client.host.is_some()
+        && ex.head.headers.get(&names::X_FORWARDED_HOST).is_some_and(|host| *host != admitted.host.authority)
 }
 
 /// The way to an upstream, for the store.
@@ -105,6 +139,7 @@ pub async fn change(
     ex: &mut Exchange,
     admitted: &Admitted,
 ) -> Result<Answer, Fault> {
+    sanitize::stamp(site, ex, admitted);
     let target = target(ex, admitted).into_owned();
     let draft = gate::draft(site, route, group, (ex, admitted))?;
     write(site, group, ex, (draft, &target)).await

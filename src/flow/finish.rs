@@ -59,6 +59,10 @@ impl Open {
         }
         let Some(mut finish) = self.take_finish() else { return answer };
         finish.record.status = Some(answer.status());
+        if finish.ledger.is_logging() {
+            // What was answered from here has had no need of a name so far.
+            finish.record.id.get_or_insert_with(|| dice::id(self.ex.dice));
+        }
         let is_head = self.ex.head.method == Method::HEAD;
         let (head, body) = answer.into_parts();
         if is_head {

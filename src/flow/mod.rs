@@ -51,6 +51,7 @@ pub async fn handle(site: &Site, ex: &mut Exchange) -> Result<Answer, Fault> {
                     Box::pin(cached::change(site, (route, group), ex, &admitted)).await?
                 }
                 None => {
+                    sanitize::stamp(site, ex, &admitted);
                     let draft = gate::draft(site, route, group, (ex, &admitted))?;
                     upstream::forward(group, ex, draft).await?
                 }

@@ -35,6 +35,10 @@ pub struct Admitted {
     pub waits_to_continue: bool,
     /// Whether the request is to be answered here, by `Max-Forwards` (RFC 9110 §7.6.2).
     pub ends_here: bool,
+    /// What rare fields its head held.
+    pub census: Census,
+    /// Who asks.
+    pub client: forwarded::Client,
 }
 
 /// Refuses what may not pass; cleans what may.
@@ -63,8 +67,9 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
         && census.has(Rare::MaxForwards)
         && max_forwards::count_down(&mut ex.head.headers) == Forwarding::AnswerHere;
     let switches = take_upgrade(site, ex, census)?;
-    stamp_forwarding(site, ex, census, &host.authority);
-    Ok(Admitted { host, switches, waits_to_continue, ends_here })
+    let client = forwarded::client(ex.connection.peer.ip(), &ex.head.headers, &site.plan().server.trusted_proxies);
+    ex.client = client.address;
+    Ok(Admitted { host, switches, waits_to_continue, ends_here, census, client })
 }
 
 /// The one host that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
@@ -221,16 +226,15 @@ fn take_upgrade(site: &Site, ex: &mut Exchange, census: Census) -> Result<Option
     Ok(switches)
 }
 
-/// Says who asked and by way of whom, and names the exchange.
-fn stamp_forwarding(site: &Site, ex: &mut Exchange, census: Census, host: &HeaderValue) {
+/// Says who asked and by way of whom, and names the exchange: for a request that goes on to a backend.
+pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted) {
+    let census = admitted.census;
     let trusted = &site.plan().server.trusted_proxies;
-    let client = forwarded::client(ex.connection.peer.ip(), &ex.head.headers, trusted);
-    ex.client = client.address;
     let stamp = ex
         .connection
         .stamp(site.generation.number, || stamp::Stamp::new(ex.connection.peer.ip(), forwarded::Proto::Http, trusted));
     let headers = &mut ex.head.headers;
-    stamp.apply(headers, census, &client, host);
+    stamp.apply(headers, census, &admitted.client, &admitted.host.authority);
     via::sign(headers, ex.head.version);
     let kept = if census.has(Rare::RequestId) && stamp.is_trusted() { known_id(headers) } else { None };
     let id = kept.unwrap_or_else(|| dice::id(ex.dice));

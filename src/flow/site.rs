@@ -116,10 +116,17 @@ fn caching(generation: &Generation, route: &Route) -> Option<Rc<Caching>> {
     let rules = Arc::clone(route.cache.as_ref()?);
     let Action::Forward(upstream) = route.action else { return None };
     let upstream = &generation.plan.upstreams.get(upstream)?.name;
+    let is_plain = rules.key.headers.is_empty() && rules.key.cookies.is_empty();
     // Names hold no control characters.
     let own = if route.is_conditional { format!("\n{}", route.name) } else { String::new() };
     let mut how = DefaultHasher::new();
     format!("{:?}{:?}", rules.key, rules.exceptions).hash(&mut how);
     let space = format!("{upstream}{own}\n{:016x}", how.finish()).into_bytes().into_boxed_slice();
-    Some(Rc::new(Caching { store: Arc::clone(&generation.store), limits: generation.plan.cache.clone(), rules, space }))
+    Some(Rc::new(Caching {
+        store: Arc::clone(&generation.store),
+        limits: generation.plan.cache.clone(),
+        rules,
+        space,
+        is_plain,
+    }))
 }

@@ -346,6 +346,13 @@ impl Shelf {
         })
     }
 
+    /// The newest, if it fits every request.
+    #[must_use]
+    pub fn for_everybody(&self) -> Option<&Entry> {
+        let is_for_all = |entry: &&Entry| matches!(&entry.head.vary, Vary::Fields(fields) if fields.is_empty());
+        self.variants.first().filter(is_for_all).filter(|entry| entry.part().is_none())
+    }
+
     /// All of them, the newest first.
     #[must_use]
     pub fn variants(&self) -> &[Entry] {

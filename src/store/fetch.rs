@@ -22,6 +22,8 @@ pub struct Caching {
     pub rules: Arc<plan::RouteCache>,
     /// What tells this route's responses from those of others: a part of every key.
     pub space: Box<[u8]>,
+    /// Its keys hold nothing of a request but the URI.
+    pub is_plain: bool,
 }
 
 impl Caching {

@@ -9,7 +9,7 @@ use http::header::RANGE;
 use http::{HeaderMap, Method};
 use policy::cache::facts::RequestFacts;
 use policy::cache::key::Key;
-use policy::cache::lookup::{Because, Freshness, Verdict, lookup};
+use policy::cache::lookup::{Because, Freshness, StaleRules, Verdict, lookup};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::vary::Choice;
@@ -24,10 +24,21 @@ use super::growth::Reader;
 use super::memory::Found;
 use super::part;
 use super::renew::{self, Audience, Renewal};
-use super::serve::{Wanted, serve};
+use super::serve::{Wanted, serve, serve_whole};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
+
+/// Answers a request that says nothing of caches, conditions or ranges with what is stored, if that is fresh and the
+/// same for everybody.
+#[must_use]
+pub fn at_once(ex: &mut Exchange, caching: &Caching, key: &Key) -> Option<Answer> {
+    let entry = caching.store.find_plain(key)?;
+    let verdict = lookup(Some(&entry.head.stored()), &RequestDirectives::default(), ex.started, StaleRules::default());
+    let Verdict::Hit(freshness) = verdict else { return None };
+    ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl(freshness)), ..said(Handling::Hit, None) });
+    Some(serve_whole(&ex.head.method, &entry, freshness.age))
+}
 
 /// Answers a request from the store, or by fetching, or by sharing another's fetch.
 ///
@@ -77,15 +88,19 @@ pub(super) fn wanted<'a, F>(ex: &Exchange, request: &'a Request<F>) -> Wanted<'a
     Wanted { method: &request.method, headers: &request.headers, dice: ex.dice }
 }
 
+/// The freshness left, in seconds; negative when stale (RFC 9211 §2.4).
+fn ttl(freshness: Freshness) -> i64 {
+    let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    if freshness.is_fresh() { seconds(freshness.left()) } else { -seconds(freshness.stale_for()) }
+}
+
 fn hit<F>(
     ex: &mut Exchange,
     request: &Request<F>,
     entry: &Entry,
     (freshness, detail): (Freshness, Option<&'static str>),
 ) -> Answer {
-    let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let ttl = if freshness.is_fresh() { seconds(freshness.left()) } else { -seconds(freshness.stale_for()) };
-    ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl), ..said(Handling::Hit, detail) });
+    ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl(freshness)), ..said(Handling::Hit, detail) });
     serve(&wanted(ex, request), entry, Some(freshness.age))
 }
 

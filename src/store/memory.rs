@@ -100,6 +100,13 @@ impl Store {
         place.and_then(|place| self.others.get(place)).unwrap_or(&self.first).lock()
     }
 
+    /// Looks up what is stored for a key, if it is the same for every request and whole; it counts as used.
+    #[must_use]
+    pub fn find_plain(&self, key: &Key) -> Option<Entry> {
+        let mut shard = self.shard(key);
+        shard.index.get(key)?.for_everybody().cloned()
+    }
+
     /// Looks up what is stored for a request; it counts as used.
     #[must_use]
     pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {

@@ -18,5 +18,5 @@ pub mod serve;
 pub mod shard;
 
 pub use fetch::{Caching, Fetch, Request};
-pub use judge::{answer, take_unasked};
+pub use judge::{answer, at_once, take_unasked};
 pub use memory::Store;

@@ -55,8 +55,16 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
         {
             part(wanted, entry, headers)
         }
-        Outcome::Serve | Outcome::ServeWhole | Outcome::PreconditionFailed => whole(wanted, entry, headers),
+        Outcome::Serve | Outcome::ServeWhole | Outcome::PreconditionFailed => whole(wanted.method, entry, headers),
     }
+}
+
+/// Answers with all of a stored response, for a request without conditions and ranges.
+#[must_use]
+pub fn serve_whole(method: &Method, entry: &Entry, age: Duration) -> Answer {
+    let mut headers = entry.head.headers.clone();
+    headers.insert(AGE, HeaderValue::from(age.as_secs()));
+    whole(method, entry, headers)
 }
 
 fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Answer {
@@ -66,9 +74,9 @@ fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Answer {
     answer
 }
 
-fn whole(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
+fn whole(method: &Method, entry: &Entry, mut headers: HeaderMap) -> Answer {
     let status = entry.head.status;
-    if *wanted.method == Method::HEAD {
+    if *method == Method::HEAD {
         let has_length = status != StatusCode::NO_CONTENT;
         if let Some(length) = entry.content.length().filter(|_| has_length) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -103,11 +111,11 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
         // How long it is may not be known yet; then `Range` is ignored, as it may be.
         None => entry.content.length().map(|complete| (select(&lines, complete), complete)),
     };
-    let Some((selection, complete)) = selected else { return whole(wanted, entry, headers) };
+    let Some((selection, complete)) = selected else { return whole(wanted.method, entry, headers) };
     match selection {
-        Selection::Whole => whole(wanted, entry, headers),
+        Selection::Whole => whole(wanted.method, entry, headers),
         Selection::Single(range) => {
-            let Some(body) = window(entry, range) else { return whole(wanted, entry, headers) };
+            let Some(body) = window(entry, range) else { return whole(wanted.method, entry, headers) };
             headers.remove(CONTENT_RANGE);
             headers.insert(CONTENT_LENGTH, HeaderValue::from(range.bytes()));
             headers.extend(ContentRange::Part(range, Some(complete)).value().map(|value| (CONTENT_RANGE, value)));
@@ -120,7 +128,7 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(body.size_hint().lower()));
                 answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(body))
             }
-            None => whole(wanted, entry, headers),
+            None => whole(wanted.method, entry, headers),
         },
         Selection::Unsatisfiable => {
             let kept = [DATE, AGE].into_iter().filter_map(|name| headers.remove(&name).map(|value| (name, value)));

@@ -40,6 +40,10 @@ pub enum Rare {
     Via,
     /// `X-Request-Id`.
     RequestId,
+    /// `Cache-Control`, `Pragma`.
+    CacheControl,
+    /// `If-Match` and its kin, `Range`.
+    Condition,
 }
 
 impl Rare {
@@ -106,6 +110,9 @@ fn classify(name: &str) -> Kind {
         (2, "te") => Rare::Te,
         (3, "via") => Rare::Via,
         (4, "host") => return Kind::Host,
+        (5, "range") | (8, "if-match" | "if-range") | (13, "if-none-match") => Rare::Condition,
+        (17, "if-modified-since") | (19, "if-unmodified-since") => Rare::Condition,
+        (6, "pragma") | (13, "cache-control") => Rare::CacheControl,
         (6, "expect") => Rare::Expect,
         (7, "upgrade") => Rare::Upgrade,
         (7, "trailer") => Rare::Trailer,
@@ -117,7 +124,7 @@ fn classify(name: &str) -> Kind {
         (14, "content-length") => Rare::ContentLength,
         (17, "transfer-encoding") => Rare::TransferEncoding,
         (16 | 18 | 19 | 25, _) if is_proxy_field(name) => Rare::HopByHop,
-        (13 | 14 | 17 | 22, _) if names::is_override(name) => Rare::Override,
+        (6 | 8 | 13..=15 | 17 | 22, _) if names::is_override(name) => Rare::Override,
         (12.., _) if name.starts_with("x-forwarded-") => Rare::Forwarding,
         _ if name.as_bytes().contains(&b'_') => Rare::Underscore,
         _ => return Kind::Ordinary,
