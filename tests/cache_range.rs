@@ -331,3 +331,14 @@ fn who_wants_the_whole_never_gets_the_part_of_another() {
     whole.read_response().is(200, "0123456789");
     forebay.get("/").is(200, "0123456789");
 }
+
+#[test]
+fn a_part_that_continues_what_the_client_has_describes_it_no_more() {
+    let origin = Origin::start(digits());
+    let forebay = holding(&origin);
+    let bare = range(&forebay, "bytes=2-4");
+    assert_eq!((bare.is(206, "234").field("content-type"), bare.head.has("last-modified")), (Some("text/plain"), true));
+    let more = forebay.get_with("/", "Range: bytes=2-4\r\nIf-Range: \"a\"\r\n");
+    assert_eq!((more.is(206, "234").field("etag"), more.field("content-length")), (Some("\"a\""), Some("3")));
+    assert!(!more.head.has("content-type") && !more.head.has("last-modified"), "{}", more.head.text());
+}
