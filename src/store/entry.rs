@@ -184,6 +184,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether it fits a request (RFC 9111 §4.1).
+    #[must_use]
+    pub fn fits(&self, request: &HeaderMap) -> bool {
+        self.head.vary.matches(&self.head.choice, request)
+    }
+
     /// The same, stale from now on.
     #[must_use]
     pub fn outdated(&self, now: Now) -> Self {
@@ -234,21 +240,25 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// What fits this request, the newest of it (RFC 9111 §4.1).
+    /// What fits this request, the newest of it; what does not vary only where nothing that does fits, as some origins
+    /// leave `Vary` out of what they send to those who ask for nothing in particular (RFC 9111 §4.1).
     #[must_use]
     pub fn find(&self, request: &HeaderMap) -> Option<&Entry> {
         let mut asked: Option<(&Vary, Option<Choice>)> = None;
-        self.variants.iter().find(|entry| {
+        let mut unvarying = None;
+        let chosen = self.variants.iter().find(|entry| {
             let vary = &entry.head.vary;
             if matches!(vary, Vary::Fields(fields) if fields.is_empty()) {
-                return true;
+                unvarying.get_or_insert(*entry);
+                return false;
             }
             let is_new = asked.as_ref().is_none_or(|(known, _)| *known != vary);
             if is_new {
                 asked = Some((vary, vary.choice(request)));
             }
             asked.as_ref().is_some_and(|(_, choice)| choice.as_ref() == Some(&entry.head.choice))
-        })
+        });
+        chosen.or(unvarying)
     }
 
     /// All of them, the newest first.

@@ -48,8 +48,8 @@ pub type Reason = &'static str;
 /// What became of a response.
 #[derive(Debug)]
 pub enum Taken {
-    /// It is, or will be, stored; the entry can be served at once.
-    Stored(Entry),
+    /// It is, or will be, stored; the entry can be served at once, and these fields are for the one who asked alone.
+    Stored(Entry, HeaderMap),
     /// It is for the one who asked.
     Passed(Box<Answer>, Reason),
 }
@@ -65,8 +65,8 @@ pub fn take(caching: &Caching, asked: &Asked<'_>, lead: Lead, (answer, now): (An
 }
 
 fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (Answer, Now)) -> Taken {
-    let head = match head(&caching.rules, asked, &answer, now) {
-        Ok(head) => Arc::new(head),
+    let (head, withheld) = match head(&caching.rules, asked, &answer, now) {
+        Ok((head, withheld)) => (Arc::new(head), withheld),
         Err(reason) => {
             lead.unshared();
             return Taken::Passed(Box::new(answer), reason);
@@ -94,7 +94,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
         let entry = Entry { head, content: Content::One(Bytes::new()) };
         lead.shared(&entry);
         lead.store_whole(entry.clone(), reserved);
-        return Taken::Stored(entry);
+        return Taken::Stored(entry, withheld);
     };
     let limits = &caching.limits;
     let bounds = Bounds { lead_bytes_max: limits.lead_bytes_max, lag_bytes_max: object_bytes_max };
@@ -103,19 +103,19 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     lead.shared(&entry);
     let fill = Fill { lead, head, growth, received: 0, reserved, is_kept: true, object_bytes_max };
     tokio::task::spawn_local(run(flow, fill));
-    Taken::Stored(entry)
+    Taken::Stored(entry, withheld)
 }
 
 /// Whether those who asked meanwhile may have it too: if it is fresh, as if it had been stored a moment ago.
 pub(super) fn is_shared(head: &Head, now: Now) -> bool {
-    head.stored().freshness(now).is_fresh() && !head.facts.directives.no_cache.is_given()
+    head.stored().freshness(now).is_fresh() && !head.facts.directives.no_cache.is_whole()
 }
 
-/// The head to store.
+/// The head to store, and the fields that are not stored because a directive names them.
 ///
 /// # Errors
 /// Why there is none.
-pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<Head, Reason> {
+pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, HeaderMap), Reason> {
     let facts = ResponseFacts::of(answer.status(), answer.headers(), now);
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
     match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
@@ -133,13 +133,14 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     let vary = Vary::of(answer.headers());
     let choice = vary.choice(asked.headers).ok_or("vary-star")?;
     let mut headers = fields::stored(answer.headers());
+    let tags = take_tags(rules, &mut headers);
+    let withheld = fields::withhold(&mut headers, &facts.directives);
     if !headers.contains_key(DATE)
         && let Ok(date) = HeaderValue::try_from(date(now))
     {
         headers.insert(DATE, date);
     }
-    let tags = take_tags(rules, &mut headers);
-    Ok(Head {
+    let head = Head {
         status: answer.status(),
         headers: compact(&headers),
         age_on_arrival: freshness::age_on_arrival(&facts, asked.sent, now),
@@ -149,7 +150,18 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
         vary,
         choice,
         tags,
-    })
+    };
+    Ok((head, withheld))
+}
+
+/// Adds what was withheld from the store to the answer of the one who asked, where that has no such fields itself.
+pub(super) fn give(answer: &mut Answer, withheld: &HeaderMap) {
+    let headers = answer.headers_mut();
+    for name in withheld.keys().filter(|name| !headers.contains_key(*name)).collect::<Vec<_>>() {
+        for value in withheld.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
 }
 
 /// A moment as `Date` writes it.
