@@ -342,3 +342,32 @@ fn a_part_that_continues_what_the_client_has_describes_it_no_more() {
     assert_eq!((more.is(206, "234").field("etag"), more.field("content-length")), (Some("\"a\""), Some("3")));
     assert!(!more.head.has("content-type") && !more.head.has("last-modified"), "{}", more.head.text());
 }
+
+#[test]
+fn a_part_that_is_all_there_is_stored_as_the_whole() {
+    let whole = ("Content-Range", "bytes 0-9/10");
+    let fields = [MINUTE, ("ETag", "\"a\""), ("Content-Type", "text/plain"), whole];
+    let origin = Origin::start(answer(206, &fields, "0123456789"));
+    let forebay = caching(&origin);
+    let response = range(&forebay, "bytes=0-");
+    assert_eq!(response.is(206, "0123456789").is_stored().head.fields("content-range"), ["bytes 0-9/10"]);
+    let response = forebay.get("/");
+    response.is(200, "0123456789").is_hit();
+    assert!(!response.head.has("content-range"), "{}", response.head.text());
+    range(&forebay, "bytes=2-4").is(206, "234").is_hit();
+    advance(Duration::from_secs(61));
+    origin.now(answer(304, &[MINUTE, ("ETag", "\"a\"")], ""));
+    forebay.get("/").is(200, "0123456789").says("forebay; fwd=stale; fwd-status=304");
+    assert_eq!(origin.seen(), 2);
+}
+
+#[test]
+fn a_part_that_may_lack_fields_or_bytes_is_not_the_whole() {
+    let fields = "Cache-Control: max-age=60\r\nETag: \"a\"\r\nContent-Range: bytes 0-9/10\r\n";
+    let chunked = format!("HTTP/1.1 206 Part\r\n{fields}Transfer-Encoding: chunked\r\n\r\n3\r\n012\r\n0\r\n\r\n");
+    let origin = Origin::start(raw(chunked));
+    caching(&origin).get_with("/", "Range: bytes=0-\r\n").is_refused("partial");
+    let origin =
+        Origin::start(answer(206, &[MINUTE, ("ETag", "\"a\""), ("Content-Range", "bytes 0-9/10")], "0123456789"));
+    caching(&origin).get_with("/", "Range: bytes=0-\r\nIf-Range: \"a\"\r\n").is_refused("partial");
+}

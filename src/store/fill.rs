@@ -10,11 +10,13 @@ use std::task::Poll;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use http::header::DATE;
-use http::{HeaderMap, HeaderValue};
+use http::header::{CONTENT_RANGE, DATE, IF_RANGE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
+use policy::cache::partial::Part;
 use policy::cache::storable::{Extent, storable};
 use policy::cache::{freshness, headers as fields};
+use policy::message::dates;
 use policy::message::vary::Vary;
 use policy::time::Now;
 
@@ -118,11 +120,12 @@ pub(super) fn is_shared(head: &Head, now: Now) -> bool {
 pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, HeaderMap), Reason> {
     let facts = ResponseFacts::of(answer.status(), answer.headers(), now);
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
-    match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
-        Ok(Extent::Whole) => {}
+    let is_part = match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
+        Ok(Extent::Whole) => false,
+        Ok(Extent::Part(part)) if is_all(part, asked.headers, answer) => true,
         Ok(Extent::Part(_)) => return Err("partial"),
         Err(refusal) => return Err(refusal.word()),
-    }
+    };
     let is_useless = lifetime.is_none_or(|lifetime| lifetime.duration.is_zero())
         && !facts.has_validator
         && facts.directives.stale_while_revalidate.is_none()
@@ -135,13 +138,16 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     let mut headers = fields::stored(answer.headers());
     let tags = take_tags(rules, &mut headers);
     let withheld = fields::withhold(&mut headers, &facts.directives);
-    if !headers.contains_key(DATE)
-        && let Ok(date) = HeaderValue::try_from(date(now))
-    {
+    let is_dated = headers.get(DATE).is_some_and(|date| dates::read(date.as_bytes(), now.wall).is_some());
+    if !is_dated && let Ok(date) = HeaderValue::try_from(date(now)) {
         headers.insert(DATE, date);
     }
+    let status = if is_part { StatusCode::OK } else { answer.status() };
+    if is_part {
+        headers.remove(CONTENT_RANGE);
+    }
     let head = Head {
-        status: answer.status(),
+        status,
         headers: compact(&headers),
         age_on_arrival: freshness::age_on_arrival(&facts, asked.sent, now),
         facts,
@@ -152,6 +158,13 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
         tags,
     };
     Ok((head, withheld))
+}
+
+/// Whether a 206 is a 200 in all but name (RFC 9110 §15.3.7.3), as when players ask for `bytes=0-`. After `If-Range` it
+/// may lack fields that the client has already, and a body of unknown length might turn out shorter.
+fn is_all(part: Part, request: &HeaderMap, answer: &Answer) -> bool {
+    let length = http_body::Body::size_hint(answer.body()).exact();
+    part.is_whole() && length == Some(part.complete()) && !request.contains_key(IF_RANGE)
 }
 
 /// Adds what was withheld from the store to the answer of the one who asked, where that has no such fields itself.
