@@ -144,11 +144,11 @@ fn by_weight(mut parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 
 /// An element's weight in thousandths, 1000 if it gives none; `None` if it can't be read.
 fn thousandths(element: &[u8]) -> Option<u32> {
-    let weights = element.split(|byte| *byte == b';').filter_map(|one| {
+    let mut weights = element.split(|byte| *byte == b';').filter_map(|one| {
         let one = std::str::from_utf8(one).ok()?;
         one.strip_prefix("q=").or_else(|| one.strip_prefix("Q="))
     });
-    let Some(weight) = weights.last() else { return Some(1000) };
+    let Some(weight) = weights.next_back() else { return Some(1000) };
     let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
     let digits = format!("{fraction:0<3}");
     let is_sound = matches!(whole, "0" | "1") && digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
