@@ -36,7 +36,12 @@ impl World {
     #[must_use]
     pub fn adopt(&mut self, plan: Plan) -> Arc<Generation> {
         self.number += 1;
-        self.store.adopt(&plan.cache);
+        if self.store.fits(&plan.cache) {
+            self.store.adopt(&plan.cache);
+        } else {
+            tracing::info!("the cache begins anew, as its sizes have changed");
+            self.store = Arc::new(Store::new(&plan.cache));
+        }
         let mut before = std::mem::take(&mut self.upstreams);
         let mut groups = Vec::with_capacity(plan.upstreams.len());
         for upstream in &plan.upstreams {

@@ -362,12 +362,8 @@ fn a_part_that_is_all_there_is_stored_as_the_whole() {
 }
 
 #[test]
-fn a_part_that_may_lack_fields_or_bytes_is_not_the_whole() {
-    let fields = "Cache-Control: max-age=60\r\nETag: \"a\"\r\nContent-Range: bytes 0-9/10\r\n";
-    let chunked = format!("HTTP/1.1 206 Part\r\n{fields}Transfer-Encoding: chunked\r\n\r\n3\r\n012\r\n0\r\n\r\n");
-    let origin = Origin::start(raw(chunked));
-    caching(&origin).get_with("/", "Range: bytes=0-\r\n").is_refused("partial");
-    let origin =
-        Origin::start(answer(206, &[MINUTE, ("ETag", "\"a\""), ("Content-Range", "bytes 0-9/10")], "0123456789"));
+fn a_part_that_may_lack_fields_is_not_the_whole() {
+    let fields = [MINUTE, ("ETag", "\"a\""), ("Content-Range", "bytes 0-9/10")];
+    let origin = Origin::start(answer(206, &fields, "0123456789"));
     caching(&origin).get_with("/", "Range: bytes=0-\r\nIf-Range: \"a\"\r\n").is_refused("partial");
 }

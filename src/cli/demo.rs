@@ -95,45 +95,7 @@ pub fn text(addresses: &[SocketAddr], origin: &str) -> String {
     let mut text = format!("forebay runs {origin}, in front of five backends of its own (127.0.0.1:9001 to 9005).\n");
     let Some(address) = addresses.first() else { return text };
     let url = format!("http://{address}");
-    let moody = "http://127.0.0.1:9005/control?mode";
-    let fifteen = format!("curl -s -o /dev/null -w '%{{http_code}} ' '{url}/flaky/?[1-15]'");
-    let topics: [(&str, &[String]); 7] = [
-        (
-            "Shares: three backends in turn; then by weight 3, 2, 1",
-            &[format!("curl -s '{url}/?[1-6]'"), format!("curl -s '{url}/weighted/?[1-6]'")],
-        ),
-        (
-            "Documents: whichever backend answers, the answer is the same",
-            &[
-                format!("curl -i -X PUT -H 'content-type: text/plain' -d hello {url}/notes/1"),
-                format!("curl -i {url}/notes/1"),
-                format!("curl -i -X POST -d 'one more' {url}/notes"),
-                format!("curl -i -X DELETE {url}/notes/1"),
-            ],
-        ),
-        (
-            "Slow: one of two backends takes 200 ms, and gets few of many requests at once",
-            &[format!("curl -sZ --parallel-max 4 '{url}/slow/?[1-60]' 2>/dev/null | sort | uniq -c")],
-        ),
-        (
-            "Flaky: one backend fails as told (fail, hang, truncate, reset, ok), its health check stays green",
-            &[
-                format!("curl -s -X POST '{moody}=fail'"),
-                fifteen.clone(),
-                "sleep 5".to_owned(),
-                format!("curl -s -X POST '{moody}=reset'"),
-                fifteen,
-                format!("curl -s -X POST '{moody}=ok'"),
-            ],
-        ),
-        (
-            "Answered by forebay itself: a text, a redirect",
-            &[format!("curl -i {url}/hello"), format!("curl -i {url}/old")],
-        ),
-        ("A stream: one event a second", &[format!("curl -N {url}/events")]),
-        ("Load", &[format!("wrk -t2 -c64 -d10s {url}/")]),
-    ];
-    for (topic, commands) in topics {
+    for (topic, commands) in balancing(&url).into_iter().chain(caching(&url)).chain(others(&url)) {
         // Writing to a String does not fail.
         let _ = writeln!(text, "\n# {topic}");
         for command in commands {
@@ -142,6 +104,81 @@ pub fn text(addresses: &[SocketAddr], origin: &str) -> String {
     }
     text.push_str("\nCtrl-C ends all of it.\n");
     text
+}
+
+/// A heading, and the commands under it.
+type Topic = (&'static str, Vec<String>);
+
+/// Who gets the next request.
+fn balancing(url: &str) -> [Topic; 3] {
+    let moody = "http://127.0.0.1:9005/control?mode";
+    let fifteen = format!("curl -s -o /dev/null -w '%{{http_code}} ' '{url}/flaky/?[1-15]'");
+    [
+        (
+            "Shares: three backends in turn (six URLs, as a hit would ask nobody); then by weight 3, 2, 1, not cached",
+            vec![format!("curl -s '{url}/?[1-6]'"), format!("curl -s '{url}/weighted/?[1-6]'")],
+        ),
+        (
+            "Slow: one of two backends takes 200 ms, and gets few of many requests at once",
+            vec![format!("curl -sZ --parallel-max 4 '{url}/slow/?[1-60]' 2>/dev/null | sort | uniq -c")],
+        ),
+        (
+            "Flaky: one backend fails as told (fail, hang, truncate, reset, ok), its health check stays green",
+            vec![
+                format!("curl -s -X POST '{moody}=fail'"),
+                fifteen.clone(),
+                "sleep 5".to_owned(),
+                format!("curl -s -X POST '{moody}=reset'"),
+                fifteen,
+                format!("curl -s -X POST '{moody}=ok'"),
+            ],
+        ),
+    ]
+}
+
+/// What is asked once.
+fn caching(url: &str) -> [Topic; 3] {
+    let words = "-o /dev/null -w '%header{cache-status}\\n'";
+    [
+        (
+            "Documents, cached for 10 s; cache-status tells: a miss, a hit, one that the backend confirms, gone by a write",
+            vec![
+                format!("curl -i -X PUT -H 'content-type: text/plain' -d hello {url}/notes/1"),
+                format!("curl -i {url}/notes/1"),
+                format!("curl -i {url}/notes/1"),
+                format!("curl -i -H 'cache-control: no-cache' {url}/notes/1"),
+                format!("curl -i -X PUT -H 'content-type: text/plain' -d 'hello again' {url}/notes/1"),
+                format!("curl -i {url}/notes/1"),
+                format!("curl -i -X POST -d 'one more' {url}/notes"),
+                format!("curl -i -X DELETE {url}/notes/1"),
+            ],
+        ),
+        (
+            "A thousand ask for what takes 200 ms, 300 at a time: the backend is asked once",
+            vec![format!(
+                "curl -sZ --parallel-immediate --parallel-max 300 {words} '{url}/report#[1-1000]' 2>/dev/null | sort | uniq -c"
+            )],
+        ),
+        (
+            "Forgetting by hand: a URL; all",
+            vec![format!("curl -i -X PURGE {url}/report"), format!("curl -i -X PURGE -H 'forebay-purge: all' {url}/")],
+        ),
+    ]
+}
+
+/// The rest.
+fn others(url: &str) -> [Topic; 3] {
+    [
+        (
+            "Answered by forebay itself: a text, a redirect",
+            vec![format!("curl -i {url}/hello"), format!("curl -i {url}/old")],
+        ),
+        ("A stream: one event a second", vec![format!("curl -N {url}/events")]),
+        (
+            "Load: hits; then a backend for each request",
+            vec![format!("wrk -t2 -c64 -d10s {url}/"), format!("wrk -t2 -c64 -d10s {url}/weighted/")],
+        ),
+    ]
 }
 
 #[cfg(test)]
@@ -153,7 +190,8 @@ mod tests {
         let text = text(&["127.0.0.1:8080".parse().unwrap()], "config.toml");
         assert!(text.contains("\nwrk -t2 -c64 -d10s http://127.0.0.1:8080/\n"), "{text}");
         assert!(text.contains("curl -N http://127.0.0.1:8080/events"), "{text}");
-        assert!(text.contains("%{http_code} "), "{text}");
+        assert!(text.contains("%{http_code} ") && text.contains("%header{cache-status}\\n'"), "{text}");
+        assert!(text.contains("\ncurl -i -X PURGE http://127.0.0.1:8080/report\n"), "{text}");
     }
 
     #[test]

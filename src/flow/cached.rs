@@ -110,37 +110,64 @@ impl Fetch for ToUpstream {
     }
 }
 
-/// Forwards a request that the store can't answer, and forgets what it has made void (RFC 9111 §4.4).
+/// Forwards a request that changes something, on a route that need not cache, and forgets what others have stored.
+///
+/// # Errors
+/// What the client is to be told instead of an answer.
+pub async fn change(
+    site: &Site,
+    (route, group): (&Route, &Rc<LocalGroup>),
+    ex: &mut Exchange,
+    admitted: &Admitted,
+) -> Result<Answer, Fault> {
+    let target = target(ex, admitted).into_owned();
+    let draft = gate::draft(site, route, group, (ex, admitted))?;
+    write(site, group, ex, (draft, &target)).await
+}
+
+/// Forwards a request, and forgets what it has made void (RFC 9111 §4.4).
+async fn write(
+    site: &Site,
+    group: &Rc<LocalGroup>,
+    ex: &mut Exchange,
+    (draft, target): (Draft, &Target<'static>),
+) -> Result<Answer, Fault> {
+    let method = draft.method.clone();
+    let answered = upstream::forward(group, ex, draft).await;
+    match &answered {
+        Ok(answer) => {
+            for target in forgotten(&method, target, answer.status(), answer.headers()) {
+                forget_target(site, &target);
+            }
+        }
+        Err(fault) if fault.leaves_doubt() && !forget::is_safe(&method) => forget_target(site, target),
+        Err(_) => {}
+    }
+    answered
+}
+
+/// Forwards a request that the store can't answer; keeps what it brings, where that may be.
 async fn pass(
     site: &Site,
     (group, caching): (&Rc<LocalGroup>, &Rc<Caching>),
     ex: &mut Exchange,
     (draft, target): (Draft, Target<'static>),
 ) -> Result<Answer, Fault> {
-    let method = draft.method.clone();
     let sent = clock::now();
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
-    let asked = (method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
-    let mut answer = match upstream::forward(group, ex, draft).await {
-        Ok(answer) => answer,
-        Err(fault) => {
-            if fault.leaves_doubt() && !forget::is_safe(&method) {
-                forget_target(site, &target);
-            }
-            return Err(fault);
-        }
-    };
-    for target in forgotten(&method, &target, answer.status(), answer.headers()) {
-        forget_target(site, &target);
-    }
+    let asked = (draft.method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
+    let mut answer = write(site, group, ex, (draft, &target)).await?;
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
     let Some((headers, has_body)) = asked.filter(|_| is_stored) else {
         caching.hide_tags(answer.headers_mut());
         return Ok(answer);
     };
-    let Ok(uri) = target.to_string().parse::<Uri>() else { return Ok(answer) };
     let space = Space { name: &caching.space, rules: &caching.rules.key };
-    let Some(key) = Key::of_request(space, &Method::GET, &target, &headers, false) else { return Ok(answer) };
+    let key = Key::of_request(space, &Method::GET, &target, &headers, false);
+    let (Some(key), Ok(uri)) = (key, target.to_string().parse::<Uri>()) else {
+        caching.hide_tags(answer.headers_mut());
+        return Ok(answer);
+    };
     let facts = RequestFacts::of(&Method::POST, &uri, &headers, has_body);
     Ok(store::take_unasked(ex, caching, (key, &headers, facts, sent), answer))
 }

@@ -126,8 +126,8 @@ impl Drop for Open {
 fn words(status: &CacheStatus<'static>) -> (Option<&'static str>, Option<&'static str>) {
     let detail = status.detail;
     match status.handling {
-        Handling::Hit if status.ttl_seconds.is_some_and(|ttl| ttl <= 0) => (Some("stale"), detail),
-        Handling::Hit => (Some("hit"), detail),
+        // What is served stale always says why.
+        Handling::Hit => (Some(if detail.is_some() { "stale" } else { "hit" }), detail),
         Handling::Forwarded { why: why @ (Forward::Bypass | Forward::Method), .. } => {
             (Some("bypass"), detail.or(Some(why.token())))
         }

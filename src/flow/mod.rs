@@ -10,6 +10,7 @@ pub mod sanitize;
 pub mod site;
 
 use http::HeaderMap;
+use policy::cache::forget;
 
 use self::finish::Open;
 use self::site::Site;
@@ -46,6 +47,9 @@ pub async fn handle(site: &Site, ex: &mut Exchange) -> Result<Answer, Fault> {
             let group = site.upstream(*upstream)?;
             match site.caching(index) {
                 Some(caching) => cached::answer(site, (route, group, caching), ex, &admitted).await?,
+                None if site.caches() && !forget::is_safe(&ex.head.method) => {
+                    Box::pin(cached::change(site, (route, group), ex, &admitted)).await?
+                }
                 None => {
                     let draft = gate::draft(site, route, group, (ex, &admitted))?;
                     upstream::forward(group, ex, draft).await?

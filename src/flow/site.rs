@@ -1,5 +1,6 @@
 //! A plan made live: what a worker needs to answer requests under it.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub struct Site {
     routes: Vec<Rc<str>>,
     /// How each route caches, those that do.
     cachings: Vec<Option<Rc<Caching>>>,
+    caches: bool,
     upstreams: Vec<Rc<LocalGroup>>,
 }
 
@@ -58,8 +60,10 @@ impl Site {
             old.leave(upstreams.iter().find(|new| new.name == old.name).map(Rc::as_ref));
         }
         let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
-        let cachings = generation.plan.routes.iter().map(|route| caching(&generation, route)).collect();
-        Self { generation, counters: Arc::clone(counters), routes, cachings, upstreams }
+        let cachings: Vec<Option<Rc<Caching>>> =
+            generation.plan.routes.iter().map(|route| caching(&generation, route)).collect();
+        let caches = cachings.iter().any(Option::is_some);
+        Self { generation, counters: Arc::clone(counters), routes, cachings, caches, upstreams }
     }
 
     /// What the file says.
@@ -72,6 +76,12 @@ impl Site {
     #[must_use]
     pub fn route_name(&self, index: usize) -> Option<Rc<str>> {
         self.routes.get(index).map(Rc::clone)
+    }
+
+    /// Whether any route caches.
+    #[must_use]
+    pub fn caches(&self) -> bool {
+        self.caches
     }
 
     /// How the route with this index caches; `None`: it does not.
@@ -100,13 +110,16 @@ impl Site {
 }
 
 /// How a route caches. Its answers are its own if it asks for more than a host and a path; else they are shared by
-/// whatever routes lead to the same upstream.
+/// whatever routes lead to the same upstream by the same rules. What was stored by other rules, before a reload say, is
+/// not found any more: it may have been for some clients only.
 fn caching(generation: &Generation, route: &Route) -> Option<Rc<Caching>> {
     let rules = Arc::clone(route.cache.as_ref()?);
     let Action::Forward(upstream) = route.action else { return None };
     let upstream = &generation.plan.upstreams.get(upstream)?.name;
     // Names hold no control characters.
     let own = if route.is_conditional { format!("\n{}", route.name) } else { String::new() };
-    let space = format!("{upstream}{own}").into_bytes().into_boxed_slice();
+    let mut how = DefaultHasher::new();
+    format!("{:?}{:?}", rules.key, rules.exceptions).hash(&mut how);
+    let space = format!("{upstream}{own}\n{:016x}", how.finish()).into_bytes().into_boxed_slice();
     Some(Rc::new(Caching { store: Arc::clone(&generation.store), limits: generation.plan.cache.clone(), rules, space }))
 }

@@ -17,7 +17,8 @@ use crate::observe::clock;
 /// Fetches anew what was just served stale, unless somebody is at it.
 pub fn refresh<F: Fetch>(ex: &Exchange, request: Request<F>, stale: Entry) {
     let directives = RequestDirectives::default();
-    let renewal = Renewal { request, stale: Some(stale), why: Forward::Stale, directives, audience: Audience::Nobody };
+    let (stale, why) = (Some(stale), Forward::Stale);
+    let renewal = Renewal { request, stale, held: None, why, directives, audience: Audience::Nobody };
     let Some(lead) = Lead::behind(&renewal.request.caching.store, renewal.errand(renewal.choice())) else { return };
     let mut behind = ex.behind(clock::now());
     let deadline = Rc::clone(&behind.connection.deadline);

@@ -8,14 +8,22 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::Lifetime;
 use policy::cache::lookup::Stored;
+use policy::cache::partial::Part;
 use policy::message::range::ByteRange;
 use policy::message::vary::{Choice, Vary};
 use policy::time::Now;
 
 use super::growth::Growth;
+use super::part::stays_beside;
 
-/// Longer content is kept in several pieces, so that putting it together never needs much more room than it has.
-const PIECE_BYTES_MAX: usize = 1 << 20;
+/// The sizes of the blocks that content is kept in, largest first; what is left over has a block of its own. With few
+/// sizes, what one entry leaves another can take, and the allocator is left with few holes.
+const BLOCKS_BYTES: [usize; 2] = [64 * 1024, 8 * 1024];
+/// What comes without a length is read along in blocks of this size, and arranged anew when it is whole.
+const STREAM_BYTES: usize = 8 * 1024;
+
+/// The most parts of one response that are kept; beyond that the oldest go.
+const PARTS_MAX: usize = 8;
 
 /// The head of a stored response.
 #[derive(Clone, Debug)]
@@ -55,9 +63,10 @@ impl Head {
     /// What it costs, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // Two hash table places and an entry for each field, as `http` makes them; text is in one allocation.
+        // Hash table places and an entry for each field there is room for, as `http` makes them; text is in one
+        // allocation.
         const FIELD_BYTES: usize = 120;
-        let fields = self.headers.len() * FIELD_BYTES;
+        let fields = self.headers.capacity().max(self.headers.len()) * FIELD_BYTES;
         let text: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + size_of::<Box<str>>() + ALLOCATION_BYTES).sum();
         let choice = self.choice.as_bytes().len();
@@ -80,27 +89,20 @@ pub enum Content {
 }
 
 impl Content {
-    /// Puts together what came in pieces.
+    /// Arranges in blocks what came in pieces. `is_exact`: the pieces were cut to the length that was known beforehand.
     #[must_use]
-    pub fn gather(mut pieces: Vec<Bytes>) -> Self {
-        if pieces.len() <= 1 {
-            return Self::One(pieces.pop().unwrap_or_default());
+    pub fn gather(mut pieces: Vec<Bytes>, is_exact: bool) -> Self {
+        let bytes: usize = pieces.iter().map(Bytes::len).sum();
+        if !is_exact || pieces.len() > blocks(bytes as u64).count() {
+            let mut blocks = Blocks::new(Some(bytes as u64));
+            // Pieces are let go one by one, so that both are never there as a whole.
+            let filled: Vec<Bytes> = pieces.drain(..).flat_map(|piece| blocks.fill(&piece)).collect();
+            pieces = filled;
+            pieces.extend(blocks.rest());
         }
-        let mut gathered: Vec<Bytes> = Vec::new();
-        let mut run: Vec<Bytes> = Vec::new();
-        let mut bytes = 0;
-        for piece in pieces {
-            if bytes > 0 && bytes + piece.len() > PIECE_BYTES_MAX {
-                gathered.push(joined(&mut run, bytes));
-                bytes = 0;
-            }
-            bytes += piece.len();
-            run.push(piece);
-        }
-        gathered.push(joined(&mut run, bytes));
-        match gathered.len() {
-            1 => Self::One(gathered.pop().unwrap_or_default()),
-            _ => Self::Several(gathered.into()),
+        match pieces.len() {
+            0 | 1 => Self::One(pieces.pop().unwrap_or_default()),
+            _ => Self::Several(pieces.into()),
         }
     }
 
@@ -147,31 +149,101 @@ impl Content {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::One(bytes) => cost(bytes.len()),
-            Self::Several(pieces) => pieces.iter().map(|piece| cost(piece.len())).sum(),
+            Self::One(bytes) => piece_cost(bytes.len()),
+            Self::Several(pieces) => pieces.iter().map(|piece| piece_cost(piece.len())).sum(),
             Self::Growing(_) => 0,
         }
     }
 }
 
-/// One piece of these; they are let go one by one.
-fn joined(run: &mut Vec<Bytes>, bytes: usize) -> Bytes {
-    if run.len() == 1 {
-        return run.pop().unwrap_or_default();
-    }
-    let mut whole = BytesMut::with_capacity(bytes);
-    for piece in run.drain(..) {
-        whole.extend_from_slice(&piece);
-    }
-    whole.freeze()
+/// Copies bytes into blocks as they come.
+#[derive(Debug)]
+pub struct Blocks {
+    block: BytesMut,
+    /// How many bytes are still to come, if that is known.
+    left: Option<u64>,
 }
 
-/// What so many bytes in an allocation of their own cost: an allocator rounds up, mostly to an eighth of a power of two.
+impl Blocks {
+    /// Blocks for so many bytes, if that is known.
+    #[must_use]
+    pub fn new(length: Option<u64>) -> Self {
+        Self { block: BytesMut::new(), left: length }
+    }
+
+    /// Copies a piece; full blocks come out, the rest is kept back.
+    fn fill(&mut self, mut piece: &[u8]) -> Vec<Bytes> {
+        let mut full = Vec::new();
+        while !piece.is_empty() {
+            let room = self.room();
+            let (now, later) = piece.split_at_checked(room).unwrap_or((piece, &[]));
+            self.block.extend_from_slice(now);
+            self.left = self.left.map(|left| left.saturating_sub(now.len() as u64));
+            piece = later;
+            if now.len() == room {
+                full.push(self.block.split().freeze());
+            }
+        }
+        full
+    }
+
+    /// Copies a piece; all of it comes out, in one part or several.
+    pub fn copy(&mut self, piece: &[u8]) -> Vec<Bytes> {
+        let mut all = self.fill(piece);
+        all.extend(self.rest());
+        all
+    }
+
+    /// What was kept back.
+    fn rest(&mut self) -> Option<Bytes> {
+        (!self.block.is_empty()).then(|| self.block.split().freeze())
+    }
+
+    /// How many bytes the present block has room for; a new one is begun when it has none.
+    fn room(&mut self) -> usize {
+        if self.block.capacity() == self.block.len() {
+            // More than was promised: whoever reads it sees to that.
+            let left = self.left.filter(|left| *left > 0);
+            self.block = BytesMut::with_capacity(left.map_or(STREAM_BYTES, block_bytes));
+        }
+        self.block.capacity() - self.block.len()
+    }
+}
+
+/// The size of the next block, when so many bytes are left.
+fn block_bytes(left: u64) -> usize {
+    let fits = BLOCKS_BYTES.into_iter().find(|block| *block as u64 <= left);
+    fits.unwrap_or_else(|| usize::try_from(left).unwrap_or(STREAM_BYTES))
+}
+
+/// The sizes of the blocks of content of this length.
+fn blocks(length: u64) -> impl Iterator<Item = usize> {
+    let mut left = length;
+    std::iter::from_fn(move || {
+        let block = (left > 0).then(|| block_bytes(left))?;
+        left -= block as u64;
+        Some(block)
+    })
+}
+
+/// What content of this length costs.
 #[must_use]
-pub fn cost(length: usize) -> u64 {
-    const HANDLE_BYTES: usize = size_of::<Bytes>() + 2 * ALLOCATION_BYTES;
-    let step = (length.next_power_of_two() / 16).max(ALLOCATION_BYTES);
-    (length.next_multiple_of(step) + HANDLE_BYTES) as u64
+pub fn cost(length: u64) -> u64 {
+    let [large, _] = BLOCKS_BYTES;
+    let (count, rest) = (length / large as u64, length % large as u64);
+    let rest: u64 = blocks(rest).map(piece_cost).sum();
+    count.saturating_mul(piece_cost(large)).saturating_add(rest)
+}
+
+/// What a piece costs beside its bytes.
+pub const HANDLE_BYTES: u64 = (size_of::<Bytes>() + 2 * ALLOCATION_BYTES) as u64;
+
+/// What so many bytes in an allocation of their own cost: an allocator rounds up, mostly to an eighth of a power of two,
+/// and of its pages one part in sixteen is empty where entries come and go.
+fn piece_cost(length: usize) -> u64 {
+    let step = (length.checked_next_power_of_two().unwrap_or(length) / 16).max(ALLOCATION_BYTES);
+    let rounded = length.checked_next_multiple_of(step).unwrap_or(length);
+    rounded.saturating_add(rounded / 16) as u64 + HANDLE_BYTES
 }
 
 /// A stored response: cheap to clone, never changed.
@@ -188,6 +260,25 @@ impl Entry {
     #[must_use]
     pub fn fits(&self, request: &HeaderMap) -> bool {
         self.head.vary.matches(&self.head.choice, request)
+    }
+
+    /// Whether another request might get another one.
+    fn varies(&self) -> bool {
+        !matches!(&self.head.vary, Vary::Fields(fields) if fields.is_empty())
+    }
+
+    /// Which part of the representation it holds; `None`: the whole.
+    #[must_use]
+    pub fn part(&self) -> Option<Part> {
+        self.head.facts.part
+    }
+
+    /// Where these bytes of the representation stand in its content; `None`: it is a part that does not hold them all.
+    #[must_use]
+    pub fn place(&self, range: ByteRange) -> Option<ByteRange> {
+        let Some(part) = self.part() else { return Some(range) };
+        let first = part.offset(range)?;
+        ByteRange::new(first, first.checked_add(range.bytes().checked_sub(1)?)?)
     }
 
     /// The same, stale from now on.
@@ -240,25 +331,33 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// What fits this request, the newest of it; what does not vary only where nothing that does fits, as some origins
-    /// leave `Vary` out of what they send to those who ask for nothing in particular (RFC 9111 §4.1).
+    /// What fits this request and is whole, the newest of it; what does not vary only where nothing that does fits, as
+    /// some origins leave `Vary` out of what they send to those who ask for nothing in particular (RFC 9111 §4.1).
     #[must_use]
     pub fn find(&self, request: &HeaderMap) -> Option<&Entry> {
+        let mut whole = self.fitting(request).filter(|entry| entry.part().is_none());
+        let newest = whole.next()?;
+        if newest.varies() { Some(newest) } else { whole.find(|entry| entry.varies()).or(Some(newest)) }
+    }
+
+    /// The parts of what fits this request, the newest first.
+    pub fn parts(&self, request: &HeaderMap) -> impl Iterator<Item = &Entry> {
+        self.fitting(request).filter(|entry| entry.part().is_some())
+    }
+
+    fn fitting(&self, request: &HeaderMap) -> impl Iterator<Item = &Entry> {
         let mut asked: Option<(&Vary, Option<Choice>)> = None;
-        let mut unvarying = None;
-        let chosen = self.variants.iter().find(|entry| {
+        self.variants.iter().filter(move |entry| {
             let vary = &entry.head.vary;
             if matches!(vary, Vary::Fields(fields) if fields.is_empty()) {
-                unvarying.get_or_insert(*entry);
-                return false;
+                return true;
             }
             let is_new = asked.as_ref().is_none_or(|(known, _)| *known != vary);
             if is_new {
                 asked = Some((vary, vary.choice(request)));
             }
             asked.as_ref().is_some_and(|(_, choice)| choice.as_ref() == Some(&entry.head.choice))
-        });
-        chosen.or(unvarying)
+        })
     }
 
     /// All of them, the newest first.
@@ -268,10 +367,23 @@ impl Shelf {
     }
 
     /// With one more, in place of what the same request would have got; what is over `variants_max` goes, oldest first.
+    /// A part does not take the place of the whole.
     #[must_use]
     pub fn with(&self, entry: Entry, variants_max: usize) -> Self {
+        let is_same = |old: &Entry| old.head.vary == entry.head.vary && old.head.choice == entry.head.choice;
+        if entry.part().is_some() && self.variants.iter().any(|old| old.part().is_none() && is_same(old)) {
+            return self.clone();
+        }
         let mut variants = Vec::with_capacity(self.variants.len() + 1);
-        let is_kept = |old: &&Entry| old.head.vary != entry.head.vary || old.head.choice != entry.head.choice;
+        let mut parts = 1;
+        let is_kept = |old: &&Entry| {
+            if !is_same(old) {
+                return true;
+            }
+            let stays = parts < PARTS_MAX && stays_beside(&entry, old);
+            parts += usize::from(stays);
+            stays
+        };
         variants.extend(self.variants.iter().filter(is_kept).cloned());
         let place = variants.partition_point(|old| old.head.facts.date > entry.head.facts.date);
         variants.insert(place, entry);
@@ -289,5 +401,34 @@ impl Shelf {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.variants.iter().map(Entry::bytes).sum::<u64>() + ALLOCATION_BYTES as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_length_is_too_long_to_be_counted() {
+        assert!(cost(1) > 1);
+        assert!(cost(u64::MAX) == u64::MAX);
+    }
+
+    #[test]
+    fn content_is_arranged_in_blocks_however_it_came() {
+        for length in [0, 1, 8191, 8192, 8193, 70_000, 200_000] {
+            let whole: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            for step in [1000, 4096, 100_000] {
+                for known in [None, Some(length as u64)] {
+                    let mut copied = Blocks::new(known);
+                    let pieces: Vec<Bytes> = whole.chunks(step).flat_map(|piece| copied.copy(piece)).collect();
+                    let content = Content::gather(pieces, known.is_some());
+                    assert_eq!(content.length(), Some(length as u64));
+                    assert_eq!(content.bytes(), cost(length as u64).max(piece_cost(0)), "{length} by {step}");
+                    let all = ByteRange::new(0, (length as u64).saturating_sub(1)).unwrap();
+                    assert_eq!(content.slice(all).concat(), whole);
+                }
+            }
+        }
     }
 }

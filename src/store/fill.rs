@@ -10,9 +10,10 @@ use std::task::Poll;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, DATE, IF_RANGE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
+use policy::cache::lookup::is_error;
 use policy::cache::partial::Part;
 use policy::cache::storable::{Extent, storable};
 use policy::cache::{freshness, headers as fields};
@@ -20,10 +21,11 @@ use policy::message::dates;
 use policy::message::vary::Vary;
 use policy::time::Now;
 
-use super::entry::{Content, Entry, Head, compact, cost};
+use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, Head, compact, cost};
 use super::fetch::Caching;
 use super::flight::Lead;
 use super::growth::{Appetite, Bounds, Growth};
+use super::part;
 use crate::config::plan::RouteCache;
 use crate::exchange::Answer;
 use crate::exchange::body::Flow;
@@ -70,26 +72,27 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let (head, withheld) = match head(&caching.rules, asked, &answer, now) {
         Ok((head, withheld)) => (Arc::new(head), withheld),
         Err(reason) => {
-            lead.unshared();
+            if is_error(answer.status()) {
+                lead.unshared_now();
+            } else {
+                lead.unshared();
+            }
             return Taken::Passed(Box::new(answer), reason);
         }
     };
-    let length = http_body::Body::size_hint(answer.body()).exact();
+    let part_bytes = head.facts.part.map(|part| part.range().bytes());
+    let length = part_bytes.or(http_body::Body::size_hint(answer.body()).exact());
     let object_bytes_max = caching.limits.object_bytes_max;
-    let reserved = length.map_or(STEP_BYTES, |length| cost(usize::try_from(length).unwrap_or(usize::MAX)));
-    let refused = if length.is_some_and(|length| length > object_bytes_max) {
-        Some("too-large")
-    } else if lead.reserve(reserved) {
-        None
-    } else {
-        Some("memory")
-    };
-    if let Some(reason) = refused {
+    if length.is_some_and(|length| length > object_bytes_max) {
         lead.unshared();
-        return Taken::Passed(Box::new(answer), reason);
+        return Taken::Passed(Box::new(answer), "too-large");
     }
-    let is_shared = is_shared(&head, now);
-    if !is_shared {
+    let reserved = length.map_or(STEP_BYTES, cost);
+    if !lead.reserve(reserved) {
+        lead.unshared_now();
+        return Taken::Passed(Box::new(answer), "memory");
+    }
+    if part_bytes.is_some() || !is_shared(&head, now) {
         lead.unshared();
     }
     let Some(flow) = answer.into_body().into_flow() else {
@@ -98,13 +101,21 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
         lead.store_whole(entry.clone(), reserved);
         return Taken::Stored(entry, withheld);
     };
+    let mut flow = match part_bytes {
+        Some(bytes) => part::exactly(flow, bytes),
+        None => flow,
+    };
     let limits = &caching.limits;
     let bounds = Bounds { lead_bytes_max: limits.lead_bytes_max, lag_bytes_max: object_bytes_max };
     let growth = Arc::new(Growth::new(length, bounds));
     let entry = Entry { head: Arc::clone(&head), content: Content::Growing(Arc::clone(&growth)) };
     lead.shared(&entry);
-    let fill = Fill { lead, head, growth, received: 0, reserved, is_kept: true, object_bytes_max };
-    tokio::task::spawn_local(run(flow, fill));
+    let blocks = Blocks::new(length);
+    let fill = Fill { lead, head, growth, blocks, received: 0, taken: 0, reserved, is_kept: true, object_bytes_max };
+    let deadline = Rc::new(Deadline::default());
+    // At once: when the task begins, the client's own deadline may be that of its next request.
+    flow.as_mut().wait_under(&deadline);
+    tokio::task::spawn_local(async move { attended(&deadline, pour(flow, fill)).await });
     Taken::Stored(entry, withheld)
 }
 
@@ -118,11 +129,13 @@ pub(super) fn is_shared(head: &Head, now: Now) -> bool {
 /// # Errors
 /// Why there is none.
 pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, HeaderMap), Reason> {
-    let facts = ResponseFacts::of(answer.status(), answer.headers(), now);
+    let mut facts = ResponseFacts::of(answer.status(), answer.headers(), now);
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
-    let is_part = match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
-        Ok(Extent::Whole) => false,
-        Ok(Extent::Part(part)) if is_all(part, asked.headers, answer) => true,
+    let mut status = answer.status();
+    match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
+        Ok(Extent::Whole) => {}
+        Ok(Extent::Part(part)) if is_all(part, asked.headers, answer) => status = StatusCode::OK,
+        Ok(Extent::Part(_)) if is_part_told(asked, answer.headers()) => {}
         Ok(Extent::Part(_)) => return Err("partial"),
         Err(refusal) => return Err(refusal.word()),
     };
@@ -138,14 +151,13 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     let mut headers = fields::stored(answer.headers());
     let tags = take_tags(rules, &mut headers);
     let withheld = fields::withhold(&mut headers, &facts.directives);
-    let is_dated = headers.get(DATE).is_some_and(|date| dates::read(date.as_bytes(), now.wall).is_some());
-    if !is_dated && let Ok(date) = HeaderValue::try_from(date(now)) {
-        headers.insert(DATE, date);
-    }
-    let status = if is_part { StatusCode::OK } else { answer.status() };
-    if is_part {
+    add_date(&mut headers, now);
+    if status != answer.status() {
         headers.remove(CONTENT_RANGE);
+        facts.part = None;
     }
+    // Judged already, and as it came it would keep the buffer that it was read into.
+    facts.content_location = None;
     let head = Head {
         status,
         headers: compact(&headers),
@@ -177,9 +189,19 @@ pub(super) fn give(answer: &mut Answer, withheld: &HeaderMap) {
     }
 }
 
-/// A moment as `Date` writes it.
-pub(super) fn date(now: Now) -> String {
-    httpdate::fmt_http_date(UNIX_EPOCH + now.wall)
+/// Whether a part was asked for, and is told of in full: to `If-Range` an origin need not send the fields that the client
+/// has already, and most that leave some out leave out `Content-Type` (RFC 9110 §15.3.7).
+fn is_part_told(asked: &Asked<'_>, answer: &HeaderMap) -> bool {
+    let is_asked_for = *asked.facts.method == Method::GET && asked.headers.contains_key(RANGE);
+    is_asked_for && (!asked.headers.contains_key(IF_RANGE) || answer.contains_key(CONTENT_TYPE))
+}
+
+/// A response without a `Date` that can be read gets the moment when it came (RFC 9110 §6.6.1).
+pub(super) fn add_date(headers: &mut HeaderMap, now: Now) {
+    let is_dated = headers.get(DATE).is_some_and(|date| dates::read(date.as_bytes(), now.wall).is_some());
+    if !is_dated && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + now.wall)) {
+        headers.insert(DATE, date);
+    }
 }
 
 /// Tags are for us: the client does not see them.
@@ -201,18 +223,15 @@ struct Fill {
     lead: Lead,
     head: Arc<Head>,
     growth: Arc<Growth>,
+    blocks: Blocks,
     received: u64,
+    /// What the pieces that have come cost, in bytes.
+    taken: u64,
     /// What is taken of the store's room.
     reserved: u64,
     /// It will be stored, unless it breaks.
     is_kept: bool,
     object_bytes_max: u64,
-}
-
-async fn run(mut flow: Flow, fill: Fill) {
-    let deadline = Rc::new(Deadline::default());
-    flow.as_mut().wait_under(&deadline);
-    attended(&deadline, pour(flow, fill)).await;
 }
 
 async fn pour(mut flow: Flow, mut fill: Fill) {
@@ -226,7 +245,10 @@ async fn pour(mut flow: Flow, mut fill: Fill) {
         }
         match poll_fn(|cx| flow.as_mut().poll_frame(cx)).await {
             None => return fill.finish(None, None),
-            Some(Err(fault)) => return fill.growth.fail(fault),
+            Some(Err(fault)) => {
+                fill.keep_beginning();
+                return fill.growth.fail(fault);
+            }
             Some(Ok(frame)) => match frame.into_data() {
                 // With the last piece the end is there, too: whoever has read it finds the whole stored.
                 Ok(piece) if flow.is_end_stream() => return fill.finish(Some(&piece), None),
@@ -240,17 +262,19 @@ async fn pour(mut flow: Flow, mut fill: Fill) {
 impl Fill {
     /// A copy: the piece itself is part of the buffer that it was read into, and would keep all of that.
     fn push(&mut self, piece: &Bytes) {
-        self.received += piece.len() as u64;
-        self.make_room();
-        self.growth.push(Bytes::copy_from_slice(piece));
+        self.make_room(piece.len());
+        self.growth.push(self.blocks.copy(piece));
     }
 
-    fn make_room(&mut self) {
+    /// For so many more bytes. What they cost counts, not how many they are: a body can come byte by byte.
+    fn make_room(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+        self.taken += bytes as u64 + HANDLE_BYTES;
         let is_small = self.received <= self.object_bytes_max;
-        if !self.is_kept || (is_small && self.received <= self.reserved) {
+        if !self.is_kept || (is_small && self.taken <= self.reserved) {
             return;
         }
-        let more = self.received.saturating_sub(self.reserved).next_multiple_of(STEP_BYTES);
+        let more = self.taken.saturating_sub(self.reserved).next_multiple_of(STEP_BYTES);
         if is_small && self.lead.reserve(more) {
             self.reserved += more;
         } else {
@@ -263,20 +287,37 @@ impl Fill {
 
     /// The body is whole.
     fn finish(mut self, last: Option<&Bytes>, trailers: Option<HeaderMap>) {
-        let last = last.map(|piece| Bytes::copy_from_slice(piece));
-        self.received += last.as_ref().map_or(0, |piece| piece.len() as u64);
-        self.make_room();
+        let last = last.map(|piece| self.blocks.copy(piece)).unwrap_or_default();
+        self.make_room(last.iter().map(Bytes::len).sum());
         if std::mem::take(&mut self.is_kept) {
-            let pieces = self.growth.pieces().into_iter().chain(last.clone()).collect();
-            let entry = Entry { head: Arc::clone(&self.head), content: Content::gather(pieces) };
-            self.lead.store_whole(entry, std::mem::take(&mut self.reserved));
+            let pieces = self.growth.pieces().into_iter().chain(last.iter().cloned()).collect();
+            let entry = Entry {
+                head: Arc::clone(&self.head),
+                content: Content::gather(pieces, self.growth.length().is_some()),
+            };
+            self.store(entry);
         }
         self.growth.finish(last, trailers);
+    }
+
+    /// It broke off: what has come is of use if the rest can be asked for later.
+    fn keep_beginning(&mut self) {
+        if std::mem::take(&mut self.is_kept)
+            && let Some(entry) = part::cut_off(&self.head, self.growth.pieces())
+        {
+            self.store(entry);
+        }
+    }
+
+    fn store(&mut self, entry: Entry) {
+        let entry = part::grown(self.lead.store(), self.lead.key(), entry, self.object_bytes_max);
+        self.lead.store_whole(entry, std::mem::take(&mut self.reserved));
     }
 }
 
 impl Drop for Fill {
     fn drop(&mut self) {
+        self.keep_beginning();
         if self.reserved > 0 {
             self.lead.release(self.reserved);
         }

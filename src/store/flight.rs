@@ -51,6 +51,8 @@ pub struct Lead {
     store: Arc<Store>,
     course: Course,
     id: Id,
+    /// How many purges there had been when it began.
+    since: u64,
     /// Others may join; `false`: it is for one request alone, or over.
     is_joined: bool,
 }
@@ -120,7 +122,7 @@ impl Drop for Wait<'_> {
 impl Lead {
     fn begin(store: &Arc<Store>, shard: &mut Shard, (course, id): (Course, Id), is_joined: bool) -> Self {
         shard.begun(&course.key);
-        Self { store: Arc::clone(store), course, id, is_joined }
+        Self { store: Arc::clone(store), course, id, since: shard.lately.count(), is_joined }
     }
 
     /// A fetch that nobody may join.
@@ -160,9 +162,15 @@ impl Lead {
         self.is_joined = false;
     }
 
-    /// What came is for the one who asked alone.
+    /// What came is for the one who asked alone, and so will be what others get.
     pub fn unshared(&mut self) {
         self.report(Head::Uncacheable, None, None);
+        self.is_joined = false;
+    }
+
+    /// What came is for the one who asked alone, by chance: it is an error, or there is no room just now.
+    pub fn unshared_now(&mut self) {
+        self.report(Head::Unshared, None, None);
         self.is_joined = false;
     }
 
@@ -178,6 +186,9 @@ impl Lead {
         if self.is_joined {
             let mut shard = self.store.shard(self.key());
             let actions = shard.flights.head(&self.course, self.id, head, Now::at(clock::mono()));
+            if head == Head::Uncacheable && self.course.is_long() {
+                shard.flights.forget(&self.course);
+            }
             let news = shard.news(actions, entry, fault);
             drop(shard);
             tell(news);
@@ -190,6 +201,9 @@ impl Lead {
             let mut shard = self.store.shard(self.key());
             shard.reading.remove(&self.course);
             shard.flights.outgrown(&self.course, self.id, Now::at(clock::mono()));
+            if self.course.is_long() {
+                shard.flights.forget(&self.course);
+            }
         }
     }
 
@@ -214,7 +228,8 @@ impl Lead {
         let mut left: Vec<Shelf> = Vec::new();
         let mut shard = self.store.shard(self.key());
         shard.release(reserved);
-        if shard.era(self.key()) == self.course.era {
+        let is_current = shard.era(self.key()).is_of_same_uri(self.course.era);
+        if is_current && !shard.lately.concern(self.since, self.key(), &entry.head.tags) {
             shard.put(self.key(), entry, &mut left);
         }
         if !self.is_joined {
@@ -245,5 +260,136 @@ impl Drop for Lead {
         let news = shard.news(actions, None, None);
         drop(shard);
         tell(news);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+    use policy::cache::facts::ResponseFacts;
+    use policy::cache::key::{Rules, Scheme, Space, Target};
+    use policy::message::vary::Vary;
+    use proptest::prelude::*;
+
+    use super::super::entry::{Content, Head as Stored};
+    use super::super::purge::Purge;
+    use super::*;
+    use crate::config::plan;
+
+    fn key() -> Key {
+        let target = Target::of_normal(Scheme::Http, "shop.test", None, "/", None);
+        Key::of_uri(Space { name: b"shop", rules: &Rules::default() }, &target)
+    }
+
+    fn errand() -> Errand {
+        Errand { key: key(), choice: Choice::default(), is_authorized: false }
+    }
+
+    fn entry() -> Entry {
+        let received = Now::at(Duration::ZERO);
+        let headers = HeaderMap::new();
+        let head = Stored {
+            status: StatusCode::OK,
+            facts: ResponseFacts::of(StatusCode::OK, &headers, received),
+            lifetime: None,
+            age_on_arrival: Duration::ZERO,
+            received,
+            vary: Vary::of(&headers),
+            choice: Choice::default(),
+            tags: Box::default(),
+            headers,
+        };
+        Entry { head: Arc::new(head), content: Content::One(Bytes::from_static(b"abc")) }
+    }
+
+    type Joining = Pin<Box<dyn Future<Output = Result<Place, Fault>>>>;
+
+    /// Requests for one key, and how far they are.
+    struct Crowd {
+        store: Arc<Store>,
+        waiting: Vec<Joining>,
+        /// Each with what it has reserved, if its response head has come.
+        leads: Vec<(Lead, Option<u64>)>,
+    }
+
+    impl Crowd {
+        fn new() -> Self {
+            Self { store: Arc::new(Store::new(&plan::Cache::default())), waiting: Vec::new(), leads: Vec::new() }
+        }
+
+        fn arrive(&mut self) {
+            let store = Arc::clone(&self.store);
+            self.waiting.push(Box::pin(async move { join(&store, errand()).await }));
+        }
+
+        /// Lets everybody go on who can. Says how many could.
+        fn poll(&mut self) -> usize {
+            let before = self.waiting.len();
+            let mut cx = Context::from_waker(Waker::noop());
+            for mut joining in std::mem::take(&mut self.waiting) {
+                match joining.as_mut().poll(&mut cx) {
+                    Poll::Pending => self.waiting.push(joining),
+                    Poll::Ready(Ok(Place::Lead(lead) | Place::Alone(lead))) => self.leads.push((lead, None)),
+                    Poll::Ready(Ok(Place::Read(_)) | Err(_)) => {}
+                }
+            }
+            before - self.waiting.len()
+        }
+
+        fn step(&mut self, (step, which): (u8, usize)) {
+            match step {
+                0..=3 => self.arrive(),
+                4 if !self.waiting.is_empty() => drop(self.waiting.swap_remove(which % self.waiting.len())),
+                5 => drop(self.store.purge_uri(&key(), Purge::Hard)),
+                6 => drop(self.store.purge_all(Purge::Hard)),
+                7 => self.store.tick(Now::at(clock::mono())),
+                8 => drop(self.poll()),
+                9 => self.leads.extend(Lead::behind(&self.store, errand()).map(|lead| (lead, None))),
+                _ if !self.leads.is_empty() => self.lead(step, which % self.leads.len()),
+                _ => {}
+            }
+        }
+
+        fn lead(&mut self, step: u8, which: usize) {
+            let (mut lead, reserved) = self.leads.swap_remove(which);
+            match (step, reserved) {
+                (10, None) => return lead.failed(&Fault::FetchBroken),
+                (11, None) => lead.unshared(),
+                (12..=13, None) => lead.shared(&entry()),
+                (10, Some(reserved)) => return lead.store_whole(entry(), reserved),
+                (11, Some(_)) => lead.outgrown(),
+                (12..=13, Some(reserved)) if lead.reserve(1000) => {
+                    return self.leads.push((lead, Some(reserved + 1000)));
+                }
+                // Its client leaves, or the body breaks.
+                _ => return lead.release(reserved.unwrap_or_default()),
+            }
+            self.leads.push((lead, Some(reserved.unwrap_or_default())));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_nobody_waits_for_nothing_and_nothing_is_left_behind(
+            steps in prop::collection::vec((0_u8..16, any::<usize>()), 0..80)
+        ) {
+            let mut crowd = Crowd::new();
+            steps.into_iter().for_each(|step| crowd.step(step));
+            // Whoever fetches leaves, one after the other.
+            for _ in 0..1000 {
+                crowd.poll();
+                let Some((lead, reserved)) = crowd.leads.pop() else { break };
+                lead.release(reserved.unwrap_or_default());
+            }
+            prop_assert!(crowd.waiting.is_empty() && crowd.leads.is_empty());
+            let shard = crowd.store.shard(&key());
+            prop_assert!(shard.is_at_rest(), "{shard:?}");
+        }
     }
 }

@@ -18,6 +18,9 @@ use crate::exchange::body::Stream;
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 
+/// How far the fetch of a body that will not be stored runs ahead, at most, in bytes.
+const PASSING_BYTES: u64 = 64 * 1024;
+
 /// Bounds of one fetch.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -111,44 +114,29 @@ impl Growth {
     }
 
     /// More has come.
-    pub fn push(&self, piece: Bytes) {
-        if piece.is_empty() {
-            return;
-        }
-        let mut state = self.state.lock();
-        state.received += piece.len() as u64;
-        state.pieces.push_back(piece);
-        let wakers = state.wakers();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+    pub fn push(&self, pieces: Vec<Bytes>) {
+        self.add(pieces, None);
     }
 
-    /// The last piece, if it is not there yet, and the end.
-    pub fn finish(&self, last: Option<Bytes>, trailers: Option<HeaderMap>) {
-        if let Some(piece) = last {
-            // Both at once: whoever sees the last byte finds the end there, too.
-            let mut state = self.state.lock();
-            state.received += piece.len() as u64;
-            if !piece.is_empty() {
-                state.pieces.push_back(piece);
-            }
-            state.end.get_or_insert(End::Whole(trailers));
-            let wakers = state.wakers();
-            drop(state);
-            wakers.into_iter().for_each(Waker::wake);
-        } else {
-            self.end(End::Whole(trailers));
-        }
+    /// The last pieces and the end, at once: whoever sees the last byte finds the end there, too.
+    pub fn finish(&self, last: Vec<Bytes>, trailers: Option<HeaderMap>) {
+        self.add(last, Some(End::Whole(trailers)));
     }
 
-    /// It broke off: whoever reads along learns so after what has come.
+    /// It broke off: whoever reads along learns so after what has come. If it has ended, that stands.
     pub fn fail(&self, fault: Fault) {
-        self.end(End::Broken(fault));
+        self.add(Vec::new(), Some(End::Broken(fault)));
     }
 
-    fn end(&self, end: End) {
+    fn add(&self, pieces: Vec<Bytes>, end: Option<End>) {
         let mut state = self.state.lock();
-        state.end.get_or_insert(end);
+        for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
+            state.received += piece.len() as u64;
+            state.pieces.push_back(piece);
+        }
+        if state.end.is_none() {
+            state.end = end;
+        }
         let wakers = state.wakers();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -232,7 +220,10 @@ impl State {
             return if self.is_kept { Appetite::Hungry } else { Appetite::Gone };
         };
         let most = self.readers.values().map(behind).max().unwrap_or_default();
-        let is_far_ahead = least >= bounds.lead_bytes_max || (!self.is_kept && most >= bounds.lag_bytes_max);
+        // What is not kept is not counted as the store's either: no more of it than the connections need.
+        let lead_bytes_max =
+            if self.is_kept { bounds.lead_bytes_max } else { bounds.lead_bytes_max.min(PASSING_BYTES) };
+        let is_far_ahead = least >= lead_bytes_max || (!self.is_kept && most >= bounds.lag_bytes_max);
         if is_far_ahead { Appetite::Sated } else { Appetite::Hungry }
     }
 
@@ -260,19 +251,29 @@ impl State {
 #[derive(Debug)]
 pub struct Reader {
     growth: Arc<Growth>,
-    id: u64,
+    /// `None`: it came too late, when the first bytes were gone; all that it reads is that.
+    id: Option<u64>,
 }
 
 impl Reader {
-    /// Reads from the first byte. Only while all is kept.
+    /// Reads from the first byte, if that is still there: see [`Reader::is_late`].
     #[must_use]
     pub fn new(growth: Arc<Growth>) -> Self {
         let mut state = growth.state.lock();
-        let id = state.readers_ever;
-        state.readers_ever += 1;
-        state.readers.insert(id, Place::default());
+        let id = (state.dropped == 0).then(|| {
+            let id = state.readers_ever;
+            state.readers_ever += 1;
+            state.readers.insert(id, Place::default());
+            id
+        });
         drop(state);
         Self { growth, id }
+    }
+
+    /// The first bytes were gone already. A reader that has read nothing yet keeps others from being late.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.id.is_none()
     }
 }
 
@@ -281,11 +282,14 @@ impl http_body::Body for Reader {
     type Error = Fault;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        self.growth.read(self.id, cx)
+        match self.id {
+            Some(id) => self.growth.read(id, cx),
+            None => Poll::Ready(Some(Err(Fault::FetchBroken))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.growth.is_read(self.id)
+        self.id.is_some_and(|id| self.growth.is_read(id))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -301,6 +305,50 @@ impl Stream for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.growth.leave(self.id);
+        if let Some(id) = self.id {
+            self.growth.leave(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+
+    const BOUNDS: Bounds = Bounds { lead_bytes_max: 1 << 20, lag_bytes_max: 1 << 20 };
+
+    fn read(reader: &mut Reader) -> Poll<Option<Result<Bytes, Fault>>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(reader).poll_frame(&mut cx).map(|frame| frame.map(|frame| frame.map(|it| it.into_data().unwrap())))
+    }
+
+    #[test]
+    fn who_comes_when_the_beginning_is_gone_is_told_so() {
+        let growth = Arc::new(Growth::new(None, BOUNDS));
+        let mut early = Reader::new(Arc::clone(&growth));
+        growth.push(vec![Bytes::from_static(b"abc")]);
+        growth.keep_no_more();
+        let mut first = Reader::new(Arc::clone(&growth));
+        assert!(!first.is_late(), "nobody has read anything yet");
+        assert!(matches!(read(&mut early), Poll::Ready(Some(Ok(piece))) if piece == "abc"));
+        assert!(!Reader::new(Arc::clone(&growth)).is_late(), "one has not");
+        assert!(matches!(read(&mut first), Poll::Ready(Some(Ok(piece))) if piece == "abc"));
+        let mut late = Reader::new(Arc::clone(&growth));
+        growth.finish(Vec::new(), None);
+        assert!(late.is_late() && !late.is_end_stream());
+        assert!(matches!(read(&mut late), Poll::Ready(Some(Err(Fault::FetchBroken)))));
+        assert!(matches!(read(&mut early), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn what_is_not_kept_is_fetched_no_further_ahead_than_a_connection_needs() {
+        let growth = Arc::new(Growth::new(None, BOUNDS));
+        let _reader = Reader::new(Arc::clone(&growth));
+        let cx = Context::from_waker(Waker::noop());
+        growth.push(vec![Bytes::from(vec![0; 100_000])]);
+        assert_eq!(growth.poll_appetite(&cx), Appetite::Hungry);
+        growth.keep_no_more();
+        assert_eq!(growth.poll_appetite(&cx), Appetite::Sated);
     }
 }

@@ -3,6 +3,7 @@
 //! [`answer`] owns the order; what a verdict is comes from `policy::cache::lookup`.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::header::RANGE;
 use http::{HeaderMap, Method};
@@ -15,10 +16,13 @@ use policy::message::vary::Choice;
 use policy::time::Now;
 
 use super::behind;
-use super::entry::Entry;
+use super::entry::{Content, Entry};
 use super::fetch::{Caching, Fetch, Request};
 use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead, Place, join};
+use super::growth::Reader;
+use super::memory::Found;
+use super::part;
 use super::renew::{self, Audience, Renewal, Setback};
 use super::serve::{Wanted, serve};
 use crate::exchange::fault::Fault;
@@ -33,14 +37,16 @@ pub async fn answer<F: Fetch>(ex: &mut Exchange, request: Request<F>) -> Result<
     let caching = &request.caching;
     let found = caching.store.find(&request.key, &request.headers);
     let directives = RequestDirectives::of(&request.headers);
-    let stored = found.entry.as_ref().map(|entry| entry.head.stored());
+    let part = || part::answering(&request.method, &request.headers, &found.parts);
+    let entry = found.entry.as_ref().or_else(part);
+    let stored = entry.map(|entry| entry.head.stored());
     let verdict = lookup(stored.as_ref(), &directives, ex.started, caching.rules.stale);
-    let why = match (verdict, &found.entry) {
+    let why = match (verdict, entry) {
         (Verdict::Hit(freshness), Some(entry)) => return Ok(hit(ex, &request, entry, (freshness, None))),
         (Verdict::HitStale(freshness), Some(entry)) => {
             return Ok(hit(ex, &request, entry, (freshness, Some("max-stale"))));
         }
-        (Verdict::HitStaleWhileRevalidate(freshness), Some(entry)) => {
+        (Verdict::HitStaleWhileRevalidate(freshness), Some(entry)) if entry.part().is_none() => {
             let answer = hit(ex, &request, entry, (freshness, Some("stale-while-revalidate")));
             behind::refresh(ex, request, entry.clone());
             return Ok(answer);
@@ -50,12 +56,15 @@ pub async fn answer<F: Fetch>(ex: &mut Exchange, request: Request<F>) -> Result<
             return Err(Fault::OnlyIfCached);
         }
         (Verdict::Revalidate(Because::Request), _) => Forward::Request,
-        (Verdict::Revalidate(Because::Stale | Because::NoCache), _) => Forward::Stale,
+        (Verdict::Revalidate(Because::Stale | Because::NoCache) | Verdict::HitStaleWhileRevalidate(_), _) => {
+            Forward::Stale
+        }
+        (_, _) if !found.parts.is_empty() => Forward::Partial,
         (_, _) if found.is_known => Forward::VaryMiss,
         (_, _) => Forward::UriMiss,
     };
     // Boxed: a hit should not carry the room that a miss needs.
-    Box::pin(fetched(ex, request, (found.entry, why), directives)).await
+    Box::pin(fetched(ex, request, (found, why), directives)).await
 }
 
 /// What `Cache-Status` says.
@@ -84,11 +93,12 @@ fn hit<F>(
 async fn fetched<F: Fetch>(
     ex: &mut Exchange,
     request: Request<F>,
-    (stale, why): (Option<Entry>, Forward),
+    (found, why): (Found, Forward),
     directives: RequestDirectives,
 ) -> Result<Answer, Fault> {
     ex.cache_status = Some(said(forwarded(why), None));
-    let mut renewal = Renewal { request, stale, why, directives, audience: Audience::All };
+    let held = part::beginning(&request.method, &request.headers, &found.parts).cloned();
+    let mut renewal = Renewal { request, stale: found.entry, held, why, directives, audience: Audience::All };
     if renewal.request.method == Method::HEAD {
         return renew::head(ex, &renewal).await;
     }
@@ -108,7 +118,11 @@ async fn fetched<F: Fetch>(
                 return renew::fetch(ex, &renewal, lead).await;
             }
             Ok(Place::Read(entry)) => match fitting(&entry, &renewal.request.headers) {
-                Ok(()) => return Ok(shared(ex, &renewal, &entry)),
+                Ok(()) => match shared(ex, &renewal, &entry) {
+                    Some(answer) => return Ok(answer),
+                    // The next round goes by what has become of it.
+                    None => choice = renewal.choice(),
+                },
                 Err(other) => choice = other,
             },
             Err(fault) => return renew::instead(ex, &renewal, Setback::Fault(&fault)).ok_or(fault),
@@ -132,13 +146,23 @@ fn fitting(entry: &Entry, request: &HeaderMap) -> Result<(), Choice> {
     if choice == entry.head.choice { Ok(()) } else { Err(choice) }
 }
 
-/// Serves what another request has fetched.
-fn shared<F>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Answer {
+/// Serves what another request has fetched, or is about to. `None`: it turned out too large meanwhile, and its beginning
+/// is gone.
+fn shared<F>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Option<Answer> {
+    // Kept until the answer has a reader of its own, so that this one is not late either.
+    let first = match &entry.content {
+        Content::Growing(growth) => Some(Reader::new(Arc::clone(growth))),
+        Content::One(_) | Content::Several(_) => None,
+    };
+    let now = clock::now();
+    // A body can be on its way for longer than it is fresh.
+    if first.as_ref().is_some_and(Reader::is_late) || !fill::is_shared(&entry.head, now) {
+        return None;
+    }
     let handling = Handling::Forwarded { why: renewal.why, status: None, stored: false, collapsed: true };
     ex.cache_status = Some(said(handling, None));
-    let now = clock::now();
     let age = entry.head.stored().freshness(now).age;
-    serve(&wanted(ex, &renewal.request), entry, Some(age))
+    Some(serve(&wanted(ex, &renewal.request), entry, Some(age)))
 }
 
 /// Sent forward, and nothing stored so far.

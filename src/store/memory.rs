@@ -21,7 +21,7 @@ const LARGEST_PER_SHARD: u64 = 4;
 /// How many keys may be fetched at a time in one shard, each for many.
 const FLIGHTS_MAX: usize = 65_536;
 /// How many keys are remembered in one shard as not worth waiting for.
-const REMEMBERED_MAX: usize = 16_384;
+const REMEMBERED_MAX: usize = 4096;
 /// How many leaders of one fetch may fail before all who wait do.
 const ATTEMPTS_MAX: u32 = 2;
 /// How many purged entries of a shard are given back at a time.
@@ -41,8 +41,10 @@ pub struct Store {
 /// What a look-up has found.
 #[derive(Debug)]
 pub struct Found {
-    /// What fits the request.
+    /// What fits the request, and is whole.
     pub entry: Option<Entry>,
+    /// The parts that fit it, if nothing whole does.
+    pub parts: Vec<Entry>,
     /// Something is stored for the key, whether or not it fits.
     pub is_known: bool,
 }
@@ -51,7 +53,7 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(plan: &plan::Cache) -> Self {
-        let count = (plan.memory_max / (LARGEST_PER_SHARD * plan.object_bytes_max).max(1)).clamp(1, SHARDS_MAX);
+        let count = count(plan);
         let shard = || Mutex::new(Shard::new(plan.memory_max / count, limits(plan)));
         Self {
             first: shard(),
@@ -61,7 +63,13 @@ impl Store {
         }
     }
 
-    /// Takes up another plan. What no longer fits goes, what was used least first.
+    /// Whether it has the shards that this plan asks for: each must have room for the largest objects.
+    #[must_use]
+    pub fn fits(&self, plan: &plan::Cache) -> bool {
+        self.count() == count(plan)
+    }
+
+    /// Takes up another plan that it [fits](Self::fits). What has no room any more goes, what was used least first.
     pub fn adopt(&self, plan: &plan::Cache) {
         let bytes_max = plan.memory_max / self.count();
         for shard in self.shards() {
@@ -97,7 +105,10 @@ impl Store {
     pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {
         let mut shard = self.shard(key);
         let shelf = shard.index.get(key);
-        Found { entry: shelf.and_then(|shelf| shelf.find(request)).cloned(), is_known: shelf.is_some() }
+        let Some(shelf) = shelf else { return Found { entry: None, parts: Vec::new(), is_known: false } };
+        let entry = shelf.find(request).cloned();
+        let parts = if entry.is_none() { shelf.parts(request).cloned().collect() } else { Vec::new() };
+        Found { entry, parts, is_known: true }
     }
 
     /// All that is stored for a key, the newest first.
@@ -161,6 +172,10 @@ impl Store {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+fn count(plan: &plan::Cache) -> u64 {
+    (plan.memory_max / LARGEST_PER_SHARD.saturating_mul(plan.object_bytes_max).max(1)).clamp(1, SHARDS_MAX)
 }
 
 fn limits(plan: &plan::Cache) -> Limits {

@@ -11,6 +11,7 @@ pub mod flight;
 pub mod growth;
 pub mod judge;
 pub mod memory;
+pub mod part;
 pub mod purge;
 pub mod renew;
 pub mod serve;

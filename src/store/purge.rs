@@ -1,6 +1,7 @@
 //! Forgetting on purpose: by URL, by prefix, by tag, or all; gone, or only stale. Every call says how many responses it
 //! touched.
 
+use std::collections::VecDeque;
 use std::thread;
 
 use policy::cache::key::Key;
@@ -9,6 +10,9 @@ use policy::time::Now;
 use super::memory::Store;
 use super::shard::Shard;
 
+/// How many purges are remembered, for what is being fetched meanwhile.
+const LATELY_MAX: usize = 256;
+
 /// What becomes of what is purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purge {
@@ -16,6 +20,70 @@ pub enum Purge {
     Hard,
     /// It is stale: served while it is fetched anew, where that is allowed.
     Soft(Now),
+}
+
+/// What a purge was about, other than one URI.
+#[derive(Clone, Debug)]
+pub enum Purged {
+    /// Everything.
+    All,
+    /// What carries this tag.
+    Tag(Box<str>),
+    /// What is stored for this host and port (`None`: the scheme's own) and begins with this path.
+    Prefix {
+        /// The host, in lower case.
+        host: Box<str>,
+        /// The port.
+        port: Option<u16>,
+        /// The beginning of the path.
+        path: Box<str>,
+    },
+}
+
+impl Purged {
+    /// Whether it is about a response with this key and these tags.
+    #[must_use]
+    pub fn is_about(&self, key: &Key, tags: &[Box<str>]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tag(tag) => tags.contains(tag),
+            Self::Prefix { host, port, path } => key.parts().is_some_and(|parts| {
+                let is_port = parts.port == port.unwrap_or(parts.scheme.default_port());
+                is_port && *parts.host == **host && parts.path.starts_with(&**path)
+            }),
+        }
+    }
+}
+
+/// The purges of late: what was fetched meanwhile is held against them before it is stored.
+#[derive(Debug, Default)]
+pub struct Lately {
+    count: u64,
+    purged: VecDeque<Purged>,
+}
+
+impl Lately {
+    /// How many purges there have been, ever.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// There was another.
+    pub fn note(&mut self, purged: Purged) {
+        self.count += 1;
+        self.purged.push_back(purged);
+        if self.purged.len() > LATELY_MAX {
+            self.purged.pop_front();
+        }
+    }
+
+    /// Whether one since then was about this response; also when so many have been that nobody can tell.
+    #[must_use]
+    pub fn concern(&self, since: u64, key: &Key, tags: &[Box<str>]) -> bool {
+        let new = usize::try_from(self.count - since).unwrap_or(usize::MAX);
+        new > self.purged.len() || self.purged.iter().rev().take(new).any(|purged| purged.is_about(key, tags))
+    }
 }
 
 impl Store {
@@ -37,33 +105,30 @@ impl Store {
     ///
     /// Looks at every key: for people, not for programs that do it often.
     pub fn purge_prefix(&self, host: &str, port: Option<u16>, path: &str, purge: Purge) -> usize {
-        let is_meant = |key: &Key| {
-            key.parts().is_some_and(|parts| {
-                let is_port = parts.port == port.unwrap_or(parts.scheme.default_port());
-                is_port && parts.host == host && parts.path.starts_with(path)
-            })
-        };
-        self.purge_each(purge, |shard| shard.index.keys().filter(|key| is_meant(key)).cloned().collect())
+        let purged = Purged::Prefix { host: host.into(), port, path: path.into() };
+        self.purge_each(purge, &purged, |shard| {
+            shard.index.keys().filter(|key| purged.is_about(key, &[])).cloned().collect()
+        })
     }
 
     /// Forgets all that carries a tag.
     pub fn purge_tag(&self, tag: &str, purge: Purge) -> usize {
-        self.purge_each(purge, |shard| shard.tags.keys(tag).cloned().collect())
+        self.purge_each(purge, &Purged::Tag(tag.into()), |shard| shard.tags.keys(tag).cloned().collect())
     }
 
-    fn purge_each(&self, purge: Purge, keys: impl Fn(&Shard) -> Vec<Key>) -> usize {
-        let mut purged = 0;
+    fn purge_each(&self, purge: Purge, purged: &Purged, keys: impl Fn(&Shard) -> Vec<Key>) -> usize {
+        let mut count = 0;
         for shard in self.shards() {
             let mut left = Vec::new();
             let mut shard = shard.lock();
             // What is being fetched may turn out to be meant, too.
-            shard.outdate_all();
+            shard.outdate_all(purged.clone());
             let keys = keys(&shard);
-            purged += shard.purge(&keys, purge, &mut left);
+            count += shard.purge(&keys, purge, &mut left);
             drop(shard);
             drop(left);
         }
-        purged
+        count
     }
 
     /// Forgets everything: at once, however much there is. The memory is given back little by little. Counts keys.
@@ -71,13 +136,13 @@ impl Store {
     /// A soft purge has to look at every entry.
     pub fn purge_all(&self, purge: Purge) -> usize {
         if let Purge::Soft(_) = purge {
-            return self.purge_each(purge, |shard| shard.index.keys().cloned().collect());
+            return self.purge_each(purge, &Purged::All, |shard| shard.index.keys().cloned().collect());
         }
         let mut purged = 0;
         let mut tags = Vec::new();
         for shard in self.shards() {
             let mut shard = shard.lock();
-            shard.outdate_all();
+            shard.outdate_all(Purged::All);
             purged += shard.index.purge_all();
             tags.push(shard.tags.take());
         }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::header::{DATE, ETAG, LAST_MODIFIED};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::header::{ETAG, LAST_MODIFIED};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use policy::cache::facts::RequestFacts;
 use policy::cache::lookup::{Trouble, instead_of, is_error};
+use policy::cache::partial::ask_for_rest;
 use policy::cache::validate::{self, Asking, Glimpse, confirmed, freshen, glimpse};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{Forward, Handling};
@@ -19,6 +20,7 @@ use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead};
 use super::judge::{said, wanted};
 use super::memory::Store;
+use super::part;
 use super::serve::serve;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -31,6 +33,8 @@ pub struct Renewal<F> {
     pub request: Request<F>,
     /// What is stored for it, and may not be served without asking.
     pub stale: Option<Entry>,
+    /// The part of it that is stored and begins it, when nothing whole is.
+    pub held: Option<Entry>,
     /// Why it is sent forward.
     pub why: Forward,
     /// What it says of caches.
@@ -56,7 +60,7 @@ impl<F> Renewal<F> {
         let known = |entry: &Entry| entry.head.vary.choice(&self.request.headers);
         match &self.stale {
             Some(entry) => known(entry).unwrap_or_default(),
-            None if self.why == Forward::VaryMiss => {
+            None if matches!(self.why, Forward::VaryMiss | Forward::Partial) => {
                 let variants = self.request.caching.store.variants(&self.request.key);
                 variants.first().and_then(known).unwrap_or_default()
             }
@@ -69,10 +73,29 @@ impl<F> Renewal<F> {
         Errand { key: self.request.key.clone(), choice, is_authorized }
     }
 
+    /// Makes of the request one for what is lacking, if that is of use. Says what is there already.
+    fn ask_for_rest(&self, headers: &mut HeaderMap, now: Now) -> Option<&Entry> {
+        // What may not be stored, or is too large for it, is better asked for as it is.
+        let object_bytes_max = self.request.caching.limits.object_bytes_max;
+        let held = self.held.as_ref().filter(|_| !self.directives.no_store)?;
+        let part = held.part().filter(|part| part.complete() <= object_bytes_max)?;
+        ask_for_rest(headers, &held.head.headers, &part, now.wall).map(|_rest| held)
+    }
+
     fn asked<'a>(&'a self, target: &'a Uri, sent: Now) -> Asked<'a> {
         let headers = &self.request.headers;
         Asked { facts: RequestFacts::of(&Method::GET, target, headers, false), headers, sent }
     }
+}
+
+/// What the origin has made of a request.
+enum Came {
+    /// It has sent what goes on to the client.
+    Answer(Answer),
+    /// It has sent what was lacking of this whole response.
+    Rest(Answer),
+    /// It says that these hold.
+    Confirmed(Answer, Vec<Entry>),
 }
 
 /// Fetches, validating what is stored if there is something; stores what comes if it may be stored.
@@ -80,45 +103,16 @@ impl<F> Renewal<F> {
 /// # Errors
 /// Why nothing came, unless a stale response stands in for it.
 pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead) -> Result<Answer, Fault> {
-    let request = &renewal.request;
-    let variants = match &renewal.stale {
-        // Without a tag only its date can be asked with, and that for one response alone (RFC 9111 §4.3.1).
-        Some(stale) if EntityTag::of(&stale.head.headers).is_none() => vec![stale.clone()],
-        Some(_) => request.caching.store.variants(&request.key),
-        None => Vec::new(),
-    };
-    let stored: Vec<&HeaderMap> = variants.iter().map(|entry| &entry.head.headers).collect();
-    let mut headers = request.headers.clone();
-    let asking = if renewal.audience == Audience::One && renewal.stale.is_none() {
-        // Nothing is waited for by others or needed here: the client's own conditions and ranges are the origin's to judge.
-        Asking::Plainly
-    } else {
-        validate::ask(&mut headers, &stored)
-    };
     let sent = clock::now();
-    let mut answer = match request.fetch.fetch(ex, Method::GET, headers.clone()).await {
-        Ok(answer) => answer,
+    let (answer, of_origin) = match ask(ex, renewal, sent).await {
+        Ok(Came::Answer(answer)) => (answer, None),
+        Ok(Came::Rest(answer)) => (answer, Some(StatusCode::PARTIAL_CONTENT)),
+        Ok(Came::Confirmed(answer, held)) => return Ok(confirm(ex, renewal, (lead, sent), &answer, held)),
         Err(fault) => {
             lead.failed(&fault);
             return instead(ex, renewal, Setback::Fault(&fault)).ok_or(fault);
         }
     };
-    if answer.status() == StatusCode::NOT_MODIFIED && asking == Asking::Conditionally {
-        let held = held(answer.headers(), &request.headers, &variants);
-        if held.is_empty() {
-            // It speaks of something that is not stored: only the whole is of use (RFC 9111 §4.3.3).
-            validate::ask(&mut headers, &[]);
-            answer = match request.fetch.fetch(ex, Method::GET, headers).await {
-                Ok(answer) => answer,
-                Err(fault) => {
-                    lead.failed(&fault);
-                    return instead(ex, renewal, Setback::Fault(&fault)).ok_or(fault);
-                }
-            };
-        } else {
-            return Ok(confirm(ex, renewal, (lead, sent), &answer, held));
-        }
-    }
     let status = answer.status();
     if is_error(status) {
         let served = instead(ex, renewal, Setback::Status(status));
@@ -127,7 +121,54 @@ pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead
             return Ok(served.unwrap_or(answer));
         }
     }
-    Ok(take(ex, renewal, (lead, sent), answer))
+    Ok(take(ex, renewal, (lead, sent), (answer, of_origin)))
+}
+
+/// Asks the origin: for what is lacking, whether what is stored still holds, or for the whole.
+async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Result<Came, Fault> {
+    let request = &renewal.request;
+    let mut headers = request.headers.clone();
+    if let Some(held) = renewal.ask_for_rest(&mut headers, sent) {
+        let answer = request.fetch.fetch(ex, Method::GET, headers).await?;
+        if !matches!(answer.status(), StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE) {
+            return Ok(Came::Answer(answer));
+        }
+        return match part::completed(&request.caching.rules, held, answer, clock::now()) {
+            Some(whole) => Ok(Came::Rest(whole)),
+            None => anew(ex, request).await,
+        };
+    }
+    if renewal.audience == Audience::One && renewal.stale.is_none() {
+        // Nothing is waited for by others or needed here: the client's own conditions and ranges are the origin's to judge.
+        return Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?));
+    }
+    let mut variants = match &renewal.stale {
+        // Without a tag only its date can be asked with, and that for one response alone (RFC 9111 §4.3.1).
+        Some(stale) if EntityTag::of(&stale.head.headers).is_none() => vec![stale.clone()],
+        Some(_) => request.caching.store.variants(&request.key),
+        None => Vec::new(),
+    };
+    // The tag of a part would be taken for that of a whole.
+    variants.retain(|entry| entry.part().is_none());
+    let stored: Vec<&HeaderMap> = variants.iter().map(|entry| &entry.head.headers).collect();
+    let asking = validate::ask(&mut headers, &stored);
+    let answer = request.fetch.fetch(ex, Method::GET, headers).await?;
+    if answer.status() != StatusCode::NOT_MODIFIED || asking == Asking::Plainly {
+        return Ok(Came::Answer(answer));
+    }
+    let held = held(answer.headers(), &request.headers, &variants);
+    if held.is_empty() {
+        // It speaks of something that is not stored: only the whole is of use (RFC 9111 §4.3.3).
+        return anew(ex, request).await;
+    }
+    Ok(Came::Confirmed(answer, held))
+}
+
+/// Asks for the whole, whatever is stored.
+async fn anew<F: Fetch>(ex: &mut Exchange, request: &Request<F>) -> Result<Came, Fault> {
+    let mut headers = request.headers.clone();
+    validate::ask(&mut headers, &[]);
+    Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?))
 }
 
 /// What came instead of something to serve.
@@ -155,8 +196,13 @@ pub(super) fn instead<F>(ex: &mut Exchange, renewal: &Renewal<F>, setback: Setba
     Some(serve(&wanted(ex, &renewal.request), entry, Some(freshness.age)))
 }
 
-/// Stores what came if it may be stored, and answers with it.
-fn take<F>(ex: &mut Exchange, renewal: &Renewal<F>, (lead, sent): (Lead, Now), answer: Answer) -> Answer {
+/// Stores what came if it may be stored, and answers with it. `of_origin`: the origin's status, if it was another.
+fn take<F>(
+    ex: &mut Exchange,
+    renewal: &Renewal<F>,
+    (lead, sent): (Lead, Now),
+    (answer, of_origin): (Answer, Option<StatusCode>),
+) -> Answer {
     let request = &renewal.request;
     let target = Uri::default();
     let store = Arc::clone(lead.store());
@@ -168,20 +214,22 @@ fn take<F>(ex: &mut Exchange, renewal: &Renewal<F>, (lead, sent): (Lead, Now), a
             if let Some(old) = &renewal.stale {
                 supersede(&store, renewal, old, &entry.head);
             }
-            let handling = Handling::Forwarded { why, status: None, stored: true, collapsed: false };
+            let handling = Handling::Forwarded { why, status: of_origin, stored: true, collapsed: false };
             ex.cache_status = Some(said(handling, None));
             let mut answer = serve(&wanted(ex, request), &entry, None);
             fill::give(&mut answer, &withheld);
             answer
         }
         Taken::Passed(answer, reason) => {
-            if let Some(old) = &renewal.stale
+            // What a request that asks for itself is told says nothing of what others get.
+            if let Some(old) = renewal.stale.as_ref().or(renewal.held.as_ref())
                 && !status.is_server_error()
+                && !super::judge::asks_alone(renewal)
             {
                 // What is stored has been replaced by something that may not be.
                 store.change(&request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
             }
-            let handling = Handling::Forwarded { why, status: None, stored: false, collapsed: false };
+            let handling = Handling::Forwarded { why, status: of_origin, stored: false, collapsed: false };
             let is_known_for_it =
                 renewal.audience == Audience::One && renewal.stale.is_none() && !super::judge::asks_alone(renewal);
             ex.cache_status = Some(said(handling, Some(if is_known_for_it { "hit-for-miss" } else { reason })));
@@ -286,11 +334,7 @@ fn as_answer(entry: &Entry, fields: &HeaderMap, now: Now) -> Answer {
 /// The stored fields as an answer without content changes them (RFC 9111 §3.2).
 fn freshened(entry: &Entry, answer: &HeaderMap, now: Now) -> HeaderMap {
     let mut answer = answer.clone();
-    if !answer.contains_key(DATE)
-        && let Ok(date) = HeaderValue::try_from(fill::date(now))
-    {
-        answer.insert(DATE, date);
-    }
+    fill::add_date(&mut answer, now);
     let mut headers = entry.head.headers.clone();
     freshen(&mut headers, &answer);
     headers
@@ -321,7 +365,7 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
     Ok(answer)
 }
 
-/// What the answer to HEAD tells of the stored response that it could be about (RFC 9111 §4.3.5).
+/// What a 200 to HEAD tells of the stored response that it could be about (RFC 9111 §4.3.5).
 fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), fields: &HeaderMap, entry: &Entry) {
     let request = &renewal.request;
     let now = clock::now();
@@ -330,10 +374,12 @@ fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), fields: &HeaderMap,
             let target = Uri::default();
             let renewed = as_answer(entry, fields, now);
             let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
-            if let Ok((head, _withheld)) = head {
+            if let Ok((mut head, _withheld)) = head {
+                if head.tags.is_empty() {
+                    head.tags.clone_from(&entry.head.tags);
+                }
                 supersede(lead.store(), renewal, entry, &head);
-                let tags = if head.tags.is_empty() { entry.head.tags.clone() } else { head.tags };
-                lead.put(Entry { head: Arc::new(Head { tags, ..head }), content: entry.content.clone() });
+                lead.put(Entry { head: Arc::new(head), content: entry.content.clone() });
             }
         }
         Glimpse::Differs => request.caching.store.change(&request.key, |old| {

@@ -52,7 +52,9 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
     match evaluate_stored(wanted.method, wanted.headers, head.status, &head.headers, head.received.wall) {
         Outcome::NotModified => not_modified(headers),
         Outcome::Serve
-            if head.status == StatusCode::OK && *wanted.method == Method::GET && wanted.headers.contains_key(RANGE) =>
+            if matches!(head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
+                && *wanted.method == Method::GET
+                && wanted.headers.contains_key(RANGE) =>
         {
             part(wanted, entry, headers)
         }
@@ -97,21 +99,30 @@ fn not_modified(mut headers: HeaderMap) -> Answer {
 
 /// RFC 9110 §14.2, §15.3.7, §15.5.17.
 fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
-    // How long it is may not be known yet; then `Range` is ignored, as it may be.
-    let Some(complete) = entry.content.length() else { return whole(wanted, entry, headers) };
-    match select(&wanted.headers.get_all(RANGE), complete) {
+    let lines = wanted.headers.get_all(RANGE);
+    let selected = match entry.part() {
+        // What has just come may be other than what was asked for; then it goes on as it came.
+        Some(part) => part.answers(&lines).map(|selection| (selection, part.complete())),
+        // How long it is may not be known yet; then `Range` is ignored, as it may be.
+        None => entry.content.length().map(|complete| (select(&lines, complete), complete)),
+    };
+    let Some((selection, complete)) = selected else { return whole(wanted, entry, headers) };
+    match selection {
         Selection::Whole => whole(wanted, entry, headers),
         Selection::Single(range) => {
+            let Some(body) = window(entry, range) else { return whole(wanted, entry, headers) };
+            headers.remove(CONTENT_RANGE);
             if wanted.headers.contains_key(IF_RANGE) {
                 // The client has the rest of these already (RFC 9110 §15.3.7).
                 DESCRIPTIVE.iter().for_each(|name| drop(headers.remove(name)));
             }
             headers.insert(CONTENT_LENGTH, HeaderValue::from(range.bytes()));
             headers.extend(ContentRange::Part(range, Some(complete)).value().map(|value| (CONTENT_RANGE, value)));
-            answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(window(&entry.content, range)))
+            answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(body))
         }
         Selection::Several(ranges) => match several(wanted, entry, &ranges, complete) {
             Some((kind, body)) => {
+                headers.remove(CONTENT_RANGE);
                 headers.insert(CONTENT_TYPE, kind);
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(body.size_hint().lower()));
                 answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(body))
@@ -138,20 +149,21 @@ fn several(wanted: &Wanted<'_>, entry: &Entry, ranges: &[ByteRange], complete: u
     let mut pieces = VecDeque::new();
     for (front, range) in framed.parts() {
         pieces.push_back(Bytes::copy_from_slice(front));
-        pieces.extend(entry.content.slice(range));
+        pieces.extend(entry.content.slice(entry.place(range)?));
     }
     pieces.push_back(Bytes::copy_from_slice(framed.end()));
     Some((multipart_type(&boundary)?, Pieces::flow(pieces)))
 }
 
-/// These bytes of a content.
-fn window(content: &Content, range: ByteRange) -> Flow {
-    match content {
-        Content::One(_) | Content::Several(_) => Pieces::flow(content.slice(range).into()),
+/// These bytes of the representation; `None`: not all of them are held.
+fn window(entry: &Entry, range: ByteRange) -> Option<Flow> {
+    let place = entry.place(range)?;
+    Some(match &entry.content {
+        Content::One(_) | Content::Several(_) => Pieces::flow(entry.content.slice(place).into()),
         Content::Growing(growth) => {
-            Box::pin(Window { reader: Reader::new(Arc::clone(growth)), skip: range.first(), left: range.bytes() })
+            Box::pin(Window { reader: Reader::new(Arc::clone(growth)), skip: place.first(), left: place.bytes() })
         }
-    }
+    })
 }
 
 /// A body of bytes that are there already.

@@ -12,11 +12,14 @@ use policy::time::Now;
 use tokio::sync::oneshot;
 
 use super::entry::{Entry, Shelf};
-use super::purge::Purge;
+use super::purge::{Lately, Purge, Purged};
 use crate::exchange::fault::Fault;
 
 /// Bounds on the tags of one entry.
 const TAGS: tags::Limits = tags::Limits { tags_max: 256, tag_bytes_max: 1024 };
+
+/// The longest course that is remembered as not worth waiting for, in bytes.
+const REMEMBERED_BYTES_MAX: usize = 1024;
 
 /// What may be fetched once for many: same key, same choice, and nothing invalidated in between.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,11 +34,27 @@ pub struct Course {
     pub era: Era,
 }
 
+impl Course {
+    /// Whether it is too long to be remembered: what clients make up must not fill the memory.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.key.bytes().len() + self.choice.as_bytes().len() > REMEMBERED_BYTES_MAX
+    }
+}
+
 /// Counts invalidations: what was fetched in one era is not stored in the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Era {
     of_all: u64,
     of_uri: u64,
+}
+
+impl Era {
+    /// Whether nothing of this URI was invalidated in between. Other purges are [`Lately`]'s to know.
+    #[must_use]
+    pub fn is_of_same_uri(self, other: Self) -> bool {
+        self.of_uri == other.of_uri
+    }
 }
 
 /// What one who waits is told.
@@ -84,6 +103,8 @@ pub struct Shard {
     /// By what all keys of a URI have in common.
     fetching: HashMap<Box<[u8]>, Fetching>,
     era: u64,
+    /// What was purged lately.
+    pub lately: Lately,
     hasher: RandomState,
     /// What its part of the memory is, in bytes.
     bytes_max: u64,
@@ -103,6 +124,7 @@ impl Shard {
             reading: HashMap::new(),
             fetching: HashMap::new(),
             era: 0,
+            lately: Lately::default(),
             hasher: RandomState::new(),
             bytes_max,
             reserved: 0,
@@ -140,15 +162,16 @@ impl Shard {
         }
     }
 
-    /// Nothing that is being fetched now is to be stored.
-    pub fn outdate_all(&mut self) {
+    /// Of what is being fetched now nothing is to be stored that this purge is about; nobody joins any of it any more.
+    pub fn outdate_all(&mut self, purged: Purged) {
         self.era += 1;
+        self.lately.note(purged);
     }
 
     /// Takes room for a body that is being fetched; what was used least goes. `false`: there is not enough.
     pub fn reserve(&mut self, bytes: u64, left: &mut Vec<Shelf>) -> bool {
         // A quarter stays for what is stored, so that a rush of misses does not empty the cache.
-        if self.reserved + bytes > self.bytes_max - self.bytes_max / 4 {
+        if self.reserved.saturating_add(bytes) > self.bytes_max - self.bytes_max / 4 {
             return false;
         }
         self.reserved += bytes;
@@ -158,9 +181,9 @@ impl Shard {
 
     /// Gives room back.
     pub fn release(&mut self, bytes: u64) {
-        self.reserved -= bytes;
-        // Larger than before: nothing has to go.
-        let _none = self.index.resize(self.bytes_max - self.reserved);
+        self.reserved = self.reserved.saturating_sub(bytes);
+        // Not smaller than before: nothing has to go. More may be taken than there is: a reload can have made it less.
+        let _none = self.index.resize(self.bytes_max.saturating_sub(self.reserved));
     }
 
     /// Sets the shard's part of the memory.
@@ -302,7 +325,52 @@ impl Shard {
         news
     }
 
+    /// Whether nothing is fetched, nobody waits, and no room is taken for what is to come.
+    #[cfg(test)]
+    pub fn is_at_rest(&self) -> bool {
+        let is_quiet = self.waiting.is_empty() && self.reading.is_empty() && self.flights.is_empty();
+        is_quiet && self.fetching.is_empty() && self.reserved == 0
+    }
+
     fn each(&mut self, ids: Vec<Id>, news: &mut News, told: impl Fn() -> Told) {
         news.extend(ids.into_iter().filter_map(|id| self.waiting.remove(&id)).map(|waiting| (waiting, told())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn shard(bytes_max: u64) -> Shard {
+        let limits = policy::cache::flight::Limits {
+            flights_max: 1,
+            followers_max: 1,
+            attempts_max: 1,
+            head_wait_max: Duration::MAX,
+            follower_wait_max: Duration::MAX,
+            body_idle_max: Duration::MAX,
+            remembered_max: 1,
+            remember_for: Duration::MAX,
+        };
+        Shard::new(bytes_max, limits)
+    }
+
+    #[test]
+    fn room_is_given_back_to_a_shard_that_has_become_smaller() {
+        let mut shard = shard(1000);
+        assert!(shard.reserve(600, &mut Vec::new()));
+        shard.resize(100, &mut Vec::new());
+        shard.release(100);
+        assert_eq!((shard.reserved, shard.index.bytes_max()), (500, 0));
+        shard.release(500);
+        assert_eq!((shard.reserved, shard.index.bytes_max()), (0, 100));
+    }
+
+    #[test]
+    fn nobody_reserves_more_than_there_is() {
+        let mut shard = shard(1000);
+        assert!(shard.reserve(1, &mut Vec::new()));
+        assert!(!shard.reserve(u64::MAX, &mut Vec::new()));
     }
 }

@@ -241,7 +241,9 @@ pub fn key(balance: &Balance, ex: &Exchange) -> u64 {
 /// [`Fault::NoBackend`] without a queue; [`Fault::QueueFull`]; [`Fault::QueueTimeout`] after `wait_max`, or when
 /// `until` (monotonic time) comes first.
 pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duration) -> Result<Claim, Fault> {
-    let now = if ex.record.tries == 0 { ex.started } else { clock::now() };
+    // What comes by way of the cache may have waited there for another's answer.
+    let is_new = ex.record.tries == 0 && ex.cache_status.is_none();
+    let now = if is_new { ex.started } else { clock::now() };
     let Some(plan) = &group.shared.plan.queue else {
         return claim(group, ex, &[], now).ok_or_else(|| no_backend(&group.shared));
     };

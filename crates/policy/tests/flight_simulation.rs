@@ -206,13 +206,14 @@ impl World {
         let Some((id, person)) = self.anybody(|person| matches!(person.doing, Doing::Asking { .. })) else { return };
         let head = match self.dice.u8(..10) {
             0..5 => Head::Storable,
-            5 | 6 => Head::Uncacheable,
+            5 => Head::Uncacheable,
+            6 => Head::Unshared,
             _ => Head::Failed,
         };
         let actions = self.flights.head(&person.key, id, head, self.now());
         match head {
             Head::Storable => self.set(id, Doing::Fetching { written: 0, progress: self.now }),
-            Head::Uncacheable | Head::Failed => self.answer(id),
+            Head::Uncacheable | Head::Unshared | Head::Failed => self.answer(id),
         }
         self.obey(actions);
     }

@@ -74,8 +74,10 @@ pub enum Arrival {
 pub enum Head {
     /// A head whose response may be stored and given to others, or a 304 that refreshes a stored one (RFC 9111 §4.3.3).
     Storable,
-    /// A head whose response is for the leader alone.
+    /// A head whose response is for the leader alone, as will be those that follow: the key is remembered.
     Uncacheable,
+    /// A head whose response is for the leader alone, by chance: an error, say. The next miss leads again.
+    Unshared,
     /// No head, or one that another try may better.
     Failed,
 }
@@ -198,10 +200,12 @@ impl<K: Hash + Ord + Clone> Flights<K> {
                 self.arm(key);
                 named(readers, Action::Read)
             }
-            Head::Uncacheable => {
+            Head::Uncacheable | Head::Unshared => {
                 let released = asking.dismiss();
                 self.end(key);
-                self.remembered.remember(key.clone(), now.mono);
+                if head == Head::Uncacheable {
+                    self.remembered.remember(key.clone(), now.mono);
+                }
                 named(released, Action::Release)
             }
             Head::Failed => {

@@ -26,7 +26,16 @@ pub fn is_forwarding(name: &str) -> bool {
 pub fn is_override(name: &str) -> bool {
     matches!(
         name,
-        "x-original-url" | "x-rewrite-url" | "x-http-method-override" | "x-http-method" | "x-method-override"
+        "x-original-url"
+            | "x-original-uri"
+            | "x-original-host"
+            | "x-original-method"
+            | "x-rewrite-url"
+            | "x-host"
+            | "x-scheme"
+            | "x-http-method-override"
+            | "x-http-method"
+            | "x-method-override"
     )
 }
 

@@ -64,6 +64,14 @@ fn an_uncacheable_answer_releases_all_at_once_and_is_remembered_for_a_while() {
 }
 
 #[test]
+fn an_error_releases_all_at_once_and_is_not_remembered() {
+    let mut flights = flight(2);
+    assert_eq!(flights.head(&KEY, Id(0), Head::Unshared, at(1)), [Action::Release(ids([1, 2]))]);
+    assert_eq!((flights.len(), flights.remembered()), (0, 0));
+    assert_eq!(flights.arrive(&KEY, Id(3), at(2)), Arrival::Fetch);
+}
+
+#[test]
 fn a_key_found_to_be_storable_after_all_is_shared_again() {
     let mut flights = flight(0);
     flights.head(&KEY, Id(0), Head::Uncacheable, at(0));
