@@ -331,3 +331,39 @@ fn who_wants_the_whole_never_gets_the_part_of_another() {
     whole.read_response().is(200, "0123456789");
     forebay.get("/").is(200, "0123456789");
 }
+
+#[test]
+fn a_part_that_continues_what_the_client_has_describes_it_no_more() {
+    let origin = Origin::start(digits());
+    let forebay = holding(&origin);
+    let bare = range(&forebay, "bytes=2-4");
+    assert_eq!((bare.is(206, "234").field("content-type"), bare.head.has("last-modified")), (Some("text/plain"), true));
+    let more = forebay.get_with("/", "Range: bytes=2-4\r\nIf-Range: \"a\"\r\n");
+    assert_eq!((more.is(206, "234").field("etag"), more.field("content-length")), (Some("\"a\""), Some("3")));
+    assert!(!more.head.has("content-type") && !more.head.has("last-modified"), "{}", more.head.text());
+}
+
+#[test]
+fn a_part_that_is_all_there_is_stored_as_the_whole() {
+    let whole = ("Content-Range", "bytes 0-9/10");
+    let fields = [MINUTE, ("ETag", "\"a\""), ("Content-Type", "text/plain"), whole];
+    let origin = Origin::start(answer(206, &fields, "0123456789"));
+    let forebay = caching(&origin);
+    let response = range(&forebay, "bytes=0-");
+    assert_eq!(response.is(206, "0123456789").is_stored().head.fields("content-range"), ["bytes 0-9/10"]);
+    let response = forebay.get("/");
+    response.is(200, "0123456789").is_hit();
+    assert!(!response.head.has("content-range"), "{}", response.head.text());
+    range(&forebay, "bytes=2-4").is(206, "234").is_hit();
+    advance(Duration::from_secs(61));
+    origin.now(answer(304, &[MINUTE, ("ETag", "\"a\"")], ""));
+    forebay.get("/").is(200, "0123456789").says("forebay; fwd=stale; fwd-status=304");
+    assert_eq!(origin.seen(), 2);
+}
+
+#[test]
+fn a_part_that_may_lack_fields_is_not_the_whole() {
+    let fields = [MINUTE, ("ETag", "\"a\""), ("Content-Range", "bytes 0-9/10")];
+    let origin = Origin::start(answer(206, &fields, "0123456789"));
+    caching(&origin).get_with("/", "Range: bytes=0-\r\nIf-Range: \"a\"\r\n").is_refused("partial");
+}

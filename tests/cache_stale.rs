@@ -241,6 +241,42 @@ fn a_client_that_has_the_stale_one_is_told_so_while_the_origin_is_down() {
 }
 
 #[test]
+fn while_no_backend_answers_a_stale_answer_needs_no_leave() {
+    let timeout = "[upstream.timeouts]\nresponse_head = \"100ms\"";
+    for failing in [reset(), hang()] {
+        let origin = Origin::start(kept("max-age=60", "one"));
+        let forebay = holding_stale(&origin, forward([&origin]).upstream(timeout).cached(""));
+        origin.now(failing);
+        forebay.get("/").is(200, "one").says("forebay; fwd=stale; detail=stale-if-error");
+        origin.now(answer(503, &[], "busy"));
+        forebay.get("/").is(503, "busy");
+        origin.go_down();
+        forebay.get("/").is(200, "one").says("forebay; fwd=stale; detail=stale-if-error");
+        let response = forebay.ask("HEAD / HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+        response.is(200, "").says("forebay; fwd=stale; detail=stale-if-error");
+    }
+}
+
+#[test]
+fn while_no_backend_answers_a_stale_answer_may_still_be_refused() {
+    for directives in ["must-revalidate, max-age=60", "proxy-revalidate, max-age=60", "s-maxage=60"] {
+        let origin = Origin::start(kept(directives, "one"));
+        let forebay = left_to_the_origin(&origin);
+        origin.go_down();
+        assert!(matches!(forebay.get("/").status, 502..=504), "{directives}");
+    }
+    let origin = Origin::start(kept("max-age=60", "one"));
+    let forebay = holding_stale(&origin, forward([&origin]).cached("stale_if_error = \"0s\""));
+    origin.go_down();
+    assert!(matches!(forebay.get("/").status, 502..=504));
+    let forebay = left_to_the_origin(&{
+        origin.come_back();
+        Origin::start(kept("max-age=60", "one"))
+    });
+    assert!(matches!(forebay.get_with("/", "Cache-Control: no-cache\r\n").status, 502..=504));
+}
+
+#[test]
 fn what_the_client_did_wrong_is_no_error_of_the_origin() {
     for status in [400, 403, 404, 501] {
         let origin = Origin::start(kept(IF_ERROR, "one"));

@@ -112,10 +112,21 @@ fn of_several_answers_that_fit_the_newest_is_served() {
     let (origin, forebay) = before(varying("X-A", "one"));
     forebay.get_with("/", "X-A: 1\r\n").is_stored();
     advance(Duration::from_secs(10));
+    origin.now(varying("X-B", "two"));
+    forebay.get_with("/", "X-A: 2\r\n").is(200, "two");
+    forebay.get_with("/", "X-A: 1\r\n").is(200, "two").is_hit();
+    assert_eq!(origin.seen(), 2);
+}
+
+#[test]
+fn what_does_not_vary_is_served_where_nothing_that_does_fits() {
+    let (origin, forebay) = before(varying("X-A", "one"));
+    forebay.get_with("/", "X-A: 1\r\n").is_stored();
+    advance(Duration::from_secs(10));
     origin.now(answer(200, &[("Cache-Control", "max-age=600")], "for all"));
-    forebay.get_with("/", "X-A: 2\r\n").is(200, "for all");
-    forebay.get_with("/", "X-A: 1\r\n").is(200, "for all").is_hit();
-    forebay.get("/").is(200, "for all").is_hit();
+    forebay.get("/").is(200, "for all");
+    forebay.get_with("/", "X-A: 1\r\n").is(200, "one").is_hit();
+    forebay.get_with("/", "X-A: 2\r\n").is(200, "for all").is_hit();
     assert_eq!(origin.seen(), 2);
 }
 

@@ -228,6 +228,39 @@ impl Fault {
         self.blame() == Blame::Backend && !matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. })
     }
 
+    /// Whether no response came from any backend, so that the cache is disconnected (RFC 9111 §4.2.4). Limits that the
+    /// cache sets itself are no silence, nor is an answer that can't be passed on.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Exhausted { .. }
+            | Self::WaitedInVain
+            | Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::Reset { .. }
+            | Self::HeadTimeout { .. } => true,
+            Self::BadRequest(_)
+            | Self::UnknownCoding
+            | Self::MethodNotAllowed
+            | Self::Expectation
+            | Self::TargetTooLong { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::ClientLeft
+            | Self::NoRoute
+            | Self::OnlyIfCached
+            | Self::Crowded
+            | Self::FetchBroken
+            | Self::BadAnswer { .. }
+            | Self::BodyCut { .. }
+            | Self::BodyStalled { .. } => false,
+        }
+    }
+
     /// Whether the client's connection can't be used after this: what follows on it may not be a request.
     #[must_use]
     pub fn closes_connection(&self) -> bool {

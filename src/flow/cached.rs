@@ -8,6 +8,7 @@ use http_body::Body as _;
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
 use policy::cache::key::{Key, Scheme, Space, Target};
+use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::census::Rare;
 use policy::message::conditions::asks_the_origin;
@@ -50,6 +51,9 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     let aside = aside(ex, admitted, key.is_some());
     let (Some(key), None) = (key, aside) else {
         let target = target.into_owned();
+        if is_only_if_cached(ex) {
+            return Err(Fault::OnlyIfCached);
+        }
         let draft = gate::draft(site, route, group, (ex, admitted))?;
         ex.cache_status = aside;
         return Box::pin(pass(site, (group, caching), ex, (draft, target))).await;
@@ -113,6 +117,17 @@ fn aside(ex: &Exchange, admitted: &Admitted, has_key: bool) -> Option<CacheStatu
 fn names_another_host(ex: &Exchange, admitted: &Admitted) -> bool {
     admitted.client.host.is_some()
         && ex.head.headers.get(&names::X_FORWARDED_HOST).is_some_and(|host| *host != admitted.host.authority)
+}
+
+/// Whether a request that is never looked up wants nothing but what is stored (RFC 9111 §5.2.1.7). To methods that are
+/// never answered from a store the directive means nothing.
+fn is_only_if_cached(ex: &mut Exchange) -> bool {
+    let is_it =
+        matches!(ex.head.method, Method::GET | Method::HEAD) && RequestDirectives::of(&ex.head.headers).only_if_cached;
+    if is_it {
+        ex.cache_status = Some(CacheStatus { detail: Some("only-if-cached"), ..CacheStatus::new(Handling::Neither) });
+    }
+    is_it
 }
 
 /// The way to an upstream, for the store.

@@ -256,6 +256,17 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether it fits a request (RFC 9111 §4.1).
+    #[must_use]
+    pub fn fits(&self, request: &HeaderMap) -> bool {
+        self.head.vary.matches(&self.head.choice, request)
+    }
+
+    /// Whether another request might get another one.
+    fn varies(&self) -> bool {
+        !matches!(&self.head.vary, Vary::Fields(fields) if fields.is_empty())
+    }
+
     /// Which part of the representation it holds; `None`: the whole.
     #[must_use]
     pub fn part(&self) -> Option<Part> {
@@ -320,10 +331,13 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// What fits this request and is whole, the newest of it (RFC 9111 §4.1).
+    /// What fits this request and is whole, the newest of it; what does not vary only where nothing that does fits, as
+    /// some origins leave `Vary` out of what they send to those who ask for nothing in particular (RFC 9111 §4.1).
     #[must_use]
     pub fn find(&self, request: &HeaderMap) -> Option<&Entry> {
-        self.fitting(request).find(|entry| entry.part().is_none())
+        let mut whole = self.fitting(request).filter(|entry| entry.part().is_none());
+        let newest = whole.next()?;
+        if newest.varies() { Some(newest) } else { whole.find(|entry| entry.varies()).or(Some(newest)) }
     }
 
     /// The parts of what fits this request, the newest first.
@@ -346,11 +360,11 @@ impl Shelf {
         })
     }
 
-    /// The newest, if it fits every request.
+    /// What fits every request, if it is all there is, and whole.
     #[must_use]
     pub fn for_everybody(&self) -> Option<&Entry> {
-        let is_for_all = |entry: &&Entry| matches!(&entry.head.vary, Vary::Fields(fields) if fields.is_empty());
-        self.variants.first().filter(is_for_all).filter(|entry| entry.part().is_none())
+        let [only] = self.variants.as_slice() else { return None };
+        (!only.varies() && only.part().is_none()).then_some(only)
     }
 
     /// All of them, the newest first.

@@ -10,12 +10,14 @@ use std::task::Poll;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, DATE, IF_RANGE, RANGE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::is_error;
+use policy::cache::partial::Part;
 use policy::cache::storable::{Extent, storable};
 use policy::cache::{freshness, headers as fields};
+use policy::message::dates;
 use policy::message::vary::Vary;
 use policy::time::Now;
 
@@ -50,8 +52,8 @@ pub type Reason = &'static str;
 /// What became of a response.
 #[derive(Debug)]
 pub enum Taken {
-    /// It is, or will be, stored; the entry can be served at once.
-    Stored(Entry),
+    /// It is, or will be, stored; the entry can be served at once, and these fields are for the one who asked alone.
+    Stored(Entry, HeaderMap),
     /// It is for the one who asked.
     Passed(Box<Answer>, Reason),
 }
@@ -67,8 +69,8 @@ pub fn take(caching: &Caching, asked: &Asked<'_>, lead: Lead, (answer, now): (An
 }
 
 fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (Answer, Now)) -> Taken {
-    let head = match head(&caching.rules, asked, &answer, now) {
-        Ok(head) => Arc::new(head),
+    let (head, withheld) = match head(&caching.rules, asked, &answer, now) {
+        Ok((head, withheld)) => (Arc::new(head), withheld),
         Err(reason) => {
             if is_error(answer.status()) {
                 lead.unshared_now();
@@ -97,7 +99,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
         let entry = Entry { head, content: Content::One(Bytes::new()) };
         lead.shared(&entry);
         lead.store_whole(entry.clone(), reserved);
-        return Taken::Stored(entry);
+        return Taken::Stored(entry, withheld);
     };
     let mut flow = match part_bytes {
         Some(bytes) => part::exactly(flow, bytes),
@@ -114,27 +116,29 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     // At once: when the task begins, the client's own deadline may be that of its next request.
     flow.as_mut().wait_under(&deadline);
     tokio::task::spawn_local(async move { attended(&deadline, pour(flow, fill)).await });
-    Taken::Stored(entry)
+    Taken::Stored(entry, withheld)
 }
 
 /// Whether those who asked meanwhile may have it too: if it is fresh, as if it had been stored a moment ago.
 pub(super) fn is_shared(head: &Head, now: Now) -> bool {
-    head.stored().freshness(now).is_fresh() && !head.facts.directives.no_cache.is_given()
+    head.stored().freshness(now).is_fresh() && !head.facts.directives.no_cache.is_whole()
 }
 
-/// The head to store.
+/// The head to store, and the fields that are not stored because a directive names them.
 ///
 /// # Errors
 /// Why there is none.
-pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<Head, Reason> {
+pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, HeaderMap), Reason> {
     let mut facts = ResponseFacts::of(answer.status(), answer.headers(), now);
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
+    let mut status = answer.status();
     match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
         Ok(Extent::Whole) => {}
+        Ok(Extent::Part(part)) if is_all(part, asked.headers, answer) => status = StatusCode::OK,
         Ok(Extent::Part(_)) if is_part_told(asked, answer.headers()) => {}
         Ok(Extent::Part(_)) => return Err("partial"),
         Err(refusal) => return Err(refusal.word()),
-    }
+    };
     let is_useless = lifetime.is_none_or(|lifetime| lifetime.duration.is_zero())
         && !facts.has_validator
         && facts.directives.stale_while_revalidate.is_none()
@@ -145,12 +149,17 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     let vary = Vary::of(answer.headers());
     let choice = vary.choice(asked.headers).ok_or("vary-star")?;
     let mut headers = fields::stored(answer.headers());
-    add_date(&mut headers, now);
     let tags = take_tags(rules, &mut headers);
+    let withheld = fields::withhold(&mut headers, &facts.directives);
+    add_date(&mut headers, now);
+    if status != answer.status() {
+        headers.remove(CONTENT_RANGE);
+        facts.part = None;
+    }
     // Judged already, and as it came it would keep the buffer that it was read into.
     facts.content_location = None;
-    Ok(Head {
-        status: answer.status(),
+    let head = Head {
+        status,
         headers: compact(&headers),
         age_on_arrival: freshness::age_on_arrival(&facts, asked.sent, now),
         facts,
@@ -159,7 +168,25 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
         vary,
         choice,
         tags,
-    })
+    };
+    Ok((head, withheld))
+}
+
+/// Whether a 206 is a 200 in all but name (RFC 9110 §15.3.7.3), as when players ask for `bytes=0-`. After `If-Range` it
+/// may lack fields that the client has already, and a body of unknown length might turn out shorter.
+fn is_all(part: Part, request: &HeaderMap, answer: &Answer) -> bool {
+    let length = http_body::Body::size_hint(answer.body()).exact();
+    part.is_whole() && length == Some(part.complete()) && !request.contains_key(IF_RANGE)
+}
+
+/// Adds what was withheld from the store to the answer of the one who asked, where that has no such fields itself.
+pub(super) fn give(answer: &mut Answer, withheld: &HeaderMap) {
+    let headers = answer.headers_mut();
+    for name in withheld.keys().filter(|name| !headers.contains_key(*name)).collect::<Vec<_>>() {
+        for value in withheld.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
 }
 
 /// Whether a part was asked for, and is told of in full: to `If-Range` an origin need not send the fields that the client
@@ -169,11 +196,10 @@ fn is_part_told(asked: &Asked<'_>, answer: &HeaderMap) -> bool {
     is_asked_for && (!asked.headers.contains_key(IF_RANGE) || answer.contains_key(CONTENT_TYPE))
 }
 
-/// A response without `Date` gets the moment when it came (RFC 9110 §6.6.1).
+/// A response without a `Date` that can be read gets the moment when it came (RFC 9110 §6.6.1).
 pub(super) fn add_date(headers: &mut HeaderMap, now: Now) {
-    if !headers.contains_key(DATE)
-        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + now.wall))
-    {
+    let is_dated = headers.get(DATE).is_some_and(|date| dates::read(date.as_bytes(), now.wall).is_some());
+    if !is_dated && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + now.wall)) {
         headers.insert(DATE, date);
     }
 }

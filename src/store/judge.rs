@@ -23,7 +23,7 @@ use super::flight::{Errand, Lead, Place, join};
 use super::growth::Reader;
 use super::memory::Found;
 use super::part;
-use super::renew::{self, Audience, Renewal};
+use super::renew::{self, Audience, Renewal, Setback};
 use super::serve::{Wanted, serve, serve_whole};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -140,7 +140,7 @@ async fn fetched<F: Fetch>(
                 },
                 Err(other) => choice = other,
             },
-            Err(fault) => return renew::instead(ex, &renewal, None).ok_or(fault),
+            Err(fault) => return renew::instead(ex, &renewal, Setback::Fault(&fault)).ok_or(fault),
         }
     }
     renewal.audience = Audience::One;
@@ -197,11 +197,13 @@ pub fn take_unasked(
     let lead = Lead::alone(&caching.store, errand);
     let asked = Asked { facts, headers, sent };
     match fill::take(caching, &asked, lead, (answer, clock::now())) {
-        Taken::Stored(entry) => {
+        Taken::Stored(entry, withheld) => {
             let handling = Handling::Forwarded { why: Forward::Method, status: None, stored: true, collapsed: false };
             ex.cache_status = Some(said(handling, None));
             let nothing = HeaderMap::new();
-            serve(&Wanted { method: &Method::GET, headers: &nothing, dice: ex.dice }, &entry, None)
+            let mut answer = serve(&Wanted { method: &Method::GET, headers: &nothing, dice: ex.dice }, &entry, None);
+            fill::give(&mut answer, &withheld);
+            answer
         }
         Taken::Passed(answer, _reason) => *answer,
     }

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use policy::cache::facts::RequestFacts;
-use policy::cache::lookup::{after_error, is_error};
+use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
 use policy::cache::validate::{self, Asking, Glimpse, confirmed, freshen, glimpse};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{Forward, Handling};
+use policy::message::etag::EntityTag;
 use policy::message::vary::Choice;
 use policy::time::Now;
 
@@ -17,6 +19,7 @@ use super::fetch::{Fetch, Request};
 use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead};
 use super::judge::{said, wanted};
+use super::memory::Store;
 use super::part;
 use super::serve::serve;
 use crate::exchange::fault::Fault;
@@ -107,12 +110,12 @@ pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead
         Ok(Came::Confirmed(answer, held)) => return Ok(confirm(ex, renewal, (lead, sent), &answer, held)),
         Err(fault) => {
             lead.failed(&fault);
-            return instead(ex, renewal, None).ok_or(fault);
+            return instead(ex, renewal, Setback::Fault(&fault)).ok_or(fault);
         }
     };
     let status = answer.status();
     if is_error(status) {
-        let served = instead(ex, renewal, Some(status));
+        let served = instead(ex, renewal, Setback::Status(status));
         if served.is_some() || renewal.audience == Audience::Nobody {
             lead.failed(&Fault::FetchBroken);
             return Ok(served.unwrap_or(answer));
@@ -140,6 +143,8 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
         return Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?));
     }
     let mut variants = match &renewal.stale {
+        // Without a tag only its date can be asked with, and that for one response alone (RFC 9111 §4.3.1).
+        Some(stale) if EntityTag::of(&stale.head.headers).is_none() => vec![stale.clone()],
         Some(_) => request.caching.store.variants(&request.key),
         None => Vec::new(),
     };
@@ -151,12 +156,12 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
     if answer.status() != StatusCode::NOT_MODIFIED || asking == Asking::Plainly {
         return Ok(Came::Answer(answer));
     }
-    let places = confirmed(answer.headers(), &stored);
-    if places.is_empty() {
+    let held = held(answer.headers(), &request.headers, &variants);
+    if held.is_empty() {
         // It speaks of something that is not stored: only the whole is of use (RFC 9111 §4.3.3).
         return anew(ex, request).await;
     }
-    Ok(Came::Confirmed(answer, places.into_iter().filter_map(|place| variants.get(place)).cloned().collect()))
+    Ok(Came::Confirmed(answer, held))
 }
 
 /// Asks for the whole, whatever is stored.
@@ -166,12 +171,26 @@ async fn anew<F: Fetch>(ex: &mut Exchange, request: &Request<F>) -> Result<Came,
     Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?))
 }
 
-/// A stale response in place of an error, if that is allowed (RFC 5861 §4).
-pub(super) fn instead<F>(ex: &mut Exchange, renewal: &Renewal<F>, status: Option<StatusCode>) -> Option<Answer> {
+/// What came instead of something to serve.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Setback<'a> {
+    /// An error.
+    Status(StatusCode),
+    /// Nothing.
+    Fault(&'a Fault),
+}
+
+/// A stale response in place of what did not come, if that is allowed (RFC 5861 §4, RFC 9111 §4.2.4).
+pub(super) fn instead<F>(ex: &mut Exchange, renewal: &Renewal<F>, setback: Setback<'_>) -> Option<Answer> {
     let entry = renewal.stale.as_ref()?;
+    let (trouble, status) = match setback {
+        Setback::Status(status) => (Trouble::Error, Some(status)),
+        Setback::Fault(fault) if fault.is_silence() => (Trouble::Silence, None),
+        Setback::Fault(_) => (Trouble::Error, None),
+    };
     let now = clock::now();
     let stored = entry.head.stored();
-    let freshness = after_error(&stored, &renewal.directives, now, renewal.request.caching.rules.stale)?;
+    let freshness = instead_of(trouble, &stored, &renewal.directives, now, renewal.request.caching.rules.stale)?;
     let handling = Handling::Forwarded { why: renewal.why, status, stored: false, collapsed: false };
     ex.cache_status = Some(said(handling, Some("stale-if-error")));
     Some(serve(&wanted(ex, &renewal.request), entry, Some(freshness.age)))
@@ -191,10 +210,15 @@ fn take<F>(
     let taken = fill::take(&request.caching, &renewal.asked(&target, sent), lead, (answer, clock::now()));
     let why = renewal.why;
     match taken {
-        Taken::Stored(entry) => {
+        Taken::Stored(entry, withheld) => {
+            if let Some(old) = &renewal.stale {
+                supersede(&store, renewal, old, &entry.head);
+            }
             let handling = Handling::Forwarded { why, status: of_origin, stored: true, collapsed: false };
             ex.cache_status = Some(said(handling, None));
-            serve(&wanted(ex, request), &entry, None)
+            let mut answer = serve(&wanted(ex, request), &entry, None);
+            fill::give(&mut answer, &withheld);
+            answer
         }
         Taken::Passed(answer, reason) => {
             // What a request that asks for itself is told says nothing of what others get.
@@ -214,7 +238,30 @@ fn take<F>(
     }
 }
 
-/// The origin says that these still hold: they are fresh again, and one of them is the answer (RFC 9111 §4.3.4).
+/// What varies on other fields than what comes in its place would still be found first (RFC 9111 §4.1).
+fn supersede<F>(store: &Store, renewal: &Renewal<F>, old: &Entry, new: &Head) {
+    if old.head.vary != new.vary {
+        store.change(&renewal.request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
+    }
+}
+
+/// The stored responses that a 304 speaks of, the newest first: of those that fit the request, and only if it is none
+/// of them, one of the others that were asked about (RFC 9111 §4.3.4).
+fn held(answer: &HeaderMap, request: &HeaderMap, asked: &[Entry]) -> Vec<Entry> {
+    let names_one = answer.contains_key(ETAG) || answer.contains_key(LAST_MODIFIED);
+    if !names_one && asked.len() > 1 {
+        return Vec::new();
+    }
+    let (fitting, others): (Vec<&Entry>, Vec<&Entry>) = asked.iter().partition(|entry| entry.fits(request));
+    let of = |some: &[&Entry]| -> Vec<Entry> {
+        let stored: Vec<&HeaderMap> = some.iter().map(|entry| &entry.head.headers).collect();
+        confirmed(answer, &stored).into_iter().filter_map(|place| some.get(place)).map(|one| (*one).clone()).collect()
+    };
+    let held = of(&fitting);
+    if held.is_empty() { of(&others).into_iter().take(1).collect() } else { held }
+}
+
+/// The origin says that these still hold: they are fresh again, and the newest is the answer (RFC 9111 §4.3.4).
 fn confirm<F>(
     ex: &mut Exchange,
     renewal: &Renewal<F>,
@@ -222,47 +269,66 @@ fn confirm<F>(
     answer: &Answer,
     held: Vec<Entry>,
 ) -> Answer {
-    let request = &renewal.request;
     let now = clock::now();
-    let target = Uri::default();
-    // What is stored could be stored: who asks now, and how, does not matter for it any more.
-    let nobody = HeaderMap::new();
-    let facts = RequestFacts::of(&Method::GET, &target, &nobody, false);
-    let mut served: Option<Entry> = None;
-    for entry in held {
-        let asked = Asked { facts, headers: &request.headers, sent };
-        let mut renewed = Answer::default();
-        *renewed.status_mut() = entry.head.status;
-        *renewed.headers_mut() = freshened(&entry, answer.headers(), now);
-        let head = fill::head(&request.caching.rules, &asked, &renewed, now);
-        let is_selected = served.is_none();
-        match head {
-            Ok(head) => {
-                // Another variant keeps its own choice, the one that is served fits this request from now on, too.
-                let is_other = !is_selected && head.vary == entry.head.vary;
-                let choice = if is_other { entry.head.choice.clone() } else { head.choice };
-                let tags = if head.tags.is_empty() { entry.head.tags.clone() } else { head.tags };
-                let renewed = Entry { head: Arc::new(Head { choice, tags, ..head }), content: entry.content.clone() };
-                lead.put(renewed.clone());
-                served.get_or_insert(renewed);
-            }
-            Err(_may_not_be_stored) => {
-                lead.store().change(&request.key, |old| (!Arc::ptr_eq(&old.head, &entry.head)).then(|| old.clone()));
-                served.get_or_insert(entry);
-            }
-        }
+    let mut served = None;
+    // The newest last, so that it stays where several have become alike.
+    for entry in held.into_iter().rev() {
+        served = Some(renewed(renewal, (&lead, sent), (answer.headers(), now), entry));
     }
     let status = Some(StatusCode::NOT_MODIFIED);
     let handling = Handling::Forwarded { why: renewal.why, status, stored: false, collapsed: false };
     ex.cache_status = Some(said(handling, None));
-    let Some(entry) = served else { return Answer::default() };
+    let Some((entry, withheld)) = served else { return Answer::default() };
     if fill::is_shared(&entry.head, now) {
         lead.shared(&entry);
     } else {
         lead.unshared();
     }
     let age = entry.head.stored().freshness(now).age;
-    serve(&wanted(ex, request), &entry, Some(age))
+    let mut answer = serve(&wanted(ex, &renewal.request), &entry, Some(age));
+    fill::give(&mut answer, &withheld);
+    answer
+}
+
+/// A stored response as a 304 makes it, in its place in the store, and what of the 304 is for the one who asked alone.
+fn renewed<F>(
+    renewal: &Renewal<F>,
+    (lead, sent): (&Lead, Now),
+    (fields, now): (&HeaderMap, Now),
+    entry: Entry,
+) -> (Entry, HeaderMap) {
+    let request = &renewal.request;
+    let target = Uri::default();
+    // What is stored could be stored: who asks now, and how, does not matter for it any more.
+    let nobody = HeaderMap::new();
+    let facts = RequestFacts::of(&Method::GET, &target, &nobody, false);
+    let asked = Asked { facts, headers: &request.headers, sent };
+    match fill::head(&request.caching.rules, &asked, &as_answer(&entry, fields, now), now) {
+        Ok((head, withheld)) => {
+            let tags = if head.tags.is_empty() { entry.head.tags.clone() } else { head.tags };
+            let renewed = Entry { head: Arc::new(Head { tags, ..head }), content: entry.content.clone() };
+            // Nothing of an answer to `no-store` is stored, were it but a date (RFC 9111 §5.2.1.5).
+            if !renewal.directives.no_store {
+                if entry.fits(&request.headers) {
+                    supersede(lead.store(), renewal, &entry, &renewed.head);
+                }
+                lead.put(renewed.clone());
+            }
+            (renewed, withheld)
+        }
+        Err(_may_not_be_stored) => {
+            lead.store().change(&request.key, |old| (!Arc::ptr_eq(&old.head, &entry.head)).then(|| old.clone()));
+            (entry, HeaderMap::new())
+        }
+    }
+}
+
+/// A stored response as an answer without content changes it, without its content.
+fn as_answer(entry: &Entry, fields: &HeaderMap, now: Now) -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = entry.head.status;
+    *answer.headers_mut() = freshened(entry, fields, now);
+    answer
 }
 
 /// The stored fields as an answer without content changes them (RFC 9111 §3.2).
@@ -284,35 +350,35 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
     let sent = clock::now();
     let mut answer = match request.fetch.fetch(ex, Method::HEAD, request.headers.clone()).await {
         Ok(answer) => answer,
-        Err(fault) => return instead(ex, renewal, None).ok_or(fault),
+        Err(fault) => return instead(ex, renewal, Setback::Fault(&fault)).ok_or(fault),
     };
     let status = answer.status();
     if is_error(status)
-        && let Some(served) = instead(ex, renewal, Some(status))
+        && let Some(served) = instead(ex, renewal, Setback::Status(status))
     {
         return Ok(served);
     }
     if let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK) {
-        learn(renewal, (lead, sent), entry, answer.headers());
+        learn(renewal, (lead, sent), answer.headers(), entry);
     }
     request.caching.hide_tags(answer.headers_mut());
     Ok(answer)
 }
 
-/// What a 200 to HEAD says of what is stored.
-fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), entry: &Entry, answer: &HeaderMap) {
+/// What a 200 to HEAD tells of the stored response that it could be about (RFC 9111 §4.3.5).
+fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), fields: &HeaderMap, entry: &Entry) {
     let request = &renewal.request;
     let now = clock::now();
-    match glimpse(answer, &entry.head.headers, entry.content.length().unwrap_or_default()) {
+    match glimpse(fields, &entry.head.headers, entry.content.length().unwrap_or_default()) {
         Glimpse::Agrees => {
             let target = Uri::default();
-            let mut renewed = Answer::default();
-            *renewed.headers_mut() = freshened(entry, answer, now);
+            let renewed = as_answer(entry, fields, now);
             let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
-            if let Ok(mut head) = head {
+            if let Ok((mut head, _withheld)) = head {
                 if head.tags.is_empty() {
                     head.tags.clone_from(&entry.head.tags);
                 }
+                supersede(lead.store(), renewal, entry, &head);
                 lead.put(Entry { head: Arc::new(head), content: entry.content.clone() });
             }
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, LAST_MODIFIED,
-    RANGE,
+    AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_RANGE,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
@@ -26,6 +26,9 @@ use crate::exchange::fault::Fault;
 
 /// What describes the content, and so has no place in an answer without it (RFC 9110 §15.4.5).
 const OF_CONTENT: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE];
+
+/// What describes the representation, and is not needed in a part of what the client has (RFC 9110 §15.3.7).
+const DESCRIPTIVE: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, LAST_MODIFIED];
 
 /// What is asked of a stored response.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +120,10 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
         Selection::Single(range) => {
             let Some(body) = window(entry, range) else { return whole(wanted.method, entry, headers) };
             headers.remove(CONTENT_RANGE);
+            if wanted.headers.contains_key(IF_RANGE) {
+                // The client has the rest of these already (RFC 9110 §15.3.7).
+                DESCRIPTIVE.iter().for_each(|name| drop(headers.remove(name)));
+            }
             headers.insert(CONTENT_LENGTH, HeaderValue::from(range.bytes()));
             headers.extend(ContentRange::Part(range, Some(complete)).value().map(|value| (CONTENT_RANGE, value)));
             answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(body))

@@ -37,7 +37,8 @@ section! {
     /// Whether answers are stored as the backend lets them be, and served from there; or not.
     mode: Kind::Choice(&["cache-aside", "off"]) => "cache-aside";
     /// How long an answer stays fresh when the backend names no time: for statuses that may be stored unasked (200,
-    /// 203, 204, 300, 301, 308, 404, 405, 410 and 501), and `public` ones. It goes before a guess from `Last-Modified`.
+    /// 203, 204, 300, 301, 308, 404, 405, 410, 451 and 501), and `public` ones. It goes before a guess from
+    /// `Last-Modified`.
     ttl: Kind::Duration(Duration::ZERO, YEAR);
     /// How long an answer stays fresh, whatever the backend says: beats its `max-age`, `Expires` and `no-cache`, and
     /// `ttl_status`, for statuses that may be stored unasked. `private`, `no-store` and `Set-Cookie` hold all the
@@ -50,7 +51,9 @@ section! {
     heuristic_max: Kind::Duration(Duration::ZERO, YEAR) => "24h";
     /// How long an answer may be served stale while it is fetched anew, unless the backend says. Left out: not at all.
     stale_while_revalidate: Kind::Duration(Duration::ZERO, YEAR);
-    /// How long an answer may be served stale in place of an error, unless the backend says. Left out: not at all.
+    /// How long an answer may be served stale in place of an error, unless the backend says. Left out: not in place of
+    /// an error, but for any time while no backend answers at all, unless the answer forbids it (`must-revalidate`,
+    /// `proxy-revalidate`, `s-maxage`, `no-cache`); "0s": never.
     stale_if_error: Kind::Duration(Duration::ZERO, YEAR);
     /// Stores answers that set a cookie where a time of this route counts: every client gets the same cookie.
     store_set_cookie: Kind::Flag => "false";

@@ -58,7 +58,7 @@ pub struct ResponseFacts {
     pub has_validator: bool,
     /// Whether its `Vary` holds `*` (RFC 9110 §12.5.5).
     pub varies_on_anything: bool,
-    /// Whether it sets a cookie.
+    /// Whether it sets a cookie, and no directive withholds that from the store.
     pub sets_cookie: bool,
     /// `Content-Location`, when there is exactly one.
     pub content_location: Option<HeaderValue>,
@@ -72,18 +72,19 @@ impl ResponseFacts {
         let targeted = targeted::directives(headers);
         let expires = if targeted.is_some() { None } else { expires(headers, received) };
         let last_modified = headers.get(LAST_MODIFIED).and_then(read_date);
+        let directives = targeted.unwrap_or_else(|| ResponseDirectives::of(headers));
         Self {
             status,
             part: partial::part_of(status, headers),
-            directives: targeted.unwrap_or_else(|| ResponseDirectives::of(headers)),
             expires,
             date: headers.get(DATE).and_then(read_date).unwrap_or(received.wall),
             last_modified,
             age: age(headers),
             has_validator: last_modified.is_some() || headers.contains_key(ETAG),
             varies_on_anything: list::holds(&headers.get_all(VARY), "*"),
-            sets_cookie: headers.contains_key(SET_COOKIE),
+            sets_cookie: headers.contains_key(SET_COOKIE) && directives.withheld().all(|name| *name != SET_COOKIE),
             content_location: only(headers, CONTENT_LOCATION).cloned(),
+            directives,
         }
     }
 }
@@ -176,6 +177,8 @@ mod tests {
         assert!(!facts(&[("last-modified", "long ago")]).has_validator);
         assert!(facts(&[("vary", "accept"), ("vary", "accept-language, *")]).varies_on_anything);
         assert!(facts(&[("set-cookie", "a=b")]).sets_cookie);
+        let withheld = ("cache-control", "private=\"set-cookie\"");
+        assert!(!facts(&[("set-cookie", "a=b"), withheld]).sets_cookie);
         assert_eq!(facts(&[("content-location", "/a"), ("content-location", "/a")]).content_location, None);
     }
 

@@ -83,14 +83,16 @@ impl Default for TtlRules {
 ///
 /// The first source present wins: the route's `forced`; what the origin names (see [`explicit`]); the route's time for
 /// the status; its `fallback`; a tenth of the time between `Last-Modified` and `Date`. The last two hold for statuses
-/// that may be stored unasked, and for `public` ones. `None`: no source applies.
+/// that may be stored unasked, and for `public` ones; a route's time never for a 414. `None`: no source applies.
 ///
 /// Source: RFC 9111 §4.2.1 and §4.2.2.
 #[must_use]
 pub fn lifetime(facts: &ResponseFacts, rules: &TtlRules) -> Option<Lifetime> {
     let give = |source| move |duration| Lifetime { duration, source };
-    let unasked = is_heuristic(facts.status);
-    let may_be_guessed = unasked || facts.directives.public;
+    let may_be_guessed = is_heuristic(facts.status) || facts.directives.public;
+    // A URI that is too long because of what the key leaves out would get an error for all others.
+    let unasked = is_heuristic(facts.status) && facts.status != StatusCode::URI_TOO_LONG;
+    let by_route = unasked || facts.directives.public;
     let by_status = || rules.by_status.iter().find(|(status, _)| *status == facts.status).map(|(_, ttl)| *ttl);
     rules
         .forced
@@ -98,7 +100,7 @@ pub fn lifetime(facts: &ResponseFacts, rules: &TtlRules) -> Option<Lifetime> {
         .map(give(Source::Forced))
         .or_else(|| explicit(facts))
         .or_else(|| by_status().map(give(Source::Status)))
-        .or_else(|| rules.fallback.filter(|_| may_be_guessed).map(give(Source::Route)))
+        .or_else(|| rules.fallback.filter(|_| by_route).map(give(Source::Route)))
         .or_else(|| heuristic(facts, rules).filter(|_| may_be_guessed).map(give(Source::Heuristic)))
 }
 
@@ -120,12 +122,11 @@ fn heuristic(facts: &ResponseFacts, rules: &TtlRules) -> Option<Duration> {
     Some((unchanged_for / 10).min(rules.heuristic_max))
 }
 
-/// Whether a response with this status may be stored although the origin names no time (RFC 9110 §15.1).
-///
-/// Narrower than there: without 414, which would let a client plant an error.
+/// Whether a response with this status may be stored although the origin names no time (RFC 9110 §15.1; 451: RFC 7725
+/// §3).
 #[must_use]
 pub fn is_heuristic(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 501)
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
 }
 
 /// How old a response was when it arrived: its `corrected_initial_age`.
@@ -208,10 +209,10 @@ mod tests {
     fn rfc9110_15_1_guesses_are_made_for_some_statuses_only() {
         let modified = ("last-modified", TEN_MINUTES_AGO);
         let rules = TtlRules::default();
-        for status in [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 501] {
+        for status in [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 451, 501] {
             assert_eq!(given(status, &[modified], &rules), Some((60, Source::Heuristic)), "{status}");
         }
-        for status in [201, 302, 303, 307, 400, 403, 413, 414, 431, 500, 502, 503, 504] {
+        for status in [201, 302, 303, 307, 400, 403, 413, 431, 500, 502, 503, 504] {
             assert_eq!(given(status, &[modified], &rules), None, "{status}");
             let public = ("cache-control", "public");
             assert_eq!(given(status, &[modified, public], &rules), Some((60, Source::Heuristic)), "{status}");
@@ -240,6 +241,13 @@ mod tests {
         assert_eq!(given(404, &[("cache-control", "max-age=7")], &rules), Some((7, Source::MaxAge)));
         assert_eq!(given(502, &[], &rules), Some((1, Source::Status)));
         assert_eq!(given(503, &[], &rules), None);
+    }
+
+    #[test]
+    fn a_route_s_time_keeps_no_uri_that_was_too_long() {
+        let rules = TtlRules { forced: Some(secs(60)), fallback: Some(secs(300)), ..TtlRules::default() };
+        assert_eq!(given(414, &[], &rules), None);
+        assert_eq!(given(414, &[("cache-control", "max-age=3")], &rules), Some((3, Source::MaxAge)));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Which fields of a response are stored with it (RFC 9111 §3.1).
 //!
-//! Whether the response may be stored at all is decided elsewhere; so is what a directive's list of names means.
+//! Whether the response may be stored at all is decided elsewhere.
 
 use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{CONTENT_LENGTH, Entry};
 
+use crate::message::cache_control::ResponseDirectives;
 use crate::message::census::Census;
 use crate::message::hop::{self, Direction};
 
@@ -22,16 +23,21 @@ pub fn stored(response: &HeaderMap) -> HeaderMap {
     }
 }
 
-/// Takes away the fields that a directive names: those of `private="…"` before storing, and those of `no-cache="…"`
-/// before reuse without validation (RFC 9111 §5.2.2.7, §5.2.2.4).
+/// Takes away, and hands back, the fields that `private="…"` and `no-cache="…"` name: a shared cache stores the rest
+/// alone, and the one who asked gets all (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7).
 ///
-/// `names` are the directive's words, in any case; those that are no field names are passed over.
-pub fn strip<'n>(headers: &mut HeaderMap, names: impl IntoIterator<Item = &'n [u8]>) {
-    for name in names {
-        if let Ok(name) = HeaderName::from_bytes(name.trim_ascii()) {
-            headers.remove(name);
+/// `Content-Length` stays: it says where the message ends, and nothing of anybody.
+pub fn withhold(headers: &mut HeaderMap, directives: &ResponseDirectives) -> HeaderMap {
+    let mut withheld = HeaderMap::new();
+    for name in directives.withheld().filter(|name| **name != CONTENT_LENGTH) {
+        if let Entry::Occupied(given) = headers.entry(name) {
+            let (name, values) = given.remove_entry_mult();
+            for value in values {
+                withheld.append(name.clone(), value);
+            }
         }
     }
+    withheld
 }
 
 #[cfg(test)]
@@ -67,9 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn rfc9111_5_2_2_4_named_fields_are_taken_away_in_any_case() {
-        let mut response = headers(&[("set-cookie", "a"), ("set-cookie", "b"), ("x-a", "1"), ("x-b", "2")]);
-        strip(&mut response, [&b"Set-Cookie"[..], b" X-A ", b"", b"not a name", b"x-absent"]);
-        assert_eq!(response, headers(&[("x-b", "2")]));
+    fn rfc9111_5_2_2_4_and_7_the_fields_that_directives_name_are_withheld() {
+        let cookies = [("set-cookie", "a"), ("set-cookie", "b")];
+        let length = ("content-length", "3");
+        let directives = [("cache-control", "private=\"Set-Cookie, x-absent, content-length\", no-cache=X-A")];
+        let mut response = headers(&[cookies[0], cookies[1], ("x-a", "1"), ("x-b", "2"), length]);
+        let withheld = withhold(&mut response, &ResponseDirectives::of(&headers(&directives)));
+        assert_eq!(withheld, headers(&[cookies[0], cookies[1], ("x-a", "1")]));
+        assert_eq!(response, headers(&[("x-b", "2"), length]));
+        assert!(withhold(&mut response, &ResponseDirectives::default()).is_empty());
     }
 }

@@ -104,7 +104,7 @@ impl fmt::Display for Because {
 
 /// What to do about a request with these directives.
 ///
-/// `no-cache="…"` counts like the bare directive, as RFC 9111 §5.2.2.4 allows. A route's `ttl_force` beats `no-cache`,
+/// `no-cache="…"` is about the fields it names, which are not stored (see `headers::withhold`). A route's `ttl_force` beats `no-cache`,
 /// but not the directives that forbid stale responses. A request's `no-store` does not keep it from what is stored
 /// already (§5.2.1.5).
 #[must_use]
@@ -121,22 +121,43 @@ pub fn lookup(stored: Option<&Stored<'_>>, request: &RequestDirectives, now: Now
     }
 }
 
-/// Whether a stored response may be served in place of an error: of a status that [`is_error`], or of no response at
-/// all. `Some` says how old it is.
+/// Why nothing could be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The origin answered, and not well: with a status that [`is_error`], or with what is no response.
+    Error,
+    /// No response came: the cache is disconnected (RFC 9111 §4.2.4).
+    Silence,
+}
+
+/// Whether a stored response may be served in place of what could not be fetched. `Some` says how old it is.
 ///
-/// The window is the longer of the response's (without one, the route's) and the request's. What must be validated
-/// before each use is not served, nor is anything to a client that asked for `no-cache`.
+/// The window is the longer of the response's (without one, the route's) and the request's. Where nobody gives one, an
+/// error is passed on, but while the origin is silent a stale response is served however old it is, unless the client
+/// wants no stale one. What must be validated before each use is not served, nor is anything to a client that asked for
+/// `no-cache`.
 ///
 /// Source: RFC 5861 §4, RFC 9111 §4.2.4.
 #[must_use]
-pub fn after_error(stored: &Stored<'_>, request: &RequestDirectives, now: Now, rules: StaleRules) -> Option<Freshness> {
+pub fn instead_of(
+    trouble: Trouble,
+    stored: &Stored<'_>,
+    request: &RequestDirectives,
+    now: Now,
+    rules: StaleRules,
+) -> Option<Freshness> {
     let freshness = stored.freshness(now);
     if request.no_cache || stored.must_ask_always() || (!freshness.is_fresh() && stored.forbids_stale()) {
         return None;
     }
     let of_response = stored.facts.directives.stale_if_error.or(rules.if_error);
-    let window = of_response.max(request.stale_if_error)?;
-    (freshness.stale_for() <= window).then_some(freshness)
+    let stale_for = freshness.stale_for();
+    let is_allowed = match (of_response.max(request.stale_if_error), trouble) {
+        (Some(window), Trouble::Error | Trouble::Silence) => stale_for <= window,
+        (None, Trouble::Silence) => freshness.is_fresh() || takes_stale(request, stale_for),
+        (None, Trouble::Error) => false,
+    };
+    is_allowed.then_some(freshness)
 }
 
 /// Whether a response with this status counts as an error that a stale response may stand in for (RFC 5861 §4).
@@ -161,7 +182,7 @@ impl Stored<'_> {
         if self.must_ask_always() {
             return Verdict::Revalidate(Because::NoCache);
         }
-        if asks_for_fresher(request, freshness) {
+        if self.asks_for_fresher(request, freshness) {
             return Verdict::Revalidate(Because::Request);
         }
         if freshness.is_fresh() {
@@ -181,7 +202,16 @@ impl Stored<'_> {
     /// RFC 9111 §5.2.2.4.
     fn must_ask_always(&self) -> bool {
         let is_forced = self.lifetime.is_some_and(|lifetime| lifetime.source == Source::Forced);
-        self.facts.directives.no_cache.is_given() && !is_forced
+        self.facts.directives.no_cache.is_whole() && !is_forced
+    }
+
+    /// RFC 9111 §5.2.1.1 and §5.2.1.3. What is `immutable` does not get better by asking while it is fresh: only
+    /// `no-cache` says that the client knows of a reason (RFC 8246 §2).
+    fn asks_for_fresher(&self, request: &RequestDirectives, freshness: Freshness) -> bool {
+        let can_change = !(self.facts.directives.immutable && freshness.is_fresh());
+        let too_old = can_change && request.max_age.is_some_and(|most| freshness.age > most);
+        let too_short = request.min_fresh.is_some_and(|least| freshness.left() < least);
+        too_old || too_short
     }
 
     /// RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.8; for a shared cache `s-maxage` means the same (§5.2.2.10).
@@ -189,13 +219,6 @@ impl Stored<'_> {
         let directives = &self.facts.directives;
         directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_some()
     }
-}
-
-/// RFC 9111 §5.2.1.1 and §5.2.1.3.
-fn asks_for_fresher(request: &RequestDirectives, freshness: Freshness) -> bool {
-    let too_old = request.max_age.is_some_and(|most| freshness.age > most);
-    let too_short = request.min_fresh.is_some_and(|least| freshness.left() < least);
-    too_old || too_short
 }
 
 /// Whether the client lets a response be stale for so long: `max-stale` sets the limit, and `max-age` without it says
@@ -244,7 +267,15 @@ mod tests {
 
         fn after_error(&self, asked: &'static str) -> bool {
             let request = directives(asked);
-            self.with(|stored| after_error(stored, &request, later(self.after), self.rules)).is_some()
+            self.instead_of(Trouble::Error, &request)
+        }
+
+        fn after_silence(&self, asked: &'static str) -> bool {
+            self.instead_of(Trouble::Silence, &directives(asked))
+        }
+
+        fn instead_of(&self, trouble: Trouble, request: &RequestDirectives) -> bool {
+            self.with(|stored| instead_of(trouble, stored, request, later(self.after), self.rules)).is_some()
         }
     }
 
@@ -315,11 +346,14 @@ mod tests {
 
     #[test]
     fn rfc9111_5_2_2_4_no_cache_is_validated_before_each_use() {
-        for answered in ["no-cache, max-age=60", "max-age=60, no-cache=\"set-cookie\""] {
+        for answered in ["no-cache, max-age=60", "max-age=60, no-cache=\"set-cookie\", no-cache"] {
             let fresh = Asked { rules: ROUTE, ..Asked::new(answered, 5) };
             assert_eq!(fresh.lookup("max-stale"), Verdict::Revalidate(Because::NoCache), "{answered}");
             assert!(!fresh.after_error("stale-if-error=1000"), "{answered}");
+            assert!(!fresh.after_silence("max-stale"), "{answered}");
         }
+        let named = Asked::new("max-age=60, no-cache=\"set-cookie\"", 5);
+        assert_eq!(named.lookup(""), Verdict::Hit(at(5, 60)));
         let ttl = TtlRules { forced: Some(secs(60)), ..TtlRules::default() };
         assert_eq!(Asked { ttl, ..Asked::new("no-cache", 5) }.lookup(""), Verdict::Hit(at(5, 60)));
     }
@@ -334,7 +368,7 @@ mod tests {
             let stale = Asked { rules: ROUTE, ..Asked::new(answered, 61) };
             for asked in ["", "max-stale", "stale-if-error=100"] {
                 assert_eq!(stale.lookup(asked), Verdict::Revalidate(Because::Stale), "{answered}");
-                assert!(!stale.after_error(asked), "{answered}");
+                assert!(!stale.after_error(asked) && !stale.after_silence(asked), "{answered}");
             }
             let fresh = Asked { rules: ROUTE, ..Asked::new(answered, 59) };
             assert_eq!(fresh.lookup(""), Verdict::Hit(at(59, 60)), "{answered}");
@@ -390,6 +424,42 @@ mod tests {
             ("max-age=60, stale-if-error=x", 61, "", false),
         ] {
             assert_eq!(Asked::new(answered, after).after_error(asked), expected, "{answered} {after} {asked}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_4_2_4_a_disconnected_cache_serves_stale_unless_somebody_forbids_it() {
+        for (answered, after, asked, expected) in [
+            ("max-age=60", 61, "", true),
+            ("max-age=60", 100_000, "", true),
+            ("", 0, "", true),
+            ("max-age=60", 61, "no-cache", false),
+            ("max-age=60", 61, "max-age=0", false),
+            ("max-age=60", 65, "max-age=0, max-stale=5", true),
+            ("max-age=60", 66, "max-stale=5", false),
+            ("max-age=60", 10, "max-age=0", true),
+            ("max-age=60, must-revalidate", 10, "max-age=0", true),
+            ("max-age=60, stale-if-error=5", 66, "", false),
+            ("max-age=60, stale-if-error=0", 61, "", false),
+            ("max-age=60", 66, "stale-if-error=5", false),
+        ] {
+            assert_eq!(Asked::new(answered, after).after_silence(asked), expected, "{answered} {after} {asked}");
+        }
+        assert!(!Asked { rules: ROUTE, ..Asked::new("max-age=60", 161) }.after_silence(""));
+    }
+
+    #[test]
+    fn rfc8246_2_what_is_immutable_is_not_asked_about_while_it_is_fresh() {
+        let answered = "max-age=60, immutable";
+        for (after, asked, expected) in [
+            (10, "max-age=0", Verdict::Hit(at(10, 60))),
+            (10, "max-age=9", Verdict::Hit(at(10, 60))),
+            (10, "no-cache", Verdict::Revalidate(Because::Request)),
+            (10, "min-fresh=51", Verdict::Revalidate(Because::Request)),
+            (70, "max-age=0", Verdict::Revalidate(Because::Request)),
+            (70, "", Verdict::Revalidate(Because::Stale)),
+        ] {
+            assert_eq!(Asked::new(answered, after).lookup(asked), expected, "{after} {asked}");
         }
     }
 

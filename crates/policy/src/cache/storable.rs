@@ -6,7 +6,7 @@
 use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::facts::{RequestFacts, ResponseFacts};
-use super::freshness::{self, Lifetime};
+use super::freshness::{self, Lifetime, Source};
 use super::partial::Part;
 
 /// Why a response is not stored. Its word is for the log and the detail of `Cache-Status` (RFC 9211 §2.8).
@@ -21,7 +21,7 @@ pub enum Refusal {
     RequestNoStore,
     /// The response says `no-store` (RFC 9111 §5.2.2.5).
     NoStore,
-    /// The response is for one user, or some of its fields are (RFC 9111 §5.2.2.7).
+    /// The response is for one user (RFC 9111 §5.2.2.7).
     Private,
     /// The request carries `Authorization`, and the response does not say that others may have it (RFC 9111 §3.5).
     Authorization,
@@ -29,6 +29,8 @@ pub enum Refusal {
     NotFinal,
     /// A 206 that does not say which bytes of how many it holds, or holds several parts (RFC 9111 §3.3).
     Partial,
+    /// Its status is about the one who asked: 428, 429, 431, 511 (RFC 6585 §§3 to 6).
+    Status,
     /// A 304: it updates what is stored, but is not stored itself (RFC 9111 §4.3.4).
     NotModified,
     /// It wants to be understood, and its status is not (RFC 9111 §5.2.2.3).
@@ -64,6 +66,7 @@ impl Refusal {
             Self::Authorization => "authorization",
             Self::NotFinal => "not-final",
             Self::Partial => "partial",
+            Self::Status => "status",
             Self::NotModified => "not-modified",
             Self::NotUnderstood => "must-understand",
             Self::VariesOnAnything => "vary-star",
@@ -85,7 +88,7 @@ pub struct Exceptions {
 /// Whether this response to this request may be stored, and as what, given the lifetime that `freshness::lifetime`
 /// found.
 ///
-/// A qualified `private="…"` counts like the bare one, as RFC 9111 §5.2.2.7 allows. A response that sets a cookie is
+/// A `private="…"` is about the fields it names, which are not stored (see `headers::withhold`). A response that sets a cookie is
 /// stored only where the origin itself names a time: no more than that is meant by a guess or a route's `ttl`.
 ///
 /// # Errors
@@ -101,6 +104,9 @@ pub fn storable(
     let by_route = lifetime.is_some_and(|lifetime| lifetime.source.is_route());
     method(request, response)?;
     status(response)?;
+    if is_never_stored(response.status) && !lifetime.is_some_and(|lifetime| lifetime.source == Source::Status) {
+        return Err(Refusal::Status);
+    }
     if request.directives.no_store {
         return Err(Refusal::RequestNoStore);
     }
@@ -165,6 +171,12 @@ fn status(response: &ResponseFacts) -> Result<(), Refusal> {
     }
 }
 
+/// RFC 6585 §§3 to 6: responses with these statuses "MUST NOT be stored by a cache". Only a route's time for just that
+/// status goes before that.
+fn is_never_stored(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 428 | 429 | 431 | 511)
+}
+
 /// `no-store` and `private`. Next to `must-understand`, whose status has been understood by now, `no-store` is for
 /// caches that know less (RFC 9111 §5.2.2.3).
 fn directives(response: &ResponseFacts, regardless: bool) -> Result<(), Refusal> {
@@ -175,7 +187,7 @@ fn directives(response: &ResponseFacts, regardless: bool) -> Result<(), Refusal>
     if directives.no_store && !directives.must_understand {
         return Err(Refusal::NoStore);
     }
-    if directives.private.is_given() { Err(Refusal::Private) } else { Ok(()) }
+    if directives.private.is_whole() { Err(Refusal::Private) } else { Ok(()) }
 }
 
 /// RFC 9111 §3.5: what lets a response to a request with `Authorization` be given to others.
@@ -184,9 +196,9 @@ fn is_shared(response: &ResponseFacts) -> bool {
     directives.public || directives.must_revalidate || directives.s_maxage.is_some()
 }
 
-/// The final statuses that RFC 9110 §15 defines, but for 304, which is never stored.
+/// The final statuses that RFC 9110 §15 defines, but for 304, which is never stored, and 451 (RFC 7725).
 fn is_understood(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 500..=505)
+    matches!(status.as_u16(), 200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 451 | 500..=505)
 }
 
 #[cfg(test)]
@@ -293,9 +305,29 @@ mod tests {
     }
 
     #[test]
-    fn rfc9111_5_2_2_7_private_is_obeyed_also_with_names() {
-        for private in ["private, max-age=60", "max-age=60, private=\"set-cookie\"", "private, public, s-maxage=60"] {
+    fn rfc9111_5_2_2_7_private_is_obeyed() {
+        for private in ["private, max-age=60", "max-age=60, private=\"\"", "private, public, s-maxage=60"] {
             assert_eq!(get(200, &[("cache-control", private)]), Err(Refusal::Private), "{private}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_5_2_2_7_where_only_fields_are_private_the_rest_is_stored() {
+        for private in ["max-age=60, private=\"x-a\"", "max-age=60, private=x-a, no-cache=\"x-b\""] {
+            assert_eq!(get(200, &[("cache-control", private)]), Ok(()), "{private}");
+        }
+        let withheld = ("cache-control", "private=\"set-cookie\"");
+        assert_eq!(get(200, &[MODIFIED, withheld, ("set-cookie", "a=b")]), Ok(()));
+    }
+
+    #[test]
+    fn rfc6585_what_is_about_the_one_who_asked_is_stored_only_where_the_route_names_its_status() {
+        let rules = TtlRules { by_status: vec![(StatusCode::TOO_MANY_REQUESTS, secs(1))], ..TtlRules::default() };
+        let by_status = Case { rules, ..Case::get() };
+        for status in [428, 429, 431, 511] {
+            assert_eq!(get(status, &[("cache-control", "public, max-age=60")]), Err(Refusal::Status), "{status}");
+            let expected = if status == 429 { Ok(()) } else { Err(Refusal::Status) };
+            assert_eq!(by_status.judge(&[], status, &[]), expected, "{status}");
         }
     }
 
@@ -328,7 +360,7 @@ mod tests {
 
     #[test]
     fn rfc9111_3_with_an_explicit_time_any_other_status_is_stored() {
-        for status in [200, 201, 204, 299, 302, 307, 400, 403, 404, 418, 431, 500, 503, 599] {
+        for status in [200, 201, 204, 299, 302, 307, 400, 403, 404, 418, 499, 500, 503, 599] {
             assert_eq!(get(status, &[FRESH]), Ok(()), "{status}");
             assert_eq!(get(status, &[("expires", "Wed, 01 Jul 2026 00:01:00 GMT")]), Ok(()), "{status}");
         }
@@ -336,12 +368,12 @@ mod tests {
 
     #[test]
     fn rfc9111_3_without_a_time_the_status_decides() {
-        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 501] {
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 451, 501] {
             assert_eq!(get(status, &[MODIFIED]), Ok(()), "{status}");
             assert_eq!(get(status, &[("etag", "\"a\"")]), Ok(()), "{status}");
             assert_eq!(get(status, &[]), Err(Refusal::NoFreshness), "{status}");
         }
-        for status in [201, 302, 307, 400, 413, 414, 431, 500, 503] {
+        for status in [201, 302, 307, 400, 413, 500, 503] {
             assert_eq!(get(status, &[MODIFIED]), Err(Refusal::NoFreshness), "{status}");
             assert_eq!(get(status, &[MODIFIED, ("cache-control", "public")]), Ok(()), "{status}");
             assert_eq!(Case::ttl().judge(&[], status, &[]), Err(Refusal::NoFreshness), "{status}");

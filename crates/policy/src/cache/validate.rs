@@ -4,8 +4,8 @@
 //! elsewhere. Stored responses are always given newest first, by `Date`.
 
 use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -128,8 +128,9 @@ fn has_tag(stored: &HeaderMap, tag: &EntityTag<'_>, comparison: Comparison) -> b
 
 /// Takes over into a stored response what a 304, or the answer to HEAD, says: each field replaces all lines of that name.
 ///
-/// Never taken over: what is not stored anyway (see `headers::stored`), and what describes the content as it is kept,
-/// that is `Content-Length`, `Content-Encoding` and `Content-Range`. `Age` goes if the answer has none, as it told of the
+/// Never taken over: what is not stored anyway (see `headers::stored`), and what tells the size and place of the content
+/// as it is kept, that is `Content-Length` and `Content-Range`. `Content-Encoding` is: it may be left out only by a cache
+/// that has decoded what it stores. `Age` goes if the answer has none, as it told of the
 /// older answer's way. The caller makes sure that the answer has a `Date` (RFC 9110 §6.6.1), and finds the response's
 /// place anew if `Vary` has changed.
 ///
@@ -137,7 +138,7 @@ fn has_tag(stored: &HeaderMap, tag: &EntityTag<'_>, comparison: Comparison) -> b
 pub fn freshen(stored: &mut HeaderMap, answer: &HeaderMap) {
     stored.remove(AGE);
     let fresh = headers::stored(answer);
-    for name in fresh.keys().filter(|name| !describes_the_content(name)) {
+    for name in fresh.keys().filter(|name| !frames_the_content(name)) {
         stored.remove(name);
         for value in fresh.get_all(name) {
             stored.append(name, value.clone());
@@ -145,8 +146,8 @@ pub fn freshen(stored: &mut HeaderMap, answer: &HeaderMap) {
     }
 }
 
-fn describes_the_content(name: &HeaderName) -> bool {
-    [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE].contains(name)
+fn frames_the_content(name: &HeaderName) -> bool {
+    [CONTENT_LENGTH, CONTENT_RANGE].contains(name)
 }
 
 /// What the answer to HEAD means for a stored response to GET that it could be about.
@@ -273,17 +274,21 @@ mod tests {
         assert_eq!(stored, headers(&[("x-a", "9"), ("x-b", "3"), ("x-c", "4"), ("x-c", "5"), ("date", TUESDAY)]));
         freshen(&mut stored, &headers(&[("age", "7")]));
         assert_eq!(stored["age"], "7");
+        freshen(&mut stored, &headers(&[("content-encoding", "br"), ("content-type", "text/css")]));
+        assert_eq!(
+            (&stored["content-encoding"], &stored["content-type"]),
+            (&"br".parse().unwrap(), &"text/css".parse().unwrap())
+        );
     }
 
     #[test]
-    fn rfc9111_3_2_what_describes_the_content_or_the_connection_is_never_taken_over() {
-        let before = headers(&[("content-length", "10"), ("content-encoding", "gzip"), ("content-type", "text/plain")]);
+    fn rfc9111_3_2_what_frames_the_content_or_is_of_the_connection_is_never_taken_over() {
+        let before = headers(&[("content-length", "10"), ("content-type", "text/plain")]);
         let mut stored = before.clone();
         freshen(
             &mut stored,
             &headers(&[
                 ("content-length", "0"),
-                ("content-encoding", "br"),
                 ("content-range", "bytes 0-1/2"),
                 ("connection", "x-hop"),
                 ("x-hop", "1"),

@@ -28,12 +28,21 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether the directive was given, in either form.
+    /// Whether the directive was given, and names no fields.
     #[must_use]
-    pub fn is_given(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         match self {
-            Self::Nothing => false,
-            Self::Fields(_) | Self::Whole => true,
+            Self::Nothing | Self::Fields(_) => false,
+            Self::Whole => true,
+        }
+    }
+
+    /// The fields it names.
+    #[must_use]
+    pub fn fields(&self) -> &[HeaderName] {
+        match self {
+            Self::Nothing | Self::Whole => &[],
+            Self::Fields(fields) => fields,
         }
     }
 
@@ -95,6 +104,11 @@ impl ResponseDirectives {
             all.note(&directive);
         }
         all
+    }
+
+    /// The fields that are not for a shared store, or not for use unasked: those that `private` and `no-cache` name.
+    pub fn withheld(&self) -> impl Iterator<Item = &HeaderName> {
+        self.private.fields().iter().chain(self.no_cache.fields())
     }
 
     fn note(&mut self, directive: &Directive<'_>) {

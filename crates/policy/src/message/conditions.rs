@@ -49,7 +49,7 @@ impl Dates {
 /// What the conditions are judged against. Times are seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Selected<'a> {
-    /// The response's status; conditions count for a 200 or 206 only (RFC 9111 §4.3.2, RFC 9110 §13.2.1).
+    /// The response's status; conditions count for a 2xx only (RFC 9110 §13.2.1).
     pub status: StatusCode,
     /// Its entity tag.
     pub tag: Option<EntityTag<'a>>,
@@ -122,7 +122,7 @@ pub fn evaluate_stored(
 /// Judges a request's conditions in the order of RFC 9110 §13.2.2.
 #[must_use]
 pub fn evaluate(role: Role, method: &Method, request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> Outcome {
-    if !matches!(selected.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+    if !selected.status.is_success() {
         return Outcome::Serve;
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
@@ -357,6 +357,8 @@ mod tests {
 
     #[test]
     fn rfc9110_13_2_1_conditions_do_not_count_for_other_statuses() {
+        let understood = Selected { status: StatusCode::NON_AUTHORITATIVE_INFORMATION, ..tagged("\"a\"") };
+        assert_eq!(cached(&[("if-none-match", "\"a\"")], Dates::default(), &understood), Outcome::NotModified);
         for status in [StatusCode::NOT_FOUND, StatusCode::MOVED_PERMANENTLY, StatusCode::INTERNAL_SERVER_ERROR] {
             let stored = Selected { status, ..tagged("\"a\"") };
             assert_eq!(cached(&[("if-none-match", "*")], Dates::default(), &stored), Outcome::Serve);

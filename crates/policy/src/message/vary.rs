@@ -2,6 +2,8 @@
 //!
 //! Which of several matching responses is used, and how many are kept, is the caller's business.
 
+use std::cmp::Reverse;
+
 use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, GetAll, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 
@@ -85,7 +87,8 @@ impl Vary {
 enum Syntax {
     /// Not known: lines are joined, their ends trimmed.
     Opaque,
-    /// A list: white space around commas and semicolons goes, as do empty elements.
+    /// A list of weighted choices: white space around commas and semicolons goes, as do empty elements, and what has
+    /// more weight stands first.
     List,
     /// A list of words without case.
     CaselessList,
@@ -94,7 +97,8 @@ enum Syntax {
 }
 
 /// Only `Accept-Encoding` counts as a set: its order has no meaning, and it is what browsers differ in most. In the other
-/// `Accept` fields some servers let the order break a tie (RFC 9110 §12.5.4 says so of languages), so it is kept.
+/// `Accept` fields some servers let the order break a tie (RFC 9110 §12.5.4 says so of languages), so it is kept among
+/// those of equal weight.
 fn syntax(name: &HeaderName) -> Syntax {
     if name == ACCEPT_ENCODING {
         Syntax::CaselessSet
@@ -116,8 +120,8 @@ fn normal_value(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>> {
         Syntax::Opaque => return Some(joined(&lines)),
         // A comma inside quotes is none; such values stay as they are.
         Syntax::List if lines.iter().any(|line| line.as_bytes().contains(&b'"')) => return Some(joined(&lines)),
-        Syntax::List => parts().collect(),
-        Syntax::CaselessList => parts().map(|part| part.to_ascii_lowercase()).collect(),
+        Syntax::List => by_weight(parts().collect()),
+        Syntax::CaselessList => by_weight(parts().map(|part| part.to_ascii_lowercase()).collect()),
         Syntax::CaselessSet => {
             let mut parts: Vec<Vec<u8>> = parts().map(|part| part.to_ascii_lowercase()).collect();
             parts.sort_unstable();
@@ -126,6 +130,30 @@ fn normal_value(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>> {
         }
     };
     Some(parts.join(&b","[..]))
+}
+
+/// The heaviest first (RFC 9110 §12.4.2); those of equal weight stay in their order. Where a weight can't be read, all
+/// stay as they are.
+fn by_weight(mut parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    if parts.iter().any(|part| thousandths(part).is_none()) {
+        return parts;
+    }
+    parts.sort_by_key(|part| Reverse(thousandths(part)));
+    parts
+}
+
+/// An element's weight in thousandths, 1000 if it gives none; `None` if it can't be read.
+fn thousandths(element: &[u8]) -> Option<u32> {
+    let mut weights = element.split(|byte| *byte == b';').filter_map(|one| {
+        let one = std::str::from_utf8(one).ok()?;
+        one.strip_prefix("q=").or_else(|| one.strip_prefix("Q="))
+    });
+    let Some(weight) = weights.next_back() else { return Some(1000) };
+    let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
+    let digits = format!("{fraction:0<3}");
+    let is_sound = matches!(whole, "0" | "1") && digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let sum = whole.parse::<u32>().ok()? * 1000 + digits.parse::<u32>().ok().filter(|_| is_sound)?;
+    (sum <= 1000).then_some(sum)
 }
 
 /// The lines as one, as RFC 9110 §5.2 joins them.
@@ -227,6 +255,14 @@ mod tests {
             ("accept-encoding", "gzip", "gzip, br", false),
             ("accept-language", "en-GB , de;q=0.5", "en-gb,de; q=0.5", true),
             ("accept-language", "en, de", "de, en", false),
+            ("accept-language", "en;q=0.5, de", "de, en;q=0.5", true),
+            ("accept-language", "en;q=0.5, de;q=0.875, fr", "fr,de;q=0.875,en;q=0.5", true),
+            ("accept-language", "en;q=0.5, de", "de;q=0.5, en", false),
+            ("accept-language", "en;q=0.5, de;q=0.5", "de;q=0.5, en;q=0.5", false),
+            ("accept-language", "en;q=2, de", "de, en;q=2", false),
+            ("accept-language", "en;q=0.1234, de", "de, en;q=0.1234", false),
+            ("accept-language", "en;q=.5, de", "de, en;q=.5", false),
+            ("accept", "*/*;q=0.1, text/html;level=1", "text/html;level=1, */*;q=0.1", true),
             ("accept", "text/html , */*;q=0.1", "text/html,*/*; q=0.1", true),
             ("accept", "text/html, text/plain", "text/plain, text/html", false),
             ("accept", "a/b;c=\"x, y\"", "a/b;c=\"x,y\"", false),
