@@ -10,13 +10,14 @@ use std::task::Poll;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE};
+use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::is_error;
 use policy::cache::partial::Part;
 use policy::cache::storable::{Extent, storable};
 use policy::cache::{freshness, headers as fields};
+use policy::message::cache_status::CACHE_STATUS;
 use policy::message::dates;
 use policy::message::vary::Vary;
 use policy::time::Now;
@@ -156,6 +157,9 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
         headers.remove(CONTENT_RANGE);
         facts.part = None;
     }
+    // Places for what each answer says anew, so that none has to make room for it.
+    headers.entry(AGE).or_insert(HeaderValue::from_static(""));
+    headers.entry(&CACHE_STATUS).or_insert(HeaderValue::from_static(""));
     // Judged already, and as it came it would keep the buffer that it was read into.
     facts.content_location = None;
     let head = Head {

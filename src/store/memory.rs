@@ -1,6 +1,6 @@
 //! What all workers share of the cache: the shards, and what is asked of all of them.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use policy::cache::key::Key;
 use policy::time::Now;
 
 use super::entry::{Entry, Shelf};
+use policy::cache::index::Spread;
+
 use super::shard::{Shard, tell};
 use crate::config::plan;
 
@@ -34,7 +36,7 @@ const NO_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct Store {
     first: Mutex<Shard>,
     others: Box<[Mutex<Shard>]>,
-    hasher: RandomState,
+    hasher: Spread,
     ids: AtomicU64,
 }
 
@@ -58,7 +60,7 @@ impl Store {
         Self {
             first: shard(),
             others: (1..count).map(|_| shard()).collect(),
-            hasher: RandomState::new(),
+            hasher: Spread::default(),
             ids: AtomicU64::new(0),
         }
     }

@@ -1,6 +1,5 @@
 //! From a stored response to an answer: the whole, a part, or that the client has it already.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,8 +45,11 @@ pub struct Wanted<'a> {
 pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answer {
     let head = &entry.head;
     let mut headers = head.headers.clone();
-    if let Some(age) = age {
-        headers.insert(AGE, HeaderValue::from(age.as_secs()));
+    match age {
+        Some(age) => drop(headers.insert(AGE, HeaderValue::from(age.as_secs()))),
+        // No more than a place for it.
+        None if headers.get(AGE).is_some_and(HeaderValue::is_empty) => drop(headers.remove(AGE)),
+        None => {}
     }
     match evaluate_stored(wanted.method, wanted.headers, head.status, &head.headers, head.received.wall) {
         Outcome::NotModified => not_modified(headers),
@@ -88,7 +90,7 @@ fn whole(method: &Method, entry: &Entry, mut headers: HeaderMap) -> Answer {
     }
     let body = match &entry.content {
         Content::One(bytes) => Body::whole(bytes.clone()),
-        Content::Several(pieces) => Body::flow(Pieces::flow(pieces.iter().cloned().collect())),
+        Content::Several(pieces) => Body::flow(Pieces::flow(Arc::clone(pieces))),
         Content::Growing(growth) => Body::flow(Box::pin(Reader::new(Arc::clone(growth)))),
     };
     answer(status, headers, body)
@@ -154,13 +156,13 @@ fn several(wanted: &Wanted<'_>, entry: &Entry, ranges: &[ByteRange], complete: u
     let boundary =
         format!("{:016x}{:016x}", wanted.dice, wanted.dice.rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let framed = Multipart::new(ranges, complete, entry.head.headers.get(CONTENT_TYPE), &boundary)?;
-    let mut pieces = VecDeque::new();
+    let mut pieces = Vec::new();
     for (front, range) in framed.parts() {
-        pieces.push_back(Bytes::copy_from_slice(front));
+        pieces.push(Bytes::copy_from_slice(front));
         pieces.extend(entry.content.slice(entry.place(range)?));
     }
-    pieces.push_back(Bytes::copy_from_slice(framed.end()));
-    Some((multipart_type(&boundary)?, Pieces::flow(pieces)))
+    pieces.push(Bytes::copy_from_slice(framed.end()));
+    Some((multipart_type(&boundary)?, Pieces::flow(pieces.into())))
 }
 
 /// These bytes of the representation; `None`: not all of them are held.
@@ -176,15 +178,15 @@ fn window(entry: &Entry, range: ByteRange) -> Option<Flow> {
 
 /// A body of bytes that are there already.
 struct Pieces {
-    pieces: VecDeque<Bytes>,
+    pieces: Arc<[Bytes]>,
+    next: usize,
     left: u64,
 }
 
 impl Pieces {
-    fn flow(mut pieces: VecDeque<Bytes>) -> Flow {
-        pieces.retain(|piece| !piece.is_empty());
+    fn flow(pieces: Arc<[Bytes]>) -> Flow {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Box::pin(Self { pieces, left })
+        Box::pin(Self { pieces, next: 0, left })
     }
 }
 
@@ -193,13 +195,14 @@ impl http_body::Body for Pieces {
     type Error = Fault;
 
     fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let piece = self.pieces.pop_front();
+        let piece = self.pieces.get(self.next).cloned();
+        self.next += 1;
         self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.left == 0
     }
 
     fn size_hint(&self) -> SizeHint {

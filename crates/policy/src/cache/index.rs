@@ -8,6 +8,9 @@ use std::num::Saturating;
 
 use lru::LruCache;
 
+/// How keys are spread: a quick hash with a seed of its own for each table, so that nobody outside can aim.
+pub type Spread = foldhash::fast::RandomState;
+
 /// Entries by key, least recently used first, within a limit of bytes.
 ///
 /// Every entry costs the bytes that the caller names (what key and value hold on the heap) and

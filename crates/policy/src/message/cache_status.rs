@@ -101,9 +101,23 @@ impl CacheStatus<'_> {
 
     /// Appends this member after those of caches nearer to the origin (RFC 9211 §2).
     pub fn append_to(&self, response: &mut HeaderMap) {
-        // Nothing but visible ASCII and spaces is ever written, so the value is always one.
-        if let Ok(value) = HeaderValue::try_from(self.to_string()) {
-            response.append(&CACHE_STATUS, value);
+        let Some(value) = self.value() else { return };
+        match response.get_mut(&CACHE_STATUS) {
+            // An empty line says nothing: it keeps the place.
+            Some(place) if place.is_empty() => *place = value,
+            Some(_) | None => drop(response.append(&CACHE_STATUS, value)),
+        }
+    }
+
+    /// The member as a field value. Nothing but visible ASCII and spaces is ever written, so it always is one.
+    fn value(&self) -> Option<HeaderValue> {
+        match (self.handling, self.ttl_seconds, self.key, self.detail) {
+            // By far the most frequent one goes without the machinery of formatting.
+            (Handling::Hit, Some(ttl @ 0..), None, None) => {
+                let ttl = HeaderValue::from(ttl.min(INTEGER_MAX));
+                HeaderValue::from_bytes(&[b"forebay; hit; ttl=", ttl.as_bytes()].concat()).ok()
+            }
+            _ => HeaderValue::try_from(self.to_string()).ok(),
         }
     }
 }

@@ -10,23 +10,26 @@ use regex::Regex;
 
 use super::matching::{Asked, Conditions, HostPattern, PathPattern, Rule};
 
+/// By name. Only the file puts names in, so a quick hash will do; what clients look up finds a few at most.
+type Names<T> = HashMap<String, T, foldhash::fast::RandomState>;
+
 /// The routes of a plan.
 #[derive(Debug, Default)]
 pub struct Table {
     /// By index into the rules as given.
     conditions: Vec<Conditions>,
-    exact: HashMap<String, Paths>,
-    suffixes: HashMap<String, Paths>,
+    exact: Names<Paths>,
+    suffixes: Names<Paths>,
     any: Paths,
 }
 
 /// The rules that share a host pattern.
 #[derive(Debug, Default)]
 struct Paths {
-    exact: HashMap<String, Candidates>,
+    exact: Names<Candidates>,
     /// In file order of their first use.
     regexes: Vec<(Regex, Candidates)>,
-    prefixes: HashMap<String, Candidates>,
+    prefixes: Names<Candidates>,
     prefix_bytes_max: usize,
 }
 
