@@ -36,6 +36,10 @@ use crate::observe::{clock, dice};
 /// A connection that has been idle for so long is parked.
 const PARK_AFTER: Duration = Duration::from_millis(250);
 
+/// How much of an answer is handed to the socket at a time, and of a request's body is read at a time. Less costs
+/// syscalls; buffers grow only as far as they are used.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+
 /// As good as never: a timer must be set for something.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -127,7 +131,7 @@ async fn run(
     };
     let io = TokioIo::new(Tap::new(stream, read_ahead, Rc::clone(&tap)));
     let mut http = http1::Builder::new()
-        .max_buf_size(server.header_bytes_max.max(8192))
+        .max_buf_size(server.header_bytes_max.max(BUFFER_BYTES_MAX))
         .max_header_size(server.header_bytes_max)
         .serve_connection(io, service);
     let mut waits = Waits::new(&client, &tap, server);
