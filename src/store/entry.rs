@@ -239,11 +239,11 @@ pub fn cost(length: u64) -> u64 {
 pub const HANDLE_BYTES: u64 = (size_of::<Bytes>() + 2 * ALLOCATION_BYTES) as u64;
 
 /// What so many bytes in an allocation of their own cost: an allocator rounds up, mostly to an eighth of a power of two,
-/// and of its pages one part in sixteen is empty where entries come and go.
+/// and of its pages one part in twelve is empty where entries come and go.
 fn piece_cost(length: usize) -> u64 {
     let step = (length.checked_next_power_of_two().unwrap_or(length) / 16).max(ALLOCATION_BYTES);
     let rounded = length.checked_next_multiple_of(step).unwrap_or(length);
-    rounded.saturating_add(rounded / 16) as u64 + HANDLE_BYTES
+    rounded.saturating_add(rounded / 12) as u64 + HANDLE_BYTES
 }
 
 /// A stored response: cheap to clone, never changed.

@@ -95,17 +95,23 @@ impl Store {
 
     /// The shard of a key, locked; all keys of a URI are in one.
     pub(super) fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        self.shard_of(key.uri())
+    }
+
+    fn shard_of(&self, uri: &[u8]) -> MutexGuard<'_, Shard> {
         if self.others.is_empty() {
             return self.first.lock();
         }
-        let place = usize::try_from(self.hasher.hash_one(key.uri()) % self.count()).ok();
+        let place = usize::try_from(self.hasher.hash_one(uri) % self.count()).ok();
         place.and_then(|place| self.others.get(place)).unwrap_or(&self.first).lock()
     }
 
-    /// Looks up what is stored for a key, if it is the same for every request and whole; it counts as used.
+    /// Looks up what is stored for a key that holds nothing but its URI, if it is the same for every request and whole;
+    /// it counts as used.
     #[must_use]
     pub fn find_plain(&self, key: &Key) -> Option<Entry> {
-        let mut shard = self.shard(key);
+        // All of such a key is the URI's.
+        let mut shard = self.shard_of(key.bytes());
         shard.index.get(key)?.for_everybody().cloned()
     }
 

@@ -1,0 +1,99 @@
+//! Holds the store's count of its own cost against the memory of this process. Alone in its file, so that no other test
+//! allocates meanwhile.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay::config::plan;
+use forebay::store::Store;
+use forebay::store::entry::{Blocks, Content, Entry, Head, compact};
+use forebay::store::flight::{Errand, Lead};
+use http::{HeaderMap, StatusCode};
+use policy::cache::facts::ResponseFacts;
+use policy::cache::freshness::{Lifetime, Source};
+use policy::cache::key::{Key, Rules, Scheme, Space, Target};
+use policy::message::vary::{Choice, Vary};
+use policy::time::Now;
+
+/// The allocator of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+fn key(number: u64) -> Key {
+    let path = format!("/objects/{number}");
+    let target = Target::of_normal(Scheme::Http, "shop.test", None, &path, None);
+    Key::of_uri(Space { name: b"origins", rules: &Rules::default() }, &target)
+}
+
+fn entry(number: u64, length: usize) -> Entry {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("content-type", "application/json".to_owned()),
+        ("cache-control", "max-age=3600".to_owned()),
+        ("etag", format!("\"{number:x}\"")),
+        ("date", "Sat, 21 Nov 2026 12:00:00 GMT".to_owned()),
+        ("content-length", length.to_string()),
+        ("x-request", format!("{number:032x}")),
+    ] {
+        headers.insert(http::HeaderName::from_static(name), value.parse().unwrap());
+    }
+    let now = Now { mono: Duration::from_secs(1), wall: Duration::from_secs(1_800_000_000) };
+    let head = Head {
+        status: StatusCode::OK,
+        headers: compact(&headers),
+        facts: ResponseFacts::of(StatusCode::OK, &headers, now),
+        lifetime: Some(Lifetime { duration: Duration::from_secs(3600), source: Source::MaxAge }),
+        age_on_arrival: Duration::ZERO,
+        received: now,
+        vary: Vary::of(&headers),
+        choice: Choice::default(),
+        tags: Box::default(),
+    };
+    // As a body comes: in pieces.
+    let mut blocks = Blocks::new(Some(length as u64));
+    let body = vec![b'x'; length];
+    let pieces: Vec<Bytes> = body.chunks(5000).flat_map(|piece| blocks.copy(piece)).collect();
+    Entry { head: Arc::new(head), content: Content::gather(pieces, true) }
+}
+
+/// Many times its size goes through the store; then what it counts is what the process has.
+#[track_caller]
+fn counts_what_it_takes(lengths: impl Fn(u64) -> usize, rounds: u64) {
+    const MEMORY_MAX: u64 = 64 << 20;
+    let before = resident_bytes();
+    let store = Arc::new(Store::new(&plan::Cache { memory_max: MEMORY_MAX, ..plan::Cache::default() }));
+    for number in 0..rounds {
+        let errand = Errand { key: key(number), choice: Choice::default(), is_authorized: false };
+        // Like chance, but the same each time.
+        let drawn = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        Lead::alone(&store, errand).put(entry(number, lengths(drawn)));
+    }
+    let (counted, measured) = (store.bytes(), resident_bytes().saturating_sub(before));
+    assert!(counted > MEMORY_MAX / 10 * 9 && counted <= MEMORY_MAX, "it is full: {counted}");
+    let off_percent = counted.abs_diff(measured) * 100 / measured;
+    assert!(off_percent <= 10, "counted {counted}, measured {measured}: {off_percent} % off");
+}
+
+#[test]
+fn what_is_counted_for_bodies_of_all_sizes_is_what_they_take() {
+    counts_what_it_takes(|drawn| 1024 + usize::try_from(drawn % (63 * 1024)).unwrap(), 20_000);
+}
+
+#[test]
+fn what_is_counted_for_small_bodies_is_what_they_take() {
+    counts_what_it_takes(|drawn| usize::try_from(drawn % 1500).unwrap(), 200_000);
+}
+
+#[test]
+fn what_is_counted_for_large_bodies_is_what_they_take() {
+    counts_what_it_takes(|drawn| 300_000 + usize::try_from(drawn % 700_000).unwrap(), 1_000);
+}
