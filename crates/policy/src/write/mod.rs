@@ -1,7 +1,9 @@
-//! Writes that are acknowledged before the backend has seen them: what is pending, in which order and when it goes
-//! out, and what becomes of it.
+//! What a route owes a write that it has answered before its backend has seen it.
 //!
-//! No body is held by the queue and no clock is read; files and connections are the caller's.
+//! No file is opened here and nothing is sent: bytes, numbers and answers come in, verdicts go out. What writes do to
+//! stored responses is decided in `cache::written`; the contract is `docs/write-modes.md`.
 
+pub mod kept;
 pub mod outcome;
 pub mod queue;
+pub mod record;

@@ -105,14 +105,27 @@ impl Disk {
     }
 
     /// Segments without a live write are freed, the oldest first and none before an older one: the notes in it may be
-    /// about writes of those before. What is settled must be on the disk by then.
+    /// about writes of those before. What is settled must be on the disk by then. A write that stands in a later segment
+    /// too does not hold back its first one.
     pub(crate) fn free(&mut self, is_live: impl Fn(Seq) -> bool) -> usize {
         self.sync();
-        let last = self.segments.len() - 1;
-        let freed = self.segments.iter().take(last).take_while(|segment| !segment.writes.iter().any(|s| is_live(*s)));
-        let freed = freed.count();
-        self.segments.drain(..freed);
+        let mut freed = 0;
+        while let [oldest, later @ ..] = self.segments.as_slice() {
+            let is_copied = |seq: &Seq| later.iter().any(|segment| segment.writes.contains(seq));
+            if later.is_empty() || oldest.writes.iter().any(|seq| is_live(*seq) && !is_copied(seq)) {
+                break;
+            }
+            self.segments.remove(0);
+            freed += 1;
+        }
         freed
+    }
+
+    /// The record of a write, from wherever it stands.
+    pub(crate) fn find(&self, seq: Seq) -> Record {
+        let records = self.segments.iter().flat_map(|segment| scan(&segment.bytes, segment.mark));
+        let is_it = |record: &Record| record.seq == seq && matches!(record.payload, Payload::Write(_));
+        records.flatten().map(|(_, record)| record).find(is_it).unwrap()
     }
 
     /// The writes of the oldest segment, if it is not the one that is written to.

@@ -358,9 +358,8 @@ impl World {
                 self.carry_forward(seq);
             }
         }
-        let carried: BTreeSet<Seq> = self.disk.carried();
-        let live = |seq, is_copied: bool| pending.contains(&seq) || (self.truth.dead.contains(&seq) && !is_copied);
-        if self.disk.free(|seq| live(seq, carried.contains(&seq))) > 0 {
+        let truth = &self.truth;
+        if self.disk.free(|seq| pending.contains(&seq) || truth.dead.contains(&seq)) > 0 {
             self.see("freed");
         }
     }
