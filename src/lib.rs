@@ -3,6 +3,7 @@
 //! `policy` decides, `forebay` does: this crate holds the rooms that do IO; every judgement is a pure call into the
 //! `policy` crate.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -10,3 +10,4 @@ pub mod message;
 pub mod retry;
 pub mod route;
 pub mod time;
+pub mod write;
