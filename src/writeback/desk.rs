@@ -1,0 +1,368 @@
+//! What all threads share of write-back: what is pending, and who waits for a turn. Behind one lock, held for as long as
+//! a look-up or a change takes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use policy::time::Now;
+use policy::write::queue::{Effect, KeyState, Lane, Limits, Queue, Room, Send, Ticket, Upstream};
+use policy::write::outcome::Outcome;
+use policy::write::record::{Payload, Record, Write, frame_bytes};
+use tokio::sync::{Notify, oneshot};
+
+use super::journal::{Failed, Journal};
+use super::recover::{Recovered, entry};
+use super::segments::{Directory, OpenError};
+use crate::config::plan::Durability;
+use crate::observe::clock;
+
+/// What the order of writes is kept by: the part of a key that the URI makes.
+pub type Line = Arc<[u8]>;
+
+/// A write that is pending or dead, and where its record is.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The write.
+    pub write: Arc<Write>,
+    /// The segment of its record.
+    pub segment: u64,
+}
+
+/// What a read of a URI finds.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing is pending.
+    Clean,
+    /// This write is the last, and says all of the state.
+    Dirty(u64, Arc<Write>),
+    /// What is pending only the backend can tell the effect of; the number is that of the last.
+    Opaque,
+}
+
+/// What is shared.
+#[derive(Debug)]
+pub struct Desk {
+    journal: Journal,
+    state: Mutex<State>,
+    /// How many writes are pending: a read looks further only if there are any.
+    pending: AtomicUsize,
+    tickets: AtomicU64,
+    /// Wakes the flusher.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue<Line>,
+    writes: HashMap<u64, Held>,
+    routes: Vec<Box<str>>,
+    upstreams: Vec<Box<str>>,
+    turns: HashMap<Ticket, oneshot::Sender<()>>,
+    /// How many writes of each segment are pending or dead, and whether it is damaged.
+    segments: BTreeMap<u64, (usize, bool)>,
+}
+
+impl Desk {
+    /// Opens the journal in this directory and reads what is in it.
+    ///
+    /// # Errors
+    /// When it can't be read or written, or belongs to another process.
+    pub fn open(state_dir: &std::path::Path) -> Result<Arc<Self>, OpenError> {
+        let directory = Directory::open(state_dir)?;
+        let recovered = super::recover::recover(&directory)?;
+        let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes } = recovered;
+        let mut live: BTreeMap<u64, (usize, bool)> =
+            segments.iter().map(|(segment, is_damaged)| (*segment, (0, *is_damaged))).collect();
+        for held in writes.values() {
+            if let Some((count, _)) = live.get_mut(&held.segment) {
+                *count += 1;
+            }
+        }
+        let counts = queue.counts();
+        if counts.pending > 0 || counts.dead > 0 {
+            tracing::info!("journal: {} writes are pending, {} are dead letters", counts.pending, counts.dead);
+        }
+        let pending = AtomicUsize::new(counts.pending);
+        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), segments: live };
+        let next_segment = segments.last().map_or(1, |(segment, _)| segment + 1);
+        let desk = Arc::new_cyclic(|desk| Self {
+            journal: Journal::start(directory, (journal, next_segment, next_seq), std::sync::Weak::clone(desk)),
+            state: Mutex::new(state),
+            pending,
+            tickets: AtomicU64::new(0),
+            changed: Notify::new(),
+        });
+        Ok(desk)
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether anything is pending at all.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.load(Ordering::Acquire) == 0
+    }
+
+    /// What a read of this URI finds.
+    #[must_use]
+    pub fn find(&self, line: &[u8]) -> Found {
+        if self.is_idle() {
+            return Found::Clean;
+        }
+        let line = Line::from(line);
+        let state = self.state.lock();
+        match state.queue.state(&line) {
+            KeyState::Clean => Found::Clean,
+            KeyState::Opaque => Found::Opaque,
+            KeyState::Dirty { seq, class: _ } => match state.writes.get(&seq) {
+                Some(held) => Found::Dirty(seq, Arc::clone(&held.write)),
+                None => Found::Opaque,
+            },
+        }
+    }
+
+    /// Whether a route has room for a write of that size.
+    #[must_use]
+    pub fn has_room(&self, route: &str, bytes: u64) -> bool {
+        let mut state = self.state.lock();
+        let lane = state.lane(route);
+        state.queue.room(lane, bytes) == Room::Yes
+    }
+
+    /// Puts a write into the journal. When this returns it is as safe as asked for, and reads see it.
+    ///
+    /// # Errors
+    /// [`Failed`]: nothing is acknowledged; what has become of it is not known.
+    pub async fn take(&self, write: Write, durability: Durability) -> Result<u64, Failed> {
+        let told = self.journal.append(Payload::Write(write), durability);
+        told.await.unwrap_or(Err(Failed::Closed))
+    }
+
+    /// A record is in the journal: called by its thread, in the order of the file.
+    pub(super) fn recorded(&self, record: Record, segment: u64) {
+        let mut state = self.state.lock();
+        if let Payload::Write(write) = record.payload.clone() {
+            let bytes = frame_bytes(&record) as u64;
+            let State { queue, writes, routes, upstreams, segments, .. } = &mut *state;
+            let entry = entry(&write, record.seq, bytes, (routes, upstreams));
+            writes.insert(record.seq, Held { write: Arc::new(write), segment });
+            segments.entry(segment).or_default().0 += 1;
+            queue.accept(entry, clock::now());
+            self.pending.fetch_add(1, Ordering::Release);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// A segment has been begun.
+    pub(super) fn begun(&self, segment: u64) {
+        self.state.lock().segments.entry(segment).or_default();
+    }
+
+    /// The segments that nobody needs any more, but for the present one: the oldest, up to the first that is needed, since
+    /// what was done with the writes of one stands in those after it.
+    pub(super) fn unneeded(&self, present: u64) -> Vec<u64> {
+        let mut state = self.state.lock();
+        let mut unneeded = Vec::new();
+        while let Some(first) = state.segments.first_entry()
+            && *first.key() < present
+            && *first.get() == (0, false)
+        {
+            unneeded.push(first.remove_entry().0);
+        }
+        unneeded
+    }
+
+    /// What is to be sent now.
+    pub(super) fn due(&self, now: Now) -> Vec<(Send<Line>, Arc<Write>)> {
+        let mut state = self.state.lock();
+        let sends = state.queue.due(now);
+        let with = |send: Send<Line>| state.writes.get(&send.seq).map(|held| (send, Arc::clone(&held.write)));
+        sends.into_iter().filter_map(with).collect()
+    }
+
+    /// When to ask [`Desk::due`] next (monotonic time).
+    pub(super) fn next_due(&self) -> Option<std::time::Duration> {
+        self.state.lock().queue.next_due()
+    }
+
+    /// Waits until something has changed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// A write that was sent has come to an end. What follows from it goes into the journal; whoever waited for its turn
+    /// is told when that is safe there.
+    pub(super) async fn answered(&self, seq: u64, outcome: Outcome, dice: u64) -> Vec<Effect> {
+        let now = clock::now();
+        let effects = self.state.lock().queue.answered(seq, outcome, now, dice);
+        self.carry_out(&effects, now).await;
+        effects
+    }
+
+    async fn carry_out(&self, effects: &[Effect], now: Now) {
+        let has_turn = effects.iter().any(|effect| matches!(effect, Effect::Turn(_)));
+        let durability = if has_turn { Durability::Fsync } else { Durability::Os };
+        let mut last = None;
+        for effect in effects {
+            match *effect {
+                Effect::Settle(write) => {
+                    self.let_go(write, true);
+                    last = Some(self.journal.append(Payload::Settled { write }, durability));
+                }
+                Effect::Bury { seq: write, status, attempts, reason } => {
+                    self.pending.fetch_sub(1, Ordering::Release);
+                    let reason = reason.to_string().into();
+                    let payload = Payload::Dead { write, status, attempts, reason, at: now.wall };
+                    last = Some(self.journal.append(payload, durability));
+                }
+                Effect::Turn(ticket) => {
+                    if let Some(last) = last.take() {
+                        let _written = last.await;
+                    }
+                    self.turn(ticket);
+                }
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    fn let_go(&self, seq: u64, was_pending: bool) {
+        let mut state = self.state.lock();
+        if let Some(held) = state.writes.remove(&seq)
+            && let Some((count, _)) = state.segments.get_mut(&held.segment)
+        {
+            *count = count.saturating_sub(1);
+        }
+        drop(state);
+        if was_pending {
+            self.pending.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    fn turn(&self, ticket: Ticket) {
+        let turn = self.state.lock().turns.remove(&ticket);
+        if let Some(turn) = turn {
+            let _left = turn.send(());
+        }
+    }
+
+    /// Waits until all that is pending for this URI has gone out. What is kept holds the line: nothing of it is sent until
+    /// it is dropped.
+    pub async fn wait_turn(self: &Arc<Self>, line: &[u8]) -> Turn {
+        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let turn = Turn { desk: Arc::clone(self), ticket };
+        let waiting = {
+            let mut state = self.state.lock();
+            let is_now = state.queue.wait_turn(&Line::from(line), ticket, clock::now());
+            (!is_now).then(|| {
+                let (told, waiting) = oneshot::channel();
+                state.turns.insert(ticket, told);
+                waiting
+            })
+        };
+        self.changed.notify_one();
+        if let Some(waiting) = waiting {
+            let _told = waiting.await;
+        }
+        turn
+    }
+
+    /// Bounds of a route's writes from now on.
+    pub fn set_limits(&self, route: &str, limits: Limits) {
+        let mut state = self.state.lock();
+        let lane = state.lane(route);
+        state.queue.set_lane(lane, limits);
+    }
+
+    /// Whether this upstream can be used.
+    pub(super) fn set_up(&self, upstream: &str, up: bool) {
+        let mut state = self.state.lock();
+        let place = state.upstreams.iter().position(|name| **name == *upstream);
+        if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {
+            state.queue.set_up(Upstream(place), up);
+        }
+    }
+
+    /// The upstreams that writes are for.
+    pub(super) fn upstreams(&self) -> Vec<Box<str>> {
+        self.state.lock().upstreams.clone()
+    }
+
+    /// Sends all at once from now on, or no longer. Says how many are pending.
+    pub fn set_hurry(&self, hurry: bool) -> usize {
+        self.state.lock().queue.set_hurry(hurry);
+        self.changed.notify_one();
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// What is pending and dead.
+    #[must_use]
+    pub fn counts(&self) -> policy::write::queue::Counts {
+        self.state.lock().queue.counts()
+    }
+
+    /// Looks at the queue and the writes, to tell of them.
+    pub fn look<T>(&self, look: impl FnOnce(&Queue<Line>, &HashMap<u64, Held>) -> T) -> T {
+        let state = self.state.lock();
+        look(&state.queue, &state.writes)
+    }
+
+    /// Sends a dead letter again. `false`: there is none of that number.
+    pub async fn revive(&self, seq: u64) -> bool {
+        let is_dead = self.state.lock().queue.revive(seq, clock::now());
+        if is_dead {
+            self.pending.fetch_add(1, Ordering::Release);
+            let _written = self.journal.append(Payload::Revived { write: seq }, Durability::Fsync).await;
+            self.changed.notify_one();
+        }
+        is_dead
+    }
+
+    /// Throws a dead letter away. `false`: there is none of that number.
+    pub async fn discard(&self, seq: u64) -> bool {
+        let is_dead = self.state.lock().queue.discard(seq);
+        if is_dead {
+            self.let_go(seq, false);
+            let _written = self.journal.append(Payload::Discarded { write: seq }, Durability::Fsync).await;
+        }
+        is_dead
+    }
+}
+
+impl State {
+    fn lane(&mut self, route: &str) -> Lane {
+        let known = self.routes.iter().position(|name| **name == *route);
+        let place = known.unwrap_or_else(|| {
+            self.routes.push(route.into());
+            self.routes.len() - 1
+        });
+        Lane(u32::try_from(place).unwrap_or(u32::MAX))
+    }
+}
+
+/// A line held by one who writes past the journal. Dropped, it lets the next go.
+#[derive(Debug)]
+pub struct Turn {
+    desk: Arc<Desk>,
+    ticket: Ticket,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.desk.state.lock();
+        state.turns.remove(&self.ticket);
+        let next = state.queue.finished(self.ticket, clock::now());
+        drop(state);
+        if let Some(Effect::Turn(next)) = next {
+            self.desk.turn(next);
+        }
+        self.desk.changed.notify_one();
+    }
+}

@@ -1,0 +1,137 @@
+//! The journal's files: one directory, one file a segment, one process at a time.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use policy::write::record::SegmentHead;
+
+use crate::observe::dice;
+
+/// The directory within `server.state_dir`.
+const DIRECTORY: &str = "journal";
+/// Held by the process that the directory belongs to.
+const LOCK: &str = "lock";
+/// What a segment's name ends with; before it stands its number.
+const SUFFIX: &str = ".log";
+
+/// Why a journal can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{} belongs to another running process", .0.display())]
+    Taken(PathBuf),
+    /// It can't be read or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A file is not to be read by this version, or is not a journal's.
+    #[error("{}: {why}", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: policy::write::record::BadHead,
+    },
+}
+
+impl OpenError {
+    /// An error of the system about this path.
+    pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {
+        move |error| Self::Io { path: path.to_owned(), error }
+    }
+}
+
+/// The journal's directory, held.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    /// Unlocked when it is closed.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if need be, and takes hold of it.
+    ///
+    /// # Errors
+    /// When it can't be made or written, or another process holds it.
+    pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
+        let path = state_dir.join(DIRECTORY);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(OpenError::io(&path))?;
+        let lock_path = path.join(LOCK);
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+        let lock = lock.map_err(OpenError::io(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Taken(path)),
+            Err(TryLockError::Error(error)) => return Err(OpenError::io(&lock_path)(error)),
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The numbers of its segments, in order.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn segments(&self) -> Result<Vec<u64>, OpenError> {
+        let mut numbers = Vec::new();
+        for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
+            let name = file.map_err(OpenError::io(&self.path))?.file_name();
+            numbers.extend(name.to_str().and_then(|name| name.strip_suffix(SUFFIX)?.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Where a segment is.
+    #[must_use]
+    pub fn path(&self, segment: u64) -> PathBuf {
+        self.path.join(format!("{segment:012}{SUFFIX}"))
+    }
+
+    /// Begins a segment; its head and its name are on the disk when this returns.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn begin(&self, segment: u64, head: &SegmentHead) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let mut file = options.create_new(true).append(true).mode(0o600).open(self.path(segment))?;
+        let mut bytes = Vec::with_capacity(SegmentHead::BYTES);
+        head.encode(&mut bytes);
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        File::open(&self.path)?.sync_all()?;
+        Ok(file)
+    }
+
+    /// Cuts off a torn tail.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn cut(&self, segment: u64, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).open(self.path(segment))?;
+        file.set_len(bytes)?;
+        file.sync_all()
+    }
+
+    /// Removes a segment that nobody needs any more.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn remove(&self, segment: u64) -> io::Result<()> {
+        fs::remove_file(self.path(segment))
+    }
+}
+
+/// A new identity for a journal.
+#[must_use]
+pub fn identity() -> u128 {
+    (u128::from(dice::roll()) << 64) | u128::from(dice::roll())
+}
