@@ -17,3 +17,4 @@ mod scripted;
 pub mod storable;
 pub mod tags;
 pub mod validate;
+pub mod written;
