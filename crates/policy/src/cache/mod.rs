@@ -11,6 +11,7 @@ pub mod headers;
 pub mod index;
 pub mod key;
 pub mod lookup;
+pub mod overlap;
 pub mod partial;
 #[cfg(test)]
 mod scripted;
