@@ -104,7 +104,7 @@ pub struct WriteBack {
 pub enum Durability {
     /// `fsync`: on the disk. It survives a power cut.
     Fsync,
-    /// `batch-5ms`: handed to the system, and on the disk 5 ms later. It survives the process.
+    /// `batch-5ms`: handed to the system, and on the disk within 5 ms. It survives the process.
     Batch,
     /// `os`: handed to the system, and on the disk when the system likes. It survives the process.
     Os,
