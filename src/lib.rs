@@ -7,6 +7,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod events;
 pub mod exchange;
 pub mod flow;
 pub mod observe;

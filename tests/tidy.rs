@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("world", &["config", "exchange", "flow", "observe", "server", "store", "upstream"]),
     ("server", &["config", "exchange", "flow", "observe", "world"]),
     ("flow", &["config", "exchange", "observe", "store", "upstream", "world"]),
+    ("events", &[]),
     ("store", &["config", "exchange", "observe"]),
     ("upstream", &["config", "exchange", "observe"]),
     ("exchange", &["config", "observe"]),

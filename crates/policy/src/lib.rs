@@ -5,6 +5,7 @@
 
 pub mod balance;
 pub mod cache;
+pub mod events;
 pub mod health;
 pub mod message;
 pub mod retry;
