@@ -12,9 +12,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http_body::Body as _;
 use policy::message::host::Host;
 use tokio::task::JoinSet;
 
+use super::routes::REQUEST_BYTES_MAX;
 use super::{Listen, Refusal, Settings, Token};
 
 /// What the settings say of those who ask.
@@ -87,8 +89,11 @@ impl Guard {
 
 /// Lets through what is meant for us, and marks every answer as for nobody else.
 pub(super) async fn door(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let is_short = request.body().size_hint().lower() <= REQUEST_BYTES_MAX as u64;
     let mut answer = match guard.admits(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(()) if is_short => next.run(request).await,
+        // What says that it is too long need not be awaited.
+        Ok(()) => Refusal::too_long().into_response(),
         Err(refusal) => refusal.into_response(),
     };
     let headers = answer.headers_mut();

@@ -113,6 +113,13 @@ async fn busy_or_late(error: BoxError) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
 }
 
+impl Refusal {
+    /// The request's body is longer than any may be.
+    pub(super) fn too_long() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has {REQUEST_BYTES_MAX} bytes at most"))
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         json(self.status, &Problem { error: self.message })
@@ -169,9 +176,7 @@ async fn event(State(house): State<Shared>, headers: HeaderMap, body: Result<Byt
 
 fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
     body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has {REQUEST_BYTES_MAX} bytes at most"))
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(),
         status => Refusal::new(status, "the body could not be read"),
     })
 }

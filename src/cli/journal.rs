@@ -1,5 +1,6 @@
 //! `forebay journal`: the writes that a running proxy has acknowledged and not yet sent, and those it has given up.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -65,14 +66,16 @@ enum What {
 
 /// Does what is asked, and prints the answer.
 #[must_use]
-pub fn run(journal: &Journal) -> ExitCode {
+pub fn run(config: &Path, journal: &Journal) -> ExitCode {
     let now = clock::now().wall;
     let question = question(&journal.what);
     match &journal.what {
-        What::List { reach, .. } => reach.tell(question, |page: &Page| list(page, now)),
-        What::Show { reach, .. } => reach.tell(question, |write: &Details| shown(write, now)),
-        What::Retry { reach, .. } | What::Discard { reach, .. } => reach.tell(question, settled),
-        What::Flush { reach } => reach.tell(question, |answer: &Flushing| format!("{} pending\n", answer.pending)),
+        What::List { reach, .. } => reach.tell(config, question, |page: &Page| list(page, now)),
+        What::Show { reach, .. } => reach.tell(config, question, |write: &Details| shown(write, now)),
+        What::Retry { reach, .. } | What::Discard { reach, .. } => reach.tell(config, question, settled),
+        What::Flush { reach } => {
+            reach.tell(config, question, |answer: &Flushing| format!("{} pending\n", answer.pending))
+        }
     }
 }
 

@@ -74,8 +74,8 @@ pub fn main() -> ExitCode {
         Command::Run => run::run(&config),
         Command::Check => check::run(&config),
         Command::Demo => demo::run(given.as_deref()),
-        Command::Purge(purge) => purge::run(&purge),
-        Command::Journal(journal) => journal::run(&journal),
+        Command::Purge(purge) => purge::run(&config, &purge),
+        Command::Journal(journal) => journal::run(&config, &journal),
         Command::Version => {
             println!("forebay {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -122,6 +122,8 @@ mod tests {
         ] {
             assert_eq!(line(&words).unwrap(), expected, "{words:?}");
         }
+        assert!(matches!(line(&["purge", "--all"]).unwrap().0, Command::Purge(_)));
+        assert!(matches!(line(&["journal", "flush", "-c", "a.toml"]).unwrap().0, Command::Journal(_)));
         assert!(line(&["rnu"]).is_err());
     }
 

@@ -1,5 +1,6 @@
 //! `forebay purge`: has a running proxy forget what it has stored.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -31,9 +32,11 @@ pub struct Purge {
 
 /// Purges, and prints how many responses that touched.
 #[must_use]
-pub fn run(purge: &Purge) -> ExitCode {
+pub fn run(config: &Path, purge: &Purge) -> ExitCode {
     let body = serde_json::to_vec(&order(purge)).unwrap_or_default();
-    purge.reach.tell(Question::post("/api/v1/purge", body), |answer: &Purged| format!("{} purged\n", answer.purged))
+    purge
+        .reach
+        .tell(config, Question::post("/api/v1/purge", body), |answer: &Purged| format!("{} purged\n", answer.purged))
 }
 
 fn order(purge: &Purge) -> PurgeOrder {

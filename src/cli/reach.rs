@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -71,8 +71,8 @@ impl Question {
 /// Why there is no answer that can be printed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("where is the admin listener? say --admin ADDRESS")]
-    Nowhere,
+    #[error("{} names no admin listener: say where it is with --admin ADDRESS", .0.display())]
+    Nowhere(PathBuf),
     #[error("--admin {0:?} is neither HOST:PORT nor unix:PATH")]
     Address(String),
     #[error("the token is no text that a header can hold")]
@@ -88,9 +88,15 @@ enum Failure {
 }
 
 impl Reach {
-    /// Asks, and prints what came: as it is with `--json`, else as `show` has it.
-    pub fn tell<T: DeserializeOwned>(&self, question: Question, show: impl FnOnce(&T) -> String) -> ExitCode {
-        let answered = self.ask(question).and_then(|answer| {
+    /// Asks the listener that `--admin` or else the configuration names, and prints what came: as it is with `--json`,
+    /// else as `show` has it.
+    pub fn tell<T: DeserializeOwned>(
+        &self,
+        config: &Path,
+        question: Question,
+        show: impl FnOnce(&T) -> String,
+    ) -> ExitCode {
+        let answered = self.ask(config, question).and_then(|answer| {
             let read: T = serde_json::from_slice(&answer).map_err(|error| Failure::Broken(error.to_string()))?;
             Ok(if self.json { String::from_utf8_lossy(&answer).into_owned() } else { show(&read) })
         });
@@ -107,15 +113,21 @@ impl Reach {
         }
     }
 
-    fn ask(&self, question: Question) -> Result<Bytes, Failure> {
-        let listen = address(self.admin.as_deref().ok_or(Failure::Nowhere)?)?;
-        let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+    fn ask(&self, config: &Path, question: Question) -> Result<Bytes, Failure> {
+        let (listen, token) = self.listener(config)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::Broken(error.to_string()))?;
         runtime.block_on(async {
-            let answer = exchange(&listen, token.as_deref().map(Token::new), question);
+            let answer = exchange(&listen, token, question);
             tokio::time::timeout(ANSWER_MAX, answer).await.unwrap_or(Err(Failure::Late))
         })
+    }
+
+    /// Where it is, and what to show there.
+    fn listener(&self, config: &Path) -> Result<(Listen, Option<Token>), Failure> {
+        let Some(named) = &self.admin else { return Err(Failure::Nowhere(config.to_owned())) };
+        let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+        Ok((address(named)?, token.as_deref().map(Token::new)))
     }
 }
 
