@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::config::plan::Plan;
+use crate::flow::flush::ToBackends;
 use crate::flow::site::Generation;
 use crate::observe::access_log::Writer;
 use crate::observe::clock;
@@ -23,6 +25,7 @@ use crate::server::listener::{self, ListenError};
 use crate::server::worker::{self, Begun, Command};
 use crate::upstream::resolve;
 use crate::world::World;
+use crate::writeback::flush;
 
 /// Commands on their way to one thread.
 const COMMANDS_MAX: usize = 64;
@@ -40,6 +43,9 @@ pub enum StartError {
     /// The system has no thread or descriptor left.
     #[error("can't start: {0}")]
     Resources(#[from] io::Error),
+    /// The journal of writes can't be opened.
+    #[error("the journal can't be opened: {0}")]
+    Journal(#[from] crate::writeback::segments::OpenError),
     /// The proxy is stopping.
     #[error("the proxy is stopping")]
     Stopping,
@@ -188,11 +194,21 @@ fn run_control(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
-    let mut house = runtime.block_on(async {
-        let mut world = World::new(&plan);
+    let house = runtime.block_on(async {
+        let mut world = match World::new(&plan) {
+            Ok(world) => world,
+            Err(error) => return Ok(Err(StartError::Journal(error))),
+        };
         let generation = world.adopt(plan);
-        House::open(world, &generation, sockets, ledgers).await
+        House::open(world, &generation, sockets, ledgers).await.map(Ok)
     })?;
+    let mut house = match house {
+        Ok(house) => house,
+        Err(error) => {
+            let _gone = ready.send(Err(error));
+            return Ok(());
+        }
+    };
     let _gone = ready.send(Ok(()));
     runtime.block_on(house.obey(commands));
     house.close(&runtime);
@@ -202,6 +218,8 @@ fn run_control(
 /// What the control thread keeps.
 struct House {
     world: World,
+    /// The way of queued writes to their backends.
+    backends: Rc<ToBackends>,
     workers: Vec<mpsc::Sender<Command>>,
     threads: Vec<JoinHandle<()>>,
     /// Each address as the file says it, and as it is.
@@ -218,6 +236,7 @@ impl House {
     ) -> io::Result<Self> {
         let mut house = Self {
             world,
+            backends: Rc::default(),
             workers: Vec::new(),
             threads: Vec::new(),
             listens: HashMap::new(),
@@ -235,6 +254,10 @@ impl House {
             house.workers.push(sender);
         }
         resolve::first(&generation.groups).await;
+        house.backends.adopt(generation);
+        if let Some(desk) = house.world.desk() {
+            tokio::task::spawn_local(flush::run(Arc::clone(desk), Rc::new(Rc::clone(&house.backends))));
+        }
         for (address, sockets) in sockets {
             house.listen(address, sockets).await;
         }
@@ -276,6 +299,7 @@ impl House {
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
         self.shutdown_timeout = plan.server.shutdown_timeout;
         let generation = self.world.adopt(plan);
+        self.backends.adopt(&generation);
         self.tell(|| Command::Adopt(Arc::clone(&generation))).await;
         for (address, sockets) in opened {
             self.listen(address, sockets).await;

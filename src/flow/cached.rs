@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::header::CONTENT_LOCATION;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as _;
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
@@ -17,15 +17,18 @@ use policy::message::names;
 use super::gate;
 use super::sanitize::{self, Admitted};
 use super::site::Site;
-use crate::config::plan::Route;
+use super::write::{Pending, Writing, line, pending};
+use crate::config::plan::{CacheMode, Route};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
 use crate::store::purge::Purge;
+use crate::store::serve::Wanted;
 use crate::store::{self, Caching, Fetch, Request};
 use crate::upstream;
 use crate::upstream::local::LocalGroup;
 use crate::upstream::send::Draft;
+use crate::writeback::take::FOREBAY_WRITE;
 
 /// A route that caches, where it leads, and how it caches.
 pub type Way<'a> = (&'a Route, &'a Rc<LocalGroup>, &'a Rc<Caching>);
@@ -43,6 +46,9 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     if sanitize::is_trusted(site, ex) {
         // Whoever is believed may say who asks, but nothing that the key does not hold.
         names::drop_overrides(&mut ex.head.headers);
+    }
+    if let Some(answer) = Box::pin(kept(site, way, ex, admitted)).await {
+        return answer;
     }
     let target = target(ex, admitted);
     let has_body = ex.body.as_ref().is_some_and(|body| !body.is_end_stream());
@@ -73,6 +79,7 @@ fn at_once(site: &Site, (route, _, caching): Way<'_>, ex: &mut Exchange, admitte
         && matches!(head.method, Method::GET | Method::HEAD)
         && !admitted.census.has(Rare::CacheControl)
         && !admitted.census.has(Rare::Condition)
+        && site.desk().is_none_or(|desk| desk.is_idle())
         && admitted.switches.is_none()
         && ex.body.as_ref().is_none_or(http_body::Body::is_end_stream)
         && !sanitize::is_trusted(site, ex);
@@ -83,6 +90,56 @@ fn at_once(site: &Site, (route, _, caching): Way<'_>, ex: &mut Exchange, admitte
     let target = Target::of_normal(Scheme::Http, &host.name, host.port, uri.path(), uri.query());
     let key = Key::of_uri(Space { name: &caching.space, rules: &caching.rules.key }, &target);
     store::at_once(ex, caching, &key)
+}
+
+/// What writes that are pending have to say: to a write of the same URI, and to a read of it. `None`: nothing.
+async fn kept(
+    site: &Site,
+    (route, group, caching): Way<'_>,
+    ex: &mut Exchange,
+    admitted: &Admitted,
+) -> Option<Result<Answer, Fault>> {
+    let desk = site.desk()?;
+    let back = match &caching.rules.mode {
+        CacheMode::Back(back) => back,
+        CacheMode::Aside | CacheMode::Through => return None,
+    };
+    let target = target(ex, admitted).into_owned();
+    if !forget::is_safe(&ex.head.method) && admitted.switches.is_none() {
+        let draft = match gate::draft(site, route, group, (ex, admitted)) {
+            Ok(draft) => draft,
+            Err(fault) => return Some(Err(fault)),
+        };
+        let aside = Handling::Forwarded { why: Forward::Method, status: None, stored: false, collapsed: false };
+        ex.cache_status = Some(CacheStatus::new(aside));
+        let writing = Writing { site, desk, route: &route.name, caching, group, back, target };
+        return Some(writing.answer(ex, draft).await);
+    }
+    if !matches!(ex.head.method, Method::GET | Method::HEAD) || desk.is_idle() {
+        return None;
+    }
+    let wanted = Wanted { method: &ex.head.method, headers: &ex.head.headers, dice: ex.dice };
+    match pending(desk, &line(caching, &target), &wanted, ex)? {
+        Pending::Answer(answer) => {
+            ex.cache_status = Some(CacheStatus { detail: Some("dirty"), ..CacheStatus::new(Handling::Hit) });
+            Some(Ok(answer))
+        }
+        Pending::Ask => {
+            let draft = match gate::draft(site, route, group, (ex, admitted)) {
+                Ok(draft) => draft,
+                Err(fault) => return Some(Err(fault)),
+            };
+            let aside = Handling::Forwarded { why: Forward::Bypass, status: None, stored: false, collapsed: false };
+            ex.cache_status = Some(CacheStatus { detail: Some("write-pending"), ..CacheStatus::new(aside) });
+            let mut answer = match upstream::forward(group, ex, draft).await {
+                Ok(answer) => answer,
+                Err(fault) => return Some(Err(fault)),
+            };
+            caching.hide_tags(answer.headers_mut());
+            answer.headers_mut().insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("pending"));
+            Some(Ok(answer))
+        }
+    }
 }
 
 /// The target in the form that keys are made of (RFC 9110 §7.1).
@@ -161,7 +218,7 @@ pub async fn change(
 }
 
 /// Forwards a request, and forgets what it has made void (RFC 9111 §4.4).
-async fn write(
+pub(super) async fn write(
     site: &Site,
     group: &Rc<LocalGroup>,
     ex: &mut Exchange,
@@ -207,7 +264,7 @@ async fn pass(
     Ok(store::take_unasked(ex, caching, (key, &headers, facts, sent), answer))
 }
 
-fn forget_target(site: &Site, target: &Target<'_>) {
+pub(super) fn forget_target(site: &Site, target: &Target<'_>) {
     for caching in site.cachings_of(target.name(), target.path()) {
         let space = Space { name: &caching.space, rules: &caching.rules.key };
         caching.store.purge_uri(&Key::of_uri(space, target), Purge::Hard);

@@ -10,6 +10,7 @@ use crate::observe::counters::Counters;
 use crate::store::{Caching, Store};
 use crate::upstream::group::Group;
 use crate::upstream::local::LocalGroup;
+use crate::writeback::Desk;
 
 /// A plan, and what all workers share of its upstreams.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Generation {
     pub groups: Vec<Arc<Group>>,
     /// What is stored; it outlives plans.
     pub store: Arc<Store>,
+    /// What is written and not at its backend yet; `None`: there is no journal.
+    pub desk: Option<Arc<Desk>>,
 }
 
 /// A plan as one worker has it. A request keeps the one that it began under.
@@ -76,6 +79,12 @@ impl Site {
     #[must_use]
     pub fn route_name(&self, index: usize) -> Option<Rc<str>> {
         self.routes.get(index).map(Rc::clone)
+    }
+
+    /// What is written and not at its backend yet, if there is a journal.
+    #[must_use]
+    pub fn desk(&self) -> Option<&Arc<Desk>> {
+        self.generation.desk.as_ref()
     }
 
     /// Whether any route caches.

@@ -159,10 +159,10 @@ impl Source {
         }
     }
 
-    /// How long nothing may come.
+    /// How long, slow and far behind it may be.
     #[must_use]
-    pub fn stall_max(&self) -> Duration {
-        self.limits.stall_max
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Whether the body is held back.

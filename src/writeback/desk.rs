@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use policy::cache::key::Key;
 use policy::time::Now;
+use policy::write::outcome::{Backoff, Outcome};
 use policy::write::queue::{Effect, KeyState, Lane, Limits, Queue, Room, Send, Ticket, Upstream};
-use policy::write::outcome::Outcome;
 use policy::write::record::{Payload, Record, Write, frame_bytes};
 use tokio::sync::{Notify, oneshot};
 
 use super::journal::{Failed, Journal};
 use super::recover::{Recovered, entry};
 use super::segments::{Directory, OpenError};
-use crate::config::plan::Durability;
+use crate::config::plan::{CacheMode, Durability, Plan, WriteBack};
 use crate::observe::clock;
+use crate::store::Store;
+use crate::store::purge::Purge;
 
 /// What the order of writes is kept by: the part of a key that the URI makes.
 pub type Line = Arc<[u8]>;
@@ -60,6 +63,8 @@ struct State {
     routes: Vec<Box<str>>,
     upstreams: Vec<Box<str>>,
     turns: HashMap<Ticket, oneshot::Sender<()>>,
+    /// Where what a write makes void is stored.
+    store: Option<Arc<Store>>,
     /// How many writes of each segment are pending or dead, and whether it is damaged.
     segments: BTreeMap<u64, (usize, bool)>,
 }
@@ -85,7 +90,7 @@ impl Desk {
             tracing::info!("journal: {} writes are pending, {} are dead letters", counts.pending, counts.dead);
         }
         let pending = AtomicUsize::new(counts.pending);
-        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), segments: live };
+        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, segments: live };
         let next_segment = segments.last().map_or(1, |(segment, _)| segment + 1);
         let desk = Arc::new_cyclic(|desk| Self {
             journal: Journal::start(directory, (journal, next_segment, next_seq), std::sync::Weak::clone(desk)),
@@ -146,8 +151,8 @@ impl Desk {
 
     /// A record is in the journal: called by its thread, in the order of the file.
     pub(super) fn recorded(&self, record: Record, segment: u64) {
-        let mut state = self.state.lock();
         if let Payload::Write(write) = record.payload.clone() {
+            let mut state = self.state.lock();
             let bytes = frame_bytes(&record) as u64;
             let State { queue, writes, routes, upstreams, segments, .. } = &mut *state;
             let entry = entry(&write, record.seq, bytes, (routes, upstreams));
@@ -155,8 +160,13 @@ impl Desk {
             segments.entry(segment).or_default().0 += 1;
             queue.accept(entry, clock::now());
             self.pending.fetch_add(1, Ordering::Release);
+            let store = state.store.clone();
+            drop(state);
+            // From here on reads see the write; what was stored before, or is being fetched, must not come back after it.
+            if let (Some(store), Payload::Write(write)) = (store, &record.payload) {
+                store.purge_uri(&Key::from_bytes(&write.key), Purge::Hard);
+            }
         }
-        drop(state);
         self.changed.notify_one();
     }
 
@@ -274,11 +284,16 @@ impl Desk {
         turn
     }
 
-    /// Bounds of a route's writes from now on.
-    pub fn set_limits(&self, route: &str, limits: Limits) {
+    /// Takes up a plan: the bounds of its routes' writes, and where what they make void is stored.
+    pub fn adopt(&self, plan: &Plan, store: &Arc<Store>) {
         let mut state = self.state.lock();
-        let lane = state.lane(route);
-        state.queue.set_lane(lane, limits);
+        state.store = Some(Arc::clone(store));
+        for route in &plan.routes {
+            if let Some(CacheMode::Back(back)) = route.cache.as_ref().map(|cache| &cache.mode) {
+                let lane = state.lane(&route.name);
+                state.queue.set_lane(lane, limits(back));
+            }
+        }
     }
 
     /// Whether this upstream can be used.
@@ -344,6 +359,17 @@ impl State {
             self.routes.len() - 1
         });
         Lane(u32::try_from(place).unwrap_or(u32::MAX))
+    }
+}
+
+fn limits(back: &WriteBack) -> Limits {
+    Limits {
+        flush_interval: back.flush_interval,
+        pending_bytes_max: back.pending_bytes_max,
+        concurrency_max: back.concurrency.get(),
+        rate_max: back.rate_max,
+        attempts_max: back.retry.attempts,
+        backoff: Backoff { base: back.retry.base, max: back.retry.max },
     }
 }
 

@@ -108,7 +108,9 @@ impl Reading {
                 Event::Write(entry)
             }
             Payload::Settled { write } => Event::Settled(write),
-            Payload::Dead { write, status, attempts, at, reason: _ } => Event::Dead { seq: write, status, attempts, at },
+            Payload::Dead { write, status, attempts, at, reason: _ } => {
+                Event::Dead { seq: write, status, attempts, at }
+            }
             Payload::Revived { write } => Event::Revived(write),
             Payload::Discarded { write } => Event::Discarded(write),
         };

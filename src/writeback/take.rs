@@ -1,6 +1,5 @@
 //! The way of a write into the journal: its content is taken in, then it is put down, then it is acknowledged.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,6 +53,3 @@ fn word(durability: Durability) -> &'static str {
         Durability::Os => "os",
     }
 }
-
-/// A content as it comes.
-pub type Content<'a> = Pin<&'a mut dyn http_body::Body<Data = Bytes, Error = crate::exchange::fault::Fault>>;
