@@ -119,7 +119,9 @@ pub enum Effect {
     /// The write is done with, by itself or by the one that superseded it: put that in the journal. A crash before that
     /// is durable sends it again.
     Settle(Seq),
-    /// The write is a dead letter: put that in the journal, and forget what the cache has of it.
+    /// The write is a dead letter: put that in the journal, and forget what the cache has of it. It must be durable before
+    /// [`Queue::due`] is asked again: else a later write may be done, and after a crash this one be sent again and be
+    /// done behind it.
     Bury {
         /// Which write.
         seq: Seq,

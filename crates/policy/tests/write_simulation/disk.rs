@@ -6,7 +6,7 @@ use fastrand::Rng;
 use policy::write::queue::Seq;
 use policy::write::record::{Payload, Record, Why, encode, scan};
 
-const SEGMENT_BYTES: usize = 1_500;
+const SEGMENT_BYTES: usize = 300;
 
 #[derive(Debug)]
 struct Segment {

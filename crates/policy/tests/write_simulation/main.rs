@@ -43,9 +43,31 @@ fn no_acknowledged_write_is_lost_or_out_of_order_in_thousands_of_histories() {
         assert!(outcome.is_ok(), "SEED={seed} replays the history that failed");
     }
     let wanted = [
-        "acknowledged", "superseded", "sent", "settled", "retried", "refused", "attempts used up", "unsent", "slept",
-        "crashed", "recovered", "lost unacknowledged", "sent again after a crash", "applied unnoticed", "turn at once",
-        "turn later", "left", "full", "revived", "discarded", "freed", "carried forward", "rotted", "opaque", "dirty",
+        "acknowledged",
+        "superseded",
+        "sent",
+        "settled",
+        "retried",
+        "refused",
+        "attempts used up",
+        "unsent",
+        "slept",
+        "crashed",
+        "recovered",
+        "lost unacknowledged",
+        "sent again after a crash",
+        "applied unnoticed",
+        "turn at once",
+        "turn later",
+        "left",
+        "full",
+        "revived",
+        "discarded",
+        "freed",
+        "carried forward",
+        "rotted",
+        "opaque",
+        "dirty",
     ];
     for what in wanted.iter().filter(|_| is_whole) {
         assert!(seen.get(what).is_some_and(|times| *times > 50), "{what} hardly ever happened: {seen:?}");

@@ -279,8 +279,12 @@ impl World {
             }
             Effect::Turn(ticket) => return self.turn(ticket),
         };
+        let is_burial = matches!(payload, Payload::Dead { .. });
         let record = Record { seq: self.number(), payload };
         self.disk.append(&record);
+        if is_burial {
+            self.disk.sync();
+        }
     }
 
     /// Only when what was settled before is durable does anybody write past the journal.
@@ -354,9 +358,8 @@ impl World {
         let oldest = self.disk.oldest();
         let pending = self.truth.pending();
         if self.dice.bool() && !oldest.iter().any(|seq| pending.contains(seq)) {
-            for seq in oldest.into_iter().filter(|seq| self.truth.dead.contains(seq)) {
-                self.carry_forward(seq);
-            }
+            let dead: Vec<Seq> = oldest.into_iter().filter(|seq| self.truth.dead.contains(seq)).collect();
+            dead.into_iter().for_each(|seq| self.carry_forward(seq));
         }
         let truth = &self.truth;
         if self.disk.free(|seq| pending.contains(&seq) || truth.dead.contains(&seq)) > 0 {
