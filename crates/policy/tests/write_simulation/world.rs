@@ -116,7 +116,7 @@ impl World {
     fn write(&mut self) {
         let key = self.dice.u8(..KEYS);
         let method = [Method::PUT, Method::PUT, Method::DELETE, Method::POST][self.dice.usize(..4)].clone();
-        let lane = u32::from(key) % LANES ^ u32::from(self.dice.u8(..12) == 0);
+        let lane = (u32::from(key) % LANES) ^ u32::from(self.dice.u8(..12) == 0);
         let write = Write {
             route: lane.to_string().into(),
             upstream: u32::from(self.dice.u8(..8) == 0).to_string().into(),
