@@ -16,7 +16,7 @@ pub(crate) enum Who {
 pub(crate) struct Resource {
     /// What changed it last.
     pub(crate) last: Option<Who>,
-    /// The last that it said it had done.
+    /// Of those that it said it had done, the last in their order.
     confirmed: Option<Who>,
     /// What it may have done since, though that is dead or was given up.
     excused: BTreeSet<Who>,
@@ -35,6 +35,9 @@ pub(crate) struct Truth {
     pub(crate) ended: BTreeSet<Seq>,
     pub(crate) revived: BTreeSet<Seq>,
     pub(crate) backend: BTreeMap<u8, Resource>,
+    /// In which order all came to their lines.
+    ranks: BTreeMap<Who, usize>,
+    ranked: usize,
 }
 
 impl Truth {
@@ -44,6 +47,21 @@ impl Truth {
 
     pub(crate) fn line(&mut self, key: u8) -> &mut Vec<Who> {
         self.lines.entry(key).or_default()
+    }
+
+    pub(crate) fn joins(&mut self, key: u8, who: Who) {
+        self.line(key).push(who);
+        self.rank(who);
+    }
+
+    /// This one is behind all who came before.
+    pub(crate) fn rank(&mut self, who: Who) {
+        self.ranked += 1;
+        self.ranks.insert(who, self.ranked);
+    }
+
+    pub(crate) fn is_pending(&self, seq: Seq) -> bool {
+        self.lines.values().any(|line| line.contains(&Who::Write(seq)))
     }
 
     pub(crate) fn pending(&self) -> Vec<Seq> {
@@ -104,15 +122,21 @@ impl Truth {
         {
             resource.first.push(seq);
         }
-        if confirmed {
+        let is_newer = resource.confirmed.is_none_or(|last| self.ranks[&last] <= self.ranks[&who]);
+        if confirmed && is_newer {
             resource.confirmed = Some(who);
             resource.excused.clear();
         }
     }
 
     /// Nobody will know whether the backend has done these, nor try again.
-    pub(crate) fn excuse(&mut self, key: u8, whom: impl IntoIterator<Item = Who>) {
-        self.backend.entry(key).or_default().excused.extend(whom);
+    pub(crate) fn excuse(&mut self, key: u8, whom: &[Who]) {
+        let resource = self.backend.entry(key).or_default();
+        resource.excused.extend(whom);
+        // What was done, was sent again after a crash, and is refused this time.
+        if resource.confirmed.is_some_and(|last| whom.contains(&last)) {
+            resource.confirmed = resource.last;
+        }
     }
 
     pub(crate) fn was_applied(&self, seq: Seq) -> bool {
@@ -133,8 +157,7 @@ impl Truth {
                 }
                 Event::Settled(seq) => self.leaves(*seq),
                 Event::Dead { seq, .. } => {
-                    let who = Who::Write(*seq);
-                    if self.lines.values().any(|line| line.contains(&who)) {
+                    if self.is_pending(*seq) {
                         self.leaves(*seq);
                         self.dead.insert(*seq);
                     }

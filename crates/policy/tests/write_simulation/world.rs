@@ -147,7 +147,7 @@ impl World {
         }
         let ticket = Ticket(self.number());
         let is_alone = self.truth.line(key).is_empty();
-        self.truth.line(key).push(Who::Through(ticket));
+        self.truth.joins(key, Who::Through(ticket));
         self.waiting.insert(ticket, key);
         assert_eq!(self.queue.wait_turn(&key, ticket, self.now()), is_alone);
         if is_alone {
@@ -163,7 +163,7 @@ impl World {
             match staged {
                 Staged::Write(seq) => {
                     let entry = self.truth.known[&seq].clone();
-                    self.truth.line(entry.key).push(Who::Write(seq));
+                    self.truth.joins(entry.key, Who::Write(seq));
                     self.truth.acknowledged.insert(seq);
                     self.see("acknowledged");
                     self.queue.accept(entry, self.now());
@@ -174,7 +174,7 @@ impl World {
                     if is_dead {
                         self.see("revived");
                         let key = self.truth.known[&seq].key;
-                        self.truth.line(key).push(Who::Write(seq));
+                        self.truth.joins(key, Who::Write(seq));
                         self.truth.revived.insert(seq);
                     }
                 }
@@ -271,7 +271,8 @@ impl World {
                 assert_eq!(attempts, send.attempt);
                 self.truth.ends(seq);
                 self.truth.dead.insert(seq);
-                self.truth.excuse(send.key, send.supersedes.iter().chain([&seq]).map(|seq| Who::Write(*seq)));
+                let group: Vec<Who> = send.supersedes.iter().chain([&seq]).map(|seq| Who::Write(*seq)).collect();
+                self.truth.excuse(send.key, &group);
                 if attempts == self.limits.attempts_max {
                     self.see("attempts used up");
                 }
@@ -315,7 +316,7 @@ impl World {
         let Some(ticket) = self.dice.choice(tickets) else { return };
         if self.queue.turn(ticket) && self.dice.bool() {
             self.truth.apply(self.waiting[&ticket], Who::Through(ticket), false);
-            self.truth.excuse(self.waiting[&ticket], [Who::Through(ticket)]);
+            self.truth.excuse(self.waiting[&ticket], &[Who::Through(ticket)]);
         }
         self.see("left");
         let effect = self.queue.leave(ticket, self.now());
@@ -394,7 +395,7 @@ impl World {
         for (ticket, key) in std::mem::take(&mut self.waiting) {
             if self.queue.turn(ticket) && self.dice.bool() {
                 self.truth.apply(key, Who::Through(ticket), false);
-                self.truth.excuse(key, [Who::Through(ticket)]);
+                self.truth.excuse(key, &[Who::Through(ticket)]);
             }
         }
         self.disk.crash(&mut self.dice);
@@ -406,16 +407,20 @@ impl World {
         let events: Vec<Event<u8>> = records.iter().map(event_of).collect();
         let written = |record: &Record| matches!(record.payload, Payload::Write(_)).then_some(record.seq);
         let durable: BTreeSet<Seq> = records.iter().filter_map(written).collect();
+        // What is durable counts as acknowledged from now on, though its client may not know.
+        self.truth.acknowledged.extend(&durable);
+        self.truth.restart(&events);
         for staged in std::mem::take(&mut self.staged) {
             match staged {
-                Staged::Write(seq) if !durable.contains(&seq) => self.see("lost unacknowledged"),
-                Staged::Revive(seq) => drop(self.truth.revived.insert(seq)),
-                Staged::Write(_) | Staged::Discard(_) => {}
+                Staged::Write(seq) if durable.contains(&seq) => self.truth.rank(Who::Write(seq)),
+                Staged::Write(_) => self.see("lost unacknowledged"),
+                Staged::Revive(seq) if self.truth.is_pending(seq) => {
+                    self.truth.revived.insert(seq);
+                    self.truth.rank(Who::Write(seq));
+                }
+                Staged::Revive(_) | Staged::Discard(_) => {}
             }
         }
-        // What is durable counts as acknowledged from now on, though its client may not know.
-        self.truth.acknowledged.extend(durable);
-        self.truth.restart(&events);
         self.queue = Queue::recover(events);
         self.configure();
         self.see("recovered");
