@@ -8,13 +8,12 @@ use fastrand::Rng;
 use http::{Method, StatusCode};
 use policy::time::Now;
 use policy::write::outcome::{Backoff, Outcome, judge};
-use policy::write::queue::{
-    Class, Effect, Entry, Event, KeyState, Lane, Limits, Queue, Room, Send, Seq, Ticket, Upstream,
-};
-use policy::write::record::{Payload, Record, Write, frame_bytes};
+use policy::write::queue::{Effect, Event, KeyState, Lane, Limits, Queue, Room, Send, Seq, Ticket, Upstream};
+use policy::write::record::{Payload, Record, Write};
 
 use crate::Seen;
 use crate::disk::Disk;
+use crate::reading::{entry_of, event_of};
 use crate::truth::{Truth, Who};
 
 const KEYS: u8 = 3;
@@ -40,6 +39,10 @@ pub(crate) struct World {
     waiting: BTreeMap<Ticket, u8>,
     down: BTreeSet<Upstream>,
     next: u64,
+    /// Few writes, so that lines are often empty.
+    is_calm: bool,
+    /// One write in so many goes past the journal.
+    through_odds: u8,
     /// Notes may be damaged in this history; then nobody revives or goes past the journal, since only the notes tell
     /// that an old write must not be sent after that.
     rots: bool,
@@ -57,6 +60,7 @@ impl World {
             attempts_max: dice.u32(1..5),
             backoff: Backoff { base: Duration::from_millis(500), max: Duration::from_secs(4) },
         };
+        let (is_calm, through_odds) = (dice.bool(), dice.u8(2..20));
         let rots = dice.u8(..5) == 0;
         let mut world = Self {
             queue: Queue::default(),
@@ -70,6 +74,8 @@ impl World {
             waiting: BTreeMap::new(),
             down: BTreeSet::new(),
             next: 1,
+            is_calm,
+            through_odds,
             rots,
             seen,
         };
@@ -97,7 +103,9 @@ impl World {
 
     pub(crate) fn step(&mut self) {
         match self.dice.u8(..100) {
-            0..26 => self.write(),
+            0..13 => self.write(),
+            13..26 if !self.is_calm => self.write(),
+            13..26 => self.answer_any(),
             26..42 => self.sync(),
             42..58 => self.send(),
             58..74 => self.answer_any(),
@@ -133,7 +141,7 @@ impl World {
         if is_full {
             self.see("full");
         }
-        if is_full || self.dice.u8(..12) == 0 {
+        if is_full || self.dice.u8(..self.through_odds) == 0 {
             return self.go_through(key);
         }
         self.disk.append(&record);
@@ -479,35 +487,5 @@ impl World {
         self.disk.sync();
         self.restart();
         self.truth.check_end();
-    }
-}
-
-fn entry_of(record: &Record) -> Option<Entry<u8>> {
-    let Payload::Write(write) = &record.payload else { return None };
-    let class = match write.method {
-        Method::PUT => Class::Put,
-        Method::DELETE => Class::Delete,
-        _ => Class::Other,
-    };
-    Some(Entry {
-        seq: record.seq,
-        key: write.key[0],
-        lane: Lane(write.route.parse().unwrap()),
-        upstream: Upstream(write.upstream.parse().unwrap()),
-        class,
-        bytes: frame_bytes(record) as u64,
-        accepted: write.accepted,
-    })
-}
-
-fn event_of(record: &Record) -> Event<u8> {
-    match &record.payload {
-        Payload::Write(_) => Event::Write(entry_of(record).unwrap()),
-        Payload::Settled { write } => Event::Settled(*write),
-        Payload::Dead { write, status, attempts, at, .. } => {
-            Event::Dead { seq: *write, status: *status, attempts: *attempts, at: *at }
-        }
-        Payload::Revived { write } => Event::Revived(*write),
-        Payload::Discarded { write } => Event::Discarded(*write),
     }
 }

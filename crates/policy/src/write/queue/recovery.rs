@@ -101,3 +101,77 @@ impl<K: Hash + Eq + Clone> Queue<K> {
         last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, post, put};
+    use super::super::{Counts, KeyState, Outcome};
+    use super::*;
+
+    fn dead(seq: Seq) -> Event<&'static str> {
+        Event::Dead { seq, status: Some(422), attempts: 1, at: Duration::ZERO }
+    }
+
+    fn line(queue: &mut Queue<&'static str>) -> Vec<Seq> {
+        let mut order = Vec::new();
+        while let Some(send) = queue.due(at(0)).pop() {
+            order.push(send.seq);
+            let _ = queue.answered(send.seq, Outcome::Done, at(0), 0);
+        }
+        order
+    }
+
+    #[test]
+    fn what_is_neither_settled_nor_dead_is_pending_in_its_order_and_due_at_once() {
+        let events = [
+            Event::Write(post(1, "a")),
+            Event::Write(post(2, "a")),
+            Event::Settled(1),
+            Event::Write(post(3, "a")),
+            Event::Write(post(4, "b")),
+            dead(4),
+        ];
+        let mut queue = Queue::recover(events);
+        assert_eq!((queue.counts().dead, queue.counts().pending_bytes), (1, 20));
+        assert_eq!(line(&mut queue), [2, 3]);
+        assert_eq!(queue.state(&"a"), KeyState::Clean);
+    }
+
+    #[test]
+    fn a_settled_write_says_the_same_of_older_ones_before_it() {
+        let mut queue = Queue::recover([Event::Write(put(1, "a")), Event::Write(put(2, "a")), Event::Settled(2)]);
+        assert_eq!((queue.counts().pending, line(&mut queue).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_revived_letter_is_behind_what_came_after_it() {
+        let events = [Event::Write(post(1, "a")), dead(1), Event::Write(post(2, "a")), Event::Revived(1)];
+        assert_eq!(line(&mut Queue::recover(events.clone())), [2, 1]);
+        let settled = events.into_iter().chain([Event::Settled(1)]);
+        assert_eq!(line(&mut Queue::recover(settled)), [2], "it says nothing of younger ones");
+    }
+
+    #[test]
+    fn a_letter_whose_records_were_copied_forward_takes_nobody_along() {
+        let events = [Event::Write(post(2, "a")), Event::Write(post(1, "a")), dead(1)];
+        let mut queue = Queue::recover(events.clone());
+        assert_eq!((queue.counts().dead, line(&mut queue)), (1, vec![2]));
+        let both = [Event::Write(post(1, "a")), dead(1)].into_iter().chain(events);
+        let mut queue = Queue::recover(both);
+        assert_eq!((queue.counts().dead, line(&mut queue)), (1, vec![2]));
+    }
+
+    #[test]
+    fn notes_about_writes_that_are_gone_are_ignored() {
+        let events = [Event::Settled(1), dead(2), Event::Revived(3), Event::Discarded(4), Event::Write(put(5, "a"))];
+        assert_eq!(line(&mut Queue::recover(events)), [5]);
+    }
+
+    #[test]
+    fn nothing_is_both_settled_and_dead() {
+        let queue = Queue::recover([Event::Write(put(1, "a")), dead(1), Event::Settled(1), dead(1)]);
+        assert_eq!(queue.counts(), Counts::default());
+        let queue = Queue::recover([Event::Write(put(1, "a")), dead(1), Event::Discarded(1)]);
+        assert_eq!(queue.counts(), Counts::default());
+    }
+}
