@@ -467,6 +467,14 @@ impl World {
             self.crash();
         }
         std::mem::take(&mut self.down).into_iter().for_each(|upstream| self.queue.set_up(upstream, true));
+        self.flush();
+        self.disk.sync();
+        self.restart();
+        assert!(self.rots || self.truth.pending().is_empty(), "what is settled stays so");
+        self.flush();
+    }
+
+    fn flush(&mut self) {
         for _ in 0..10_000 {
             self.sync();
             self.send();
@@ -483,9 +491,6 @@ impl World {
             self.check();
         }
         assert!(self.waiting.is_empty(), "{:?} wait for ever", self.waiting);
-        self.truth.check_end();
-        self.disk.sync();
-        self.restart();
         self.truth.check_end();
     }
 }
