@@ -309,6 +309,10 @@ impl World {
         let holders: Vec<Ticket> = self.waiting.keys().copied().filter(|ticket| self.queue.turn(*ticket)).collect();
         let Some(ticket) = self.dice.choice(holders) else { return };
         self.finish_turn(ticket);
+        // A crash tells most right after somebody was answered.
+        if self.dice.u8(..4) == 0 {
+            self.crash();
+        }
     }
 
     fn finish_turn(&mut self, ticket: Ticket) {
