@@ -123,6 +123,8 @@ impl Truth {
             resource.first.push(seq);
         }
         let is_newer = resource.confirmed.is_none_or(|last| self.ranks[&last] <= self.ranks[&who]);
+        let went_through = matches!(resource.confirmed, Some(Who::Through(_)));
+        assert!(is_newer || !went_through, "{who:?} is sent again, over what {:?} wrote since", resource.confirmed);
         if confirmed && is_newer {
             resource.confirmed = Some(who);
             resource.excused.clear();
