@@ -238,6 +238,9 @@ impl World {
                 self.answer(key, outcome == Outcome::Done, outcome);
             }
         }
+        if self.truth.line(key).is_empty() && self.dice.u8(..8) == 0 {
+            self.go_through(key);
+        }
     }
 
     fn answer(&mut self, key: u8, is_applied: bool, outcome: Outcome) {
