@@ -20,7 +20,8 @@
 //!
 //! No timer, no dice, no bytes of a body, no file: [`Queue::next_due`] says when to ask [`Queue::due`], and every
 //! [`Effect`] that is not a turn is a record for the journal. A queue is rebuilt from these ([`Queue::recover`]).
-//! All operations are logarithmic in what is pending, or linear in what they coalesce, settle or wake.
+//! All operations are logarithmic in what is pending, or linear in what they coalesce, settle or
+//! wake; to leave a line is linear in its length.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

@@ -8,6 +8,14 @@ use policy::write::record::{Payload, Record, Why, encode, scan};
 
 const SEGMENT_BYTES: usize = 300;
 
+/// What waits for the next sync.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Staged {
+    Write(Seq),
+    Revive(Seq),
+    Discard(Seq),
+}
+
 #[derive(Debug)]
 struct Segment {
     mark: u64,

@@ -12,20 +12,12 @@ use policy::write::queue::{Effect, Event, KeyState, Lane, Limits, Queue, Room, S
 use policy::write::record::{Payload, Record, Write};
 
 use crate::Seen;
-use crate::disk::Disk;
+use crate::disk::{Disk, Staged};
 use crate::reading::{entry_of, event_of};
 use crate::truth::{Truth, Who};
 
 const KEYS: u8 = 3;
 const LANES: u32 = 2;
-
-/// What waits for the next sync.
-#[derive(Clone, Copy, Debug)]
-enum Staged {
-    Write(Seq),
-    Revive(Seq),
-    Discard(Seq),
-}
 
 pub(crate) struct World {
     queue: Queue<u8>,
