@@ -417,13 +417,16 @@ impl World {
         // What is durable counts as acknowledged from now on, though its client may not know.
         self.truth.acknowledged.extend(&durable);
         self.truth.restart(&events);
+        let mut risen = BTreeSet::new();
         for staged in std::mem::take(&mut self.staged) {
             match staged {
                 Staged::Write(seq) if durable.contains(&seq) => self.truth.rank(Who::Write(seq)),
                 Staged::Write(_) => self.see("lost unacknowledged"),
                 Staged::Revive(seq) if self.truth.is_pending(seq) => {
                     self.truth.revived.insert(seq);
-                    self.truth.rank(Who::Write(seq));
+                    if risen.insert(seq) {
+                        self.truth.rank(Who::Write(seq));
+                    }
                 }
                 Staged::Revive(_) | Staged::Discard(_) => {}
             }
