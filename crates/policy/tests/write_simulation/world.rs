@@ -35,8 +35,8 @@ pub(crate) struct World {
     is_calm: bool,
     /// One write in so many goes past the journal.
     through_odds: u8,
-    /// Notes may be damaged in this history; then nobody revives or goes past the journal, since only the notes tell
-    /// that an old write must not be sent after that.
+    /// Notes may be damaged in this history; then nobody goes past the journal, since only the notes tell that an old
+    /// write must not be sent after that.
     rots: bool,
     pub(crate) seen: Seen,
 }
@@ -351,7 +351,7 @@ impl World {
 
     fn stage_for_a_dead_letter(&mut self) {
         let Some(seq) = self.dice.choice(self.truth.dead.iter().copied().collect::<Vec<_>>()) else { return };
-        let (staged, payload) = match self.dice.bool() || self.rots {
+        let (staged, payload) = match self.dice.bool() {
             true => (Staged::Discard(seq), Payload::Discarded { write: seq }),
             false => (Staged::Revive(seq), Payload::Revived { write: seq }),
         };
