@@ -20,7 +20,8 @@
 //!
 //! No timer, no dice, no bytes of a body, no file: [`Queue::next_due`] says when to ask [`Queue::due`], and every
 //! [`Effect`] that is not a turn is a record for the journal. A queue is rebuilt from these ([`Queue::recover`]).
-//! All operations are logarithmic in what is pending, or linear in what they coalesce, settle or wake.
+//! All operations are logarithmic in what is pending, or linear in what they coalesce, settle or
+//! wake; to leave a line is linear in its length.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -119,7 +120,9 @@ pub enum Effect {
     /// The write is done with, by itself or by the one that superseded it: put that in the journal. A crash before that
     /// is durable sends it again.
     Settle(Seq),
-    /// The write is a dead letter: put that in the journal, and forget what the cache has of it.
+    /// The write is a dead letter: put that in the journal, and forget what the cache has of it. It must be durable before
+    /// [`Queue::due`] is asked again: else a later write may be done, and after a crash this one be sent again and be
+    /// done behind it.
     Bury {
         /// Which write.
         seq: Seq,

@@ -6,7 +6,15 @@ use fastrand::Rng;
 use policy::write::queue::Seq;
 use policy::write::record::{Payload, Record, Why, encode, scan};
 
-const SEGMENT_BYTES: usize = 1_500;
+const SEGMENT_BYTES: usize = 300;
+
+/// What waits for the next sync.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Staged {
+    Write(Seq),
+    Revive(Seq),
+    Discard(Seq),
+}
 
 #[derive(Debug)]
 struct Segment {

@@ -4,8 +4,10 @@
 //! What must hold is in `truth`: acknowledged writes are sent or dead, in their order, one at a time for a key, and none
 //! that is not durable. A failure names its seed. Not in it: a backend that carries a request out long after the
 //! connection was given up; against that only `Idempotency-Key` helps.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod disk;
+mod reading;
 mod truth;
 mod world;
 

@@ -16,7 +16,7 @@ pub(crate) enum Who {
 pub(crate) struct Resource {
     /// What changed it last.
     pub(crate) last: Option<Who>,
-    /// The last that it said it had done.
+    /// Of those that it said it had done, the last in their order.
     confirmed: Option<Who>,
     /// What it may have done since, though that is dead or was given up.
     excused: BTreeSet<Who>,
@@ -35,6 +35,9 @@ pub(crate) struct Truth {
     pub(crate) ended: BTreeSet<Seq>,
     pub(crate) revived: BTreeSet<Seq>,
     pub(crate) backend: BTreeMap<u8, Resource>,
+    /// In which order all came to their lines.
+    ranks: BTreeMap<Who, usize>,
+    ranked: usize,
 }
 
 impl Truth {
@@ -44,6 +47,21 @@ impl Truth {
 
     pub(crate) fn line(&mut self, key: u8) -> &mut Vec<Who> {
         self.lines.entry(key).or_default()
+    }
+
+    pub(crate) fn joins(&mut self, key: u8, who: Who) {
+        self.line(key).push(who);
+        self.rank(who);
+    }
+
+    /// This one is behind all who came before.
+    pub(crate) fn rank(&mut self, who: Who) {
+        self.ranked += 1;
+        self.ranks.insert(who, self.ranked);
+    }
+
+    pub(crate) fn is_pending(&self, seq: Seq) -> bool {
+        self.lines.values().any(|line| line.contains(&Who::Write(seq)))
     }
 
     pub(crate) fn pending(&self) -> Vec<Seq> {
@@ -104,15 +122,23 @@ impl Truth {
         {
             resource.first.push(seq);
         }
-        if confirmed {
+        let is_newer = resource.confirmed.is_none_or(|last| self.ranks[&last] <= self.ranks[&who]);
+        let went_through = matches!(resource.confirmed, Some(Who::Through(_)));
+        assert!(is_newer || !went_through, "{who:?} is sent again, over what {:?} wrote since", resource.confirmed);
+        if confirmed && is_newer {
             resource.confirmed = Some(who);
             resource.excused.clear();
         }
     }
 
     /// Nobody will know whether the backend has done these, nor try again.
-    pub(crate) fn excuse(&mut self, key: u8, whom: impl IntoIterator<Item = Who>) {
-        self.backend.entry(key).or_default().excused.extend(whom);
+    pub(crate) fn excuse(&mut self, key: u8, whom: &[Who]) {
+        let resource = self.backend.entry(key).or_default();
+        resource.excused.extend(whom);
+        // What was done, was sent again after a crash, and is refused this time.
+        if resource.confirmed.is_some_and(|last| whom.contains(&last)) {
+            resource.confirmed = resource.last;
+        }
     }
 
     pub(crate) fn was_applied(&self, seq: Seq) -> bool {
@@ -133,9 +159,8 @@ impl Truth {
                 }
                 Event::Settled(seq) => self.leaves(*seq),
                 Event::Dead { seq, .. } => {
-                    let who = Who::Write(*seq);
-                    if self.lines.values().any(|line| line.contains(&who)) {
-                        self.leaves(*seq);
+                    if self.is_pending(*seq) {
+                        self.lines.values_mut().for_each(|line| line.retain(|who| *who != Who::Write(*seq)));
                         self.dead.insert(*seq);
                     }
                 }
@@ -162,11 +187,7 @@ impl Truth {
         self.dead.remove(&seq);
         for line in self.lines.values_mut() {
             if let Some(place) = line.iter().position(|who| *who == Who::Write(seq)) {
-                let mut index = 0;
-                line.retain(|who| {
-                    index += 1;
-                    index - 1 > place || *who > Who::Write(seq)
-                });
+                line.drain(..=place);
             }
         }
     }
@@ -178,7 +199,9 @@ impl Truth {
             let is_right = resource.last == resource.confirmed
                 || resource.last.is_some_and(|last| resource.excused.contains(&last));
             assert!(is_right, "{key} is as {:?} left it: {resource:?}", resource.last);
-            let seen: Vec<Seq> = resource.first.iter().copied().filter(|seq| !self.revived.contains(seq)).collect();
+            // A PUT that another superseded may be sent behind that, if the note of it is damaged.
+            let is_strict = |seq: &Seq| !self.revived.contains(seq) && self.class(*seq) == Class::Other;
+            let seen: Vec<Seq> = resource.first.iter().copied().filter(is_strict).collect();
             assert!(seen.is_sorted(), "{key} saw {seen:?}");
         }
         for seq in &self.acknowledged {

@@ -8,25 +8,16 @@ use fastrand::Rng;
 use http::{Method, StatusCode};
 use policy::time::Now;
 use policy::write::outcome::{Backoff, Outcome, judge};
-use policy::write::queue::{
-    Class, Effect, Entry, Event, KeyState, Lane, Limits, Queue, Room, Send, Seq, Ticket, Upstream,
-};
-use policy::write::record::{Payload, Record, Write, frame_bytes};
+use policy::write::queue::{Effect, Event, KeyState, Lane, Limits, Queue, Room, Send, Seq, Ticket, Upstream};
+use policy::write::record::{Payload, Record, Write};
 
 use crate::Seen;
-use crate::disk::Disk;
+use crate::disk::{Disk, Staged};
+use crate::reading::{entry_of, event_of};
 use crate::truth::{Truth, Who};
 
 const KEYS: u8 = 3;
 const LANES: u32 = 2;
-
-/// What waits for the next sync.
-#[derive(Clone, Copy, Debug)]
-enum Staged {
-    Write(Seq),
-    Revive(Seq),
-    Discard(Seq),
-}
 
 pub(crate) struct World {
     queue: Queue<u8>,
@@ -40,8 +31,12 @@ pub(crate) struct World {
     waiting: BTreeMap<Ticket, u8>,
     down: BTreeSet<Upstream>,
     next: u64,
-    /// Notes may be damaged in this history; then nobody revives or goes past the journal, since only the notes tell
-    /// that an old write must not be sent after that.
+    /// Few writes, so that lines are often empty.
+    is_calm: bool,
+    /// One write in so many goes past the journal.
+    through_odds: u8,
+    /// Notes may be damaged in this history; then nobody goes past the journal, since only the notes tell that an old
+    /// write must not be sent after that.
     rots: bool,
     pub(crate) seen: Seen,
 }
@@ -57,6 +52,7 @@ impl World {
             attempts_max: dice.u32(1..5),
             backoff: Backoff { base: Duration::from_millis(500), max: Duration::from_secs(4) },
         };
+        let (is_calm, through_odds) = (dice.bool(), dice.u8(2..20));
         let rots = dice.u8(..5) == 0;
         let mut world = Self {
             queue: Queue::default(),
@@ -70,6 +66,8 @@ impl World {
             waiting: BTreeMap::new(),
             down: BTreeSet::new(),
             next: 1,
+            is_calm,
+            through_odds,
             rots,
             seen,
         };
@@ -97,7 +95,9 @@ impl World {
 
     pub(crate) fn step(&mut self) {
         match self.dice.u8(..100) {
-            0..26 => self.write(),
+            0..13 => self.write(),
+            13..26 if !self.is_calm => self.write(),
+            13..26 => self.answer_any(),
             26..42 => self.sync(),
             42..58 => self.send(),
             58..74 => self.answer_any(),
@@ -116,7 +116,7 @@ impl World {
     fn write(&mut self) {
         let key = self.dice.u8(..KEYS);
         let method = [Method::PUT, Method::PUT, Method::DELETE, Method::POST][self.dice.usize(..4)].clone();
-        let lane = u32::from(key) % LANES ^ u32::from(self.dice.u8(..12) == 0);
+        let lane = (u32::from(key) % LANES) ^ u32::from(self.dice.u8(..12) == 0);
         let write = Write {
             route: lane.to_string().into(),
             upstream: u32::from(self.dice.u8(..8) == 0).to_string().into(),
@@ -133,7 +133,7 @@ impl World {
         if is_full {
             self.see("full");
         }
-        if is_full || self.dice.u8(..12) == 0 {
+        if is_full || self.dice.u8(..self.through_odds) == 0 {
             return self.go_through(key);
         }
         self.disk.append(&record);
@@ -147,7 +147,7 @@ impl World {
         }
         let ticket = Ticket(self.number());
         let is_alone = self.truth.line(key).is_empty();
-        self.truth.line(key).push(Who::Through(ticket));
+        self.truth.joins(key, Who::Through(ticket));
         self.waiting.insert(ticket, key);
         assert_eq!(self.queue.wait_turn(&key, ticket, self.now()), is_alone);
         if is_alone {
@@ -163,7 +163,7 @@ impl World {
             match staged {
                 Staged::Write(seq) => {
                     let entry = self.truth.known[&seq].clone();
-                    self.truth.line(entry.key).push(Who::Write(seq));
+                    self.truth.joins(entry.key, Who::Write(seq));
                     self.truth.acknowledged.insert(seq);
                     self.see("acknowledged");
                     self.queue.accept(entry, self.now());
@@ -174,7 +174,7 @@ impl World {
                     if is_dead {
                         self.see("revived");
                         let key = self.truth.known[&seq].key;
-                        self.truth.line(key).push(Who::Write(seq));
+                        self.truth.joins(key, Who::Write(seq));
                         self.truth.revived.insert(seq);
                     }
                 }
@@ -230,6 +230,9 @@ impl World {
                 self.answer(key, outcome == Outcome::Done, outcome);
             }
         }
+        if self.truth.line(key).is_empty() && self.dice.u8(..8) == 0 {
+            self.go_through(key);
+        }
     }
 
     fn answer(&mut self, key: u8, is_applied: bool, outcome: Outcome) {
@@ -271,7 +274,8 @@ impl World {
                 assert_eq!(attempts, send.attempt);
                 self.truth.ends(seq);
                 self.truth.dead.insert(seq);
-                self.truth.excuse(send.key, send.supersedes.iter().chain([&seq]).map(|seq| Who::Write(*seq)));
+                let group: Vec<Who> = send.supersedes.iter().chain([&seq]).map(|seq| Who::Write(*seq)).collect();
+                self.truth.excuse(send.key, &group);
                 if attempts == self.limits.attempts_max {
                     self.see("attempts used up");
                 }
@@ -279,8 +283,12 @@ impl World {
             }
             Effect::Turn(ticket) => return self.turn(ticket),
         };
+        let is_burial = matches!(payload, Payload::Dead { .. });
         let record = Record { seq: self.number(), payload };
         self.disk.append(&record);
+        if is_burial {
+            self.disk.sync();
+        }
     }
 
     /// Only when what was settled before is durable does anybody write past the journal.
@@ -296,6 +304,10 @@ impl World {
         let holders: Vec<Ticket> = self.waiting.keys().copied().filter(|ticket| self.queue.turn(*ticket)).collect();
         let Some(ticket) = self.dice.choice(holders) else { return };
         self.finish_turn(ticket);
+        // A crash tells most right after somebody was answered.
+        if self.dice.u8(..4) == 0 {
+            self.crash();
+        }
     }
 
     fn finish_turn(&mut self, ticket: Ticket) {
@@ -311,7 +323,7 @@ impl World {
         let Some(ticket) = self.dice.choice(tickets) else { return };
         if self.queue.turn(ticket) && self.dice.bool() {
             self.truth.apply(self.waiting[&ticket], Who::Through(ticket), false);
-            self.truth.excuse(self.waiting[&ticket], [Who::Through(ticket)]);
+            self.truth.excuse(self.waiting[&ticket], &[Who::Through(ticket)]);
         }
         self.see("left");
         let effect = self.queue.leave(ticket, self.now());
@@ -339,7 +351,7 @@ impl World {
 
     fn stage_for_a_dead_letter(&mut self) {
         let Some(seq) = self.dice.choice(self.truth.dead.iter().copied().collect::<Vec<_>>()) else { return };
-        let (staged, payload) = match self.dice.bool() || self.rots {
+        let (staged, payload) = match self.dice.bool() {
             true => (Staged::Discard(seq), Payload::Discarded { write: seq }),
             false => (Staged::Revive(seq), Payload::Revived { write: seq }),
         };
@@ -354,9 +366,8 @@ impl World {
         let oldest = self.disk.oldest();
         let pending = self.truth.pending();
         if self.dice.bool() && !oldest.iter().any(|seq| pending.contains(seq)) {
-            for seq in oldest.into_iter().filter(|seq| self.truth.dead.contains(seq)) {
-                self.carry_forward(seq);
-            }
+            let dead: Vec<Seq> = oldest.into_iter().filter(|seq| self.truth.dead.contains(seq)).collect();
+            dead.into_iter().for_each(|seq| self.carry_forward(seq));
         }
         let truth = &self.truth;
         if self.disk.free(|seq| pending.contains(&seq) || truth.dead.contains(&seq)) > 0 {
@@ -391,7 +402,7 @@ impl World {
         for (ticket, key) in std::mem::take(&mut self.waiting) {
             if self.queue.turn(ticket) && self.dice.bool() {
                 self.truth.apply(key, Who::Through(ticket), false);
-                self.truth.excuse(key, [Who::Through(ticket)]);
+                self.truth.excuse(key, &[Who::Through(ticket)]);
             }
         }
         self.disk.crash(&mut self.dice);
@@ -403,16 +414,23 @@ impl World {
         let events: Vec<Event<u8>> = records.iter().map(event_of).collect();
         let written = |record: &Record| matches!(record.payload, Payload::Write(_)).then_some(record.seq);
         let durable: BTreeSet<Seq> = records.iter().filter_map(written).collect();
+        // What is durable counts as acknowledged from now on, though its client may not know.
+        self.truth.acknowledged.extend(&durable);
+        self.truth.restart(&events);
+        let mut risen = BTreeSet::new();
         for staged in std::mem::take(&mut self.staged) {
             match staged {
-                Staged::Write(seq) if !durable.contains(&seq) => self.see("lost unacknowledged"),
-                Staged::Revive(seq) => drop(self.truth.revived.insert(seq)),
-                Staged::Write(_) | Staged::Discard(_) => {}
+                Staged::Write(seq) if durable.contains(&seq) => self.truth.rank(Who::Write(seq)),
+                Staged::Write(_) => self.see("lost unacknowledged"),
+                Staged::Revive(seq) if self.truth.is_pending(seq) => {
+                    self.truth.revived.insert(seq);
+                    if risen.insert(seq) {
+                        self.truth.rank(Who::Write(seq));
+                    }
+                }
+                Staged::Revive(_) | Staged::Discard(_) => {}
             }
         }
-        // What is durable counts as acknowledged from now on, though its client may not know.
-        self.truth.acknowledged.extend(durable);
-        self.truth.restart(&events);
         self.queue = Queue::recover(events);
         self.configure();
         self.see("recovered");
@@ -451,6 +469,14 @@ impl World {
             self.crash();
         }
         std::mem::take(&mut self.down).into_iter().for_each(|upstream| self.queue.set_up(upstream, true));
+        self.flush();
+        self.disk.sync();
+        self.restart();
+        assert!(self.rots || self.truth.pending().is_empty(), "what is settled stays so");
+        self.flush();
+    }
+
+    fn flush(&mut self) {
         for _ in 0..10_000 {
             self.sync();
             self.send();
@@ -468,38 +494,5 @@ impl World {
         }
         assert!(self.waiting.is_empty(), "{:?} wait for ever", self.waiting);
         self.truth.check_end();
-        self.disk.sync();
-        self.restart();
-        self.truth.check_end();
-    }
-}
-
-fn entry_of(record: &Record) -> Option<Entry<u8>> {
-    let Payload::Write(write) = &record.payload else { return None };
-    let class = match write.method {
-        Method::PUT => Class::Put,
-        Method::DELETE => Class::Delete,
-        _ => Class::Other,
-    };
-    Some(Entry {
-        seq: record.seq,
-        key: write.key[0],
-        lane: Lane(write.route.parse().unwrap()),
-        upstream: Upstream(write.upstream.parse().unwrap()),
-        class,
-        bytes: frame_bytes(record) as u64,
-        accepted: write.accepted,
-    })
-}
-
-fn event_of(record: &Record) -> Event<u8> {
-    match &record.payload {
-        Payload::Write(_) => Event::Write(entry_of(record).unwrap()),
-        Payload::Settled { write } => Event::Settled(*write),
-        Payload::Dead { write, status, attempts, at, .. } => {
-            Event::Dead { seq: *write, status: *status, attempts: *attempts, at: *at }
-        }
-        Payload::Revived { write } => Event::Revived(*write),
-        Payload::Discarded { write } => Event::Discarded(*write),
     }
 }

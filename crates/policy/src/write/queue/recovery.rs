@@ -3,6 +3,7 @@
 //! It is what it was, but that nothing is in flight, no attempt is counted, nobody waits for a turn, and all is due at
 //! once, since it has waited long enough.
 
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -36,25 +37,32 @@ pub enum Event<K> {
 impl<K: Hash + Eq + Clone> Queue<K> {
     /// The queue that these records tell of; what they say of writes that they don't hold is ignored.
     ///
-    /// A line is done with in its order: so a write that was settled or buried says the same of older ones before it,
-    /// should the records that said so be lost.
+    /// A line is done with in its order: so a write that is settled says the same of all before it, should the notes
+    /// that said so be damaged; else an old write would be sent over a newer one. A dead letter says nothing of others:
+    /// its records may be copied forward, behind writes that it never waited for.
     pub fn recover(events: impl IntoIterator<Item = Event<K>>) -> Self {
         let mut queue = Self::default();
+        let mut risen = HashSet::new();
         for event in events {
             match event {
                 Event::Write(entry) => queue.append(entry, Duration::ZERO),
                 Event::Settled(seq) => {
                     queue.unbury(seq);
-                    queue.done_with(seq);
+                    queue.settle(seq);
                 }
                 Event::Dead { seq, status, attempts, at } => {
-                    if let Some(entry) = queue.done_with(seq) {
+                    risen.remove(&seq);
+                    if let Some(entry) = queue.withdraw(seq) {
                         queue.bury(DeadLetter { entry, status, attempts, at });
                     }
                 }
                 Event::Revived(seq) => {
-                    if let Some(letter) = queue.unbury(seq) {
-                        queue.append(letter.entry, Duration::ZERO);
+                    // Asked for twice, it rises once; and it rises even if the note of its death is damaged.
+                    if risen.insert(seq)
+                        && let Some(entry) =
+                            queue.unbury(seq).map(|letter| letter.entry).or_else(|| queue.withdraw(seq))
+                    {
+                        queue.append(entry, Duration::ZERO);
                     }
                 }
                 Event::Discarded(seq) => drop(queue.unbury(seq)),
@@ -68,36 +76,122 @@ impl<K: Hash + Eq + Clone> Queue<K> {
         queue
     }
 
-    /// One write leaves its line, and with it the older ones before it. Younger ones stand before it only if it was
-    /// revived, or its record was copied forward: they stay.
-    fn done_with(&mut self, seq: Seq) -> Option<Entry<K>> {
-        let key = self.pending.get(&seq)?.entry.key.clone();
-        let mut stay = Vec::new();
-        let line = self.lines.get_mut(&key)?;
-        let mut leave = Vec::new();
-        while let Some(item) = line.items.pop_front() {
-            match item {
-                Item::Write(other) if other <= seq => leave.push(other),
-                Item::Write(_) | Item::Ticket(_) => stay.push(item),
-            }
-            if item == Item::Write(seq) {
-                break;
-            }
+    /// A write that was done, and all before it in its line.
+    fn settle(&mut self, seq: Seq) {
+        let Some(key) = self.pending.get(&seq).map(|write| write.entry.key.clone()) else { return };
+        let before = self.lines.get(&key).into_iter().flat_map(|line| &line.items);
+        let covers = before.take_while(|item| **item != Item::Write(seq)).count() + 1;
+        for finished in self.finish(&key, covers) {
+            self.take(finished);
         }
-        stay.into_iter().rev().for_each(|item| line.items.push_front(item));
-        let is_empty = line.items.is_empty();
-        let mut last = None;
-        for seq in leave {
-            last = self.take(seq);
-            if let Some(Class::Other) = last.as_ref().map(|entry| entry.class)
-                && let Some(line) = self.lines.get_mut(&key)
-            {
-                line.others = line.others.saturating_sub(1);
-            }
+        self.forget_if_empty(&key);
+    }
+
+    /// One write leaves its line, wherever it stands.
+    fn withdraw(&mut self, seq: Seq) -> Option<Entry<K>> {
+        let entry = self.take(seq)?;
+        let line = self.lines.get_mut(&entry.key)?;
+        line.remove(Item::Write(seq));
+        line.others = line.others.saturating_sub(usize::from(entry.class == Class::Other));
+        self.forget_if_empty(&entry.key);
+        Some(entry)
+    }
+
+    fn forget_if_empty(&mut self, key: &K) {
+        if self.lines.get(key).is_some_and(|line| line.items.is_empty()) {
+            self.lines.remove(key);
         }
-        if is_empty {
-            self.lines.remove(&key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, post, put};
+    use super::super::{Counts, KeyState, Outcome};
+    use super::*;
+
+    fn dead(seq: Seq) -> Event<&'static str> {
+        Event::Dead { seq, status: Some(422), attempts: 1, at: Duration::ZERO }
+    }
+
+    fn line(queue: &mut Queue<&'static str>) -> Vec<Seq> {
+        let mut order = Vec::new();
+        while let Some(send) = queue.due(at(0)).pop() {
+            order.push(send.seq);
+            let _ = queue.answered(send.seq, Outcome::Done, at(0), 0);
         }
-        last
+        order
+    }
+
+    #[test]
+    fn what_is_neither_settled_nor_dead_is_pending_in_its_order_and_due_at_once() {
+        let events = [
+            Event::Write(post(1, "a")),
+            Event::Write(post(2, "a")),
+            Event::Settled(1),
+            Event::Write(post(3, "a")),
+            Event::Write(post(4, "b")),
+            dead(4),
+        ];
+        let mut queue = Queue::recover(events);
+        assert_eq!((queue.counts().dead, queue.counts().pending_bytes), (1, 20));
+        assert_eq!(line(&mut queue), [2, 3]);
+        assert_eq!(queue.state(&"a"), KeyState::Clean);
+    }
+
+    #[test]
+    fn a_settled_write_says_the_same_of_those_before_it() {
+        let mut queue = Queue::recover([Event::Write(put(1, "a")), Event::Write(put(2, "a")), Event::Settled(2)]);
+        assert_eq!((queue.counts().pending, line(&mut queue).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_revived_letter_is_behind_what_came_after_it() {
+        let events = [Event::Write(post(1, "a")), dead(1), Event::Write(post(2, "a")), Event::Revived(1)];
+        assert_eq!(line(&mut Queue::recover(events.clone())), [2, 1]);
+        let settled = events.into_iter().chain([Event::Settled(1)]);
+        assert_eq!(line(&mut Queue::recover(settled)), [], "its turn came behind theirs");
+    }
+
+    #[test]
+    fn a_letter_whose_records_were_copied_forward_takes_nobody_along() {
+        let events = [Event::Write(post(2, "a")), Event::Write(post(1, "a")), dead(1)];
+        let mut queue = Queue::recover(events.clone());
+        assert_eq!((queue.counts().dead, line(&mut queue)), (1, vec![2]));
+        let both = [Event::Write(post(1, "a")), dead(1)].into_iter().chain(events);
+        let mut queue = Queue::recover(both);
+        assert_eq!((queue.counts().dead, line(&mut queue)), (1, vec![2]));
+    }
+
+    #[test]
+    fn a_revived_letter_is_last_even_if_the_note_of_its_death_is_lost() {
+        let events = [Event::Write(post(1, "a")), Event::Write(post(2, "a")), Event::Revived(1)];
+        assert_eq!(line(&mut Queue::recover(events)), [2, 1]);
+    }
+
+    #[test]
+    fn a_letter_that_was_revived_twice_rises_once() {
+        let events = [Event::Write(post(1, "a")), dead(1), Event::Revived(1), Event::Write(post(2, "a"))];
+        assert_eq!(line(&mut Queue::recover(events.into_iter().chain([Event::Revived(1)]))), [1, 2]);
+    }
+
+    #[test]
+    fn a_dead_letter_says_nothing_of_those_before_it() {
+        let events = [Event::Write(post(1, "a")), Event::Write(post(2, "a")), dead(2)];
+        assert_eq!(line(&mut Queue::recover(events)), [1]);
+    }
+
+    #[test]
+    fn notes_about_writes_that_are_gone_are_ignored() {
+        let events = [Event::Settled(1), dead(2), Event::Revived(3), Event::Discarded(4), Event::Write(put(5, "a"))];
+        assert_eq!(line(&mut Queue::recover(events)), [5]);
+    }
+
+    #[test]
+    fn nothing_is_both_settled_and_dead() {
+        let queue = Queue::recover([Event::Write(put(1, "a")), dead(1), Event::Settled(1), dead(1)]);
+        assert_eq!(queue.counts(), Counts::default());
+        let queue = Queue::recover([Event::Write(put(1, "a")), dead(1), Event::Discarded(1)]);
+        assert_eq!(queue.counts(), Counts::default());
     }
 }

@@ -8,8 +8,9 @@ use crate::time::Now;
 
 impl<K: Hash + Eq + Clone> Queue<K> {
     /// A write wants to go past the journal, behind all that is pending for its key now. `true`: it is its turn already,
-    /// else an [`Effect::Turn`] will name it. From then until [`finished`](Self::finished) it holds the line: nothing
-    /// of its key is sent. What is before it waits for nothing but retries and the upstream.
+    /// else an [`Effect::Turn`] will name it; what that demands holds for both. From then until
+    /// [`finished`](Self::finished) it holds the line: nothing of its key is sent. What is before it waits for nothing
+    /// but retries and the upstream.
     ///
     /// A ticket that waits already is ignored.
     pub fn wait_turn(&mut self, key: &K, ticket: Ticket, now: Now) -> bool {
