@@ -18,6 +18,9 @@ const OWN: &str = include_str!("../../config.toml");
 /// What is read when no file is given.
 const FILE: &str = "config.toml";
 
+/// An event that `[[invalidate]]` of that file knows.
+const EVENT: &str = r#"{"type": "NoteChanged", "aggregate_id": "1"}"#;
+
 /// Why the demo could not run.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -167,8 +170,13 @@ fn caching(url: &str) -> [Topic; 3] {
             )],
         ),
         (
-            "Forgetting by hand: a URL; all",
-            vec![format!("curl -i -X PURGE {url}/report"), format!("curl -i -X PURGE -H 'forebay-purge: all' {url}/")],
+            "Forgetting: what an event makes void; by hand, a URL; all",
+            vec![
+                format!("curl -i {url}/notes/1"),
+                format!("curl --json '{EVENT}' http://127.0.0.1:9900/api/v1/events"),
+                format!("curl -i -X PURGE {url}/report"),
+                format!("curl -i -X PURGE -H 'forebay-purge: all' {url}/"),
+            ],
         ),
     ]
 }
@@ -178,7 +186,7 @@ fn writing(url: &str, program: &str) -> [Topic; 3] {
     let (moody, backend) = ("http://127.0.0.1:9005/control?mode", "http://127.0.0.1:9001");
     [
         (
-            "Writes are kept while their backend fails: acknowledged, read back at once, listed; the backend has nothing yet",
+            "Writes while their backend fails: acknowledged, read back at once, listed; nothing has arrived",
             vec![
                 format!("curl -s -X POST '{moody}=fail'"),
                 format!("curl -i -X PUT -d '2 apples' {url}/carts/7"),
