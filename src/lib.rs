@@ -10,6 +10,7 @@ pub mod demo;
 pub mod events;
 pub mod exchange;
 pub mod flow;
+pub mod household;
 pub mod observe;
 pub mod running;
 pub mod server;

@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::admin;
 use crate::config::plan::Plan;
 use crate::flow::flush::ToBackends;
 use crate::flow::site::Generation;
+use crate::household::Household;
 use crate::observe::access_log::Writer;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
@@ -40,6 +42,9 @@ pub enum StartError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The admin listener can't be opened.
+    #[error(transparent)]
+    Admin(#[from] admin::OpenError),
     /// The system has no thread or descriptor left.
     #[error("can't start: {0}")]
     Resources(#[from] io::Error),
@@ -72,6 +77,7 @@ pub struct Running {
     counters: Vec<Arc<Counters>>,
     writer: Option<Writer>,
     shutdown_timeout: Duration,
+    admin: Option<SocketAddr>,
 }
 
 enum Control {
@@ -87,9 +93,13 @@ enum Control {
 /// When an address can't be listened on, or the system has no threads left.
 pub fn start(plan: Plan) -> Result<Running, StartError> {
     let workers = plan.server.workers.get();
-    let mut sockets: Vec<(SocketAddr, Vec<TcpListener>)> = Vec::new();
+    let admin = plan.admin.as_ref().map(admin::open).transpose()?;
+    if let Some(admin) = &admin {
+        tracing::info!("the admin listener is at {admin}");
+    }
+    let mut clients = Vec::new();
     for address in &plan.listen {
-        sockets.push((*address, listener::open(*address, workers)?));
+        clients.push((*address, listener::open(*address, workers)?));
     }
     let writer = Writer::start()?;
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
@@ -98,12 +108,21 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let ledgers: Vec<Ledger> = ledgers.collect();
     let (control, commands) = mpsc::channel(COMMANDS_MAX);
     let (ready, is_ready) = blocking::channel();
+    let admin_address = admin.as_ref().and_then(admin::Opened::address);
+    let sockets = Sockets { clients, admin };
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         if let Err(error) = run_control(plan, sockets, ledgers, (commands, &ready)) {
             let _gone = ready.send(Err(StartError::Resources(error)));
         }
     })?;
-    let running = Running { control, threads: vec![thread], counters, writer: Some(writer), shutdown_timeout };
+    let running = Running {
+        control,
+        threads: vec![thread],
+        counters,
+        writer: Some(writer),
+        shutdown_timeout,
+        admin: admin_address,
+    };
     is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
     Ok(running)
 }
@@ -115,6 +134,12 @@ impl Running {
         let (answer, answered) = blocking::channel();
         let _stopping = self.control.blocking_send(Control::Addresses(answer));
         answered.recv().unwrap_or_default()
+    }
+
+    /// The TCP address of the admin listener, if it has one; for port 0 with the port that the system chose.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// Takes up another plan: requests under way finish under theirs, what was learnt of backends stays.
@@ -183,14 +208,17 @@ impl Drop for Running {
     }
 }
 
+/// What is listened on.
+struct Sockets {
+    /// For clients: each address with a socket for each worker.
+    clients: Vec<(SocketAddr, Vec<TcpListener>)>,
+    /// For people and programs that ask and direct.
+    admin: Option<admin::Opened>,
+}
+
 type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Result<(), StartError>>);
 
-fn run_control(
-    plan: Plan,
-    sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
-    ledgers: Vec<Ledger>,
-    (commands, ready): Channels<'_>,
-) -> io::Result<()> {
+fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, ready): Channels<'_>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
@@ -225,18 +253,27 @@ struct House {
     /// Each address as the file says it, and as it is.
     listens: HashMap<SocketAddr, SocketAddr>,
     shutdown_timeout: Duration,
+    /// Where the admin listener is, and who may ask there.
+    admin: Option<admin::Settings>,
+    /// What the admin listener sees.
+    household: Arc<Household>,
 }
 
 impl House {
     async fn open(
         world: World,
         generation: &Arc<Generation>,
-        sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
+        sockets: Sockets,
         ledgers: Vec<Ledger>,
     ) -> io::Result<Self> {
+        let backends: Rc<ToBackends> = Rc::default();
+        let counters = ledgers.iter().map(|ledger| &ledger.counters).chain([backends.counters()]);
+        let household = Arc::new(Household::new(Arc::clone(generation), counters.map(Arc::clone).collect()));
         let mut house = Self {
             world,
-            backends: Rc::default(),
+            backends,
+            admin: generation.plan.admin.clone(),
+            household,
             workers: Vec::new(),
             threads: Vec::new(),
             listens: HashMap::new(),
@@ -253,14 +290,18 @@ impl House {
             house.threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
             house.workers.push(sender);
         }
+        if let Some(admin) = sockets.admin {
+            tokio::task::spawn_local(administer(admin, Arc::clone(&house.household)));
+        }
         resolve::first(&generation.groups).await;
         house.backends.adopt(generation);
         if let Some(desk) = house.world.desk() {
             tokio::task::spawn_local(flush::run(Arc::clone(desk), Rc::new(Rc::clone(&house.backends))));
         }
-        for (address, sockets) in sockets {
+        for (address, sockets) in sockets.clients {
             house.listen(address, sockets).await;
         }
+        house.household.now_ready();
         Ok(house)
     }
 
@@ -295,11 +336,15 @@ impl House {
         if plan.server.workers.get() != self.workers.len() {
             tracing::warn!("server.workers changes with the next start only");
         }
+        if plan.admin != self.admin {
+            tracing::warn!("[admin] changes with the next start only");
+        }
         let closed: Vec<SocketAddr> =
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
         self.shutdown_timeout = plan.server.shutdown_timeout;
         let generation = self.world.adopt(plan);
         self.backends.adopt(&generation);
+        self.household.adopt(Arc::clone(&generation));
         self.tell(|| Command::Adopt(Arc::clone(&generation))).await;
         for (address, sockets) in opened {
             self.listen(address, sockets).await;
@@ -313,6 +358,7 @@ impl House {
 
     /// Accepts no more; what still runs when `server.shutdown_timeout` is over ends then.
     async fn drain(&self, begun: Begun) {
+        self.household.now_drains();
         self.tell(|| Command::Drain(begun.clone())).await;
         let workers = self.workers.clone();
         let limit = self.shutdown_timeout;
@@ -335,5 +381,12 @@ impl House {
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
         }
+    }
+}
+
+/// Answers at the admin listener for as long as it is polled: it ends with the control thread.
+async fn administer(admin: admin::Opened, household: Arc<Household>) {
+    if let Err(error) = admin.serve(household, std::future::pending()).await {
+        tracing::error!("the admin listener has ended: {error}");
     }
 }

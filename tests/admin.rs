@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 
 use forebay::admin::api::{Details, Entry, Facts, Header, JournalFacts, Page, State};
 use forebay::admin::{self, House, Listen, Part, Pending, Purge, Readiness, Refusal, Settings, Token};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
+use policy::write::kept::ShownValue;
 use serde_json::{Value, json};
 use testbed::{Client, Response};
 use tokio::sync::oneshot;
@@ -99,9 +100,9 @@ impl House for Made {
 
     fn write(&self, seq: u64) -> Result<Details, Refusal> {
         settled(seq)?;
-        let secret = (HeaderName::from_static("authorization"), HeaderValue::from_static("Bearer hidden"));
-        let kind = (HeaderName::from_static("content-type"), HeaderValue::from_static("text/plain"));
-        let headers = [secret, kind].iter().map(|(name, value)| Header::shown(name, value)).collect();
+        let secret = (HeaderName::from_static("authorization"), ShownValue::Redacted);
+        let kind = (HeaderName::from_static("content-type"), ShownValue::Text("text/plain"));
+        let headers = [secret, kind].into_iter().map(|(name, value)| Header::shown(&name, value)).collect();
         Ok(Details { entry: entry(seq, State::Dead), headers })
     }
 
@@ -133,7 +134,7 @@ struct Listener {
 
 impl Listener {
     fn start(listen: Listen, token: Option<&str>) -> Self {
-        let settings = Settings { listen, token: token.map(Token::new), hosts: vec!["ops.example.com".to_owned()] };
+        let settings = Settings { listen, token: token.map(Token::new), hosts: vec!["ops.example.com".into()] };
         let opened = admin::open(&settings).unwrap();
         let address = opened.address();
         let house = Arc::new(Made::default());
@@ -148,7 +149,7 @@ impl Listener {
     }
 
     fn tcp(token: Option<&str>) -> Self {
-        Self::start(Listen::Tcp("127.0.0.1:0".parse().unwrap()), token)
+        Self::start(Listen::Ip("127.0.0.1:0".parse().unwrap()), token)
     }
 
     fn client(&self) -> Client {

@@ -24,19 +24,19 @@ use super::{Listen, Refusal, Settings, Token};
 pub(super) struct Guard {
     token: Option<Token>,
     /// In lower case, without a final dot.
-    hosts: Vec<String>,
+    hosts: Vec<Box<str>>,
     /// The address that is listened on.
     address: Option<IpAddr>,
 }
 
 impl Guard {
     pub(super) fn new(settings: &Settings) -> Self {
-        let normal = |host: &String| host.trim_end_matches('.').to_ascii_lowercase();
+        let normal = |host: &str| host.trim_end_matches('.').to_ascii_lowercase().into();
         let address = match &settings.listen {
-            Listen::Tcp(address) => Some(address.ip().to_canonical()),
+            Listen::Ip(address) => Some(address.ip().to_canonical()),
             Listen::Unix(_) => None,
         };
-        Self { token: settings.token.clone(), hosts: settings.hosts.iter().map(normal).collect(), address }
+        Self { token: settings.token.clone(), hosts: settings.hosts.iter().map(|host| normal(host)).collect(), address }
     }
 
     /// Whether a request names us, and comes from no other site's page.
@@ -71,9 +71,11 @@ impl Guard {
             Ok(named) => {
                 let named = named.to_canonical();
                 let listens = |address: IpAddr| address == named || address.is_unspecified();
-                named.is_loopback() || self.address.is_some_and(listens) || self.hosts.iter().any(|host| host == name)
+                named.is_loopback()
+                    || self.address.is_some_and(listens)
+                    || self.hosts.iter().any(|host| **host == *name)
             }
-            Err(_) => name == "localhost" || self.hosts.iter().any(|host| host == name),
+            Err(_) => name == "localhost" || self.hosts.iter().any(|host| **host == *name),
         }
     }
 
@@ -131,9 +133,9 @@ mod tests {
 
     fn guard(listen: &str, token: Option<&str>) -> Guard {
         Guard::new(&Settings {
-            listen: Listen::Tcp(listen.parse().unwrap()),
+            listen: Listen::Ip(listen.parse().unwrap()),
             token: token.map(Token::new),
-            hosts: vec!["Admin.Example.com.".to_owned()],
+            hosts: vec!["Admin.Example.com.".into()],
         })
     }
 

@@ -87,7 +87,7 @@ enum Bound {
 /// When the address or path can't be listened on, or anybody could reach it without a token.
 pub fn open(settings: &Settings) -> Result<Opened, OpenError> {
     let socket = match &settings.listen {
-        Listen::Tcp(address) => {
+        Listen::Ip(address) => {
             if settings.token.is_none() && !address.ip().to_canonical().is_loopback() {
                 return Err(OpenError::Unguarded(*address));
             }
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_anybody_could_reach_needs_a_token() {
-        let open_to_all = settings(Listen::Tcp("0.0.0.0:0".parse().unwrap()));
+        let open_to_all = settings(Listen::Ip("0.0.0.0:0".parse().unwrap()));
         assert!(matches!(open(&open_to_all), Err(OpenError::Unguarded(_))));
         let guarded = Settings { token: Some(super::super::Token::new("t")), ..open_to_all };
         assert!(open(&guarded).is_ok());

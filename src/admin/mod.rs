@@ -3,9 +3,6 @@
 //! What it tells and does comes through one trait, [`House`]: this room knows the way in (sockets, who may ask, limits,
 //! JSON), and nothing of cache or journal. It runs on the control thread's runtime, away from the traffic of clients.
 
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 
 use http::HeaderMap;
@@ -21,56 +18,7 @@ pub use listener::{OpenError, Opened, open};
 pub use place::{BadPlace, Place};
 pub use routes::{REQUEST_BYTES_MAX, endpoints};
 
-/// Where the listener is, and who may ask.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The address or the socket.
-    pub listen: Listen,
-    /// What must be shown to ask for more than `/live` and `/ready`; `None`: nothing.
-    pub token: Option<Token>,
-    /// Names that `Host` may hold besides loopback's and the address itself.
-    pub hosts: Vec<String>,
-}
-
-/// Where the listener is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listen {
-    /// A TCP address. Port 0: one that the system chooses.
-    Tcp(SocketAddr),
-    /// A socket in the file system, for the user that forebay runs as.
-    Unix(PathBuf),
-}
-
-/// A secret. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(Box<str>);
-
-impl Token {
-    /// Keeps a text secret.
-    #[must_use]
-    pub fn new(text: &str) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, to be sent.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether this is the secret, in a time that tells no more than its length.
-    fn is(&self, shown: &[u8]) -> bool {
-        let secret = self.0.as_bytes();
-        let differs = secret.iter().zip(shown).fold(0, |differs, (a, b)| std::hint::black_box(differs | (a ^ b)));
-        secret.len() == shown.len() && differs == 0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
+pub use crate::config::plan::{Admin as Settings, AdminAddress as Listen, Token};
 
 /// How ready the proxy is for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,25 +128,4 @@ pub trait House: Send + Sync {
     /// # Errors
     /// When there is no journal (404).
     fn flush(&self) -> Pending<'_, u64>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_whole_secret_is_the_secret() {
-        let token = Token::new("s3cret");
-        assert!(token.is(b"s3cret"));
-        for wrong in ["", "s", "s3cre", "s3creT", "s3cret ", "S3cret"] {
-            assert!(!token.is(wrong.as_bytes()), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_secret_is_not_printed() {
-        let settings =
-            Settings { listen: Listen::Unix("a".into()), token: Some(Token::new("s3cret")), hosts: Vec::new() };
-        assert!(!format!("{settings:?}").contains("s3cret"));
-    }
 }

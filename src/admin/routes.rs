@@ -22,6 +22,7 @@ use tower::{BoxError, ServiceBuilder};
 use super::api::{self, Flushing, Outcome, Problem, Purged, Settled, Status, Touched};
 use super::guard::{self, Guard};
 use super::{House, Part, Readiness, Refusal, metrics};
+use crate::observe::exposition;
 
 /// The longest body of a request, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -152,7 +153,7 @@ async fn ready(State(house): State<Shared>) -> Response {
 
 async fn numbers(State(house): State<Shared>) -> Response {
     let text = metrics::text(&house.facts(), house.readiness());
-    ([(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE))], text).into_response()
+    ([(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE))], text).into_response()
 }
 
 async fn openapi() -> Response {

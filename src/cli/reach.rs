@@ -21,9 +21,11 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::EXIT_FAILED;
+use super::{EXIT_FAILED, EXIT_USAGE};
 use crate::admin::api::Problem;
 use crate::admin::{Listen, Token};
+use crate::config;
+use crate::config::problem::Problems;
 
 /// The variable that holds the token when `--admin` names the listener.
 const TOKEN_VARIABLE: &str = "FOREBAY_ADMIN_TOKEN";
@@ -35,7 +37,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Whom to ask, and how to print the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Reach {
-    /// Where the admin listener is, as 127.0.0.1:9900 or unix:/run/forebay/admin.sock; its token: $FOREBAY_ADMIN_TOKEN
+    /// Where the admin listener is, as 127.0.0.1:9900 or unix:/run/forebay/admin.sock, with $FOREBAY_ADMIN_TOKEN for its token [default: what the configuration says]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
     /// Print the answer as JSON
@@ -71,6 +73,8 @@ impl Question {
 /// Why there is no answer that can be printed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error("{0}")]
+    Config(Problems),
     #[error("{} names no admin listener: say where it is with --admin ADDRESS", .0.display())]
     Nowhere(PathBuf),
     #[error("--admin {0:?} is neither HOST:PORT nor unix:PATH")]
@@ -106,6 +110,10 @@ impl Reach {
                 let _closed = io::stdout().lock().write_all(text.as_bytes());
                 ExitCode::SUCCESS
             }
+            Err(Failure::Config(problems)) => {
+                eprint!("{problems}");
+                ExitCode::from(EXIT_USAGE)
+            }
             Err(failure) => {
                 eprintln!("forebay: {}", printable(&failure.to_string()));
                 ExitCode::from(EXIT_FAILED)
@@ -125,7 +133,11 @@ impl Reach {
 
     /// Where it is, and what to show there.
     fn listener(&self, config: &Path) -> Result<(Listen, Option<Token>), Failure> {
-        let Some(named) = &self.admin else { return Err(Failure::Nowhere(config.to_owned())) };
+        let Some(named) = &self.admin else {
+            let admin = config::load(config).map_err(Failure::Config)?.admin;
+            let admin = admin.ok_or_else(|| Failure::Nowhere(config.to_owned()))?;
+            return Ok((admin.listen, admin.token));
+        };
         let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
         Ok((address(named)?, token.as_deref().map(Token::new)))
     }
@@ -137,7 +149,7 @@ fn address(text: &str) -> Result<Listen, Failure> {
     }
     let bare = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     let found = bare.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    found.map(Listen::Tcp).ok_or_else(|| Failure::Address(text.to_owned()))
+    found.map(Listen::Ip).ok_or_else(|| Failure::Address(text.to_owned()))
 }
 
 /// Where a listener is reached from its own machine: one that listens everywhere, on loopback.
@@ -152,7 +164,7 @@ fn near(address: SocketAddr) -> SocketAddr {
 
 async fn exchange(listen: &Listen, token: Option<Token>, question: Question) -> Result<Bytes, Failure> {
     match listen {
-        Listen::Tcp(address) => {
+        Listen::Ip(address) => {
             let address = near(*address);
             let stream = TcpStream::connect(address).await;
             let stream = stream.map_err(|error| Failure::Connect(address.to_string(), error))?;
@@ -210,7 +222,7 @@ mod tests {
 
     #[test]
     fn addresses_are_understood() {
-        let tcp = |text: &str| Listen::Tcp(text.parse().unwrap());
+        let tcp = |text: &str| Listen::Ip(text.parse().unwrap());
         for (text, expected) in [
             ("127.0.0.1:9900", tcp("127.0.0.1:9900")),
             ("http://127.0.0.1:9900/", tcp("127.0.0.1:9900")),

@@ -49,6 +49,12 @@ struct Present {
 }
 
 impl ToBackends {
+    /// What the sending of writes has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
     /// Takes up a generation.
     pub fn adopt(&self, generation: &Generation) {
         let mut present = self.present.borrow_mut();
@@ -100,7 +106,16 @@ impl ToBackends {
 
 impl Way for Rc<ToBackends> {
     fn send(&self, attempt: Attempt) -> impl Future<Output = Outcome> + 'static {
-        Rc::clone(self).attempt(attempt)
+        let backends = Rc::clone(self);
+        async move {
+            let outcome = Rc::clone(&backends).attempt(attempt).await;
+            match outcome {
+                Outcome::Done => backends.counters.writes_sent.up(),
+                Outcome::Retry { .. } | Outcome::Refused { .. } => backends.counters.write_failures.up(),
+                Outcome::Unsent => {}
+            }
+            outcome
+        }
     }
 
     fn leads_to(&self, upstream: &str) -> bool {

@@ -104,10 +104,14 @@ impl Writing<'_> {
         match take(self.desk, write, self.back.durability).await {
             Taken::Queued(answer) => {
                 cached::forget_target(self.site, &self.target);
+                self.site.counters.writes_accepted.up();
                 Ok(answer)
             }
             Taken::Failed(failed, body) => match self.back.on_disk_error {
-                OnDiskError::Refuse => Err(Fault::Journal { reason: failed.to_string().into() }),
+                OnDiskError::Refuse => {
+                    self.site.counters.writes_refused.up();
+                    Err(Fault::Journal { reason: failed.to_string().into() })
+                }
                 OnDiskError::Through => self.through(ex, with_body(self.site, draft, body), &line).await,
             },
         }
@@ -142,6 +146,7 @@ impl Writing<'_> {
 
     /// Waits until all that is pending for the URI has gone out, and forwards the write then.
     async fn through(&self, ex: &mut Exchange, draft: Draft, line: &Key) -> Result<Answer, Fault> {
+        self.site.counters.writes_through.up();
         let limit = self.group.shared.plan.timeouts.request;
         let turn = {
             let waiting = pin!(self.desk.wait_turn(line.bytes()));

@@ -46,25 +46,26 @@ impl fmt::Display for AdminAddress {
 
 /// A secret that is compared, and never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Box<[u8]>);
+pub struct Token(Box<str>);
 
 impl Token {
     /// A token of this text.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(text.as_bytes().into())
+        Self(text.into())
     }
 
     /// Whether this is the token. How long it takes tells nothing but the token's length.
     #[must_use]
     pub fn is(&self, given: &[u8]) -> bool {
-        let differences = self.0.iter().zip(given).fold(0, |all, (own, given)| all | (own ^ given));
-        self.0.len() == given.len() && std::hint::black_box(differences) == 0
+        let own = self.0.as_bytes();
+        let differs = own.iter().zip(given).fold(0, |differs, (a, b)| std::hint::black_box(differs | (a ^ b)));
+        own.len() == given.len() && differs == 0
     }
 
     /// The token itself, for a client of this machine.
     #[must_use]
-    pub fn reveal(&self) -> &[u8] {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
