@@ -17,6 +17,7 @@ use policy::message::names;
 use super::gate;
 use super::sanitize::{self, Admitted};
 use super::site::Site;
+use super::through::{self, Underway};
 use super::write::{Pending, Writing, line, pending};
 use crate::config::plan::{CacheMode, Route};
 use crate::exchange::fault::Fault;
@@ -57,11 +58,20 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     let aside = aside(ex, admitted, key.is_some());
     let (Some(key), None) = (key, aside) else {
         let target = target.into_owned();
+        // Before the route's changes to the fields, as for a GET.
+        let written = writes_through(caching, ex, admitted)
+            .then(|| Key::of_request(space, &Method::GET, &target, &ex.head.headers, false));
         if is_only_if_cached(ex) {
             return Err(Fault::OnlyIfCached);
         }
         let draft = gate::draft(site, route, group, (ex, admitted))?;
         ex.cache_status = aside;
+        if let Some(key) = written.filter(|_| draft.method != Method::POST) {
+            let way = (group, caching);
+            let mut answer = Box::pin(through::write(site, way, ex, draft, (&target, key))).await?;
+            caching.hide_tags(answer.headers_mut());
+            return Ok(answer);
+        }
         return Box::pin(pass(site, (group, caching), ex, (draft, target))).await;
     };
     let draft = gate::draft(site, route, group, (ex, admitted))?;
@@ -151,6 +161,15 @@ fn target<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Target<'a> {
     Target::of_normal(scheme, &admitted.host.name, admitted.host.port, uri.path(), uri.query())
 }
 
+/// Whether what a request writes is to be stored.
+fn writes_through(caching: &Caching, ex: &Exchange, admitted: &Admitted) -> bool {
+    let is_asked_for = match caching.rules.mode {
+        CacheMode::Through => true,
+        CacheMode::Aside | CacheMode::Back(_) => false,
+    };
+    is_asked_for && !forget::is_safe(&ex.head.method) && admitted.switches.is_none()
+}
+
 /// Why a request is never looked up, if it is not.
 fn aside(ex: &Exchange, admitted: &Admitted, has_key: bool) -> Option<CacheStatus<'static>> {
     let (why, detail) = if !matches!(ex.head.method, Method::GET | Method::HEAD) {
@@ -225,16 +244,20 @@ pub(super) async fn write(
     (draft, target): (Draft, &Target<'static>),
 ) -> Result<Answer, Fault> {
     let method = draft.method.clone();
+    if forget::is_safe(&method) {
+        return upstream::forward(group, ex, draft).await;
+    }
+    let underway = Underway::begin(site, target);
     let answered = upstream::forward(group, ex, draft).await;
-    match &answered {
+    underway.end(through::ended(&answered, ex), |_is_alone| match &answered {
         Ok(answer) => {
             for target in forgotten(&method, target, answer.status(), answer.headers()) {
                 forget_target(site, &target);
             }
         }
-        Err(fault) if fault.leaves_doubt() && !forget::is_safe(&method) => forget_target(site, target),
+        Err(fault) if fault.leaves_doubt() => forget_target(site, target),
         Err(_) => {}
-    }
+    });
     answered
 }
 
