@@ -59,20 +59,16 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     let (Some(key), None) = (key, aside) else {
         let target = target.into_owned();
         // Before the route's changes to the fields, as for a GET.
-        let written = writes_through(caching, ex, admitted)
-            .then(|| Key::of_request(space, &Method::GET, &target, &ex.head.headers, false));
+        let key = match ex.head.method {
+            Method::PUT => Key::of_request(space, &Method::GET, &target, &ex.head.headers, false),
+            _ => None,
+        };
         if is_only_if_cached(ex) {
             return Err(Fault::OnlyIfCached);
         }
         let draft = gate::draft(site, route, group, (ex, admitted))?;
         ex.cache_status = aside;
-        if let Some(key) = written.filter(|_| draft.method != Method::POST) {
-            let way = (group, caching);
-            let mut answer = Box::pin(through::write(site, way, ex, draft, (&target, key))).await?;
-            caching.hide_tags(answer.headers_mut());
-            return Ok(answer);
-        }
-        return Box::pin(pass(site, (group, caching), ex, (draft, target))).await;
+        return Box::pin(pass(site, (group, caching), ex, (draft, target, key))).await;
     };
     let draft = gate::draft(site, route, group, (ex, admitted))?;
     let fetch = ToUpstream { group: Rc::clone(group), target: draft.target };
@@ -161,13 +157,13 @@ fn target<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Target<'a> {
     Target::of_normal(scheme, &admitted.host.name, admitted.host.port, uri.path(), uri.query())
 }
 
-/// Whether what a request writes is to be stored.
-fn writes_through(caching: &Caching, ex: &Exchange, admitted: &Admitted) -> bool {
+/// Whether the cache follows what a request writes.
+fn writes_through(caching: &Caching, draft: &Draft) -> bool {
     let is_asked_for = match caching.rules.mode {
         CacheMode::Through => true,
         CacheMode::Aside | CacheMode::Back(_) => false,
     };
-    is_asked_for && !forget::is_safe(&ex.head.method) && admitted.switches.is_none()
+    is_asked_for && !forget::is_safe(&draft.method) && draft.switches.is_none()
 }
 
 /// Why a request is never looked up, if it is not.
@@ -266,12 +262,16 @@ async fn pass(
     site: &Site,
     (group, caching): (&Rc<LocalGroup>, &Rc<Caching>),
     ex: &mut Exchange,
-    (draft, target): (Draft, Target<'static>),
+    (draft, target, key): (Draft, Target<'static>, Option<Key>),
 ) -> Result<Answer, Fault> {
     let sent = clock::now();
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
     let asked = (draft.method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
-    let mut answer = write(site, group, ex, (draft, &target)).await?;
+    let mut answer = if writes_through(caching, &draft) {
+        through::write(site, (group, caching), ex, draft, (&target, key)).await?
+    } else {
+        write(site, group, ex, (draft, &target)).await?
+    };
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
     let Some((headers, has_body)) = asked.filter(|_| is_stored) else {
         caching.hide_tags(answer.headers_mut());

@@ -6,7 +6,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::forgotten;
@@ -117,8 +116,10 @@ impl Keeping {
         Some(Self { lead, reserved, source: draft.source.clone() })
     }
 
-    fn content(&self) -> Option<Vec<Bytes>> {
-        self.source.as_ref().map_or_else(|| Some(Vec::new()), |source| source.content())
+    /// The content, arranged to be stored; `None`: not all of it went out, or it was not kept.
+    fn content(&self) -> Option<Content> {
+        let pieces = self.source.as_ref().map_or_else(|| Some(Vec::new()), |source| source.content())?;
+        Some(Content::gather(pieces, false))
     }
 }
 
@@ -172,13 +173,16 @@ pub async fn write(
     let answered = upstream::forward(group, ex, draft).await;
     let received = clock::now();
     let (ended, sends) = (ended(&answered, ex), ex.record.sends);
+    // Copied before the lock is taken.
+    let is_done = answered.as_ref().is_ok_and(|answer| answer.status().is_success());
+    let kept = keeping.filter(|_| is_done).and_then(|keeping| Some((keeping.content()?, keeping)));
     let done = underway.end(ended, |is_alone| {
         let end = match &answered {
             Ok(answer) => End::Answered { status: answer.status(), headers: answer.headers(), received },
             Err(_) if sends == 0 => End::Unsent,
             Err(_) => End::Unknown,
         };
-        written.follow(keeping, is_alone, end)
+        written.follow(kept, is_alone, end)
     });
     let answer = answered?;
     match done {
@@ -196,7 +200,7 @@ pub async fn write(
 
 impl Written<'_> {
     /// Changes what is stored, now that the write has ended.
-    fn follow(&self, keeping: Option<Keeping>, is_alone: bool, end: End<'_>) -> Done {
+    fn follow(&self, kept: Option<(Content, Keeping)>, is_alone: bool, end: End<'_>) -> Done {
         let (status, answer) = match end {
             End::Answered { status, headers, .. } => (Some(status), Some(headers)),
             End::Unknown | End::Unsent => (None, None),
@@ -208,8 +212,7 @@ impl Written<'_> {
             }
         }
         let rules = &self.caching.rules;
-        let rules =
-            written::Rules { ttl: &rules.ttl, exceptions: rules.exceptions, tags_headers: &rules.tags_headers };
+        let rules = written::Rules { ttl: &rules.ttl, exceptions: rules.exceptions, tags_headers: &rules.tags_headers };
         let write = written::Write { method: &self.method, target: &self.uri, headers: &self.headers, is_alone };
         match written::after(&write, end, rules) {
             Change::Stay => Done::All { is_stored: false },
@@ -218,9 +221,9 @@ impl Written<'_> {
                 Done::All { is_stored: false }
             }
             Change::Store(stored) => match stored.content {
-                written::Content::Request => Done::All { is_stored: self.store(keeping, *stored) },
+                written::Content::Request => Done::All { is_stored: self.store(kept, *stored) },
                 written::Content::Answer => {
-                    drop(keeping);
+                    drop(kept);
                     forget_target(self.site, self.target);
                     self.lead(&stored).map_or(Done::All { is_stored: false }, Done::Awaits)
                 }
@@ -229,14 +232,13 @@ impl Written<'_> {
     }
 
     /// Stores the request's content, if all of it was kept; what was there goes in any case.
-    fn store(&self, keeping: Option<Keeping>, stored: Stored) -> bool {
+    fn store(&self, kept: Option<(Content, Keeping)>, stored: Stored) -> bool {
         let own = uri_key(self.caching, self.target);
         let received = clock::now();
-        let entry = keeping.and_then(|keeping| {
+        let entry = kept.and_then(|(content, keeping)| {
             let facts = RequestFacts::of(&Method::GET, &self.uri, &self.headers, false);
             let asked = Asked { facts, headers: &self.headers, sent: self.sent };
             let head = fill::written(&self.caching.rules, &asked, stored, received).ok()?;
-            let content = Content::gather(keeping.content()?, false);
             Some((Entry { head: Arc::new(head), content }, keeping))
         });
         let Some((entry, mut keeping)) = entry else {

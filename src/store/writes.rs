@@ -23,12 +23,7 @@ impl Store {
 
     /// A write of this URI has ended at `now`. `then` learns whether it was alone, and changes what is stored: no other
     /// write of any URI begins or ends meanwhile, so it must not wait.
-    pub fn write_ended<R>(
-        &self,
-        uri: &Arc<str>,
-        (ended, now): (Ended, Duration),
-        then: impl FnOnce(bool) -> R,
-    ) -> R {
+    pub fn write_ended<R>(&self, uri: &Arc<str>, (ended, now): (Ended, Duration), then: impl FnOnce(bool) -> R) -> R {
         let mut writes = self.writes.lock();
         let is_alone = writes.ended(uri, ended, now);
         then(is_alone)
