@@ -227,6 +227,33 @@ fn of_two_writers_at_once_neither_is_stored_whoever_is_answered_first() {
 }
 
 #[test]
+fn a_write_by_another_route_counts_as_another_writer() {
+    let (origin, gate) = (Origin::start(ok("truth")), Gate::new());
+    origin.once(script().wait(&gate).then(ok("")));
+    let other = "[[route]]\nupstream = \"origins\"\npath = \"/\"\nmethods = [\"PATCH\"]";
+    let forebay = Forebay::start(through(&origin).more(other));
+    let mut patching = forebay.client();
+    patching.send(request("PATCH", "/a", "", "x"));
+    eventually("the patch is there", || origin.seen() == 1);
+    put(&forebay, "new").says("forebay; fwd=method");
+    gate.open();
+    patching.read_response().is(200, "");
+    forebay.get("/a").is(200, "truth").is_stored();
+    put(&forebay, "new").says(STORED);
+}
+
+#[test]
+fn what_broke_off_under_way_leaves_nothing() {
+    let origin = Origin::start(ok("truth"));
+    let forebay = Forebay::start(through(&origin));
+    put(&forebay, "one").says(STORED);
+    let mut client = forebay.client();
+    client.send("PUT /a HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n");
+    client.read_response().is_status(400);
+    forebay.get("/a").is(200, "truth").is_stored();
+}
+
+#[test]
 fn a_fetch_begun_before_a_put_is_not_stored_over_it() {
     let (origin, gate) = (Origin::start(ok("")), Gate::new());
     origin.once(script().wait(&gate).then(ok("old")));
