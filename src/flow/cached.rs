@@ -17,6 +17,7 @@ use policy::message::names;
 use super::gate;
 use super::sanitize::{self, Admitted};
 use super::site::Site;
+use super::through::{self, Underway};
 use super::write::{Pending, Writing, line, pending};
 use crate::config::plan::{CacheMode, Route};
 use crate::exchange::fault::Fault;
@@ -57,12 +58,17 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     let aside = aside(ex, admitted, key.is_some());
     let (Some(key), None) = (key, aside) else {
         let target = target.into_owned();
+        // Before the route's changes to the fields, as for a GET.
+        let key = match ex.head.method {
+            Method::PUT => Key::of_request(space, &Method::GET, &target, &ex.head.headers, false),
+            _ => None,
+        };
         if is_only_if_cached(ex) {
             return Err(Fault::OnlyIfCached);
         }
         let draft = gate::draft(site, route, group, (ex, admitted))?;
         ex.cache_status = aside;
-        return Box::pin(pass(site, (group, caching), ex, (draft, target))).await;
+        return Box::pin(pass(site, (group, caching), ex, (draft, target, key))).await;
     };
     let draft = gate::draft(site, route, group, (ex, admitted))?;
     let fetch = ToUpstream { group: Rc::clone(group), target: draft.target };
@@ -151,6 +157,15 @@ fn target<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Target<'a> {
     Target::of_normal(scheme, &admitted.host.name, admitted.host.port, uri.path(), uri.query())
 }
 
+/// Whether the cache follows what a request writes.
+fn writes_through(caching: &Caching, draft: &Draft) -> bool {
+    let is_asked_for = match caching.rules.mode {
+        CacheMode::Through => true,
+        CacheMode::Aside | CacheMode::Back(_) => false,
+    };
+    is_asked_for && !forget::is_safe(&draft.method) && draft.switches.is_none()
+}
+
 /// Why a request is never looked up, if it is not.
 fn aside(ex: &Exchange, admitted: &Admitted, has_key: bool) -> Option<CacheStatus<'static>> {
     let (why, detail) = if !matches!(ex.head.method, Method::GET | Method::HEAD) {
@@ -225,16 +240,20 @@ pub(super) async fn write(
     (draft, target): (Draft, &Target<'static>),
 ) -> Result<Answer, Fault> {
     let method = draft.method.clone();
+    if forget::is_safe(&method) {
+        return upstream::forward(group, ex, draft).await;
+    }
+    let underway = Underway::begin(site, target);
     let answered = upstream::forward(group, ex, draft).await;
-    match &answered {
+    underway.end(through::ended(&answered, ex), |_is_alone| match &answered {
         Ok(answer) => {
             for target in forgotten(&method, target, answer.status(), answer.headers()) {
                 forget_target(site, &target);
             }
         }
-        Err(fault) if fault.leaves_doubt() && !forget::is_safe(&method) => forget_target(site, target),
+        Err(fault) if fault.leaves_doubt() => forget_target(site, target),
         Err(_) => {}
-    }
+    });
     answered
 }
 
@@ -243,12 +262,16 @@ async fn pass(
     site: &Site,
     (group, caching): (&Rc<LocalGroup>, &Rc<Caching>),
     ex: &mut Exchange,
-    (draft, target): (Draft, Target<'static>),
+    (draft, target, key): (Draft, Target<'static>, Option<Key>),
 ) -> Result<Answer, Fault> {
     let sent = clock::now();
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
     let asked = (draft.method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
-    let mut answer = write(site, group, ex, (draft, &target)).await?;
+    let mut answer = if writes_through(caching, &draft) {
+        through::write(site, (group, caching), ex, draft, (&target, key)).await?
+    } else {
+        write(site, group, ex, (draft, &target)).await?
+    };
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
     let Some((headers, has_body)) = asked.filter(|_| is_stored) else {
         caching.hide_tags(answer.headers_mut());

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod purge;
 pub mod sanitize;
 pub mod site;
+pub mod through;
 pub mod write;
 
 use http::HeaderMap;

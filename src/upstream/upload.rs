@@ -205,6 +205,12 @@ impl Source {
         self.ended.get().is_some()
     }
 
+    /// All of it, once it has been handed over; `None`: not yet, or not all of it was kept, or it had trailers.
+    #[must_use]
+    pub fn content(&self) -> Option<Vec<Bytes>> {
+        (self.has_ended() && !self.is_lost.get() && self.fault.borrow().is_none()).then(|| self.kept.borrow().clone())
+    }
+
     /// What can be sent again.
     #[must_use]
     pub fn replay(&self) -> Replay {

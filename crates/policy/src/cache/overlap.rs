@@ -52,6 +52,11 @@ impl<K: Clone + Eq + Hash> Overlap<K> {
         Self { uris: HashMap::new(), unsure: VecDeque::new(), all_unsure_until: Duration::ZERO, unsure_for }
     }
 
+    /// From now on another time holds for what ends unsure.
+    pub fn set_unsure_for(&mut self, unsure_for: Duration) {
+        self.unsure_for = unsure_for;
+    }
+
     /// A write of this URI is about to go out at `now` (on the clock that never jumps). To be followed by one
     /// [`Overlap::ended`], whatever becomes of it.
     pub fn begins(&mut self, uri: &K, now: Duration) {
