@@ -106,7 +106,7 @@ impl Writing<'_> {
                 cached::forget_target(self.site, &self.target);
                 Ok(answer)
             }
-            Taken::Failed(failed, body) => match self.back.on_disk_error {
+            Taken::Failed(failed) => match self.back.on_disk_error {
                 OnDiskError::Refuse => Err(Fault::Journal { reason: failed.to_string().into() }),
                 OnDiskError::Through => self.through(ex, with_body(self.site, draft, body), &line).await,
             },

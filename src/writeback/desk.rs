@@ -13,13 +13,16 @@ use policy::write::queue::{Effect, KeyState, Lane, Limits, Queue, Room, Send, Ti
 use policy::write::record::{Payload, Record, Write, frame_bytes};
 use tokio::sync::{Notify, oneshot};
 
-use super::journal::{Failed, Journal};
+use super::journal::{Failed, Journal, Told};
 use super::recover::{Recovered, entry};
 use super::segments::{Directory, OpenError};
 use crate::config::plan::{CacheMode, Durability, Plan, WriteBack};
 use crate::observe::clock;
 use crate::store::Store;
 use crate::store::purge::Purge;
+
+/// How long whoever asks for it waits until a note is safe.
+const NOTE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What the order of writes is kept by: the part of a key that the URI makes.
 pub type Line = Arc<[u8]>;
@@ -151,21 +154,20 @@ impl Desk {
 
     /// A record is in the journal: called by its thread, in the order of the file.
     pub(super) fn recorded(&self, record: Record, segment: u64) {
-        if let Payload::Write(write) = record.payload.clone() {
+        let bytes = frame_bytes(&record) as u64;
+        if let Payload::Write(write) = record.payload {
+            let write = Arc::new(write);
             let mut state = self.state.lock();
-            let bytes = frame_bytes(&record) as u64;
             let State { queue, writes, routes, upstreams, segments, .. } = &mut *state;
             let entry = entry(&write, record.seq, bytes, (routes, upstreams));
-            writes.insert(record.seq, Held { write: Arc::new(write), segment });
+            writes.insert(record.seq, Held { write: Arc::clone(&write), segment });
             segments.entry(segment).or_default().0 += 1;
             queue.accept(entry, clock::now());
             self.pending.fetch_add(1, Ordering::Release);
             let store = state.store.clone();
             drop(state);
             // From here on reads see the write; what was stored before, or is being fetched, must not come back after it.
-            if let (Some(store), Payload::Write(write)) = (store, &record.payload) {
-                store.purge_uri(&Key::from_bytes(&write.key), Purge::Hard);
-            }
+            forget(store.as_ref(), &write);
         }
         self.changed.notify_one();
     }
@@ -176,15 +178,16 @@ impl Desk {
     }
 
     /// The segments that nobody needs any more, but for the present one: the oldest, up to the first that is needed, since
-    /// what was done with the writes of one stands in those after it.
-    pub(super) fn unneeded(&self, present: u64) -> Vec<u64> {
+    /// what was done with the writes of one stands in those after it. With each, whether it is damaged.
+    pub(super) fn unneeded(&self, present: u64) -> Vec<(u64, bool)> {
         let mut state = self.state.lock();
         let mut unneeded = Vec::new();
         while let Some(first) = state.segments.first_entry()
             && *first.key() < present
-            && *first.get() == (0, false)
+            && first.get().0 == 0
         {
-            unneeded.push(first.remove_entry().0);
+            let (segment, (_, is_damaged)) = first.remove_entry();
+            unneeded.push((segment, is_damaged));
         }
         unneeded
     }
@@ -211,49 +214,45 @@ impl Desk {
     /// is told when that is safe there.
     pub(super) async fn answered(&self, seq: u64, outcome: Outcome, dice: u64) -> Vec<Effect> {
         let now = clock::now();
-        let effects = self.state.lock().queue.answered(seq, outcome, now, dice);
-        self.carry_out(&effects, now).await;
+        let (held, store) = {
+            let state = self.state.lock();
+            (state.writes.get(&seq).map(|held| Arc::clone(&held.write)), state.store.clone())
+        };
+        // While reads still see the write: a fetch that was begun just before the write came is not stored, either.
+        if let Some(write) = held.filter(|_| !matches!(outcome, Outcome::Unsent)) {
+            forget(store.as_ref(), &write);
+        }
+        let effects = {
+            let mut state = self.state.lock();
+            let effects = state.queue.answered(seq, outcome, now, dice);
+            // In one step: a dead letter that is revived at once must not be noted as dead after that.
+            effects.iter().for_each(|effect| self.note(&mut state, *effect, now));
+            effects
+        };
+        self.changed.notify_one();
+        for effect in &effects {
+            if let Effect::Turn(ticket) = *effect {
+                self.journal.all_safe().await;
+                self.turn(ticket);
+            }
+        }
         effects
     }
 
-    async fn carry_out(&self, effects: &[Effect], now: Now) {
-        let has_turn = effects.iter().any(|effect| matches!(effect, Effect::Turn(_)));
-        let durability = if has_turn { Durability::Fsync } else { Durability::Os };
-        let mut last = None;
-        for effect in effects {
-            match *effect {
-                Effect::Settle(write) => {
-                    self.let_go(write, true);
-                    last = Some(self.journal.append(Payload::Settled { write }, durability));
-                }
-                Effect::Bury { seq: write, status, attempts, reason } => {
-                    self.pending.fetch_sub(1, Ordering::Release);
-                    let reason = reason.to_string().into();
-                    let payload = Payload::Dead { write, status, attempts, reason, at: now.wall };
-                    last = Some(self.journal.append(payload, durability));
-                }
-                Effect::Turn(ticket) => {
-                    if let Some(last) = last.take() {
-                        let _written = last.await;
-                    }
-                    self.turn(ticket);
-                }
+    /// Puts into the journal what has become of a write.
+    fn note(&self, state: &mut State, effect: Effect, now: Now) {
+        let payload = match effect {
+            Effect::Settle(write) => {
+                state.let_go(write);
+                Payload::Settled { write }
             }
-        }
-        self.changed.notify_one();
-    }
-
-    fn let_go(&self, seq: u64, was_pending: bool) {
-        let mut state = self.state.lock();
-        if let Some(held) = state.writes.remove(&seq)
-            && let Some((count, _)) = state.segments.get_mut(&held.segment)
-        {
-            *count = count.saturating_sub(1);
-        }
-        drop(state);
-        if was_pending {
-            self.pending.fetch_sub(1, Ordering::Release);
-        }
+            Effect::Bury { seq: write, status, attempts, reason } => {
+                Payload::Dead { write, status, attempts, reason: reason.to_string().into(), at: now.wall }
+            }
+            Effect::Turn(_) => return,
+        };
+        self.pending.fetch_sub(1, Ordering::Release);
+        let _nobody_waits = self.journal.append(payload, Durability::Os);
     }
 
     fn turn(&self, ticket: Ticket) {
@@ -278,8 +277,10 @@ impl Desk {
             })
         };
         self.changed.notify_one();
-        if let Some(waiting) = waiting {
-            let _told = waiting.await;
+        match waiting {
+            Some(waiting) => drop(waiting.await),
+            // What was settled a moment ago may not be safe yet.
+            None => self.journal.all_safe().await,
         }
         turn
     }
@@ -331,27 +332,54 @@ impl Desk {
 
     /// Sends a dead letter again. `false`: there is none of that number.
     pub async fn revive(&self, seq: u64) -> bool {
-        let is_dead = self.state.lock().queue.revive(seq, clock::now());
-        if is_dead {
-            self.pending.fetch_add(1, Ordering::Release);
-            let _written = self.journal.append(Payload::Revived { write: seq }, Durability::Fsync).await;
-            self.changed.notify_one();
-        }
-        is_dead
+        let noted = {
+            let mut state = self.state.lock();
+            state.queue.revive(seq, clock::now()).then(|| {
+                self.pending.fetch_add(1, Ordering::Release);
+                self.journal.append(Payload::Revived { write: seq }, Durability::Fsync)
+            })
+        };
+        self.changed.notify_one();
+        noted_soon(noted).await
     }
 
     /// Throws a dead letter away. `false`: there is none of that number.
     pub async fn discard(&self, seq: u64) -> bool {
-        let is_dead = self.state.lock().queue.discard(seq);
-        if is_dead {
-            self.let_go(seq, false);
-            let _written = self.journal.append(Payload::Discarded { write: seq }, Durability::Fsync).await;
-        }
-        is_dead
+        let noted = {
+            let mut state = self.state.lock();
+            state.queue.discard(seq).then(|| {
+                state.let_go(seq);
+                self.journal.append(Payload::Discarded { write: seq }, Durability::Fsync)
+            })
+        };
+        noted_soon(noted).await
+    }
+}
+
+/// Waits for a note, but not for a disk that fails: it is owed then.
+async fn noted_soon(noted: Option<Told>) -> bool {
+    let Some(noted) = noted else { return false };
+    let _noted_or_owed = tokio::time::timeout(NOTE_WAIT_MAX, noted).await;
+    true
+}
+
+/// Forgets what is stored of a write's URI, and what is being fetched.
+fn forget(store: Option<&Arc<Store>>, write: &Write) {
+    if let Some(store) = store {
+        store.purge_uri(&Key::from_bytes(&write.key), Purge::Hard);
     }
 }
 
 impl State {
+    /// A write is neither pending nor dead any more.
+    fn let_go(&mut self, seq: u64) {
+        if let Some(held) = self.writes.remove(&seq)
+            && let Some((count, _)) = self.segments.get_mut(&held.segment)
+        {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     fn lane(&mut self, route: &str) -> Lane {
         let known = self.routes.iter().position(|name| **name == *route);
         let place = known.unwrap_or_else(|| {

@@ -1,7 +1,8 @@
 //! The journal's thread: takes records from everybody, writes what has gathered at once, and tells when it is safe.
 //!
 //! One write and one sync serve all who wait (group commit). After a failure the file is not trusted any more: another
-//! segment is begun as soon as that works.
+//! segment is begun as soon as that works. A write that could not be put down is refused; a note of what became of one
+//! is owed until it is put down, for without it the write would be sent again after a restart, over newer ones.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -26,6 +27,9 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// How long `batch-5ms` leaves to the system.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
+/// How long after a failure the notes that are owed are tried again, if no write comes before.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Why a record is not safe.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failed {
@@ -41,7 +45,8 @@ pub enum Failed {
 pub type Told = oneshot::Receiver<Result<u64, Failed>>;
 
 struct Order {
-    payload: Payload,
+    /// `None`: only what came before is to be safe.
+    payload: Option<Payload>,
     durability: Durability,
     told: oneshot::Sender<Result<u64, Failed>>,
 }
@@ -53,6 +58,10 @@ pub struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
     identity: u128,
     bytes: Arc<AtomicU64>,
+    /// How many orders were given.
+    ordered: AtomicU64,
+    /// Of how many of them nothing is left to be put on the disk.
+    safe: Arc<AtomicU64>,
 }
 
 impl Journal {
@@ -61,6 +70,7 @@ impl Journal {
         let (orders, taken) = mpsc::channel();
         let (identity, segment, seq) = from;
         let bytes = Arc::new(AtomicU64::new(0));
+        let safe = Arc::new(AtomicU64::new(0));
         let clerk = Clerk {
             directory,
             identity,
@@ -69,18 +79,41 @@ impl Journal {
             file: None,
             file_bytes: 0,
             unsynced_since: None,
+            owed: Vec::new(),
+            is_failing: false,
+            taken: 0,
             desk,
             bytes: Arc::clone(&bytes),
+            safe: Arc::clone(&safe),
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || clerk.run(&taken)).ok();
         let orders = thread.is_some().then_some(orders);
-        Self { orders: Mutex::new(orders), thread: Mutex::new(thread), identity, bytes }
+        Self {
+            orders: Mutex::new(orders),
+            thread: Mutex::new(thread),
+            identity,
+            bytes,
+            ordered: AtomicU64::new(0),
+            safe,
+        }
     }
 
-    /// Puts a record in. The answer comes when it is as safe as asked for.
+    /// Puts a record in. The answer comes when it is as safe as asked for; that of a note, once the disk works.
     pub fn append(&self, payload: Payload, durability: Durability) -> Told {
+        self.order(Some(payload), durability)
+    }
+
+    /// Returns when all that was put in so far is on the disk, whatever was asked for it: waits while the disk fails.
+    pub async fn all_safe(&self) {
+        if self.safe.load(Ordering::Acquire) < self.ordered.load(Ordering::Acquire) {
+            let _closed = self.order(None, Durability::Fsync).await;
+        }
+    }
+
+    fn order(&self, payload: Option<Payload>, durability: Durability) -> Told {
         let (told, answer) = oneshot::channel();
         if let Some(orders) = &*self.orders.lock() {
+            self.ordered.fetch_add(1, Ordering::Release);
             // A thread that has ended drops the order, and with it the teller.
             let _ended = orders.send(Order { payload, durability, told });
         }
@@ -120,72 +153,150 @@ struct Clerk {
     file_bytes: u64,
     /// Since when something is with the system only.
     unsynced_since: Option<Duration>,
+    /// Notes that could not be put down, in their order: bounded by the writes that they are about.
+    owed: Vec<Order>,
+    /// Whether the last try has failed: told once, not for each write.
+    is_failing: bool,
+    /// How many orders were taken.
+    taken: u64,
     desk: Weak<Desk>,
     bytes: Arc<AtomicU64>,
+    safe: Arc<AtomicU64>,
+}
+
+/// What goes down at once.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    entries: Vec<(Option<Record>, Durability, oneshot::Sender<Result<u64, Failed>>)>,
+}
+
+impl Batch {
+    /// Takes an order in, under this number. `false`: it was not used.
+    fn add(&mut self, order: Order, seq: u64, mark: u64) -> bool {
+        let record = order.payload.map(|payload| Record { seq, payload });
+        let is_numbered = record.is_some();
+        match record.as_ref().map_or(Ok(()), |record| encode(record, mark, &mut self.bytes)) {
+            Ok(()) => self.entries.push((record, order.durability, order.told)),
+            Err(long) => {
+                let _left = order.told.send(Err(Failed::Io(long.to_string().into())));
+                return false;
+            }
+        }
+        is_numbered
+    }
+
+    fn asks_for(&self, wanted: Durability) -> bool {
+        self.entries.iter().any(|(_, durability, _)| *durability == wanted)
+    }
 }
 
 impl Clerk {
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
         loop {
-            let first = match self.unsynced_since {
+            let first = match self.wake_in() {
                 None => orders.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(since) => {
-                    let left = (since + BATCH_WAIT).saturating_sub(clock::mono());
-                    orders.recv_timeout(left)
-                }
+                Some(wait) => orders.recv_timeout(wait),
             };
             match first {
-                Ok(order) => self.write(order, orders),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.sync_late(),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return self.sync_late(),
+                Ok(order) => {
+                    self.taken += 1;
+                    self.write(Some(order), orders);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) if self.owed.is_empty() => self.sync_late(),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.write(None, orders),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.finish(orders),
             }
         }
     }
 
-    /// Writes an order and all that have gathered behind it.
-    fn write(&mut self, first: Order, orders: &mpsc::Receiver<Order>) {
+    fn wake_in(&self) -> Option<Duration> {
+        match self.unsynced_since {
+            Some(since) => Some((since + BATCH_WAIT).saturating_sub(clock::mono())),
+            None => (!self.owed.is_empty()).then_some(RETRY),
+        }
+    }
+
+    fn finish(&mut self, orders: &mpsc::Receiver<Order>) {
+        if !self.owed.is_empty() {
+            self.write(None, orders);
+        }
+        self.sync();
+    }
+
+    /// Writes what is owed, an order, and all that have gathered behind it.
+    fn write(&mut self, first: Option<Order>, orders: &mpsc::Receiver<Order>) {
         let mark = match self.open() {
             Ok(mark) => mark,
-            Err(error) => return fail([first].into_iter().chain(orders.try_iter()), &error),
-        };
-        let mut bytes = Vec::new();
-        let mut batch = Vec::new();
-        let mut next = Some(first);
-        while let Some(order) = next {
-            let record = Record { seq: self.seq, payload: order.payload };
-            match encode(&record, mark, &mut bytes) {
-                Ok(()) => {
-                    self.seq += 1;
-                    batch.push((record, order.durability, order.told));
-                }
-                Err(long) => drop(order.told.send(Err(Failed::Io(long.to_string().into())))),
+            Err(error) => {
+                let waiting: Vec<Order> = orders.try_iter().collect();
+                self.taken += waiting.len() as u64;
+                let owed = std::mem::take(&mut self.owed);
+                return self.failed(owed.into_iter().chain(first).chain(waiting), &error);
             }
-            next = if bytes.len() < BATCH_BYTES_MAX { orders.try_recv().ok() } else { None };
+        };
+        let mut batch = Batch::default();
+        for order in std::mem::take(&mut self.owed).into_iter().chain(first) {
+            self.seq += u64::from(batch.add(order, self.seq, mark));
         }
-        let is_synced = batch.iter().any(|(_, durability, _)| *durability == Durability::Fsync);
-        let waits = batch.iter().any(|(_, durability, _)| *durability == Durability::Batch);
-        if let Err(error) = self.put(&bytes, is_synced) {
-            tracing::error!("journal: can't be written: {error}");
+        while batch.bytes.len() < BATCH_BYTES_MAX
+            && let Ok(order) = orders.try_recv()
+        {
+            self.taken += 1;
+            self.seq += u64::from(batch.add(order, self.seq, mark));
+        }
+        let is_synced = batch.asks_for(Durability::Fsync);
+        if let Err(error) = self.put(&batch.bytes, is_synced) {
             self.give_up();
-            let failed = Failed::Io(error.to_string().into());
-            return batch.into_iter().for_each(|(_, _, told)| drop(told.send(Err(failed.clone()))));
+            let orders = batch.entries.into_iter().map(|(record, durability, told)| Order {
+                payload: record.map(|record| record.payload),
+                durability,
+                told,
+            });
+            return self.failed(orders, &error);
         }
         if is_synced {
             self.unsynced_since = None;
-        } else if waits {
+            self.safe.store(self.taken, Ordering::Release);
+        } else if batch.asks_for(Durability::Batch) {
             self.unsynced_since.get_or_insert_with(clock::mono);
         }
+        self.tell(batch);
+        if self.file_bytes >= SEGMENT_BYTES_MAX {
+            self.end_segment();
+        }
+        self.tidy();
+    }
+
+    /// Tells that it is down.
+    fn tell(&mut self, batch: Batch) {
+        if std::mem::take(&mut self.is_failing) {
+            tracing::info!("journal: can be written again");
+        }
         let desk = self.desk.upgrade();
-        for (record, _, told) in batch {
-            let seq = record.seq;
-            if let Some(desk) = &desk {
+        for (record, _, told) in batch.entries {
+            let seq = record.as_ref().map_or(0, |record| record.seq);
+            if let (Some(desk), Some(record)) = (&desk, record) {
                 desk.recorded(record, self.segment);
             }
             let _left = told.send(Ok(seq));
         }
-        if self.file_bytes >= SEGMENT_BYTES_MAX {
-            self.end_segment();
+    }
+
+    /// Writes are refused; all else is tried again.
+    fn failed(&mut self, orders: impl Iterator<Item = Order>, error: &io::Error) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            tracing::error!("journal: can't be written: {error}");
         }
+        let failed = Failed::Io(error.to_string().into());
+        for order in orders {
+            if let Some(Payload::Write(_)) = order.payload {
+                let _left = order.told.send(Err(failed.clone()));
+            } else {
+                self.owed.push(order);
+            }
+        }
+        // What is done with may be what fills the disk.
         self.tidy();
     }
 
@@ -210,8 +321,10 @@ impl Clerk {
         let file = match self.directory.begin(self.segment, &head) {
             Ok(file) => file,
             Err(error) => {
-                // What there is of it has no record: the next try takes another name.
-                self.segment += 1;
+                // What there is of it has no record. If it can't even be removed, the next try takes another name.
+                if error.kind() == io::ErrorKind::AlreadyExists || self.directory.remove(self.segment).is_err() {
+                    self.segment += 1;
+                }
                 return Err(error);
             }
         };
@@ -227,7 +340,7 @@ impl Clerk {
     fn give_up(&mut self) {
         if let Some((file, _)) = &self.file {
             let length = SegmentHead::BYTES as u64 + self.file_bytes;
-            let _still_there = file.set_len(length);
+            let _still_there = file.set_len(length).and_then(|()| file.sync_all());
         }
         self.unsynced_since = None;
         self.file = None;
@@ -235,32 +348,40 @@ impl Clerk {
     }
 
     fn end_segment(&mut self) {
-        self.sync_late();
-        self.file = None;
-        self.segment += 1;
+        self.sync();
+        if self.file.take().is_some() {
+            self.segment += 1;
+        }
     }
 
     fn sync_late(&mut self) {
-        if self.unsynced_since.take().is_some()
-            && let Some((file, _)) = &self.file
-            && let Err(error) = file.sync_data()
-        {
-            tracing::error!("journal: can't be synced: {error}");
+        if self.unsynced_since.is_some() {
+            self.sync();
+        }
+    }
+
+    /// After a failure the file is not trusted any more.
+    fn sync(&mut self) {
+        self.unsynced_since = None;
+        let Some((file, _)) = &self.file else { return };
+        match file.sync_data() {
+            Ok(()) if self.owed.is_empty() => self.safe.store(self.taken, Ordering::Release),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!("journal: can't be synced: {error}");
+                self.file = None;
+                self.segment += 1;
+            }
         }
     }
 
     fn tidy(&self) {
         let Some(desk) = self.desk.upgrade() else { return };
-        for segment in desk.unneeded(self.segment) {
-            if let Err(error) = self.directory.remove(segment) {
+        for (segment, is_damaged) in desk.unneeded(self.segment) {
+            let done = if is_damaged { self.directory.set_aside(segment) } else { self.directory.remove(segment) };
+            if let Err(error) = done {
                 tracing::warn!("journal: segment {segment} can't be removed: {error}");
             }
         }
     }
-}
-
-fn fail(orders: impl Iterator<Item = Order>, error: &io::Error) {
-    tracing::error!("journal: can't be written: {error}");
-    let failed = Failed::Io(error.to_string().into());
-    orders.for_each(|order| drop(order.told.send(Err(failed.clone()))));
 }

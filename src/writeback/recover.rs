@@ -29,6 +29,10 @@ pub struct Recovered {
     pub routes: Vec<Box<str>>,
 }
 
+/// How many numbers are left out at each start. A power cut may have taken records whose writes are at the backend
+/// already, under a key made of their number: no other write may be sent under it.
+const SEQ_GAP: u64 = 1_000_000;
+
 /// Reads all segments. Damage is told in the event log, and loses nothing but itself.
 ///
 /// # Errors
@@ -36,7 +40,9 @@ pub struct Recovered {
 pub fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
     let mut reading = Reading::default();
     let segments = directory.segments()?;
-    let last = segments.last().copied();
+    for path in directory.aside()? {
+        tracing::error!("journal: {} is damaged; nothing in it is pending any more", path.display());
+    }
     let mut seen = Vec::new();
     for segment in segments {
         let path = directory.path(segment);
@@ -45,13 +51,13 @@ pub fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
             Ok((head, frames)) => {
                 reading.journal.get_or_insert(head.journal);
                 reading.next_seq = reading.next_seq.max(head.first_seq);
-                reading.segment(directory, (segment, Some(segment) == last), frames, head.mark)
+                reading.segment(directory, segment, frames, head.mark)
             }
             Err(BadHead::Torn) => false,
             Err(BadHead::Corrupt) => {
                 tracing::error!("journal: {}: its head is damaged", path.display());
                 if let Some((mark, frames)) = mark_behind(&bytes) {
-                    reading.segment(directory, (segment, false), frames, mark);
+                    reading.segment(directory, segment, frames, mark);
                 }
                 true
             }
@@ -74,12 +80,14 @@ struct Reading {
 
 impl Reading {
     /// Reads the records of a segment. Whether it is damaged.
-    fn segment(&mut self, directory: &Directory, (segment, is_last): (u64, bool), frames: &[u8], mark: u64) -> bool {
+    fn segment(&mut self, directory: &Directory, segment: u64, frames: &[u8], mark: u64) -> bool {
         let mut is_damaged = false;
         for found in scan(frames, mark) {
             match found {
                 Ok((_, record)) => self.record(segment, record),
-                Err(bad) if bad.why == Why::Torn && is_last => {
+                // Not of the last segment only: one that failed while it was written was left for the next.
+                Err(bad) if bad.why == Why::Torn => {
+                    self.used(bad.seq);
                     let whole = SegmentHead::BYTES + bad.offset;
                     tracing::warn!("journal: segment {segment} ends in {} bytes of an unfinished record", bad.bytes);
                     if let Err(error) = directory.cut(segment, whole as u64) {
@@ -88,6 +96,7 @@ impl Reading {
                 }
                 Err(bad) => {
                     is_damaged = true;
+                    self.used(bad.seq);
                     let path = directory.path(segment);
                     let offset = SegmentHead::BYTES + bad.offset;
                     let (bytes, why) = (bad.bytes, bad.why);
@@ -98,8 +107,12 @@ impl Reading {
         is_damaged
     }
 
+    fn used(&mut self, seq: Option<u64>) {
+        self.next_seq = self.next_seq.max(seq.map_or(0, |seq| seq.saturating_add(1)));
+    }
+
     fn record(&mut self, segment: u64, record: Record) {
-        self.next_seq = self.next_seq.max(record.seq + 1);
+        self.used(Some(record.seq));
         let bytes = frame_bytes(&record) as u64;
         let event = match record.payload {
             Payload::Write(write) => {
@@ -126,7 +139,7 @@ impl Reading {
             journal: self.journal.unwrap_or_else(identity),
             queue,
             writes: self.writes,
-            next_seq: self.next_seq.max(1),
+            next_seq: if self.journal.is_some() { self.next_seq.saturating_add(SEQ_GAP) } else { 1 },
             segments,
             upstreams: self.upstreams,
             routes: self.routes,

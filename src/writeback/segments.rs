@@ -15,6 +15,8 @@ const DIRECTORY: &str = "journal";
 const LOCK: &str = "lock";
 /// What a segment's name ends with; before it stands its number.
 const SUFFIX: &str = ".log";
+/// What is put behind the name of a damaged one that nothing is pending in: kept for a person.
+const ASIDE: &str = ".damaged";
 
 /// Why a journal can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,10 @@ impl Directory {
     pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
         let path = state_dir.join(DIRECTORY);
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(OpenError::io(&path))?;
+        // Its name must be on the disk before what is in it is worth anything.
+        for parent in path.ancestors().skip(1).take(2).filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(OpenError::io(parent))?;
+        }
         let lock_path = path.join(LOCK);
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
@@ -121,12 +127,39 @@ impl Directory {
         file.sync_all()
     }
 
-    /// Removes a segment that nobody needs any more.
+    /// Removes a segment that nobody needs any more. It is gone for good when this returns: were it to come back after
+    /// those behind it have gone, its writes would be sent again.
     ///
     /// # Errors
     /// Those of the system.
     pub fn remove(&self, segment: u64) -> io::Result<()> {
-        fs::remove_file(self.path(segment))
+        fs::remove_file(self.path(segment))?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// Sets a damaged segment aside, in which nothing is pending any more: it is not read again.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_aside(&self, segment: u64) -> io::Result<()> {
+        let path = self.path(segment);
+        let mut aside = path.clone().into_os_string();
+        aside.push(ASIDE);
+        fs::rename(path, aside)?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// The damaged segments that were set aside.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn aside(&self) -> Result<Vec<PathBuf>, OpenError> {
+        let mut aside = Vec::new();
+        for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
+            let path = file.map_err(OpenError::io(&self.path))?.path();
+            aside.extend(path.to_str().is_some_and(|name| name.ends_with(ASIDE)).then_some(path));
+        }
+        Ok(aside)
     }
 }
 
