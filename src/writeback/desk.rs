@@ -1,7 +1,7 @@
 //! What all threads share of write-back: what is pending, and who waits for a turn. Behind one lock, held for as long as
 //! a look-up or a change takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use super::journal::{Failed, Journal, Told};
 use super::recover::{Recovered, entry};
 use super::segments::{Directory, OpenError};
+use super::shelf::Shelf;
 use crate::config::plan::{CacheMode, Durability, Plan, WriteBack};
 use crate::observe::clock;
 use crate::store::Store;
@@ -34,6 +35,17 @@ pub struct Held {
     pub write: Arc<Write>,
     /// The segment of its record.
     pub segment: u64,
+    /// How many bytes its record takes.
+    pub bytes: u64,
+}
+
+/// What a segment that is made small holds of a write.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) seq: u64,
+    pub(super) write: Arc<Write>,
+    /// The note of its death.
+    pub(super) death: Option<Payload>,
 }
 
 /// What a read of a URI finds.
@@ -68,8 +80,9 @@ struct State {
     turns: HashMap<Ticket, oneshot::Sender<()>>,
     /// Where what a write makes void is stored.
     store: Option<Arc<Store>>,
-    /// How many writes of each segment are pending or dead, and whether it is damaged.
-    segments: BTreeMap<u64, (usize, bool)>,
+    shelf: Shelf,
+    /// Of the writes, those that were dead letters once: their place in line is not that of their record.
+    revived: HashSet<u64>,
 }
 
 impl Desk {
@@ -80,21 +93,17 @@ impl Desk {
     pub fn open(state_dir: &std::path::Path) -> Result<Arc<Self>, OpenError> {
         let directory = Directory::open(state_dir)?;
         let recovered = super::recover::recover(&directory)?;
-        let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes } = recovered;
-        let mut live: BTreeMap<u64, (usize, bool)> =
-            segments.iter().map(|(segment, is_damaged)| (*segment, (0, *is_damaged))).collect();
-        for held in writes.values() {
-            if let Some((count, _)) = live.get_mut(&held.segment) {
-                *count += 1;
-            }
-        }
+        let next_segment = directory.next_segment()?;
+        let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes, revived } = recovered;
+        let mut shelf = Shelf::default();
+        segments.iter().for_each(|(segment, is_damaged)| shelf.add(*segment, *is_damaged));
+        writes.values().for_each(|held| shelf.put(held.segment, held.bytes));
         let counts = queue.counts();
         if counts.pending > 0 || counts.dead > 0 {
             tracing::info!("journal: {} writes are pending, {} are dead letters", counts.pending, counts.dead);
         }
         let pending = AtomicUsize::new(counts.pending);
-        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, segments: live };
-        let next_segment = segments.last().map_or(1, |(segment, _)| segment + 1);
+        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, shelf, revived };
         let desk = Arc::new_cyclic(|desk| Self {
             journal: Journal::start(directory, (journal, next_segment, next_seq), std::sync::Weak::clone(desk)),
             state: Mutex::new(state),
@@ -158,10 +167,10 @@ impl Desk {
         if let Payload::Write(write) = record.payload {
             let write = Arc::new(write);
             let mut state = self.state.lock();
-            let State { queue, writes, routes, upstreams, segments, .. } = &mut *state;
+            let State { queue, writes, routes, upstreams, shelf, .. } = &mut *state;
             let entry = entry(&write, record.seq, bytes, (routes, upstreams));
-            writes.insert(record.seq, Held { write: Arc::clone(&write), segment });
-            segments.entry(segment).or_default().0 += 1;
+            writes.insert(record.seq, Held { write: Arc::clone(&write), segment, bytes });
+            shelf.put(segment, bytes);
             queue.accept(entry, clock::now());
             self.pending.fetch_add(1, Ordering::Release);
             let store = state.store.clone();
@@ -174,22 +183,46 @@ impl Desk {
 
     /// A segment has been begun.
     pub(super) fn begun(&self, segment: u64) {
-        self.state.lock().segments.entry(segment).or_default();
+        self.state.lock().shelf.add(segment, false);
     }
 
-    /// The segments that nobody needs any more, but for the present one: the oldest, up to the first that is needed, since
-    /// what was done with the writes of one stands in those after it. With each, whether it is damaged.
-    pub(super) fn unneeded(&self, present: u64) -> Vec<(u64, bool)> {
-        let mut state = self.state.lock();
-        let mut unneeded = Vec::new();
-        while let Some(first) = state.segments.first_entry()
-            && *first.key() < present
-            && first.get().0 == 0
-        {
-            let (segment, (_, is_damaged)) = first.remove_entry();
-            unneeded.push((segment, is_damaged));
+    /// The segments before `present` that nobody needs any more; with each, whether it is damaged.
+    pub(super) fn unneeded(&self, present: u64, is_begun: bool) -> Vec<(u64, bool)> {
+        self.state.lock().shelf.unneeded(present, is_begun)
+    }
+
+    /// The segments before `present` that are to be made small, where `bytes` are in all of them.
+    pub(super) fn to_thin(&self, present: u64, bytes: u64) -> Vec<(u64, bool)> {
+        self.state.lock().shelf.to_thin(present, bytes)
+    }
+
+    /// What a segment is to hold, by number, when it is made small; with each write, how it died if it did. `None`: it
+    /// can't be, since a write in it was sent to the end of its line.
+    pub(super) fn live_in(&self, segment: u64) -> Option<Vec<Live>> {
+        let state = self.state.lock();
+        let of_it = state.writes.iter().filter(|(_, held)| held.segment == segment);
+        let mut live = Vec::new();
+        for (seq, held) in of_it {
+            let death = state.queue.dead_letter(*seq).map(|letter| Payload::Dead {
+                write: *seq,
+                status: letter.status,
+                attempts: letter.attempts,
+                reason: Box::default(),
+                at: letter.at,
+            });
+            if death.is_none() && state.revived.contains(seq) {
+                return None;
+            }
+            live.push(Live { seq: *seq, write: Arc::clone(&held.write), death });
         }
-        unneeded
+        drop(state);
+        live.sort_unstable_by_key(|live| live.seq);
+        Some(live)
+    }
+
+    /// A segment was made small when notes went into `present`.
+    pub(super) fn thinned(&self, segment: u64, present: u64) {
+        self.state.lock().shelf.thinned(segment, present);
     }
 
     /// What is to be sent now.
@@ -335,6 +368,7 @@ impl Desk {
         let noted = {
             let mut state = self.state.lock();
             state.queue.revive(seq, clock::now()).then(|| {
+                state.revived.insert(seq);
                 self.pending.fetch_add(1, Ordering::Release);
                 self.journal.append(Payload::Revived { write: seq }, Durability::Fsync)
             })
@@ -373,10 +407,9 @@ fn forget(store: Option<&Arc<Store>>, write: &Write) {
 impl State {
     /// A write is neither pending nor dead any more.
     fn let_go(&mut self, seq: u64) {
-        if let Some(held) = self.writes.remove(&seq)
-            && let Some((count, _)) = self.segments.get_mut(&held.segment)
-        {
-            *count = count.saturating_sub(1);
+        self.revived.remove(&seq);
+        if let Some(held) = self.writes.remove(&seq) {
+            self.shelf.let_go(held.segment, held.bytes);
         }
     }
 

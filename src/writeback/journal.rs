@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::desk::Desk;
 use super::segments::Directory;
+use super::shelf::anew;
 use crate::config::plan::Durability;
 use crate::observe::{clock, dice};
 
@@ -164,11 +165,14 @@ struct Clerk {
     safe: Arc<AtomicU64>,
 }
 
+/// An order, and its record.
+type Entry = (Option<Record>, Durability, oneshot::Sender<Result<u64, Failed>>);
+
 /// What goes down at once.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    entries: Vec<(Option<Record>, Durability, oneshot::Sender<Result<u64, Failed>>)>,
+    entries: Vec<Entry>,
 }
 
 impl Batch {
@@ -264,8 +268,9 @@ impl Clerk {
         self.tell(batch);
         if self.file_bytes >= SEGMENT_BYTES_MAX {
             self.end_segment();
+        } else {
+            self.tidy();
         }
-        self.tidy();
     }
 
     /// Tells that it is down.
@@ -352,6 +357,27 @@ impl Clerk {
         if self.file.take().is_some() {
             self.segment += 1;
         }
+        // The next is begun before others are removed, as it tells which numbers are used.
+        if self.open().is_ok() {
+            self.tidy();
+            self.thin();
+        }
+    }
+
+    /// Makes segments small that keep others from being removed.
+    fn thin(&self) {
+        let Some(desk) = self.desk.upgrade() else { return };
+        let bytes = self.directory.segments().unwrap_or_default().into_iter().filter(|segment| *segment < self.segment);
+        let to_thin = desk.to_thin(self.segment, bytes.map(|segment| self.directory.bytes(segment)).sum());
+        for (segment, is_damaged) in to_thin {
+            let Some(live) = desk.live_in(segment).filter(|live| !live.is_empty()) else { continue };
+            let done = anew(self.identity, live).and_then(|bytes| self.directory.replace(segment, &bytes, is_damaged));
+            match done {
+                Ok(()) => desk.thinned(segment, self.segment),
+                Err(error) => return tracing::warn!("journal: segment {segment} can't be made small: {error}"),
+            }
+        }
+        self.tidy();
     }
 
     fn sync_late(&mut self) {
@@ -377,7 +403,7 @@ impl Clerk {
 
     fn tidy(&self) {
         let Some(desk) = self.desk.upgrade() else { return };
-        for (segment, is_damaged) in desk.unneeded(self.segment) {
+        for (segment, is_damaged) in desk.unneeded(self.segment, self.file.is_some()) {
             let done = if is_damaged { self.directory.set_aside(segment) } else { self.directory.remove(segment) };
             if let Err(error) = done {
                 tracing::warn!("journal: segment {segment} can't be removed: {error}");

@@ -1,6 +1,6 @@
 //! Reading the journal again at start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub struct Recovered {
     pub upstreams: Vec<Box<str>>,
     /// The names of the routes that writes came by; a write's [`Lane`] is an index into it.
     pub routes: Vec<Box<str>>,
+    /// The writes that were dead letters once, and were sent to the end of their line.
+    pub revived: HashSet<u64>,
 }
 
 /// How many numbers are left out at each start. A power cut may have taken records whose writes are at the backend
@@ -76,6 +78,7 @@ struct Reading {
     writes: HashMap<u64, Held>,
     upstreams: Vec<Box<str>>,
     routes: Vec<Box<str>>,
+    revived: HashSet<u64>,
 }
 
 impl Reading {
@@ -117,14 +120,17 @@ impl Reading {
         let event = match record.payload {
             Payload::Write(write) => {
                 let entry = entry(&write, record.seq, bytes, (&mut self.routes, &mut self.upstreams));
-                self.writes.insert(record.seq, Held { write: Arc::new(write), segment });
+                self.writes.insert(record.seq, Held { write: Arc::new(write), segment, bytes });
                 Event::Write(entry)
             }
             Payload::Settled { write } => Event::Settled(write),
             Payload::Dead { write, status, attempts, at, reason: _ } => {
                 Event::Dead { seq: write, status, attempts, at }
             }
-            Payload::Revived { write } => Event::Revived(write),
+            Payload::Revived { write } => {
+                self.revived.insert(write);
+                Event::Revived(write)
+            }
             Payload::Discarded { write } => Event::Discarded(write),
         };
         self.events.push(event);
@@ -132,9 +138,10 @@ impl Reading {
 
     fn done(mut self, segments: Vec<(u64, bool)>) -> Recovered {
         let queue = Queue::recover(self.events);
-        let mut known: std::collections::HashSet<u64> = queue.pending().map(|(entry, _)| entry.seq).collect();
+        let mut known: HashSet<u64> = queue.pending().map(|(entry, _)| entry.seq).collect();
         known.extend(queue.dead().map(|letter| letter.entry.seq));
         self.writes.retain(|seq, _| known.contains(seq));
+        self.revived.retain(|seq| known.contains(seq));
         Recovered {
             journal: self.journal.unwrap_or_else(identity),
             queue,
@@ -143,6 +150,7 @@ impl Reading {
             segments,
             upstreams: self.upstreams,
             routes: self.routes,
+            revived: self.revived,
         }
     }
 }

@@ -17,6 +17,8 @@ const LOCK: &str = "lock";
 const SUFFIX: &str = ".log";
 /// What is put behind the name of a damaged one that nothing is pending in: kept for a person.
 const ASIDE: &str = ".damaged";
+/// What is put behind the name of one that is being written anew.
+const ANEW: &str = ".new";
 
 /// Why a journal can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,46 @@ impl Directory {
         Ok(numbers)
     }
 
+    /// A number that no file has had, also none that is set aside.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn next_segment(&self) -> Result<u64, OpenError> {
+        let mut last = 0;
+        for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
+            let name = file.map_err(OpenError::io(&self.path))?.file_name();
+            let number = name.to_str().and_then(|name| name.split('.').next()?.parse::<u64>().ok());
+            last = last.max(number.unwrap_or(0));
+        }
+        Ok(last.saturating_add(1))
+    }
+
+    /// How many bytes a segment takes; 0 if that can't be said.
+    #[must_use]
+    pub fn bytes(&self, segment: u64) -> u64 {
+        fs::metadata(self.path(segment)).map_or(0, |file| file.len())
+    }
+
+    /// Puts other bytes in a segment's place, in one step. A damaged one is set aside, too.
+    ///
+    /// # Errors
+    /// Those of the system: then it is as it was.
+    pub fn replace(&self, segment: u64, bytes: &[u8], is_damaged: bool) -> io::Result<()> {
+        let path = self.path(segment);
+        let (anew, aside) = (with_suffix(&path, ANEW), with_suffix(&path, ASIDE));
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&anew)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            let _left_over = fs::remove_file(&anew);
+            return Err(error);
+        }
+        if is_damaged {
+            fs::hard_link(&path, aside)?;
+        }
+        fs::rename(anew, path)?;
+        File::open(&self.path)?.sync_all()
+    }
+
     /// Where a segment is.
     #[must_use]
     pub fn path(&self, segment: u64) -> PathBuf {
@@ -143,9 +185,7 @@ impl Directory {
     /// Those of the system.
     pub fn set_aside(&self, segment: u64) -> io::Result<()> {
         let path = self.path(segment);
-        let mut aside = path.clone().into_os_string();
-        aside.push(ASIDE);
-        fs::rename(path, aside)?;
+        fs::rename(&path, with_suffix(&path, ASIDE))?;
         File::open(&self.path)?.sync_all()
     }
 
@@ -161,6 +201,12 @@ impl Directory {
         }
         Ok(aside)
     }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// A new identity for a journal.
