@@ -189,3 +189,16 @@ fn a_dead_letter_survives_restarts_without_being_sent() {
         assert!(state.files().contains(&FIRST.to_owned()), "it is kept");
     }
 }
+
+#[test]
+fn where_the_route_says_so_writes_go_through_while_the_journal_can_t_be_written() {
+    let (state, origin) = (State::new(), Origin::start(ok("done")));
+    let forebay = state.forebay(&origin, &format!("{SOON}\non_disk_error = \"through\""));
+    fs::rename(state.journal(), state.0.join("away")).unwrap();
+    for _ in 0..3 {
+        let through = put(&forebay, "/a", "new");
+        through.is(200, "done");
+        assert_eq!(through.field("forebay-write"), Some("through"));
+        assert_eq!(origin.last().body, b"new");
+    }
+}

@@ -265,7 +265,7 @@ impl Desk {
         self.changed.notify_one();
         for effect in &effects {
             if let Effect::Turn(ticket) = *effect {
-                self.journal.all_safe().await;
+                self.journal.notes_are_safe().await;
                 self.turn(ticket);
             }
         }
@@ -313,7 +313,7 @@ impl Desk {
         match waiting {
             Some(waiting) => drop(waiting.await),
             // What was settled a moment ago may not be safe yet.
-            None => self.journal.all_safe().await,
+            None => self.journal.notes_are_safe().await,
         }
         turn
     }

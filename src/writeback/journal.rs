@@ -59,9 +59,9 @@ pub struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
     identity: u128,
     bytes: Arc<AtomicU64>,
-    /// How many orders were given.
-    ordered: AtomicU64,
-    /// Of how many of them nothing is left to be put on the disk.
+    /// How many notes were put in.
+    noted: AtomicU64,
+    /// How many of them, from the first on, are on the disk.
     safe: Arc<AtomicU64>,
 }
 
@@ -82,21 +82,14 @@ impl Journal {
             unsynced_since: None,
             owed: Vec::new(),
             is_failing: false,
-            taken: 0,
+            noted: 0,
             desk,
             bytes: Arc::clone(&bytes),
             safe: Arc::clone(&safe),
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || clerk.run(&taken)).ok();
         let orders = thread.is_some().then_some(orders);
-        Self {
-            orders: Mutex::new(orders),
-            thread: Mutex::new(thread),
-            identity,
-            bytes,
-            ordered: AtomicU64::new(0),
-            safe,
-        }
+        Self { orders: Mutex::new(orders), thread: Mutex::new(thread), identity, bytes, noted: AtomicU64::new(0), safe }
     }
 
     /// Puts a record in. The answer comes when it is as safe as asked for; that of a note, once the disk works.
@@ -104,9 +97,9 @@ impl Journal {
         self.order(Some(payload), durability)
     }
 
-    /// Returns when all that was put in so far is on the disk, whatever was asked for it: waits while the disk fails.
-    pub async fn all_safe(&self) {
-        if self.safe.load(Ordering::Acquire) < self.ordered.load(Ordering::Acquire) {
+    /// Returns when all notes of what became of writes are on the disk, whatever was asked for them: waits while it fails.
+    pub async fn notes_are_safe(&self) {
+        if self.safe.load(Ordering::Acquire) < self.noted.load(Ordering::Acquire) {
             let _closed = self.order(None, Durability::Fsync).await;
         }
     }
@@ -114,7 +107,7 @@ impl Journal {
     fn order(&self, payload: Option<Payload>, durability: Durability) -> Told {
         let (told, answer) = oneshot::channel();
         if let Some(orders) = &*self.orders.lock() {
-            self.ordered.fetch_add(1, Ordering::Release);
+            self.noted.fetch_add(u64::from(payload.as_ref().is_some_and(is_note)), Ordering::Release);
             // A thread that has ended drops the order, and with it the teller.
             let _ended = orders.send(Order { payload, durability, told });
         }
@@ -158,11 +151,16 @@ struct Clerk {
     owed: Vec<Order>,
     /// Whether the last try has failed: told once, not for each write.
     is_failing: bool,
-    /// How many orders were taken.
-    taken: u64,
+    /// How many notes were put down.
+    noted: u64,
     desk: Weak<Desk>,
     bytes: Arc<AtomicU64>,
     safe: Arc<AtomicU64>,
+}
+
+/// Whether it says what became of a write.
+fn is_note(payload: &Payload) -> bool {
+    !matches!(payload, Payload::Write(_))
 }
 
 /// An order, and its record.
@@ -190,6 +188,13 @@ impl Batch {
         is_numbered
     }
 
+    fn notes(&self) -> u64 {
+        self.entries
+            .iter()
+            .filter(|(record, ..)| record.as_ref().is_some_and(|record| is_note(&record.payload)))
+            .count() as u64
+    }
+
     fn asks_for(&self, wanted: Durability) -> bool {
         self.entries.iter().any(|(_, durability, _)| *durability == wanted)
     }
@@ -203,10 +208,7 @@ impl Clerk {
                 Some(wait) => orders.recv_timeout(wait),
             };
             match first {
-                Ok(order) => {
-                    self.taken += 1;
-                    self.write(Some(order), orders);
-                }
+                Ok(order) => self.write(Some(order), orders),
                 Err(mpsc::RecvTimeoutError::Timeout) if self.owed.is_empty() => self.sync_late(),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.write(None, orders),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return self.finish(orders),
@@ -233,10 +235,8 @@ impl Clerk {
         let mark = match self.open() {
             Ok(mark) => mark,
             Err(error) => {
-                let waiting: Vec<Order> = orders.try_iter().collect();
-                self.taken += waiting.len() as u64;
                 let owed = std::mem::take(&mut self.owed);
-                return self.failed(owed.into_iter().chain(first).chain(waiting), &error);
+                return self.failed(owed.into_iter().chain(first).chain(orders.try_iter()), &error);
             }
         };
         let mut batch = Batch::default();
@@ -246,22 +246,26 @@ impl Clerk {
         while batch.bytes.len() < BATCH_BYTES_MAX
             && let Ok(order) = orders.try_recv()
         {
-            self.taken += 1;
             self.seq += u64::from(batch.add(order, self.seq, mark));
         }
         let is_synced = batch.asks_for(Durability::Fsync);
         if let Err(error) = self.put(&batch.bytes, is_synced) {
-            self.give_up();
+            let is_cut = self.give_up();
             let orders = batch.entries.into_iter().map(|(record, durability, told)| Order {
                 payload: record.map(|record| record.payload),
                 durability,
                 told,
             });
-            return self.failed(orders, &error);
+            self.failed(orders, &error);
+            if is_cut {
+                self.are_safe(self.noted);
+            }
+            return;
         }
+        self.noted += batch.notes();
         if is_synced {
             self.unsynced_since = None;
-            self.safe.store(self.taken, Ordering::Release);
+            self.are_safe(self.noted);
         } else if batch.asks_for(Durability::Batch) {
             self.unsynced_since.get_or_insert_with(clock::mono);
         }
@@ -271,6 +275,11 @@ impl Clerk {
         } else {
             self.tidy();
         }
+    }
+
+    /// So many notes are on the disk: those that are owed come after them.
+    fn are_safe(&self, notes: u64) {
+        self.safe.store(notes, Ordering::Release);
     }
 
     /// Tells that it is down.
@@ -341,15 +350,13 @@ impl Clerk {
         Ok(mark)
     }
 
-    /// After a failure: what was not acknowledged is taken back if that works, and nothing follows it in this file.
-    fn give_up(&mut self) {
-        if let Some((file, _)) = &self.file {
-            let length = SegmentHead::BYTES as u64 + self.file_bytes;
-            let _still_there = file.set_len(length).and_then(|()| file.sync_all());
-        }
+    /// After a failure: what was not acknowledged is taken back if that works, and nothing follows it in this file. Whether
+    /// what it held before is on the disk.
+    fn give_up(&mut self) -> bool {
         self.unsynced_since = None;
-        self.file = None;
         self.segment += 1;
+        let length = SegmentHead::BYTES as u64 + self.file_bytes;
+        self.file.take().is_some_and(|(file, _)| file.set_len(length).and_then(|()| file.sync_all()).is_ok())
     }
 
     fn end_segment(&mut self) {
@@ -391,8 +398,7 @@ impl Clerk {
         self.unsynced_since = None;
         let Some((file, _)) = &self.file else { return };
         match file.sync_data() {
-            Ok(()) if self.owed.is_empty() => self.safe.store(self.taken, Ordering::Release),
-            Ok(()) => {}
+            Ok(()) => self.are_safe(self.noted),
             Err(error) => {
                 tracing::error!("journal: can't be synced: {error}");
                 self.file = None;
