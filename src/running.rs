@@ -27,6 +27,7 @@ use crate::server::listener::{self, ListenError};
 use crate::server::worker::{self, Begun, Command};
 use crate::upstream::resolve;
 use crate::world::World;
+use crate::writeback::Desk;
 use crate::writeback::flush;
 
 /// Commands on their way to one thread.
@@ -78,6 +79,8 @@ pub struct Running {
     writer: Option<Writer>,
     shutdown_timeout: Duration,
     admin: Option<SocketAddr>,
+    /// What is written and not at its backend yet.
+    desk: Option<Arc<Desk>>,
 }
 
 enum Control {
@@ -115,15 +118,16 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
             let _gone = ready.send(Err(StartError::Resources(error)));
         }
     })?;
-    let running = Running {
+    let mut running = Running {
         control,
         threads: vec![thread],
         counters,
         writer: Some(writer),
         shutdown_timeout,
         admin: admin_address,
+        desk: None,
     };
-    is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
+    running.desk = is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
     Ok(running)
 }
 
@@ -160,10 +164,10 @@ impl Running {
         let _closed_or_late = all_begun.recv_timeout(DRAIN_BEGIN_MAX);
     }
 
-    /// Whether no client connection is left.
+    /// Whether no client connection is left, and no write that its backend does not have.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.gauges().connections == 0
+        self.gauges().connections == 0 && self.desk.as_ref().is_none_or(|desk| desk.is_idle())
     }
 
     /// Waits until a drain is over, for `server.shutdown_timeout` at most, and stops.
@@ -198,6 +202,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if let Some(pending) = self.desk.as_ref().map(|desk| desk.counts().pending).filter(|pending| *pending > 0) {
+            tracing::warn!("journal: {pending} writes are left for the next start");
+        }
         let _stopped = self.control.blocking_send(Control::Stop);
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
@@ -216,7 +223,8 @@ struct Sockets {
     admin: Option<admin::Opened>,
 }
 
-type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Result<(), StartError>>);
+type Ready = Result<Option<Arc<Desk>>, StartError>;
+type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Ready>);
 
 fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, ready): Channels<'_>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -237,7 +245,7 @@ fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, re
             return Ok(());
         }
     };
-    let _gone = ready.send(Ok(()));
+    let _gone = ready.send(Ok(house.world.desk().cloned()));
     runtime.block_on(house.obey(commands));
     house.close(&runtime);
     Ok(())
@@ -356,10 +364,13 @@ impl House {
         Ok(())
     }
 
-    /// Accepts no more; what still runs when `server.shutdown_timeout` is over ends then.
+    /// Accepts no more, and sends at once what is written; what still runs when `server.shutdown_timeout` is over ends then.
     async fn drain(&self, begun: Begun) {
         self.household.now_drains();
         self.tell(|| Command::Drain(begun.clone())).await;
+        if let Some(desk) = self.world.desk() {
+            desk.set_hurry(true);
+        }
         let workers = self.workers.clone();
         let limit = self.shutdown_timeout;
         tokio::task::spawn_local(async move {
@@ -380,6 +391,9 @@ impl House {
         runtime.block_on(self.tell(|| Command::Stop));
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
+        }
+        if let Some(desk) = self.world.desk() {
+            desk.journal().close();
         }
     }
 }

@@ -120,6 +120,9 @@ fn what_was_acknowledged_survives_a_restart() {
     drop(forebay);
     let forebay = state.forebay(&origin, LATER);
     eventually("it has arrived", || origin.count("PUT /a") == 1 && origin.count("DELETE /b") == 1);
+    for target in ["/a", "/b"] {
+        eventually("it is done with", || forebay.get(target).field("forebay-write").is_none());
+    }
     assert!(origin.requests().iter().any(|seen| seen.method == "PUT" && seen.body == b"two"));
     drop(forebay);
     let seen = origin.seen();
@@ -198,4 +201,126 @@ fn a_second_process_on_the_same_directory_is_refused() {
     let _first = state.forebay(&origin, LATER);
     let second = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| state.forebay(&origin, LATER)));
     assert!(second.is_err());
+}
+
+#[test]
+fn content_longer_than_is_kept_goes_through_whole() {
+    let (state, origin) = (State::new(), Origin::start(ok("done")));
+    let forebay = state.forebay(&origin, &format!("{LATER}\nbody_bytes_max = \"64KiB\""));
+    let content: String = (0..60_000).map(|number| format!("{number:05} ")).collect();
+    let known = put(&forebay, "/known", &content);
+    known.is(200, "done");
+    assert_eq!(known.field("forebay-write"), Some("through"));
+    assert_eq!(origin.last().body, content.as_bytes());
+    let head = "PUT /unknown HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let pieces = content
+        .as_bytes()
+        .chunks(7_001)
+        .map(|piece| format!("{:x}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap()));
+    let unknown = forebay.ask(format!("{head}{}0\r\n\r\n", pieces.collect::<String>()));
+    unknown.is(200, "done");
+    assert_eq!(unknown.field("forebay-write"), Some("through"));
+    assert_eq!(origin.last().body, content.as_bytes());
+}
+
+#[test]
+fn content_of_unknown_length_is_kept_if_it_is_short_enough() {
+    let (state, origin) = (State::new(), Origin::start(ok("")));
+    let forebay = state.forebay(&origin, SOON);
+    origin.go_down();
+    let head = "PUT /a HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    forebay.ask(format!("{head}3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")).is(202, "");
+    forebay.get("/a").is(200, "onetwo");
+    origin.come_back();
+    eventually("it has arrived", || origin.count("PUT /a") >= 1);
+    assert_eq!(origin.last().body, b"onetwo");
+    assert_eq!(origin.last().head.field("content-length"), Some("6"));
+}
+
+#[test]
+fn a_client_that_leaves_within_its_content_has_written_nothing() {
+    let (state, origin) = (State::new(), Origin::start(ok("old")));
+    let forebay = state.forebay(&origin, SOON);
+    let mut client = forebay.client();
+    client.send("PUT /a HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 100\r\n\r\nhalf");
+    forebay.eventually("it is under way", |gauges| gauges.in_flight == 1);
+    client.reset();
+    forebay.is_idle();
+    forebay.get("/a").is(200, "old");
+    assert_eq!(origin.count("PUT /a"), 0);
+}
+
+#[test]
+fn a_client_that_waits_for_100_is_told_to_go_on() {
+    let (state, origin) = (State::new(), Origin::start(ok("")));
+    let forebay = state.forebay(&origin, LATER);
+    let mut client = forebay.client();
+    client.send("PUT /a HTTP/1.1\r\nHost: shop.test\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+    assert!(client.read_until("\r\n\r\n").starts_with("HTTP/1.1 100"));
+    client.send("new").read_response().is(202, "");
+    forebay.get("/a").is(200, "new");
+}
+
+#[test]
+fn who_asks_for_the_head_of_what_is_pending_gets_it_without_content() {
+    let (state, origin) = (State::new(), Origin::start(ok("old")));
+    let forebay = state.forebay(&origin, LATER);
+    put(&forebay, "/a", "new").is(202, "");
+    send(&forebay, "DELETE", "/b", "", "").is(202, "");
+    for (target, status, length) in [("/a", 200, "3"), ("/b", 404, "0")] {
+        let mut client = forebay.client();
+        client.send(format!("HEAD {target} HTTP/1.1\r\nHost: shop.test\r\n\r\n"));
+        let head = client.read_response_to("HEAD");
+        head.is(status, "");
+        assert_eq!(head.field("content-length"), Some(length));
+    }
+    assert_eq!(origin.seen(), 0);
+}
+
+#[test]
+fn credentials_are_kept_only_where_the_route_says_so_and_only_they_read_what_was_written() {
+    let (state, origin) = (State::new(), Origin::start(ok("of the backend")));
+    let forebay = state.forebay(&origin, LATER);
+    let field = "Authorization: Bearer one\r\n";
+    let through = send(&forebay, "PUT", "/a", field, "mine");
+    assert_eq!(through.field("forebay-write"), Some("through"));
+    drop(forebay);
+    let state = State::new();
+    let forebay = state.forebay(&origin, &format!("{LATER}\nkeep_headers = [\"authorization\"]"));
+    send(&forebay, "PUT", "/a", field, "mine").is(202, "");
+    forebay.get_with("/a", field).is(200, "mine");
+    forebay.get_with("/a", "Authorization: Bearer two\r\n").is(200, "of the backend");
+    forebay.get("/a").is(200, "of the backend");
+}
+
+#[test]
+fn a_drain_sends_what_is_pending_at_once() {
+    let (state, origin) = (State::new(), Origin::start(ok("")));
+    let forebay = state.forebay(&origin, LATER);
+    for number in 0..20 {
+        put(&forebay, &format!("/{number}"), "new").is(202, "");
+    }
+    forebay.drain();
+    forebay.wait();
+    assert!((0..20).all(|number| origin.count(&format!("PUT /{number}")) == 1));
+    let seen = origin.seen();
+    let forebay = state.forebay(&origin, SOON);
+    forebay.get("/0").is(200, "");
+    assert_eq!(origin.seen(), seen + 1, "nothing is sent again");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_backend_that_stays_away() {
+    let (state, origin) = (State::new(), Origin::start(ok("")));
+    origin.go_down();
+    let config = forward([&origin])
+        .server(&format!("state_dir = \"{}\"\nshutdown_timeout = \"200ms\"", state.0.display()))
+        .cached("mode = \"write-back\"\nttl = \"60s\"");
+    let forebay = Forebay::start(config);
+    put(&forebay, "/a", "new").is(202, "");
+    forebay.drain();
+    forebay.wait();
+    origin.come_back();
+    let _again = state.forebay(&origin, SOON);
+    eventually("it has arrived", || origin.count("PUT /a") == 1);
 }

@@ -107,7 +107,7 @@ impl Writing<'_> {
                 self.site.counters.writes_accepted.up();
                 Ok(answer)
             }
-            Taken::Failed(failed, body) => match self.back.on_disk_error {
+            Taken::Failed(failed) => match self.back.on_disk_error {
                 OnDiskError::Refuse => {
                     self.site.counters.writes_refused.up();
                     Err(Fault::Journal { reason: failed.to_string().into() })

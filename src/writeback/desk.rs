@@ -1,7 +1,7 @@
 //! What all threads share of write-back: what is pending, and who waits for a turn. Behind one lock, held for as long as
 //! a look-up or a change takes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -13,13 +13,17 @@ use policy::write::queue::{Effect, KeyState, Lane, Limits, Queue, Room, Send, Ti
 use policy::write::record::{Payload, Record, Write, frame_bytes};
 use tokio::sync::{Notify, oneshot};
 
-use super::journal::{Failed, Journal};
+use super::journal::{Failed, Journal, Told};
 use super::recover::{Recovered, entry};
 use super::segments::{Directory, OpenError};
+use super::shelf::Shelf;
 use crate::config::plan::{CacheMode, Durability, Plan, WriteBack};
 use crate::observe::clock;
 use crate::store::Store;
 use crate::store::purge::Purge;
+
+/// How long whoever asks for it waits until a note is safe.
+const NOTE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What the order of writes is kept by: the part of a key that the URI makes.
 pub type Line = Arc<[u8]>;
@@ -31,6 +35,17 @@ pub struct Held {
     pub write: Arc<Write>,
     /// The segment of its record.
     pub segment: u64,
+    /// How many bytes its record takes.
+    pub bytes: u64,
+}
+
+/// What a segment that is made small holds of a write.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) seq: u64,
+    pub(super) write: Arc<Write>,
+    /// The note of its death.
+    pub(super) death: Option<Payload>,
 }
 
 /// What a read of a URI finds.
@@ -65,8 +80,9 @@ struct State {
     turns: HashMap<Ticket, oneshot::Sender<()>>,
     /// Where what a write makes void is stored.
     store: Option<Arc<Store>>,
-    /// How many writes of each segment are pending or dead, and whether it is damaged.
-    segments: BTreeMap<u64, (usize, bool)>,
+    shelf: Shelf,
+    /// Of the writes, those that were dead letters once: their place in line is not that of their record.
+    revived: HashSet<u64>,
 }
 
 impl Desk {
@@ -77,21 +93,17 @@ impl Desk {
     pub fn open(state_dir: &std::path::Path) -> Result<Arc<Self>, OpenError> {
         let directory = Directory::open(state_dir)?;
         let recovered = super::recover::recover(&directory)?;
-        let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes } = recovered;
-        let mut live: BTreeMap<u64, (usize, bool)> =
-            segments.iter().map(|(segment, is_damaged)| (*segment, (0, *is_damaged))).collect();
-        for held in writes.values() {
-            if let Some((count, _)) = live.get_mut(&held.segment) {
-                *count += 1;
-            }
-        }
+        let next_segment = directory.next_segment()?;
+        let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes, revived } = recovered;
+        let mut shelf = Shelf::default();
+        segments.iter().for_each(|(segment, is_damaged)| shelf.add(*segment, *is_damaged));
+        writes.values().for_each(|held| shelf.put(held.segment, held.bytes));
         let counts = queue.counts();
         if counts.pending > 0 || counts.dead > 0 {
             tracing::info!("journal: {} writes are pending, {} are dead letters", counts.pending, counts.dead);
         }
         let pending = AtomicUsize::new(counts.pending);
-        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, segments: live };
-        let next_segment = segments.last().map_or(1, |(segment, _)| segment + 1);
+        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, shelf, revived };
         let desk = Arc::new_cyclic(|desk| Self {
             journal: Journal::start(directory, (journal, next_segment, next_seq), std::sync::Weak::clone(desk)),
             state: Mutex::new(state),
@@ -151,42 +163,66 @@ impl Desk {
 
     /// A record is in the journal: called by its thread, in the order of the file.
     pub(super) fn recorded(&self, record: Record, segment: u64) {
-        if let Payload::Write(write) = record.payload.clone() {
+        let bytes = frame_bytes(&record) as u64;
+        if let Payload::Write(write) = record.payload {
+            let write = Arc::new(write);
             let mut state = self.state.lock();
-            let bytes = frame_bytes(&record) as u64;
-            let State { queue, writes, routes, upstreams, segments, .. } = &mut *state;
+            let State { queue, writes, routes, upstreams, shelf, .. } = &mut *state;
             let entry = entry(&write, record.seq, bytes, (routes, upstreams));
-            writes.insert(record.seq, Held { write: Arc::new(write), segment });
-            segments.entry(segment).or_default().0 += 1;
+            writes.insert(record.seq, Held { write: Arc::clone(&write), segment, bytes });
+            shelf.put(segment, bytes);
             queue.accept(entry, clock::now());
             self.pending.fetch_add(1, Ordering::Release);
             let store = state.store.clone();
             drop(state);
             // From here on reads see the write; what was stored before, or is being fetched, must not come back after it.
-            if let (Some(store), Payload::Write(write)) = (store, &record.payload) {
-                store.purge_uri(&Key::from_bytes(&write.key), Purge::Hard);
-            }
+            forget(store.as_ref(), &write);
         }
         self.changed.notify_one();
     }
 
     /// A segment has been begun.
     pub(super) fn begun(&self, segment: u64) {
-        self.state.lock().segments.entry(segment).or_default();
+        self.state.lock().shelf.add(segment, false);
     }
 
-    /// The segments that nobody needs any more, but for the present one: the oldest, up to the first that is needed, since
-    /// what was done with the writes of one stands in those after it.
-    pub(super) fn unneeded(&self, present: u64) -> Vec<u64> {
-        let mut state = self.state.lock();
-        let mut unneeded = Vec::new();
-        while let Some(first) = state.segments.first_entry()
-            && *first.key() < present
-            && *first.get() == (0, false)
-        {
-            unneeded.push(first.remove_entry().0);
+    /// The segments before `present` that nobody needs any more; with each, whether it is damaged.
+    pub(super) fn unneeded(&self, present: u64, is_begun: bool) -> Vec<(u64, bool)> {
+        self.state.lock().shelf.unneeded(present, is_begun)
+    }
+
+    /// The segments before `present` that are to be made small, where `bytes` are in all of them.
+    pub(super) fn to_thin(&self, present: u64, bytes: u64) -> Vec<(u64, bool)> {
+        self.state.lock().shelf.to_thin(present, bytes)
+    }
+
+    /// What a segment is to hold, by number, when it is made small; with each write, how it died if it did. `None`: it
+    /// can't be, since a write in it was sent to the end of its line.
+    pub(super) fn live_in(&self, segment: u64) -> Option<Vec<Live>> {
+        let state = self.state.lock();
+        let of_it = state.writes.iter().filter(|(_, held)| held.segment == segment);
+        let mut live = Vec::new();
+        for (seq, held) in of_it {
+            let death = state.queue.dead_letter(*seq).map(|letter| Payload::Dead {
+                write: *seq,
+                status: letter.status,
+                attempts: letter.attempts,
+                reason: Box::default(),
+                at: letter.at,
+            });
+            if death.is_none() && state.revived.contains(seq) {
+                return None;
+            }
+            live.push(Live { seq: *seq, write: Arc::clone(&held.write), death });
         }
-        unneeded
+        drop(state);
+        live.sort_unstable_by_key(|live| live.seq);
+        Some(live)
+    }
+
+    /// A segment was made small when notes went into `present`.
+    pub(super) fn thinned(&self, segment: u64, present: u64) {
+        self.state.lock().shelf.thinned(segment, present);
     }
 
     /// What is to be sent now.
@@ -211,49 +247,45 @@ impl Desk {
     /// is told when that is safe there.
     pub(super) async fn answered(&self, seq: u64, outcome: Outcome, dice: u64) -> Vec<Effect> {
         let now = clock::now();
-        let effects = self.state.lock().queue.answered(seq, outcome, now, dice);
-        self.carry_out(&effects, now).await;
+        let (held, store) = {
+            let state = self.state.lock();
+            (state.writes.get(&seq).map(|held| Arc::clone(&held.write)), state.store.clone())
+        };
+        // While reads still see the write: a fetch that was begun just before the write came is not stored, either.
+        if let Some(write) = held.filter(|_| !matches!(outcome, Outcome::Unsent)) {
+            forget(store.as_ref(), &write);
+        }
+        let effects = {
+            let mut state = self.state.lock();
+            let effects = state.queue.answered(seq, outcome, now, dice);
+            // In one step: a dead letter that is revived at once must not be noted as dead after that.
+            effects.iter().for_each(|effect| self.note(&mut state, *effect, now));
+            effects
+        };
+        self.changed.notify_one();
+        for effect in &effects {
+            if let Effect::Turn(ticket) = *effect {
+                self.journal.notes_are_safe().await;
+                self.turn(ticket);
+            }
+        }
         effects
     }
 
-    async fn carry_out(&self, effects: &[Effect], now: Now) {
-        let has_turn = effects.iter().any(|effect| matches!(effect, Effect::Turn(_)));
-        let durability = if has_turn { Durability::Fsync } else { Durability::Os };
-        let mut last = None;
-        for effect in effects {
-            match *effect {
-                Effect::Settle(write) => {
-                    self.let_go(write, true);
-                    last = Some(self.journal.append(Payload::Settled { write }, durability));
-                }
-                Effect::Bury { seq: write, status, attempts, reason } => {
-                    self.pending.fetch_sub(1, Ordering::Release);
-                    let reason = reason.to_string().into();
-                    let payload = Payload::Dead { write, status, attempts, reason, at: now.wall };
-                    last = Some(self.journal.append(payload, durability));
-                }
-                Effect::Turn(ticket) => {
-                    if let Some(last) = last.take() {
-                        let _written = last.await;
-                    }
-                    self.turn(ticket);
-                }
+    /// Puts into the journal what has become of a write.
+    fn note(&self, state: &mut State, effect: Effect, now: Now) {
+        let payload = match effect {
+            Effect::Settle(write) => {
+                state.let_go(write);
+                Payload::Settled { write }
             }
-        }
-        self.changed.notify_one();
-    }
-
-    fn let_go(&self, seq: u64, was_pending: bool) {
-        let mut state = self.state.lock();
-        if let Some(held) = state.writes.remove(&seq)
-            && let Some((count, _)) = state.segments.get_mut(&held.segment)
-        {
-            *count = count.saturating_sub(1);
-        }
-        drop(state);
-        if was_pending {
-            self.pending.fetch_sub(1, Ordering::Release);
-        }
+            Effect::Bury { seq: write, status, attempts, reason } => {
+                Payload::Dead { write, status, attempts, reason: reason.to_string().into(), at: now.wall }
+            }
+            Effect::Turn(_) => return,
+        };
+        self.pending.fetch_sub(1, Ordering::Release);
+        let _nobody_waits = self.journal.append(payload, Durability::Os);
     }
 
     fn turn(&self, ticket: Ticket) {
@@ -278,8 +310,10 @@ impl Desk {
             })
         };
         self.changed.notify_one();
-        if let Some(waiting) = waiting {
-            let _told = waiting.await;
+        match waiting {
+            Some(waiting) => drop(waiting.await),
+            // What was settled a moment ago may not be safe yet.
+            None => self.journal.notes_are_safe().await,
         }
         turn
     }
@@ -331,27 +365,54 @@ impl Desk {
 
     /// Sends a dead letter again. `false`: there is none of that number.
     pub async fn revive(&self, seq: u64) -> bool {
-        let is_dead = self.state.lock().queue.revive(seq, clock::now());
-        if is_dead {
-            self.pending.fetch_add(1, Ordering::Release);
-            let _written = self.journal.append(Payload::Revived { write: seq }, Durability::Fsync).await;
-            self.changed.notify_one();
-        }
-        is_dead
+        let noted = {
+            let mut state = self.state.lock();
+            state.queue.revive(seq, clock::now()).then(|| {
+                state.revived.insert(seq);
+                self.pending.fetch_add(1, Ordering::Release);
+                self.journal.append(Payload::Revived { write: seq }, Durability::Fsync)
+            })
+        };
+        self.changed.notify_one();
+        noted_soon(noted).await
     }
 
     /// Throws a dead letter away. `false`: there is none of that number.
     pub async fn discard(&self, seq: u64) -> bool {
-        let is_dead = self.state.lock().queue.discard(seq);
-        if is_dead {
-            self.let_go(seq, false);
-            let _written = self.journal.append(Payload::Discarded { write: seq }, Durability::Fsync).await;
-        }
-        is_dead
+        let noted = {
+            let mut state = self.state.lock();
+            state.queue.discard(seq).then(|| {
+                state.let_go(seq);
+                self.journal.append(Payload::Discarded { write: seq }, Durability::Fsync)
+            })
+        };
+        noted_soon(noted).await
+    }
+}
+
+/// Waits for a note, but not for a disk that fails: it is owed then.
+async fn noted_soon(noted: Option<Told>) -> bool {
+    let Some(noted) = noted else { return false };
+    let _noted_or_owed = tokio::time::timeout(NOTE_WAIT_MAX, noted).await;
+    true
+}
+
+/// Forgets what is stored of a write's URI, and what is being fetched.
+fn forget(store: Option<&Arc<Store>>, write: &Write) {
+    if let Some(store) = store {
+        store.purge_uri(&Key::from_bytes(&write.key), Purge::Hard);
     }
 }
 
 impl State {
+    /// A write is neither pending nor dead any more.
+    fn let_go(&mut self, seq: u64) {
+        self.revived.remove(&seq);
+        if let Some(held) = self.writes.remove(&seq) {
+            self.shelf.let_go(held.segment, held.bytes);
+        }
+    }
+
     fn lane(&mut self, route: &str) -> Lane {
         let known = self.routes.iter().position(|name| **name == *route);
         let place = known.unwrap_or_else(|| {

@@ -1,7 +1,8 @@
 //! The journal's thread: takes records from everybody, writes what has gathered at once, and tells when it is safe.
 //!
 //! One write and one sync serve all who wait (group commit). After a failure the file is not trusted any more: another
-//! segment is begun as soon as that works.
+//! segment is begun as soon as that works. A write that could not be put down is refused; a note of what became of one
+//! is owed until it is put down, for without it the write would be sent again after a restart, over newer ones.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::desk::Desk;
 use super::segments::Directory;
+use super::shelf::anew;
 use crate::config::plan::Durability;
 use crate::observe::{clock, dice};
 
@@ -25,6 +27,9 @@ const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// How long `batch-5ms` leaves to the system.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
+
+/// How long after a failure the notes that are owed are tried again, if no write comes before.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Why a record is not safe.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -41,7 +46,8 @@ pub enum Failed {
 pub type Told = oneshot::Receiver<Result<u64, Failed>>;
 
 struct Order {
-    payload: Payload,
+    /// `None`: only what came before is to be safe.
+    payload: Option<Payload>,
     durability: Durability,
     told: oneshot::Sender<Result<u64, Failed>>,
 }
@@ -53,6 +59,10 @@ pub struct Journal {
     thread: Mutex<Option<JoinHandle<()>>>,
     identity: u128,
     bytes: Arc<AtomicU64>,
+    /// How many notes were put in.
+    noted: AtomicU64,
+    /// How many of them, from the first on, are on the disk.
+    safe: Arc<AtomicU64>,
 }
 
 impl Journal {
@@ -61,6 +71,7 @@ impl Journal {
         let (orders, taken) = mpsc::channel();
         let (identity, segment, seq) = from;
         let bytes = Arc::new(AtomicU64::new(0));
+        let safe = Arc::new(AtomicU64::new(0));
         let clerk = Clerk {
             directory,
             identity,
@@ -69,18 +80,34 @@ impl Journal {
             file: None,
             file_bytes: 0,
             unsynced_since: None,
+            owed: Vec::new(),
+            is_failing: false,
+            noted: 0,
             desk,
             bytes: Arc::clone(&bytes),
+            safe: Arc::clone(&safe),
         };
         let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || clerk.run(&taken)).ok();
         let orders = thread.is_some().then_some(orders);
-        Self { orders: Mutex::new(orders), thread: Mutex::new(thread), identity, bytes }
+        Self { orders: Mutex::new(orders), thread: Mutex::new(thread), identity, bytes, noted: AtomicU64::new(0), safe }
     }
 
-    /// Puts a record in. The answer comes when it is as safe as asked for.
+    /// Puts a record in. The answer comes when it is as safe as asked for; that of a note, once the disk works.
     pub fn append(&self, payload: Payload, durability: Durability) -> Told {
+        self.order(Some(payload), durability)
+    }
+
+    /// Returns when all notes of what became of writes are on the disk, whatever was asked for them: waits while it fails.
+    pub async fn notes_are_safe(&self) {
+        if self.safe.load(Ordering::Acquire) < self.noted.load(Ordering::Acquire) {
+            let _closed = self.order(None, Durability::Fsync).await;
+        }
+    }
+
+    fn order(&self, payload: Option<Payload>, durability: Durability) -> Told {
         let (told, answer) = oneshot::channel();
         if let Some(orders) = &*self.orders.lock() {
+            self.noted.fetch_add(u64::from(payload.as_ref().is_some_and(is_note)), Ordering::Release);
             // A thread that has ended drops the order, and with it the teller.
             let _ended = orders.send(Order { payload, durability, told });
         }
@@ -120,72 +147,170 @@ struct Clerk {
     file_bytes: u64,
     /// Since when something is with the system only.
     unsynced_since: Option<Duration>,
+    /// Notes that could not be put down, in their order: bounded by the writes that they are about.
+    owed: Vec<Order>,
+    /// Whether the last try has failed: told once, not for each write.
+    is_failing: bool,
+    /// How many notes were put down.
+    noted: u64,
     desk: Weak<Desk>,
     bytes: Arc<AtomicU64>,
+    safe: Arc<AtomicU64>,
+}
+
+/// Whether it says what became of a write.
+fn is_note(payload: &Payload) -> bool {
+    !matches!(payload, Payload::Write(_))
+}
+
+/// An order, and its record.
+type Entry = (Option<Record>, Durability, oneshot::Sender<Result<u64, Failed>>);
+
+/// What goes down at once.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Batch {
+    /// Takes an order in, under this number. `false`: it was not used.
+    fn add(&mut self, order: Order, seq: u64, mark: u64) -> bool {
+        let record = order.payload.map(|payload| Record { seq, payload });
+        let is_numbered = record.is_some();
+        match record.as_ref().map_or(Ok(()), |record| encode(record, mark, &mut self.bytes)) {
+            Ok(()) => self.entries.push((record, order.durability, order.told)),
+            Err(long) => {
+                let _left = order.told.send(Err(Failed::Io(long.to_string().into())));
+                return false;
+            }
+        }
+        is_numbered
+    }
+
+    fn notes(&self) -> u64 {
+        self.entries
+            .iter()
+            .filter(|(record, ..)| record.as_ref().is_some_and(|record| is_note(&record.payload)))
+            .count() as u64
+    }
+
+    fn asks_for(&self, wanted: Durability) -> bool {
+        self.entries.iter().any(|(_, durability, _)| *durability == wanted)
+    }
 }
 
 impl Clerk {
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
         loop {
-            let first = match self.unsynced_since {
+            let first = match self.wake_in() {
                 None => orders.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(since) => {
-                    let left = (since + BATCH_WAIT).saturating_sub(clock::mono());
-                    orders.recv_timeout(left)
-                }
+                Some(wait) => orders.recv_timeout(wait),
             };
             match first {
-                Ok(order) => self.write(order, orders),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.sync_late(),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return self.sync_late(),
+                Ok(order) => self.write(Some(order), orders),
+                Err(mpsc::RecvTimeoutError::Timeout) if self.owed.is_empty() => self.sync_late(),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.write(None, orders),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.finish(orders),
             }
         }
     }
 
-    /// Writes an order and all that have gathered behind it.
-    fn write(&mut self, first: Order, orders: &mpsc::Receiver<Order>) {
+    fn wake_in(&self) -> Option<Duration> {
+        match self.unsynced_since {
+            Some(since) => Some((since + BATCH_WAIT).saturating_sub(clock::mono())),
+            None => (!self.owed.is_empty()).then_some(RETRY),
+        }
+    }
+
+    fn finish(&mut self, orders: &mpsc::Receiver<Order>) {
+        if !self.owed.is_empty() {
+            self.write(None, orders);
+        }
+        self.sync();
+    }
+
+    /// Writes what is owed, an order, and all that have gathered behind it.
+    fn write(&mut self, first: Option<Order>, orders: &mpsc::Receiver<Order>) {
         let mark = match self.open() {
             Ok(mark) => mark,
-            Err(error) => return fail([first].into_iter().chain(orders.try_iter()), &error),
-        };
-        let mut bytes = Vec::new();
-        let mut batch = Vec::new();
-        let mut next = Some(first);
-        while let Some(order) = next {
-            let record = Record { seq: self.seq, payload: order.payload };
-            match encode(&record, mark, &mut bytes) {
-                Ok(()) => {
-                    self.seq += 1;
-                    batch.push((record, order.durability, order.told));
-                }
-                Err(long) => drop(order.told.send(Err(Failed::Io(long.to_string().into())))),
+            Err(error) => {
+                let owed = std::mem::take(&mut self.owed);
+                return self.failed(owed.into_iter().chain(first).chain(orders.try_iter()), &error);
             }
-            next = if bytes.len() < BATCH_BYTES_MAX { orders.try_recv().ok() } else { None };
+        };
+        let mut batch = Batch::default();
+        for order in std::mem::take(&mut self.owed).into_iter().chain(first) {
+            self.seq += u64::from(batch.add(order, self.seq, mark));
         }
-        let is_synced = batch.iter().any(|(_, durability, _)| *durability == Durability::Fsync);
-        let waits = batch.iter().any(|(_, durability, _)| *durability == Durability::Batch);
-        if let Err(error) = self.put(&bytes, is_synced) {
-            tracing::error!("journal: can't be written: {error}");
-            self.give_up();
-            let failed = Failed::Io(error.to_string().into());
-            return batch.into_iter().for_each(|(_, _, told)| drop(told.send(Err(failed.clone()))));
+        while batch.bytes.len() < BATCH_BYTES_MAX
+            && let Ok(order) = orders.try_recv()
+        {
+            self.seq += u64::from(batch.add(order, self.seq, mark));
         }
+        let is_synced = batch.asks_for(Durability::Fsync);
+        if let Err(error) = self.put(&batch.bytes, is_synced) {
+            let is_cut = self.give_up();
+            let orders = batch.entries.into_iter().map(|(record, durability, told)| Order {
+                payload: record.map(|record| record.payload),
+                durability,
+                told,
+            });
+            self.failed(orders, &error);
+            if is_cut {
+                self.are_safe(self.noted);
+            }
+            return;
+        }
+        self.noted += batch.notes();
         if is_synced {
             self.unsynced_since = None;
-        } else if waits {
+            self.are_safe(self.noted);
+        } else if batch.asks_for(Durability::Batch) {
             self.unsynced_since.get_or_insert_with(clock::mono);
         }
+        self.tell(batch);
+        if self.file_bytes >= SEGMENT_BYTES_MAX {
+            self.end_segment();
+        } else {
+            self.tidy();
+        }
+    }
+
+    /// So many notes are on the disk: those that are owed come after them.
+    fn are_safe(&self, notes: u64) {
+        self.safe.store(notes, Ordering::Release);
+    }
+
+    /// Tells that it is down.
+    fn tell(&mut self, batch: Batch) {
+        if std::mem::take(&mut self.is_failing) {
+            tracing::info!("journal: can be written again");
+        }
         let desk = self.desk.upgrade();
-        for (record, _, told) in batch {
-            let seq = record.seq;
-            if let Some(desk) = &desk {
+        for (record, _, told) in batch.entries {
+            let seq = record.as_ref().map_or(0, |record| record.seq);
+            if let (Some(desk), Some(record)) = (&desk, record) {
                 desk.recorded(record, self.segment);
             }
             let _left = told.send(Ok(seq));
         }
-        if self.file_bytes >= SEGMENT_BYTES_MAX {
-            self.end_segment();
+    }
+
+    /// Writes are refused; all else is tried again.
+    fn failed(&mut self, orders: impl Iterator<Item = Order>, error: &io::Error) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            tracing::error!("journal: can't be written: {error}");
         }
+        let failed = Failed::Io(error.to_string().into());
+        for order in orders {
+            if let Some(Payload::Write(_)) = order.payload {
+                let _left = order.told.send(Err(failed.clone()));
+            } else {
+                self.owed.push(order);
+            }
+        }
+        // What is done with may be what fills the disk.
         self.tidy();
     }
 
@@ -210,8 +335,10 @@ impl Clerk {
         let file = match self.directory.begin(self.segment, &head) {
             Ok(file) => file,
             Err(error) => {
-                // What there is of it has no record: the next try takes another name.
-                self.segment += 1;
+                // What there is of it has no record. If it can't even be removed, the next try takes another name.
+                if error.kind() == io::ErrorKind::AlreadyExists || self.directory.remove(self.segment).is_err() {
+                    self.segment += 1;
+                }
                 return Err(error);
             }
         };
@@ -223,44 +350,70 @@ impl Clerk {
         Ok(mark)
     }
 
-    /// After a failure: what was not acknowledged is taken back if that works, and nothing follows it in this file.
-    fn give_up(&mut self) {
-        if let Some((file, _)) = &self.file {
-            let length = SegmentHead::BYTES as u64 + self.file_bytes;
-            let _still_there = file.set_len(length);
-        }
+    /// After a failure: what was not acknowledged is taken back if that works, and nothing follows it in this file. Whether
+    /// what it held before is on the disk.
+    fn give_up(&mut self) -> bool {
         self.unsynced_since = None;
-        self.file = None;
         self.segment += 1;
+        let length = SegmentHead::BYTES as u64 + self.file_bytes;
+        self.file.take().is_some_and(|(file, _)| file.set_len(length).and_then(|()| file.sync_all()).is_ok())
     }
 
     fn end_segment(&mut self) {
-        self.sync_late();
-        self.file = None;
-        self.segment += 1;
+        self.sync();
+        if self.file.take().is_some() {
+            self.segment += 1;
+        }
+        // The next is begun before others are removed, as it tells which numbers are used.
+        if self.open().is_ok() {
+            self.tidy();
+            self.thin();
+        }
+    }
+
+    /// Makes segments small that keep others from being removed.
+    fn thin(&self) {
+        let Some(desk) = self.desk.upgrade() else { return };
+        let bytes = self.directory.segments().unwrap_or_default().into_iter().filter(|segment| *segment < self.segment);
+        let to_thin = desk.to_thin(self.segment, bytes.map(|segment| self.directory.bytes(segment)).sum());
+        for (segment, is_damaged) in to_thin {
+            let Some(live) = desk.live_in(segment).filter(|live| !live.is_empty()) else { continue };
+            let done = anew(self.identity, live).and_then(|bytes| self.directory.replace(segment, &bytes, is_damaged));
+            match done {
+                Ok(()) => desk.thinned(segment, self.segment),
+                Err(error) => return tracing::warn!("journal: segment {segment} can't be made small: {error}"),
+            }
+        }
+        self.tidy();
     }
 
     fn sync_late(&mut self) {
-        if self.unsynced_since.take().is_some()
-            && let Some((file, _)) = &self.file
-            && let Err(error) = file.sync_data()
-        {
-            tracing::error!("journal: can't be synced: {error}");
+        if self.unsynced_since.is_some() {
+            self.sync();
+        }
+    }
+
+    /// After a failure the file is not trusted any more.
+    fn sync(&mut self) {
+        self.unsynced_since = None;
+        let Some((file, _)) = &self.file else { return };
+        match file.sync_data() {
+            Ok(()) => self.are_safe(self.noted),
+            Err(error) => {
+                tracing::error!("journal: can't be synced: {error}");
+                self.file = None;
+                self.segment += 1;
+            }
         }
     }
 
     fn tidy(&self) {
         let Some(desk) = self.desk.upgrade() else { return };
-        for segment in desk.unneeded(self.segment) {
-            if let Err(error) = self.directory.remove(segment) {
+        for (segment, is_damaged) in desk.unneeded(self.segment, self.file.is_some()) {
+            let done = if is_damaged { self.directory.set_aside(segment) } else { self.directory.remove(segment) };
+            if let Err(error) = done {
                 tracing::warn!("journal: segment {segment} can't be removed: {error}");
             }
         }
     }
-}
-
-fn fail(orders: impl Iterator<Item = Order>, error: &io::Error) {
-    tracing::error!("journal: can't be written: {error}");
-    let failed = Failed::Io(error.to_string().into());
-    orders.for_each(|order| drop(order.told.send(Err(failed.clone()))));
 }

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod read;
 pub mod recover;
 pub mod segments;
+mod shelf;
 pub mod take;
 
 pub use desk::Desk;

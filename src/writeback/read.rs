@@ -91,10 +91,15 @@ pub fn entry(write: &Arc<Write>, now: Now) -> Entry {
         choice: Choice::default(),
         tags: Box::default(),
     };
-    Entry { head: Arc::new(head), content: Content::One(Bytes::from_owner(Written(Arc::clone(write)))) }
+    Entry { head: Arc::new(head), content: Content::One(content(write)) }
 }
 
 /// The content of a write, shared.
+#[must_use]
+pub fn content(write: &Arc<Write>) -> Bytes {
+    Bytes::from_owner(Written(Arc::clone(write)))
+}
+
 struct Written(Arc<Write>);
 
 impl AsRef<[u8]> for Written {

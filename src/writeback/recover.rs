@@ -1,6 +1,6 @@
 //! Reading the journal again at start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::Arc;
 
@@ -27,7 +27,13 @@ pub struct Recovered {
     pub upstreams: Vec<Box<str>>,
     /// The names of the routes that writes came by; a write's [`Lane`] is an index into it.
     pub routes: Vec<Box<str>>,
+    /// The writes that were dead letters once, and were sent to the end of their line.
+    pub revived: HashSet<u64>,
 }
+
+/// How many numbers are left out at each start. A power cut may have taken records whose writes are at the backend
+/// already, under a key made of their number: no other write may be sent under it.
+const SEQ_GAP: u64 = 1_000_000;
 
 /// Reads all segments. Damage is told in the event log, and loses nothing but itself.
 ///
@@ -36,7 +42,9 @@ pub struct Recovered {
 pub fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
     let mut reading = Reading::default();
     let segments = directory.segments()?;
-    let last = segments.last().copied();
+    for path in directory.aside()? {
+        tracing::error!("journal: {} is damaged; nothing in it is pending any more", path.display());
+    }
     let mut seen = Vec::new();
     for segment in segments {
         let path = directory.path(segment);
@@ -45,13 +53,13 @@ pub fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
             Ok((head, frames)) => {
                 reading.journal.get_or_insert(head.journal);
                 reading.next_seq = reading.next_seq.max(head.first_seq);
-                reading.segment(directory, (segment, Some(segment) == last), frames, head.mark)
+                reading.segment(directory, segment, frames, head.mark)
             }
             Err(BadHead::Torn) => false,
             Err(BadHead::Corrupt) => {
                 tracing::error!("journal: {}: its head is damaged", path.display());
                 if let Some((mark, frames)) = mark_behind(&bytes) {
-                    reading.segment(directory, (segment, false), frames, mark);
+                    reading.segment(directory, segment, frames, mark);
                 }
                 true
             }
@@ -70,16 +78,19 @@ struct Reading {
     writes: HashMap<u64, Held>,
     upstreams: Vec<Box<str>>,
     routes: Vec<Box<str>>,
+    revived: HashSet<u64>,
 }
 
 impl Reading {
     /// Reads the records of a segment. Whether it is damaged.
-    fn segment(&mut self, directory: &Directory, (segment, is_last): (u64, bool), frames: &[u8], mark: u64) -> bool {
+    fn segment(&mut self, directory: &Directory, segment: u64, frames: &[u8], mark: u64) -> bool {
         let mut is_damaged = false;
         for found in scan(frames, mark) {
             match found {
                 Ok((_, record)) => self.record(segment, record),
-                Err(bad) if bad.why == Why::Torn && is_last => {
+                // Not of the last segment only: one that failed while it was written was left for the next.
+                Err(bad) if bad.why == Why::Torn => {
+                    self.used(bad.seq);
                     let whole = SegmentHead::BYTES + bad.offset;
                     tracing::warn!("journal: segment {segment} ends in {} bytes of an unfinished record", bad.bytes);
                     if let Err(error) = directory.cut(segment, whole as u64) {
@@ -88,6 +99,7 @@ impl Reading {
                 }
                 Err(bad) => {
                     is_damaged = true;
+                    self.used(bad.seq);
                     let path = directory.path(segment);
                     let offset = SegmentHead::BYTES + bad.offset;
                     let (bytes, why) = (bad.bytes, bad.why);
@@ -98,20 +110,27 @@ impl Reading {
         is_damaged
     }
 
+    fn used(&mut self, seq: Option<u64>) {
+        self.next_seq = self.next_seq.max(seq.map_or(0, |seq| seq.saturating_add(1)));
+    }
+
     fn record(&mut self, segment: u64, record: Record) {
-        self.next_seq = self.next_seq.max(record.seq + 1);
+        self.used(Some(record.seq));
         let bytes = frame_bytes(&record) as u64;
         let event = match record.payload {
             Payload::Write(write) => {
                 let entry = entry(&write, record.seq, bytes, (&mut self.routes, &mut self.upstreams));
-                self.writes.insert(record.seq, Held { write: Arc::new(write), segment });
+                self.writes.insert(record.seq, Held { write: Arc::new(write), segment, bytes });
                 Event::Write(entry)
             }
             Payload::Settled { write } => Event::Settled(write),
             Payload::Dead { write, status, attempts, at, reason: _ } => {
                 Event::Dead { seq: write, status, attempts, at }
             }
-            Payload::Revived { write } => Event::Revived(write),
+            Payload::Revived { write } => {
+                self.revived.insert(write);
+                Event::Revived(write)
+            }
             Payload::Discarded { write } => Event::Discarded(write),
         };
         self.events.push(event);
@@ -119,17 +138,19 @@ impl Reading {
 
     fn done(mut self, segments: Vec<(u64, bool)>) -> Recovered {
         let queue = Queue::recover(self.events);
-        let mut known: std::collections::HashSet<u64> = queue.pending().map(|(entry, _)| entry.seq).collect();
+        let mut known: HashSet<u64> = queue.pending().map(|(entry, _)| entry.seq).collect();
         known.extend(queue.dead().map(|letter| letter.entry.seq));
         self.writes.retain(|seq, _| known.contains(seq));
+        self.revived.retain(|seq| known.contains(seq));
         Recovered {
             journal: self.journal.unwrap_or_else(identity),
             queue,
             writes: self.writes,
-            next_seq: self.next_seq.max(1),
+            next_seq: if self.journal.is_some() { self.next_seq.saturating_add(SEQ_GAP) } else { 1 },
             segments,
             upstreams: self.upstreams,
             routes: self.routes,
+            revived: self.revived,
         }
     }
 }

@@ -15,6 +15,10 @@ const DIRECTORY: &str = "journal";
 const LOCK: &str = "lock";
 /// What a segment's name ends with; before it stands its number.
 const SUFFIX: &str = ".log";
+/// What is put behind the name of a damaged one that nothing is pending in: kept for a person.
+const ASIDE: &str = ".damaged";
+/// What is put behind the name of one that is being written anew.
+const ANEW: &str = ".new";
 
 /// Why a journal can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +68,10 @@ impl Directory {
     pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
         let path = state_dir.join(DIRECTORY);
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(OpenError::io(&path))?;
+        // Its name must be on the disk before what is in it is worth anything.
+        for parent in path.ancestors().skip(1).take(2).filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(OpenError::io(parent))?;
+        }
         let lock_path = path.join(LOCK);
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
@@ -88,6 +96,46 @@ impl Directory {
         }
         numbers.sort_unstable();
         Ok(numbers)
+    }
+
+    /// A number that no file has had, also none that is set aside.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn next_segment(&self) -> Result<u64, OpenError> {
+        let mut last = 0;
+        for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
+            let name = file.map_err(OpenError::io(&self.path))?.file_name();
+            let number = name.to_str().and_then(|name| name.split('.').next()?.parse::<u64>().ok());
+            last = last.max(number.unwrap_or(0));
+        }
+        Ok(last.saturating_add(1))
+    }
+
+    /// How many bytes a segment takes; 0 if that can't be said.
+    #[must_use]
+    pub fn bytes(&self, segment: u64) -> u64 {
+        fs::metadata(self.path(segment)).map_or(0, |file| file.len())
+    }
+
+    /// Puts other bytes in a segment's place, in one step. A damaged one is set aside, too.
+    ///
+    /// # Errors
+    /// Those of the system: then it is as it was.
+    pub fn replace(&self, segment: u64, bytes: &[u8], is_damaged: bool) -> io::Result<()> {
+        let path = self.path(segment);
+        let (anew, aside) = (with_suffix(&path, ANEW), with_suffix(&path, ASIDE));
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&anew)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            let _left_over = fs::remove_file(&anew);
+            return Err(error);
+        }
+        if is_damaged {
+            fs::hard_link(&path, aside)?;
+        }
+        fs::rename(anew, path)?;
+        File::open(&self.path)?.sync_all()
     }
 
     /// Where a segment is.
@@ -121,13 +169,44 @@ impl Directory {
         file.sync_all()
     }
 
-    /// Removes a segment that nobody needs any more.
+    /// Removes a segment that nobody needs any more. It is gone for good when this returns: were it to come back after
+    /// those behind it have gone, its writes would be sent again.
     ///
     /// # Errors
     /// Those of the system.
     pub fn remove(&self, segment: u64) -> io::Result<()> {
-        fs::remove_file(self.path(segment))
+        fs::remove_file(self.path(segment))?;
+        File::open(&self.path)?.sync_all()
     }
+
+    /// Sets a damaged segment aside, in which nothing is pending any more: it is not read again.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_aside(&self, segment: u64) -> io::Result<()> {
+        let path = self.path(segment);
+        fs::rename(&path, with_suffix(&path, ASIDE))?;
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// The damaged segments that were set aside.
+    ///
+    /// # Errors
+    /// When the directory can't be read.
+    pub fn aside(&self) -> Result<Vec<PathBuf>, OpenError> {
+        let mut aside = Vec::new();
+        for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
+            let path = file.map_err(OpenError::io(&self.path))?.path();
+            aside.extend(path.to_str().is_some_and(|name| name.ends_with(ASIDE)).then_some(path));
+        }
+        Ok(aside)
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// A new identity for a journal.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, ETAG};
 use http::{HeaderName, HeaderValue, StatusCode};
 use policy::write::record::Write;
@@ -22,14 +21,13 @@ pub static FOREBAY_WRITE: HeaderName = HeaderName::from_static("forebay-write");
 pub enum Taken {
     /// It is in the journal; this is its receipt.
     Queued(Answer),
-    /// It is not, and its content comes back.
-    Failed(Failed, Bytes),
+    /// It is not.
+    Failed(Failed),
 }
 
 /// Puts a write into the journal, and acknowledges it.
 pub async fn take(desk: &Arc<Desk>, write: Write, durability: Durability) -> Taken {
     let tag = read::tag(&write);
-    let body = Bytes::copy_from_slice(&write.body);
     let is_put = write.method == http::Method::PUT;
     match desk.take(write, durability).await {
         Ok(seq) => {
@@ -42,7 +40,7 @@ pub async fn take(desk: &Arc<Desk>, write: Write, durability: Durability) -> Tak
             headers.extend(tag.filter(|_| is_put).map(|tag| (ETAG, tag)));
             Taken::Queued(answer)
         }
-        Err(failed) => Taken::Failed(failed, body),
+        Err(failed) => Taken::Failed(failed),
     }
 }
 
