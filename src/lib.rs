@@ -3,14 +3,18 @@
 //! `policy` decides, `forebay` does: this crate holds the rooms that do IO; every judgement is a pure call into the
 //! `policy` crate.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod events;
 pub mod exchange;
 pub mod flow;
+pub mod household;
 pub mod observe;
 pub mod running;
 pub mod server;
 pub mod store;
 pub mod upstream;
 pub mod world;
+pub mod writeback;

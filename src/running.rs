@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
@@ -13,8 +14,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::admin;
 use crate::config::plan::Plan;
+use crate::flow::flush::ToBackends;
 use crate::flow::site::Generation;
+use crate::household::Household;
 use crate::observe::access_log::Writer;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
@@ -23,6 +27,8 @@ use crate::server::listener::{self, ListenError};
 use crate::server::worker::{self, Begun, Command};
 use crate::upstream::resolve;
 use crate::world::World;
+use crate::writeback::Desk;
+use crate::writeback::flush;
 
 /// Commands on their way to one thread.
 const COMMANDS_MAX: usize = 64;
@@ -37,9 +43,15 @@ pub enum StartError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The admin listener can't be opened.
+    #[error(transparent)]
+    Admin(#[from] admin::OpenError),
     /// The system has no thread or descriptor left.
     #[error("can't start: {0}")]
     Resources(#[from] io::Error),
+    /// The journal of writes can't be opened.
+    #[error("the journal can't be opened: {0}")]
+    Journal(#[from] crate::writeback::segments::OpenError),
     /// The proxy is stopping.
     #[error("the proxy is stopping")]
     Stopping,
@@ -66,6 +78,9 @@ pub struct Running {
     counters: Vec<Arc<Counters>>,
     writer: Option<Writer>,
     shutdown_timeout: Duration,
+    admin: Option<SocketAddr>,
+    /// What is written and not at its backend yet.
+    desk: Option<Arc<Desk>>,
 }
 
 enum Control {
@@ -81,9 +96,13 @@ enum Control {
 /// When an address can't be listened on, or the system has no threads left.
 pub fn start(plan: Plan) -> Result<Running, StartError> {
     let workers = plan.server.workers.get();
-    let mut sockets: Vec<(SocketAddr, Vec<TcpListener>)> = Vec::new();
+    let admin = plan.admin.as_ref().map(admin::open).transpose()?;
+    if let Some(admin) = &admin {
+        tracing::info!("the admin listener is at {admin}");
+    }
+    let mut clients = Vec::new();
     for address in &plan.listen {
-        sockets.push((*address, listener::open(*address, workers)?));
+        clients.push((*address, listener::open(*address, workers)?));
     }
     let writer = Writer::start()?;
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
@@ -92,13 +111,23 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let ledgers: Vec<Ledger> = ledgers.collect();
     let (control, commands) = mpsc::channel(COMMANDS_MAX);
     let (ready, is_ready) = blocking::channel();
+    let admin_address = admin.as_ref().and_then(admin::Opened::address);
+    let sockets = Sockets { clients, admin };
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
         if let Err(error) = run_control(plan, sockets, ledgers, (commands, &ready)) {
             let _gone = ready.send(Err(StartError::Resources(error)));
         }
     })?;
-    let running = Running { control, threads: vec![thread], counters, writer: Some(writer), shutdown_timeout };
-    is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
+    let mut running = Running {
+        control,
+        threads: vec![thread],
+        counters,
+        writer: Some(writer),
+        shutdown_timeout,
+        admin: admin_address,
+        desk: None,
+    };
+    running.desk = is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
     Ok(running)
 }
 
@@ -109,6 +138,12 @@ impl Running {
         let (answer, answered) = blocking::channel();
         let _stopping = self.control.blocking_send(Control::Addresses(answer));
         answered.recv().unwrap_or_default()
+    }
+
+    /// The TCP address of the admin listener, if it has one; for port 0 with the port that the system chose.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// Takes up another plan: requests under way finish under theirs, what was learnt of backends stays.
@@ -129,10 +164,10 @@ impl Running {
         let _closed_or_late = all_begun.recv_timeout(DRAIN_BEGIN_MAX);
     }
 
-    /// Whether no client connection is left.
+    /// Whether no client connection is left, and no write that its backend does not have.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.gauges().connections == 0
+        self.gauges().connections == 0 && self.desk.as_ref().is_none_or(|desk| desk.is_idle())
     }
 
     /// Waits until a drain is over, for `server.shutdown_timeout` at most, and stops.
@@ -167,6 +202,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if let Some(pending) = self.desk.as_ref().map(|desk| desk.counts().pending).filter(|pending| *pending > 0) {
+            tracing::warn!("journal: {pending} writes are left for the next start");
+        }
         let _stopped = self.control.blocking_send(Control::Stop);
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
@@ -177,23 +215,37 @@ impl Drop for Running {
     }
 }
 
-type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Result<(), StartError>>);
+/// What is listened on.
+struct Sockets {
+    /// For clients: each address with a socket for each worker.
+    clients: Vec<(SocketAddr, Vec<TcpListener>)>,
+    /// For people and programs that ask and direct.
+    admin: Option<admin::Opened>,
+}
 
-fn run_control(
-    plan: Plan,
-    sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
-    ledgers: Vec<Ledger>,
-    (commands, ready): Channels<'_>,
-) -> io::Result<()> {
+type Ready = Result<Option<Arc<Desk>>, StartError>;
+type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Ready>);
+
+fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, ready): Channels<'_>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
-    let mut house = runtime.block_on(async {
-        let mut world = World::new(&plan);
+    let house = runtime.block_on(async {
+        let mut world = match World::new(&plan) {
+            Ok(world) => world,
+            Err(error) => return Ok(Err(StartError::Journal(error))),
+        };
         let generation = world.adopt(plan);
-        House::open(world, &generation, sockets, ledgers).await
+        House::open(world, &generation, sockets, ledgers).await.map(Ok)
     })?;
-    let _gone = ready.send(Ok(()));
+    let mut house = match house {
+        Ok(house) => house,
+        Err(error) => {
+            let _gone = ready.send(Err(error));
+            return Ok(());
+        }
+    };
+    let _gone = ready.send(Ok(house.world.desk().cloned()));
     runtime.block_on(house.obey(commands));
     house.close(&runtime);
     Ok(())
@@ -202,22 +254,34 @@ fn run_control(
 /// What the control thread keeps.
 struct House {
     world: World,
+    /// The way of queued writes to their backends.
+    backends: Rc<ToBackends>,
     workers: Vec<mpsc::Sender<Command>>,
     threads: Vec<JoinHandle<()>>,
     /// Each address as the file says it, and as it is.
     listens: HashMap<SocketAddr, SocketAddr>,
     shutdown_timeout: Duration,
+    /// Where the admin listener is, and who may ask there.
+    admin: Option<admin::Settings>,
+    /// What the admin listener sees.
+    household: Arc<Household>,
 }
 
 impl House {
     async fn open(
         world: World,
         generation: &Arc<Generation>,
-        sockets: Vec<(SocketAddr, Vec<TcpListener>)>,
+        sockets: Sockets,
         ledgers: Vec<Ledger>,
     ) -> io::Result<Self> {
+        let backends: Rc<ToBackends> = Rc::default();
+        let counters = ledgers.iter().map(|ledger| &ledger.counters).chain([backends.counters()]);
+        let household = Arc::new(Household::new(Arc::clone(generation), counters.map(Arc::clone).collect()));
         let mut house = Self {
             world,
+            backends,
+            admin: generation.plan.admin.clone(),
+            household,
             workers: Vec::new(),
             threads: Vec::new(),
             listens: HashMap::new(),
@@ -234,10 +298,18 @@ impl House {
             house.threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
             house.workers.push(sender);
         }
+        if let Some(admin) = sockets.admin {
+            tokio::task::spawn_local(administer(admin, Arc::clone(&house.household)));
+        }
         resolve::first(&generation.groups).await;
-        for (address, sockets) in sockets {
+        house.backends.adopt(generation);
+        if let Some(desk) = house.world.desk() {
+            tokio::task::spawn_local(flush::run(Arc::clone(desk), Rc::new(Rc::clone(&house.backends))));
+        }
+        for (address, sockets) in sockets.clients {
             house.listen(address, sockets).await;
         }
+        house.household.now_ready();
         Ok(house)
     }
 
@@ -272,10 +344,15 @@ impl House {
         if plan.server.workers.get() != self.workers.len() {
             tracing::warn!("server.workers changes with the next start only");
         }
+        if plan.admin != self.admin {
+            tracing::warn!("[admin] changes with the next start only");
+        }
         let closed: Vec<SocketAddr> =
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
         self.shutdown_timeout = plan.server.shutdown_timeout;
         let generation = self.world.adopt(plan);
+        self.backends.adopt(&generation);
+        self.household.adopt(Arc::clone(&generation));
         self.tell(|| Command::Adopt(Arc::clone(&generation))).await;
         for (address, sockets) in opened {
             self.listen(address, sockets).await;
@@ -287,9 +364,13 @@ impl House {
         Ok(())
     }
 
-    /// Accepts no more; what still runs when `server.shutdown_timeout` is over ends then.
+    /// Accepts no more, and sends at once what is written; what still runs when `server.shutdown_timeout` is over ends then.
     async fn drain(&self, begun: Begun) {
+        self.household.now_drains();
         self.tell(|| Command::Drain(begun.clone())).await;
+        if let Some(desk) = self.world.desk() {
+            desk.set_hurry(true);
+        }
         let workers = self.workers.clone();
         let limit = self.shutdown_timeout;
         tokio::task::spawn_local(async move {
@@ -311,5 +392,15 @@ impl House {
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
         }
+        if let Some(desk) = self.world.desk() {
+            desk.journal().close();
+        }
+    }
+}
+
+/// Answers at the admin listener for as long as it is polled: it ends with the control thread.
+async fn administer(admin: admin::Opened, household: Arc<Household>) {
+    if let Err(error) = admin.serve(household, std::future::pending()).await {
+        tracing::error!("the admin listener has ended: {error}");
     }
 }

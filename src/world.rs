@@ -8,12 +8,16 @@ use crate::flow::site::Generation;
 use crate::store::Store;
 use crate::upstream::group::Group;
 use crate::upstream::probe::Watch;
+use crate::writeback::Desk;
+use crate::writeback::segments::OpenError;
 
 /// What outlives a plan. Kept by the control thread.
 #[derive(Debug)]
 pub struct World {
     number: u64,
     store: Arc<Store>,
+    /// What is written and not at its backend yet.
+    desk: Option<Arc<Desk>>,
     upstreams: HashMap<Arc<str>, Kept>,
 }
 
@@ -26,9 +30,18 @@ struct Kept {
 
 impl World {
     /// A world in which nothing has been learnt yet, made for this plan.
+    ///
+    /// # Errors
+    /// When the journal can't be opened.
+    pub fn new(plan: &Plan) -> Result<Self, OpenError> {
+        let desk = plan.server.state_dir.as_deref().map(Desk::open).transpose()?;
+        Ok(Self { number: 0, store: Arc::new(Store::new(&plan.cache)), desk, upstreams: HashMap::new() })
+    }
+
+    /// What is written and not at its backend yet, if there is a journal.
     #[must_use]
-    pub fn new(plan: &Plan) -> Self {
-        Self { number: 0, store: Arc::new(Store::new(&plan.cache)), upstreams: HashMap::new() }
+    pub fn desk(&self) -> Option<&Arc<Desk>> {
+        self.desk.as_ref()
     }
 
     /// Makes a plan live: upstreams that have not changed stay as they are, of others what was learnt of their
@@ -56,6 +69,10 @@ impl World {
             groups.push(Arc::clone(&kept.group));
             self.upstreams.insert(upstream.name.clone(), kept);
         }
-        Arc::new(Generation { number: self.number, plan, groups, store: Arc::clone(&self.store) })
+        if let Some(desk) = &self.desk {
+            desk.adopt(&plan, &self.store);
+        }
+        let (store, desk) = (Arc::clone(&self.store), self.desk.clone());
+        Arc::new(Generation { number: self.number, plan, groups, store, desk })
     }
 }

@@ -18,6 +18,9 @@ const OWN: &str = include_str!("../../config.toml");
 /// What is read when no file is given.
 const FILE: &str = "config.toml";
 
+/// An event that `[[invalidate]]` of that file knows.
+const EVENT: &str = r#"{"type": "NoteChanged", "aggregate_id": "1"}"#;
+
 /// Why the demo could not run.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -69,7 +72,7 @@ fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
     // What happens to the flaky backend is the best of it.
     events::start(super::run::level(plan.log.level));
     let proxy = running::start(plan).map_err(Failure::Proxy)?;
-    tell(&mut std::io::stdout(), &text(&proxy.addresses(), &origin));
+    tell(&mut std::io::stdout(), &text(&proxy.addresses(), &origin, &program()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;
     runtime.block_on(tokio::signal::ctrl_c()).map_err(Failure::Signal)
     // The proxy and then the backends end here, at once: an event stream that is still open need not be waited for.
@@ -89,13 +92,20 @@ fn tell(to: &mut dyn std::io::Write, text: &str) {
     let _ = to.write_all(text.as_bytes());
 }
 
-/// What to try, for a proxy that listens at `addresses` and was configured by `origin`.
+/// How this program was called: it need not be on the search path.
+fn program() -> String {
+    let called = std::env::args_os().next();
+    called.map_or_else(|| "forebay".to_owned(), |called| called.to_string_lossy().into_owned())
+}
+
+/// What to try, for a proxy that listens at `addresses` and was configured by `origin`; `program` is this one.
 #[must_use]
-pub fn text(addresses: &[SocketAddr], origin: &str) -> String {
+pub fn text(addresses: &[SocketAddr], origin: &str, program: &str) -> String {
     let mut text = format!("forebay runs {origin}, in front of five backends of its own (127.0.0.1:9001 to 9005).\n");
     let Some(address) = addresses.first() else { return text };
     let url = format!("http://{address}");
-    for (topic, commands) in balancing(&url).into_iter().chain(caching(&url)).chain(others(&url)) {
+    let topics = balancing(&url).into_iter().chain(caching(&url)).chain(writing(&url, program)).chain(others(&url));
+    for (topic, commands) in topics {
         // Writing to a String does not fail.
         let _ = writeln!(text, "\n# {topic}");
         for command in commands {
@@ -160,8 +170,47 @@ fn caching(url: &str) -> [Topic; 3] {
             )],
         ),
         (
-            "Forgetting by hand: a URL; all",
-            vec![format!("curl -i -X PURGE {url}/report"), format!("curl -i -X PURGE -H 'forebay-purge: all' {url}/")],
+            "Forgetting: what an event makes void; by hand, a URL; all",
+            vec![
+                format!("curl -i {url}/notes/1"),
+                format!("curl --json '{EVENT}' http://127.0.0.1:9900/api/v1/events"),
+                format!("curl -i -X PURGE {url}/report"),
+                format!("curl -i -X PURGE -H 'forebay-purge: all' {url}/"),
+            ],
+        ),
+    ]
+}
+
+/// What is written while its backend fails, and what it will never take.
+fn writing(url: &str, program: &str) -> [Topic; 3] {
+    let (moody, backend) = ("http://127.0.0.1:9005/control?mode", "http://127.0.0.1:9001");
+    [
+        (
+            "Writes while their backend fails: acknowledged, read back at once, listed; nothing has arrived",
+            vec![
+                format!("curl -s -X POST '{moody}=fail'"),
+                format!("curl -i -X PUT -d '2 apples' {url}/carts/7"),
+                format!("curl -i -X PUT -d '3 apples' {url}/carts/7"),
+                format!("curl -i {url}/carts/7"),
+                format!("{program} journal list --admin 127.0.0.1:9900"),
+                format!("curl -i {backend}/carts/7"),
+            ],
+        ),
+        (
+            "Bring it up, and the last of them arrives; the stores share what they hold, so any of them has it",
+            vec![
+                format!("curl -s -X POST '{moody}=ok'"),
+                "sleep 3".to_owned(),
+                format!("curl -i {backend}/carts/7"),
+                format!("curl -i {url}/carts/7"),
+            ],
+        ),
+        (
+            "A dead letter: more than a store takes (413), so the backend says no, and a person has to look",
+            vec![
+                format!("head -c 2000000 /dev/zero | curl -i -T - -H 'expect:' {url}/carts/8"),
+                format!("{program} journal list --dead --admin 127.0.0.1:9900"),
+            ],
         ),
     ]
 }
@@ -187,11 +236,12 @@ mod tests {
 
     #[test]
     fn the_text_names_the_address_that_listens() {
-        let text = text(&["127.0.0.1:8080".parse().unwrap()], "config.toml");
+        let text = text(&["127.0.0.1:8080".parse().unwrap()], "config.toml", "bin/forebay");
         assert!(text.contains("\nwrk -t2 -c64 -d10s http://127.0.0.1:8080/\n"), "{text}");
         assert!(text.contains("curl -N http://127.0.0.1:8080/events"), "{text}");
         assert!(text.contains("%{http_code} ") && text.contains("%header{cache-status}\\n'"), "{text}");
         assert!(text.contains("\ncurl -i -X PURGE http://127.0.0.1:8080/report\n"), "{text}");
+        assert!(text.contains("\nbin/forebay journal list --dead --admin 127.0.0.1:9900\n"), "{text}");
     }
 
     #[test]

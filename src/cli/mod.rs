@@ -9,6 +9,9 @@ use clap::{Parser, Subcommand};
 
 pub mod check;
 pub mod demo;
+pub mod journal;
+pub mod purge;
+pub mod reach;
 pub mod run;
 
 /// A configuration or a command line is wrong.
@@ -37,7 +40,7 @@ struct Line {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 enum Command {
     /// Run the proxy (also when no command is given)
     Run,
@@ -45,6 +48,10 @@ enum Command {
     Check,
     /// Run the proxy in front of small backends of its own
     Demo,
+    /// Have a running proxy forget what it has stored
+    Purge(purge::Purge),
+    /// See and settle the writes that a running proxy has acknowledged and not yet sent
+    Journal(journal::Journal),
     /// Show the version
     Version,
 }
@@ -67,6 +74,8 @@ pub fn main() -> ExitCode {
         Command::Run => run::run(&config),
         Command::Check => check::run(&config),
         Command::Demo => demo::run(given.as_deref()),
+        Command::Purge(purge) => purge::run(&config, &purge),
+        Command::Journal(journal) => journal::run(&config, &journal),
         Command::Version => {
             println!("forebay {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -75,7 +84,7 @@ pub fn main() -> ExitCode {
 }
 
 fn command(line: &Line) -> Command {
-    if line.test { Command::Check } else { line.command.unwrap_or(Command::Run) }
+    if line.test { Command::Check } else { line.command.clone().unwrap_or(Command::Run) }
 }
 
 /// The file that `-c` names, or else the environment.
@@ -113,6 +122,8 @@ mod tests {
         ] {
             assert_eq!(line(&words).unwrap(), expected, "{words:?}");
         }
+        assert!(matches!(line(&["purge", "--all"]).unwrap().0, Command::Purge(_)));
+        assert!(matches!(line(&["journal", "flush", "-c", "a.toml"]).unwrap().0, Command::Journal(_)));
         assert!(line(&["rnu"]).is_err());
     }
 

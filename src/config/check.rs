@@ -16,15 +16,18 @@ use toml::de::DeTable;
 
 use super::document::{Section, Text};
 use super::keys::TOP;
-use super::plan::{AccessLog, Level, Log, Plan, Server, StatusRanges};
+use super::plan::{AccessLog, Cache, Level, Log, Plan, Server, StatusRanges};
 use super::problem::Report;
 
+mod admin;
 mod backend;
 mod cache;
 mod condition;
 mod header;
+mod invalidate;
 mod route;
 mod upstream;
+mod write_back;
 
 /// The most upstreams, and the most routes: each is compared with the others.
 const TABLES_MAX: usize = 10_000;
@@ -36,9 +39,20 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     let server = server(&top.section("server"));
     let log = log(&top.section("log"));
     let cache = cache::shared(&top.section("cache"));
+    let admin = admin::listener(&top, &listen);
+    let invalidate = invalidate::rules(&bounded(&top, "invalidate"));
     let mut upstreams = upstream::all(&bounded(&top, "upstream"));
-    let (routes, table) = route::all(&bounded(&top, "route"), &mut upstreams);
-    Plan { listen, server, log, cache, upstreams, routes, table }
+    let ground = Ground { cache: &cache, has_state_dir: server.state_dir.is_some() };
+    let (routes, table) = route::all(&bounded(&top, "route"), &ground, &mut upstreams);
+    Plan { listen, server, log, cache, admin, invalidate, upstreams, routes, table }
+}
+
+/// What a route's cache stands on.
+struct Ground<'a> {
+    /// What all caching routes share.
+    cache: &'a Cache,
+    /// Whether something can be kept across a restart.
+    has_state_dir: bool,
 }
 
 /// The tables of a list; what is over the limit is reported and left aside.
@@ -47,7 +61,7 @@ fn bounded<'a>(top: &Section<'a>, name: &str) -> Vec<Section<'a>> {
     let count = sections.len();
     if count > TABLES_MAX {
         let hint = format!("at most {TABLES_MAX}");
-        top.report.add(top.span.clone(), format!("there are {count} {name}s"), hint);
+        top.report.add(top.span.clone(), format!("there are {count} tables of {name}"), hint);
     }
     sections.truncate(TABLES_MAX);
     sections

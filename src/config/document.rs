@@ -25,6 +25,13 @@ pub(super) struct Text {
     written: String,
 }
 
+impl Text {
+    /// Whether it says other than is written, so that what it says may hold a secret.
+    pub(super) fn holds_secret(&self) -> bool {
+        self.value != self.written
+    }
+}
+
 impl fmt::Display for Text {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:?}", self.written)

@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
+mod admin;
 mod cache;
 mod route;
 mod upstream;
 
+use admin::{ADMIN, INVALIDATE};
 use cache::CACHE;
 use route::ROUTE;
 pub(super) use upstream::UPSTREAM;
@@ -172,12 +174,16 @@ section! {
     log: Kind::Table(&LOG);
     /// What all caching routes share.
     cache: Kind::Table(&CACHE);
+    /// A listener apart from the clients', for people and programs.
+    admin: Kind::Table(&ADMIN);
     /// The named groups of backends.
     upstream: Kind::Tables(&UPSTREAM);
     /// What is done with which requests. The most specific route wins: an exact host before the longest `*.host` before
     /// none; there an exact path, then patterns in the order of the file, then the longest prefix; there the most
     /// conditions. A route whose conditions are not met does not hide less specific ones.
     route: Kind::Tables(&ROUTE);
+    /// What events make the cache forget.
+    invalidate: Kind::Tables(&INVALIDATE);
 }
 
 section! {
@@ -210,7 +216,7 @@ section! {
     /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
     /// carries could not be checked.
     upgrades: Kind::Texts => "websocket";
-    /// A directory for what must survive a restart. Nothing is kept there yet.
+    /// A directory for what must survive a restart: the journal of `mode = "write-back"`.
     state_dir: Kind::Text;
 }
 

@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use policy::cache::freshness::TtlRules;
-use policy::cache::key;
-use policy::cache::lookup::StaleRules;
-use policy::cache::storable::Exceptions;
+use policy::events;
 use policy::message::network::Network;
 use policy::route::Table;
+
+mod admin;
+mod cache;
+
+pub use admin::{Admin, AdminAddress, Token};
+pub use cache::{Cache, CacheMode, Durability, OnDiskError, RouteCache, WriteBack, WriteRetry};
 
 /// One whole configuration.
 #[derive(Debug)]
@@ -28,6 +31,10 @@ pub struct Plan {
     pub log: Log,
     /// The cache that all caching routes share.
     pub cache: Cache,
+    /// Where people and programs ask and direct it; `None`: nowhere.
+    pub admin: Option<Admin>,
+    /// `[[invalidate]]`: what events make the cache forget, in file order.
+    pub invalidate: Vec<events::Rule>,
     /// The groups of backends; a route's [`Action::Forward`] is an index into it.
     pub upstreams: Vec<Upstream>,
     /// The routes, in file order; [`Plan::table`] answers with an index into it.
@@ -63,7 +70,7 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// Protocols that `Upgrade` may ask for, in lower case.
     pub upgrades: Vec<String>,
-    /// What must survive a restart will be kept here; nothing is yet.
+    /// What must survive a restart is kept here: the journal of writes.
     pub state_dir: Option<PathBuf>,
 }
 
@@ -100,55 +107,6 @@ pub enum Level {
     Debug,
     /// Everything.
     Trace,
-}
-
-/// `[cache]`: what all caching routes share.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cache {
-    /// The most memory for all that is stored, in bytes: keys, headers, bodies, index and what is being fetched.
-    pub memory_max: u64,
-    /// The longest body that is stored, in bytes.
-    pub object_bytes_max: u64,
-    /// Who may send `PURGE`: addresses of the peers themselves.
-    pub purge_from: Vec<Network>,
-    /// How long a request may wait for another's answer to the same question.
-    pub wait_max: Duration,
-    /// How many requests may wait for one answer.
-    pub waiting_max: usize,
-    /// How long it is remembered that answers to a question are not for sharing.
-    pub pass_for: Duration,
-    /// How far a fetch may run ahead of the fastest client that reads along, in bytes.
-    pub lead_bytes_max: u64,
-}
-
-impl Default for Cache {
-    /// What holds without a `[cache]` table.
-    fn default() -> Self {
-        Self {
-            memory_max: 256 << 20,
-            object_bytes_max: 8 << 20,
-            purge_from: Vec::new(),
-            wait_max: Duration::from_secs(30),
-            waiting_max: 65_536,
-            pass_for: Duration::from_secs(120),
-            lead_bytes_max: 1 << 20,
-        }
-    }
-}
-
-/// `[route.cache]`: how a route caches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteCache {
-    /// How long what is stored stays fresh.
-    pub ttl: TtlRules,
-    /// When it may be served stale.
-    pub stale: StaleRules,
-    /// What is stored although it should not be.
-    pub exceptions: Exceptions,
-    /// What makes two requests one.
-    pub key: key::Rules,
-    /// The response fields that hold tags.
-    pub tags_headers: Vec<HeaderName>,
 }
 
 /// `[[upstream]]`: a named group of backends that can stand in for one another.

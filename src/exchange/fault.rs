@@ -87,6 +87,12 @@ pub enum Fault {
         /// What the system says.
         reason: Arc<str>,
     },
+    /// A write can't be put into the journal (§15.6.4).
+    #[error("{reason}")]
+    Journal {
+        /// What the system says.
+        reason: Arc<str>,
+    },
     /// The client wants only what is stored, and that can't be served (RFC 9111 §5.2.1.7).
     #[error("only-if-cached")]
     OnlyIfCached,
@@ -170,7 +176,8 @@ impl Fault {
             | Self::QueueFull { .. }
             | Self::QueueTimeout { .. }
             | Self::Exhausted { .. }
-            | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Crowded
+            | Self::Journal { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Connect { .. }
             | Self::Reset { .. }
             | Self::BadAnswer { .. }
@@ -204,6 +211,7 @@ impl Fault {
             | Self::QueueTimeout { .. }
             | Self::Exhausted { .. }
             | Self::Crowded
+            | Self::Journal { .. }
             | Self::WaitedInVain
             | Self::FetchBroken => Blame::Forebay,
             Self::Connect { .. }
@@ -253,6 +261,7 @@ impl Fault {
             | Self::ClientLeft
             | Self::NoRoute
             | Self::OnlyIfCached
+            | Self::Journal { .. }
             | Self::Crowded
             | Self::FetchBroken
             | Self::BadAnswer { .. }
@@ -273,6 +282,7 @@ impl Fault {
         let told = match (self, self.blame()) {
             (Self::BadRequest(what), _) => what,
             (_, Blame::Client) => return self.to_string(),
+            (Self::Journal { .. }, _) => "the write can't be kept",
             (Self::WaitedInVain | Self::FetchBroken, _) => "the backend took too long",
             (_, Blame::Forebay) => "no backend can take this request now",
             (Self::BadAnswer { .. }, _) => "the backend's answer can't be passed on",

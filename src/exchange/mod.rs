@@ -55,6 +55,25 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// An exchange that no client began.
+    #[must_use]
+    pub fn alone(address: SocketAddr, started: Now, dice: u64) -> Self {
+        let (head, ()) = http::Request::new(()).into_parts();
+        Self {
+            started,
+            dice,
+            head,
+            body: None,
+            client: address.ip(),
+            connection: Rc::new(ClientConnection::new(address, address, started.mono)),
+            signs: Signs::default(),
+            accept: None,
+            key: 0,
+            record: Record::default(),
+            cache_status: None,
+        }
+    }
+
     /// An exchange that goes on behind this one, for nobody in particular: no client waits for it, nor can stop it.
     ///
     /// It has no head but the target's, and no body.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::header::CONTENT_LOCATION;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as _;
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
@@ -17,15 +17,19 @@ use policy::message::names;
 use super::gate;
 use super::sanitize::{self, Admitted};
 use super::site::Site;
-use crate::config::plan::Route;
+use super::through::{self, Underway};
+use super::write::{Pending, Writing, line, pending};
+use crate::config::plan::{CacheMode, Route};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
 use crate::store::purge::Purge;
+use crate::store::serve::Wanted;
 use crate::store::{self, Caching, Fetch, Request};
 use crate::upstream;
 use crate::upstream::local::LocalGroup;
 use crate::upstream::send::Draft;
+use crate::writeback::take::FOREBAY_WRITE;
 
 /// A route that caches, where it leads, and how it caches.
 pub type Way<'a> = (&'a Route, &'a Rc<LocalGroup>, &'a Rc<Caching>);
@@ -44,6 +48,9 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
         // Whoever is believed may say who asks, but nothing that the key does not hold.
         names::drop_overrides(&mut ex.head.headers);
     }
+    if let Some(answer) = Box::pin(kept(site, way, ex, admitted)).await {
+        return answer;
+    }
     let target = target(ex, admitted);
     let has_body = ex.body.as_ref().is_some_and(|body| !body.is_end_stream());
     let space = Space { name: &caching.space, rules: &caching.rules.key };
@@ -51,12 +58,17 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     let aside = aside(ex, admitted, key.is_some());
     let (Some(key), None) = (key, aside) else {
         let target = target.into_owned();
+        // Before the route's changes to the fields, as for a GET.
+        let key = match ex.head.method {
+            Method::PUT => Key::of_request(space, &Method::GET, &target, &ex.head.headers, false),
+            _ => None,
+        };
         if is_only_if_cached(ex) {
             return Err(Fault::OnlyIfCached);
         }
         let draft = gate::draft(site, route, group, (ex, admitted))?;
         ex.cache_status = aside;
-        return Box::pin(pass(site, (group, caching), ex, (draft, target))).await;
+        return Box::pin(pass(site, (group, caching), ex, (draft, target, key))).await;
     };
     let draft = gate::draft(site, route, group, (ex, admitted))?;
     let fetch = ToUpstream { group: Rc::clone(group), target: draft.target };
@@ -73,6 +85,7 @@ fn at_once(site: &Site, (route, _, caching): Way<'_>, ex: &mut Exchange, admitte
         && matches!(head.method, Method::GET | Method::HEAD)
         && !admitted.census.has(Rare::CacheControl)
         && !admitted.census.has(Rare::Condition)
+        && site.desk().is_none_or(|desk| desk.is_idle())
         && admitted.switches.is_none()
         && ex.body.as_ref().is_none_or(http_body::Body::is_end_stream)
         && !sanitize::is_trusted(site, ex);
@@ -85,6 +98,56 @@ fn at_once(site: &Site, (route, _, caching): Way<'_>, ex: &mut Exchange, admitte
     store::at_once(ex, caching, &key)
 }
 
+/// What writes that are pending have to say: to a write of the same URI, and to a read of it. `None`: nothing.
+async fn kept(
+    site: &Site,
+    (route, group, caching): Way<'_>,
+    ex: &mut Exchange,
+    admitted: &Admitted,
+) -> Option<Result<Answer, Fault>> {
+    let desk = site.desk()?;
+    let back = match &caching.rules.mode {
+        CacheMode::Back(back) => back,
+        CacheMode::Aside | CacheMode::Through => return None,
+    };
+    let target = target(ex, admitted).into_owned();
+    if !forget::is_safe(&ex.head.method) && admitted.switches.is_none() {
+        let draft = match gate::draft(site, route, group, (ex, admitted)) {
+            Ok(draft) => draft,
+            Err(fault) => return Some(Err(fault)),
+        };
+        let aside = Handling::Forwarded { why: Forward::Method, status: None, stored: false, collapsed: false };
+        ex.cache_status = Some(CacheStatus::new(aside));
+        let writing = Writing { site, desk, route: &route.name, caching, group, back, target };
+        return Some(writing.answer(ex, draft).await);
+    }
+    if !matches!(ex.head.method, Method::GET | Method::HEAD) || desk.is_idle() {
+        return None;
+    }
+    let wanted = Wanted { method: &ex.head.method, headers: &ex.head.headers, dice: ex.dice };
+    match pending(desk, &line(caching, &target), &wanted, ex)? {
+        Pending::Answer(answer) => {
+            ex.cache_status = Some(CacheStatus { detail: Some("dirty"), ..CacheStatus::new(Handling::Hit) });
+            Some(Ok(answer))
+        }
+        Pending::Ask => {
+            let draft = match gate::draft(site, route, group, (ex, admitted)) {
+                Ok(draft) => draft,
+                Err(fault) => return Some(Err(fault)),
+            };
+            let aside = Handling::Forwarded { why: Forward::Bypass, status: None, stored: false, collapsed: false };
+            ex.cache_status = Some(CacheStatus { detail: Some("write-pending"), ..CacheStatus::new(aside) });
+            let mut answer = match upstream::forward(group, ex, draft).await {
+                Ok(answer) => answer,
+                Err(fault) => return Some(Err(fault)),
+            };
+            caching.hide_tags(answer.headers_mut());
+            answer.headers_mut().insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("pending"));
+            Some(Ok(answer))
+        }
+    }
+}
+
 /// The target in the form that keys are made of (RFC 9110 §7.1).
 fn target<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Target<'a> {
     // Stamped by us: what a client that is not believed said of it is gone.
@@ -92,6 +155,15 @@ fn target<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Target<'a> {
     let scheme = if is_https { Scheme::Https } else { Scheme::Http };
     let uri = &ex.head.uri;
     Target::of_normal(scheme, &admitted.host.name, admitted.host.port, uri.path(), uri.query())
+}
+
+/// Whether the cache follows what a request writes.
+fn writes_through(caching: &Caching, draft: &Draft) -> bool {
+    let is_asked_for = match caching.rules.mode {
+        CacheMode::Through => true,
+        CacheMode::Aside | CacheMode::Back(_) => false,
+    };
+    is_asked_for && !forget::is_safe(&draft.method) && draft.switches.is_none()
 }
 
 /// Why a request is never looked up, if it is not.
@@ -161,23 +233,27 @@ pub async fn change(
 }
 
 /// Forwards a request, and forgets what it has made void (RFC 9111 §4.4).
-async fn write(
+pub(super) async fn write(
     site: &Site,
     group: &Rc<LocalGroup>,
     ex: &mut Exchange,
     (draft, target): (Draft, &Target<'static>),
 ) -> Result<Answer, Fault> {
     let method = draft.method.clone();
+    if forget::is_safe(&method) {
+        return upstream::forward(group, ex, draft).await;
+    }
+    let underway = Underway::begin(site, target);
     let answered = upstream::forward(group, ex, draft).await;
-    match &answered {
+    underway.end(through::ended(&answered, ex), |_is_alone| match &answered {
         Ok(answer) => {
             for target in forgotten(&method, target, answer.status(), answer.headers()) {
                 forget_target(site, &target);
             }
         }
-        Err(fault) if fault.leaves_doubt() && !forget::is_safe(&method) => forget_target(site, target),
+        Err(fault) if fault.leaves_doubt() => forget_target(site, target),
         Err(_) => {}
-    }
+    });
     answered
 }
 
@@ -186,12 +262,16 @@ async fn pass(
     site: &Site,
     (group, caching): (&Rc<LocalGroup>, &Rc<Caching>),
     ex: &mut Exchange,
-    (draft, target): (Draft, Target<'static>),
+    (draft, target, key): (Draft, Target<'static>, Option<Key>),
 ) -> Result<Answer, Fault> {
     let sent = clock::now();
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
     let asked = (draft.method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
-    let mut answer = write(site, group, ex, (draft, &target)).await?;
+    let mut answer = if writes_through(caching, &draft) {
+        through::write(site, (group, caching), ex, draft, (&target, key)).await?
+    } else {
+        write(site, group, ex, (draft, &target)).await?
+    };
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
     let Some((headers, has_body)) = asked.filter(|_| is_stored) else {
         caching.hide_tags(answer.headers_mut());
@@ -207,7 +287,7 @@ async fn pass(
     Ok(store::take_unasked(ex, caching, (key, &headers, facts, sent), answer))
 }
 
-fn forget_target(site: &Site, target: &Target<'_>) {
+pub(super) fn forget_target(site: &Site, target: &Target<'_>) {
     for caching in site.cachings_of(target.name(), target.path()) {
         let space = Space { name: &caching.space, rules: &caching.rules.key };
         caching.store.purge_uri(&Key::of_uri(space, target), Purge::Hard);

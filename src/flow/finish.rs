@@ -12,6 +12,7 @@ use policy::time::Now;
 use crate::exchange::body::{Body, Witness};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::observe::counters::CacheResult;
 use crate::observe::ledger::Ledger;
 use crate::observe::record::{Record, Request};
 use crate::observe::{clock, dice};
@@ -55,10 +56,15 @@ impl Open {
         let mut answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
         if let Some(status) = self.ex.cache_status.take() {
             status.append_to(answer.headers_mut());
-            (self.ex.record.cache, self.ex.record.cache_reason) = words(&status);
+            let (result, reason) = result(&status);
+            (self.ex.record.cache, self.ex.record.cache_reason) = (Some(result.as_str()), reason);
+            if let Some(finish) = &self.finish {
+                finish.ledger.counters.cache.of(result).up();
+            }
         }
         let Some(mut finish) = self.take_finish() else { return answer };
         finish.record.status = Some(answer.status());
+        finish.ledger.counters.responses.count(answer.status());
         if finish.ledger.is_logging() {
             // What was answered from here has had no need of a name so far.
             finish.record.id.get_or_insert_with(|| dice::id(self.ex.dice));
@@ -126,21 +132,21 @@ impl Drop for Open {
     }
 }
 
-/// What the log says of the cache: what it did, and why.
-fn words(status: &CacheStatus<'static>) -> (Option<&'static str>, Option<&'static str>) {
+/// What the cache did, and why.
+fn result(status: &CacheStatus<'static>) -> (CacheResult, Option<&'static str>) {
     let detail = status.detail;
     match status.handling {
         // What is served stale always says why.
-        Handling::Hit => (Some(if detail.is_some() { "stale" } else { "hit" }), detail),
+        Handling::Hit => (if detail.is_some() { CacheResult::Stale } else { CacheResult::Hit }, detail),
         Handling::Forwarded { why: why @ (Forward::Bypass | Forward::Method), .. } => {
-            (Some("bypass"), detail.or(Some(why.token())))
+            (CacheResult::Bypass, detail.or(Some(why.token())))
         }
-        Handling::Forwarded { .. } if detail == Some("stale-if-error") => (Some("stale"), detail),
+        Handling::Forwarded { .. } if detail == Some("stale-if-error") => (CacheResult::Stale, detail),
         Handling::Forwarded { why, status: Some(StatusCode::NOT_MODIFIED), .. } => {
-            (Some("revalidated"), Some(why.token()))
+            (CacheResult::Revalidated, Some(why.token()))
         }
-        Handling::Forwarded { why, .. } => (Some("miss"), detail.or(Some(why.token()))),
-        Handling::Neither => (Some("miss"), detail),
+        Handling::Forwarded { why, .. } => (CacheResult::Miss, detail.or(Some(why.token()))),
+        Handling::Neither => (CacheResult::Miss, detail),
     }
 }
 

@@ -4,10 +4,13 @@
 
 pub mod cached;
 pub mod finish;
+pub mod flush;
 pub mod gate;
 pub mod purge;
 pub mod sanitize;
 pub mod site;
+pub mod through;
+pub mod write;
 
 use http::HeaderMap;
 use policy::cache::forget;

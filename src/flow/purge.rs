@@ -1,6 +1,6 @@
-//! `PURGE`: forgetting by request, for peers that may.
+//! Forgetting by URL, as clients write it; and `PURGE`: forgetting by request, for peers that may.
 //!
-//! Only the peer's own address counts, whatever forwarding headers say.
+//! Of a `PURGE` only the peer's own address counts, whatever forwarding headers say.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use policy::cache::key::{Key, Scheme, Space, Target};
 
 use super::sanitize::Admitted;
-use super::site::Site;
+use super::site::{Generation, Site};
 use crate::exchange::body::Body;
 use crate::exchange::{Answer, Exchange};
-use crate::store::purge::Purge;
+use crate::store::purge::{Anywhere, Prefix, Purge};
 
 /// What to purge: `url` (unless given), `prefix`, `tag` or `all`.
 const WHAT: &str = "forebay-purge";
@@ -46,27 +46,50 @@ fn purge(site: &Site, ex: &Exchange, admitted: &Admitted) -> Result<usize, &'sta
     let (host, port, uri) = (&admitted.host.name, admitted.host.port, &ex.head.uri);
     match word(headers, WHAT)? {
         None | Some("url") => {
-            let mut purged = 0;
-            for scheme in [Scheme::Http, Scheme::Https] {
-                let target = Target::of_normal(scheme, host, port, uri.path(), uri.query());
-                let mut seen: Vec<Key> = Vec::new();
-                for caching in site.cachings_of(host, uri.path()) {
-                    let key = Key::of_uri(Space { name: &caching.space, rules: &caching.rules.key }, &target);
-                    if !seen.contains(&key) {
-                        purged += store.purge_uri(&key, mode);
-                        seen.push(key);
-                    }
-                }
-            }
-            Ok(purged)
+            let target = |scheme| Target::of_normal(scheme, host, port, uri.path(), uri.query());
+            Ok([Scheme::Http, Scheme::Https]
+                .map(|scheme| site.generation.purge_url(&target(scheme), mode))
+                .iter()
+                .sum())
         }
-        Some("prefix") => Ok(store.purge_prefix(host, port, uri.path(), mode)),
+        Some("prefix") => {
+            let authority = Some((Box::from(&**host), port));
+            Ok(store.purge_prefix(Prefix { scheme: None, authority, path: uri.path().into() }, mode))
+        }
         Some("tag") => {
             let tags = word(headers, TAGS)?.ok_or("forebay-purge-tag names no tag")?;
             Ok(tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(|tag| store.purge_tag(tag, mode)).sum())
         }
         Some("all") => Ok(store.purge_all(mode)),
         Some(_) => Err("forebay-purge is url, prefix, tag or all"),
+    }
+}
+
+impl Generation {
+    /// Forgets all that routes have stored for a URL, and counts it.
+    pub fn purge_url(&self, target: &Target<'_>, mode: Purge) -> usize {
+        let mut seen: Vec<Key> = Vec::new();
+        for (space, rules) in self.spaces_of(target.name(), target.path()) {
+            let key = Key::of_uri(Space { name: &space, rules: &rules.key }, target);
+            if !seen.contains(&key) {
+                seen.push(key);
+            }
+        }
+        seen.iter().map(|key| self.store.purge_uri(key, mode)).sum()
+    }
+
+    /// Forgets all that routes have stored for a path, whatever the host, and counts it.
+    pub fn purge_anywhere(&self, path: &str, query: Option<&str>, mode: Purge) -> usize {
+        let target = Target::of_normal(Scheme::Http, "", None, path, query);
+        let mut spaces = Vec::new();
+        for (space, rules) in self.spaces() {
+            let key = Key::of_uri(Space { name: &space, rules: &rules.key }, &target);
+            let query = key.parts().and_then(|parts| parts.query).map(Box::from);
+            if !spaces.contains(&(space.clone(), query.clone())) {
+                spaces.push((space, query));
+            }
+        }
+        self.store.purge_anywhere(Anywhere { path: path.into(), spaces }, mode)
     }
 }
 

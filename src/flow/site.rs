@@ -4,12 +4,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::config::plan::{Action, Plan, Route};
+use crate::config::plan::{Action, Plan, Route, RouteCache};
 use crate::exchange::fault::Fault;
 use crate::observe::counters::Counters;
 use crate::store::{Caching, Store};
 use crate::upstream::group::Group;
 use crate::upstream::local::LocalGroup;
+use crate::writeback::Desk;
 
 /// A plan, and what all workers share of its upstreams.
 #[derive(Debug)]
@@ -22,6 +23,22 @@ pub struct Generation {
     pub groups: Vec<Arc<Group>>,
     /// What is stored; it outlives plans.
     pub store: Arc<Store>,
+    /// What is written and not at its backend yet; `None`: there is no journal.
+    pub desk: Option<Arc<Desk>>,
+}
+
+impl Generation {
+    /// The space of each caching route that answers for this host and path may be stored for, whatever else they ask,
+    /// and its rules. Made anew each time: for purges, not for every request.
+    pub fn spaces_of(&self, host: &str, path: &str) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
+        let routes = self.plan.table.all(host, path).into_iter().filter_map(|index| self.plan.routes.get(index));
+        routes.filter_map(|route| space(&self.plan, route))
+    }
+
+    /// The space of each caching route, and its rules.
+    pub fn spaces(&self) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
+        self.plan.routes.iter().filter_map(|route| space(&self.plan, route))
+    }
 }
 
 /// A plan as one worker has it. A request keeps the one that it began under.
@@ -78,6 +95,12 @@ impl Site {
         self.routes.get(index).map(Rc::clone)
     }
 
+    /// What is written and not at its backend yet, if there is a journal.
+    #[must_use]
+    pub fn desk(&self) -> Option<&Arc<Desk>> {
+        self.generation.desk.as_ref()
+    }
+
     /// Whether any route caches.
     #[must_use]
     pub fn caches(&self) -> bool {
@@ -109,19 +132,24 @@ impl Site {
     }
 }
 
-/// How a route caches. Its answers are its own if it asks for more than a host and a path; else they are shared by
+/// Where a route's answers are stored, and by which rules; `None`: they are not. Its answers are its own if it asks for more than a host and a path; else they are shared by
 /// whatever routes lead to the same upstream by the same rules. What was stored by other rules, before a reload say, is
 /// not found any more: it may have been for some clients only.
-fn caching(generation: &Generation, route: &Route) -> Option<Rc<Caching>> {
+fn space(plan: &Plan, route: &Route) -> Option<(Box<[u8]>, Arc<RouteCache>)> {
     let rules = Arc::clone(route.cache.as_ref()?);
     let Action::Forward(upstream) = route.action else { return None };
-    let upstream = &generation.plan.upstreams.get(upstream)?.name;
-    let is_plain = rules.key.headers.is_empty() && rules.key.cookies.is_empty();
+    let upstream = &plan.upstreams.get(upstream)?.name;
     // Names hold no control characters.
     let own = if route.is_conditional { format!("\n{}", route.name) } else { String::new() };
     let mut how = DefaultHasher::new();
     format!("{:?}{:?}", rules.key, rules.exceptions).hash(&mut how);
     let space = format!("{upstream}{own}\n{:016x}", how.finish()).into_bytes().into_boxed_slice();
+    Some((space, rules))
+}
+
+fn caching(generation: &Generation, route: &Route) -> Option<Rc<Caching>> {
+    let (space, rules) = space(&generation.plan, route)?;
+    let is_plain = rules.key.headers.is_empty() && rules.key.cookies.is_empty();
     Some(Rc::new(Caching {
         store: Arc::clone(&generation.store),
         limits: generation.plan.cache.clone(),

@@ -56,6 +56,117 @@ pub struct Counters {
     pub trailer_fields: Counter,
     /// Connections that could not be accepted.
     pub accept_failures: Counter,
+    /// Answers, by class of status.
+    pub responses: Classes,
+    /// Requests on caching routes, by what the cache did for them.
+    pub cache: CacheResults,
+    /// Writes acknowledged once the journal had them.
+    pub writes_accepted: Counter,
+    /// Writes on write-back routes that went to the backend at once.
+    pub writes_through: Counter,
+    /// Writes refused because the journal could not take them.
+    pub writes_refused: Counter,
+    /// Queued writes that their backends have taken.
+    pub writes_sent: Counter,
+    /// Attempts to send a queued write that failed; those that found no backend are none.
+    pub write_failures: Counter,
     /// Access log lines dropped because the log's reader was too slow.
     pub log_lines_dropped: Counter,
+}
+
+/// Answers, by class of status.
+#[derive(Debug, Default)]
+pub struct Classes {
+    /// 101, or other 1xx that ended an exchange.
+    pub informational: Counter,
+    /// 2xx.
+    pub successful: Counter,
+    /// 3xx.
+    pub redirection: Counter,
+    /// 4xx.
+    pub client_error: Counter,
+    /// 5xx, and what has no class.
+    pub server_error: Counter,
+}
+
+impl Classes {
+    /// There is another answer.
+    pub fn count(&self, status: http::StatusCode) {
+        match status.as_u16() / 100 {
+            1 => self.informational.up(),
+            2 => self.successful.up(),
+            3 => self.redirection.up(),
+            4 => self.client_error.up(),
+            _ => self.server_error.up(),
+        }
+    }
+
+    /// All of them, by the class's usual name.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, u64); 5] {
+        [
+            ("1xx", self.informational.get()),
+            ("2xx", self.successful.get()),
+            ("3xx", self.redirection.get()),
+            ("4xx", self.client_error.get()),
+            ("5xx", self.server_error.get()),
+        ]
+    }
+}
+
+/// What a cache can do for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheResult {
+    /// It answered, with what was fresh.
+    Hit,
+    /// It answered, with what was stale.
+    Stale,
+    /// It answered, after the backend had confirmed.
+    Revalidated,
+    /// It had nothing that would do.
+    Miss,
+    /// It was not asked.
+    Bypass,
+}
+
+impl CacheResult {
+    /// Its name in the access log and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Stale => "stale",
+            Self::Revalidated => "revalidated",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// Requests on caching routes, by what the cache did for them.
+#[derive(Debug, Default)]
+pub struct CacheResults {
+    hits: Counter,
+    stale: Counter,
+    revalidated: Counter,
+    misses: Counter,
+    bypassed: Counter,
+}
+
+impl CacheResults {
+    /// Each result.
+    pub const ALL: [CacheResult; 5] =
+        [CacheResult::Hit, CacheResult::Stale, CacheResult::Revalidated, CacheResult::Miss, CacheResult::Bypass];
+
+    /// How many requests it was so for.
+    #[must_use]
+    pub fn of(&self, result: CacheResult) -> &Counter {
+        match result {
+            CacheResult::Hit => &self.hits,
+            CacheResult::Stale => &self.stale,
+            CacheResult::Revalidated => &self.revalidated,
+            CacheResult::Miss => &self.misses,
+            CacheResult::Bypass => &self.bypassed,
+        }
+    }
 }

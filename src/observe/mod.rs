@@ -7,5 +7,6 @@ pub mod clock;
 pub mod counters;
 pub mod dice;
 pub mod events;
+pub mod exposition;
 pub mod ledger;
 pub mod record;

@@ -22,6 +22,8 @@ pub struct Record {
     pub backend_status: Option<StatusCode>,
     /// How often the request was sent to a backend.
     pub tries: u32,
+    /// How often it went out on a connection, wholly or in part: a connection that was just closed under it counts too.
+    pub sends: u32,
     /// What the cache made of it: `hit`, `stale`, `revalidated`, `miss` or `bypass`; `None` where nothing caches.
     pub cache: Option<&'static str>,
     /// Why it was no hit, or why it was not stored.

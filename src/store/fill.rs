@@ -13,10 +13,11 @@ use bytes::Bytes;
 use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
+use policy::cache::freshness::Lifetime;
 use policy::cache::lookup::is_error;
 use policy::cache::partial::Part;
 use policy::cache::storable::{Extent, storable};
-use policy::cache::{freshness, headers as fields};
+use policy::cache::{freshness, headers as fields, written};
 use policy::message::cache_status::CACHE_STATUS;
 use policy::message::dates;
 use policy::message::vary::Vary;
@@ -147,16 +148,37 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     if is_useless {
         return Err("no-freshness");
     }
-    let vary = Vary::of(answer.headers());
-    let choice = vary.choice(asked.headers).ok_or("vary-star")?;
     let mut headers = fields::stored(answer.headers());
-    let tags = take_tags(rules, &mut headers);
-    let withheld = fields::withhold(&mut headers, &facts.directives);
-    add_date(&mut headers, now);
     if status != answer.status() {
         headers.remove(CONTENT_RANGE);
         facts.part = None;
     }
+    assemble(rules, asked, (status, headers), (facts, lifetime), now)
+}
+
+/// The head of what a write has left at its target, as `policy::cache::written` says.
+///
+/// # Errors
+/// Why there is none.
+pub fn written(rules: &RouteCache, asked: &Asked<'_>, stored: written::Stored, now: Now) -> Result<Head, Reason> {
+    let written::Stored { headers, facts, lifetime, content: _ } = stored;
+    let (head, _for_the_writer) = assemble(rules, asked, (StatusCode::OK, headers), (facts, lifetime), now)?;
+    Ok(head)
+}
+
+/// Puts together what was found fit to be stored. `headers` is without what is never stored.
+fn assemble(
+    rules: &RouteCache,
+    asked: &Asked<'_>,
+    (status, mut headers): (StatusCode, HeaderMap),
+    (mut facts, lifetime): (ResponseFacts, Option<Lifetime>),
+    now: Now,
+) -> Result<(Head, HeaderMap), Reason> {
+    let vary = Vary::of(&headers);
+    let choice = vary.choice(asked.headers).ok_or("vary-star")?;
+    let tags = take_tags(rules, &mut headers);
+    let withheld = fields::withhold(&mut headers, &facts.directives);
+    add_date(&mut headers, now);
     // Places for what each answer says anew, so that none has to make room for it.
     headers.entry(AGE).or_insert(HeaderValue::from_static(""));
     headers.entry(&CACHE_STATUS).or_insert(HeaderValue::from_static(""));

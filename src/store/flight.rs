@@ -228,8 +228,7 @@ impl Lead {
         let mut left: Vec<Shelf> = Vec::new();
         let mut shard = self.store.shard(self.key());
         shard.release(reserved);
-        let is_current = shard.era(self.key()).is_of_same_uri(self.course.era);
-        if is_current && !shard.lately.concern(self.since, self.key(), &entry.head.tags) {
+        if self.is_current(&shard, &entry) {
             shard.put(self.key(), entry, &mut left);
         }
         if !self.is_joined {
@@ -238,6 +237,12 @@ impl Lead {
         }
         drop(shard);
         drop(left);
+    }
+
+    /// Whether what this brings was not invalidated since it began.
+    pub(super) fn is_current(&self, shard: &Shard, entry: &Entry) -> bool {
+        let is_of_same_uri = shard.era(self.key()).is_of_same_uri(self.course.era);
+        is_of_same_uri && !shard.lately.concern(self.since, self.key(), &entry.head.tags)
     }
 
     /// Stores a response whose content is there already, unless it was invalidated meanwhile.

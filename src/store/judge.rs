@@ -195,6 +195,18 @@ pub fn take_unasked(
 ) -> Answer {
     let errand = Errand { key, choice: Choice::default(), is_authorized: facts.is_authorized };
     let lead = Lead::alone(&caching.store, errand);
+    take_led(ex, caching, lead, (headers, facts, sent), answer)
+}
+
+/// The same, for a fetch that has been begun already.
+#[must_use]
+pub fn take_led(
+    ex: &mut Exchange,
+    caching: &Rc<Caching>,
+    lead: Lead,
+    (headers, facts, sent): (&HeaderMap, RequestFacts<'_>, Now),
+    answer: Answer,
+) -> Answer {
     let asked = Asked { facts, headers, sent };
     match fill::take(caching, &asked, lead, (answer, clock::now())) {
         Taken::Stored(entry, withheld) => {

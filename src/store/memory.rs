@@ -1,6 +1,7 @@
 //! What all workers share of the cache: the shards, and what is asked of all of them.
 
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use http::HeaderMap;
 use parking_lot::{Mutex, MutexGuard};
 use policy::cache::flight::{Id, Limits};
 use policy::cache::key::Key;
+use policy::cache::overlap::Overlap;
 use policy::time::Now;
 
 use super::entry::{Entry, Shelf};
@@ -38,6 +40,8 @@ pub struct Store {
     others: Box<[Mutex<Shard>]>,
     hasher: Spread,
     ids: AtomicU64,
+    /// By target in absolute form: whichever route a write takes.
+    pub(super) writes: Mutex<Overlap<Arc<str>>>,
 }
 
 /// What a look-up has found.
@@ -62,6 +66,7 @@ impl Store {
             others: (1..count).map(|_| shard()).collect(),
             hasher: Spread::default(),
             ids: AtomicU64::new(0),
+            writes: Mutex::new(Overlap::new(plan.pass_for)),
         }
     }
 
@@ -73,6 +78,7 @@ impl Store {
 
     /// Takes up another plan that it [fits](Self::fits). What has no room any more goes, what was used least first.
     pub fn adopt(&self, plan: &plan::Cache) {
+        self.writes.lock().set_unsure_for(plan.pass_for);
         let bytes_max = plan.memory_max / self.count();
         for shard in self.shards() {
             let mut left = Vec::new();

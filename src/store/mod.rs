@@ -16,7 +16,8 @@ pub mod purge;
 pub mod renew;
 pub mod serve;
 pub mod shard;
+pub mod writes;
 
 pub use fetch::{Caching, Fetch, Request};
-pub use judge::{answer, at_once, take_unasked};
+pub use judge::{answer, at_once, take_led, take_unasked};
 pub use memory::Store;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::thread;
 
-use policy::cache::key::Key;
+use policy::cache::key::{Key, Scheme};
 use policy::time::Now;
 
 use super::memory::Store;
@@ -29,15 +29,52 @@ pub enum Purged {
     All,
     /// What carries this tag.
     Tag(Box<str>),
-    /// What is stored for this host and port (`None`: the scheme's own) and begins with this path.
-    Prefix {
-        /// The host, in lower case.
-        host: Box<str>,
-        /// The port.
-        port: Option<u16>,
-        /// The beginning of the path.
-        path: Box<str>,
-    },
+    /// What is stored for URIs that begin so.
+    Prefix(Prefix),
+    /// What is stored for a path on whichever host.
+    Anywhere(Anywhere),
+}
+
+/// The beginning of URIs.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    /// The scheme; `None`: either.
+    pub scheme: Option<Scheme>,
+    /// The host in normal form, and the port (`None`: the scheme's own); `None`: any host and port.
+    pub authority: Option<(Box<str>, Option<u16>)>,
+    /// The beginning of the path.
+    pub path: Box<str>,
+}
+
+impl Prefix {
+    fn is_of(&self, key: &Key) -> bool {
+        key.parts().is_some_and(|parts| {
+            let is_there = self.authority.as_ref().is_none_or(|(host, port)| {
+                *parts.host == **host && parts.port == port.unwrap_or(parts.scheme.default_port())
+            });
+            is_there && self.scheme.is_none_or(|scheme| scheme == parts.scheme) && parts.path.starts_with(&*self.path)
+        })
+    }
+}
+
+/// A path and its query on whichever host.
+#[derive(Clone, Debug)]
+pub struct Anywhere {
+    /// The path.
+    pub path: Box<str>,
+    /// Where.
+    pub spaces: Vec<InSpace>,
+}
+
+/// A space that is meant: its name, and the query as its rules leave it.
+pub type InSpace = (Box<[u8]>, Option<Box<str>>);
+
+impl Anywhere {
+    fn is_of(&self, key: &Key) -> bool {
+        key.parts().filter(|parts| *parts.path == *self.path).is_some_and(|parts| {
+            self.spaces.iter().any(|(space, query)| **space == *parts.space && query.as_deref() == parts.query)
+        })
+    }
 }
 
 impl Purged {
@@ -47,10 +84,8 @@ impl Purged {
         match self {
             Self::All => true,
             Self::Tag(tag) => tags.contains(tag),
-            Self::Prefix { host, port, path } => key.parts().is_some_and(|parts| {
-                let is_port = parts.port == port.unwrap_or(parts.scheme.default_port());
-                is_port && *parts.host == **host && parts.path.starts_with(&**path)
-            }),
+            Self::Prefix(prefix) => prefix.is_of(key),
+            Self::Anywhere(anywhere) => anywhere.is_of(key),
         }
     }
 }
@@ -101,12 +136,23 @@ impl Store {
         purged
     }
 
-    /// Forgets all that is stored for this host and port (`None`: the scheme's own) whose path begins so.
+    /// Forgets all that is stored for URIs that begin so.
     ///
     /// Looks at every key: for people, not for programs that do it often.
-    pub fn purge_prefix(&self, host: &str, port: Option<u16>, path: &str, purge: Purge) -> usize {
-        let purged = Purged::Prefix { host: host.into(), port, path: path.into() };
-        self.purge_each(purge, &purged, |shard| {
+    pub fn purge_prefix(&self, prefix: Prefix, purge: Purge) -> usize {
+        self.purge_keys(&Purged::Prefix(prefix), purge)
+    }
+
+    /// Forgets all that is stored for a path, whatever the host.
+    ///
+    /// Looks at every key, as no host says where they are.
+    pub fn purge_anywhere(&self, anywhere: Anywhere, purge: Purge) -> usize {
+        self.purge_keys(&Purged::Anywhere(anywhere), purge)
+    }
+
+    /// Forgets what keys alone tell.
+    fn purge_keys(&self, purged: &Purged, purge: Purge) -> usize {
+        self.purge_each(purge, purged, |shard| {
             shard.index.keys().filter(|key| purged.is_about(key, &[])).cloned().collect()
         })
     }

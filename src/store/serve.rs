@@ -13,7 +13,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use policy::message::conditions::{Outcome, evaluate_stored};
+use policy::message::conditions::{Dates, Outcome, Role, Selected, evaluate, evaluate_stored};
 use policy::message::range::{ByteRange, ContentRange, Multipart, Selection, multipart_type, select};
 
 use super::entry::{Content, Entry};
@@ -70,6 +70,24 @@ pub fn serve_whole(method: &Method, entry: &Entry, age: Duration) -> Answer {
     let mut headers = entry.head.headers.clone();
     headers.insert(AGE, HeaderValue::from(age.as_secs()));
     whole(method, entry, headers)
+}
+
+/// Answers with a response that is the origin's own word, for as long as the origin has not heard it: all conditions
+/// count.
+#[must_use]
+pub fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
+    let head = &entry.head;
+    let headers = head.headers.clone();
+    let dates = Dates::of(wanted.headers, head.received.wall);
+    let selected = Selected::of(head.status, &head.headers, head.received.wall);
+    match evaluate(Role::Origin, wanted.method, wanted.headers, dates, &selected) {
+        Outcome::NotModified => not_modified(headers),
+        Outcome::PreconditionFailed => answer(StatusCode::PRECONDITION_FAILED, HeaderMap::new(), Body::default()),
+        Outcome::Serve if *wanted.method == Method::GET && wanted.headers.contains_key(RANGE) => {
+            part(wanted, entry, headers)
+        }
+        Outcome::Serve | Outcome::ServeWhole => whole(wanted.method, entry, headers),
+    }
 }
 
 fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Answer {

@@ -172,6 +172,7 @@ async fn exchange(
     (ex, sent_at): (&mut Exchange, Duration),
 ) -> Result<Exchanged, Failed> {
     let request = draft.request(claim);
+    ex.record.sends += 1;
     let source = draft.source.clone();
     let link = Rc::clone(&connection.link);
     let listening = link.ear.listen(&ex.connection, ex.head.version == Version::HTTP_11);

@@ -47,8 +47,10 @@ pub enum Upload {
 /// A request body as it comes from the client: outlives the tries that send it.
 #[derive(Debug)]
 pub struct Source {
-    incoming: RefCell<Incoming>,
+    /// `None`: all of it is kept already.
+    incoming: RefCell<Option<Incoming>>,
     limits: Limits,
+    kept_max: Cell<usize>,
     kept: RefCell<Vec<Bytes>>,
     kept_bytes: Cell<usize>,
     is_lost: Cell<bool>,
@@ -97,13 +99,12 @@ impl Limits {
 impl Source {
     /// A body whose first piece has not come yet. `held`: until [`Source::release`] nothing of it is asked for.
     #[must_use]
-    pub fn new(incoming: Incoming, held: bool, mut limits: Limits, counters: Arc<Counters>) -> Self {
-        if incoming.size_hint().lower() > limits.kept_max as u64 {
-            limits.kept_max = 0;
-        }
+    pub fn new(incoming: Incoming, held: bool, limits: Limits, counters: Arc<Counters>) -> Self {
+        let is_long = incoming.size_hint().lower() > limits.kept_max as u64;
         Self {
-            incoming: RefCell::new(incoming),
+            incoming: RefCell::new(Some(incoming)),
             limits,
+            kept_max: Cell::new(if is_long { 0 } else { limits.kept_max }),
             kept: RefCell::default(),
             kept_bytes: Cell::new(0),
             is_lost: Cell::new(false),
@@ -118,6 +119,50 @@ impl Source {
             waker: RefCell::new(None),
             counters,
         }
+    }
+
+    /// A body that is there already.
+    #[must_use]
+    pub fn whole(body: Bytes, limits: Limits, counters: Arc<Counters>) -> Self {
+        let now = clock::mono();
+        Self {
+            incoming: RefCell::new(None),
+            limits,
+            kept_max: Cell::new(body.len()),
+            kept_bytes: Cell::new(body.len()),
+            kept: RefCell::new(vec![body]),
+            is_lost: Cell::new(false),
+            received: Cell::new(0),
+            is_held: Cell::new(false),
+            turn: Cell::new(0),
+            fault: RefCell::new(None),
+            moved: Cell::new(now),
+            starved_since: Cell::new(None),
+            starved: Cell::new(Duration::ZERO),
+            ended: Cell::new(Some(now)),
+            waker: RefCell::new(None),
+            counters,
+        }
+    }
+
+    /// Keeps at least so many bytes for another upload. To be said before the first piece is asked for.
+    pub fn keep(&self, bytes: usize) {
+        self.kept_max.set(self.kept_max.get().max(bytes));
+    }
+
+    /// How many bytes there will be, if that is known.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        match &*self.incoming.borrow() {
+            Some(incoming) => incoming.size_hint().exact(),
+            None => Some(self.kept_bytes.get() as u64),
+        }
+    }
+
+    /// How long, slow and far behind it may be.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Whether the body is held back.
@@ -158,6 +203,12 @@ impl Source {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ended.get().is_some()
+    }
+
+    /// All of it, once it has been handed over; `None`: not yet, or not all of it was kept, or it had trailers.
+    #[must_use]
+    pub fn content(&self) -> Option<Vec<Bytes>> {
+        (self.has_ended() && !self.is_lost.get() && self.fault.borrow().is_none()).then(|| self.kept.borrow().clone())
     }
 
     /// What can be sent again.
@@ -225,12 +276,12 @@ impl Source {
         Poll::Ready(Some(Err(fault)))
     }
 
-    fn keep(&self, piece: &Bytes) {
+    fn keep_piece(&self, piece: &Bytes) {
         if self.is_lost.get() {
             return;
         }
         let bytes = self.kept_bytes.get() + piece.len();
-        if bytes > self.limits.kept_max || self.kept.borrow().len() >= PIECES_MAX {
+        if bytes > self.kept_max.get() || self.kept.borrow().len() >= PIECES_MAX {
             self.is_lost.set(true);
             self.kept.borrow_mut().clear();
             return;
@@ -242,6 +293,7 @@ impl Source {
 
     fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let mut incoming = self.incoming.borrow_mut();
+        let Some(incoming) = &mut *incoming else { return Poll::Ready(None) };
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => frame,
             Poll::Ready(Some(Err(_broken))) => return self.fail(Fault::BodyBroken),
@@ -267,7 +319,7 @@ impl Source {
                 if self.is_too_slow(self.starved.get()) {
                     return self.fail(Fault::BodyTooSlow);
                 }
-                self.keep(&piece);
+                self.keep_piece(&piece);
                 if incoming.is_end_stream() {
                     self.ended.set(Some(now));
                 }
@@ -344,7 +396,8 @@ impl Body for Upload {
             // The hint of a body not begun: what was kept is sent before what is to come.
             Self::Stream { source, next, .. } => {
                 let kept: u64 = source.kept.borrow().iter().skip(*next).map(|piece| piece.len() as u64).sum();
-                match source.incoming.borrow().size_hint().exact() {
+                let left = source.incoming.borrow().as_ref().map_or(Some(0), |incoming| incoming.size_hint().exact());
+                match left {
                     Some(rest) => SizeHint::with_exact(rest + kept),
                     None => SizeHint::default(),
                 }

@@ -5,8 +5,10 @@
 
 pub mod balance;
 pub mod cache;
+pub mod events;
 pub mod health;
 pub mod message;
 pub mod retry;
 pub mod route;
 pub mod time;
+pub mod write;

@@ -92,6 +92,17 @@ impl Forebay {
         Client::to(self.address)
     }
 
+    /// A new connection to its admin listener.
+    ///
+    /// # Panics
+    ///
+    /// When there is none on a TCP address.
+    #[must_use]
+    #[track_caller]
+    pub fn admin(&self) -> Client {
+        Client::to(self.running.admin_address().expect("[admin] listens on a TCP address"))
+    }
+
     /// Sends these bytes on a connection of their own and reads the answer.
     ///
     /// # Panics

@@ -26,7 +26,7 @@ struct Location {
 }
 
 /// Why a URL is refused: the cause, and a hint.
-type Refusal = (&'static str, &'static str);
+pub(super) type Refusal = (&'static str, &'static str);
 
 /// The backends of an upstream, or of a route that has its own.
 ///
@@ -143,14 +143,19 @@ fn authority(host: &str, port: u16) -> Result<Location, Refusal> {
 
 /// The `Host` of a backend behind a Unix socket is `localhost`, as its path has no place there.
 fn unix(path: &str) -> Result<Location, Refusal> {
+    let address = Address::Unix(unix_path(path)?);
+    Ok(Location { name: format!("unix:{path}"), address, authority: "localhost".to_owned() })
+}
+
+/// The path of a Unix socket.
+pub(super) fn unix_path(path: &str) -> Result<PathBuf, Refusal> {
     if !path.starts_with('/') {
         return Err(("has no absolute path", "write unix:/run/service.sock"));
     }
     if path.len() > UNIX_PATH_BYTES_MAX || path.chars().any(char::is_control) {
         return Err(("has an unusable path", "at most 107 bytes, without control characters"));
     }
-    let (name, authority) = (format!("unix:{path}"), "localhost".to_owned());
-    Ok(Location { name, address: Address::Unix(PathBuf::from(path)), authority })
+    Ok(PathBuf::from(path))
 }
 
 #[cfg(test)]

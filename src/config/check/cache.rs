@@ -8,9 +8,9 @@ use policy::cache::key::{self, Pattern};
 use policy::cache::lookup::StaleRules;
 use policy::cache::storable::Exceptions;
 
-use super::{header, is_token, networks};
+use super::{Ground, header, is_token, networks, write_back};
 use crate::config::document::{Section, Text};
-use crate::config::plan::{Cache, RouteCache};
+use crate::config::plan::{Cache, CacheMode, RouteCache};
 use crate::config::units;
 
 /// The keys that give a route a time of its own.
@@ -42,10 +42,12 @@ fn within_quarter(section: &Section<'_>, name: &str, memory_max: u64) -> u64 {
 }
 
 /// How a route caches; `None`: it does not. What is wrong is reported in either case.
-pub(super) fn of_route(route: &Section<'_>) -> Option<RouteCache> {
+pub(super) fn of_route(route: &Section<'_>, ground: &Ground<'_>) -> Option<RouteCache> {
     let section = route.has("cache").then(|| route.section("cache"))?;
-    let is_on = is_on(&section);
+    // Everything is looked at, also when the mode says that none of it counts.
+    let mode = write_back::mode(&section, ground);
     let cache = RouteCache {
+        mode: CacheMode::Aside,
         ttl: ttl(&section),
         stale: StaleRules {
             while_revalidate: given(&section, "stale_while_revalidate"),
@@ -55,18 +57,7 @@ pub(super) fn of_route(route: &Section<'_>) -> Option<RouteCache> {
         key: key_rules(&section.section("key")),
         tags_headers: field_names(&section, "tags_header"),
     };
-    is_on.then_some(cache)
-}
-
-/// Whether the mode is one that caches; a mode that is still to come is called that.
-fn is_on(section: &Section<'_>) -> bool {
-    let coming = section.text("mode").filter(|text| ["write-through", "write-back"].contains(&text.value.as_str()));
-    if let Some(text) = coming {
-        let hint = "write mode = \"cache-aside\", or \"off\"";
-        section.report.add(text.span.clone(), format!("mode {text} is not there yet"), hint);
-        return false;
-    }
-    section.choice("mode", &[("cache-aside", true), ("off", false)]).unwrap_or(true)
+    mode.map(|mode| RouteCache { mode, ..cache })
 }
 
 fn ttl(section: &Section<'_>) -> TtlRules {
@@ -149,7 +140,7 @@ fn cookies(section: &Section<'_>) -> Vec<String> {
     names
 }
 
-fn field_names(section: &Section<'_>, name: &str) -> Vec<HeaderName> {
+pub(super) fn field_names(section: &Section<'_>, name: &str) -> Vec<HeaderName> {
     let field = |text: &Text| header::field_name(section, &text.value, text.span.clone());
     section.texts(name).iter().filter_map(field).collect()
 }

@@ -103,7 +103,7 @@ fn host(section: &Section<'_>, text: &Text) -> Option<HostPattern> {
     None
 }
 
-fn is_bracketed(host: &str) -> bool {
+pub(super) fn is_bracketed(host: &str) -> bool {
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
 }

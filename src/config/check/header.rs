@@ -53,9 +53,14 @@ pub(super) fn field_name(section: &Section<'_>, name: &str, span: Range<usize>) 
     field
 }
 
+/// Whether a field frames a message or belongs to one connection.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    RESERVED.contains(&name.as_str())
+}
+
 fn editable(section: &Section<'_>, name: &str, span: Range<usize>) -> Option<HeaderName> {
     let field = field_name(section, name, span.clone())?;
-    if RESERVED.contains(&field.as_str()) {
+    if is_reserved(&field) {
         let hint = "it frames the message or belongs to one connection; forebay writes it";
         section.report.add(span, format!("{field} can't be set or removed"), hint);
     }

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 use policy::route::{PathPattern, Rule, Table};
 
 use super::condition::{self, Seen, check_path, without_last_slash};
-use super::{cache, header, name, upstream};
+use super::{Ground, cache, header, name, upstream, write_back};
 use crate::config::document::Section;
 use crate::config::plan::{Action, Piece, Redirect, Respond, Route, Upstream};
 use crate::config::problem::nearest;
@@ -20,9 +20,10 @@ const ACTIONS: [&str; 4] = ["upstream", "backends", "redirect", "respond"];
 const FORWARDING: [&str; 5] = ["strip_prefix", "add_prefix", "set_request_headers", "remove_request_headers", "cache"];
 
 /// Checks every `[[route]]`; backends in place become further upstreams.
-pub(super) fn all(sections: &[Section<'_>], upstreams: &mut Vec<Upstream>) -> (Vec<Route>, Table) {
+pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut Vec<Upstream>) -> (Vec<Route>, Table) {
     let mut names = given_names(sections);
     let mut seen = Seen::default();
+    let mut pending_bytes = 0;
     let (mut routes, mut rules) = (Vec::new(), Vec::new());
     for (index, section) in sections.iter().enumerate() {
         let before = section.report.count();
@@ -40,7 +41,10 @@ pub(super) fn all(sections: &[Section<'_>], upstreams: &mut Vec<Upstream>) -> (V
             section.report.add(section.span.clone(), cause, format!("route {first} before it has the same conditions"));
         }
         let action = action(section, &name, upstreams);
-        if let Some(route) = route(section, name, action, &rule) {
+        if let Some(route) = route(section, name, action, &rule, ground) {
+            if let Some(cache) = &route.cache {
+                write_back::check_sum(section, cache, ground, &mut pending_bytes);
+            }
             routes.push(route);
             rules.push(rule);
         }
@@ -76,7 +80,13 @@ fn default_name(rule: &Rule, number: usize, names: &mut HashSet<String>) -> Arc<
 }
 
 /// The rest of a route is checked even when its action is wrong.
-fn route(section: &Section<'_>, name: Arc<str>, action: Option<Action>, rule: &Rule) -> Option<Route> {
+fn route(
+    section: &Section<'_>,
+    name: Arc<str>,
+    action: Option<Action>,
+    rule: &Rule,
+    ground: &Ground<'_>,
+) -> Option<Route> {
     match action {
         Some(Action::Forward(_)) | None => (),
         Some(Action::Redirect(_) | Action::Respond(_)) => {
@@ -94,7 +104,7 @@ fn route(section: &Section<'_>, name: Arc<str>, action: Option<Action>, rule: &R
     let add_prefix = prefix(section, "add_prefix");
     let request_headers = header::edits(section, "set_request_headers", "remove_request_headers");
     let response_headers = header::edits(section, "set_response_headers", "remove_response_headers");
-    let cache = cache::of_route(section).map(Arc::new);
+    let cache = cache::of_route(section, ground).map(Arc::new);
     let is_conditional =
         !(rule.methods.is_empty() && rule.headers.is_empty() && rule.query.is_empty() && rule.cookies.is_empty());
     let action = action?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{HOUR, KIB, Kind, MIB, MILLISECOND, TIB, section};
+use super::{DAY, HOUR, KIB, Kind, MIB, MILLISECOND, TIB, section};
 
 /// A year of 365 days: the longest time that anything is kept for.
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -34,8 +34,11 @@ section! {
     /// How a route caches. Left out: it does not.
     ROUTE_CACHE "[route.cache]"
 
-    /// Whether answers are stored as the backend lets them be, and served from there; or not.
-    mode: Kind::Choice(&["cache-aside", "off"]) => "cache-aside";
+    /// Whether answers are stored and served from there, and what becomes of writes. `cache-aside` forwards them and
+    /// forgets what they touch. `write-through` forwards them and stores what the backend has taken, for `ttl` or
+    /// `ttl_force`. `write-back` keeps them in a journal and answers before the backend has seen them, see
+    /// `[route.cache.write_back]`; it needs `state_dir`. `off` stores nothing.
+    mode: Kind::Choice(&["cache-aside", "write-through", "write-back", "off"]) => "cache-aside";
     /// How long an answer stays fresh when the backend names no time: for statuses that may be stored unasked (200,
     /// 203, 204, 300, 301, 308, 404, 405, 410, 451 and 501), and `public` ones. It goes before a guess from
     /// `Last-Modified`.
@@ -64,6 +67,55 @@ section! {
     key: Kind::Table(&CACHE_KEY);
     /// The response headers that hold tags to purge by. Clients don't see them.
     tags_header: Kind::Texts => "surrogate-key cache-tag xkey";
+    /// How writes are kept and sent, with `mode = "write-back"`.
+    write_back: Kind::Table(&WRITE_BACK);
+}
+
+section! {
+    /// How writes are kept and sent, with `mode = "write-back"`.
+    WRITE_BACK "[route.cache.write_back]"
+
+    /// The longest that a write waits before it is first sent; writes of one key are joined meanwhile. 0 sends it at
+    /// once.
+    flush_interval: Kind::Duration(Duration::ZERO, HOUR) => "5s";
+    /// The most bytes of writes that may wait; beyond, writes go through to the backend before they are answered. At
+    /// most half of the cache's `memory_max`, all routes together, which bounds the default of each too.
+    pending_bytes_max: Kind::Size(KIB, TIB) => "64MiB";
+    /// The longest body that is kept; writes with longer ones go through. At most `pending_bytes_max` and the cache's
+    /// `object_bytes_max`, which bound the default too.
+    body_bytes_max: Kind::Size(KIB, TIB) => "8MiB";
+    /// How safe a write is when it is acknowledged. `fsync`: on the disk, it survives a power cut. `batch-5ms`: on the
+    /// disk within 5 ms, and `os`: when the system likes; both survive the end of the process, not that of the machine.
+    durability: Kind::Choice(&["fsync", "batch-5ms", "os"]) => "fsync";
+    /// Sending again what failed.
+    retry: Kind::Table(&WRITE_RETRY);
+    /// Methods that are kept beside PUT and DELETE: `"POST"`, `"PATCH"`. They are sent in order with the others of
+    /// their URL, and never joined.
+    queue: Kind::Texts => "";
+    /// Request headers that are kept with a write beside those that always are. `authorization` and `cookie` are kept
+    /// only when they are named here, and then lie in the journal as they are.
+    keep_headers: Kind::Texts => "";
+    /// What is done with a write when the journal can't be written: `refuse` answers 503, `through` forwards it.
+    on_disk_error: Kind::Choice(&["refuse", "through"]) => "refuse";
+    /// How many writes are sent at once, each of another URL.
+    concurrency: Kind::Count(1, 1_024) => "16";
+    /// The most writes sent in a second; 0 is no limit.
+    rate_max: Kind::Count(0, 1_000_000) => "0";
+    /// How long one attempt may take, until the backend's answer is in.
+    timeout: Kind::Duration(MILLISECOND, HOUR) => "30s";
+}
+
+section! {
+    /// Sending again what failed: with waits drawn between nothing and a bound that doubles. After the last attempt a
+    /// write is a dead letter.
+    WRITE_RETRY "retry = { … }"
+
+    /// The bound of the first wait.
+    base: Kind::Duration(MILLISECOND, HOUR) => "1s";
+    /// The longest wait.
+    max: Kind::Duration(MILLISECOND, DAY) => "30s";
+    /// Attempts in all.
+    attempts: Kind::Count(1, 1_000_000) => "8";
 }
 
 section! {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::{LISTEN, fine, problems, refused, route};
-use crate::config::plan::{Cache, RouteCache};
+use crate::config::plan::{Cache, CacheMode, RouteCache};
 
 const BACKENDS: &str = "backends = [\"http://a\"]\n";
 
@@ -81,13 +81,14 @@ fn keys_of_the_shared_cache_are_checked() {
 fn a_route_caches_when_it_has_the_table_and_does_not_say_off() {
     assert!(fine(&route(BACKENDS)).routes[0].cache.is_none());
     assert!(fine(&caching("")).routes[0].cache.is_some());
-    assert!(fine(&caching("mode = \"cache-aside\"")).routes[0].cache.is_some());
+    assert_eq!(cache_of(&caching("mode = \"cache-aside\"")).mode, CacheMode::Aside);
     assert!(fine(&caching("mode = \"off\"\nttl = \"1m\"")).routes[0].cache.is_none());
 }
 
 #[test]
 fn what_is_left_out_of_a_routes_cache_leaves_the_word_to_the_origin() {
     let cache = cache_of(&caching(""));
+    assert_eq!(cache.mode, CacheMode::Aside);
     assert_eq!(cache.ttl, policy::cache::freshness::TtlRules::default());
     assert_eq!(cache.stale, policy::cache::lookup::StaleRules::default());
     assert_eq!(cache.exceptions, policy::cache::storable::Exceptions::default());
@@ -122,12 +123,7 @@ fn every_key_of_a_routes_cache_is_read() {
 #[test]
 fn keys_of_a_routes_cache_are_checked() {
     for (lines, words) in [
-        ("mode = \"aside\"", "mode can't be \"aside\" | one of cache-aside, off"),
-        (
-            "mode = \"write-through\"",
-            "mode \"write-through\" is not there yet | write mode = \"cache-aside\", or \"off\"",
-        ),
-        ("mode = \"write-back\"", "mode \"write-back\" is not there yet"),
+        ("mode = \"aside\"", "mode can't be \"aside\" | one of cache-aside, write-through, write-back, off"),
         ("ttl = 10", "ttl has no unit | write it as \"10s\""),
         ("ttl = \"8761h\"", "ttl is out of range | from 0 to 8760h"),
         ("ttl_force = \"x\"", "ttl_force does not start with a whole number"),

@@ -67,6 +67,12 @@ impl Key {
         Source::new(space, target, None).key()
     }
 
+    /// A key as [`Key::bytes`] gave it.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into() }
+    }
+
     /// The whole key.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

@@ -11,9 +11,11 @@ pub mod headers;
 pub mod index;
 pub mod key;
 pub mod lookup;
+pub mod overlap;
 pub mod partial;
 #[cfg(test)]
 mod scripted;
 pub mod storable;
 pub mod tags;
 pub mod validate;
+pub mod written;

@@ -146,7 +146,7 @@ fn method(request: &RequestFacts<'_>, response: &ResponseFacts) -> Result<(), Re
 
 /// Whether a `Content-Location` names the target: in absolute form, or as an absolute path with its query. Other
 /// references are not resolved (RFC 9110 §8.7).
-fn is_target(location: &HeaderValue, target: &Uri) -> bool {
+pub(super) fn is_target(location: &HeaderValue, target: &Uri) -> bool {
     // The parser would drop a fragment, and the grammar has none here.
     let Some(named) = Uri::try_from(location.as_bytes()).ok().filter(|_| !location.as_bytes().contains(&b'#')) else {
         return false;

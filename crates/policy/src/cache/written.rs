@@ -1,0 +1,374 @@
+//! What a write leaves in the cache.
+//!
+//! Answers what becomes of its target's entry, once its end is known ([`after`]), and what reads get while it is queued
+//! ([`dirty`]). Other URIs that a write makes the cache forget are named in `forget`; which writes are queued, and
+//! when one is on its way alone, is decided elsewhere. The contract is `docs/write-modes.md`.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
+    DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+
+use super::facts::{RequestFacts, ResponseFacts};
+use super::forget::is_safe;
+use super::freshness::{self, Lifetime, Source, TtlRules};
+use super::headers;
+use super::storable::{self, Exceptions, Extent, storable};
+use crate::time::Now;
+
+/// What describes a request's content (RFC 9110 §8.3 to §8.5).
+const OF_CONTENT: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
+/// What of an answer to a PUT holds for what was put, too: how long it is fresh, and for whom.
+const OF_ANSWER: [HeaderName; 5] = [DATE, CACHE_CONTROL, EXPIRES, VARY, HeaderName::from_static("cdn-cache-control")];
+/// What an answer to a PUT has only if the content was saved as it was sent (RFC 9110 §9.3.4).
+const VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
+
+/// What a route says about what writes leave behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// How long it is fresh.
+    pub ttl: &'a TtlRules,
+    /// What is stored although it should not be.
+    pub exceptions: Exceptions,
+    /// The fields of an answer that hold tags.
+    pub tags_headers: &'a [HeaderName],
+}
+
+/// A write that has been on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target in absolute form (RFC 9110 §7.1).
+    pub target: &'a Uri,
+    /// Its head, as the client sent it.
+    pub headers: &'a HeaderMap,
+    /// Whether the backend has certainly applied it once, and no other write to the target between its going out and
+    /// now. If not, nobody knows whose content is there now.
+    pub is_alone: bool,
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// With a backend's answer.
+    Answered {
+        /// Its status.
+        status: StatusCode,
+        /// Its fields.
+        headers: &'a HeaderMap,
+        /// When it came.
+        received: Now,
+    },
+    /// It went out, or a part of it, and no whole answer came back.
+    Unknown,
+    /// No byte of it went out.
+    Unsent,
+}
+
+/// What becomes of the target's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It stays as it was.
+    Stay,
+    /// It goes, with all variants.
+    Forget,
+    /// It goes, and this comes.
+    Store(Box<Stored>),
+}
+
+/// What is stored: an answer to GET with status 200.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Where its content is.
+    pub content: Content,
+    /// Its fields as an answer to GET would have had them, tags and fields to withhold included; no length unless
+    /// the answer's own.
+    pub headers: HeaderMap,
+    /// What the rules look at.
+    pub facts: ResponseFacts,
+    /// How long it is fresh; `None`: to be confirmed before each use.
+    pub lifetime: Option<Lifetime>,
+}
+
+/// Whose content a later GET gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// What the request sent.
+    Request,
+    /// What the answer brings.
+    Answer,
+}
+
+/// What becomes of the target's entry after a write ended so.
+///
+/// Only a PUT leaves something, and only after 200, 201, 204 or 205: the answer's content if it is said to be the
+/// target's representation, else the request's. It is then judged as an answer to GET with its fields would be. A 4xx
+/// changes nothing; a 5xx may have done half of it.
+///
+/// Source: RFC 9110 §9.3.4 and §8.7, RFC 9111 §3 and §4.4.
+#[must_use]
+pub fn after(write: &Write<'_>, end: End<'_>, rules: Rules<'_>) -> Change {
+    if is_safe(write.method) {
+        return Change::Stay;
+    }
+    let (status, answer, received) = match end {
+        End::Unsent => return Change::Stay,
+        End::Unknown => return Change::Forget,
+        End::Answered { status, headers, received } => (status, headers, received),
+    };
+    if status.is_client_error() {
+        return Change::Stay;
+    }
+    let is_whole = *write.method == Method::PUT && !write.headers.contains_key(CONTENT_RANGE);
+    if !is_whole || !write.is_alone || !matches!(status.as_u16(), 200 | 201 | 204 | 205) {
+        return Change::Forget;
+    }
+    let stored = representation(write, status, answer, rules).and_then(|(content, headers)| {
+        let (facts, lifetime) = judge(write, &headers, received, rules)?;
+        Some(Stored { content, headers, facts, lifetime })
+    });
+    stored.map_or(Change::Forget, |stored| Change::Store(Box::new(stored)))
+}
+
+/// The representation that a PUT has left at its target, where it can be told.
+fn representation(
+    write: &Write<'_>,
+    status: StatusCode,
+    answer: &HeaderMap,
+    rules: Rules<'_>,
+) -> Option<(Content, HeaderMap)> {
+    let has_content = matches!(status, StatusCode::OK | StatusCode::CREATED);
+    let location = answer.get(CONTENT_LOCATION);
+    let is_own = location.is_some_and(|location| storable::is_target(location, write.target));
+    if is_own && has_content {
+        // One that calls nothing the representation is not to be believed.
+        let is_empty = answer.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+        return (!is_empty).then(|| (Content::Answer, headers::stored(answer)));
+    }
+    let mut fields = HeaderMap::new();
+    take(&OF_CONTENT, write.headers, &mut fields);
+    take(&OF_ANSWER, answer, &mut fields);
+    take(rules.tags_headers, answer, &mut fields);
+    // Of an answer that is about another resource, the validators may be, too.
+    if location.is_none() || is_own {
+        take(&VALIDATORS, answer, &mut fields);
+    }
+    Some((Content::Request, fields))
+}
+
+fn take(names: &[HeaderName], from: &HeaderMap, into: &mut HeaderMap) {
+    for name in names.iter().filter(|name| !into.contains_key(*name)).collect::<Vec<_>>() {
+        for value in from.get_all(name) {
+            into.append(name, value.clone());
+        }
+    }
+}
+
+/// Whether an answer 200 to GET with these fields would be stored, and for how long it would be fresh.
+fn judge(
+    write: &Write<'_>,
+    headers: &HeaderMap,
+    received: Now,
+    rules: Rules<'_>,
+) -> Option<(ResponseFacts, Option<Lifetime>)> {
+    let request = RequestFacts::of(&Method::GET, write.target, write.headers, false);
+    let facts = ResponseFacts::of(StatusCode::OK, headers, received);
+    // What has just been written says nothing about how long it will stay.
+    let lifetime = freshness::lifetime(&facts, rules.ttl).filter(|lifetime| lifetime.source != Source::Heuristic);
+    let is_of_use = facts.has_validator || lifetime.is_some_and(|lifetime| !lifetime.duration.is_zero());
+    match storable(&request, &facts, lifetime, rules.exceptions) {
+        Ok(Extent::Whole) if is_of_use => Some((facts, lifetime)),
+        Ok(Extent::Whole | Extent::Part(_)) | Err(_) => None,
+    }
+}
+
+/// The fields that reads of a queued PUT get: those of its content, a strong entity tag, and `Cache-Control: no-cache`,
+/// for nobody else should rely on it before the backend has it. `digest` is that of the content.
+#[must_use]
+pub fn dirty(request: &HeaderMap, digest: u128) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    take(&OF_CONTENT, request, &mut fields);
+    fields.insert(ETAG, entity_tag(digest));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    fields
+}
+
+/// The strong entity tag of content with this digest: `"fb-<32 hexadecimal digits>"`.
+#[must_use]
+pub fn entity_tag(digest: u128) -> HeaderValue {
+    // Hexadecimal digits are always a field value.
+    HeaderValue::try_from(format!("\"fb-{digest:032x}\"")).unwrap_or_else(|_| HeaderValue::from_static("W/\"fb\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted::{NOW, headers, secs};
+    use super::*;
+    use crate::message::etag::EntityTag;
+
+    type Fields = [(&'static str, &'static str)];
+
+    const TYPE: (&str, &str) = ("content-type", "text/plain");
+    const TAG: (&str, &str) = ("etag", "\"1\"");
+    const OWN: (&str, &str) = ("content-location", "/a");
+
+    struct Case {
+        method: Method,
+        is_alone: bool,
+        ttl: TtlRules,
+        asked: HeaderMap,
+    }
+
+    impl Case {
+        fn put() -> Self {
+            let ttl = TtlRules { fallback: Some(secs(60)), ..TtlRules::default() };
+            Self { method: Method::PUT, is_alone: true, ttl, asked: headers(&[TYPE]) }
+        }
+
+        fn without_ttl() -> Self {
+            Self { ttl: TtlRules::default(), ..Self::put() }
+        }
+
+        fn asked(fields: &Fields) -> Self {
+            Self { asked: headers(fields), ..Self::put() }
+        }
+
+        fn ends(&self, end: End<'_>) -> Change {
+            let target = Uri::from_static("http://example.com/a");
+            let write = Write { method: &self.method, target: &target, headers: &self.asked, is_alone: self.is_alone };
+            let tags = [HeaderName::from_static("surrogate-key")];
+            after(&write, end, Rules { ttl: &self.ttl, exceptions: Exceptions::default(), tags_headers: &tags })
+        }
+
+        fn answered(&self, status: u16, fields: &Fields) -> Change {
+            let status = StatusCode::from_u16(status).unwrap();
+            self.ends(End::Answered { status, headers: &headers(fields), received: NOW })
+        }
+
+        fn stored(&self, status: u16, fields: &Fields) -> Stored {
+            match self.answered(status, fields) {
+                Change::Store(stored) => *stored,
+                Change::Stay | Change::Forget => panic!("{status} {fields:?} stores nothing"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_put_stores_what_was_sent_for_the_routes_ttl() {
+        for status in [200, 201, 204, 205] {
+            let stored = Case::put().stored(status, &[("server", "x"), ("set-cookie", "a=b"), ("age", "50")]);
+            assert_eq!((stored.content, stored.headers), (Content::Request, headers(&[TYPE])), "{status}");
+            assert_eq!(stored.lifetime, Some(Lifetime { duration: secs(60), source: Source::Route }));
+            assert_eq!((stored.facts.status, stored.facts.age), (StatusCode::OK, secs(0)));
+        }
+    }
+
+    #[test]
+    fn what_describes_the_content_and_its_use_is_stored_with_it_and_nothing_else() {
+        let asked =
+            [TYPE, ("content-encoding", "gzip"), ("content-language", "en"), ("accept", "x"), ("etag", "\"x\"")];
+        let date = ("date", "Wed, 01 Jul 2026 00:00:00 GMT");
+        let vary = ("vary", "accept-language");
+        let answered = [TAG, date, vary, ("surrogate-key", "k"), ("content-type", "application/json"), ("x-a", "1")];
+        let stored = Case::asked(&asked).stored(200, &answered);
+        assert_eq!(stored.headers, headers(&[asked[0], asked[1], asked[2], TAG, date, vary, answered[3]]));
+    }
+
+    #[test]
+    fn a_put_with_another_end_stores_nothing() {
+        for status in [202, 203, 206, 226, 301, 303, 304, 500, 503] {
+            assert_eq!(Case::put().answered(status, &[TAG]), Change::Forget, "{status}");
+        }
+        for status in [400, 404, 409, 412, 429] {
+            assert_eq!(Case::put().answered(status, &[TAG]), Change::Stay, "{status}");
+        }
+        assert_eq!(Case::put().ends(End::Unknown), Change::Forget);
+        assert_eq!(Case::put().ends(End::Unsent), Change::Stay);
+    }
+
+    #[test]
+    fn other_methods_forget_and_safe_ones_change_nothing() {
+        for method in ["DELETE", "PATCH", "POST", "MKCOL", "PURGE"] {
+            let case = Case { method: method.parse().unwrap(), ..Case::put() };
+            assert_eq!(case.answered(200, &[TAG, OWN]), Change::Forget, "{method}");
+            assert_eq!(case.answered(409, &[]), Change::Stay, "{method}");
+            assert_eq!(case.ends(End::Unknown), Change::Forget, "{method}");
+        }
+        for method in ["GET", "HEAD", "OPTIONS", "PROPFIND"] {
+            let case = Case { method: method.parse().unwrap(), ..Case::put() };
+            assert_eq!(case.answered(200, &[TAG, OWN]), Change::Stay, "{method}");
+            assert_eq!(case.ends(End::Unknown), Change::Stay, "{method}");
+        }
+    }
+
+    #[test]
+    fn of_two_at_once_neither_is_stored() {
+        let case = Case { is_alone: false, ..Case::put() };
+        assert_eq!(case.answered(200, &[TAG]), Change::Forget);
+    }
+
+    #[test]
+    fn rfc9110_14_5_a_part_is_not_stored_as_the_whole() {
+        let case = Case::asked(&[TYPE, ("content-range", "bytes 0-1/9")]);
+        assert_eq!(case.answered(204, &[TAG]), Change::Forget);
+    }
+
+    #[test]
+    fn rfc9110_8_7_an_answer_that_is_the_representation_is_stored_instead() {
+        let answered = [TAG, OWN, ("content-type", "application/json"), ("x-a", "1"), ("connection", "close")];
+        for (status, location) in [(200, "/a"), (201, "/a"), (200, "http://example.com/a")] {
+            let answered = [answered[0], ("content-location", location), answered[2], answered[3], answered[4]];
+            let stored = Case::put().stored(status, &answered);
+            assert_eq!((stored.content, stored.headers), (Content::Answer, headers(&answered[..4])), "{status}");
+        }
+        assert_eq!(Case::put().stored(204, &answered).content, Content::Request);
+        assert_eq!(Case::put().answered(200, &[OWN, TAG, ("content-length", "0")]), Change::Forget);
+    }
+
+    #[test]
+    fn rfc9110_8_7_an_answer_about_another_resource_gives_no_validators() {
+        let stored = Case::put().stored(200, &[TAG, ("content-location", "/receipts/1")]);
+        assert_eq!((stored.content, stored.headers), (Content::Request, headers(&[TYPE])));
+        let modified = ("last-modified", "Tue, 30 Jun 2026 00:00:00 GMT");
+        let answered = [TAG, modified, ("content-location", "/b")];
+        assert_eq!(Case::without_ttl().answered(200, &answered), Change::Forget);
+    }
+
+    #[test]
+    fn rfc9110_9_3_4_without_a_ttl_validators_keep_it_and_nothing_else_does() {
+        assert_eq!(Case::without_ttl().answered(204, &[]), Change::Forget);
+        assert_eq!(Case::without_ttl().stored(204, &[TAG]).lifetime, None);
+        let modified = ("last-modified", "Sun, 09 Sep 2001 01:46:40 GMT");
+        assert_eq!(Case::without_ttl().stored(204, &[modified]).lifetime, None);
+    }
+
+    #[test]
+    fn a_time_that_the_answer_names_goes_before_the_routes_and_a_forced_one_before_both() {
+        let answered = [("cache-control", "max-age=5")];
+        assert_eq!(Case::put().stored(200, &answered).lifetime.unwrap().duration, secs(5));
+        assert_eq!(Case::put().answered(200, &[("cache-control", "max-age=0")]), Change::Forget);
+        let ttl = TtlRules { forced: Some(secs(7)), ..TtlRules::default() };
+        assert_eq!(Case { ttl, ..Case::put() }.stored(200, &answered).lifetime.unwrap().duration, secs(7));
+    }
+
+    #[test]
+    fn rfc9111_3_what_an_answer_to_get_could_not_be_stored_for_is_forgotten() {
+        for field in [("cache-control", "no-store"), ("cache-control", "private, max-age=9"), ("vary", "*")] {
+            assert_eq!(Case::put().answered(200, &[TAG, field]), Change::Forget, "{field:?}");
+        }
+        assert_eq!(Case::asked(&[("cache-control", "no-store")]).answered(200, &[TAG]), Change::Forget);
+        let authorized = Case::asked(&[TYPE, ("authorization", "Basic x")]);
+        assert_eq!(authorized.answered(200, &[TAG]), Change::Forget);
+        assert_eq!(authorized.stored(200, &[("cache-control", "s-maxage=9")]).content, Content::Request);
+    }
+
+    #[test]
+    fn reads_of_a_queued_put_get_its_content_a_strong_tag_and_no_leave_to_keep_it() {
+        let fields = dirty(&headers(&[TYPE, ("accept", "x"), ("etag", "\"x\""), ("cache-control", "max-age=9")]), 255);
+        let tag = ("etag", "\"fb-000000000000000000000000000000ff\"");
+        assert_eq!(fields, headers(&[TYPE, tag, ("cache-control", "no-cache")]));
+        assert!(!EntityTag::of(&fields).unwrap().is_weak());
+    }
+}

@@ -1,0 +1,291 @@
+//! An event: its type, what it is about, and its data.
+//!
+//! Reads the plain form `{ "type", "aggregate_id", "data" }` and CloudEvents 1.0 (structured mode as JSON, binary
+//! mode). Parsing the JSON text is the caller's business.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The version of CloudEvents that is read.
+const SPEC_VERSION: &str = "1.0";
+
+/// A value of JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Value {
+    /// `null`, or nothing at all.
+    #[default]
+    Null,
+    /// `true` or `false`.
+    Flag(bool),
+    /// A whole number.
+    Whole(i128),
+    /// A number with a fraction, or larger than fits. Its text is not certain, so no template can take it.
+    Fraction,
+    /// A string.
+    Text(String),
+    /// An array.
+    List(Vec<Value>),
+    /// An object.
+    Table(BTreeMap<String, Value>),
+}
+
+impl Value {
+    /// An object with these members.
+    #[must_use]
+    pub fn table<'a>(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
+        Self::Table(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// What lies at the end of these steps: names of members, or places in an array from 0.
+    #[must_use]
+    pub fn at<'s>(&self, steps: impl IntoIterator<Item = &'s str>) -> Option<&Self> {
+        steps.into_iter().try_fold(self, |value, step| match value {
+            Self::Table(members) => members.get(step),
+            Self::List(entries) => step.parse::<usize>().ok().and_then(|place| entries.get(place)),
+            Self::Null | Self::Flag(_) | Self::Whole(_) | Self::Fraction | Self::Text(_) => None,
+        })
+    }
+
+    /// Its text, if it has one that everybody writes the same way: that of a string, a whole number, `true`, `false`.
+    #[must_use]
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Whole(number) => Some(Cow::Owned(number.to_string())),
+            Self::Flag(true) => Some(Cow::Borrowed("true")),
+            Self::Flag(false) => Some(Cow::Borrowed("false")),
+            Self::Null | Self::Fraction | Self::List(_) | Self::Table(_) => None,
+        }
+    }
+
+    /// Takes a member out of an object; a member that is `null` counts as none.
+    fn take(&mut self, name: &str) -> Option<Self> {
+        match self {
+            Self::Table(members) => members.remove(name).filter(|value| *value != Self::Null),
+            Self::Null | Self::Flag(_) | Self::Whole(_) | Self::Fraction | Self::Text(_) | Self::List(_) => None,
+        }
+    }
+}
+
+/// Something that happened elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its type: `OrderCreated`. Never empty.
+    pub kind: Box<str>,
+    /// What it happened to: `aggregate_id`, or `subject` in CloudEvents.
+    pub subject: Option<Box<str>>,
+    /// What else there is to know.
+    pub data: Value,
+}
+
+/// Why something is no event that can be read: 422.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoEvent {
+    /// The JSON is an array or a lone value.
+    #[error("an event is one JSON object")]
+    NotAnObject,
+    /// No `type`, or one that is empty or no string.
+    #[error("type is missing, empty or no string")]
+    NoType,
+    /// An `aggregate_id` or `subject` that has no text.
+    #[error("{0} is no text or whole number")]
+    NoSubject(&'static str),
+    /// A version of CloudEvents that is not read, or none where there must be one.
+    #[error("specversion is not \"1.0\"")]
+    Version,
+    /// `data_base64`: no JSON to look into.
+    #[error("data_base64 is not read: send data as JSON")]
+    Base64,
+    /// A header of the binary mode that can't be decoded.
+    #[error("{0} is not percent-encoded UTF-8")]
+    Encoding(&'static str),
+}
+
+impl Event {
+    /// Reads an object: as CloudEvents' structured mode when it has a `specversion`, as the plain form otherwise.
+    /// Members that are not asked for here are left aside.
+    ///
+    /// # Errors
+    /// [`NoEvent`] → 422.
+    pub fn of_object(object: Value) -> Result<Self, NoEvent> {
+        if object.at(["specversion"]).is_some() { Self::structured(object) } else { Self::plain(object) }
+    }
+
+    /// Reads `{ "type", "aggregate_id", "data" }`; `subject` is taken for a missing `aggregate_id`.
+    fn plain(mut object: Value) -> Result<Self, NoEvent> {
+        let kind = kind(&mut object)?;
+        let subject = match subject(&mut object, "aggregate_id")? {
+            Some(subject) => Some(subject),
+            None => subject(&mut object, "subject")?,
+        };
+        Ok(Self { kind, subject, data: object.take("data").unwrap_or_default() })
+    }
+
+    /// Reads an event of CloudEvents' structured mode. `id` and `source` are not asked for: nothing is done with them.
+    ///
+    /// Source: CloudEvents 1.0.2, JSON event format, §3.
+    ///
+    /// # Errors
+    /// [`NoEvent`] → 422.
+    pub fn structured(mut object: Value) -> Result<Self, NoEvent> {
+        if !matches!(object, Value::Table(_)) {
+            return Err(NoEvent::NotAnObject);
+        }
+        if object.take("specversion") != Some(Value::Text(SPEC_VERSION.to_owned())) {
+            return Err(NoEvent::Version);
+        }
+        if object.take("data_base64").is_some() {
+            return Err(NoEvent::Base64);
+        }
+        let (kind, subject) = (kind(&mut object)?, subject(&mut object, "subject")?);
+        Ok(Self { kind, subject, data: object.take("data").unwrap_or_default() })
+    }
+
+    /// Joins an event of CloudEvents' binary mode: the values of `ce-specversion`, `ce-type` and `ce-subject`, and the
+    /// body.
+    ///
+    /// Source: CloudEvents 1.0.2, HTTP protocol binding, §3.1.
+    ///
+    /// # Errors
+    /// [`NoEvent`] → 422.
+    pub fn binary(version: &[u8], kind: &[u8], subject: Option<&[u8]>, data: Value) -> Result<Self, NoEvent> {
+        if version != SPEC_VERSION.as_bytes() {
+            return Err(NoEvent::Version);
+        }
+        let kind = decoded(kind).ok_or(NoEvent::Encoding("ce-type"))?;
+        if kind.is_empty() {
+            return Err(NoEvent::NoType);
+        }
+        let subject = match subject {
+            Some(subject) => Some(decoded(subject).ok_or(NoEvent::Encoding("ce-subject"))?),
+            None => None,
+        };
+        Ok(Self { kind, subject, data })
+    }
+}
+
+fn kind(object: &mut Value) -> Result<Box<str>, NoEvent> {
+    if !matches!(object, Value::Table(_)) {
+        return Err(NoEvent::NotAnObject);
+    }
+    match object.take("type") {
+        Some(Value::Text(kind)) if !kind.is_empty() => Ok(kind.into()),
+        Some(_) | None => Err(NoEvent::NoType),
+    }
+}
+
+fn subject(object: &mut Value, name: &'static str) -> Result<Option<Box<str>>, NoEvent> {
+    let Some(value) = object.take(name) else { return Ok(None) };
+    value.text().map(|text| Some(text.into())).ok_or(NoEvent::NoSubject(name))
+}
+
+/// The text of a header value with its percent escapes decoded.
+fn decoded(value: &[u8]) -> Option<Box<str>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut text = Vec::with_capacity(value.len());
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        text.push(if byte == b'%' { digit(bytes.next()?)? << 4 | digit(bytes.next()?)? } else { byte });
+    }
+    String::from_utf8(text).ok().map(String::into_boxed_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    #[test]
+    fn the_plain_form_is_read() {
+        let data = Value::table([("x", Value::Whole(1))]);
+        for (name, id) in [("aggregate_id", text("7")), ("aggregate_id", Value::Whole(7)), ("subject", text("7"))] {
+            let object = Value::table([("type", text("T")), (name, id), ("data", data.clone()), ("more", Value::Null)]);
+            let expected = Event { kind: "T".into(), subject: Some("7".into()), data: data.clone() };
+            assert_eq!(Event::of_object(object), Ok(expected));
+        }
+        let bare = Event { kind: "T".into(), subject: None, data: Value::Null };
+        assert_eq!(Event::of_object(Value::table([("type", text("T"))])), Ok(bare));
+    }
+
+    #[test]
+    fn structured_cloud_events_are_read() {
+        let object = Value::table([
+            ("specversion", text("1.0")),
+            ("type", text("com.example.order")),
+            ("source", text("/orders")),
+            ("id", text("1")),
+            ("subject", text("o-1")),
+            ("data", Value::List(vec![Value::Flag(true)])),
+        ]);
+        let event = Event::of_object(object).unwrap();
+        assert_eq!((&*event.kind, event.subject.as_deref()), ("com.example.order", Some("o-1")));
+        assert_eq!(event.data, Value::List(vec![Value::Flag(true)]));
+    }
+
+    #[test]
+    fn binary_cloud_events_are_read_with_their_escapes() {
+        let event = Event::binary(b"1.0", b"Gr%C3%b6%25", Some(b"a%20b"), Value::Null).unwrap();
+        assert_eq!((&*event.kind, event.subject.as_deref()), ("Grö%", Some("a b")));
+        for (version, kind, subject, expected) in [
+            (&b"0.3"[..], &b"T"[..], None, NoEvent::Version),
+            (b"1.0", b"", None, NoEvent::NoType),
+            (b"1.0", b"%C3", None, NoEvent::Encoding("ce-type")),
+            (b"1.0", b"%4", None, NoEvent::Encoding("ce-type")),
+            (b"1.0", b"T", Some(&b"%zz"[..]), NoEvent::Encoding("ce-subject")),
+        ] {
+            assert_eq!(Event::binary(version, kind, subject, Value::Null), Err(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        let cloud = |members: &[(&'static str, Value)]| {
+            Value::table([("specversion", text("1.0"))].into_iter().chain(members.iter().cloned()))
+        };
+        for (object, expected) in [
+            (Value::List(Vec::new()), NoEvent::NotAnObject),
+            (text("T"), NoEvent::NotAnObject),
+            (Value::table([]), NoEvent::NoType),
+            (Value::table([("type", text(""))]), NoEvent::NoType),
+            (Value::table([("type", Value::Whole(1))]), NoEvent::NoType),
+            (
+                Value::table([("type", text("T")), ("aggregate_id", Value::Fraction)]),
+                NoEvent::NoSubject("aggregate_id"),
+            ),
+            (Value::table([("type", text("T")), ("specversion", text("0.3"))]), NoEvent::Version),
+            (cloud(&[]), NoEvent::NoType),
+            (cloud(&[("type", text("T")), ("data_base64", text("eA=="))]), NoEvent::Base64),
+        ] {
+            assert_eq!(Event::of_object(object), Err(expected));
+        }
+        assert_eq!(Event::structured(Value::table([("type", text("T"))])), Err(NoEvent::Version));
+    }
+
+    #[test]
+    fn a_path_leads_through_objects_and_arrays() {
+        let items = Value::List(vec![Value::table([("id", Value::Whole(-5))])]);
+        let data = Value::table([("items", items), ("0", text("zero"))]);
+        for (steps, expected) in [
+            (&["items", "0", "id"][..], Some("-5")),
+            (&["0"], Some("zero")),
+            (&["items", "1", "id"], None),
+            (&["items", "-1"], None),
+            (&["items", "x"], None),
+            (&["items"], None),
+            (&["0", "0"], None),
+        ] {
+            assert_eq!(data.at(steps.iter().copied()).and_then(Value::text).as_deref(), expected, "{steps:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_value_panics(value in prop::collection::vec(any::<u8>(), 0..20)) {
+            let _ = Event::binary(b"1.0", &value, Some(&value), Value::Null);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What an event makes the cache forget: rules of the configuration, filled with what the event holds.
+//!
+//! An event is read from JSON that has been parsed already ([`Event`], [`Value`]); a rule's templates are parsed once
+//! ([`Template`], [`PlaceTemplate`]). [`touched`] says what to purge; to do it, and to count what was found, is the
+//! caller's business, as is how large an event may be.
+
+mod event;
+mod place;
+mod template;
+
+pub use event::{Event, NoEvent, Value};
+pub use place::{Authority, BadPlace, PLACE_BYTES_MAX, Place, PlaceTemplate};
+pub use template::{BadTemplate, TAG_BYTES_MAX, Template, Unfit};
+
+/// `[[invalidate]]`: what an event of one type makes void.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The type of events it is for, exactly.
+    pub event: Box<str>,
+    /// The tags to purge.
+    pub tags: Vec<Template>,
+    /// The URLs to purge.
+    pub urls: Vec<PlaceTemplate>,
+    /// The beginnings of URLs to purge.
+    pub prefixes: Vec<PlaceTemplate>,
+    /// Whether what is purged only becomes stale.
+    pub soft: bool,
+}
+
+/// What one rule makes void for one event; each thing is there once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Whether it only becomes stale.
+    pub soft: bool,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Whole URLs.
+    pub urls: Vec<Place>,
+    /// Beginnings of URLs; their queries are `None`.
+    pub prefixes: Vec<Place>,
+}
+
+/// What an event touches: one [`Touched`] for each rule of its type, in the order of the rules. Empty: no rule knows
+/// the type.
+///
+/// # Errors
+/// [`Unfit`] → 422, when one template of one of these rules can't be filled. Nothing should be purged then: half of an
+/// event would look like all of it.
+pub fn touched(rules: &[Rule], event: &Event) -> Result<Vec<Touched>, Unfit> {
+    rules.iter().filter(|rule| rule.event == event.kind).map(|rule| rule.touched(event)).collect()
+}
+
+impl Rule {
+    fn touched(&self, event: &Event) -> Result<Touched, Unfit> {
+        let mut touched = Touched { soft: self.soft, ..Touched::default() };
+        for template in &self.tags {
+            add(&mut touched.tags, template.fill(event, TAG_BYTES_MAX)?);
+        }
+        for template in &self.urls {
+            template.fill(event)?.into_iter().for_each(|place| add(&mut touched.urls, place));
+        }
+        for template in &self.prefixes {
+            template.fill(event)?.into_iter().for_each(|place| add(&mut touched.prefixes, place));
+        }
+        Ok(touched)
+    }
+}
+
+/// Puts it at the end unless it is there already. The configuration bounds how many there can be.
+fn add<T: PartialEq>(list: &mut Vec<T>, new: T) {
+    if !list.contains(&new) {
+        list.push(new);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(event: &str, tags: &[&str], urls: &[&str], prefixes: &[&str]) -> Rule {
+        Rule {
+            event: event.into(),
+            tags: tags.iter().map(|text| Template::parse(text).unwrap()).collect(),
+            urls: urls.iter().map(|text| PlaceTemplate::url(text).unwrap()).collect(),
+            prefixes: prefixes.iter().map(|text| PlaceTemplate::prefix(text).unwrap()).collect(),
+            soft: false,
+        }
+    }
+
+    fn order(user: Value) -> Event {
+        let data = Value::table([("user_id", user)]);
+        Event { kind: "OrderCreated".into(), subject: Some("o-1".into()), data }
+    }
+
+    #[test]
+    fn an_event_fills_the_templates_of_its_rules() {
+        let rules = [
+            rule("OrderCreated", &["orders", "user:{data.user_id}"], &["/api/orders/{aggregate_id}"], &[]),
+            rule("OrderDeleted", &["gone"], &[], &[]),
+            Rule { soft: true, ..rule("OrderCreated", &[], &[], &["/lists/{data.user_id}/"]) },
+        ];
+        let touched = touched(&rules, &order(Value::Whole(7))).unwrap();
+        assert_eq!(touched.len(), 2);
+        assert_eq!(touched[0].tags, ["orders", "user:7"]);
+        assert_eq!(touched[0].urls[0].path, "/api/orders/o-1");
+        assert!(!touched[0].soft && touched[1].soft && touched[1].tags.is_empty());
+        assert_eq!(touched[1].prefixes[0].path, "/lists/7/");
+    }
+
+    #[test]
+    fn an_unknown_type_touches_nothing() {
+        let rules = [rule("ordercreated", &["orders"], &[], &[]), rule("Order", &["orders"], &[], &[])];
+        assert_eq!(touched(&rules, &order(Value::Whole(7))), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn an_event_that_lacks_something_touches_nothing_at_all() {
+        let rules =
+            [rule("OrderCreated", &["orders"], &[], &[]), rule("OrderCreated", &["user:{data.user_id}"], &[], &[])];
+        let unfit = touched(&rules, &order(Value::Null)).unwrap_err();
+        assert_eq!(unfit, Unfit::NoText { path: "data.user_id".into() });
+        assert_eq!(unfit.to_string(), "data.user_id is no text, whole number, true or false");
+    }
+
+    #[test]
+    fn a_thing_is_touched_once() {
+        let rules = [rule("OrderCreated", &["a", "{data.user_id}"], &["/a", "/{data.user_id}"], &[])];
+        let touched = touched(&rules, &order(Value::Text("a".into()))).unwrap();
+        assert_eq!((touched[0].tags.len(), touched[0].urls.len()), (1, 1));
+    }
+}

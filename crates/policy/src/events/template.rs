@@ -1,0 +1,329 @@
+//! Text with places for what an event holds: `"user:{data.user_id}"`.
+//!
+//! Parses and fills it. What of a value must be escaped depends on where the text goes: a tag takes it as it is, for
+//! URLs see `place`.
+
+use std::borrow::Cow;
+
+use super::event::{Event, Value};
+use super::place::BadPlace;
+
+/// The longest tag that an event can name, in bytes: no stored response carries a longer one.
+pub const TAG_BYTES_MAX: usize = 1024;
+
+/// A parsed template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Field(Path),
+}
+
+/// Where in an event a value is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Path {
+    written: Box<str>,
+    root: Root,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Root {
+    Type,
+    Subject,
+    Data,
+}
+
+/// Why a text is no template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTemplate {
+    /// There is nothing in it.
+    #[error("is empty")]
+    Empty,
+    /// `{` without `}`.
+    #[error("has an open brace; {{{{ stands for a plain one")]
+    NotClosed,
+    /// `}` without `{`.
+    #[error("has a closing brace alone; }}}} stands for a plain one")]
+    NotOpened,
+    /// Braces around something that no event has.
+    #[error("names {path:?}; known are type, aggregate_id, subject and data.…")]
+    Unknown {
+        /// What stands in the braces.
+        path: Box<str>,
+    },
+    /// A dot with nothing before or behind it.
+    #[error("names {path:?}, which has an empty step")]
+    EmptyStep {
+        /// What stands in the braces.
+        path: Box<str>,
+    },
+    /// Its own text is longer than what it makes may be.
+    #[error("is longer than {bytes_max} bytes")]
+    TooLong {
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// It makes no URL.
+    #[error(transparent)]
+    Place(#[from] BadPlace),
+}
+
+/// Why an event does not fill a template: 422.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// The event has nothing there.
+    #[error("{path} is missing")]
+    Missing {
+        /// Where, as the template writes it.
+        path: Box<str>,
+    },
+    /// What the event has there is no scalar with one certain text.
+    #[error("{path} is no text, whole number, true or false")]
+    NoText {
+        /// Where, as the template writes it.
+        path: Box<str>,
+    },
+    /// The empty text: `/users/` in place of one user's URL could touch all of them.
+    #[error("{path} is empty")]
+    Empty {
+        /// Where, as the template writes it.
+        path: Box<str>,
+    },
+    /// The filled template would be longer than it may be.
+    #[error("{path} makes more than {bytes_max} bytes")]
+    TooLong {
+        /// Where, as the template writes it.
+        path: Box<str>,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// A value would be a `.` or `..` segment of a URL, or hold a NUL.
+    #[error("{template} makes no URL: a value would be a . or .. segment, or holds a NUL")]
+    NoUrl {
+        /// The template's path, without its values.
+        template: Box<str>,
+    },
+}
+
+impl Template {
+    /// Reads a template: text with paths in braces. `{{` and `}}` stand for plain braces.
+    ///
+    /// A path is `type`, `aggregate_id` or `subject` (the same), `data`, or steps into the data: `data.items.0.id`,
+    /// names of members and places in arrays from 0. A name that itself holds a dot or a brace can't be reached.
+    ///
+    /// # Errors
+    /// [`BadTemplate`], to be told with the configuration.
+    pub fn parse(text: &str) -> Result<Self, BadTemplate> {
+        Self::parse_within(text, TAG_BYTES_MAX)
+    }
+
+    /// The same with another limit on its own text.
+    pub(super) fn parse_within(text: &str, bytes_max: usize) -> Result<Self, BadTemplate> {
+        let template = Self { pieces: pieces(text)? };
+        let fits = template.with_each_field_as("").len() <= bytes_max;
+        fits.then_some(template).ok_or(BadTemplate::TooLong { bytes_max })
+    }
+
+    /// The text for an event, at most this many bytes, its values as they are.
+    ///
+    /// # Errors
+    /// [`Unfit`], naming the path that the event lacks.
+    pub fn fill(&self, event: &Event, bytes_max: usize) -> Result<String, Unfit> {
+        self.fill_escaped(event, bytes_max, |value, into| into.push_str(value))
+    }
+
+    /// The same, each value written by `escape`, which never makes it shorter.
+    pub(super) fn fill_escaped(
+        &self,
+        event: &Event,
+        bytes_max: usize,
+        escape: impl Fn(&str, &mut String),
+    ) -> Result<String, Unfit> {
+        let mut filled = String::new();
+        let mut last: &str = "";
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Field(path) => {
+                    let text = path.text(event)?;
+                    last = &path.written;
+                    // Looked at before it is escaped, so that a huge value is not copied first.
+                    if text.len() > bytes_max {
+                        return Err(Unfit::TooLong { path: last.into(), bytes_max });
+                    }
+                    escape(&text, &mut filled);
+                }
+            }
+            if filled.len() > bytes_max {
+                return Err(Unfit::TooLong { path: last.into(), bytes_max });
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Its own text, with this in place of every value.
+    pub(super) fn with_each_field_as(&self, value: &str) -> String {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            text.push_str(match piece {
+                Piece::Text(own) => own,
+                Piece::Field(_) => value,
+            });
+        }
+        text
+    }
+}
+
+impl Path {
+    fn parse(written: &str) -> Result<Self, BadTemplate> {
+        let (first, rest) = written.split_once('.').map_or((written, None), |(first, rest)| (first, Some(rest)));
+        let root = match (first, rest) {
+            ("type", None) => Root::Type,
+            ("aggregate_id" | "subject", None) => Root::Subject,
+            ("data", _) => Root::Data,
+            _ => return Err(BadTemplate::Unknown { path: written.into() }),
+        };
+        if written.split('.').any(str::is_empty) {
+            return Err(BadTemplate::EmptyStep { path: written.into() });
+        }
+        Ok(Self { written: written.into(), root })
+    }
+
+    fn text<'e>(&self, event: &'e Event) -> Result<Cow<'e, str>, Unfit> {
+        let path = || self.written.clone();
+        let text = match self.root {
+            Root::Type => event.kind.as_ref().into(),
+            Root::Subject => event.subject.as_deref().ok_or_else(|| Unfit::Missing { path: path() })?.into(),
+            Root::Data => {
+                let value = event.data.at(self.written.split('.').skip(1));
+                let value = value.ok_or_else(|| Unfit::Missing { path: path() })?;
+                Value::text(value).ok_or_else(|| Unfit::NoText { path: path() })?
+            }
+        };
+        if text.is_empty() { Err(Unfit::Empty { path: path() }) } else { Ok(text) }
+    }
+}
+
+/// Splits a text at its braces.
+fn pieces(text: &str) -> Result<Vec<Piece>, BadTemplate> {
+    let (mut pieces, mut plain) = (Vec::new(), String::new());
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let Some((before, brace)) = rest.split_at_checked(at) else { break };
+        plain.push_str(before);
+        if let Some((doubled, after)) = [("{{", '{'), ("}}", '}')]
+            .into_iter()
+            .find_map(|(doubled, plain)| brace.strip_prefix(doubled).map(|after| (plain, after)))
+        {
+            plain.push(doubled);
+            rest = after;
+            continue;
+        }
+        let inner = brace.strip_prefix('{').ok_or(BadTemplate::NotOpened)?;
+        let (path, after) = inner.split_once('}').ok_or(BadTemplate::NotClosed)?;
+        if path.contains('{') {
+            return Err(BadTemplate::NotClosed);
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(std::mem::take(&mut plain)));
+        }
+        pieces.push(Piece::Field(Path::parse(path)?));
+        rest = after;
+    }
+    plain.push_str(rest);
+    if !plain.is_empty() {
+        pieces.push(Piece::Text(plain));
+    }
+    if pieces.is_empty() { Err(BadTemplate::Empty) } else { Ok(pieces) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn event(data: Value) -> Event {
+        Event { kind: "T".into(), subject: Some("s".into()), data }
+    }
+
+    fn filled(template: &str, data: Value) -> Result<String, Unfit> {
+        Template::parse(template).unwrap().fill(&event(data), TAG_BYTES_MAX)
+    }
+
+    #[test]
+    fn braces_hold_paths_and_doubled_braces_are_plain() {
+        let data = || Value::table([("x", Value::table([("y", Value::Text("é{}".into()))])), ("n", Value::Whole(3))]);
+        for (template, expected) in [
+            ("plain", "plain"),
+            ("{type}:{aggregate_id}:{subject}", "T:s:s"),
+            ("a{data.x.y}b{data.n}", "aé{}b3"),
+            ("{{{data.n}}}", "{3}"),
+            ("{{data.n}}", "{data.n}"),
+            ("}}{{", "}{"),
+        ] {
+            assert_eq!(filled(template, data()).as_deref(), Ok(expected), "{template}");
+        }
+        assert_eq!(filled("{data}", Value::Flag(false)).as_deref(), Ok("false"));
+    }
+
+    #[test]
+    fn what_is_no_template_is_told() {
+        for (text, expected) in [
+            ("", "is empty"),
+            ("a{data.x", "has an open brace; {{ stands for a plain one"),
+            ("a{da{ta}", "has an open brace; {{ stands for a plain one"),
+            ("a}b", "has a closing brace alone; }} stands for a plain one"),
+            ("{}", "names \"\"; known are type, aggregate_id, subject and data.…"),
+            ("{user}", "names \"user\"; known are type, aggregate_id, subject and data.…"),
+            ("{type.x}", "names \"type.x\"; known are type, aggregate_id, subject and data.…"),
+            ("{data.}", "names \"data.\", which has an empty step"),
+            ("{data..x}", "names \"data..x\", which has an empty step"),
+        ] {
+            assert_eq!(Template::parse(text).unwrap_err().to_string(), expected, "{text}");
+        }
+        assert_eq!(Template::parse(&"x".repeat(1025)), Err(BadTemplate::TooLong { bytes_max: 1024 }));
+        assert!(Template::parse(&"x".repeat(1024)).is_ok());
+    }
+
+    #[test]
+    fn an_event_that_does_not_fit_is_told_where() {
+        for (data, expected) in [
+            (Value::Null, "data.x is missing"),
+            (Value::table([("x", Value::Null)]), "data.x is no text, whole number, true or false"),
+            (Value::table([("x", Value::Fraction)]), "data.x is no text, whole number, true or false"),
+            (Value::table([("x", Value::List(Vec::new()))]), "data.x is no text, whole number, true or false"),
+            (Value::table([("x", Value::Text(String::new()))]), "data.x is empty"),
+            (Value::table([("x", Value::Text("x".repeat(1024)))]), "data.x makes more than 1024 bytes"),
+            (Value::table([("x", Value::Text("x".repeat(9999)))]), "data.x makes more than 1024 bytes"),
+        ] {
+            assert_eq!(filled("t:{data.x}", data).unwrap_err().to_string(), expected);
+        }
+        let nobody = Event { kind: "T".into(), subject: None, data: Value::Null };
+        let unfit = Template::parse("{subject}").unwrap().fill(&nobody, 10).unwrap_err();
+        assert_eq!(unfit, Unfit::Missing { path: "subject".into() });
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_template_once_its_braces_are_doubled(text in ".{1,40}") {
+            let doubled = text.replace('{', "{{").replace('}', "}}");
+            prop_assert_eq!(filled(&doubled, Value::Null), Ok(text));
+        }
+
+        #[test]
+        fn no_text_panics(text in "[a-z.{}é]{0,20}", value in ".{0,20}") {
+            if let Ok(template) = Template::parse(&text) {
+                let _ = template.fill(&event(Value::Text(value)), 16);
+            }
+        }
+
+        #[test]
+        fn a_value_is_taken_as_it_is(value in ".{1,60}") {
+            prop_assert_eq!(filled("<{data}>", Value::Text(value.clone())), Ok(format!("<{value}>")));
+        }
+    }
+}

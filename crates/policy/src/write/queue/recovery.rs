@@ -1,0 +1,197 @@
+//! The queue after a restart: what the journal's surviving records, in their order, say of it.
+//!
+//! It is what it was, but that nothing is in flight, no attempt is counted, nobody waits for a turn, and all is due at
+//! once, since it has waited long enough.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::time::Duration;
+
+use super::line::Item;
+use super::{Class, DeadLetter, Entry, Queue, Seq};
+
+/// What one record of the journal says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<K> {
+    /// A write was accepted.
+    Write(Entry<K>),
+    /// A write was done with.
+    Settled(Seq),
+    /// A write became a dead letter.
+    Dead {
+        /// Which write.
+        seq: Seq,
+        /// The last answer's status, if there was an answer.
+        status: Option<u16>,
+        /// How often it was sent.
+        attempts: u32,
+        /// When it was given up, since the Unix epoch.
+        at: Duration,
+    },
+    /// A dead letter was sent to the end of its line.
+    Revived(Seq),
+    /// A dead letter was forgotten.
+    Discarded(Seq),
+}
+
+impl<K: Hash + Eq + Clone> Queue<K> {
+    /// The queue that these records tell of; what they say of writes that they don't hold is ignored.
+    ///
+    /// A line is done with in its order: so a write that is settled says the same of all before it, should the notes
+    /// that said so be damaged; else an old write would be sent over a newer one. A dead letter says nothing of others:
+    /// its records may be copied forward, behind writes that it never waited for.
+    pub fn recover(events: impl IntoIterator<Item = Event<K>>) -> Self {
+        let mut queue = Self::default();
+        let mut risen = HashSet::new();
+        for event in events {
+            match event {
+                Event::Write(entry) => queue.append(entry, Duration::ZERO),
+                Event::Settled(seq) => {
+                    queue.unbury(seq);
+                    queue.settle(seq);
+                }
+                Event::Dead { seq, status, attempts, at } => {
+                    risen.remove(&seq);
+                    if let Some(entry) = queue.withdraw(seq) {
+                        queue.bury(DeadLetter { entry, status, attempts, at });
+                    }
+                }
+                Event::Revived(seq) => {
+                    // Asked for twice, it rises once; and it rises even if the note of its death is damaged.
+                    if risen.insert(seq)
+                        && let Some(entry) =
+                            queue.unbury(seq).map(|letter| letter.entry).or_else(|| queue.withdraw(seq))
+                    {
+                        queue.append(entry, Duration::ZERO);
+                    }
+                }
+                Event::Discarded(seq) => drop(queue.unbury(seq)),
+            }
+        }
+        let keys: Vec<K> = queue.pending.values().map(|write| write.entry.key.clone()).collect();
+        for key in keys {
+            // There are no tickets yet whose turn it could be.
+            let _ = queue.place(&key, None, Duration::ZERO);
+        }
+        queue
+    }
+
+    /// A write that was done, and all before it in its line.
+    fn settle(&mut self, seq: Seq) {
+        let Some(key) = self.pending.get(&seq).map(|write| write.entry.key.clone()) else { return };
+        let before = self.lines.get(&key).into_iter().flat_map(|line| &line.items);
+        let covers = before.take_while(|item| **item != Item::Write(seq)).count() + 1;
+        for finished in self.finish(&key, covers) {
+            self.take(finished);
+        }
+        self.forget_if_empty(&key);
+    }
+
+    /// One write leaves its line, wherever it stands.
+    fn withdraw(&mut self, seq: Seq) -> Option<Entry<K>> {
+        let entry = self.take(seq)?;
+        let line = self.lines.get_mut(&entry.key)?;
+        line.remove(Item::Write(seq));
+        line.others = line.others.saturating_sub(usize::from(entry.class == Class::Other));
+        self.forget_if_empty(&entry.key);
+        Some(entry)
+    }
+
+    fn forget_if_empty(&mut self, key: &K) {
+        if self.lines.get(key).is_some_and(|line| line.items.is_empty()) {
+            self.lines.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, post, put};
+    use super::super::{Counts, KeyState, Outcome};
+    use super::*;
+
+    fn dead(seq: Seq) -> Event<&'static str> {
+        Event::Dead { seq, status: Some(422), attempts: 1, at: Duration::ZERO }
+    }
+
+    fn line(queue: &mut Queue<&'static str>) -> Vec<Seq> {
+        let mut order = Vec::new();
+        while let Some(send) = queue.due(at(0)).pop() {
+            order.push(send.seq);
+            let _ = queue.answered(send.seq, Outcome::Done, at(0), 0);
+        }
+        order
+    }
+
+    #[test]
+    fn what_is_neither_settled_nor_dead_is_pending_in_its_order_and_due_at_once() {
+        let events = [
+            Event::Write(post(1, "a")),
+            Event::Write(post(2, "a")),
+            Event::Settled(1),
+            Event::Write(post(3, "a")),
+            Event::Write(post(4, "b")),
+            dead(4),
+        ];
+        let mut queue = Queue::recover(events);
+        assert_eq!((queue.counts().dead, queue.counts().pending_bytes), (1, 20));
+        assert_eq!(line(&mut queue), [2, 3]);
+        assert_eq!(queue.state(&"a"), KeyState::Clean);
+    }
+
+    #[test]
+    fn a_settled_write_says_the_same_of_those_before_it() {
+        let mut queue = Queue::recover([Event::Write(put(1, "a")), Event::Write(put(2, "a")), Event::Settled(2)]);
+        assert_eq!((queue.counts().pending, line(&mut queue).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_revived_letter_is_behind_what_came_after_it() {
+        let events = [Event::Write(post(1, "a")), dead(1), Event::Write(post(2, "a")), Event::Revived(1)];
+        assert_eq!(line(&mut Queue::recover(events.clone())), [2, 1]);
+        let settled = events.into_iter().chain([Event::Settled(1)]);
+        assert_eq!(line(&mut Queue::recover(settled)), [], "its turn came behind theirs");
+    }
+
+    #[test]
+    fn a_letter_whose_records_were_copied_forward_takes_nobody_along() {
+        let events = [Event::Write(post(2, "a")), Event::Write(post(1, "a")), dead(1)];
+        let mut queue = Queue::recover(events.clone());
+        assert_eq!((queue.counts().dead, line(&mut queue)), (1, vec![2]));
+        let both = [Event::Write(post(1, "a")), dead(1)].into_iter().chain(events);
+        let mut queue = Queue::recover(both);
+        assert_eq!((queue.counts().dead, line(&mut queue)), (1, vec![2]));
+    }
+
+    #[test]
+    fn a_revived_letter_is_last_even_if_the_note_of_its_death_is_lost() {
+        let events = [Event::Write(post(1, "a")), Event::Write(post(2, "a")), Event::Revived(1)];
+        assert_eq!(line(&mut Queue::recover(events)), [2, 1]);
+    }
+
+    #[test]
+    fn a_letter_that_was_revived_twice_rises_once() {
+        let events = [Event::Write(post(1, "a")), dead(1), Event::Revived(1), Event::Write(post(2, "a"))];
+        assert_eq!(line(&mut Queue::recover(events.into_iter().chain([Event::Revived(1)]))), [1, 2]);
+    }
+
+    #[test]
+    fn a_dead_letter_says_nothing_of_those_before_it() {
+        let events = [Event::Write(post(1, "a")), Event::Write(post(2, "a")), dead(2)];
+        assert_eq!(line(&mut Queue::recover(events)), [1]);
+    }
+
+    #[test]
+    fn notes_about_writes_that_are_gone_are_ignored() {
+        let events = [Event::Settled(1), dead(2), Event::Revived(3), Event::Discarded(4), Event::Write(put(5, "a"))];
+        assert_eq!(line(&mut Queue::recover(events)), [5]);
+    }
+
+    #[test]
+    fn nothing_is_both_settled_and_dead() {
+        let queue = Queue::recover([Event::Write(put(1, "a")), dead(1), Event::Settled(1), dead(1)]);
+        assert_eq!(queue.counts(), Counts::default());
+        let queue = Queue::recover([Event::Write(put(1, "a")), dead(1), Event::Discarded(1)]);
+        assert_eq!(queue.counts(), Counts::default());
+    }
+}

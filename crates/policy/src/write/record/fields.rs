@@ -1,0 +1,179 @@
+//! The payloads of records as bytes.
+//!
+//! Reading looks at nothing but the bytes it is given, and takes no more memory than they do: whatever says a length is
+//! believed only if that much is there. Whether they came whole is seen to by the frame.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+
+use super::{Payload, Write};
+use crate::write::kept;
+
+const WRITE: u8 = 1;
+const SETTLED: u8 = 2;
+const DEAD: u8 = 3;
+const REVIVED: u8 = 4;
+const DISCARDED: u8 = 5;
+
+/// Why a sound payload is no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// A kind that nobody here writes.
+    Kind,
+    /// Its fields don't fit its bytes.
+    Malformed,
+}
+
+/// The number of a payload's kind.
+pub(super) const fn kind(payload: &Payload) -> u8 {
+    match payload {
+        Payload::Write(_) => WRITE,
+        Payload::Settled { .. } => SETTLED,
+        Payload::Dead { .. } => DEAD,
+        Payload::Revived { .. } => REVIVED,
+        Payload::Discarded { .. } => DISCARDED,
+    }
+}
+
+/// How many bytes [`put`] adds.
+pub(super) fn bytes(payload: &Payload) -> usize {
+    const LENGTH: usize = 4;
+    const NUMBER: usize = 8;
+    const MOMENT: usize = 12;
+    match payload {
+        Payload::Write(write) => {
+            let texts = [write.route.len(), write.upstream.len(), write.key.len(), write.target.len()];
+            let text: usize = texts.iter().sum::<usize>() + write.method.as_str().len() + write.body.len();
+            let fields = write.headers.iter().map(|(name, value)| 2 * LENGTH + name.as_str().len() + value.len());
+            text + fields.sum::<usize>() + 7 * LENGTH + MOMENT
+        }
+        Payload::Dead { reason, .. } => NUMBER + 3 + 4 + LENGTH + reason.len() + MOMENT,
+        Payload::Settled { .. } | Payload::Revived { .. } | Payload::Discarded { .. } => NUMBER,
+    }
+}
+
+/// Writes a payload.
+pub(super) fn put(payload: &Payload, into: &mut Vec<u8>) {
+    match payload {
+        Payload::Write(write) => put_write(write, into),
+        Payload::Settled { write } | Payload::Revived { write } | Payload::Discarded { write } => {
+            into.extend_from_slice(&write.to_le_bytes());
+        }
+        Payload::Dead { write, status, attempts, reason, at } => {
+            into.extend_from_slice(&write.to_le_bytes());
+            into.push(u8::from(status.is_some()));
+            into.extend_from_slice(&status.unwrap_or_default().to_le_bytes());
+            into.extend_from_slice(&attempts.to_le_bytes());
+            put_bytes(reason.as_bytes(), into);
+            put_moment(*at, into);
+        }
+    }
+}
+
+fn put_write(write: &Write, into: &mut Vec<u8>) {
+    put_moment(write.accepted, into);
+    put_bytes(write.route.as_bytes(), into);
+    put_bytes(write.upstream.as_bytes(), into);
+    put_bytes(&write.key, into);
+    put_bytes(write.method.as_str().as_bytes(), into);
+    put_bytes(write.target.as_bytes(), into);
+    put_length(write.headers.len(), into);
+    for (name, value) in &write.headers {
+        put_bytes(name.as_str().as_bytes(), into);
+        put_bytes(value.as_bytes(), into);
+    }
+    put_bytes(&write.body, into);
+}
+
+fn put_bytes(bytes: &[u8], into: &mut Vec<u8>) {
+    put_length(bytes.len(), into);
+    into.extend_from_slice(bytes);
+}
+
+/// The whole payload is shorter than `u32::MAX`, or it would not be written; so are its parts.
+fn put_length(length: usize, into: &mut Vec<u8>) {
+    into.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn put_moment(moment: Duration, into: &mut Vec<u8>) {
+    into.extend_from_slice(&moment.as_secs().to_le_bytes());
+    into.extend_from_slice(&moment.subsec_nanos().to_le_bytes());
+}
+
+/// Reads a payload of this kind, to its last byte.
+pub(super) fn read(kind: u8, payload: &[u8]) -> Result<Payload, Unread> {
+    let mut rest = Rest(payload);
+    let read = match kind {
+        WRITE => rest.write().map(Payload::Write),
+        SETTLED => rest.u64().map(|write| Payload::Settled { write }),
+        DEAD => rest.dead(),
+        REVIVED => rest.u64().map(|write| Payload::Revived { write }),
+        DISCARDED => rest.u64().map(|write| Payload::Discarded { write }),
+        _ => return Err(Unread::Kind),
+    };
+    read.filter(|_| rest.0.is_empty()).ok_or(Unread::Malformed)
+}
+
+/// What is left to read.
+pub(super) struct Rest<'a>(pub(super) &'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn write(&mut self) -> Option<Write> {
+        let accepted = self.moment()?;
+        let (route, upstream) = (self.text()?, self.text()?);
+        let key = self.bytes()?.into();
+        let method = Method::from_bytes(self.bytes()?).ok()?;
+        let target = self.text()?;
+        let count = self.u32()?;
+        // Each field takes eight bytes at least, so a count that lies ends where the bytes do.
+        let headers = (0..count).map(|_| self.field()).collect::<Option<Vec<_>>>()?;
+        let body = self.bytes()?.to_vec();
+        Some(Write { route, upstream, key, method, target, headers, body, accepted })
+    }
+
+    fn dead(&mut self) -> Option<Payload> {
+        let write = self.u64()?;
+        let has_status = self.array::<1>()? == [1];
+        let status = self.array().map(u16::from_le_bytes).map(|status| has_status.then_some(status))?;
+        let attempts = self.u32()?;
+        Some(Payload::Dead { write, status, attempts, reason: self.text()?, at: self.moment()? })
+    }
+
+    fn field(&mut self) -> Option<(HeaderName, HeaderValue)> {
+        let name = HeaderName::from_bytes(self.bytes()?).ok()?;
+        let mut value = HeaderValue::from_bytes(self.bytes()?).ok()?;
+        value.set_sensitive(kept::is_secret(&name));
+        Some((name, value))
+    }
+
+    fn text(&mut self) -> Option<Box<str>> {
+        std::str::from_utf8(self.bytes()?).ok().map(Into::into)
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.u32()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn moment(&mut self) -> Option<Duration> {
+        let (seconds, nanos) = (self.u64()?, self.u32()?);
+        (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    pub(super) fn array<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+}

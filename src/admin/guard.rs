@@ -1,0 +1,221 @@
+//! Who may ask: names in `Host`, pages of other sites, the token. And a panic becomes an answer.
+//!
+//! A browser on the same machine reaches a loopback address too, for any page that it shows. A page whose name was
+//! pointed at the address afterwards (DNS rebinding) gives itself away by `Host`; one that just sends requests there, by
+//! `Origin`. No answer carries a CORS field, so that no other page may read any.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http_body::Body as _;
+use policy::message::host::Host;
+use tokio::task::JoinSet;
+
+use super::routes::REQUEST_BYTES_MAX;
+use super::{Listen, Refusal, Settings, Token};
+
+/// What the settings say of those who ask.
+#[derive(Debug)]
+pub(super) struct Guard {
+    token: Option<Token>,
+    /// In lower case, without a final dot.
+    hosts: Vec<Box<str>>,
+    /// The address that is listened on.
+    address: Option<IpAddr>,
+}
+
+impl Guard {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let normal = |host: &str| host.trim_end_matches('.').to_ascii_lowercase().into();
+        let address = match &settings.listen {
+            Listen::Ip(address) => Some(address.ip().to_canonical()),
+            Listen::Unix(_) => None,
+        };
+        Self { token: settings.token.clone(), hosts: settings.hosts.iter().map(|host| normal(host)).collect(), address }
+    }
+
+    /// Whether a request names us, and comes from no other site's page.
+    fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        let mut lines = headers.get_all(HOST).iter();
+        let (Some(host), None) = (lines.next(), lines.next()) else {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "one Host is needed"));
+        };
+        let target = uri.authority().map(|authority| authority.as_str().as_bytes());
+        for named in std::iter::once(host.as_bytes()).chain(target) {
+            let named = Host::parse(named).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+            if !self.is_ours(&named.normal()) {
+                let message = "this host is not served here: add it to admin.hosts";
+                return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, message));
+            }
+        }
+        let is_same = |origin: &HeaderValue| {
+            let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+            origin.is_some_and(|(_, authority)| authority.as_bytes().eq_ignore_ascii_case(host.as_bytes()))
+        };
+        if !headers.get_all(ORIGIN).iter().all(is_same) {
+            return Err(Refusal::new(StatusCode::FORBIDDEN, "pages of other sites may not ask here"));
+        }
+        Ok(())
+    }
+
+    /// Whether a name, in normal form, is one of ours. An address can't be pointed elsewhere: where every address is
+    /// listened on, any may be named.
+    fn is_ours(&self, name: &str) -> bool {
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        match bare.parse::<IpAddr>() {
+            Ok(named) => {
+                let named = named.to_canonical();
+                let listens = |address: IpAddr| address == named || address.is_unspecified();
+                named.is_loopback()
+                    || self.address.is_some_and(listens)
+                    || self.hosts.iter().any(|host| **host == *name)
+            }
+            Err(_) => name == "localhost" || self.hosts.iter().any(|host| **host == *name),
+        }
+    }
+
+    /// Whether a request shows the token, if one is needed (RFC 6750 §2.1).
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let mut lines = headers.get_all(AUTHORIZATION).iter();
+        let (Some(line), None) = (lines.next(), lines.next()) else { return false };
+        let Some((scheme, shown)) = line.as_bytes().split_at_checked(b"Bearer ".len()) else { return false };
+        scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(shown)
+    }
+}
+
+/// Lets through what is meant for us, and marks every answer as for nobody else.
+pub(super) async fn door(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let is_short = request.body().size_hint().lower() <= REQUEST_BYTES_MAX as u64;
+    let mut answer = match guard.admits(request.uri(), request.headers()) {
+        Ok(()) if is_short => next.run(request).await,
+        // What says that it is too long need not be awaited.
+        Ok(()) => Refusal::too_long().into_response(),
+        Err(refusal) => refusal.into_response(),
+    };
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+/// Lets through who shows the token.
+pub(super) async fn token(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if guard.knows(request.headers()) {
+        return next.run(request).await;
+    }
+    let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, "a bearer token is needed").into_response();
+    answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"forebay admin\""));
+    answer
+}
+
+/// Runs what follows in a task of its own, which ends with the request: if it panics, the others live on.
+pub(super) async fn contain(request: Request, next: Next) -> Response {
+    let mut task = JoinSet::new();
+    task.spawn(next.run(request));
+    match task.join_next().await {
+        Some(Ok(answer)) => answer,
+        Some(Err(_)) | None => {
+            tracing::error!("the answer to an admin request has failed");
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(listen: &str, token: Option<&str>) -> Guard {
+        Guard::new(&Settings {
+            listen: Listen::Ip(listen.parse().unwrap()),
+            token: token.map(Token::new),
+            hosts: vec!["Admin.Example.com.".into()],
+        })
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &str)| (name.parse().unwrap(), value.parse().unwrap());
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields.iter().map(field) {
+            let name: http::HeaderName = name;
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn only_names_of_ours_are_admitted() {
+        let guard = guard("10.0.0.7:9900", None);
+        for (host, is_ours) in [
+            ("localhost", true),
+            ("LOCALHOST:1234", true),
+            ("127.0.0.1:9900", true),
+            ("127.9.9.9", true),
+            ("[::1]:9900", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("10.0.0.7:9900", true),
+            ("admin.example.com", true),
+            ("10.0.0.8:9900", false),
+            ("evil.example", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.nip.example", false),
+            ("[fe80::1]", false),
+        ] {
+            let admitted = guard.admits(&Uri::from_static("/"), &headers(&[("host", host)]));
+            assert_eq!(admitted.map_err(|refusal| refusal.status).err().is_none(), is_ours, "{host}");
+        }
+        let target = Uri::from_static("http://evil.example/live");
+        assert!(guard.admits(&target, &headers(&[("host", "localhost")])).is_err());
+    }
+
+    #[test]
+    fn where_every_address_is_listened_on_any_address_may_be_named_but_no_name() {
+        let guard = guard("0.0.0.0:9900", Some("t"));
+        assert!(guard.is_ours("192.0.2.1"));
+        assert!(!guard.is_ours("evil.example"));
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused() {
+        let guard = guard("127.0.0.1:9900", None);
+        for (origin, is_fine) in [
+            ("http://127.0.0.1:9900", true),
+            ("http://127.0.0.1:9901", false),
+            ("http://evil.example", false),
+            ("null", false),
+        ] {
+            let fields = headers(&[("host", "127.0.0.1:9900"), ("origin", origin)]);
+            assert_eq!(guard.admits(&Uri::from_static("/"), &fields).is_ok(), is_fine, "{origin}");
+        }
+    }
+
+    #[test]
+    fn a_missing_or_second_host_is_refused() {
+        let guard = guard("127.0.0.1:9900", None);
+        assert!(guard.admits(&Uri::from_static("/"), &headers(&[])).is_err());
+        let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
+        assert!(guard.admits(&Uri::from_static("/"), &twice).is_err());
+    }
+
+    #[test]
+    fn the_token_is_asked_for_in_one_form() {
+        let guard = guard("127.0.0.1:9900", Some("s3cret"));
+        for (value, is_fine) in [
+            ("Bearer s3cret", true),
+            ("bearer s3cret", true),
+            ("Bearer  s3cret", false),
+            ("Bearer s3cre", false),
+            ("Basic s3cret", false),
+            ("s3cret", false),
+        ] {
+            assert_eq!(guard.knows(&headers(&[("authorization", value)])), is_fine, "{value}");
+        }
+        assert!(!guard.knows(&headers(&[])));
+    }
+}

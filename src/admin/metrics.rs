@@ -1,0 +1,119 @@
+//! `/metrics`: the facts, under their names.
+//!
+//! How a page of metrics is written is for `observe::exposition`; what is counted, the business of those who count.
+
+use std::time::Duration;
+
+use super::Readiness;
+use super::api::{CacheFacts, EventFacts, Facts, JournalFacts};
+use crate::observe::exposition::Kind::{Counter, Gauge};
+use crate::observe::exposition::Page;
+
+/// The facts as text.
+pub(super) fn text(facts: &Facts, readiness: Readiness) -> String {
+    let mut page = Page::new();
+    let ready = u64::from(readiness == Readiness::Ready);
+    page.single(Gauge, "forebay_ready", "Whether it takes requests: not while it starts or drains.", ready);
+    requests(&mut page, facts);
+    cache(&mut page, &facts.cache);
+    events(&mut page, facts.events);
+    if let Some(facts) = facts.journal {
+        journal(&mut page, facts);
+    }
+    page.finish()
+}
+
+fn requests(page: &mut Page, facts: &Facts) {
+    page.single(Counter, "forebay_requests_total", "Requests finished.", facts.requests);
+    by(page, ("forebay_responses_total", "class"), "Answers, by class of status.", &facts.responses);
+    let help = "Requests given up as the client left.";
+    page.single(Counter, "forebay_requests_abandoned_total", help, facts.abandoned);
+    page.single(Counter, "forebay_requests_unreadable_total", "Requests that could not be read.", facts.unreadable);
+    page.single(Counter, "forebay_retries_total", "Requests sent again to another backend.", facts.retries);
+    page.single(Gauge, "forebay_connections", "Client connections open.", facts.connections);
+    page.single(Gauge, "forebay_requests_in_flight", "Requests under way.", facts.in_flight);
+    page.single(Gauge, "forebay_requests_queued", "Requests that wait for a backend.", facts.queued);
+    page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", facts.backend_connections);
+    page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", facts.accept_failures);
+    page.single(Counter, "forebay_log_lines_dropped_total", "Access log lines dropped.", facts.log_lines_dropped);
+}
+
+fn cache(page: &mut Page, cache: &CacheFacts) {
+    page.single(Gauge, "forebay_cache_keys", "Keys under which something is stored.", cache.keys);
+    page.single(Gauge, "forebay_cache_bytes", "What is stored.", cache.bytes);
+    page.single(Gauge, "forebay_cache_max_bytes", "What the cache may grow to.", cache.bytes_max);
+    let help = "Requests on caching routes, by what the cache did for them.";
+    by(page, ("forebay_cache_results_total", "result"), help, &cache.results);
+}
+
+fn events(page: &mut Page, events: EventFacts) {
+    let kinds = [("known", events.known), ("unknown", events.unknown), ("refused", events.refused)];
+    let help = "Invalidating events, by whether a rule knows their type.";
+    by(page, ("forebay_events_total", "type"), help, &kinds);
+}
+
+fn journal(page: &mut Page, journal: JournalFacts) {
+    page.single(Gauge, "forebay_journal_pending", "Writes acknowledged and not yet sent.", journal.pending);
+    page.single(Gauge, "forebay_journal_pending_bytes", "What they take.", journal.pending_bytes);
+    let oldest = Duration::from_millis(journal.oldest_ms).as_secs_f64();
+    page.single(Gauge, "forebay_journal_oldest_seconds", "How long the oldest of them has been pending.", oldest);
+    page.single(Gauge, "forebay_journal_dead", "Writes given up, waiting for a person.", journal.dead);
+    page.single(Counter, "forebay_journal_accepted_total", "Writes acknowledged.", journal.accepted);
+    page.single(Counter, "forebay_journal_sent_total", "Writes that their backends have taken.", journal.sent);
+    let help = "Attempts to send a write that failed.";
+    page.single(Counter, "forebay_journal_failures_total", help, journal.failures);
+    page.single(Counter, "forebay_journal_through_total", "Writes sent at once, past the journal.", journal.through);
+    page.single(Counter, "forebay_journal_refused_total", "Writes refused for the journal's sake.", journal.refused);
+}
+
+/// A counter for each value of a label.
+fn by(page: &mut Page, (name, label): (&'static str, &'static str), help: &str, values: &[(&str, u64)]) {
+    if values.is_empty() {
+        return;
+    }
+    let mut family = page.family(Counter, name, help);
+    for (which, value) in values {
+        family.sample(&[(label, which)], *value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_its_help_and_its_type() {
+        let facts = Facts {
+            requests: 7,
+            responses: vec![("2xx", 6), ("5xx", 1)],
+            journal: Some(JournalFacts { oldest_ms: 1_050, ..JournalFacts::default() }),
+            ..Facts::default()
+        };
+        let text = text(&facts, Readiness::Ready);
+        let mut known = Vec::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                assert!(!known.contains(&name), "{name} stands twice");
+                known.push(name);
+            } else if !line.starts_with('#') {
+                let name = line.split(['{', ' ']).next().unwrap();
+                assert_eq!(known.last(), Some(&name), "{line}");
+                assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
+            }
+        }
+        for line in [
+            "forebay_requests_total 7",
+            "forebay_responses_total{class=\"5xx\"} 1",
+            "forebay_journal_oldest_seconds 1.05",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_journal_nothing_is_told_of_it() {
+        assert!(!text(&Facts::default(), Readiness::Draining).contains("journal"));
+    }
+}

@@ -1,0 +1,131 @@
+//! The admin listener: health, metrics, purges, events, and the journal, over HTTP/1.1 for people and programs nearby.
+//!
+//! What it tells and does comes through one trait, [`House`]: this room knows the way in (sockets, who may ask, limits,
+//! JSON), and nothing of cache or journal. It runs on the control thread's runtime, away from the traffic of clients.
+
+use std::pin::Pin;
+
+use http::HeaderMap;
+
+pub mod api;
+mod guard;
+mod listener;
+mod metrics;
+mod place;
+mod routes;
+
+pub use listener::{OpenError, Opened, open};
+pub use place::{BadPlace, Place};
+pub use routes::{REQUEST_BYTES_MAX, endpoints};
+
+pub use crate::config::plan::{Admin as Settings, AdminAddress as Listen, Token};
+
+/// How ready the proxy is for clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does not listen yet.
+    Starting,
+    /// It takes requests.
+    Ready,
+    /// It takes no new ones.
+    Draining,
+}
+
+/// What to purge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// All that is stored for one URL.
+    Url(Place),
+    /// All whose path begins so, on this host. Its query means nothing.
+    Prefix(Place),
+    /// All that carries one of these tags; at least one.
+    Tags(Vec<Box<str>>),
+    /// Everything.
+    All,
+}
+
+/// A part of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Only writes in this state; `None`: in any.
+    pub state: Option<api::State>,
+    /// At most so many, at least one.
+    pub limit: usize,
+    /// Only writes with a higher number.
+    pub after: Option<u64>,
+}
+
+/// Why something is not done: a status, and a text for people that holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// A status of 4xx or 5xx.
+    pub status: http::StatusCode,
+    /// Why, in lower case without a full stop.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with this status and text.
+    #[must_use]
+    pub fn new(status: http::StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+}
+
+/// An answer that has to wait for the disk.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
+
+/// What the listener tells of the proxy and has it do.
+///
+/// [`House::purge`] and [`House::event`] may take long: they are called on a thread where that harms nobody. All other
+/// functions are called on the control thread.
+pub trait House: Send + Sync {
+    /// How ready it is for clients.
+    fn readiness(&self) -> Readiness;
+
+    /// The numbers of `/metrics`.
+    fn facts(&self) -> api::Facts;
+
+    /// Forgets (`soft`: makes stale) what is stored, and counts it.
+    ///
+    /// # Errors
+    /// When there is no such thing to purge.
+    fn purge(&self, what: &Purge, soft: bool) -> Result<u64, Refusal>;
+
+    /// Takes an event, as its request's headers and body tell it, and counts the responses that it made void.
+    ///
+    /// # Errors
+    /// When the event can't be read, or lacks what a rule needs (400, 422); then nothing has changed.
+    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<u64, Refusal>;
+
+    /// A part of the journal, in the order of numbers.
+    ///
+    /// # Errors
+    /// When there is no journal (404).
+    fn journal(&self, part: Part) -> Result<api::Page, Refusal>;
+
+    /// One write of the journal.
+    ///
+    /// # Errors
+    /// When there is no journal or no such write in it (404).
+    fn write(&self, seq: u64) -> Result<api::Details, Refusal>;
+
+    /// Makes a dead letter pending again.
+    ///
+    /// # Errors
+    /// No such write (404), or not a dead letter (409).
+    fn retry(&self, seq: u64) -> Pending<'_, ()>;
+
+    /// Gives a dead letter up for good.
+    ///
+    /// # Errors
+    /// No such write (404), or not a dead letter (409).
+    fn discard(&self, seq: u64) -> Pending<'_, ()>;
+
+    /// Sends what is pending now, without waiting for its time. Returns when that has begun, with how much is pending.
+    ///
+    /// # Errors
+    /// When there is no journal (404).
+    fn flush(&self) -> Pending<'_, u64>;
+}

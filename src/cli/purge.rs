@@ -1,0 +1,88 @@
+//! `forebay purge`: has a running proxy forget what it has stored.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::reach::{Question, Reach};
+use crate::admin::api::{PurgeOrder, Purged};
+
+/// What to purge.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[group(id = "what", required = true, multiple = false, args = ["url", "prefix", "tag", "all"])]
+pub struct Purge {
+    /// One URL, as http://shop.example.com/api/orders/7
+    url: Option<String>,
+    /// Every URL that begins so
+    #[arg(long, value_name = "URL")]
+    prefix: Option<String>,
+    /// Everything with this tag; may be given several times
+    #[arg(long)]
+    tag: Vec<String>,
+    /// Everything
+    #[arg(long)]
+    all: bool,
+    /// Only make it stale: served while it is fetched anew, where that is allowed
+    #[arg(long)]
+    soft: bool,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// Purges, and prints how many responses that touched.
+#[must_use]
+pub fn run(config: &Path, purge: &Purge) -> ExitCode {
+    let body = serde_json::to_vec(&order(purge)).unwrap_or_default();
+    purge
+        .reach
+        .tell(config, Question::post("/api/v1/purge", body), |answer: &Purged| format!("{} purged\n", answer.purged))
+}
+
+fn order(purge: &Purge) -> PurgeOrder {
+    PurgeOrder {
+        url: purge.url.clone(),
+        prefix: purge.prefix.clone(),
+        tags: Some(purge.tag.clone()).filter(|tags| !tags.is_empty()),
+        all: Some(true).filter(|_| purge.all),
+        soft: purge.soft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        purge: Purge,
+    }
+
+    fn asked(words: &[&str]) -> Result<String, clap::Error> {
+        let line = Line::try_parse_from(std::iter::once(&"purge").chain(words))?;
+        Ok(serde_json::to_string(&order(&line.purge)).unwrap())
+    }
+
+    #[test]
+    fn the_order_says_what_the_line_says() {
+        for (words, expected) in [
+            (vec!["http://a/b"], r#"{"url":"http://a/b","soft":false}"#),
+            (vec!["--soft", "--prefix", "http://a/b"], r#"{"prefix":"http://a/b","soft":true}"#),
+            (vec!["--tag", "a", "--tag", "b"], r#"{"tags":["a","b"],"soft":false}"#),
+            (vec!["--all"], r#"{"all":true,"soft":false}"#),
+        ] {
+            assert_eq!(asked(&words).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn none_or_several_kinds_are_refused() {
+        assert!(asked(&[]).is_err());
+        assert!(asked(&["--soft"]).is_err());
+        assert!(asked(&["http://a/b", "--all"]).is_err());
+        assert!(asked(&["--tag", "a", "--all"]).is_err());
+    }
+}

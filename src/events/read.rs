@@ -1,0 +1,194 @@
+//! An event in an HTTP request: the plain form, or CloudEvents 1.0 in structured or binary mode.
+//!
+//! Which of the three it is, is told by `Content-Type` and the `ce-` fields; what must stand in it, by
+//! `policy::events`.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use policy::events::{Event, NoEvent, Value};
+
+/// The longest event, in bytes.
+pub const EVENT_BYTES_MAX: usize = 1 << 20;
+
+/// The media type of CloudEvents' structured mode.
+const STRUCTURED: &str = "application/cloudevents+json";
+/// Whether this field is there tells CloudEvents' binary mode (HTTP protocol binding §3.1).
+const VERSION: &str = "ce-specversion";
+
+/// Why a request holds no event that can be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// More than [`EVENT_BYTES_MAX`].
+    #[error("an event has at most {EVENT_BYTES_MAX} bytes")]
+    TooLong,
+    /// The body is not said to be JSON, or is a batch.
+    #[error("an event is application/json or application/cloudevents+json, and no batch")]
+    MediaType,
+    /// A `ce-` field or `Content-Type` stands twice.
+    #[error("{0} stands twice")]
+    Twice(&'static str),
+    /// The body is no JSON, or nested too deeply.
+    #[error("no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The JSON is no event.
+    #[error(transparent)]
+    Event(#[from] NoEvent),
+}
+
+impl Unreadable {
+    /// What the sender is answered (RFC 9110 §15.5).
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Twice(_) | Self::Json(_) => StatusCode::BAD_REQUEST,
+            Self::Event(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+}
+
+/// Reads the event of a request with these fields and this body.
+///
+/// `Content-Type` must say JSON: so no web page can send one unasked (a form can't, a script needs leave).
+///
+/// # Errors
+/// [`Unreadable`], with the status to answer.
+pub fn read(headers: &HeaderMap, body: &[u8]) -> Result<Event, Unreadable> {
+    if body.len() > EVENT_BYTES_MAX {
+        return Err(Unreadable::TooLong);
+    }
+    let media_type = media_type(headers)?;
+    if media_type == STRUCTURED {
+        return Ok(Event::structured(value(serde_json::from_slice(body)?))?);
+    }
+    let is_json = media_type == "application/json"
+        || (media_type.ends_with("+json") && !media_type.starts_with("application/cloudevents"));
+    let Some(version) = field(headers, VERSION)? else {
+        let is_plain = media_type == "application/json";
+        return if is_plain {
+            Ok(Event::of_object(value(serde_json::from_slice(body)?))?)
+        } else {
+            Err(Unreadable::MediaType)
+        };
+    };
+    let is_bare = media_type.is_empty() && body.is_empty();
+    if !(is_json || is_bare) {
+        return Err(Unreadable::MediaType);
+    }
+    let data = if body.is_empty() { Value::Null } else { value(serde_json::from_slice(body)?) };
+    let kind = field(headers, "ce-type")?.map_or(&b""[..], HeaderValue::as_bytes);
+    let subject = field(headers, "ce-subject")?.map(HeaderValue::as_bytes);
+    Ok(Event::binary(version.as_bytes(), kind, subject, data)?)
+}
+
+/// The media type without its parameters, in lower case; empty when there is none.
+fn media_type(headers: &HeaderMap) -> Result<String, Unreadable> {
+    let line = field(headers, CONTENT_TYPE.as_str())?.map(|line| line.to_str().map_err(|_| Unreadable::MediaType));
+    let line = line.transpose()?.unwrap_or_default();
+    Ok(line.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// A field that may stand once.
+fn field<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a HeaderValue>, Unreadable> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next();
+    if lines.next().is_some() { Err(Unreadable::Twice(name)) } else { Ok(first) }
+}
+
+/// The same value in the words of `policy`. The parser has bounded how deeply it is nested.
+fn value(json: serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Flag(flag),
+        serde_json::Value::Number(number) => number.as_i128().map_or(Value::Fraction, Value::Whole),
+        serde_json::Value::String(text) => Value::Text(text),
+        serde_json::Value::Array(entries) => Value::List(entries.into_iter().map(value).collect()),
+        serde_json::Value::Object(members) => {
+            Value::Table(members.into_iter().map(|(name, member)| (name, value(member))).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderName;
+    use proptest::prelude::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
+
+    fn refused(lines: &[(&'static str, &'static str)], body: &[u8]) -> u16 {
+        read(&headers(lines), body).unwrap_err().status().as_u16()
+    }
+
+    #[test]
+    fn the_plain_form_is_read() {
+        let body =
+            br#"{"type":"OrderCreated","aggregate_id":"o-1","data":{"user":7,"total":1.5,"big":18446744073709551615}}"#;
+        let event = read(&headers(&[JSON]), body).unwrap();
+        assert_eq!((&*event.kind, event.subject.as_deref()), ("OrderCreated", Some("o-1")));
+        assert_eq!(event.data.at(["user"]), Some(&Value::Whole(7)));
+        assert_eq!(event.data.at(["total"]), Some(&Value::Fraction));
+        assert_eq!(event.data.at(["big"]), Some(&Value::Whole(i128::from(u64::MAX))));
+    }
+
+    #[test]
+    fn structured_cloud_events_are_read_under_either_type() {
+        let body = br#"{"specversion":"1.0","type":"T","source":"/s","id":"1","subject":"o","data":[true]}"#;
+        for media_type in ["application/cloudevents+json", "Application/CloudEvents+JSON; charset=utf-8", JSON.1] {
+            let event = read(&headers(&[("content-type", media_type)]), body).unwrap();
+            assert_eq!((&*event.kind, event.data.at(["0"])), ("T", Some(&Value::Flag(true))));
+        }
+        assert_eq!(refused(&[("content-type", STRUCTURED)], br#"{"type":"T"}"#), 422);
+        assert_eq!(refused(&[JSON], br#"{"specversion":"1.0","type":"T","data_base64":"eA=="}"#), 422);
+    }
+
+    #[test]
+    fn binary_cloud_events_are_read() {
+        let fields = [("ce-specversion", "1.0"), ("ce-type", "T"), ("ce-subject", "a%20b"), JSON];
+        let event = read(&headers(&fields), br#"{"x":"y"}"#).unwrap();
+        assert_eq!((&*event.kind, event.subject.as_deref()), ("T", Some("a b")));
+        assert_eq!(event.data.at(["x"]), Some(&Value::Text("y".to_owned())));
+        assert_eq!(read(&headers(&fields[..3]), b"").unwrap().data, Value::Null);
+        assert_eq!(refused(&fields[..3], b"{}"), 415);
+        assert_eq!(refused(&[("ce-specversion", "1.0"), JSON], b"{}"), 422);
+        assert_eq!(refused(&[("ce-specversion", "0.3"), ("ce-type", "T"), JSON], b"{}"), 422);
+        assert_eq!(refused(&[("ce-specversion", "1.0"), ("ce-type", "T"), ("ce-type", "U"), JSON], b"{}"), 400);
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        for (lines, body, status) in [
+            (&[][..], &br#"{"type":"T"}"#[..], 415),
+            (&[("content-type", "text/plain")], br#"{"type":"T"}"#, 415),
+            (&[("content-type", "application/problem+json")], br#"{"type":"T"}"#, 415),
+            (&[("content-type", "application/cloudevents-batch+json")], b"[]", 415),
+            (&[("ce-specversion", "1.0"), ("content-type", "application/cloudevents-batch+json")], b"[]", 415),
+            (&[JSON, JSON], br#"{"type":"T"}"#, 400),
+            (&[JSON], b"", 400),
+            (&[JSON], b"{", 400),
+            (&[JSON], br#"{"type":"T"} x"#, 400),
+            (&[JSON], b"\"\xff\"", 400),
+            (&[JSON], b"[]", 422),
+            (&[JSON], b"{}", 422),
+        ] {
+            assert_eq!(refused(lines, body), status, "{lines:?} {body:?}");
+        }
+        assert_eq!(refused(&[JSON], "[".repeat(100_000).as_bytes()), 400);
+        assert_eq!(refused(&[JSON], &vec![b' '; EVENT_BYTES_MAX + 1]), 413);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body in prop::collection::vec(prop::sample::select(vec![
+            "{", "}", "[", "]", "\"type\"", "\"T\"", ":", ",", "1", "-1e999", "null", "\"data\"", "\"\\ud800\"", " ",
+        ]), 0..30)) {
+            let _ = read(&headers(&[JSON]), body.concat().as_bytes());
+        }
+    }
+}

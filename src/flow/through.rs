@@ -1,0 +1,274 @@
+//! A write on a route that writes through: forwarded first; then what it wrote is stored, if that is what is there now.
+//!
+//! What becomes of the entry is `policy::cache::written`'s to say, and whether a write was alone `policy::cache::overlap`'s;
+//! the contract is `docs/write-modes.md`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+use policy::cache::facts::RequestFacts;
+use policy::cache::forget::forgotten;
+use policy::cache::key::{Key, Space, Target};
+use policy::cache::overlap::Ended;
+use policy::cache::written::{self, Change, End, Stored};
+use policy::message::cache_status::{CacheStatus, Forward, Handling};
+use policy::message::vary::Choice;
+use policy::time::Now;
+
+use super::cached::forget_target;
+use super::site::Site;
+use crate::exchange::fault::Fault;
+use crate::exchange::{Answer, Exchange};
+use crate::observe::clock;
+use crate::store::entry::{Content, Entry, cost};
+use crate::store::fill::{self, Asked};
+use crate::store::flight::{Errand, Lead};
+use crate::store::{self, Caching};
+use crate::upstream;
+use crate::upstream::local::LocalGroup;
+use crate::upstream::send::Draft;
+use crate::upstream::upload::Source;
+
+/// The longest content that is kept to be stored when its length is not told beforehand, in bytes: room is taken for
+/// all of it at once.
+const UNTOLD_BYTES_MAX: u64 = 1 << 20;
+
+/// A write on its way. Marks its URI before it goes out and when it has ended; dropped in between, as when its client
+/// leaves, nobody knows whether it was applied, and the URI is forgotten.
+pub struct Underway<'a> {
+    site: &'a Site,
+    target: &'a Target<'static>,
+    uri: Arc<str>,
+    is_over: bool,
+}
+
+impl<'a> Underway<'a> {
+    /// A write to this target is about to go out: what is being fetched for it is not to be stored.
+    #[must_use]
+    pub fn begin(site: &'a Site, target: &'a Target<'static>) -> Self {
+        let uri = Arc::from(target.to_string());
+        site.generation.store.write_begins(&uri, clock::mono());
+        for caching in site.cachings_of(target.name(), target.path()) {
+            caching.store.outdate_uri(&uri_key(caching, target));
+        }
+        Self { site, target, uri, is_over: false }
+    }
+
+    /// It has ended. `then` learns whether it was alone, and changes what is stored.
+    pub fn end<R>(mut self, ended: Ended, then: impl FnOnce(bool) -> R) -> R {
+        self.is_over = true;
+        self.site.generation.store.write_ended(&self.uri, (ended, clock::mono()), then)
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let ended = (Ended::Unsure, clock::mono());
+            self.site.generation.store.write_ended(&self.uri, ended, |_| forget_target(self.site, self.target));
+        }
+    }
+}
+
+/// Whether a write may yet be applied.
+#[must_use]
+pub fn ended(answered: &Result<Answer, Fault>, ex: &Exchange) -> Ended {
+    match answered {
+        // These say that whoever answers does not know how it ended either (RFC 9110 §15.6.3, §15.6.5).
+        Ok(answer) if matches!(answer.status(), StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) => Ended::Unsure,
+        Ok(_) if ex.record.sends <= 1 => Ended::Known,
+        Err(_) if ex.record.sends == 0 => Ended::Known,
+        Ok(_) | Err(_) => Ended::Unsure,
+    }
+}
+
+fn uri_key(caching: &Caching, target: &Target<'_>) -> Key {
+    Key::of_uri(Space { name: &caching.space, rules: &caching.rules.key }, target)
+}
+
+/// The content of a PUT, kept while it goes out, and the room that it will take.
+struct Keeping {
+    lead: Lead,
+    reserved: u64,
+    /// `None`: there is no content.
+    source: Option<Rc<Source>>,
+}
+
+impl Keeping {
+    /// Keeps the content, if it may be stored and there is room.
+    fn begin(caching: &Caching, key: Key, draft: &Draft) -> Option<Self> {
+        let longest = caching.limits.object_bytes_max;
+        let length = match &draft.source {
+            Some(source) => source.length().unwrap_or(UNTOLD_BYTES_MAX.min(longest)),
+            None => 0,
+        };
+        let is_authorized = draft.headers.contains_key(http::header::AUTHORIZATION);
+        let errand = Errand { key, choice: Choice::default(), is_authorized };
+        let lead = Lead::alone(&caching.store, errand);
+        let reserved = cost(length);
+        if length > longest || !lead.reserve(reserved) {
+            return None;
+        }
+        if let Some(source) = &draft.source {
+            source.keep(usize::try_from(length).unwrap_or(usize::MAX));
+        }
+        Some(Self { lead, reserved, source: draft.source.clone() })
+    }
+
+    /// The content, arranged to be stored; `None`: not all of it went out, or it was not kept.
+    fn content(&self) -> Option<Content> {
+        let pieces = self.source.as_ref().map_or_else(|| Some(Vec::new()), |source| source.content())?;
+        Some(Content::gather(pieces, false))
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.lead.release(self.reserved);
+    }
+}
+
+/// A write, as it matters for what it leaves behind.
+struct Written<'a> {
+    site: &'a Site,
+    caching: &'a Caching,
+    target: &'a Target<'static>,
+    /// The target in absolute form.
+    uri: Uri,
+    /// What a GET with its fields would be looked up by; `None`: it would not be.
+    key: Option<Key>,
+    method: Method,
+    headers: HeaderMap,
+    sent: Now,
+}
+
+/// What has been done about what was written.
+enum Done {
+    /// All there is to do.
+    All { is_stored: bool },
+    /// Room has been made for the answer's content: it is to be taken in.
+    Awaits(Lead),
+}
+
+/// Forwards a write, and lets the cache follow before the client is answered.
+///
+/// # Errors
+/// What the client is to be told instead of an answer.
+pub async fn write(
+    site: &Site,
+    (group, caching): (&Rc<LocalGroup>, &Rc<Caching>),
+    ex: &mut Exchange,
+    draft: Draft,
+    (target, key): (&Target<'static>, Option<Key>),
+) -> Result<Answer, Fault> {
+    let uri = target.to_string().parse::<Uri>().map_err(|_| Fault::BadRequest("invalid target"))?;
+    let (method, headers) = (draft.method.clone(), draft.headers.clone());
+    let underway = Underway::begin(site, target);
+    let keeping = match &key {
+        Some(key) if method == Method::PUT => Keeping::begin(caching, key.clone(), &draft),
+        Some(_) | None => None,
+    };
+    let written = Written { site, caching, target, uri, key, method, headers, sent: clock::now() };
+    let answered = upstream::forward(group, ex, draft).await;
+    let received = clock::now();
+    let (ended, sends) = (ended(&answered, ex), ex.record.sends);
+    // Copied before the lock is taken.
+    let is_done = answered.as_ref().is_ok_and(|answer| answer.status().is_success());
+    let kept = keeping.filter(|_| is_done).and_then(|keeping| Some((keeping.content()?, keeping)));
+    let done = underway.end(ended, |is_alone| {
+        let end = match &answered {
+            Ok(answer) => End::Answered { status: answer.status(), headers: answer.headers(), received },
+            Err(_) if sends == 0 => End::Unsent,
+            Err(_) => End::Unknown,
+        };
+        written.follow(kept, is_alone, end)
+    });
+    let answer = answered?;
+    match done {
+        Done::All { is_stored } => {
+            if is_stored {
+                let handling =
+                    Handling::Forwarded { why: Forward::Method, status: None, stored: true, collapsed: false };
+                ex.cache_status = Some(CacheStatus::new(handling));
+            }
+            Ok(answer)
+        }
+        Done::Awaits(lead) => Ok(written.take(ex, caching, lead, answer)),
+    }
+}
+
+impl Written<'_> {
+    /// Changes what is stored, now that the write has ended.
+    fn follow(&self, kept: Option<(Content, Keeping)>, is_alone: bool, end: End<'_>) -> Done {
+        let (status, answer) = match end {
+            End::Answered { status, headers, .. } => (Some(status), Some(headers)),
+            End::Unknown | End::Unsent => (None, None),
+        };
+        if let (Some(status), Some(answer)) = (status, answer) {
+            // The target itself is changed below.
+            for other in forgotten(&self.method, self.target, status, answer).into_iter().skip(1) {
+                forget_target(self.site, &other);
+            }
+        }
+        let rules = &self.caching.rules;
+        let rules = written::Rules { ttl: &rules.ttl, exceptions: rules.exceptions, tags_headers: &rules.tags_headers };
+        let write = written::Write { method: &self.method, target: &self.uri, headers: &self.headers, is_alone };
+        match written::after(&write, end, rules) {
+            Change::Stay => Done::All { is_stored: false },
+            Change::Forget => {
+                forget_target(self.site, self.target);
+                Done::All { is_stored: false }
+            }
+            Change::Store(stored) => match stored.content {
+                written::Content::Request => Done::All { is_stored: self.store(kept, *stored) },
+                written::Content::Answer => {
+                    drop(kept);
+                    forget_target(self.site, self.target);
+                    self.lead(&stored).map_or(Done::All { is_stored: false }, Done::Awaits)
+                }
+            },
+        }
+    }
+
+    /// Stores the request's content, if all of it was kept; what was there goes in any case.
+    fn store(&self, kept: Option<(Content, Keeping)>, stored: Stored) -> bool {
+        let own = uri_key(self.caching, self.target);
+        let received = clock::now();
+        let entry = kept.and_then(|(content, keeping)| {
+            let facts = RequestFacts::of(&Method::GET, &self.uri, &self.headers, false);
+            let asked = Asked { facts, headers: &self.headers, sent: self.sent };
+            let head = fill::written(&self.caching.rules, &asked, stored, received).ok()?;
+            Some((Entry { head: Arc::new(head), content }, keeping))
+        });
+        let Some((entry, mut keeping)) = entry else {
+            forget_target(self.site, self.target);
+            return false;
+        };
+        // By other rules the same URI may be stored, too.
+        for other in self.site.cachings_of(self.target.name(), self.target.path()) {
+            let key = uri_key(other, self.target);
+            if key != own {
+                other.store.purge_uri(&key, crate::store::purge::Purge::Hard);
+            }
+        }
+        keeping.lead.replace(&own, entry, std::mem::take(&mut keeping.reserved))
+    }
+
+    /// A place for the answer's content. What can't be kept without a guess is not.
+    fn lead(&self, stored: &Stored) -> Option<Lead> {
+        stored.lifetime?;
+        let is_authorized = self.headers.contains_key(http::header::AUTHORIZATION);
+        let errand = Errand { key: self.key.clone()?, choice: Choice::default(), is_authorized };
+        Some(Lead::alone(&self.caching.store, errand))
+    }
+
+    /// Takes in an answer whose content is the representation, as an answer 200 to GET would be.
+    fn take(&self, ex: &mut Exchange, caching: &Rc<Caching>, lead: Lead, mut answer: Answer) -> Answer {
+        let status = std::mem::replace(answer.status_mut(), StatusCode::OK);
+        let facts = RequestFacts::of(&Method::GET, &self.uri, &self.headers, false);
+        let mut answer = store::take_led(ex, caching, lead, (&self.headers, facts, self.sent), answer);
+        *answer.status_mut() = status;
+        answer
+    }
+}

@@ -1,0 +1,187 @@
+//! What the admin listener tells of the proxy and has it do: its numbers, purges, events, the journal.
+//!
+//! How it is asked is the business of `admin`. It sees the plan that is in force, also after a reload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+
+use crate::admin::api::{CacheFacts, Details, EventFacts, Facts, JournalFacts, Page};
+use crate::admin::{House, Part, Pending, Purge, Readiness, Refusal};
+use crate::flow::site::Generation;
+use crate::observe::clock;
+use crate::observe::counters::{CacheResults, Counter, Counters};
+
+mod forgetting;
+mod letters;
+
+const STARTING: u8 = 0;
+const READY: u8 = 1;
+const DRAINING: u8 = 2;
+
+/// The proxy as the admin listener has it.
+#[derive(Debug)]
+pub struct Household {
+    generation: ArcSwap<Generation>,
+    /// Those of each worker, and those of the sending of writes.
+    counters: Vec<Arc<Counters>>,
+    readiness: AtomicU8,
+    events: Events,
+    flushing: Arc<letters::Flushing>,
+}
+
+/// How many events there were.
+#[derive(Debug, Default)]
+struct Events {
+    known: Counter,
+    unknown: Counter,
+    refused: Counter,
+}
+
+impl Household {
+    /// A proxy that starts under this plan; `counters`: whatever counts, each of them once.
+    #[must_use]
+    pub fn new(generation: Arc<Generation>, counters: Vec<Arc<Counters>>) -> Self {
+        Self {
+            generation: ArcSwap::new(generation),
+            counters,
+            readiness: AtomicU8::new(STARTING),
+            events: Events::default(),
+            flushing: Arc::default(),
+        }
+    }
+
+    /// Another plan is in force.
+    pub fn adopt(&self, generation: Arc<Generation>) {
+        self.generation.store(generation);
+    }
+
+    /// It listens for clients.
+    pub fn now_ready(&self) {
+        // Who drains before that stays so.
+        let _drains = self.readiness.compare_exchange(STARTING, READY, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// It takes no new clients.
+    pub fn now_drains(&self) {
+        self.readiness.store(DRAINING, Ordering::Relaxed);
+        self.flushing.leave();
+    }
+
+    fn sum(&self, read: impl Fn(&Counters) -> u64) -> u64 {
+        self.counters.iter().map(|counters| read(counters)).sum()
+    }
+
+    fn journal_facts(&self) -> Option<JournalFacts> {
+        let counts = self.generation.load().desk.as_ref()?.counts();
+        let age = counts.oldest.map_or(0, |oldest| milliseconds(clock::now().wall.saturating_sub(oldest)));
+        Some(JournalFacts {
+            pending: counts.pending as u64,
+            pending_bytes: counts.pending_bytes,
+            oldest_ms: age,
+            dead: counts.dead as u64,
+            accepted: self.sum(|counters| counters.writes_accepted.get()),
+            sent: self.sum(|counters| counters.writes_sent.get()),
+            failures: self.sum(|counters| counters.write_failures.get()),
+            through: self.sum(|counters| counters.writes_through.get()),
+            refused: self.sum(|counters| counters.writes_refused.get()),
+        })
+    }
+
+    fn cache_facts(&self) -> CacheFacts {
+        let generation = self.generation.load();
+        CacheFacts {
+            keys: generation.store.len() as u64,
+            bytes: generation.store.bytes(),
+            bytes_max: generation.plan.cache.memory_max,
+            results: CacheResults::ALL
+                .map(|result| (result.as_str(), self.sum(|counters| counters.cache.of(result).get())))
+                .to_vec(),
+        }
+    }
+
+    fn responses(&self) -> Vec<(&'static str, u64)> {
+        let mut sums: Vec<(&'static str, u64)> = Vec::new();
+        for (class, count) in self.counters.iter().flat_map(|counters| counters.responses.all()) {
+            match sums.iter_mut().find(|(known, _)| *known == class) {
+                Some((_, sum)) => *sum += count,
+                None => sums.push((class, count)),
+            }
+        }
+        sums
+    }
+}
+
+impl House for Household {
+    fn readiness(&self) -> Readiness {
+        match self.readiness.load(Ordering::Relaxed) {
+            STARTING => Readiness::Starting,
+            READY => Readiness::Ready,
+            _ => Readiness::Draining,
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            requests: self.sum(|counters| counters.requests.get()),
+            responses: self.responses(),
+            abandoned: self.sum(|counters| counters.abandoned.get()),
+            unreadable: self.sum(|counters| counters.unreadable.get()),
+            retries: self.sum(|counters| counters.retries.get()),
+            connections: self.sum(|counters| counters.connections.get()),
+            in_flight: self.sum(|counters| counters.exchanges.get()),
+            queued: self.sum(|counters| counters.queued.get()),
+            backend_connections: self.sum(|counters| counters.backend_connections.get()),
+            accept_failures: self.sum(|counters| counters.accept_failures.get()),
+            log_lines_dropped: self.sum(|counters| counters.log_lines_dropped.get()),
+            cache: self.cache_facts(),
+            events: EventFacts {
+                known: self.events.known.get(),
+                unknown: self.events.unknown.get(),
+                refused: self.events.refused.get(),
+            },
+            journal: self.journal_facts(),
+        }
+    }
+
+    fn purge(&self, what: &Purge, soft: bool) -> Result<u64, Refusal> {
+        Ok(self.forget(what, soft))
+    }
+
+    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<u64, Refusal> {
+        self.take_event(headers, body)
+    }
+
+    fn journal(&self, part: Part) -> Result<Page, Refusal> {
+        Ok(letters::page(&*self.desk()?, part))
+    }
+
+    fn write(&self, seq: u64) -> Result<Details, Refusal> {
+        letters::details(&*self.desk()?, seq)
+    }
+
+    fn retry(&self, seq: u64) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let desk = self.desk()?;
+            if desk.revive(seq).await { Ok(()) } else { Err(letters::no_letter(&desk, seq)) }
+        })
+    }
+
+    fn discard(&self, seq: u64) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let desk = self.desk()?;
+            if desk.discard(seq).await { Ok(()) } else { Err(letters::no_letter(&desk, seq)) }
+        })
+    }
+
+    fn flush(&self) -> Pending<'_, u64> {
+        Box::pin(async move { Ok(self.flushing.begin(&self.desk()?)) })
+    }
+}
+
+/// A time in milliseconds.
+fn milliseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,206 @@
+//! Metrics as text, for Prometheus to read: exposition format 0.0.4.
+//!
+//! Writes what it is given; what is counted, and under which name, is for the caller to say.
+
+use std::fmt::Write;
+
+/// The `Content-Type` of a page.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What a family's values mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever goes up, until a restart. Its name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// A value of a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number. Readers take it for a 64-bit float, so past 2⁵³ it is rounded there.
+    Whole(u64),
+    /// Any number, as of seconds.
+    Real(f64),
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Whole(number)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
+/// A page of metrics, family after family.
+#[derive(Debug, Default)]
+pub struct Page {
+    text: String,
+}
+
+impl Page {
+    /// An empty page.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens a family: a name that stands once on a page, with letters, digits, `_` and `:`, and a line on what it
+    /// means. A family without samples is fine.
+    pub fn family(&mut self, kind: Kind, name: &'static str, help: &str) -> Family<'_> {
+        debug_assert!(is_name(name), "{name} is no name of a metric");
+        let _ = write!(self.text, "# HELP {name} ");
+        escape(help, false, &mut self.text);
+        // Writing to a string can't fail.
+        let _ = writeln!(self.text, "\n# TYPE {name} {}", kind.as_str());
+        Family { text: &mut self.text, name }
+    }
+
+    /// A family with one value and no labels.
+    pub fn single(&mut self, kind: Kind, name: &'static str, help: &str, value: impl Into<Value>) {
+        self.family(kind, name, help).sample(&[], value);
+    }
+
+    /// The whole page.
+    #[must_use]
+    pub fn finish(self) -> String {
+        self.text
+    }
+}
+
+/// A family that samples are added to.
+#[derive(Debug)]
+pub struct Family<'a> {
+    text: &'a mut String,
+    name: &'static str,
+}
+
+impl Family<'_> {
+    /// Adds a sample. No two of a family have the same labels; a label's name has letters, digits and `_`, its value
+    /// may be any text.
+    pub fn sample(&mut self, labels: &[(&'static str, &str)], value: impl Into<Value>) -> &mut Self {
+        self.line("", labels, value.into());
+        self
+    }
+
+    /// One line; the suffix sets a histogram's lines apart.
+    fn line(&mut self, suffix: &str, labels: &[(&'static str, &str)], value: Value) {
+        self.text.push_str(self.name);
+        self.text.push_str(suffix);
+        for (index, (name, value)) in labels.iter().enumerate() {
+            debug_assert!(is_name(name) && !name.contains(':'), "{name} is no name of a label");
+            self.text.push(if index == 0 { '{' } else { ',' });
+            self.text.push_str(name);
+            self.text.push_str("=\"");
+            escape(value, true, self.text);
+            self.text.push('"');
+        }
+        self.text.push_str(if labels.is_empty() { " " } else { "} " });
+        write_value(self.text, value);
+        self.text.push('\n');
+    }
+}
+
+fn write_value(text: &mut String, value: Value) {
+    let _ = match value {
+        Value::Whole(number) => write!(text, "{number}"),
+        Value::Real(number) if number.is_nan() => write!(text, "NaN"),
+        Value::Real(f64::INFINITY) => write!(text, "+Inf"),
+        Value::Real(f64::NEG_INFINITY) => write!(text, "-Inf"),
+        Value::Real(number) => write!(text, "{number}"),
+    };
+}
+
+/// Escapes backslashes and line feeds; in a label's value also quotes.
+fn escape(text: &str, quotes: bool, into: &mut String) {
+    for c in text.chars() {
+        match c {
+            '\\' => into.push_str("\\\\"),
+            '\n' => into.push_str("\\n"),
+            '"' if quotes => into.push_str("\\\""),
+            _ => into.push(c),
+        }
+    }
+}
+
+/// Whether this is a name of a metric.
+fn is_name(name: &str) -> bool {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
+    plain && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_page_reads_as_prometheus_wants_it() {
+        let mut page = Page::new();
+        page.family(Kind::Counter, "forebay_requests_total", "Requests finished.")
+            .sample(&[("route", "a"), ("status", "200")], 7)
+            .sample(&[("route", "b"), ("status", "404")], 0);
+        page.single(Kind::Gauge, "forebay_age_seconds", "The oldest.", 1.5);
+        page.family(Kind::Gauge, "forebay_nothing", "No sample.");
+        let expected = "# HELP forebay_requests_total Requests finished.\n\
+                        # TYPE forebay_requests_total counter\n\
+                        forebay_requests_total{route=\"a\",status=\"200\"} 7\n\
+                        forebay_requests_total{route=\"b\",status=\"404\"} 0\n\
+                        # HELP forebay_age_seconds The oldest.\n\
+                        # TYPE forebay_age_seconds gauge\n\
+                        forebay_age_seconds 1.5\n\
+                        # HELP forebay_nothing No sample.\n\
+                        # TYPE forebay_nothing gauge\n";
+        assert_eq!(page.finish(), expected);
+    }
+
+    #[test]
+    fn what_would_break_a_line_is_escaped() {
+        let mut page = Page::new();
+        page.family(Kind::Gauge, "x", "a\\b\n\"c\"").sample(&[("l", "a\\b\n\"c\"é")], 1);
+        assert_eq!(page.finish(), "# HELP x a\\\\b\\n\"c\"\n# TYPE x gauge\nx{l=\"a\\\\b\\n\\\"c\\\"é\"} 1\n");
+    }
+
+    #[test]
+    fn numbers_that_are_none_have_words() {
+        for (value, expected) in [
+            (Value::Whole(u64::MAX), "18446744073709551615"),
+            (Value::Real(0.1), "0.1"),
+            (Value::Real(f64::NAN), "NaN"),
+            (Value::Real(f64::INFINITY), "+Inf"),
+            (Value::Real(f64::NEG_INFINITY), "-Inf"),
+        ] {
+            let mut text = String::new();
+            write_value(&mut text, value);
+            assert_eq!(text, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_sample_is_one_line_whatever_its_labels_hold(value in "[^\u{1}]{0,40}") {
+            let mut page = Page::new();
+            page.family(Kind::Gauge, "x", &value).sample(&[("l", &value)], 1);
+            let text = page.finish();
+            prop_assert_eq!(text.matches('\n').count(), 3);
+            let line = text.lines().last().unwrap_or_default();
+            let inner = line.strip_prefix("x{l=\"").and_then(|rest| rest.strip_suffix("\"} 1")).unwrap();
+            let read = inner.replace("\\\\", "\u{1}").replace("\\\"", "\"").replace("\\n", "\n").replace('\u{1}', "\\");
+            prop_assert_eq!(read, value);
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! What all threads share of write-back: what is pending, and who waits for a turn. Behind one lock, held for as long as
+//! a look-up or a change takes.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use policy::cache::key::Key;
+use policy::time::Now;
+use policy::write::outcome::{Backoff, Outcome};
+use policy::write::queue::{Effect, KeyState, Lane, Limits, Queue, Room, Send, Ticket, Upstream};
+use policy::write::record::{Payload, Record, Write, frame_bytes};
+use tokio::sync::{Notify, oneshot};
+
+use super::journal::{Failed, Journal, Told};
+use super::recover::{Recovered, entry};
+use super::segments::{Directory, OpenError};
+use super::shelf::Shelf;
+use crate::config::plan::{CacheMode, Durability, Plan, WriteBack};
+use crate::observe::clock;
+use crate::store::Store;
+use crate::store::purge::Purge;
+
+/// How long whoever asks for it waits until a note is safe.
+const NOTE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What the order of writes is kept by: the part of a key that the URI makes.
+pub type Line = Arc<[u8]>;
+
+/// A write that is pending or dead, and where its record is.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The write.
+    pub write: Arc<Write>,
+    /// The segment of its record.
+    pub segment: u64,
+    /// How many bytes its record takes.
+    pub bytes: u64,
+}
+
+/// What a segment that is made small holds of a write.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) seq: u64,
+    pub(super) write: Arc<Write>,
+    /// The note of its death.
+    pub(super) death: Option<Payload>,
+}
+
+/// What a read of a URI finds.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing is pending.
+    Clean,
+    /// This write is the last, and says all of the state.
+    Dirty(u64, Arc<Write>),
+    /// What is pending only the backend can tell the effect of; the number is that of the last.
+    Opaque,
+}
+
+/// What is shared.
+#[derive(Debug)]
+pub struct Desk {
+    journal: Journal,
+    state: Mutex<State>,
+    /// How many writes are pending: a read looks further only if there are any.
+    pending: AtomicUsize,
+    tickets: AtomicU64,
+    /// Wakes the flusher.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue<Line>,
+    writes: HashMap<u64, Held>,
+    routes: Vec<Box<str>>,
+    upstreams: Vec<Box<str>>,
+    turns: HashMap<Ticket, oneshot::Sender<()>>,
+    /// Where what a write makes void is stored.
+    store: Option<Arc<Store>>,
+    shelf: Shelf,
+    /// Of the writes, those that were dead letters once: their place in line is not that of their record.
+    revived: HashSet<u64>,
+}
+
+impl Desk {
+    /// Opens the journal in this directory and reads what is in it.
+    ///
+    /// # Errors
+    /// When it can't be read or written, or belongs to another process.
+    pub fn open(state_dir: &std::path::Path) -> Result<Arc<Self>, OpenError> {
+        let directory = Directory::open(state_dir)?;
+        let recovered = super::recover::recover(&directory)?;
+        let next_segment = directory.next_segment()?;
+        let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes, revived } = recovered;
+        let mut shelf = Shelf::default();
+        segments.iter().for_each(|(segment, is_damaged)| shelf.add(*segment, *is_damaged));
+        writes.values().for_each(|held| shelf.put(held.segment, held.bytes));
+        let counts = queue.counts();
+        if counts.pending > 0 || counts.dead > 0 {
+            tracing::info!("journal: {} writes are pending, {} are dead letters", counts.pending, counts.dead);
+        }
+        let pending = AtomicUsize::new(counts.pending);
+        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, shelf, revived };
+        let desk = Arc::new_cyclic(|desk| Self {
+            journal: Journal::start(directory, (journal, next_segment, next_seq), std::sync::Weak::clone(desk)),
+            state: Mutex::new(state),
+            pending,
+            tickets: AtomicU64::new(0),
+            changed: Notify::new(),
+        });
+        Ok(desk)
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether anything is pending at all.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.load(Ordering::Acquire) == 0
+    }
+
+    /// What a read of this URI finds.
+    #[must_use]
+    pub fn find(&self, line: &[u8]) -> Found {
+        if self.is_idle() {
+            return Found::Clean;
+        }
+        let line = Line::from(line);
+        let state = self.state.lock();
+        match state.queue.state(&line) {
+            KeyState::Clean => Found::Clean,
+            KeyState::Opaque => Found::Opaque,
+            KeyState::Dirty { seq, class: _ } => match state.writes.get(&seq) {
+                Some(held) => Found::Dirty(seq, Arc::clone(&held.write)),
+                None => Found::Opaque,
+            },
+        }
+    }
+
+    /// Whether a route has room for a write of that size.
+    #[must_use]
+    pub fn has_room(&self, route: &str, bytes: u64) -> bool {
+        let mut state = self.state.lock();
+        let lane = state.lane(route);
+        state.queue.room(lane, bytes) == Room::Yes
+    }
+
+    /// Puts a write into the journal. When this returns it is as safe as asked for, and reads see it.
+    ///
+    /// # Errors
+    /// [`Failed`]: nothing is acknowledged; what has become of it is not known.
+    pub async fn take(&self, write: Write, durability: Durability) -> Result<u64, Failed> {
+        let told = self.journal.append(Payload::Write(write), durability);
+        told.await.unwrap_or(Err(Failed::Closed))
+    }
+
+    /// A record is in the journal: called by its thread, in the order of the file.
+    pub(super) fn recorded(&self, record: Record, segment: u64) {
+        let bytes = frame_bytes(&record) as u64;
+        if let Payload::Write(write) = record.payload {
+            let write = Arc::new(write);
+            let mut state = self.state.lock();
+            let State { queue, writes, routes, upstreams, shelf, .. } = &mut *state;
+            let entry = entry(&write, record.seq, bytes, (routes, upstreams));
+            writes.insert(record.seq, Held { write: Arc::clone(&write), segment, bytes });
+            shelf.put(segment, bytes);
+            queue.accept(entry, clock::now());
+            self.pending.fetch_add(1, Ordering::Release);
+            let store = state.store.clone();
+            drop(state);
+            // From here on reads see the write; what was stored before, or is being fetched, must not come back after it.
+            forget(store.as_ref(), &write);
+        }
+        self.changed.notify_one();
+    }
+
+    /// A segment has been begun.
+    pub(super) fn begun(&self, segment: u64) {
+        self.state.lock().shelf.add(segment, false);
+    }
+
+    /// The segments before `present` that nobody needs any more; with each, whether it is damaged.
+    pub(super) fn unneeded(&self, present: u64, is_begun: bool) -> Vec<(u64, bool)> {
+        self.state.lock().shelf.unneeded(present, is_begun)
+    }
+
+    /// The segments before `present` that are to be made small, where `bytes` are in all of them.
+    pub(super) fn to_thin(&self, present: u64, bytes: u64) -> Vec<(u64, bool)> {
+        self.state.lock().shelf.to_thin(present, bytes)
+    }
+
+    /// What a segment is to hold, by number, when it is made small; with each write, how it died if it did. `None`: it
+    /// can't be, since a write in it was sent to the end of its line.
+    pub(super) fn live_in(&self, segment: u64) -> Option<Vec<Live>> {
+        let state = self.state.lock();
+        let of_it = state.writes.iter().filter(|(_, held)| held.segment == segment);
+        let mut live = Vec::new();
+        for (seq, held) in of_it {
+            let death = state.queue.dead_letter(*seq).map(|letter| Payload::Dead {
+                write: *seq,
+                status: letter.status,
+                attempts: letter.attempts,
+                reason: Box::default(),
+                at: letter.at,
+            });
+            if death.is_none() && state.revived.contains(seq) {
+                return None;
+            }
+            live.push(Live { seq: *seq, write: Arc::clone(&held.write), death });
+        }
+        drop(state);
+        live.sort_unstable_by_key(|live| live.seq);
+        Some(live)
+    }
+
+    /// A segment was made small when notes went into `present`.
+    pub(super) fn thinned(&self, segment: u64, present: u64) {
+        self.state.lock().shelf.thinned(segment, present);
+    }
+
+    /// What is to be sent now.
+    pub(super) fn due(&self, now: Now) -> Vec<(Send<Line>, Arc<Write>)> {
+        let mut state = self.state.lock();
+        let sends = state.queue.due(now);
+        let with = |send: Send<Line>| state.writes.get(&send.seq).map(|held| (send, Arc::clone(&held.write)));
+        sends.into_iter().filter_map(with).collect()
+    }
+
+    /// When to ask [`Desk::due`] next (monotonic time).
+    pub(super) fn next_due(&self) -> Option<std::time::Duration> {
+        self.state.lock().queue.next_due()
+    }
+
+    /// Waits until something has changed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// A write that was sent has come to an end. What follows from it goes into the journal; whoever waited for its turn
+    /// is told when that is safe there.
+    pub(super) async fn answered(&self, seq: u64, outcome: Outcome, dice: u64) -> Vec<Effect> {
+        let now = clock::now();
+        let (held, store) = {
+            let state = self.state.lock();
+            (state.writes.get(&seq).map(|held| Arc::clone(&held.write)), state.store.clone())
+        };
+        // While reads still see the write: a fetch that was begun just before the write came is not stored, either.
+        if let Some(write) = held.filter(|_| !matches!(outcome, Outcome::Unsent)) {
+            forget(store.as_ref(), &write);
+        }
+        let effects = {
+            let mut state = self.state.lock();
+            let effects = state.queue.answered(seq, outcome, now, dice);
+            // In one step: a dead letter that is revived at once must not be noted as dead after that.
+            effects.iter().for_each(|effect| self.note(&mut state, *effect, now));
+            effects
+        };
+        self.changed.notify_one();
+        for effect in &effects {
+            if let Effect::Turn(ticket) = *effect {
+                self.journal.notes_are_safe().await;
+                self.turn(ticket);
+            }
+        }
+        effects
+    }
+
+    /// Puts into the journal what has become of a write.
+    fn note(&self, state: &mut State, effect: Effect, now: Now) {
+        let payload = match effect {
+            Effect::Settle(write) => {
+                state.let_go(write);
+                Payload::Settled { write }
+            }
+            Effect::Bury { seq: write, status, attempts, reason } => {
+                Payload::Dead { write, status, attempts, reason: reason.to_string().into(), at: now.wall }
+            }
+            Effect::Turn(_) => return,
+        };
+        self.pending.fetch_sub(1, Ordering::Release);
+        let _nobody_waits = self.journal.append(payload, Durability::Os);
+    }
+
+    fn turn(&self, ticket: Ticket) {
+        let turn = self.state.lock().turns.remove(&ticket);
+        if let Some(turn) = turn {
+            let _left = turn.send(());
+        }
+    }
+
+    /// Waits until all that is pending for this URI has gone out. What is kept holds the line: nothing of it is sent until
+    /// it is dropped.
+    pub async fn wait_turn(self: &Arc<Self>, line: &[u8]) -> Turn {
+        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let turn = Turn { desk: Arc::clone(self), ticket };
+        let waiting = {
+            let mut state = self.state.lock();
+            let is_now = state.queue.wait_turn(&Line::from(line), ticket, clock::now());
+            (!is_now).then(|| {
+                let (told, waiting) = oneshot::channel();
+                state.turns.insert(ticket, told);
+                waiting
+            })
+        };
+        self.changed.notify_one();
+        match waiting {
+            Some(waiting) => drop(waiting.await),
+            // What was settled a moment ago may not be safe yet.
+            None => self.journal.notes_are_safe().await,
+        }
+        turn
+    }
+
+    /// Takes up a plan: the bounds of its routes' writes, and where what they make void is stored.
+    pub fn adopt(&self, plan: &Plan, store: &Arc<Store>) {
+        let mut state = self.state.lock();
+        state.store = Some(Arc::clone(store));
+        for route in &plan.routes {
+            if let Some(CacheMode::Back(back)) = route.cache.as_ref().map(|cache| &cache.mode) {
+                let lane = state.lane(&route.name);
+                state.queue.set_lane(lane, limits(back));
+            }
+        }
+    }
+
+    /// Whether this upstream can be used.
+    pub(super) fn set_up(&self, upstream: &str, up: bool) {
+        let mut state = self.state.lock();
+        let place = state.upstreams.iter().position(|name| **name == *upstream);
+        if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {
+            state.queue.set_up(Upstream(place), up);
+        }
+    }
+
+    /// The upstreams that writes are for.
+    pub(super) fn upstreams(&self) -> Vec<Box<str>> {
+        self.state.lock().upstreams.clone()
+    }
+
+    /// Sends all at once from now on, or no longer. Says how many are pending.
+    pub fn set_hurry(&self, hurry: bool) -> usize {
+        self.state.lock().queue.set_hurry(hurry);
+        self.changed.notify_one();
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// What is pending and dead.
+    #[must_use]
+    pub fn counts(&self) -> policy::write::queue::Counts {
+        self.state.lock().queue.counts()
+    }
+
+    /// Looks at the queue and the writes, to tell of them.
+    pub fn look<T>(&self, look: impl FnOnce(&Queue<Line>, &HashMap<u64, Held>) -> T) -> T {
+        let state = self.state.lock();
+        look(&state.queue, &state.writes)
+    }
+
+    /// Sends a dead letter again. `false`: there is none of that number.
+    pub async fn revive(&self, seq: u64) -> bool {
+        let noted = {
+            let mut state = self.state.lock();
+            state.queue.revive(seq, clock::now()).then(|| {
+                state.revived.insert(seq);
+                self.pending.fetch_add(1, Ordering::Release);
+                self.journal.append(Payload::Revived { write: seq }, Durability::Fsync)
+            })
+        };
+        self.changed.notify_one();
+        noted_soon(noted).await
+    }
+
+    /// Throws a dead letter away. `false`: there is none of that number.
+    pub async fn discard(&self, seq: u64) -> bool {
+        let noted = {
+            let mut state = self.state.lock();
+            state.queue.discard(seq).then(|| {
+                state.let_go(seq);
+                self.journal.append(Payload::Discarded { write: seq }, Durability::Fsync)
+            })
+        };
+        noted_soon(noted).await
+    }
+}
+
+/// Waits for a note, but not for a disk that fails: it is owed then.
+async fn noted_soon(noted: Option<Told>) -> bool {
+    let Some(noted) = noted else { return false };
+    let _noted_or_owed = tokio::time::timeout(NOTE_WAIT_MAX, noted).await;
+    true
+}
+
+/// Forgets what is stored of a write's URI, and what is being fetched.
+fn forget(store: Option<&Arc<Store>>, write: &Write) {
+    if let Some(store) = store {
+        store.purge_uri(&Key::from_bytes(&write.key), Purge::Hard);
+    }
+}
+
+impl State {
+    /// A write is neither pending nor dead any more.
+    fn let_go(&mut self, seq: u64) {
+        self.revived.remove(&seq);
+        if let Some(held) = self.writes.remove(&seq) {
+            self.shelf.let_go(held.segment, held.bytes);
+        }
+    }
+
+    fn lane(&mut self, route: &str) -> Lane {
+        let known = self.routes.iter().position(|name| **name == *route);
+        let place = known.unwrap_or_else(|| {
+            self.routes.push(route.into());
+            self.routes.len() - 1
+        });
+        Lane(u32::try_from(place).unwrap_or(u32::MAX))
+    }
+}
+
+fn limits(back: &WriteBack) -> Limits {
+    Limits {
+        flush_interval: back.flush_interval,
+        pending_bytes_max: back.pending_bytes_max,
+        concurrency_max: back.concurrency.get(),
+        rate_max: back.rate_max,
+        attempts_max: back.retry.attempts,
+        backoff: Backoff { base: back.retry.base, max: back.retry.max },
+    }
+}
+
+/// A line held by one who writes past the journal. Dropped, it lets the next go.
+#[derive(Debug)]
+pub struct Turn {
+    desk: Arc<Desk>,
+    ticket: Ticket,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.desk.state.lock();
+        state.turns.remove(&self.ticket);
+        let next = state.queue.finished(self.ticket, clock::now());
+        drop(state);
+        if let Some(Effect::Turn(next)) = next {
+            self.desk.turn(next);
+        }
+        self.desk.changed.notify_one();
+    }
+}

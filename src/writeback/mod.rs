@@ -1,0 +1,16 @@
+//! Write-back: writes are put into a journal, shown to reads at once, and sent to their backend later.
+//!
+//! What is promised is in `docs/write-modes.md`; in which order writes go out, when, and what becomes of them is
+//! `policy::write`'s to say. This room has the files ([`journal`]), what all threads share ([`desk`]), the way of a
+//! write and of a read of what is pending, and the flusher on the control thread. How a write is sent is handed in.
+
+pub mod desk;
+pub mod flush;
+pub mod journal;
+pub mod read;
+pub mod recover;
+pub mod segments;
+mod shelf;
+pub mod take;
+
+pub use desk::Desk;
