@@ -324,3 +324,20 @@ fn a_drain_does_not_wait_for_a_backend_that_stays_away() {
     let _again = state.forebay(&origin, SOON);
     eventually("it has arrived", || origin.count("PUT /a") == 1);
 }
+
+#[test]
+fn what_was_queued_stays_in_order_when_the_route_keeps_no_writes_any_more() {
+    let (state, origin) = (State::new(), Origin::start(ok("done")));
+    let forebay = state.forebay(&origin, LATER);
+    put(&forebay, "/a", "one").is(202, "");
+    forebay.reload(
+        forward([&origin])
+            .server(&format!("state_dir = \"{}\"", state.0.display()))
+            .cached("mode = \"cache-aside\"\nttl = \"60s\""),
+    );
+    forebay.get("/a").is(200, "one");
+    put(&forebay, "/a", "two").is(200, "done");
+    let bodies: Vec<Vec<u8>> = origin.requests().into_iter().map(|seen| seen.body).collect();
+    assert_eq!(bodies, [b"one".to_vec(), b"two".to_vec()]);
+    forebay.get("/a").is(200, "done");
+}

@@ -29,6 +29,7 @@ use crate::store::{self, Caching, Fetch, Request};
 use crate::upstream;
 use crate::upstream::local::LocalGroup;
 use crate::upstream::send::Draft;
+use crate::writeback::desk::Found;
 use crate::writeback::take::FOREBAY_WRITE;
 
 /// A route that caches, where it leads, and how it caches.
@@ -107,11 +108,17 @@ async fn kept(
 ) -> Option<Result<Answer, Fault>> {
     let desk = site.desk()?;
     let back = match &caching.rules.mode {
-        CacheMode::Back(back) => back,
-        CacheMode::Aside | CacheMode::Through => return None,
+        CacheMode::Back(back) => Some(back),
+        // What was queued before the route's mode was changed is still in order.
+        CacheMode::Aside | CacheMode::Through if desk.is_idle() => return None,
+        CacheMode::Aside | CacheMode::Through => None,
     };
     let target = target(ex, admitted).into_owned();
-    if !forget::is_safe(&ex.head.method) && admitted.switches.is_none() {
+    let is_write = !forget::is_safe(&ex.head.method) && admitted.switches.is_none();
+    if is_write && back.is_none() && matches!(desk.find(line(caching, &target).bytes()), Found::Clean) {
+        return None;
+    }
+    if is_write {
         let draft = match gate::draft(site, route, group, (ex, admitted)) {
             Ok(draft) => draft,
             Err(fault) => return Some(Err(fault)),

@@ -50,8 +50,8 @@ pub struct Writing<'a> {
     pub caching: &'a Rc<Caching>,
     /// Where it leads.
     pub group: &'a Rc<LocalGroup>,
-    /// How it keeps writes.
-    pub back: &'a WriteBack,
+    /// How it keeps writes; `None`: it does so no more, but some are still pending.
+    pub back: Option<&'a WriteBack>,
     /// What is written.
     pub target: Target<'static>,
 }
@@ -63,14 +63,15 @@ impl Writing<'_> {
     /// What the client is to be told instead of an answer.
     pub async fn answer(&self, ex: &mut Exchange, mut draft: Draft) -> Result<Answer, Fault> {
         let line = line(self.caching, &self.target);
+        let Some(back) = self.back else { return self.through(ex, draft, &line).await };
         let asked = draft.headers.remove(&FOREBAY_WRITE);
         match asked.as_ref().map(HeaderValue::as_bytes) {
             None => {}
             Some(b"through") => return self.through(ex, draft, &line).await,
             Some(_) => return Err(Fault::BadRequest("forebay-write is through, or not there")),
         }
-        let is_queued = matches!(draft.method, Method::PUT | Method::DELETE) || self.back.queue.contains(&draft.method);
-        if !is_queued || kept::hindrance(&draft.headers, &self.back.keep_headers).is_some() {
+        let is_queued = matches!(draft.method, Method::PUT | Method::DELETE) || back.queue.contains(&draft.method);
+        if !is_queued || kept::hindrance(&draft.headers, &back.keep_headers).is_some() {
             return self.through(ex, draft, &line).await;
         }
         if conditions::asks_the_origin(&draft.headers) || draft.headers.contains_key(http::header::IF_NONE_MATCH) {
@@ -84,7 +85,7 @@ impl Writing<'_> {
                 return Ok(answer);
             }
         }
-        let body = match self.content(ex, &draft).await? {
+        let body = match content(ex, &draft, back).await? {
             Some(body) => body,
             None => return self.through(ex, draft, &line).await,
         };
@@ -94,53 +95,26 @@ impl Writing<'_> {
             key: line.bytes().into(),
             method: draft.method.clone(),
             target: draft.target.to_string().into(),
-            headers: kept::kept(&draft.headers, &self.back.keep_headers),
+            headers: kept::kept(&draft.headers, &back.keep_headers),
             body: body.to_vec(),
             accepted: ex.started.wall,
         };
         if !self.desk.has_room(self.route, (write.body.len() + write.key.len()) as u64) {
             return self.through(ex, with_body(self.site, draft, body), &line).await;
         }
-        match take(self.desk, write, self.back.durability).await {
+        match take(self.desk, write, back.durability).await {
             Taken::Queued(answer) => {
                 cached::forget_target(self.site, &self.target);
                 self.site.counters.writes_accepted.up();
                 Ok(answer)
             }
-            Taken::Failed(failed) => match self.back.on_disk_error {
+            Taken::Failed(failed) => match back.on_disk_error {
                 OnDiskError::Refuse => {
                     self.site.counters.writes_refused.up();
                     Err(Fault::Journal { reason: failed.to_string().into() })
                 }
                 OnDiskError::Through => self.through(ex, with_body(self.site, draft, body), &line).await,
             },
-        }
-    }
-
-    /// The write's content; `None`: it is too long to be kept.
-    async fn content(&self, ex: &mut Exchange, draft: &Draft) -> Result<Option<Bytes>, Fault> {
-        let Some(source) = &draft.source else { return Ok(Some(Bytes::new())) };
-        let most = usize::try_from(self.back.body_bytes_max).unwrap_or(usize::MAX);
-        if source.length().is_some_and(|length| length > self.back.body_bytes_max) {
-            return Ok(None);
-        }
-        source.keep(most.saturating_add(READ_BYTES));
-        source.release();
-        let mut upload = source.upload();
-        let mut content = BytesMut::new();
-        loop {
-            let next = pin!(poll_fn(|cx| Pin::new(&mut upload).poll_frame(cx)));
-            let until = clock::mono() + source.limits().stall_max;
-            let frame = match ex.connection.deadline.wait(until, next).await {
-                Ok(Some(frame)) => frame?,
-                Ok(None) => return Ok(Some(content.freeze())),
-                Err(_expired) => return Err(Fault::BodyTooSlow),
-            };
-            let Ok(piece) = frame.into_data() else { continue };
-            content.extend_from_slice(&piece);
-            if content.len() > most {
-                return Ok(None);
-            }
         }
     }
 
@@ -159,6 +133,33 @@ impl Writing<'_> {
         answer.headers_mut().insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("through"));
         self.caching.hide_tags(answer.headers_mut());
         Ok(answer)
+    }
+}
+
+/// The write's content; `None`: it is too long to be kept.
+async fn content(ex: &mut Exchange, draft: &Draft, back: &WriteBack) -> Result<Option<Bytes>, Fault> {
+    let Some(source) = &draft.source else { return Ok(Some(Bytes::new())) };
+    let most = usize::try_from(back.body_bytes_max).unwrap_or(usize::MAX);
+    if source.length().is_some_and(|length| length > back.body_bytes_max) {
+        return Ok(None);
+    }
+    source.keep(most.saturating_add(READ_BYTES));
+    source.release();
+    let mut upload = source.upload();
+    let mut content = BytesMut::new();
+    loop {
+        let next = pin!(poll_fn(|cx| Pin::new(&mut upload).poll_frame(cx)));
+        let until = clock::mono() + source.limits().stall_max;
+        let frame = match ex.connection.deadline.wait(until, next).await {
+            Ok(Some(frame)) => frame?,
+            Ok(None) => return Ok(Some(content.freeze())),
+            Err(_expired) => return Err(Fault::BodyTooSlow),
+        };
+        let Ok(piece) = frame.into_data() else { continue };
+        content.extend_from_slice(&piece);
+        if content.len() > most {
+            return Ok(None);
+        }
     }
 }
 

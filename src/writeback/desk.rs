@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use policy::cache::key::Key;
@@ -67,6 +67,8 @@ pub struct Desk {
     /// How many writes are pending: a read looks further only if there are any.
     pending: AtomicUsize,
     tickets: AtomicU64,
+    /// The log has warned of dead letters.
+    has_warned: AtomicBool,
     /// Wakes the flusher.
     changed: Notify,
 }
@@ -109,6 +111,7 @@ impl Desk {
             state: Mutex::new(state),
             pending,
             tickets: AtomicU64::new(0),
+            has_warned: AtomicBool::new(false),
             changed: Notify::new(),
         });
         Ok(desk)
@@ -280,6 +283,14 @@ impl Desk {
                 Payload::Settled { write }
             }
             Effect::Bury { seq: write, status, attempts, reason } => {
+                let told = status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
+                if self.has_warned.swap(true, Ordering::Relaxed) {
+                    tracing::info!("journal: write {write} is a dead letter: {reason} ({told})");
+                } else {
+                    tracing::warn!(
+                        "journal: write {write} is a dead letter: {reason} ({told}); further ones are told at info"
+                    );
+                }
                 Payload::Dead { write, status, attempts, reason: reason.to_string().into(), at: now.wall }
             }
             Effect::Turn(_) => return,
@@ -326,6 +337,16 @@ impl Desk {
             if let Some(CacheMode::Back(back)) = route.cache.as_ref().map(|cache| &cache.mode) {
                 let lane = state.lane(&route.name);
                 state.queue.set_lane(lane, limits(back));
+            }
+        }
+        let is_there = |name: &str| plan.upstreams.iter().any(|upstream| *upstream.name == *name);
+        for (place, name) in state.upstreams.iter().enumerate().filter(|(_, name)| !is_there(name)) {
+            let is_for = |upstream: Upstream| usize::try_from(upstream.0).is_ok_and(|other| other == place);
+            let count = state.queue.pending().filter(|(entry, _)| is_for(entry.upstream)).count();
+            if count > 0 {
+                tracing::error!(
+                    "journal: {count} writes are for upstream {name}, which is not there any more: they stay"
+                );
             }
         }
     }
