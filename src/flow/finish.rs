@@ -136,6 +136,8 @@ impl Drop for Open {
 fn result(status: &CacheStatus<'static>) -> (CacheResult, Option<&'static str>) {
     let detail = status.detail;
     match status.handling {
+        // What is not at its backend yet is newer than anything else.
+        Handling::Hit if detail == Some("dirty") => (CacheResult::Hit, detail),
         // What is served stale always says why.
         Handling::Hit => (if detail.is_some() { CacheResult::Stale } else { CacheResult::Hit }, detail),
         Handling::Forwarded { why: why @ (Forward::Bypass | Forward::Method), .. } => {
