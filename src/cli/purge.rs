@@ -12,7 +12,7 @@ use crate::admin::api::{PurgeOrder, Purged};
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(id = "what", required = true, multiple = false, args = ["url", "prefix", "tag", "all"])]
 pub struct Purge {
-    /// One URL, as http://shop.example.com/api/orders/7
+    /// One URL, as `http://shop.example.com/api/orders/7`
     url: Option<String>,
     /// Every URL that begins so
     #[arg(long, value_name = "URL")]
