@@ -325,3 +325,12 @@ fn an_ordinary_request_reaches_the_backend_with_its_fields_untouched() {
         assert_eq!(seen.head.fields(name), [value], "{name}");
     }
 }
+
+#[test]
+fn no_client_passes_for_this_proxy() {
+    let origin = Origin::start(ok(""));
+    let forebay = Forebay::start(forward([&origin]));
+    forebay.get_with("/", "Forebay-Write: flush; seq=1\r\nX-Forebay-Upstream: a\r\nX-Other: b\r\n").is_status(200);
+    let seen = origin.last();
+    assert!(!seen.head.has("forebay-write") && !seen.head.has("x-forebay-upstream") && seen.head.has("x-other"));
+}

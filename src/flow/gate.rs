@@ -3,13 +3,15 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
+use policy::message::census::Rare;
+use policy::message::names;
 use policy::route::{Asked, rewrite};
 
 use super::sanitize::{self, Admitted};
 use super::site::Site;
-use crate::config::plan::{Piece, Redirect, Respond, Route};
+use crate::config::plan::{CacheMode, Piece, Redirect, Respond, Route};
 use crate::exchange::body::Body;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -17,6 +19,7 @@ use crate::upstream::local::LocalGroup;
 use crate::upstream::pick;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
+use crate::writeback::take::FOREBAY_WRITE;
 
 /// Finds a request's route, and its index.
 ///
@@ -52,6 +55,9 @@ pub fn draft(
     ex.record.upstream = Some(Rc::clone(&group.name));
     ex.key = pick::key(&plan.balance, ex);
     ex.accept = ex.head.headers.get(header::ACCEPT).cloned();
+    if admitted.census.has(Rare::Ours) {
+        drop_orders(route, &mut ex.head.headers);
+    }
     super::edit(&mut ex.head.headers, &route.request_headers);
     let uri = &ex.head.uri;
     let target = if (route.strip_prefix.is_none() && route.add_prefix.is_none()) || uri.path() == "*" {
@@ -68,6 +74,15 @@ pub fn draft(
     let headers = std::mem::take(&mut ex.head.headers);
     let switches = admitted.switches.clone();
     Ok(Draft { method, target, headers, source, switches })
+}
+
+/// What is told to this proxy goes no further, nor can a client pass for it. How a write is to be done, the one who does
+/// it still has to read.
+fn drop_orders(route: &Route, headers: &mut HeaderMap) {
+    let is_read = route.cache.as_ref().is_some_and(|cache| matches!(cache.mode, CacheMode::Back(_)));
+    let order = headers.get(&FOREBAY_WRITE).filter(|_| is_read).cloned();
+    names::drop_orders(headers);
+    headers.extend(order.map(|order| (FOREBAY_WRITE.clone(), order)));
 }
 
 /// Answers an `OPTIONS` that may go no further (RFC 9110 §7.6.2, §9.3.7).

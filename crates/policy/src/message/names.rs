@@ -39,14 +39,17 @@ pub fn is_override(name: &str) -> bool {
     )
 }
 
+/// Whether a field tells this proxy something, or is told by it: `Forebay-*`, `X-Forebay-*`. Lower case is expected.
+#[must_use]
+pub fn is_order(name: &str) -> bool {
+    name.starts_with("forebay-") || name.starts_with("x-forebay-")
+}
+
 /// Whether only this proxy writes a field: forwarding fields, `Via`, `X-Request-Id`, `Forebay-*`, `X-Forebay-*`.
 /// Lower case is expected.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    is_forwarding(name)
-        || matches!(name, "via" | "x-request-id")
-        || name.starts_with("forebay-")
-        || name.starts_with("x-forebay-")
+    is_forwarding(name) || matches!(name, "via" | "x-request-id") || is_order(name)
 }
 
 /// Whether a name reads as a known one once its underscores become hyphens: `content_length`, `x_forwarded-for`.
@@ -120,6 +123,11 @@ pub fn drop_twins(headers: &mut HeaderMap) -> usize {
 /// Takes away all fields for which [`is_override`] holds; says how many.
 pub fn drop_overrides(headers: &mut HeaderMap) -> usize {
     drop_where(headers, is_override)
+}
+
+/// Takes away all fields for which [`is_order`] holds; says how many.
+pub fn drop_orders(headers: &mut HeaderMap) -> usize {
+    drop_where(headers, is_order)
 }
 
 /// Takes away all fields for which [`is_forwarding`] holds; says how many.
