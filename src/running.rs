@@ -68,6 +68,8 @@ pub struct Gauges {
     pub backend_connections: usize,
     /// Requests that wait for a backend.
     pub queued: usize,
+    /// Requests that wait for what another's fetch brings.
+    pub following: usize,
 }
 
 /// A running proxy. Dropping it stops everything at once.
@@ -190,6 +192,7 @@ impl Running {
             in_flight: sum(|counters| counters.exchanges.get()),
             backend_connections: sum(|counters| counters.backend_connections.get()),
             queued: sum(|counters| counters.queued.get()),
+            following: sum(|counters| counters.following.get()),
         }
     }
 

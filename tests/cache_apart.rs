@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use testbed::{
-    Client, Config, Ending, Forebay, Gate, Origin, Script, advance, answer, eventually, forward, raw, script,
+    Client, Config, Ending, Forebay, Gate, Origin, Script, advance, answer, asking, crowd, eventually, forward,
+    leader_and_followers, raw, script,
 };
 
 const MINUTE: (&str, &str) = ("Cache-Control", "max-age=60");
@@ -28,28 +29,6 @@ fn half_now(gate: &Gate) -> Script {
 
 fn caching(origin: &Origin) -> Config {
     forward([origin]).cached("")
-}
-
-/// A client that has sent this and waits.
-fn asking(forebay: &Forebay, request: &str) -> Client {
-    let mut client = forebay.client();
-    client.send(request);
-    client
-}
-
-/// So many who ask for the same at once; returns when all of them are inside.
-fn crowd(forebay: &Forebay, count: usize) -> Vec<Client> {
-    let before = forebay.gauges().in_flight;
-    let clients = (0..count).map(|_| asking(forebay, GET)).collect();
-    forebay.eventually("all are inside", |gauges| gauges.in_flight == before + count);
-    clients
-}
-
-/// One who asks first, and so many who ask after the backend has the first one's request.
-fn leader_and_followers(forebay: &Forebay, origin: &Origin, count: usize) -> (Client, Vec<Client>) {
-    let leader = asking(forebay, GET);
-    eventually("the backend is asked", || origin.held() == 1);
-    (leader, crowd(forebay, count))
 }
 
 #[test]

@@ -1,35 +1,22 @@
 //! Writes that are acknowledged before their backend has them: seen at once, sent later, never lost.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use testbed::{Forebay, Origin, Response, StateDir, answer, eventually, forward, ok, reset};
 
-use testbed::{Forebay, Origin, Response, answer, eventually, forward, ok, reset};
-
-/// A directory of its own, removed in the end.
-struct State(PathBuf);
+/// What must survive.
+struct State(StateDir);
 
 impl State {
     fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("forebay-write-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(StateDir::new())
     }
 
     fn forebay(&self, origin: &Origin, keys: &str) -> Forebay {
         let config = forward([origin])
-            .server(&format!("state_dir = \"{}\"", self.0.display()))
+            .server(&self.0.key())
             .cached("mode = \"write-back\"\nttl = \"60s\"")
             .more(&format!("[route.cache.write_back]\n{keys}"));
         Forebay::start(config)
-    }
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        let _gone = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -314,7 +301,7 @@ fn a_drain_does_not_wait_for_a_backend_that_stays_away() {
     let (state, origin) = (State::new(), Origin::start(ok("")));
     origin.go_down();
     let config = forward([&origin])
-        .server(&format!("state_dir = \"{}\"\nshutdown_timeout = \"200ms\"", state.0.display()))
+        .server(&format!("state_dir = \"{}\"\nshutdown_timeout = \"200ms\"", state.0.path().display()))
         .cached("mode = \"write-back\"\nttl = \"60s\"");
     let forebay = Forebay::start(config);
     put(&forebay, "/a", "new").is(202, "");
@@ -330,14 +317,21 @@ fn what_was_queued_stays_in_order_when_the_route_keeps_no_writes_any_more() {
     let (state, origin) = (State::new(), Origin::start(ok("done")));
     let forebay = state.forebay(&origin, LATER);
     put(&forebay, "/a", "one").is(202, "");
-    forebay.reload(
-        forward([&origin])
-            .server(&format!("state_dir = \"{}\"", state.0.display()))
-            .cached("mode = \"cache-aside\"\nttl = \"60s\""),
-    );
+    forebay.reload(forward([&origin]).server(&state.0.key()).cached("mode = \"cache-aside\"\nttl = \"60s\""));
     forebay.get("/a").is(200, "one");
     put(&forebay, "/a", "two").is(200, "done");
     let bodies: Vec<Vec<u8>> = origin.requests().into_iter().map(|seen| seen.body).collect();
     assert_eq!(bodies, [b"one".to_vec(), b"two".to_vec()]);
     forebay.get("/a").is(200, "done");
+}
+
+#[test]
+fn a_write_that_would_switch_protocols_goes_behind_what_is_queued() {
+    let (state, origin) = (State::new(), Origin::start(ok("done")));
+    let forebay = state.forebay(&origin, LATER);
+    put(&forebay, "/a", "one").is(202, "");
+    let switching = send(&forebay, "PUT", "/a", "Connection: upgrade\r\nUpgrade: websocket\r\n", "two");
+    assert_eq!((switching.status, switching.field("forebay-write")), (200, Some("through")));
+    let bodies: Vec<Vec<u8>> = origin.requests().into_iter().map(|seen| seen.body).collect();
+    assert_eq!(bodies, [b"one".to_vec(), b"two".to_vec()]);
 }

@@ -3,32 +3,27 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use testbed::{Forebay, Origin, Response, answer, eventually, forward, ok};
+use testbed::{Forebay, Origin, Response, StateDir, answer, eventually, forward, ok};
 
-/// A directory of its own, removed in the end.
-struct State(PathBuf);
+/// What must survive.
+struct State(StateDir);
 
 impl State {
     fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("forebay-disk-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(StateDir::new())
     }
 
     fn forebay(&self, origin: &Origin, keys: &str) -> Forebay {
         let config = forward([origin])
-            .server(&format!("state_dir = \"{}\"", self.0.display()))
+            .server(&self.0.key())
             .cached("mode = \"write-back\"\nttl = \"60s\"")
             .more(&format!("[route.cache.write_back]\n{keys}"));
         Forebay::start(config)
     }
 
     fn journal(&self) -> PathBuf {
-        self.0.join("journal")
+        self.0.path().join("journal")
     }
 
     /// The names of the journal's files, in order.
@@ -45,12 +40,6 @@ impl State {
         let mut bytes = fs::read(&path).unwrap();
         change(&mut bytes);
         fs::write(&path, bytes).unwrap();
-    }
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        let _gone = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -82,7 +71,7 @@ fn place(bytes: &[u8], text: &str) -> usize {
 fn a_journal_that_can_t_be_written_refuses_writes_and_takes_them_again_by_itself() {
     let (state, origin) = (State::new(), Origin::start(ok("old")));
     let forebay = state.forebay(&origin, LATER);
-    let away = state.0.join("away");
+    let away = state.0.path().join("away");
     fs::rename(state.journal(), &away).unwrap();
     for _ in 0..3 {
         put(&forebay, "/a", "new").is_status(503);
@@ -194,7 +183,7 @@ fn a_dead_letter_survives_restarts_without_being_sent() {
 fn where_the_route_says_so_writes_go_through_while_the_journal_can_t_be_written() {
     let (state, origin) = (State::new(), Origin::start(ok("done")));
     let forebay = state.forebay(&origin, &format!("{SOON}\non_disk_error = \"through\""));
-    fs::rename(state.journal(), state.0.join("away")).unwrap();
+    fs::rename(state.journal(), state.0.path().join("away")).unwrap();
     for _ in 0..3 {
         let through = put(&forebay, "/a", "new");
         through.is(200, "done");

@@ -219,6 +219,8 @@ pub struct Facts {
     pub in_flight: u64,
     /// Requests that wait for a backend.
     pub queued: u64,
+    /// Requests that wait for what another's fetch brings.
+    pub following: u64,
     /// Connections to backends open.
     pub backend_connections: u64,
     /// Client connections that could not be accepted.

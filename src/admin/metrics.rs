@@ -33,6 +33,7 @@ fn requests(page: &mut Page, facts: &Facts) {
     page.single(Gauge, "forebay_connections", "Client connections open.", facts.connections);
     page.single(Gauge, "forebay_requests_in_flight", "Requests under way.", facts.in_flight);
     page.single(Gauge, "forebay_requests_queued", "Requests that wait for a backend.", facts.queued);
+    page.single(Gauge, "forebay_requests_following", "Requests that wait for another's fetch.", facts.following);
     page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", facts.backend_connections);
     page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", facts.accept_failures);
     page.single(Counter, "forebay_log_lines_dropped_total", "Access log lines dropped.", facts.log_lines_dropped);

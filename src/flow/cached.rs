@@ -114,7 +114,7 @@ async fn kept(
         CacheMode::Aside | CacheMode::Through => None,
     };
     let target = target(ex, admitted).into_owned();
-    let is_write = !forget::is_safe(&ex.head.method) && admitted.switches.is_none();
+    let is_write = !forget::is_safe(&ex.head.method);
     if is_write && back.is_none() && matches!(desk.find(line(caching, &target).bytes()), Found::Clean) {
         return None;
     }

@@ -78,7 +78,7 @@ impl Site {
         }
         let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
         let cachings: Vec<Option<Rc<Caching>>> =
-            generation.plan.routes.iter().map(|route| caching(&generation, route)).collect();
+            generation.plan.routes.iter().map(|route| caching(&generation, route, counters)).collect();
         let caches = cachings.iter().any(Option::is_some);
         Self { generation, counters: Arc::clone(counters), routes, cachings, caches, upstreams }
     }
@@ -147,7 +147,7 @@ fn space(plan: &Plan, route: &Route) -> Option<(Box<[u8]>, Arc<RouteCache>)> {
     Some((space, rules))
 }
 
-fn caching(generation: &Generation, route: &Route) -> Option<Rc<Caching>> {
+fn caching(generation: &Generation, route: &Route, counters: &Arc<Counters>) -> Option<Rc<Caching>> {
     let (space, rules) = space(&generation.plan, route)?;
     let is_plain = rules.key.headers.is_empty() && rules.key.cookies.is_empty();
     Some(Rc::new(Caching {
@@ -156,5 +156,6 @@ fn caching(generation: &Generation, route: &Route) -> Option<Rc<Caching>> {
         rules,
         space,
         is_plain,
+        counters: Arc::clone(counters),
     }))
 }

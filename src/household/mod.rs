@@ -133,6 +133,7 @@ impl House for Household {
             connections: self.sum(|counters| counters.connections.get()),
             in_flight: self.sum(|counters| counters.exchanges.get()),
             queued: self.sum(|counters| counters.queued.get()),
+            following: self.sum(|counters| counters.following.get()),
             backend_connections: self.sum(|counters| counters.backend_connections.get()),
             accept_failures: self.sum(|counters| counters.accept_failures.get()),
             log_lines_dropped: self.sum(|counters| counters.log_lines_dropped.get()),

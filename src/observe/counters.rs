@@ -42,6 +42,8 @@ pub struct Counters {
     pub backend_connections: Counter,
     /// Requests waiting for a backend now.
     pub queued: Counter,
+    /// Requests waiting for what another's fetch brings now.
+    pub following: Counter,
     /// Requests finished.
     pub requests: Counter,
     /// Requests given up because the client left.

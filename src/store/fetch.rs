@@ -10,6 +10,7 @@ use super::memory::Store;
 use crate::config::plan;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
+use crate::observe::counters::Counters;
 
 /// How one route caches, as one worker has it.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Caching {
     pub space: Box<[u8]>,
     /// Its keys hold nothing of a request but the URI.
     pub is_plain: bool,
+    /// What this worker has counted.
+    pub counters: Arc<Counters>,
 }
 
 impl Caching {

@@ -15,6 +15,7 @@ use super::memory::Store;
 use super::shard::{Course, Shard, Told, tell};
 use crate::exchange::fault::Fault;
 use crate::observe::clock;
+use crate::observe::counters::Counters;
 
 /// What a request has to do that is not answered from what is kept.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ pub struct Lead {
 ///
 /// # Errors
 /// [`Fault::Crowded`], [`Fault::WaitedInVain`], or why the one who fetched for all got nothing.
-pub async fn join(store: &Arc<Store>, errand: Errand) -> Result<Place, Fault> {
+pub async fn join(store: &Arc<Store>, counters: &Counters, errand: Errand) -> Result<Place, Fault> {
     let id = store.next_id();
     let now = Now::at(clock::mono());
     let (mut wait, waiting) = {
@@ -78,7 +79,7 @@ pub async fn join(store: &Arc<Store>, errand: Errand) -> Result<Place, Fault> {
             Arrival::Follow => {
                 let (told, waiting) = oneshot::channel();
                 shard.waiting.insert(id, told);
-                (Wait { store, course: Some(course), id }, waiting)
+                (Wait::begin(store, counters, (course, id)), waiting)
             }
         }
     };
@@ -103,12 +104,21 @@ pub async fn join(store: &Arc<Store>, errand: Errand) -> Result<Place, Fault> {
 /// One who waits. Dropped while it does, it is counted out.
 struct Wait<'a> {
     store: &'a Arc<Store>,
+    counters: &'a Counters,
     course: Option<Course>,
     id: Id,
 }
 
+impl<'a> Wait<'a> {
+    fn begin(store: &'a Arc<Store>, counters: &'a Counters, (course, id): (Course, Id)) -> Self {
+        counters.following.up();
+        Self { store, counters, course: Some(course), id }
+    }
+}
+
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
+        self.counters.following.down();
         let Some(course) = &self.course else { return };
         let mut shard = self.store.shard(&course.key);
         shard.waiting.remove(&self.id);
@@ -330,7 +340,7 @@ mod tests {
 
         fn arrive(&mut self) {
             let store = Arc::clone(&self.store);
-            self.waiting.push(Box::pin(async move { join(&store, errand()).await }));
+            self.waiting.push(Box::pin(async move { join(&store, &Counters::default(), errand()).await }));
         }
 
         /// Lets everybody go on who can. Says how many could.

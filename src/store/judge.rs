@@ -124,7 +124,8 @@ async fn fetched<F: Fetch>(
         let place = if asks_alone(&renewal) {
             Ok(Place::Alone(Lead::alone(&renewal.request.caching.store, errand)))
         } else {
-            join(&renewal.request.caching.store, errand).await
+            let caching = &renewal.request.caching;
+            join(&caching.store, &caching.counters, errand).await
         };
         match place {
             Ok(Place::Lead(lead)) => return renew::fetch(ex, &renewal, lead).await,

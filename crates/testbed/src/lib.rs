@@ -7,19 +7,23 @@
 
 mod client;
 mod config;
+mod crowd;
 mod forebay;
 mod head;
 mod origin;
 mod script;
+mod state;
 mod time;
 mod wire;
 
 pub use client::{Client, Ending, Response};
 pub use config::{Config, forward, routes};
+pub use crowd::{asking, crowd, leader_and_followers};
 pub use forebay::Forebay;
 pub use head::Head;
 pub use origin::{BodyEnd, Origin, Request};
 pub use script::{Gate, Script, answer, chunked, close, echo, hang, ok, raw, reset, script, validated};
+pub use state::StateDir;
 pub use time::{advance, date};
 
 use std::time::{Duration, Instant};
