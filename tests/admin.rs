@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use forebay::admin::api::rollout;
 use forebay::admin::api::{Details, Entry, Facts, Header, JournalFacts, Page, State};
-use forebay::admin::{self, House, Listen, Part, Pending, Purge, Readiness, Refusal, Settings, Token};
+use forebay::admin::{self, House, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Settings, Token};
 use http::{HeaderMap, HeaderName, StatusCode};
 use policy::write::kept::ShownValue;
 use serde_json::{Value, json};
@@ -64,6 +65,34 @@ fn settled(seq: u64) -> Result<(), Refusal> {
 }
 
 impl House for Made {
+    fn splits(&self) -> Vec<rollout::Split> {
+        Vec::new()
+    }
+
+    fn set_split(&self, _route: &str, _order: &rollout::SplitOrder) -> Result<rollout::Split, Refusal> {
+        Err(Refusal::new(StatusCode::NOT_FOUND, "no such split"))
+    }
+
+    fn reset_split(&self, _route: &str, _by: Option<&str>) -> Result<rollout::Split, Refusal> {
+        Err(Refusal::new(StatusCode::NOT_FOUND, "no such split"))
+    }
+
+    fn canaries(&self) -> Vec<rollout::Canary> {
+        Vec::new()
+    }
+
+    fn direct(&self, _route: &str, _order: Order, _by: Option<&str>) -> Result<rollout::Canary, Refusal> {
+        Err(Refusal::new(StatusCode::NOT_FOUND, "no such canary"))
+    }
+
+    fn mirrors(&self) -> Vec<rollout::Mirror> {
+        Vec::new()
+    }
+
+    fn reset_mirror(&self, _route: &str) -> Result<rollout::Mirror, Refusal> {
+        Err(Refusal::new(StatusCode::NOT_FOUND, "no such mirror"))
+    }
+
     fn readiness(&self) -> Readiness {
         if self.draining.load(Ordering::SeqCst) { Readiness::Draining } else { Readiness::Ready }
     }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Place, Purge};
 
+pub mod rollout;
+
 /// What stands for the value of a header that is not shown.
 pub const REDACTED: &str = "[redacted]";
 

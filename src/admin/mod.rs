@@ -55,6 +55,23 @@ pub struct Part {
     pub after: Option<u64>,
 }
 
+/// What a person has a canary do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// To stay as it is.
+    Pause,
+    /// To go on.
+    Resume,
+    /// To go to the next step now, without a verdict.
+    Promote,
+    /// To go to the last step now, without a verdict.
+    PromoteFully,
+    /// To lose its share, and end.
+    Abort,
+    /// To begin with the first step.
+    Restart,
+}
+
 /// Why something is not done: a status, and a text for people that holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -122,6 +139,39 @@ pub trait House: Send + Sync {
     /// # Errors
     /// No such write (404), or not a dead letter (409).
     fn discard(&self, seq: u64) -> Pending<'_, ()>;
+
+    /// Every split, in file order.
+    fn splits(&self) -> Vec<api::rollout::Split>;
+
+    /// Gives the sides of a route's split other weights.
+    ///
+    /// # Errors
+    /// When the route has no split (404), or the weights are none (422).
+    fn set_split(&self, route: &str, order: &api::rollout::SplitOrder) -> Result<api::rollout::Split, Refusal>;
+
+    /// Gives the sides of a route's split the file's weights again.
+    ///
+    /// # Errors
+    /// When the route has no split (404).
+    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<api::rollout::Split, Refusal>;
+
+    /// Every canary, in file order.
+    fn canaries(&self) -> Vec<api::rollout::Canary>;
+
+    /// Has a route's canary do something.
+    ///
+    /// # Errors
+    /// When the route has no canary (404), or its phase does not allow it (409).
+    fn direct(&self, route: &str, order: Order, by: Option<&str>) -> Result<api::rollout::Canary, Refusal>;
+
+    /// Every mirror, in file order.
+    fn mirrors(&self) -> Vec<api::rollout::Mirror>;
+
+    /// Begins to count a mirror's comparisons anew.
+    ///
+    /// # Errors
+    /// When the route has no mirror that compares (404).
+    fn reset_mirror(&self, route: &str) -> Result<api::rollout::Mirror, Refusal>;
 
     /// Sends what is pending now, without waiting for its time. Returns when that has begun, with how much is pending.
     ///

@@ -16,9 +16,11 @@ use policy::route::Table;
 
 mod admin;
 mod cache;
+mod rollout;
 
 pub use admin::{Admin, AdminAddress, Token};
 pub use cache::{Cache, CacheMode, Durability, OnDiskError, RouteCache, WriteBack, WriteRetry};
+pub use rollout::{Canary, Compare, Mirror, SameSite, Side, Split, Sticky, StickyCookie, Webhook};
 
 /// One whole configuration.
 #[derive(Debug)]
@@ -328,6 +330,8 @@ pub struct Route {
     pub action: Action,
     /// How it caches; `None`: it does not.
     pub cache: Option<Arc<RouteCache>>,
+    /// Where copies of its requests go; `None`: nowhere.
+    pub mirror: Option<Arc<Mirror>>,
     /// Whether it asks for more than a host and a path: then its answers are its own, whatever the URI.
     pub is_conditional: bool,
     /// Taken off the front of the path (whole segments) before forwarding.
@@ -362,6 +366,8 @@ impl Edits {
 pub enum Action {
     /// Forward to the upstream with this index in [`Plan::upstreams`].
     Forward(usize),
+    /// Forward to one of several upstreams.
+    Split(Arc<Split>),
     /// Answer with a redirect.
     Redirect(Redirect),
     /// Answer with a fixed response.

@@ -46,6 +46,7 @@ pub async fn handle(site: &Site, ex: &mut Exchange) -> Result<Answer, Fault> {
     let mut answer = match &route.action {
         Action::Redirect(redirect) => gate::redirect(redirect, ex, &admitted)?,
         Action::Respond(respond) => gate::respond(respond, &ex.head.method),
+        Action::Split(_) => return Err(Fault::NoRoute),
         Action::Forward(upstream) => {
             let group = site.upstream(*upstream)?;
             match site.caching(index) {

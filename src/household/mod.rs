@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 
+use crate::admin::api::rollout;
 use crate::admin::api::{CacheFacts, Details, EventFacts, Facts, JournalFacts, Page};
-use crate::admin::{House, Part, Pending, Purge, Readiness, Refusal};
+use crate::admin::{House, Order, Part, Pending, Purge, Readiness, Refusal};
 use crate::flow::site::Generation;
 use crate::observe::clock;
 use crate::observe::counters::{CacheResults, Counter, Counters};
@@ -175,6 +176,34 @@ impl House for Household {
             let desk = self.desk()?;
             if desk.discard(seq).await { Ok(()) } else { Err(letters::no_letter(&desk, seq)) }
         })
+    }
+
+    fn splits(&self) -> Vec<rollout::Split> {
+        Vec::new()
+    }
+
+    fn set_split(&self, _route: &str, _order: &rollout::SplitOrder) -> Result<rollout::Split, Refusal> {
+        Err(Refusal::new(http::StatusCode::NOT_FOUND, "no such split"))
+    }
+
+    fn reset_split(&self, _route: &str, _by: Option<&str>) -> Result<rollout::Split, Refusal> {
+        Err(Refusal::new(http::StatusCode::NOT_FOUND, "no such split"))
+    }
+
+    fn canaries(&self) -> Vec<rollout::Canary> {
+        Vec::new()
+    }
+
+    fn direct(&self, _route: &str, _order: Order, _by: Option<&str>) -> Result<rollout::Canary, Refusal> {
+        Err(Refusal::new(http::StatusCode::NOT_FOUND, "no such canary"))
+    }
+
+    fn mirrors(&self) -> Vec<rollout::Mirror> {
+        Vec::new()
+    }
+
+    fn reset_mirror(&self, _route: &str) -> Result<rollout::Mirror, Refusal> {
+        Err(Refusal::new(http::StatusCode::NOT_FOUND, "no such mirror"))
     }
 
     fn flush(&self) -> Pending<'_, u64> {

@@ -5,6 +5,8 @@
 
 pub mod balance;
 pub mod cache;
+pub mod canary;
+pub mod compare;
 pub mod events;
 pub mod health;
 pub mod message;

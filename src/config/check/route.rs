@@ -88,7 +88,7 @@ fn route(
     ground: &Ground<'_>,
 ) -> Option<Route> {
     match action {
-        Some(Action::Forward(_)) | None => (),
+        Some(Action::Forward(_) | Action::Split(_)) | None => (),
         Some(Action::Redirect(_) | Action::Respond(_)) => {
             for key in FORWARDING.into_iter().filter(|key| section.has(key)) {
                 let hint = "it is for requests that go to an upstream";
@@ -108,7 +108,17 @@ fn route(
     let is_conditional =
         !(rule.methods.is_empty() && rule.headers.is_empty() && rule.query.is_empty() && rule.cookies.is_empty());
     let action = action?;
-    Some(Route { name, action, cache, is_conditional, strip_prefix, add_prefix, request_headers, response_headers })
+    Some(Route {
+        name,
+        action,
+        cache,
+        mirror: None,
+        is_conditional,
+        strip_prefix,
+        add_prefix,
+        request_headers,
+        response_headers,
+    })
 }
 
 fn prefix(section: &Section<'_>, key: &str) -> Option<String> {

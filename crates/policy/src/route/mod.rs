@@ -1,7 +1,8 @@
-//! Which route a request takes, and what its path becomes.
+//! Which route a request takes, what its path becomes, and which side of a split it goes to.
 
 mod matching;
 pub mod rewrite;
+pub mod split;
 mod table;
 
 pub use matching::{Asked, HostPattern, PathPattern, Rule};
