@@ -9,8 +9,10 @@ pub struct Rules {
     pub status: bool,
     /// These header fields.
     pub headers: Vec<HeaderName>,
-    /// Their bodies: JSON by its structure, others byte by byte.
-    pub body: bool,
+    /// Bodies that are JSON on both sides, by their structure.
+    pub json_body: bool,
+    /// All other bodies, byte by byte.
+    pub other_body: bool,
     /// What is left out of JSON bodies.
     pub ignore: Vec<Pointer>,
 }
