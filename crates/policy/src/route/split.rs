@@ -37,11 +37,11 @@ impl Share {
 
     /// Whether a draw falls within it. `dice`: any number, all equally likely.
     ///
-    /// May be the number that [`Shares::draw`] was given for the same request: the two know nothing of each other.
-    /// Otherwise a small share would fall on requests of the first side alone.
+    /// May be the number that a request's other decisions are given, [`Shares::draw`] among them: they say nothing of
+    /// each other. Otherwise a small share would fall on requests of the first side alone.
     #[must_use]
     pub fn takes(self, dice: u64) -> bool {
-        part(splitmix64(!dice)) < self.0
+        part(splitmix64(splitmix64(!dice))) < self.0
     }
 }
 
@@ -118,10 +118,15 @@ impl Shares {
         self.0.get(side).copied().unwrap_or_default()
     }
 
-    /// The side that a draw falls on: of all draws each side gets its share, exact to one in 2⁴⁷.
+    /// The side that a draw falls on: of all draws each side gets its share, exact to one in 2⁴⁷. `dice`: any number,
+    /// all equally likely.
+    ///
+    /// May be the number that a request's other decisions are given. It is mixed first: a backend that starts slowly
+    /// is spared by the size of that number ([`crate::health::slow_start::admits`]), and the first side, having all
+    /// the low ones, would not spare it.
     #[must_use]
     pub fn draw(&self, dice: u64) -> usize {
-        at(self.0.iter().copied().enumerate(), part(dice))
+        at(self.0.iter().copied().enumerate(), part(splitmix64(!dice)))
     }
 
     /// The side that a client with this key is on, always the same for the same key, shares and names.
@@ -224,10 +229,13 @@ fn part(drawn: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::balance::scripted::assert_binomial;
+    use crate::health::slow_start;
 
     fn share(percent: f64) -> Share {
         Share::from_percent(percent).unwrap_or_else(|| panic!("{percent} is no share"))
@@ -354,9 +362,9 @@ mod tests {
         for percents in SPLITS {
             let shares = shares(percents);
             let expected: Vec<u32> = shares.all().iter().map(|share| share.0).collect();
-            assert_eq!(swept(percents.len(), |part| shares.draw(drawn(part))), expected);
+            assert_eq!(swept(percents.len(), |part| shares.draw(!unmixed(drawn(part)))), expected);
             // The highest number of each part falls on it too.
-            assert_eq!(swept(percents.len(), |part| shares.draw(drawn(part + 1).wrapping_sub(1))), expected);
+            assert_eq!(swept(percents.len(), |part| shares.draw(!unmixed(drawn(part + 1).wrapping_sub(1)))), expected);
         }
     }
 
@@ -366,7 +374,7 @@ mod tests {
             let shares = shares(percents);
             let draws = 300_007_u64;
             let mut counts = vec![0_u64; percents.len()];
-            (0..draws).for_each(|draw| counts[shares.draw(draw * (u64::MAX / draws))] += 1);
+            (0..draws).for_each(|draw| counts[shares.draw(!unmixed(draw * (u64::MAX / draws)))] += 1);
             for (count, share) in counts.into_iter().zip(shares.all()) {
                 let expected = draws as f64 * share.percent() / 100.0;
                 assert!((count as f64 - expected).abs() <= 1.0 + 1e-6, "{count}, expected {expected}");
@@ -390,7 +398,7 @@ mod tests {
     #[test]
     fn a_share_takes_exactly_its_part_of_all_draws() {
         for percent in [0.0, 0.001, 0.1, 12.345, 50.0, 99.999, 100.0] {
-            let taken = (0..PARTS).filter(|part| share(percent).takes(!unmixed(drawn(*part)))).count();
+            let taken = (0..PARTS).filter(|part| share(percent).takes(!unmixed(unmixed(drawn(*part))))).count();
             assert_eq!(taken, share(percent).0 as usize);
         }
     }
@@ -403,6 +411,20 @@ mod tests {
         assert_binomial(taken.len() as u64, 100_000, 0.1);
         let of_first = taken.iter().filter(|dice| split.draw(**dice) == 0).count();
         assert_binomial(of_first as u64, taken.len() as u64, 0.2);
+    }
+
+    #[test]
+    fn a_backend_that_starts_slowly_is_spared_on_every_side_alike() {
+        let split = shares(&[20.0, 80.0]);
+        let mut random = fastrand::Rng::with_seed(8);
+        let (mut drawn, mut admitted) = ([0, 0], [0, 0]);
+        for dice in (0..100_000).map(|_| random.u64(..)) {
+            let side = split.draw(dice);
+            drawn[side] += 1;
+            admitted[side] += u64::from(slow_start::admits(Duration::from_secs(3), Duration::from_secs(10), dice));
+        }
+        assert_binomial(admitted[0], drawn[0], 0.3);
+        assert_binomial(admitted[1], drawn[1], 0.3);
     }
 
     #[test]
