@@ -10,6 +10,8 @@ use super::plan::{Action, Balance, CacheMode, Check, HashKey, Piece, Plan, Write
 
 mod admin;
 mod cache;
+mod canary;
+mod mirror;
 mod rollout;
 mod write_back;
 

@@ -55,7 +55,10 @@ pub(super) fn of_route(route: &Section<'_>, name: &Arc<str>, upstreams: &[Upstre
     for key in SPLITTING.into_iter().filter(|key| !is_split && route.has(key)) {
         route.report.add(route.at(key), format!("{key} has no effect"), "it is for routes with split");
     }
+    let before = route.report.count();
     let (sides, weights) = sides(route, upstreams);
+    // A side that can't be read is none, and would make the others look too few.
+    let weights = weights.filter(|weights| weights.len() > 1 || route.report.count() == before);
     // Everything is looked at, also when there is nothing that it could be of.
     let sticky = sticky::of_route(route);
     let override_header = field(route, "override_header", &NOT_OVERRIDING);
