@@ -22,10 +22,14 @@ pub struct Side {
 
 impl Side {
     fn since(&self, earlier: &Self) -> Self {
+        Self { latency: self.latency.since(&earlier.latency), ..self.counts_since(earlier) }
+    }
+
+    fn counts_since(&self, earlier: &Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
             errors: self.errors.saturating_sub(earlier.errors),
-            latency: self.latency.since(&earlier.latency),
+            latency: Histogram::new(),
         }
     }
 
@@ -61,6 +65,16 @@ impl Evidence {
         Self {
             canary: self.canary.since(&start.canary),
             stable: self.stable.since(&start.stable),
+            ..self.counts_since(start)
+        }
+    }
+
+    /// The same without latencies: a few subtractions.
+    #[must_use]
+    pub fn counts_since(&self, start: &Self) -> Self {
+        Self {
+            canary: self.canary.counts_since(&start.canary),
+            stable: self.stable.counts_since(&start.stable),
             compared: self.compared.saturating_sub(start.compared),
             mismatched: self.mismatched.saturating_sub(start.mismatched),
         }

@@ -43,15 +43,9 @@ fn span(bucket: usize) -> (u64, u64) {
     ((bucket % PER_OCTAVE + PER_OCTAVE) << octave, 1 << octave)
 }
 
-/// How many answers fell in each bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Histogram(Box<[u64]>);
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self(vec![0; BUCKETS].into_boxed_slice())
-    }
-}
+/// How many answers fell in each bucket. The last one that is held is not empty: without answers it takes no memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Histogram(Vec<u64>);
 
 impl Histogram {
     /// An empty one.
@@ -67,6 +61,10 @@ impl Histogram {
 
     /// Counts answers of a bucket; none for a bucket that there is not.
     pub fn add(&mut self, bucket: usize, answers: u64) {
+        if bucket >= BUCKETS || answers == 0 {
+            return;
+        }
+        self.reach(bucket + 1);
         if let Some(count) = self.0.get_mut(bucket) {
             *count = count.saturating_add(answers);
         }
@@ -74,6 +72,7 @@ impl Histogram {
 
     /// Adds another's counts.
     pub fn merge(&mut self, other: &Self) {
+        self.reach(other.0.len());
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
             *mine = mine.saturating_add(*theirs);
         }
@@ -82,7 +81,11 @@ impl Histogram {
     /// What was counted since it was like `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        Self(self.0.iter().zip(&earlier.0).map(|(now, then)| now.saturating_sub(*then)).collect())
+        let before = earlier.0.iter().copied().chain(std::iter::repeat(0));
+        let mut counts: Vec<u64> = self.0.iter().zip(before).map(|(now, then)| now.saturating_sub(then)).collect();
+        let held = counts.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1);
+        counts.truncate(held);
+        Self(counts)
     }
 
     /// How many answers it holds.
@@ -120,6 +123,13 @@ impl Histogram {
             above += *count as f64 * share.clamp(0.0, 1.0);
         }
         above.round() as u64
+    }
+
+    /// Holds at least so many buckets.
+    fn reach(&mut self, buckets: usize) {
+        if self.0.len() < buckets {
+            self.0.resize(buckets, 0);
+        }
     }
 }
 

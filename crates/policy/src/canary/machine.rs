@@ -242,24 +242,27 @@ impl Canary {
         Self { rules, progress, start, seen: now.mono, looks: Looks::default(), waiting }
     }
 
-    /// A step that is judged.
+    /// A step that is judged. Latencies are taken into account only when the canary is looked at, which is seldom.
     fn look(&mut self, now: Now, totals: &Evidence) -> Option<Change> {
-        let window = totals.since(&self.start);
-        let case = self.case(&window);
+        let counts = totals.counts_since(&self.start);
+        let case = self.case(&counts);
         if let Some(reason) = judge::ceiling(&self.rules, case) {
             return Some(self.fail(now, &reason));
         }
         let left = self.rules.hold.saturating_sub(self.progress.held);
-        let requests = window.canary.requests;
-        let missing = if left > Duration::ZERO { Some(Waiting::Time { left }) } else { None };
-        if let Some(waiting) = missing.or_else(|| judge::missing(&self.rules, case)) {
+        let is_short = (left > Duration::ZERO).then_some(Waiting::Time { left });
+        let risk = judge::risk(&self.rules);
+        if let Some(waiting) = is_short.or_else(|| judge::missing(&self.rules, case)) {
             self.waiting = waiting;
-            let risk = self.looks.during(requests)? * judge::risk(&self.rules);
-            let reason = judge::failure(&self.rules, case, risk)?;
+            let part = self.looks.during(counts.canary.requests)?;
+            let window = totals.since(&self.start);
+            let reason = judge::failure(&self.rules, self.case(&window), part * risk)?;
             return Some(self.fail(now, &reason));
         }
-        let risk = self.looks.after(requests)? * judge::risk(&self.rules);
-        match judge::judge(&self.rules, case, risk) {
+        let part = self.looks.after(counts.canary.requests)?;
+        let window = totals.since(&self.start);
+        let case = self.case(&window);
+        match judge::judge(&self.rules, case, part * risk) {
             Verdict::Pass => {
                 let shown = Summary { window: &window, stable: case.stable }.to_string();
                 Some(self.pass(now, totals, shown))
@@ -274,8 +277,7 @@ impl Canary {
 
     /// A pause by a person stops promotion, not protection.
     fn guard(&mut self, now: Now, totals: &Evidence) -> Option<Change> {
-        let window = totals.since(&self.start);
-        let reason = judge::ceiling(&self.rules, self.case(&window))?;
+        let reason = judge::ceiling(&self.rules, self.case(&totals.counts_since(&self.start)))?;
         Some(self.fail(now, &reason))
     }
 

@@ -139,12 +139,12 @@ mod tests {
     #[test]
     fn a_handful_of_errors_is_not_taken_for_more_than_it_is() {
         for (among, share) in [(50, 0.005), (50, 0.015), (200, 0.01), (500, 0.015), (2000, 0.05)] {
-            for times in 1..=60 {
+            for times in 1..=among.min(60) {
                 let truth = exactly(times, among, share);
                 let said = chance_above(Seen::new(times, among), share);
                 if (1e-7..0.3).contains(&truth) {
                     let more = said / truth;
-                    assert!((0.85..2.0).contains(&more), "{times} of {among} at {share}: {said} for {truth}");
+                    assert!((0.9..3.0).contains(&more), "{times} of {among} at {share}: {said} for {truth}");
                 }
             }
         }

@@ -125,11 +125,11 @@ impl fmt::Display for Summary<'_> {
         if let Some(stable) = &self.stable {
             write!(f, ", {} of the others'", Percent(stable.error_rate()))?;
         }
-        if canary.p95_micros.is_some() {
-            write!(f, "; 95th percentile {}", Millis(canary.p95()))?;
-        }
-        if let Some(p95) = self.stable.and_then(|stable| stable.p95()) {
-            write!(f, ", {} of the others", Millis(Some(p95)))?;
+        if let Some(p95) = canary.p95() {
+            write!(f, "; 95th percentile {}", Millis(Some(p95)))?;
+            if let Some(others) = self.stable.and_then(|stable| stable.p95()) {
+                write!(f, ", {} of the others'", Millis(Some(others)))?;
+            }
         }
         if self.window.compared > 0 {
             write!(f, "; {} of {} compared answers differ", self.window.mismatched, self.window.compared)?;
@@ -216,8 +216,10 @@ mod tests {
         let alone = Summary { window: &window, stable: None };
         assert_eq!(alone.to_string(), "0.1 % of 1000 requests failed");
         window.compared = 50;
-        let whole = Summary { window: &window, stable: Some(figures(10, 0, 9000)) };
-        let text = "0.1 % of 1000 requests failed, 0 % of the others'; 9 ms of the others";
-        assert_eq!(whole.to_string(), text.replace("; 9", "; 95th percentile unknown, 9"));
+        window.canary.latency.record(Duration::from_micros(9));
+        let compared = Summary { window: &window, stable: Some(figures(10, 0, 9000)) };
+        let text = "0.1 % of 1000 requests failed, 0 % of the others'; 95th percentile 0.01 ms, 9 ms of the others'; \
+                    0 of 50 compared answers differ";
+        assert_eq!(compared.to_string(), text);
     }
 }
