@@ -10,6 +10,7 @@ mod config;
 mod crowd;
 mod forebay;
 mod head;
+mod mirror;
 mod origin;
 mod process;
 mod rollout;
