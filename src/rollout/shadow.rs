@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::capture::Seen;
 use super::findings::{Pair, UNANSWERED};
@@ -132,7 +132,7 @@ async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Mutex<Vec<Arc<Group>
 /// Sends a copy, and compares what comes back. The seat is held until the end, so `in_flight_max` bounds these tasks.
 async fn carry(keep: Rc<Keep>, mut copy: Copy) {
     let mirror = Arc::clone(copy.mirror());
-    let until = Instant::now() + mirror.plan.timeout;
+    let until = clock::instant(clock::mono() + mirror.plan.timeout);
     let theirs = ask(&keep, &mirror.target, &copy.request, &mirror);
     let (theirs, again) = match &mirror.noise {
         Some(noise) => {
