@@ -70,10 +70,7 @@ fn add_whole(ours: &[u8], theirs: &[u8], found: &mut Found) -> Option<Skip> {
 
 /// The body; that of a 204 is empty, whatever was read (RFC 9110 §15.3.5).
 fn content<'a>(answer: &Answer<'a>) -> Content<'a> {
-    match answer.status {
-        StatusCode::NO_CONTENT => Content::Whole(&[]),
-        _ => answer.body,
-    }
+    if answer.status == StatusCode::NO_CONTENT { Content::Whole(&[]) } else { answer.body }
 }
 
 /// Whether the media type is `application/json`, or one with `+json` (RFC 6839 §3.1); parameters don't matter.

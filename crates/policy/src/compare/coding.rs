@@ -134,3 +134,153 @@ fn deflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undecodable> {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::read::{GzEncoder, ZlibEncoder};
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    /// `hello ` fifty times, in br.
+    const BROTLI: &[u8] = b"\x1b\x2b\x01\xf8\x8d\x94\x6e\xde\x44\x55\x86\x96\x6c\x20\x6f\x31\x5b\x1c\x00\x1c\x07";
+    /// The same with a window that is larger than RFC 7932 knows.
+    const BROTLI_LARGE_WINDOW: &[u8] =
+        b"\x11\x5c\xac\x04\xe0\x37\x52\xba\x79\x13\x55\x19\x5a\xb2\x81\xbc\xc5\x6c\x71\x00\xe0\x38";
+    /// `a` 16,777,216 times, in br.
+    const BROTLI_BOMB: &[u8] =
+        b"\xcb\xff\xff\x3f\xf8\x25\xc2\xe2\xb1\x40\x20\xf7\xfe\x2f\xff\xff\xff\xf0\x4b\x00\xc4\x61\x11\x80\xee\xfd\x1f";
+
+    pub(in super::super) fn gzipped(bytes: &[u8]) -> Vec<u8> {
+        let mut coded = Vec::new();
+        GzEncoder::new(bytes, Compression::fast()).read_to_end(&mut coded).unwrap();
+        coded
+    }
+
+    fn deflated(bytes: &[u8]) -> Vec<u8> {
+        let mut coded = Vec::new();
+        ZlibEncoder::new(bytes, Compression::fast()).read_to_end(&mut coded).unwrap();
+        coded
+    }
+
+    fn decoded(codings: &[&str], body: &[u8]) -> Result<Vec<u8>, Undecodable> {
+        let line = |line: &&str| (CONTENT_ENCODING, HeaderValue::from_str(line).unwrap());
+        decode(&codings.iter().map(line).collect(), body).map(Cow::into_owned)
+    }
+
+    fn hello() -> Vec<u8> {
+        b"hello ".repeat(50)
+    }
+
+    #[test]
+    fn each_coding_is_undone() {
+        assert_eq!(decoded(&[], b"hi").unwrap(), b"hi");
+        assert_eq!(decoded(&["identity"], b"hi").unwrap(), b"hi");
+        assert_eq!(decoded(&["gzip"], &gzipped(b"hi")).unwrap(), b"hi");
+        assert_eq!(decoded(&["X-GZip"], &gzipped(b"hi")).unwrap(), b"hi");
+        assert_eq!(decoded(&["deflate"], &deflated(b"hi")).unwrap(), b"hi");
+        assert_eq!(decoded(&["br"], BROTLI).unwrap(), hello());
+        assert_eq!(decoded(&["br"], b"\x3b").unwrap(), b"", "an empty stream");
+        assert_eq!(decoded(&["gzip"], &gzipped(b"")).unwrap(), b"");
+        assert_eq!(decoded(&["deflate"], &deflated(b"")).unwrap(), b"");
+    }
+
+    #[test]
+    fn several_codings_are_undone_from_the_last_to_the_first() {
+        assert_eq!(decoded(&["deflate, gzip"], &gzipped(&deflated(b"hi"))).unwrap(), b"hi");
+        assert_eq!(decoded(&["br", "identity, gzip"], &gzipped(BROTLI)).unwrap(), hello());
+        assert_eq!(decoded(&["gzip, deflate"], &gzipped(&deflated(b"hi"))), Err(Undecodable::Broken));
+    }
+
+    #[test]
+    fn gzip_may_have_several_members() {
+        let members = [gzipped(b"one "), gzipped(b"two")].concat();
+        assert_eq!(decoded(&["gzip"], &members).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn an_empty_body_is_empty_in_every_coding() {
+        for coding in ["gzip", "deflate", "br", "gzip, br"] {
+            assert_eq!(decoded(&[coding], b"").unwrap(), b"");
+        }
+    }
+
+    #[test]
+    fn unknown_codings_and_too_many_are_refused() {
+        assert_eq!(decoded(&["zstd"], b"hi"), Err(Undecodable::Unknown));
+        assert_eq!(decoded(&["gzip, compress"], b"hi"), Err(Undecodable::Unknown));
+        assert_eq!(decoded(&["gzip, gzip, gzip", "gzip, gzip"], b"hi"), Err(Undecodable::Unknown));
+    }
+
+    #[test]
+    fn a_body_that_ends_anywhere_before_its_end_is_broken() {
+        for (coding, body) in [("gzip", gzipped(&hello())), ("deflate", deflated(&hello())), ("br", BROTLI.to_vec())] {
+            for end in 1..body.len() {
+                assert_eq!(decoded(&[coding], &body[..end]), Err(Undecodable::Broken), "{coding} {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_goes_on_after_its_end_is_broken() {
+        for (coding, body) in [("gzip", gzipped(b"hi")), ("deflate", deflated(b"hi")), ("br", BROTLI.to_vec())] {
+            for garbage in [vec![0; 1], vec![0; 40_000], b"more".to_vec()] {
+                let longer = [body.clone(), garbage].concat();
+                assert_eq!(decoded(&[coding], &longer), Err(Undecodable::Broken), "{coding}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_is_wrong_is_seen() {
+        let mut body = gzipped(b"hi");
+        let checksum = body.len() - 8;
+        body[checksum] ^= 1;
+        assert_eq!(decoded(&["gzip"], &body), Err(Undecodable::Broken));
+        let mut body = deflated(b"hi");
+        *body.last_mut().unwrap() ^= 1;
+        assert_eq!(decoded(&["deflate"], &body), Err(Undecodable::Broken));
+    }
+
+    #[test]
+    fn bombs_are_not_blown_up() {
+        let zeros = vec![0; DECODED_BYTES_MAX + 1];
+        assert_eq!(decoded(&["gzip"], &gzipped(&zeros)), Err(Undecodable::TooLong));
+        assert_eq!(decoded(&["deflate"], &deflated(&zeros)), Err(Undecodable::TooLong));
+        assert_eq!(decoded(&["br"], BROTLI_BOMB), Err(Undecodable::TooLong));
+        assert_eq!(decoded(&["gzip, gzip"], &gzipped(&gzipped(&zeros))), Err(Undecodable::TooLong));
+    }
+
+    #[test]
+    fn a_window_that_br_does_not_know_is_refused() {
+        assert_eq!(decoded(&["br"], BROTLI_LARGE_WINDOW), Err(Undecodable::Broken));
+    }
+
+    #[test]
+    fn short_bodies_may_expand_more_than_long_ones() {
+        let floor = vec![0; DECODED_BYTES_FLOOR];
+        assert_eq!(decoded(&["gzip"], &gzipped(&floor)).unwrap().len(), DECODED_BYTES_FLOOR);
+        let over = vec![0; DECODED_BYTES_FLOOR + 1];
+        let coded = gzipped(&over);
+        let allowed = coded.len() * RATIO_MAX > DECODED_BYTES_FLOOR;
+        assert_eq!(decoded(&["gzip"], &coded).is_ok(), allowed);
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_coded_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..3_000)) {
+            prop_assert_eq!(decoded(&["gzip"], &gzipped(&bytes)).unwrap(), bytes.clone());
+            prop_assert_eq!(decoded(&["deflate"], &deflated(&bytes)).unwrap(), bytes);
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..21_usize) {
+            for coding in ["gzip", "deflate", "br", "br, deflate, gzip"] {
+                let _ = decoded(&[coding], &bytes);
+            }
+            let _ = decoded(&["br"], &[BROTLI.get(..at).unwrap_or_default(), &bytes].concat());
+            let _ = decoded(&["deflate"], &[b"\x78\x9c".as_slice(), &bytes].concat());
+        }
+    }
+}

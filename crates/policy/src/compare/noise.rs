@@ -86,3 +86,66 @@ fn realm(kind: Kind) -> Realm {
         Kind::Missing | Kind::Added | Kind::Type | Kind::Value | Kind::Length => Realm::Json,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::redact::Shown;
+    use super::*;
+
+    fn found(kind: Kind, place: &str) -> Difference {
+        Difference::at(kind, place, Shown::absent(), Shown::absent())
+    }
+
+    fn is_noise(noise: &Noise, kind: Kind, place: &str) -> bool {
+        noise.subtract(vec![found(kind, place)], &[]).is_empty()
+    }
+
+    fn learnt(differences: &[Difference]) -> Noise {
+        let mut noise = Noise::default();
+        noise.learn(differences);
+        noise
+    }
+
+    #[test]
+    fn a_place_that_differed_once_is_noise_whatever_differs_there() {
+        let noise = learnt(&[found(Kind::Value, "/at")]);
+        assert!(is_noise(&noise, Kind::Value, "/at"));
+        assert!(is_noise(&noise, Kind::Missing, "/at"));
+        assert!(!is_noise(&noise, Kind::Value, "/at2"));
+        assert!(!is_noise(&noise, Kind::Value, ""));
+    }
+
+    #[test]
+    fn what_lies_under_noise_is_noise() {
+        let noise = learnt(&[found(Kind::Length, "/items")]);
+        assert!(is_noise(&noise, Kind::Value, "/items/*/id"));
+        assert!(!is_noise(&noise, Kind::Value, "/itemset"));
+        assert!(is_noise(&learnt(&[found(Kind::Length, "")]), Kind::Value, "/*/id"));
+    }
+
+    #[test]
+    fn noise_in_a_status_a_field_or_a_body_tells_nothing_of_the_others() {
+        let noise = learnt(&[found(Kind::Body, ""), found(Kind::Status, ""), found(Kind::Header, "etag")]);
+        assert!(is_noise(&noise, Kind::Body, "") && is_noise(&noise, Kind::Status, ""));
+        assert!(is_noise(&noise, Kind::Header, "etag") && !is_noise(&noise, Kind::Header, "vary"));
+        assert!(!is_noise(&noise, Kind::Value, "/a"));
+    }
+
+    #[test]
+    fn what_differs_between_ours_right_now_is_subtracted_too() {
+        let left = Noise::default()
+            .subtract(vec![found(Kind::Value, "/at"), found(Kind::Value, "/name")], &[found(Kind::Value, "/at")]);
+        assert_eq!(left, [found(Kind::Value, "/name")]);
+    }
+
+    #[test]
+    fn so_many_places_are_learnt_and_no_more() {
+        let mut noise = Noise::default();
+        for number in 0..=PLACES_MAX {
+            noise.learn(&[found(Kind::Value, &format!("/{number}"))]);
+        }
+        assert_eq!((noise.len(), noise.unlearnt()), (PLACES_MAX, 1));
+        noise.learn(&[found(Kind::Value, "/0"), found(Kind::Value, "/0/under")]);
+        assert_eq!(noise.unlearnt(), 1, "what is known needs no room");
+    }
+}

@@ -224,3 +224,92 @@ fn is_unseen(one: char) -> bool {
     one.is_control()
         || matches!(one, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_of_secrets_smell_however_they_are_written() {
+        for name in [
+            "password",
+            "userPassword",
+            "NEW_PASSWORD",
+            "access_token",
+            "X-Api-Key",
+            "apiKey",
+            "Authorization",
+            "set-cookie",
+            "PHPSESSID-session",
+            "client.secret",
+            "csrf",
+            "key",
+            "PIN",
+            "Auth",
+        ] {
+            assert!(smells(name), "{name}");
+        }
+        assert!(smells(&"n".repeat(2_000)), "too long to be a name");
+        for name in ["id", "author", "keyboard", "shipping", "name", "updated_at", "monkey", ""] {
+            assert!(!smells(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_query_only_names_are_shown() {
+        for (given, shown) in [
+            ("/a/b", "/a/b"),
+            ("/a?", "/a?"),
+            ("/a?b=1&c=two&b=3", "/a?b=…&c=…&b=…"),
+            ("/a?eyJhbGciOi", "/a?…"),
+            ("/a?b=1?c=2&&d=", "/a?b=…&&d=…"),
+            ("/a?=secret", "/a?=…"),
+        ] {
+            assert_eq!(target(given), shown, "{given}");
+        }
+    }
+
+    #[test]
+    fn values_are_shortened_and_control_characters_escaped() {
+        let shown = |text: &'static str| Shown::json(&Node::Text(text.into()), false).text(true);
+        assert_eq!(shown("a\u{1b}[31m\n\u{202e}b"), "\"a\\u{1b}[31m\\n\\u{202e}b\"");
+        assert_eq!(legible(&"é".repeat(81), VALUE_CHARS_MAX), format!("{}…", "é".repeat(80)));
+        assert_eq!(legible(&"é".repeat(80), VALUE_CHARS_MAX), "é".repeat(80));
+    }
+
+    #[test]
+    fn shapes_tell_type_and_length() {
+        let long = "é".repeat(12);
+        for (document, shape) in [
+            ("null", "null"),
+            ("true", "boolean"),
+            ("1.5", "number"),
+            (format!("\"{long}\"").as_str(), "string(12)"),
+            ("[1,2,3]", "array(3)"),
+            (r#"{"a":1}"#, "object(1)"),
+        ] {
+            let node = Node::parse(document.as_bytes()).unwrap();
+            assert_eq!(Shown::json(&node, false).text(false), shape);
+            assert_eq!(Shown::json(&node, true).text(true), shape, "a secret");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_bounded_and_has_no_control_characters(text in "(?s).{0,3000}") {
+            let value = legible(&text, VALUE_CHARS_MAX);
+            prop_assert!(value.chars().count() <= VALUE_CHARS_MAX + 1);
+            let shown = target(&text);
+            prop_assert!(shown.chars().count() <= 2 * TARGET_CHARS_MAX);
+            prop_assert!(!shown.chars().chain(value.chars()).any(char::is_control));
+        }
+
+        #[test]
+        fn no_value_of_a_query_is_shown(names in prop::collection::vec("[a-z]{0,3}", 0..200)) {
+            let query: Vec<_> = names.iter().map(|name| format!("{name}=VALUE")).collect();
+            let shown = target(&format!("/p?{}", query.join("&")));
+            prop_assert!(!shown.contains("VALUE"), "{shown}");
+        }
+    }
+}

@@ -80,3 +80,50 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::redact::Shown;
+    use super::*;
+
+    fn found(kind: Kind, place: &str) -> Difference {
+        Difference::at(kind, place, Shown::absent(), Shown::absent())
+    }
+
+    fn row(kind: Kind, place: &str, count: u64, noise: u64) -> Row {
+        Row { kind, place: place.to_owned(), count, noise }
+    }
+
+    #[test]
+    fn the_most_frequent_mismatch_comes_first() {
+        let mut tally = Tally::default();
+        tally.count(&[found(Kind::Value, "/a"), found(Kind::Status, "")]);
+        tally.count(&[found(Kind::Value, "/a")]);
+        tally.count_noise(&[found(Kind::Value, "/at")]);
+        let rows = [row(Kind::Value, "/a", 2, 0), row(Kind::Status, "", 1, 0), row(Kind::Value, "/at", 0, 1)];
+        assert_eq!(tally.rows(), rows);
+    }
+
+    #[test]
+    fn a_pair_counts_once_at_each_place() {
+        let mut tally = Tally::default();
+        tally.count(&[found(Kind::Value, "/*"), found(Kind::Value, "/*"), found(Kind::Type, "/*")]);
+        assert_eq!(tally.rows(), [row(Kind::Type, "/*", 1, 0), row(Kind::Value, "/*", 1, 0)]);
+    }
+
+    #[test]
+    fn so_many_places_are_counted_and_noise_leaves_room() {
+        let mut tally = Tally::default();
+        for number in 0..2 * ROWS_MAX {
+            tally.count_noise(&[found(Kind::Value, &format!("/noise/{number}"))]);
+        }
+        assert_eq!(tally.rows().len(), NOISE_ROWS_MAX);
+        for number in 0..2 * ROWS_MAX {
+            tally.count(&[found(Kind::Value, &format!("/{number}"))]);
+        }
+        assert_eq!(tally.rows().len(), ROWS_MAX);
+        tally.count(&[found(Kind::Value, "/0")]);
+        assert_eq!(tally.rows()[0], row(Kind::Value, "/0", 2, 0));
+        assert_eq!(tally.beyond(), 3_000);
+    }
+}

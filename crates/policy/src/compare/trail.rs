@@ -41,7 +41,7 @@ impl<'d> Trail<'d> {
         self.steps.pop();
     }
 
-    /// Whether what lies here, or lies under this member of it, may be a secret.
+    /// Whether a name on the way smells of a secret.
     pub(super) fn is_secret(&self) -> bool {
         self.steps.iter().any(|step| match step {
             Step::Member(name) => redact::smells(name),
