@@ -33,7 +33,8 @@ section! {
     /// The cookie of `sticky = "cookie"`. It holds a random key of the client, signed, not the side: which side that is
     /// follows from key and weights. So one cookie serves all routes, and clients are on the same side wherever the
     /// same upstreams are split. It is `HttpOnly`, and `Secure` for clients that came by https. A request that brings
-    /// none, or one that is forged or too old, is given a new one.
+    /// none, or one that is forged or too old, is given a new one, and answered by the side that it will give; not where
+    /// `override_header` decided.
     STICKY_COOKIE "sticky_cookie = { … }"
 
     /// Its name. Routes of one host that differ in what follows need different names.

@@ -41,7 +41,8 @@ section! {
     upstream: Kind::Text;
     /// Forwards to these backends: an upstream in place, with every default, named after the route.
     backends: Kind::TablesOrTexts(&BACKEND);
-    /// Shares the requests out among several upstreams, by weight.
+    /// Shares the requests out among several upstreams, by weight. Writes of such a route are not queued: its cache
+    /// can't have `mode = "write-back"`.
     split: Kind::Tables(&SPLIT);
     /// What keeps a client on its side of a split: `none`, so that each request is drawn anew; `cookie`, one of the
     /// proxy's own; `client-ip`, of IPv6 the first 64 bits; `header:NAME` or `cookie:NAME`, which the application
