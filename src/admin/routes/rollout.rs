@@ -99,18 +99,17 @@ fn the_mirror(house: &Shared, route: &str) -> Result<Mirror, Refusal> {
 }
 
 /// The one of this route; refused with the names of those that there are.
-fn one<T>(what: &str, all: Vec<T>, route: &str, route_of: impl Fn(&T) -> &str) -> Result<T, Refusal> {
-    let missing = || {
-        let names: Vec<&str> = all.iter().map(&route_of).take(NAMES_MAX).collect();
-        let more = if all.len() > NAMES_MAX { " …" } else { "" };
-        let known = match names.is_empty() {
-            true => "no route has one".to_owned(),
-            false => format!("routes that have one: {}{more}", names.join(", ")),
-        };
-        Refusal::new(StatusCode::NOT_FOUND, format!("route {route:?} has no {what}; {known}"))
+fn one<T>(what: &str, mut all: Vec<T>, route: &str, route_of: impl Fn(&T) -> &str) -> Result<T, Refusal> {
+    if let Some(at) = all.iter().position(|found| route_of(found) == route) {
+        return Ok(all.swap_remove(at));
+    }
+    let names: Vec<&str> = all.iter().map(&route_of).take(NAMES_MAX).collect();
+    let more = if all.len() > NAMES_MAX { " …" } else { "" };
+    let known = match names.is_empty() {
+        true => "no route has one".to_owned(),
+        false => format!("routes that have one: {}{more}", names.join(", ")),
     };
-    let Some(at) = all.iter().position(|found| route_of(found) == route) else { return Err(missing()) };
-    all.into_iter().nth(at).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, format!("no {what}")))
+    Err(Refusal::new(StatusCode::NOT_FOUND, format!("route {route:?} has no {what}; {known}")))
 }
 
 fn name(route: Route) -> Result<String, Refusal> {
