@@ -62,7 +62,7 @@ fn a_paused_canary_stays_and_goes_on_when_resumed() {
     let begun = sides.new.seen();
     eventually("many requests are answered", || {
         let _answers = forebay.tally(100);
-        sides.new.seen() > begun + 500
+        sides.new.seen() > begun + 200
     });
     is(&api.canary("all"), "paused", 50.0);
     assert!(api.canary("all")["held_ms"].as_u64() < Some(60_000), "held time stands still");
@@ -144,7 +144,8 @@ fn where_there_is_no_canary_nothing_is_directed() {
         forebay.api().ask("GET", &format!("/api/v1/canary/{route}"), "").is_status(404);
     }
     forebay.api().try_direct("all", "explode").is_status(404);
-    forebay.api().ask("POST", "/api/v1/canary/all/pause", "{\"by\":7}").is_status(400);
+    let unread = forebay.api().ask("POST", "/api/v1/canary/all/pause", "{\"by\":7}");
+    assert!(matches!(unread.status, 400 | 422), "{}", unread.text());
     is(&forebay.api().canary("all"), "stepping", 10.0);
 }
 
