@@ -318,8 +318,11 @@ fn an_upgrade_is_never_copied() {
 #[test]
 fn what_forebay_answers_itself_is_not_copied() {
     let (main, shadow) = pair();
-    let forebay = Forebay::start(forward([&main]).route("methods = [\"GET\"]").mirrored(&shadow, ""));
+    let fixed = "[[route]]\npath = \"/teapot\"\nrespond = { status = 418, body = \"short\" }";
+    let config = forward([&main]).route("methods = [\"GET\"]").mirrored(&shadow, "").more(fixed);
+    let forebay = Forebay::start(config);
     forebay.post("/", "").is_status(405);
+    forebay.get("/teapot").is(418, "short");
     forebay.ask("GET / HTTP/1.1\r\n\r\n").is_status(400);
     only_copied(&forebay, &shadow, &[]);
 }

@@ -6,6 +6,7 @@
 //! panics with the bytes received so far. What is right and wrong is for the tests to say, not for this crate.
 
 mod client;
+mod compared;
 mod config;
 mod crowd;
 mod forebay;
@@ -20,6 +21,7 @@ mod time;
 mod wire;
 
 pub use client::{Client, Ending, Response};
+pub use compared::{Compared, places, skipped};
 pub use config::{Config, forward, routes, split};
 pub use crowd::{asking, crowd, leader_and_followers};
 pub use forebay::Forebay;
