@@ -130,7 +130,9 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         admin: admin_address,
         desk: None,
     };
-    running.desk = is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
+    let (desk, beside) = is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
+    running.desk = desk;
+    running.counters.push(beside);
     Ok(running)
 }
 
@@ -197,7 +199,7 @@ impl Running {
         }
     }
 
-    /// What each worker has counted.
+    /// What each worker has counted, and who sends copies.
     #[must_use]
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
@@ -227,7 +229,9 @@ struct Sockets {
     admin: Option<admin::Opened>,
 }
 
-type Ready = Result<Option<Arc<Desk>>, StartError>;
+/// What the control thread has made that others see: what is pending, and who counts beside the workers.
+type Made = (Option<Arc<Desk>>, Arc<Counters>);
+type Ready = Result<Made, StartError>;
 type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Ready>);
 
 fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, ready): Channels<'_>) -> io::Result<()> {
@@ -249,7 +253,7 @@ fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, re
             return Ok(());
         }
     };
-    let _gone = ready.send(Ok(house.world.desk().cloned()));
+    let _gone = ready.send(Ok((house.world.desk().cloned(), Arc::clone(house.world.rollout().counters()))));
     runtime.block_on(house.obey(commands));
     house.close(&runtime);
     Ok(())
@@ -279,7 +283,8 @@ impl House {
         ledgers: Vec<Ledger>,
     ) -> io::Result<Self> {
         let backends: Rc<ToBackends> = Rc::default();
-        let counters = ledgers.iter().map(|ledger| &ledger.counters).chain([backends.counters()]);
+        let counters =
+            ledgers.iter().map(|ledger| &ledger.counters).chain([backends.counters(), world.rollout().counters()]);
         let counters = counters.map(Arc::clone).collect();
         let household = Arc::new(Household::new(Arc::clone(generation), counters, Arc::clone(world.rollout())));
         let mut house = Self {

@@ -26,6 +26,13 @@ impl Interim {
         *self.waker.borrow_mut() = Some(waker.clone());
     }
 
+    /// Says whom to wake where there is no client's connection to be woken.
+    pub fn attach_if_alone(&self, waker: &Waker) {
+        if self.waker.borrow().is_none() {
+            self.attach(waker);
+        }
+    }
+
     /// A try begins: counts anew.
     pub fn begin(&self) {
         self.responses.set(0);

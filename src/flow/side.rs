@@ -23,6 +23,9 @@ use crate::observe::dice;
 use crate::observe::tally::Tally;
 use crate::rollout::split::Split;
 
+/// Of so many cookies of the name one may be good: the rest is not looked at, as each takes a signature to be checked.
+const COOKIES_MAX: usize = 4;
+
 /// A split, as one worker has it.
 #[derive(Debug)]
 pub struct LocalSplit {
@@ -157,7 +160,7 @@ fn known(split: &LocalSplit, ex: &Exchange) -> Option<Known> {
         Sticky::Cookie(cookie) => {
             let signer = split.shared.signer.as_ref()?;
             let read = |value: &str| signer.read(value, ex.started.wall, cookie.max_age);
-            let brought = cookies::find(headers, &cookie.name).and_then(read);
+            let brought = cookies::find_all(headers, &cookie.name).take(COOKIES_MAX).find_map(read);
             let new = brought.is_none().then(dice::roll);
             let key = brought.or(new)?;
             Some(Known { key: salt.key(&key.to_be_bytes()), new })

@@ -191,7 +191,7 @@ impl Sampled {
         let mut headers = self.headers;
         let body = match &self.source {
             None => None,
-            Some(source) => match source.content() {
+            Some(source) => match source.content().filter(|pieces| length(pieces) <= mirror.plan.body_bytes_max) {
                 Some(pieces) => Some(pieces),
                 None => {
                     mirror.counts.body.up();
@@ -203,7 +203,7 @@ impl Sampled {
             headers.remove(name);
         }
         if let Some(body) = &body {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.iter().map(Bytes::len).sum::<usize>()));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length(body)));
         }
         headers.insert(FOREBAY_MIRROR.clone(), HeaderValue::from_static("1"));
         let request = Request { method: self.method, target: self.target, headers, body };
@@ -224,6 +224,10 @@ impl Sampled {
             None => answer,
         }
     }
+}
+
+fn length(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
 }
 
 /// The upstream as copies see it: each is sent once, and nothing is held against anybody.

@@ -27,6 +27,7 @@ use self::state::{Kept, StateFile, random_key};
 use self::steering::Steering;
 use self::webhook::Reports;
 use crate::config::plan::{Action, Plan};
+use crate::observe::counters::Counters;
 
 /// Everything that moves traffic, as the control thread and the admin listener have it.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub struct Rollout {
     /// What cookies are signed with where the file names no secret.
     own_key: Vec<u8>,
     reports: Reports,
+    counters: Arc<Counters>,
     state: Mutex<State>,
 }
 
@@ -72,7 +74,7 @@ impl Rollout {
         };
         let kept = file.as_ref().map(StateFile::read).unwrap_or_default();
         let state = State { kept, ..State::default() };
-        Ok(Self { file, own_key, reports: Reports::default(), state: Mutex::new(state) })
+        Ok(Self { file, own_key, reports: Reports::default(), counters: Arc::default(), state: Mutex::new(state) })
     }
 
     /// Takes up a plan: weights that were set and canaries go on where the file's own weights have not changed.
@@ -81,7 +83,7 @@ impl Rollout {
     /// When the thread that copies are sent on can't be started.
     pub fn adopt(&self, plan: &Plan) -> io::Result<Adopted> {
         let mut state = self.state.lock();
-        let mirrors = state.adopt_mirrors(plan)?;
+        let mirrors = state.adopt_mirrors(plan, &self.counters)?;
         let mut before = std::mem::take(&mut state.steerings);
         let mut splits = Vec::with_capacity(plan.routes.len());
         for (route, mirror) in plan.routes.iter().zip(&mirrors) {
@@ -107,6 +109,12 @@ impl Rollout {
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.file.is_some()
+    }
+
+    /// What the sending of copies has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     /// Where changes are told.
@@ -187,7 +195,7 @@ impl Rollout {
 
 impl State {
     /// The mirrors of a plan. One that has not changed goes on as it is.
-    fn adopt_mirrors(&mut self, plan: &Plan) -> io::Result<Vec<Option<Arc<Mirror>>>> {
+    fn adopt_mirrors(&mut self, plan: &Plan, counters: &Arc<Counters>) -> io::Result<Vec<Option<Arc<Mirror>>>> {
         let before = std::mem::take(&mut self.mirrors);
         let mut mirrors = Vec::with_capacity(plan.routes.len());
         for route in &plan.routes {
@@ -196,7 +204,7 @@ impl State {
                 continue;
             };
             if self.shadow.is_none() {
-                self.shadow = Some(Shadow::start()?);
+                self.shadow = Some(Shadow::start(counters)?);
             }
             let Some(shadow) = &self.shadow else { continue };
             let made = shadow.queue().and_then(|queue| Mirror::new(&route.name, written, plan, queue));

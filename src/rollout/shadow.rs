@@ -42,11 +42,11 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    /// Starts it.
+    /// Starts it; `counters`: where its connections are counted.
     ///
     /// # Errors
     /// When the system has no thread or descriptor left.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(counters: &Arc<Counters>) -> io::Result<Self> {
         let runtime = || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -55,12 +55,12 @@ impl Shadow {
         let (queue, copies) = mpsc::channel(QUEUE_MAX);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let groups: Arc<Mutex<Vec<Arc<Group>>>> = Arc::default();
-        let present = Arc::clone(&groups);
+        let (present, counters) = (Arc::clone(&groups), Arc::clone(counters));
         let thread = std::thread::Builder::new().name("mirror".to_owned()).spawn(move || match runtime() {
             Ok(runtime) => runtime.block_on(async {
                 tokio::select! {
                     _told = stopped => {}
-                    () = run(copies, present) => {}
+                    () = run(copies, present, counters) => {}
                 }
             }),
             Err(error) => tracing::error!("nothing is mirrored: {error}"),
@@ -122,8 +122,8 @@ impl Keep {
     }
 }
 
-async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Mutex<Vec<Arc<Group>>>>) {
-    let keep = Rc::new(Keep { known: RefCell::default(), present, counters: Arc::default() });
+async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Mutex<Vec<Arc<Group>>>>, counters: Arc<Counters>) {
+    let keep = Rc::new(Keep { known: RefCell::default(), present, counters });
     while let Some(copy) = copies.recv().await {
         tokio::task::spawn_local(carry(Rc::clone(&keep), copy));
     }
@@ -132,6 +132,7 @@ async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Mutex<Vec<Arc<Group>
 /// Sends a copy, and compares what comes back. The seat is held until the end, so `in_flight_max` bounds these tasks.
 async fn carry(keep: Rc<Keep>, mut copy: Copy) {
     let mirror = Arc::clone(copy.mirror());
+    mirror.counts.sent.up();
     let until = clock::instant(clock::mono() + mirror.plan.timeout);
     let theirs = ask(&keep, &mirror.target, &copy.request, &mirror);
     let (theirs, again) = match &mirror.noise {
@@ -144,7 +145,6 @@ async fn carry(keep: Rc<Keep>, mut copy: Copy) {
         }
         None => (timeout_at(until, theirs).await, None),
     };
-    mirror.counts.sent.up();
     let theirs = match theirs {
         Ok(Ok(theirs)) => Some(theirs),
         Ok(Err(_fault)) => {

@@ -115,9 +115,9 @@ async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>)
     let authority = group.backends.first().map(|backend| backend.shared.authority.clone());
     headers.extend(authority.map(|authority| (header::HOST, authority)));
     let limits = Limits { bytes_max: None, stall_max: TIMEOUT, rate_min: 0, kept_max: body.len() };
-    let source = Some(Rc::new(Source::whole(body, limits, Arc::clone(counters))));
+    let source = Rc::new(Source::whole(body, limits, Arc::clone(counters)));
     let target = report.webhook.target.parse().map_err(|_| "its target is none".to_owned())?;
-    let draft = Draft { method: Method::POST, target, headers, source, switches: None };
+    let draft = Draft { method: Method::POST, target, headers, source: Some(source), switches: None };
     let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
     let deadline = Rc::clone(&ex.connection.deadline);
     let answer =

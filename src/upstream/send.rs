@@ -222,6 +222,7 @@ fn watch<'a>(
         if let Poll::Ready(done) = sending.as_mut().poll(cx) {
             return Poll::Ready(done.map_err(|error| Broken::Hyper(Box::new(error))));
         }
+        interim.attach_if_alone(cx.waker());
         if interim.has_overflowed() {
             return Poll::Ready(Err(Broken::Storm));
         }

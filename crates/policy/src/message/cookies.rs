@@ -8,12 +8,26 @@ use http::header::COOKIE;
 /// `None` also for a cookie whose value is not ASCII.
 #[must_use]
 pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    text(values(headers, name).next()?)
+}
+
+/// The values of all cookies with this name, as written, over all `Cookie` lines; those that are not ASCII left out.
+///
+/// There may be several: of another path or domain, or of another's making.
+pub fn find_all<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+    values(headers, name).filter_map(text)
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.get_all(COOKIE).into_iter();
-    let value = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).find_map(|pair| {
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).filter_map(move |pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-        rest.trim_ascii_start().strip_prefix(b"=")
-    })?;
-    std::str::from_utf8(value.trim_ascii_start()).ok().filter(|text| text.is_ascii())
+        rest.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start)
+    })
+}
+
+fn text(value: &[u8]) -> Option<&str> {
+    std::str::from_utf8(value).ok().filter(|text| text.is_ascii())
 }
 
 #[cfg(test)]
@@ -34,6 +48,14 @@ mod tests {
         assert_eq!(found(&["a=1; b=2", "c=3; b=4"], "b").as_deref(), Some("2"));
         assert_eq!(found(&["a=1; b=2", "c=x=y"], "c").as_deref(), Some("x=y"));
         assert_eq!(found(&["a=;b=2"], "a").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn all_cookies_of_a_name_are_found() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_bytes("a=1; b=2; a=\u{e4}".as_bytes()).unwrap());
+        headers.append(COOKIE, HeaderValue::from_static("a = 3"));
+        assert_eq!(find_all(&headers, "a").collect::<Vec<_>>(), ["1", "3"]);
     }
 
     #[test]
