@@ -243,6 +243,18 @@ fn what_clients_do_wrong_does_not_take_it_back() {
 }
 
 #[test]
+fn a_failure_that_a_second_try_mends_is_none() {
+    let sides = Sides::start();
+    let busy = Origin::start(answer(503, &[], "busy"));
+    let config = Config::default().side("new", [&busy, &sides.new], 10.0).side("old", [&sides.old], 90.0);
+    let retry = "[upstream.retry]\nbudget_percent = 100\nbudget_floor = 1000\n";
+    let forebay = Forebay::start(config.canary("new", "").upstream(&format!("{retry}{PATIENT}")));
+    let canary = is_promoted(&forebay);
+    assert!(busy.seen() >= 10);
+    assert_eq!(count(&canary, "canary", "errors"), 0, "{canary:#}");
+}
+
+#[test]
 fn clients_that_leave_are_no_evidence() {
     let sides = Sides::start();
     [&sides.new, &sides.old].iter().for_each(|side| side.at("/held", hang()));
