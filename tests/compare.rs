@@ -220,7 +220,7 @@ fn what_can_not_be_inflated_within_bounds_is_skipped() {
     let pair = Compared::by(&all(""));
     let bomb = gzip(&vec![b' '; 9 * 1024 * 1024]);
     pair.are_skipped(&coded("gzip", "text/plain", &bomb), &text("same"), "long");
-    pair.are_skipped(&text("same"), &coded("gzip", "application/json", &bomb), "long");
+    pair.are_skipped(&text("same"), &coded("gzip", "text/plain", &bomb), "long");
     pair.are_skipped(&text("same"), &coded("unheard-of", "text/plain", b"same"), "coding");
     let cut = gzip(b"a text of some length, cut short").split_last_chunk::<9>().unwrap().0.to_vec();
     pair.are_skipped(&text("same"), &coded("gzip", "text/plain", &cut), "");
