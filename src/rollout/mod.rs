@@ -150,7 +150,7 @@ impl Rollout {
         let changed = change(state.steerings.get_mut(index)?);
         self.report(&mut state);
         self.save(&mut state);
-        Some(changed.map(|()| state.steerings.get(index).map(view)).transpose()?)
+        changed.map(|()| state.steerings.get(index).map(view)).transpose()
     }
 
     /// Each mirror.
