@@ -116,7 +116,8 @@ fn a_target_that_hangs_before_it_has_read_the_body_is_harmless() {
     }
     assert!(main.requests().iter().all(|request| request.body == body.as_bytes()));
     timed_out(&settled(&forebay, 5), 5);
-    // What the target has not read hides from it that the other side is gone.
+    gate.open();
+    eventually("the target's connections are closed", || shadow.open() == 0);
     forebay.eventually("only the backend's connections are left", |gauges| gauges.backend_connections == main.open());
 }
 
