@@ -23,10 +23,11 @@ use crate::observe::access_log::Writer;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
 use crate::observe::ledger::Ledger;
+use crate::rollout::controller;
 use crate::server::listener::{self, ListenError};
 use crate::server::worker::{self, Begun, Command};
 use crate::upstream::resolve;
-use crate::world::World;
+use crate::world::{BeginError, World};
 use crate::writeback::Desk;
 use crate::writeback::flush;
 
@@ -49,9 +50,9 @@ pub enum StartError {
     /// The system has no thread or descriptor left.
     #[error("can't start: {0}")]
     Resources(#[from] io::Error),
-    /// The journal of writes can't be opened.
-    #[error("the journal can't be opened: {0}")]
-    Journal(#[from] crate::writeback::segments::OpenError),
+    /// What must survive a restart can't be had.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
     /// The proxy is stopping.
     #[error("the proxy is stopping")]
     Stopping,
@@ -236,9 +237,9 @@ fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, re
     let house = runtime.block_on(async {
         let mut world = match World::new(&plan) {
             Ok(world) => world,
-            Err(error) => return Ok(Err(StartError::Journal(error))),
+            Err(error) => return Ok(Err(StartError::Begin(error))),
         };
-        let generation = world.adopt(plan);
+        let generation = world.adopt(plan)?;
         House::open(world, &generation, sockets, ledgers).await.map(Ok)
     })?;
     let mut house = match house {
@@ -279,7 +280,8 @@ impl House {
     ) -> io::Result<Self> {
         let backends: Rc<ToBackends> = Rc::default();
         let counters = ledgers.iter().map(|ledger| &ledger.counters).chain([backends.counters()]);
-        let household = Arc::new(Household::new(Arc::clone(generation), counters.map(Arc::clone).collect()));
+        let counters = counters.map(Arc::clone).collect();
+        let household = Arc::new(Household::new(Arc::clone(generation), counters, Arc::clone(world.rollout())));
         let mut house = Self {
             world,
             backends,
@@ -309,6 +311,9 @@ impl House {
         if let Some(desk) = house.world.desk() {
             tokio::task::spawn_local(flush::run(Arc::clone(desk), Rc::new(Rc::clone(&house.backends))));
         }
+        let rollout = Arc::clone(house.world.rollout());
+        tokio::task::spawn_local(controller::run(Arc::clone(&rollout)));
+        tokio::task::spawn_local(async move { rollout.reports().run().await });
         for (address, sockets) in sockets.clients {
             house.listen(address, sockets).await;
         }
@@ -353,7 +358,7 @@ impl House {
         let closed: Vec<SocketAddr> =
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
         self.shutdown_timeout = plan.server.shutdown_timeout;
-        let generation = self.world.adopt(plan);
+        let generation = self.world.adopt(plan)?;
         self.backends.adopt(&generation);
         self.household.adopt(Arc::clone(&generation));
         self.tell(|| Command::Adopt(Arc::clone(&generation))).await;
@@ -395,6 +400,7 @@ impl House {
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
         }
+        self.world.rollout().close();
         if let Some(desk) = self.world.desk() {
             desk.journal().close();
         }

@@ -1,15 +1,28 @@
 //! The composition root: makes a plan live, and keeps what was learnt when the next one comes.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use crate::config::plan::Plan;
 use crate::flow::site::Generation;
+use crate::rollout::{Adopted, Rollout};
 use crate::store::Store;
 use crate::upstream::group::Group;
 use crate::upstream::probe::Watch;
 use crate::writeback::Desk;
 use crate::writeback::segments::OpenError;
+
+/// Why a world can't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The journal can't be opened.
+    #[error("the journal can't be opened: {0}")]
+    Journal(#[from] OpenError),
+    /// What must survive a restart can't be kept.
+    #[error("server.state_dir can't be used: {0}")]
+    State(#[source] io::Error),
+}
 
 /// What outlives a plan. Kept by the control thread.
 #[derive(Debug)]
@@ -18,6 +31,7 @@ pub struct World {
     store: Arc<Store>,
     /// What is written and not at its backend yet.
     desk: Option<Arc<Desk>>,
+    rollout: Arc<Rollout>,
     upstreams: HashMap<Arc<str>, Kept>,
 }
 
@@ -32,10 +46,20 @@ impl World {
     /// A world in which nothing has been learnt yet, made for this plan.
     ///
     /// # Errors
-    /// When the journal can't be opened.
-    pub fn new(plan: &Plan) -> Result<Self, OpenError> {
-        let desk = plan.server.state_dir.as_deref().map(Desk::open).transpose()?;
-        Ok(Self { number: 0, store: Arc::new(Store::new(&plan.cache)), desk, upstreams: HashMap::new() })
+    /// When the journal can't be opened, or what moves traffic can't be kept.
+    pub fn new(plan: &Plan) -> Result<Self, BeginError> {
+        let state_dir = plan.server.state_dir.as_deref();
+        let desk = state_dir.map(Desk::open).transpose()?;
+        // After the journal: whoever holds that has the directory to itself.
+        let rollout = Arc::new(Rollout::open(state_dir).map_err(BeginError::State)?);
+        let store = Arc::new(Store::new(&plan.cache));
+        Ok(Self { number: 0, store, desk, rollout, upstreams: HashMap::new() })
+    }
+
+    /// What moves traffic.
+    #[must_use]
+    pub fn rollout(&self) -> &Arc<Rollout> {
+        &self.rollout
     }
 
     /// What is written and not at its backend yet, if there is a journal.
@@ -46,8 +70,11 @@ impl World {
 
     /// Makes a plan live: upstreams that have not changed stay as they are, of others what was learnt of their
     /// backends is kept by name. To be called on the control thread, where the checks run.
-    #[must_use]
-    pub fn adopt(&mut self, plan: Plan) -> Arc<Generation> {
+    ///
+    /// # Errors
+    /// When the system has no thread for what it needs; then nothing has changed.
+    pub fn adopt(&mut self, plan: Plan) -> io::Result<Arc<Generation>> {
+        let Adopted { splits, mirrors } = self.rollout.adopt(&plan)?;
         self.number += 1;
         if self.store.fits(&plan.cache) {
             self.store.adopt(&plan.cache);
@@ -73,6 +100,6 @@ impl World {
             desk.adopt(&plan, &self.store);
         }
         let (store, desk) = (Arc::clone(&self.store), self.desk.clone());
-        Arc::new(Generation { number: self.number, plan, groups, store, desk })
+        Ok(Arc::new(Generation { number: self.number, plan, groups, splits, mirrors, store, desk }))
     }
 }

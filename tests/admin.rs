@@ -1,236 +1,21 @@
 //! The admin listener over its sockets: who is let in, what each endpoint answers, how it ends. Behind it stands a
-//! house that is made up, so that nothing else is tested here.
+//! house that is made up, so that nothing else is tested here. Splits, canaries and mirrors: `admin_rollout.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::process::Command;
+use std::sync::atomic::Ordering;
 
-use forebay::admin::api::rollout;
-use forebay::admin::api::{Details, Entry, Facts, Header, JournalFacts, Page, State};
-use forebay::admin::{self, House, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Settings, Token};
-use http::{HeaderMap, HeaderName, StatusCode};
-use policy::write::kept::ShownValue;
+use forebay::admin::{self, Listen};
 use serde_json::{Value, json};
-use testbed::{Client, Response};
-use tokio::sync::oneshot;
+use testbed::Client;
 
-/// A house that remembers what was asked of it.
-#[derive(Default)]
-struct Made {
-    asked: Mutex<Vec<String>>,
-    draining: AtomicBool,
-    /// While it is held, a flush is not answered.
-    gate: tokio::sync::Mutex<()>,
-}
+use house::{Listener, refuses, says};
 
-impl Made {
-    fn note(&self, what: String) {
-        self.asked.lock().unwrap().push(what);
-    }
-
-    fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.asked.lock().unwrap())
-    }
-}
-
-fn entry(seq: u64, state: State) -> Entry {
-    Entry {
-        seq,
-        state,
-        route: "cart".to_owned(),
-        upstream: "shop".to_owned(),
-        method: "PUT".to_owned(),
-        target: format!("/cart/{seq}"),
-        body_bytes: 12,
-        accepted_unix_ms: 1_700_000_000_000,
-        attempts: 3,
-        status: Some(503),
-        reason: Some("unavailable".to_owned()),
-        next_attempt_unix_ms: Some(1_700_000_001_000),
-    }
-}
-
-fn settled(seq: u64) -> Result<(), Refusal> {
-    match seq {
-        7 => Ok(()),
-        8 => Err(Refusal::new(StatusCode::CONFLICT, "write 8 is pending, not a dead letter")),
-        _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such write")),
-    }
-}
-
-impl House for Made {
-    fn splits(&self) -> Vec<rollout::Split> {
-        Vec::new()
-    }
-
-    fn set_split(&self, _route: &str, _order: &rollout::SplitOrder) -> Result<rollout::Split, Refusal> {
-        Err(Refusal::new(StatusCode::NOT_FOUND, "no such split"))
-    }
-
-    fn reset_split(&self, _route: &str, _by: Option<&str>) -> Result<rollout::Split, Refusal> {
-        Err(Refusal::new(StatusCode::NOT_FOUND, "no such split"))
-    }
-
-    fn canaries(&self) -> Vec<rollout::Canary> {
-        Vec::new()
-    }
-
-    fn direct(&self, _route: &str, _order: Order, _by: Option<&str>) -> Result<rollout::Canary, Refusal> {
-        Err(Refusal::new(StatusCode::NOT_FOUND, "no such canary"))
-    }
-
-    fn mirrors(&self) -> Vec<rollout::Mirror> {
-        Vec::new()
-    }
-
-    fn reset_mirror(&self, _route: &str) -> Result<rollout::Mirror, Refusal> {
-        Err(Refusal::new(StatusCode::NOT_FOUND, "no such mirror"))
-    }
-
-    fn readiness(&self) -> Readiness {
-        if self.draining.load(Ordering::SeqCst) { Readiness::Draining } else { Readiness::Ready }
-    }
-
-    fn facts(&self) -> Facts {
-        Facts { requests: 17, journal: Some(JournalFacts { dead: 2, ..JournalFacts::default() }), ..Facts::default() }
-    }
-
-    fn purge(&self, what: &Purge, soft: bool) -> Result<u64, Refusal> {
-        let what = match what {
-            Purge::Url(place) => format!("url {} {} {:?}", place.host, place.path, place.query),
-            Purge::Prefix(place) => format!("prefix {} {}", place.host, place.path),
-            Purge::Tags(tags) if tags.iter().any(|tag| **tag == *"boom") => panic!("a purge that fails"),
-            Purge::Tags(tags) => format!("tags {}", tags.join(",")),
-            Purge::All => "all".to_owned(),
-        };
-        self.note(format!("{what} soft={soft}"));
-        Ok(3)
-    }
-
-    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<u64, Refusal> {
-        let kind = headers.get("ce-type").map_or("none", |kind| kind.to_str().unwrap());
-        self.note(format!("event {kind} {}", String::from_utf8_lossy(body)));
-        if body == b"{}" {
-            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the event has no data.user_id"));
-        }
-        Ok(4)
-    }
-
-    fn journal(&self, part: Part) -> Result<Page, Refusal> {
-        self.note(format!("{part:?}"));
-        Ok(Page { entries: vec![entry(7, State::Dead), entry(8, State::Pending)], next: Some(8) })
-    }
-
-    fn write(&self, seq: u64) -> Result<Details, Refusal> {
-        settled(seq)?;
-        let secret = (HeaderName::from_static("authorization"), ShownValue::Redacted);
-        let kind = (HeaderName::from_static("content-type"), ShownValue::Text("text/plain"));
-        let headers = [secret, kind].into_iter().map(|(name, value)| Header::shown(&name, value)).collect();
-        Ok(Details { entry: entry(seq, State::Dead), headers })
-    }
-
-    fn retry(&self, seq: u64) -> Pending<'_, ()> {
-        self.note(format!("retry {seq}"));
-        Box::pin(async move { settled(seq) })
-    }
-
-    fn discard(&self, seq: u64) -> Pending<'_, ()> {
-        self.note(format!("discard {seq}"));
-        Box::pin(async move { settled(seq) })
-    }
-
-    fn flush(&self) -> Pending<'_, u64> {
-        self.note("flush".to_owned());
-        Box::pin(async move {
-            let _open = self.gate.lock().await;
-            Ok(5)
-        })
-    }
-}
-
-struct Listener {
-    house: Arc<Made>,
-    address: Option<SocketAddr>,
-    shutdown: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Listener {
-    fn start(listen: Listen, token: Option<&str>) -> Self {
-        let settings = Settings { listen, token: token.map(Token::new), hosts: vec!["ops.example.com".into()] };
-        let opened = admin::open(&settings).unwrap();
-        let address = opened.address();
-        let house = Arc::new(Made::default());
-        let (shutdown, end) = oneshot::channel();
-        let served: Arc<Made> = Arc::clone(&house);
-        let thread = std::thread::spawn(move || {
-            let options = tokio::runtime::LocalOptions::default();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
-            runtime.block_on(opened.serve(served, async { _ = end.await })).unwrap();
-        });
-        Self { house, address, shutdown: Some(shutdown), thread: Some(thread) }
-    }
-
-    fn tcp(token: Option<&str>) -> Self {
-        Self::start(Listen::Ip("127.0.0.1:0".parse().unwrap()), token)
-    }
-
-    fn client(&self) -> Client {
-        Client::to(self.address.unwrap())
-    }
-
-    fn asks(&self, request: &str) -> Response {
-        let method = request.split(' ').next().unwrap().to_owned();
-        self.client().send(request).read_response_to(&method)
-    }
-
-    fn get(&self, target: &str) -> Response {
-        self.asks(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-    }
-
-    fn post(&self, target: &str, body: &str) -> Response {
-        let length = body.len();
-        self.asks(&format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"))
-    }
-
-    fn ends(&mut self) {
-        _ = self.shutdown.take().map(|shutdown| shutdown.send(()));
-        self.thread.take().unwrap().join().unwrap();
-    }
-
-    /// The command line against this listener.
-    fn command(&self, words: &[&str], token: Option<&str>) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-        command.args(words).arg("--admin").arg(self.address.unwrap().to_string());
-        command.env_remove("FOREBAY_ADMIN_TOKEN").envs(token.map(|token| ("FOREBAY_ADMIN_TOKEN", token)));
-        command.output().unwrap()
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.ends();
-        }
-    }
-}
-
-fn says(response: &Response, status: u16) -> Value {
-    assert_eq!(response.status, status, "{}", response.text());
-    assert_eq!(response.field("content-type"), Some("application/json"), "{}", response.text());
-    serde_json::from_str(&response.text()).unwrap()
-}
-
-fn refuses(response: &Response, status: u16) {
-    let told = says(response, status);
-    assert!(told["error"].as_str().is_some_and(|error| !error.is_empty()), "{told}");
-}
+#[path = "admin/house.rs"]
+mod house;
 
 #[test]
 fn health_needs_no_token_and_all_else_does() {
@@ -238,7 +23,7 @@ fn health_needs_no_token_and_all_else_does() {
     assert_eq!(says(&listener.get("/live"), 200), json!({"status": "live"}));
     assert_eq!(says(&listener.get("/ready"), 200), json!({"status": "ready"}));
     for (method, path) in admin::endpoints().into_iter().filter(|(_, path)| !["/live", "/ready"].contains(path)) {
-        let target = path.replace("{seq}", "7");
+        let target = path.replace("{seq}", "7").replace("{route}", "users");
         let request = format!("{} {target} HTTP/1.1\r\nHost: localhost\r\n", method.to_uppercase());
         let response = listener.asks(&format!("{request}\r\n"));
         refuses(&response, 401);

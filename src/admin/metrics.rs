@@ -9,8 +9,12 @@ use super::api::{CacheFacts, EventFacts, Facts, JournalFacts};
 use crate::observe::exposition::Kind::{Counter, Gauge};
 use crate::observe::exposition::Page;
 
+mod rollout;
+
+pub(super) use rollout::Rollout;
+
 /// The facts as text.
-pub(super) fn text(facts: &Facts, readiness: Readiness) -> String {
+pub(super) fn text(facts: &Facts, readiness: Readiness, rollout: &Rollout) -> String {
     let mut page = Page::new();
     let ready = u64::from(readiness == Readiness::Ready);
     page.single(Gauge, "forebay_ready", "Whether it takes requests: not while it starts or drains.", ready);
@@ -20,6 +24,7 @@ pub(super) fn text(facts: &Facts, readiness: Readiness) -> String {
     if let Some(facts) = facts.journal {
         journal(&mut page, facts);
     }
+    rollout.write(&mut page);
     page.finish()
 }
 
@@ -90,7 +95,7 @@ mod tests {
             journal: Some(JournalFacts { oldest_ms: 1_050, ..JournalFacts::default() }),
             ..Facts::default()
         };
-        let text = text(&facts, Readiness::Ready);
+        let text = text(&facts, Readiness::Ready, &Rollout::example());
         let mut known = Vec::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -108,6 +113,7 @@ mod tests {
             "forebay_requests_total 7",
             "forebay_responses_total{class=\"5xx\"} 1",
             "forebay_journal_oldest_seconds 1.05",
+            "forebay_split_weight_percent{route=\"users\",side=\"users-v2\"} 35",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
@@ -115,6 +121,6 @@ mod tests {
 
     #[test]
     fn without_a_journal_nothing_is_told_of_it() {
-        assert!(!text(&Facts::default(), Readiness::Draining).contains("journal"));
+        assert!(!text(&Facts::default(), Readiness::Draining, &Rollout::default()).contains("journal"));
     }
 }

@@ -21,8 +21,10 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::api::{self, Flushing, Outcome, Problem, Purged, Settled, Status, Touched};
 use super::guard::{self, Guard};
-use super::{House, Part, Readiness, Refusal, metrics};
+use super::{House, Order, Part, Readiness, Refusal, metrics};
 use crate::observe::exposition;
+
+mod rollout;
 
 /// The longest body of a request, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -72,6 +74,20 @@ fn table() -> Vec<Endpoint> {
         to_get("/api/v1/journal/{seq}", For::Token, get(write)),
         to_post("/api/v1/journal/{seq}/retry", post(retry)),
         to_post("/api/v1/journal/{seq}/discard", post(discard)),
+        to_get("/api/v1/split", For::Token, get(rollout::splits)),
+        to_get("/api/v1/split/{route}", For::Token, get(rollout::split)),
+        to_post("/api/v1/split/{route}", post(rollout::set_split)),
+        to_post("/api/v1/split/{route}/reset", post(rollout::reset_split)),
+        to_get("/api/v1/canary", For::Token, get(rollout::canaries)),
+        to_get("/api/v1/canary/{route}", For::Token, get(rollout::canary)),
+        to_post("/api/v1/canary/{route}/pause", rollout::directs(Order::Pause)),
+        to_post("/api/v1/canary/{route}/resume", rollout::directs(Order::Resume)),
+        to_post("/api/v1/canary/{route}/promote", rollout::directs(Order::Promote)),
+        to_post("/api/v1/canary/{route}/abort", rollout::directs(Order::Abort)),
+        to_post("/api/v1/canary/{route}/restart", rollout::directs(Order::Restart)),
+        to_get("/api/v1/mirror", For::Token, get(rollout::mirrors)),
+        to_get("/api/v1/mirror/{route}", For::Token, get(rollout::mirror)),
+        to_post("/api/v1/mirror/{route}/reset", post(rollout::reset_mirror)),
     ]
 }
 
@@ -152,7 +168,8 @@ async fn ready(State(house): State<Shared>) -> Response {
 }
 
 async fn numbers(State(house): State<Shared>) -> Response {
-    let text = metrics::text(&house.facts(), house.readiness());
+    let rollout = metrics::Rollout { splits: house.splits(), canaries: house.canaries(), mirrors: house.mirrors() };
+    let text = metrics::text(&house.facts(), house.readiness(), &rollout);
     ([(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE))], text).into_response()
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod canary;
 pub mod check;
 pub mod demo;
 pub mod journal;
@@ -52,6 +53,8 @@ enum Command {
     Purge(purge::Purge),
     /// See and settle the writes that a running proxy has acknowledged and not yet sent
     Journal(journal::Journal),
+    /// See and move a running proxy's splits, canaries and mirrors
+    Canary(canary::Rollout),
     /// Show the version
     Version,
 }
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Demo => demo::run(given.as_deref()),
         Command::Purge(purge) => purge::run(&config, &purge),
         Command::Journal(journal) => journal::run(&config, &journal),
+        Command::Canary(rollout) => canary::run(&config, &rollout),
         Command::Version => {
             println!("forebay {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -124,6 +128,12 @@ mod tests {
         }
         assert!(matches!(line(&["purge", "--all"]).unwrap().0, Command::Purge(_)));
         assert!(matches!(line(&["journal", "flush", "-c", "a.toml"]).unwrap().0, Command::Journal(_)));
+        assert!(matches!(line(&["canary", "set", "users", "users-v2=35"]).unwrap().0, Command::Canary(_)));
+        for words in
+            [["-c", "a.toml", "canary", "list"], ["canary", "-c", "a.toml", "list"], ["canary", "list", "-c", "a.toml"]]
+        {
+            assert_eq!(line(&words).unwrap().1, Some(PathBuf::from("a.toml")), "{words:?}");
+        }
         assert!(line(&["rnu"]).is_err());
     }
 

@@ -38,10 +38,10 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub struct Reach {
     /// Where the admin listener is, as 127.0.0.1:9900 or unix:/run/forebay/admin.sock, with $FOREBAY_ADMIN_TOKEN for its token [default: what the configuration says]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", global = true)]
     admin: Option<String>,
     /// Print the answer as JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
@@ -100,25 +100,31 @@ impl Reach {
         question: Question,
         show: impl FnOnce(&T) -> String,
     ) -> ExitCode {
-        let answered = self.ask(config, question).and_then(|answer| {
-            let read: T = serde_json::from_slice(&answer).map_err(|error| Failure::Broken(error.to_string()))?;
-            Ok(if self.json { String::from_utf8_lossy(&answer).into_owned() } else { show(&read) })
-        });
-        match answered {
-            Ok(text) => {
-                // Whoever reads it may have read enough.
-                let _closed = io::stdout().lock().write_all(text.as_bytes());
-                ExitCode::SUCCESS
-            }
-            Err(Failure::Config(problems)) => {
-                eprint!("{problems}");
-                ExitCode::from(EXIT_USAGE)
-            }
-            Err(failure) => {
-                eprintln!("forebay: {}", printable(&failure.to_string()));
-                ExitCode::from(EXIT_FAILED)
-            }
-        }
+        print(self.ask(config, question).and_then(|answer| {
+            let shown = show(&read(&answer)?);
+            Ok(if self.json { String::from_utf8_lossy(&answer).into_owned() } else { shown })
+        }))
+    }
+
+    /// Asks two questions, and prints what came: as it is with `--json`, one after the other, else as `show` has it.
+    /// What the second asks for may be missing (404).
+    pub fn tell_both<A: DeserializeOwned, B: DeserializeOwned>(
+        &self,
+        config: &Path,
+        (first, second): (Question, Question),
+        show: impl FnOnce(&A, Option<&B>) -> String,
+    ) -> ExitCode {
+        print(self.ask(config, first).and_then(|first| {
+            let second = match self.ask(config, second) {
+                Ok(answer) => Some(answer),
+                Err(Failure::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
+                Err(failure) => return Err(failure),
+            };
+            let shown = show(&read(&first)?, second.as_deref().map(read).transpose()?.as_ref());
+            let raw =
+                || [first, second.unwrap_or_default()].map(|answer| String::from_utf8_lossy(&answer).into_owned());
+            Ok(if self.json { raw().concat() } else { shown })
+        }))
     }
 
     fn ask(&self, config: &Path, question: Question) -> Result<Bytes, Failure> {
@@ -140,6 +146,28 @@ impl Reach {
         };
         let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
         Ok((address(named)?, token.as_deref().map(Token::new)))
+    }
+}
+
+fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(answer).map_err(|error| Failure::Broken(error.to_string()))
+}
+
+fn print(answered: Result<String, Failure>) -> ExitCode {
+    match answered {
+        Ok(text) => {
+            // Whoever reads it may have read enough.
+            let _closed = io::stdout().lock().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Config(problems)) => {
+            eprint!("{problems}");
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(failure) => {
+            eprintln!("forebay: {}", printable(&failure.to_string()));
+            ExitCode::from(EXIT_FAILED)
+        }
     }
 }
 
@@ -210,6 +238,19 @@ async fn converse(
     Err(Failure::Refused { status: head.status, message })
 }
 
+/// A text as one segment of a path: all but letters, digits and `-._~` is percent-encoded (RFC 3986 §2.3).
+#[must_use]
+pub fn segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => segment.push(char::from(byte)),
+            _ => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    segment
+}
+
 /// A text of someone else's, fit for a terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {
@@ -246,6 +287,12 @@ mod tests {
     #[test]
     fn nothing_that_is_printed_can_play_with_a_terminal() {
         assert_eq!(printable("a\u{1b}[2Jb\n\u{9b}c"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c");
+    }
+
+    #[test]
+    fn a_name_becomes_one_segment_of_a_path() {
+        assert_eq!(segment("users-v2_a.b~C9"), "users-v2_a.b~C9");
+        assert_eq!(segment("/api/a b?%é#"), "%2Fapi%2Fa%20b%3F%25%C3%A9%23");
     }
 
     #[test]

@@ -22,11 +22,16 @@ use super::problem::Report;
 mod admin;
 mod backend;
 mod cache;
+mod canary;
 mod condition;
 mod header;
 mod invalidate;
+mod mirror;
 mod route;
+mod split;
+mod sticky;
 mod upstream;
+mod webhook;
 mod write_back;
 
 /// The most upstreams, and the most routes: each is compared with the others.

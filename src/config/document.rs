@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
+use policy::route::split::Share;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -168,6 +169,37 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A number that may have decimals; `None` when left out without a default, or wrong.
+    pub(super) fn decimal(&self, name: &str) -> Option<Spanned<f64>> {
+        match self.value(name) {
+            Some(value) => self.as_decimal(name, value).map(|number| Spanned::new(value.span(), number)),
+            None => Some(Spanned::new(self.span.clone(), self.default(name)?.parse().ok()?)),
+        }
+    }
+
+    /// A percentage; `None` when left out without a default, or wrong.
+    pub(super) fn share(&self, name: &str) -> Option<Spanned<Share>> {
+        match self.value(name) {
+            Some(value) => self.as_share(name, value),
+            None => {
+                let share = Share::from_percent(self.default(name)?.parse().ok()?)?;
+                Some(Spanned::new(self.span.clone(), share))
+            }
+        }
+    }
+
+    /// A list of percentages.
+    pub(super) fn shares(&self, name: &str) -> Vec<Spanned<Share>> {
+        let default = |word: &str| Share::from_percent(word.parse().ok()?);
+        match self.value(name) {
+            Some(value) => self.as_list(name, value).filter_map(|entry| self.as_share(name, entry)).collect(),
+            None => {
+                let shares = self.default_words(name).filter_map(default);
+                shares.map(|share| Spanned::new(self.span.clone(), share)).collect()
+            }
+        }
+    }
+
     /// A duration.
     pub(super) fn duration(&self, name: &str) -> Duration {
         let Some(Kind::Duration(least, most)) = self.key(name).map(|key| key.kind) else { return Duration::ZERO };
@@ -295,6 +327,36 @@ impl<'a> Section<'a> {
         fine.map(|count| Spanned::new(value.span(), count))
     }
 
+    fn as_decimal(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<f64> {
+        let kind = self.key(name)?.kind;
+        let (Kind::Decimal(least, most) | Kind::Percent(least, most) | Kind::Percents(least, most)) = kind else {
+            return None;
+        };
+        let (integer, float) = (value.get_ref().as_integer(), value.get_ref().as_float());
+        let number = match (integer, float) {
+            // Every bound is far below the whole numbers that a float can't tell apart.
+            (Some(integer), _) => {
+                u64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|number| number as f64)
+            }
+            (None, Some(float)) => float.as_str().parse().ok(),
+            (None, None) => return self.wrong_kind(name, value),
+        };
+        let fine = number.filter(|number| (least..=most).contains(number));
+        if fine.is_none() {
+            self.out_of_range(name, value.span(), least, most);
+        }
+        fine
+    }
+
+    fn as_share(&self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Spanned<Share>> {
+        let share = Share::from_percent(self.as_decimal(name, value)?);
+        if share.is_none() {
+            let hint = "at most three decimals: 33.333";
+            self.report.add(value.span(), format!("{name} is finer than a thousandth"), hint);
+        }
+        share.map(|share| Spanned::new(value.span(), share))
+    }
+
     fn as_duration(
         &self,
         name: &str,
@@ -359,8 +421,10 @@ impl<'a> Section<'a> {
             Kind::Count(..) => format!("write {name} = 5"),
             Kind::Duration(..) => format!("write {name} = \"5s\""),
             Kind::Size(..) => format!("write {name} = \"64KiB\""),
+            Kind::Decimal(..) | Kind::Percent(..) => format!("write {name} = 2.5"),
             Kind::Texts | Kind::TextOrTexts => format!("write {name} = [\"…\", \"…\"]"),
             Kind::Counts(..) => format!("write {name} = [5, 6]"),
+            Kind::Percents(..) => format!("write {name} = [1, 2.5, 100]"),
             Kind::Pairs => format!("write {name} = {{ name = \"value\" }}"),
             Kind::DurationByStatus(..) => format!("write {name} = {{ 404 = \"10s\" }}"),
             Kind::Table(section) | Kind::Tables(section) => format!("write {}", section.heading),

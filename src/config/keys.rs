@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod admin;
 mod cache;
+mod rollout;
 mod route;
 mod upstream;
 
@@ -55,12 +56,18 @@ pub enum Kind {
     Duration(Duration, Duration),
     /// Bytes with their unit within these bounds; the bare number 0 is taken when it is within.
     Size(u64, u64),
+    /// A number, whole or with decimals, within these bounds.
+    Decimal(f64, f64),
+    /// A share of all requests: percent within these bounds, with up to three decimals.
+    Percent(f64, f64),
     /// A list of strings.
     Texts,
     /// A list of strings, or one string alone.
     TextOrTexts,
     /// A list of whole numbers within these bounds.
     Counts(u64, u64),
+    /// A list of percentages within these bounds, each with up to three decimals.
+    Percents(f64, f64),
     /// A table of names that the file makes up, each with a string.
     Pairs,
     /// A table of status codes, each with a duration within these bounds.
@@ -84,9 +91,12 @@ impl Kind {
             Self::Count(..) => "a whole number",
             Self::Duration(..) => "a duration",
             Self::Size(..) => "a size",
+            Self::Decimal(..) => "a number",
+            Self::Percent(..) => "a percentage",
             Self::Texts => "a list of strings",
             Self::TextOrTexts => "a string or a list of strings",
             Self::Counts(..) => "a list of whole numbers",
+            Self::Percents(..) => "a list of percentages",
             Self::Pairs => "a table of strings",
             Self::DurationByStatus(..) => "a table of durations",
             Self::Table(_) => "a table",
@@ -106,9 +116,12 @@ impl Kind {
             | Self::Count(..)
             | Self::Duration(..)
             | Self::Size(..)
+            | Self::Decimal(..)
+            | Self::Percent(..)
             | Self::Texts
             | Self::TextOrTexts
             | Self::Counts(..)
+            | Self::Percents(..)
             | Self::Pairs
             | Self::DurationByStatus(..) => None,
         }
@@ -216,7 +229,8 @@ section! {
     /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
     /// carries could not be checked.
     upgrades: Kind::Texts => "websocket";
-    /// A directory for what must survive a restart: the journal of `mode = "write-back"`.
+    /// A directory for what must survive a restart: the journal of `mode = "write-back"`, weights of splits that were
+    /// set at run time, the progress of canaries, and the key that `sticky = "cookie"` signs with.
     state_dir: Kind::Text;
 }
 
@@ -259,6 +273,9 @@ mod tests {
                 Kind::Counts(least, most) => default
                     .split_whitespace()
                     .all(|word| word.parse().is_ok_and(|count| (least..=most).contains(&count))),
+                Kind::Decimal(least, most) | Kind::Percent(least, most) | Kind::Percents(least, most) => default
+                    .split_whitespace()
+                    .all(|word| word.parse().is_ok_and(|number: f64| (least..=most).contains(&number))),
                 Kind::Pairs
                 | Kind::DurationByStatus(..)
                 | Kind::Table(_)

@@ -72,7 +72,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// Protocols that `Upgrade` may ask for, in lower case.
     pub upgrades: Vec<String>,
-    /// What must survive a restart is kept here: the journal of writes.
+    /// What must survive a restart is kept here: the journal of writes, weights set at run time, canaries' progress, the
+    /// key of cookies.
     pub state_dir: Option<PathBuf>,
 }
 

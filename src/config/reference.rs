@@ -62,6 +62,9 @@ fn holds(kind: Kind) -> String {
         Kind::Size(least, most) => {
             format!("{}, {} to {}", kind.noun(), units::size_text(least), units::size_text(most))
         }
+        Kind::Decimal(least, most) | Kind::Percent(least, most) | Kind::Percents(least, most) => {
+            format!("{}, {least} to {most}", kind.noun())
+        }
         Kind::Table(inner) | Kind::Tables(inner) => format!("{}: `{}`", kind.noun(), inner.heading),
         Kind::Text | Kind::Flag | Kind::Texts | Kind::TextOrTexts | Kind::Pairs | Kind::TablesOrTexts(_) => {
             kind.noun().to_owned()
@@ -77,10 +80,10 @@ fn default(key: &Key) -> String {
         format!("`[{}]`", words.join(", "))
     };
     match key.kind {
-        Kind::Count(..) | Kind::Flag => format!("`{bare}`"),
+        Kind::Count(..) | Kind::Decimal(..) | Kind::Percent(..) | Kind::Flag => format!("`{bare}`"),
         Kind::Text | Kind::Choice(_) | Kind::Duration(..) | Kind::Size(..) => format!("`\"{bare}\"`"),
         Kind::Texts | Kind::TextOrTexts => listed("\""),
-        Kind::Counts(..) => listed(""),
+        Kind::Counts(..) | Kind::Percents(..) => listed(""),
         Kind::Pairs | Kind::DurationByStatus(..) | Kind::Table(_) | Kind::Tables(_) | Kind::TablesOrTexts(_) => {
             "–".to_owned()
         }

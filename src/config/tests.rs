@@ -10,6 +10,9 @@ use super::plan::{Action, Balance, CacheMode, Check, HashKey, Piece, Plan, Write
 
 mod admin;
 mod cache;
+mod canary;
+mod mirror;
+mod rollout;
 mod write_back;
 
 /// The repository's own file.
@@ -218,7 +221,7 @@ fn a_hash_key_names_what_is_hashed() {
 fn keys_of_a_route_are_checked() {
     const A: &str = "backends = [\"http://a\"]\n";
     for (lines, words) in [
-        ("", "route \"/\" does nothing | add one of upstream, backends, redirect, respond"),
+        ("", "route \"/\" does nothing | add one of upstream, backends, split, redirect, respond"),
         ("backends = [\"http://a\"]\nrespond = {}", "can't have both backends and respond"),
         ("upstream = \"x\"", "upstream \"x\" is not defined | define it"),
         ("backends = [{ url = \"http://a\", weight = 2 }]", "ignores weight"),
@@ -326,7 +329,7 @@ fn example_in_full() -> String {
     let switch_on = |line: &str| {
         let key = line.trim_start().strip_prefix("# ").filter(|rest| {
             let word = rest.split(' ').next().unwrap_or_default();
-            let is_key = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let is_key = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
             rest.starts_with('[') || rest.starts_with("{ url") || (is_key && rest.split(' ').nth(1) == Some("="))
         });
         key.filter(|key| !key.starts_with("hash_key")).unwrap_or(line).to_owned() + "\n"
@@ -360,6 +363,7 @@ fn the_comments_of_the_example_show_the_defaults() {
     };
     assert_eq!(full.routes[1].cache.as_deref().unwrap().mode, CacheMode::Back(given));
     assert_eq!((full.invalidate.len(), full.admin.is_some()), (1, true));
+    rollout::is_as_by_default(full.routes.last().unwrap());
     assert_eq!(plan.server.connections_max, full.server.connections_max);
     assert_eq!(plan.server.body_bytes_max, full.server.body_bytes_max);
 }
@@ -383,7 +387,7 @@ fn each_key(section: &'static Section, before: &str, visit: &mut impl FnMut(&'st
         let Some(inner) = key.kind.inner() else { continue };
         let before = match key.kind.noun() {
             "a table" => format!("{before}{}.", key.name),
-            "a list of tables" => format!("[[{}]]\n", key.name),
+            "a list of tables" if before.is_empty() => format!("[[{}]]\n", key.name),
             _ => format!("{before}{}", before.replace("]]", &format!(".{}]]", key.name))),
         };
         each_key(inner, &before, visit);
@@ -419,7 +423,7 @@ proptest! {
     #[test]
     fn no_text_of_toml_pieces_panics(pieces in prop::collection::vec(prop::sample::select(vec![
         "[", "]", "{", "}", "=", ".", ",", "\n", "\"", "'", "#", "[[route]]\n", "[[upstream]]\n", "name", "path", "host",
-        " = ", "\"/\"", "\"~(\"", "5", "1979-05-27", "true", "backends", "upstream", "redirect", "cache", "404", "[[invalidate]]\n", "[admin]\n", "urls", "write_back", "{data.", "${env:", "é", "\u{0}",
+        " = ", "\"/\"", "\"~(\"", "5", "1979-05-27", "true", "backends", "upstream", "redirect", "cache", "404", "[[invalidate]]\n", "[admin]\n", "urls", "write_back", "{data.", "split", "canary", "mirror", "[route.canary]\n", "weight", "0.5", "${env:", "é", "\u{0}",
     ]), 0..40)) {
         let _ = parse("f", &pieces.concat()).map_err(|problems| problems.to_string());
     }

@@ -58,6 +58,26 @@ impl Body {
         Self { content: Content::Flow(flow), witness: None }
     }
 
+    /// All of it, where that is there already.
+    #[must_use]
+    pub fn content(&self) -> Option<Bytes> {
+        match &self.content {
+            Content::Empty => Some(Bytes::new()),
+            Content::Whole(bytes) => Some(bytes.clone()),
+            Content::Flow(_) => None,
+        }
+    }
+
+    /// Changes a body that flows.
+    #[must_use]
+    pub fn map_flow(mut self, change: impl FnOnce(Flow) -> Flow) -> Self {
+        self.content = match self.content {
+            Content::Flow(flow) => Content::Flow(change(flow)),
+            other @ (Content::Empty | Content::Whole(_)) => other,
+        };
+        self
+    }
+
     /// The body as a flow; `None`: it is no flow.
     #[must_use]
     pub fn into_flow(self) -> Option<Flow> {

@@ -10,6 +10,7 @@ pub mod tunnel;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -23,6 +24,7 @@ use self::deadline::Deadline;
 use self::interim::Interim;
 use self::tunnel::Handover;
 use crate::observe::record::Record;
+use crate::observe::tally::Tally;
 
 /// What a request is answered with.
 pub type Answer = http::Response<body::Body>;
@@ -50,6 +52,8 @@ pub struct Exchange {
     pub key: u64,
     /// How the cache handled it; `None`: its route does not cache.
     pub cache_status: Option<CacheStatus<'static>>,
+    /// Where answers are counted, if the request has gone to one side of a split.
+    pub tally: Option<Arc<Tally>>,
     /// What will be logged and counted.
     pub record: Record,
 }
@@ -69,6 +73,7 @@ impl Exchange {
             signs: Signs::default(),
             accept: None,
             key: 0,
+            tally: None,
             record: Record::default(),
             cache_status: None,
         }
@@ -91,6 +96,7 @@ impl Exchange {
             signs: Signs::default(),
             accept: None,
             key: self.key,
+            tally: None,
             record: Record::default(),
             cache_status: None,
         }

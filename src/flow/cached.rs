@@ -15,6 +15,7 @@ use policy::message::conditions::asks_the_origin;
 use policy::message::names;
 
 use super::gate;
+use super::onward::Onward;
 use super::sanitize::{self, Admitted};
 use super::site::Site;
 use super::through::{self, Underway};
@@ -26,21 +27,19 @@ use crate::observe::clock;
 use crate::store::purge::Purge;
 use crate::store::serve::Wanted;
 use crate::store::{self, Caching, Fetch, Request};
-use crate::upstream;
-use crate::upstream::local::LocalGroup;
 use crate::upstream::send::Draft;
 use crate::writeback::desk::Found;
 use crate::writeback::take::FOREBAY_WRITE;
 
 /// A route that caches, where it leads, and how it caches.
-pub type Way<'a> = (&'a Route, &'a Rc<LocalGroup>, &'a Rc<Caching>);
+pub type Way<'a> = (&'a Route, &'a Rc<Onward>, &'a Rc<Caching>);
 
 /// Answers a request on a caching route.
 ///
 /// # Errors
 /// What the client is to be told instead of an answer.
 pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
-    let (route, group, caching) = way;
+    let (route, onward, caching) = way;
     if let Some(answer) = at_once(site, way, ex, admitted) {
         return Ok(answer);
     }
@@ -67,12 +66,12 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
         if is_only_if_cached(ex) {
             return Err(Fault::OnlyIfCached);
         }
-        let draft = gate::draft(site, route, group, (ex, admitted))?;
+        let draft = gate::draft(site, route, &onward.group, (ex, admitted))?;
         ex.cache_status = aside;
-        return Box::pin(pass(site, (group, caching), ex, (draft, target, key))).await;
+        return Box::pin(pass(site, (onward, caching), ex, (draft, target, key))).await;
     };
-    let draft = gate::draft(site, route, group, (ex, admitted))?;
-    let fetch = ToUpstream { group: Rc::clone(group), target: draft.target };
+    let draft = gate::draft(site, route, &onward.group, (ex, admitted))?;
+    let fetch = ToUpstream { onward: Rc::clone(onward), target: draft.target };
     let caching = Rc::clone(caching);
     store::answer(ex, Request { caching, key, method: draft.method, headers: draft.headers, fetch }).await
 }
@@ -102,7 +101,7 @@ fn at_once(site: &Site, (route, _, caching): Way<'_>, ex: &mut Exchange, admitte
 /// What writes that are pending have to say: to a write of the same URI, and to a read of it. `None`: nothing.
 async fn kept(
     site: &Site,
-    (route, group, caching): Way<'_>,
+    (route, onward, caching): Way<'_>,
     ex: &mut Exchange,
     admitted: &Admitted,
 ) -> Option<Result<Answer, Fault>> {
@@ -119,13 +118,13 @@ async fn kept(
         return None;
     }
     if is_write {
-        let draft = match gate::draft(site, route, group, (ex, admitted)) {
+        let draft = match gate::draft(site, route, &onward.group, (ex, admitted)) {
             Ok(draft) => draft,
             Err(fault) => return Some(Err(fault)),
         };
         let aside = Handling::Forwarded { why: Forward::Method, status: None, stored: false, collapsed: false };
         ex.cache_status = Some(CacheStatus::new(aside));
-        let writing = Writing { site, desk, route: &route.name, caching, group, back, target };
+        let writing = Writing { site, desk, route: &route.name, caching, onward, back, target };
         return Some(writing.answer(ex, draft).await);
     }
     if !matches!(ex.head.method, Method::GET | Method::HEAD) || desk.is_idle() {
@@ -138,13 +137,13 @@ async fn kept(
             Some(Ok(answer))
         }
         Pending::Ask => {
-            let draft = match gate::draft(site, route, group, (ex, admitted)) {
+            let draft = match gate::draft(site, route, &onward.group, (ex, admitted)) {
                 Ok(draft) => draft,
                 Err(fault) => return Some(Err(fault)),
             };
             let aside = Handling::Forwarded { why: Forward::Bypass, status: None, stored: false, collapsed: false };
             ex.cache_status = Some(CacheStatus { detail: Some("write-pending"), ..CacheStatus::new(aside) });
-            let mut answer = match upstream::forward(group, ex, draft).await {
+            let mut answer = match onward.forward(ex, draft).await {
                 Ok(answer) => answer,
                 Err(fault) => return Some(Err(fault)),
             };
@@ -212,14 +211,14 @@ fn is_only_if_cached(ex: &mut Exchange) -> bool {
 /// The way to an upstream, for the store.
 #[derive(Clone, Debug)]
 struct ToUpstream {
-    group: Rc<LocalGroup>,
+    onward: Rc<Onward>,
     target: Uri,
 }
 
 impl Fetch for ToUpstream {
     async fn fetch(&self, ex: &mut Exchange, method: Method, headers: HeaderMap) -> Result<Answer, Fault> {
         let draft = Draft { method, target: self.target.clone(), headers, source: None, switches: None };
-        upstream::forward(&self.group, ex, draft).await
+        self.onward.forward(ex, draft).await
     }
 }
 
@@ -229,29 +228,29 @@ impl Fetch for ToUpstream {
 /// What the client is to be told instead of an answer.
 pub async fn change(
     site: &Site,
-    (route, group): (&Route, &Rc<LocalGroup>),
+    (route, onward): (&Route, &Rc<Onward>),
     ex: &mut Exchange,
     admitted: &Admitted,
 ) -> Result<Answer, Fault> {
     sanitize::stamp(site, ex, admitted);
     let target = target(ex, admitted).into_owned();
-    let draft = gate::draft(site, route, group, (ex, admitted))?;
-    write(site, group, ex, (draft, &target)).await
+    let draft = gate::draft(site, route, &onward.group, (ex, admitted))?;
+    write(site, onward, ex, (draft, &target)).await
 }
 
 /// Forwards a request, and forgets what it has made void (RFC 9111 §4.4).
 pub(super) async fn write(
     site: &Site,
-    group: &Rc<LocalGroup>,
+    onward: &Onward,
     ex: &mut Exchange,
     (draft, target): (Draft, &Target<'static>),
 ) -> Result<Answer, Fault> {
     let method = draft.method.clone();
     if forget::is_safe(&method) {
-        return upstream::forward(group, ex, draft).await;
+        return onward.forward(ex, draft).await;
     }
     let underway = Underway::begin(site, target);
-    let answered = upstream::forward(group, ex, draft).await;
+    let answered = onward.forward(ex, draft).await;
     underway.end(through::ended(&answered, ex), |_is_alone| match &answered {
         Ok(answer) => {
             for target in forgotten(&method, target, answer.status(), answer.headers()) {
@@ -267,7 +266,7 @@ pub(super) async fn write(
 /// Forwards a request that the store can't answer; keeps what it brings, where that may be.
 async fn pass(
     site: &Site,
-    (group, caching): (&Rc<LocalGroup>, &Rc<Caching>),
+    (onward, caching): (&Rc<Onward>, &Rc<Caching>),
     ex: &mut Exchange,
     (draft, target, key): (Draft, Target<'static>, Option<Key>),
 ) -> Result<Answer, Fault> {
@@ -275,9 +274,9 @@ async fn pass(
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
     let asked = (draft.method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
     let mut answer = if writes_through(caching, &draft) {
-        through::write(site, (group, caching), ex, draft, (&target, key)).await?
+        through::write(site, (onward, caching), ex, draft, (&target, key)).await?
     } else {
-        write(site, group, ex, (draft, &target)).await?
+        write(site, onward, ex, (draft, &target)).await?
     };
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
     let Some((headers, has_body)) = asked.filter(|_| is_stored) else {

@@ -6,8 +6,10 @@ pub mod cached;
 pub mod finish;
 pub mod flush;
 pub mod gate;
+pub mod onward;
 pub mod purge;
 pub mod sanitize;
+pub mod side;
 pub mod site;
 pub mod through;
 pub mod write;
@@ -20,7 +22,6 @@ use self::site::Site;
 use crate::config::plan::{Action, Edits};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
-use crate::upstream;
 
 /// Answers a request, whatever becomes of it.
 pub async fn serve(site: &Site, open: &mut Open) -> Answer {
@@ -46,20 +47,22 @@ pub async fn handle(site: &Site, ex: &mut Exchange) -> Result<Answer, Fault> {
     let mut answer = match &route.action {
         Action::Redirect(redirect) => gate::redirect(redirect, ex, &admitted)?,
         Action::Respond(respond) => gate::respond(respond, &ex.head.method),
-        Action::Split(_) => return Err(Fault::NoRoute),
-        Action::Forward(upstream) => {
-            let group = site.upstream(*upstream)?;
-            match site.caching(index) {
-                Some(caching) => cached::answer(site, (route, group, caching), ex, &admitted).await?,
+        Action::Forward(_) | Action::Split(_) => {
+            let chosen = side::choose(site, index, ex, &admitted)?;
+            let onward = chosen.onward;
+            let mut answer = match site.caching(index, chosen.side) {
+                Some(caching) => cached::answer(site, (route, onward, caching), ex, &admitted).await?,
                 None if site.caches() && !forget::is_safe(&ex.head.method) => {
-                    Box::pin(cached::change(site, (route, group), ex, &admitted)).await?
+                    Box::pin(cached::change(site, (route, onward), ex, &admitted)).await?
                 }
                 None => {
                     sanitize::stamp(site, ex, &admitted);
-                    let draft = gate::draft(site, route, group, (ex, &admitted))?;
-                    upstream::forward(group, ex, draft).await?
+                    let draft = gate::draft(site, route, &onward.group, (ex, &admitted))?;
+                    onward.forward(ex, draft).await?
                 }
-            }
+            };
+            chosen.mark(answer.headers_mut());
+            answer
         }
     };
     edit(answer.headers_mut(), &route.response_headers);

@@ -4,9 +4,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::onward::Onward;
+use super::side::LocalSplit;
 use crate::config::plan::{Action, Plan, Route, RouteCache};
-use crate::exchange::fault::Fault;
 use crate::observe::counters::Counters;
+use crate::observe::tally::Tally;
+use crate::rollout::mirror::Mirror;
+use crate::rollout::split::Split;
 use crate::store::{Caching, Store};
 use crate::upstream::group::Group;
 use crate::upstream::local::LocalGroup;
@@ -21,6 +25,10 @@ pub struct Generation {
     pub plan: Plan,
     /// The upstreams, in the order of [`Plan::upstreams`].
     pub groups: Vec<Arc<Group>>,
+    /// The splits, in the order of [`Plan::routes`].
+    pub splits: Vec<Option<Arc<Split>>>,
+    /// The mirrors, in the order of [`Plan::routes`].
+    pub mirrors: Vec<Option<Arc<Mirror>>>,
     /// What is stored; it outlives plans.
     pub store: Arc<Store>,
     /// What is written and not at its backend yet; `None`: there is no journal.
@@ -32,12 +40,12 @@ impl Generation {
     /// and its rules. Made anew each time: for purges, not for every request.
     pub fn spaces_of(&self, host: &str, path: &str) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
         let routes = self.plan.table.all(host, path).into_iter().filter_map(|index| self.plan.routes.get(index));
-        routes.filter_map(|route| space(&self.plan, route))
+        routes.flat_map(|route| spaces(&self.plan, route))
     }
 
     /// The space of each caching route, and its rules.
     pub fn spaces(&self) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
-        self.plan.routes.iter().filter_map(|route| space(&self.plan, route))
+        self.plan.routes.iter().flat_map(|route| spaces(&self.plan, route))
     }
 }
 
@@ -49,8 +57,11 @@ pub struct Site {
     /// What this worker has counted.
     pub counters: Arc<Counters>,
     routes: Vec<Rc<str>>,
-    /// How each route caches, those that do.
-    cachings: Vec<Option<Rc<Caching>>>,
+    /// The ways on of each route: none, one, or one for each side of its split.
+    onwards: Vec<Box<[Rc<Onward>]>>,
+    splits: Vec<Option<LocalSplit>>,
+    /// How each route caches: not at all, in one way, or in one for each side of its split.
+    cachings: Vec<Box<[Rc<Caching>]>>,
     caches: bool,
     upstreams: Vec<Rc<LocalGroup>>,
 }
@@ -77,10 +88,17 @@ impl Site {
             old.leave(upstreams.iter().find(|new| new.name == old.name).map(Rc::as_ref));
         }
         let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
-        let cachings: Vec<Option<Rc<Caching>>> =
-            generation.plan.routes.iter().map(|route| caching(&generation, route, counters)).collect();
-        let caches = cachings.iter().any(Option::is_some);
-        Self { generation, counters: Arc::clone(counters), routes, cachings, caches, upstreams }
+        let splits: Vec<Option<LocalSplit>> =
+            generation.splits.iter().map(|split| split.as_ref().map(|split| local_split(split, before))).collect();
+        let routed = generation.plan.routes.iter().zip(&splits).zip(&generation.mirrors);
+        let onwards = routed
+            .map(|((route, split), mirror)| onwards(route, split.as_ref(), mirror.as_ref(), &upstreams))
+            .collect();
+        let cachings: Vec<Box<[Rc<Caching>]>> =
+            generation.plan.routes.iter().map(|route| cachings(&generation, route, counters)).collect();
+        let caches = cachings.iter().any(|ways| !ways.is_empty());
+        let counters = Arc::clone(counters);
+        Self { generation, counters, routes, onwards, splits, cachings, caches, upstreams }
     }
 
     /// What the file says.
@@ -107,23 +125,30 @@ impl Site {
         self.caches
     }
 
-    /// How the route with this index caches; `None`: it does not.
+    /// How this side of a route caches; `None`: it does not.
     #[must_use]
-    pub fn caching(&self, index: usize) -> Option<&Rc<Caching>> {
-        self.cachings.get(index)?.as_ref()
+    pub fn caching(&self, route: usize, side: usize) -> Option<&Rc<Caching>> {
+        let ways = self.cachings.get(route)?;
+        // One for all sides: they may stand in for one another.
+        ways.get(side).or_else(|| ways.first())
     }
 
-    /// All caching routes that answers for this host and path may be stored for, whatever else they ask.
+    /// All ways of caching that answers for this host and path may be stored in, whatever else they ask.
     pub fn cachings_of(&self, host: &str, path: &str) -> impl Iterator<Item = &Rc<Caching>> {
-        self.plan().table.all(host, path).into_iter().filter_map(|index| self.caching(index))
+        let routes = self.plan().table.all(host, path).into_iter();
+        routes.filter_map(|index| self.cachings.get(index)).flatten()
     }
 
-    /// The upstream with this index.
-    ///
-    /// # Errors
-    /// None that a checked plan can bring about.
-    pub fn upstream(&self, index: usize) -> Result<&Rc<LocalGroup>, Fault> {
-        self.upstreams.get(index).ok_or(Fault::NoRoute)
+    /// The split of the route with this index, if it has one.
+    #[must_use]
+    pub fn split(&self, route: usize) -> Option<&LocalSplit> {
+        self.splits.get(route)?.as_ref()
+    }
+
+    /// The way on from this side of a route; `None`: it leads nowhere.
+    #[must_use]
+    pub fn onward(&self, route: usize, side: usize) -> Option<&Rc<Onward>> {
+        self.onwards.get(route)?.get(side)
     }
 
     /// The upstreams.
@@ -132,30 +157,78 @@ impl Site {
     }
 }
 
-/// Where a route's answers are stored, and by which rules; `None`: they are not. Its answers are its own if it asks for more than a host and a path; else they are shared by
-/// whatever routes lead to the same upstream by the same rules. What was stored by other rules, before a reload say, is
-/// not found any more: it may have been for some clients only.
-fn space(plan: &Plan, route: &Route) -> Option<(Box<[u8]>, Arc<RouteCache>)> {
-    let rules = Arc::clone(route.cache.as_ref()?);
-    let Action::Forward(upstream) = route.action else { return None };
-    let upstream = &plan.upstreams.get(upstream)?.name;
+/// This worker's part of a split; its tallies go on where the split has not changed.
+fn local_split(split: &Arc<Split>, before: Option<&Site>) -> LocalSplit {
+    let known = before.iter().flat_map(|site| site.splits.iter().flatten());
+    let known = known.into_iter().find(|known| Arc::ptr_eq(&known.shared.live, &split.live));
+    LocalSplit {
+        shared: Arc::clone(split),
+        names: split.plan.sides.iter().map(|side| Rc::from(&*side.name)).collect(),
+        tallies: known.map_or_else(|| split.live.enroll(), |known| known.tallies.clone()),
+    }
+}
+
+fn onwards(
+    route: &Route,
+    split: Option<&LocalSplit>,
+    mirror: Option<&Arc<Mirror>>,
+    upstreams: &[Rc<LocalGroup>],
+) -> Box<[Rc<Onward>]> {
+    let own = route.mirror.as_ref().map(|mirror| mirror.upstream);
+    let onward = |upstream: usize, tally: Option<&Arc<Tally>>| {
+        let group = Rc::clone(upstreams.get(upstream)?);
+        let mirror = mirror.filter(|_| own != Some(upstream)).map(Arc::clone);
+        Some(Rc::new(Onward { group, tally: tally.map(Arc::clone), mirror }))
+    };
+    match &route.action {
+        Action::Forward(upstream) => onward(*upstream, None).into_iter().collect(),
+        Action::Split(plan) => {
+            let tallies = split.iter().flat_map(|split| split.tallies.iter());
+            plan.sides.iter().zip(tallies).filter_map(|(side, tally)| onward(side.upstream, Some(tally))).collect()
+        }
+        Action::Redirect(_) | Action::Respond(_) => Box::default(),
+    }
+}
+
+/// Where a route's answers are stored, and by which rules: nowhere, in one space, or in one for each side of its split.
+/// Its answers are its own if it asks for more than a host and a path; else they are shared by whatever routes lead to
+/// the same upstream by the same rules. What was stored by other rules, before a reload say, is not found any more: it
+/// may have been for some clients only.
+fn spaces(plan: &Plan, route: &Route) -> Vec<(Box<[u8]>, Arc<RouteCache>)> {
+    let Some(rules) = &route.cache else { return Vec::new() };
+    let name = |upstream: usize| plan.upstreams.get(upstream).map(|upstream| upstream.name.to_string());
     // Names hold no control characters.
+    let upstreams: Vec<String> = match &route.action {
+        Action::Forward(upstream) => name(*upstream).into_iter().collect(),
+        Action::Split(split) => {
+            let mut names: Vec<String> = split.sides.iter().filter_map(|side| name(side.upstream)).collect();
+            if split.shares_cache {
+                names.sort_unstable();
+                names = vec![names.join("\t")];
+            }
+            names
+        }
+        Action::Redirect(_) | Action::Respond(_) => Vec::new(),
+    };
     let own = if route.is_conditional { format!("\n{}", route.name) } else { String::new() };
     let mut how = DefaultHasher::new();
     format!("{:?}{:?}", rules.key, rules.exceptions).hash(&mut how);
-    let space = format!("{upstream}{own}\n{:016x}", how.finish()).into_bytes().into_boxed_slice();
-    Some((space, rules))
+    let how = how.finish();
+    let space = |upstream: String| format!("{upstream}{own}\n{how:016x}").into_bytes().into_boxed_slice();
+    upstreams.into_iter().map(|upstream| (space(upstream), Arc::clone(rules))).collect()
 }
 
-fn caching(generation: &Generation, route: &Route, counters: &Arc<Counters>) -> Option<Rc<Caching>> {
-    let (space, rules) = space(&generation.plan, route)?;
-    let is_plain = rules.key.headers.is_empty() && rules.key.cookies.is_empty();
-    Some(Rc::new(Caching {
-        store: Arc::clone(&generation.store),
-        limits: generation.plan.cache.clone(),
-        rules,
-        space,
-        is_plain,
-        counters: Arc::clone(counters),
-    }))
+fn cachings(generation: &Generation, route: &Route, counters: &Arc<Counters>) -> Box<[Rc<Caching>]> {
+    let caching = |(space, rules): (Box<[u8]>, Arc<RouteCache>)| {
+        let is_plain = rules.key.headers.is_empty() && rules.key.cookies.is_empty();
+        Rc::new(Caching {
+            store: Arc::clone(&generation.store),
+            limits: generation.plan.cache.clone(),
+            rules,
+            space,
+            is_plain,
+            counters: Arc::clone(counters),
+        })
+    };
+    spaces(&generation.plan, route).into_iter().map(caching).collect()
 }

@@ -17,6 +17,7 @@ use policy::message::vary::Choice;
 use policy::time::Now;
 
 use super::cached::forget_target;
+use super::onward::Onward;
 use super::site::Site;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -25,8 +26,6 @@ use crate::store::entry::{Content, Entry, cost};
 use crate::store::fill::{self, Asked};
 use crate::store::flight::{Errand, Lead};
 use crate::store::{self, Caching};
-use crate::upstream;
-use crate::upstream::local::LocalGroup;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::Source;
 
@@ -157,7 +156,7 @@ enum Done {
 /// What the client is to be told instead of an answer.
 pub async fn write(
     site: &Site,
-    (group, caching): (&Rc<LocalGroup>, &Rc<Caching>),
+    (onward, caching): (&Rc<Onward>, &Rc<Caching>),
     ex: &mut Exchange,
     draft: Draft,
     (target, key): (&Target<'static>, Option<Key>),
@@ -170,7 +169,7 @@ pub async fn write(
         Some(_) | None => None,
     };
     let written = Written { site, caching, target, uri, key, method, headers, sent: clock::now() };
-    let answered = upstream::forward(group, ex, draft).await;
+    let answered = onward.forward(ex, draft).await;
     let received = clock::now();
     let (ended, sends) = (ended(&answered, ex), ex.record.sends);
     // Copied before the lock is taken.

@@ -15,6 +15,7 @@ use policy::write::kept;
 use policy::write::record::Write;
 
 use super::cached;
+use super::onward::Onward;
 use super::site::Site;
 use crate::config::plan::{OnDiskError, WriteBack};
 use crate::exchange::body::Body;
@@ -22,7 +23,6 @@ use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
 use crate::store::Caching;
-use crate::upstream::local::LocalGroup;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 use crate::writeback::desk::{Desk, Found};
@@ -49,7 +49,7 @@ pub struct Writing<'a> {
     /// How the route caches.
     pub caching: &'a Rc<Caching>,
     /// Where it leads.
-    pub group: &'a Rc<LocalGroup>,
+    pub onward: &'a Rc<Onward>,
     /// How it keeps writes; `None`: it does so no more, but some are still pending.
     pub back: Option<&'a WriteBack>,
     /// What is written.
@@ -91,7 +91,7 @@ impl Writing<'_> {
         };
         let write = Write {
             route: self.route.into(),
-            upstream: (&*self.group.name).into(),
+            upstream: (&*self.onward.group.name).into(),
             key: line.bytes().into(),
             method: draft.method.clone(),
             target: draft.target.to_string().into(),
@@ -121,13 +121,13 @@ impl Writing<'_> {
     /// Waits until all that is pending for the URI has gone out, and forwards the write then.
     async fn through(&self, ex: &mut Exchange, draft: Draft, line: &Key) -> Result<Answer, Fault> {
         self.site.counters.writes_through.up();
-        let limit = self.group.shared.plan.timeouts.request;
+        let limit = self.onward.group.shared.plan.timeouts.request;
         let turn = {
             let waiting = pin!(self.desk.wait_turn(line.bytes()));
             ex.connection.deadline.wait(ex.started.mono + limit, waiting).await
         };
         let Ok(turn) = turn else { return Err(Fault::WaitedInVain) };
-        let answered = cached::write(self.site, self.group, ex, (draft, &self.target)).await;
+        let answered = cached::write(self.site, self.onward, ex, (draft, &self.target)).await;
         drop(turn);
         let mut answer = answered?;
         answer.headers_mut().insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("through"));

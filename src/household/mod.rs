@@ -14,9 +14,11 @@ use crate::admin::{House, Order, Part, Pending, Purge, Readiness, Refusal};
 use crate::flow::site::Generation;
 use crate::observe::clock;
 use crate::observe::counters::{CacheResults, Counter, Counters};
+use crate::rollout::Rollout;
 
 mod forgetting;
 mod letters;
+mod steering;
 
 const STARTING: u8 = 0;
 const READY: u8 = 1;
@@ -31,6 +33,7 @@ pub struct Household {
     readiness: AtomicU8,
     events: Events,
     flushing: Arc<letters::Flushing>,
+    rollout: Arc<Rollout>,
 }
 
 /// How many events there were.
@@ -44,13 +47,14 @@ struct Events {
 impl Household {
     /// A proxy that starts under this plan; `counters`: whatever counts, each of them once.
     #[must_use]
-    pub fn new(generation: Arc<Generation>, counters: Vec<Arc<Counters>>) -> Self {
+    pub fn new(generation: Arc<Generation>, counters: Vec<Arc<Counters>>, rollout: Arc<Rollout>) -> Self {
         Self {
             generation: ArcSwap::new(generation),
             counters,
             readiness: AtomicU8::new(STARTING),
             events: Events::default(),
             flushing: Arc::default(),
+            rollout,
         }
     }
 
@@ -179,31 +183,31 @@ impl House for Household {
     }
 
     fn splits(&self) -> Vec<rollout::Split> {
-        Vec::new()
+        self.view_splits()
     }
 
-    fn set_split(&self, _route: &str, _order: &rollout::SplitOrder) -> Result<rollout::Split, Refusal> {
-        Err(Refusal::new(http::StatusCode::NOT_FOUND, "no such split"))
+    fn set_split(&self, route: &str, order: &rollout::SplitOrder) -> Result<rollout::Split, Refusal> {
+        self.weigh(route, order)
     }
 
-    fn reset_split(&self, _route: &str, _by: Option<&str>) -> Result<rollout::Split, Refusal> {
-        Err(Refusal::new(http::StatusCode::NOT_FOUND, "no such split"))
+    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<rollout::Split, Refusal> {
+        self.unweigh(route, by)
     }
 
     fn canaries(&self) -> Vec<rollout::Canary> {
-        Vec::new()
+        self.view_canaries()
     }
 
-    fn direct(&self, _route: &str, _order: Order, _by: Option<&str>) -> Result<rollout::Canary, Refusal> {
-        Err(Refusal::new(http::StatusCode::NOT_FOUND, "no such canary"))
+    fn direct(&self, route: &str, order: Order, by: Option<&str>) -> Result<rollout::Canary, Refusal> {
+        self.direct_canary(route, order, by)
     }
 
     fn mirrors(&self) -> Vec<rollout::Mirror> {
-        Vec::new()
+        self.view_mirrors()
     }
 
-    fn reset_mirror(&self, _route: &str) -> Result<rollout::Mirror, Refusal> {
-        Err(Refusal::new(http::StatusCode::NOT_FOUND, "no such mirror"))
+    fn reset_mirror(&self, route: &str) -> Result<rollout::Mirror, Refusal> {
+        self.forget_findings(route)
     }
 
     fn flush(&self) -> Pending<'_, u64> {

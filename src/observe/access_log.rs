@@ -205,6 +205,10 @@ impl Line<'_> {
         object.seconds("request_time", Some(self.took));
         object.field("request_id", &record.id);
         object.name("route", record.route.as_deref());
+        if let Some((side, by)) = &record.side {
+            object.bytes("side", side.as_bytes());
+            object.bytes("side_by", by.as_bytes());
+        }
         object.name("upstream", record.upstream.as_deref());
         object.name("backend", record.backend.as_deref());
         if let Some(status) = record.backend_status {

@@ -10,3 +10,4 @@ pub mod events;
 pub mod exposition;
 pub mod ledger;
 pub mod record;
+pub mod tally;

@@ -14,6 +14,8 @@ pub struct Record {
     pub request: Option<Box<Request>>,
     /// The route's name.
     pub route: Option<Rc<str>>,
+    /// Which side of a split it went to, and what decided that: `override`, `sticky`, `weight` or `fallback`.
+    pub side: Option<(Rc<str>, &'static str)>,
     /// The upstream's name.
     pub upstream: Option<Rc<str>>,
     /// The name of the backend that was asked last.

@@ -328,6 +328,7 @@ fn answer(
         accept: None,
         key: 0,
         cache_status: None,
+        tally: None,
         record: Record::default(),
     };
     let mut open = Open::begin(exchange, Rc::clone(&worker.ledger));

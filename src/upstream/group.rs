@@ -169,6 +169,12 @@ impl Group {
         self.note_trial(ejection);
     }
 
+    /// Whether any of its backends is usable.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.backends.iter().any(|backend| backend.is_usable())
+    }
+
     /// Grows whenever the set of usable backends changes.
     #[must_use]
     pub fn epoch(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
+use crate::observe::tally::Tally;
 
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
@@ -36,7 +38,9 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
     if failed {
         claim.failed(clock::now());
     }
-    let hold = Hold { claim, connection, source, failed, is_reusable };
+    // A head that says 5xx has counted as an error already.
+    let tally = ex.tally.clone().filter(|_| !head.status.is_server_error());
+    let hold = Hold { claim, connection, source, tally, failed, is_reusable };
     if incoming.is_end_stream() {
         hold.settle();
         return Answer::from_parts(head, Body::default());
@@ -52,6 +56,8 @@ struct Hold {
     claim: Claim,
     connection: Connection,
     source: Option<Rc<Source>>,
+    /// Where a body that breaks off is counted, if anywhere.
+    tally: Option<Arc<Tally>>,
     /// The status alone has counted against the backend already.
     failed: bool,
     /// The connection may carry another request.
@@ -80,8 +86,13 @@ impl Hold {
     /// left the backend waiting for it.
     fn broke(self) {
         let is_the_clients = self.source.as_ref().is_some_and(|source| source.is_the_clients_fault());
-        if !self.failed && !is_the_clients {
-            self.claim.failed(clock::now());
+        if !is_the_clients {
+            if !self.failed {
+                self.claim.failed(clock::now());
+            }
+            if let Some(tally) = &self.tally {
+                tally.broke();
+            }
         }
         if let Some(source) = self.source {
             source.abort();

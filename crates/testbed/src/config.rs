@@ -17,14 +17,43 @@ pub struct Config {
     route_cache: Option<String>,
     /// Keys of `[cache]`.
     cache: String,
+    /// Sides of the route's split, each an upstream of its own; empty: no split.
+    sides: Vec<Side>,
+    /// `[route.canary]`.
+    canary: Option<Canary>,
     routes: String,
 }
+
+#[derive(Clone, Debug)]
+struct Side {
+    name: String,
+    backends: Vec<String>,
+    weight: f64,
+}
+
+#[derive(Clone, Debug)]
+struct Canary {
+    side: String,
+    keys: String,
+}
+
+/// What a test's canary goes by unless the test says otherwise: quick, and deaf to how long answers take.
+const CANARY: &[(&str, &str)] =
+    &[("steps", "[50, 100]"), ("hold", "\"1m\""), ("requests_min", "20"), ("p95_max_ratio", "0")];
 
 /// One route for everything, forwarding to these origins by an upstream called `origins`.
 #[must_use]
 pub fn forward<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Config {
     let quoted = |origin: &Origin| format!("\"{}\"", origin.url());
     Config { backends: origins.into_iter().map(quoted).collect(), upstream: Some(String::new()), ..Config::default() }
+}
+
+/// One route for everything, called `all`, that splits its requests among these sides: name, backend, percent. Each side
+/// is an upstream of this name; keys of [`Config::upstream`] are for all of them. The admin listener is on.
+#[must_use]
+pub fn split(sides: &[(&str, &Origin, f64)]) -> Config {
+    let start = Config::default();
+    sides.iter().fold(start, |config, (name, origin, weight)| config.side(name, [*origin], *weight))
 }
 
 /// Only what this TOML text says, upstreams and routes; no route of its own.
@@ -77,11 +106,52 @@ impl Config {
         self
     }
 
+    /// Another side of the split, with these backends and this share in percent.
+    #[must_use]
+    pub fn side<'a>(mut self, name: &str, backends: impl IntoIterator<Item = &'a Origin>, weight: f64) -> Self {
+        let backends = backends.into_iter().map(|origin| format!("\"{}\"", origin.url())).collect();
+        self.sides.push(Side { name: name.to_owned(), backends, weight });
+        self
+    }
+
+    /// Tries this side by a canary with these keys. Unless they are among them: `steps` are 50 and 100, `hold` is 1m,
+    /// `requests_min` 20, and the time that answers take is not looked at.
+    #[must_use]
+    pub fn canary(mut self, side: &str, keys: &str) -> Self {
+        self.canary = Some(Canary { side: side.to_owned(), keys: keys.to_owned() });
+        self
+    }
+
     /// More upstreams and routes.
     #[must_use]
     pub fn more(mut self, text: &str) -> Self {
         self.routes += &format!("{text}\n");
         self
+    }
+}
+
+impl Canary {
+    fn write(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(to, "[route.canary]\nupstream = \"{}\"\n{}", self.side, self.keys)?;
+        let is_said = |key: &str| self.keys.lines().any(|line| line.split('=').next().map(str::trim) == Some(key));
+        for (key, value) in CANARY.iter().filter(|(key, _)| !is_said(key)) {
+            writeln!(to, "{key} = {value}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    fn write_split(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.upstream.as_deref().unwrap_or_default();
+        for Side { name, backends, .. } in &self.sides {
+            writeln!(to, "[[upstream]]\nname = \"{name}\"\nbackends = [{}]\n{keys}", backends.join(", "))?;
+        }
+        let side = |side: &Side| format!("{{ upstream = \"{}\", weight = {} }}", side.name, side.weight);
+        let sides: Vec<String> = self.sides.iter().map(side).collect();
+        let path = if self.route.contains("path =") { "" } else { "path = \"/\"\n" };
+        let name = if self.route.contains("name =") { "" } else { "name = \"all\"\n" };
+        writeln!(to, "[[route]]\n{name}split = [{}]\n{path}{}", sides.join(", "), self.route)
     }
 }
 
@@ -95,13 +165,19 @@ impl fmt::Display for Config {
         if !self.cache.is_empty() {
             writeln!(to, "[cache]\n{}", self.cache)?;
         }
-        if let Some(keys) = &self.upstream {
+        if !self.sides.is_empty() {
+            writeln!(to, "[admin]\nlisten = \"127.0.0.1:0\"\n")?;
+            self.write_split(to)?;
+        } else if let Some(keys) = &self.upstream {
             writeln!(to, "[[upstream]]\nname = \"origins\"\nbackends = [{}]\n{keys}", self.backends.join(", "))?;
             let path = if self.route.contains("path =") { "" } else { "path = \"/\"\n" };
             writeln!(to, "[[route]]\nupstream = \"origins\"\n{path}{}", self.route)?;
         }
         if let Some(keys) = &self.route_cache {
             writeln!(to, "[route.cache]\n{keys}")?;
+        }
+        if let Some(canary) = &self.canary {
+            canary.write(to)?;
         }
         to.write_str(&self.routes)
     }
@@ -133,6 +209,23 @@ mod tests {
         assert!(text.ends_with("path = \"/a\"\n\n[route.cache]\nttl = \"5s\"\n\n"), "{text}");
         assert!(text.contains("[cache]\nmemory_max = \"1MiB\"\n"), "{text}");
         assert!(!forward([]).to_string().contains("cache]"));
+    }
+
+    #[test]
+    fn a_split_has_an_upstream_for_each_side() {
+        let origins = Origin::row(2);
+        let text = split(&[("new", &origins[0], 0.5), ("old", &origins[1], 99.5)]).upstream("pool_max = 1").to_string();
+        let wanted = "split = [{ upstream = \"new\", weight = 0.5 }, { upstream = \"old\", weight = 99.5 }]\n";
+        assert!(text.contains(&format!("[[route]]\nname = \"all\"\n{wanted}path = \"/\"\n")), "{text}");
+        assert_eq!((text.matches("pool_max = 1").count(), text.matches("[admin]").count()), (2, 1), "{text}");
+    }
+
+    #[test]
+    fn a_canary_says_what_the_test_does_not() {
+        let origin = Origin::start(crate::ok(""));
+        let text = split(&[("new", &origin, 100.0)]).canary("new", "hold = \"2s\"\n").to_string();
+        assert!(text.contains("[route.canary]\nupstream = \"new\"\nhold = \"2s\"\n"), "{text}");
+        assert_eq!((text.matches("hold =").count(), text.matches("requests_min = 20").count()), (1, 1), "{text}");
     }
 
     #[test]

@@ -100,7 +100,18 @@ impl Forebay {
     #[must_use]
     #[track_caller]
     pub fn admin(&self) -> Client {
-        Client::to(self.running.admin_address().expect("[admin] listens on a TCP address"))
+        Client::to(self.admin_address())
+    }
+
+    /// Where its admin listener is.
+    ///
+    /// # Panics
+    ///
+    /// When there is none on a TCP address.
+    #[must_use]
+    #[track_caller]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.running.admin_address().expect("[admin] listens on a TCP address")
     }
 
     /// Sends these bytes on a connection of their own and reads the answer.

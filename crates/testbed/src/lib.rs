@@ -6,22 +6,29 @@
 //! panics with the bytes received so far. What is right and wrong is for the tests to say, not for this crate.
 
 mod client;
+mod compared;
 mod config;
 mod crowd;
 mod forebay;
 mod head;
+mod mirror;
 mod origin;
+mod process;
+mod rollout;
 mod script;
 mod state;
 mod time;
 mod wire;
 
 pub use client::{Client, Ending, Response};
-pub use config::{Config, forward, routes};
+pub use compared::{Compared, places, skipped};
+pub use config::{Config, forward, routes, split};
 pub use crowd::{asking, crowd, leader_and_followers};
 pub use forebay::Forebay;
 pub use head::Head;
 pub use origin::{BodyEnd, Origin, Request};
+pub use process::Process;
+pub use rollout::{Api, Caller, Sides, is_share};
 pub use script::{Gate, Script, answer, chunked, close, echo, hang, ok, raw, reset, script, validated};
 pub use state::StateDir;
 pub use time::{advance, date};

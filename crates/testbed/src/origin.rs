@@ -383,6 +383,10 @@ impl Exchange<'_> {
                 }
                 After::Keep
             }
+            Step::Flood(bytes) => {
+                while self.send(bytes) == After::Keep && !self.shared.is_down(self.epoch) {}
+                After::Close
+            }
             Step::Wait(gate) => self.hold(|| gate.is_open_within(Duration::from_millis(2))),
             Step::Hang => self.hold(|| {
                 std::thread::sleep(Duration::from_millis(2));

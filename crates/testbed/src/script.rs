@@ -41,6 +41,8 @@ pub(crate) enum Step {
     Validate { etag: String, fields: Vec<(String, String)>, body: Vec<u8> },
     /// Writes one byte, waits, writes the next.
     Drip(Vec<u8>, Duration),
+    /// Writes these bytes again and again until the peer leaves.
+    Flood(Vec<u8>),
     /// Waits until the gate opens; ends the connection if the peer leaves before.
     Wait(Gate),
     /// Reads the request's body.
@@ -200,7 +202,7 @@ impl Script {
         self
     }
 
-    fn step(mut self, step: Step) -> Self {
+    pub(crate) fn step(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
     }

@@ -2,6 +2,41 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The phases of a canary, as [`Canary::phase`] has them.
+pub const PHASES: [&str; 6] = ["stepping", "paused", "rolling-back", "rolled-back", "aborted", "done"];
+
+/// How long the name of who gives an order may be.
+pub const SIGNATURE_CHARS_MAX: usize = 100;
+
+/// Whether a text may be the name of who gives an order: 1 to [`SIGNATURE_CHARS_MAX`] characters, none of them a control
+/// character.
+#[must_use]
+pub fn is_signature(text: &str) -> bool {
+    let is_long = text.chars().nth(SIGNATURE_CHARS_MAX).is_some();
+    !text.is_empty() && !is_long && !text.contains(char::is_control)
+}
+
+/// The answer of `GET /api/v1/split`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Splits {
+    /// Every split, in file order.
+    pub splits: Vec<Split>,
+}
+
+/// The answer of `GET /api/v1/canary`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Canaries {
+    /// Every canary, in file order.
+    pub canaries: Vec<Canary>,
+}
+
+/// The answer of `GET /api/v1/mirror`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mirrors {
+    /// Every mirror, in file order, without its samples.
+    pub mirrors: Vec<Mirror>,
+}
+
 /// A route's split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Split {
@@ -210,4 +245,20 @@ pub struct Found {
     pub ours: String,
     /// What the copy got.
     pub theirs: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_bounded_and_plays_no_tricks() {
+        let longest = "é".repeat(SIGNATURE_CHARS_MAX);
+        for fit in ["alice", "Alice Ä. <a@example.com>", &longest] {
+            assert!(is_signature(fit), "{fit}");
+        }
+        for unfit in ["", "a\nb", "\u{1b}[2J", "a\u{9b}", &format!("{longest}é")] {
+            assert!(!is_signature(unfit), "{unfit:?}");
+        }
+    }
 }

@@ -6,13 +6,13 @@ use super::{backend, condition, is_host_name};
 use crate::config::document::{Section, Text};
 use crate::config::plan::{Admin, AdminAddress, Token};
 
-/// The shortest token, in bytes: shorter ones can be guessed.
-const TOKEN_BYTES_MIN: usize = 16;
+/// The shortest secret, in bytes: shorter ones can be guessed.
+const SECRET_BYTES_MIN: usize = 16;
 
 /// The admin listener; `None`: there is none. `clients`: where clients are listened for.
 pub(super) fn listener(top: &Section<'_>, clients: &[SocketAddr]) -> Option<Admin> {
     let section = top.has("admin").then(|| top.section("admin"))?;
-    let token = section.text("token").map(|text| token(&section, &text));
+    let token = section.text("token").map(|text| secret(&section, &text, "token"));
     let hosts = section.texts("hosts").iter().filter_map(|text| host(&section, text)).collect();
     let text = section.text("listen")?;
     let listen = address(&section, &text)?;
@@ -46,11 +46,11 @@ fn address(section: &Section<'_>, text: &Text) -> Option<AdminAddress> {
     address.map_err(|(cause, hint)| section.report.add(text.span.clone(), format!("{text} {cause}"), hint)).ok()
 }
 
-/// A token must fit into a field, and be long enough.
-fn token(section: &Section<'_>, text: &Text) -> Token {
-    if text.value.len() < TOKEN_BYTES_MIN || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let hint = format!("at least {TOKEN_BYTES_MIN} visible ASCII characters without blanks");
-        section.report.add(text.span.clone(), "this is no token", hint);
+/// A secret, called `what`, must fit into a field, and be long enough.
+pub(super) fn secret(section: &Section<'_>, text: &Text, what: &str) -> Token {
+    if text.value.len() < SECRET_BYTES_MIN || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let hint = format!("at least {SECRET_BYTES_MIN} visible ASCII characters without blanks");
+        section.report.add(text.span.clone(), format!("this is no {what}"), hint);
     }
     Token::new(&text.value)
 }

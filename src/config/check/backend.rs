@@ -25,6 +25,15 @@ struct Location {
     authority: String,
 }
 
+impl Location {
+    /// The backend that is there, without a limit; `None`: it has no authority that could be sent.
+    fn backend(self) -> Option<Backend> {
+        let authority = HeaderValue::from_str(&self.authority).ok()?;
+        let (name, address) = (Arc::from(self.name), self.address);
+        Some(Backend { name, address, authority, weight: 1, max_in_flight: None, backup: false })
+    }
+}
+
 /// Why a URL is refused: the cause, and a hint.
 pub(super) type Refusal = (&'static str, &'static str);
 
@@ -55,16 +64,22 @@ pub(super) fn all(section: &Section<'_>, weights_count: bool) -> Vec<Backend> {
             let hint = "leave one out; a weight gives a backend a larger share";
             section.report.add(url.span.clone(), format!("backend {url} is named twice"), hint);
         }
-        if let Ok(authority) = HeaderValue::from_str(&location.authority) {
-            let (name, address) = (Arc::from(location.name), location.address);
-            backends.push(Backend { name, address, authority, weight, max_in_flight: limit, backup });
-        }
+        let plain = location.backend();
+        backends.extend(plain.map(|plain| Backend { weight, max_in_flight: limit, backup, ..plain }));
     }
     if !backends.is_empty() && backends.iter().all(|backend| backend.backup) {
         let hint = "leave backup = true off at least one";
         section.report.add(section.at("backends"), "every backend is a backup", hint);
     }
     backends
+}
+
+/// The backend at a URL.
+///
+/// # Errors
+/// When it is no plain HTTP origin.
+pub(super) fn of_url(url: &str) -> Result<Backend, Refusal> {
+    location(url)?.backend().ok_or(("has no valid host", "write a host name, 10.0.0.1 or [2001:db8::1]"))
 }
 
 fn weight(table: &Section<'_>, weights_count: bool) -> u32 {

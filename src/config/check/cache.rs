@@ -46,6 +46,7 @@ pub(super) fn of_route(route: &Section<'_>, ground: &Ground<'_>) -> Option<Route
     let section = route.has("cache").then(|| route.section("cache"))?;
     // Everything is looked at, also when the mode says that none of it counts.
     let mode = write_back::mode(&section, ground);
+    check_sides(route, &section, mode.as_ref());
     let cache = RouteCache {
         mode: CacheMode::Aside,
         ttl: ttl(&section),
@@ -58,6 +59,18 @@ pub(super) fn of_route(route: &Section<'_>, ground: &Ground<'_>) -> Option<Route
         tags_headers: field_names(&section, "tags_header"),
     };
     mode.map(|mode| RouteCache { mode, ..cache })
+}
+
+/// What a cache can't do, or can do only, with the sides of a split.
+fn check_sides(route: &Section<'_>, section: &Section<'_>, mode: Option<&CacheMode>) {
+    let is_split = route.has("split");
+    if !is_split && section.has("share_sides") {
+        section.report.add(section.at("share_sides"), "share_sides has no effect", "it is for routes with split");
+    }
+    if is_split && matches!(mode, Some(CacheMode::Back(_))) {
+        let hint = "a write would be read back on one side only; use write-through or cache-aside";
+        section.report.add(section.at("mode"), "a route with split can't queue writes", hint);
+    }
 }
 
 fn ttl(section: &Section<'_>) -> TtlRules {

@@ -108,7 +108,8 @@ pub(super) fn is_bracketed(host: &str) -> bool {
     inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
-fn method(section: &Section<'_>, text: &Text) -> Option<Method> {
+/// A method, as it is written on the wire.
+pub(super) fn method(section: &Section<'_>, text: &Text) -> Option<Method> {
     let hint = match text.value.parse::<Method>() {
         Ok(method) if !text.value.bytes().any(|byte| byte.is_ascii_lowercase()) => return Some(method),
         Ok(_) => "methods are case-sensitive: write \"GET\"",

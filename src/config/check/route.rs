@@ -8,16 +8,16 @@ use http::{HeaderValue, StatusCode};
 use policy::route::{PathPattern, Rule, Table};
 
 use super::condition::{self, Seen, check_path, without_last_slash};
-use super::{Ground, cache, header, name, upstream, write_back};
+use super::{Ground, cache, header, mirror, name, split, upstream, write_back};
 use crate::config::document::Section;
 use crate::config::plan::{Action, Piece, Redirect, Respond, Route, Upstream};
-use crate::config::problem::nearest;
 
 /// The keys that say what a route does.
-const ACTIONS: [&str; 4] = ["upstream", "backends", "redirect", "respond"];
+const ACTIONS: [&str; 5] = ["upstream", "backends", "split", "redirect", "respond"];
 
 /// The keys that only mean something for a request that is forwarded.
-const FORWARDING: [&str; 5] = ["strip_prefix", "add_prefix", "set_request_headers", "remove_request_headers", "cache"];
+const FORWARDING: [&str; 6] =
+    ["strip_prefix", "add_prefix", "set_request_headers", "remove_request_headers", "cache", "mirror"];
 
 /// Checks every `[[route]]`; backends in place become further upstreams.
 pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut Vec<Upstream>) -> (Vec<Route>, Table) {
@@ -41,11 +41,12 @@ pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut
             section.report.add(section.span.clone(), cause, format!("route {first} before it has the same conditions"));
         }
         let action = action(section, &name, upstreams);
+        let mirror = mirror::of_route(section, action.as_ref(), upstreams);
         if let Some(route) = route(section, name, action, &rule, ground) {
             if let Some(cache) = &route.cache {
                 write_back::check_sum(section, cache, ground, &mut pending_bytes);
             }
-            routes.push(route);
+            routes.push(Route { mirror, ..route });
             rules.push(rule);
         }
     }
@@ -79,7 +80,7 @@ fn default_name(rule: &Rule, number: usize, names: &mut HashSet<String>) -> Arc<
     Arc::from(free)
 }
 
-/// The rest of a route is checked even when its action is wrong.
+/// The rest of a route, but for its mirror; it is checked even when its action is wrong.
 fn route(
     section: &Section<'_>,
     name: Arc<str>,
@@ -141,9 +142,10 @@ fn never_strips(strip: &str, path: &PathPattern) -> bool {
 
 /// What the route does; `None`, reported, unless the file says exactly one thing.
 fn action(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
+    let split = split::of_route(section, name, upstreams).map(|split| Action::Split(Arc::new(split)));
     let mut given = ACTIONS.into_iter().filter(|key| section.has(key));
     let Some(first) = given.next() else {
-        let hint = "add one of upstream, backends, redirect, respond";
+        let hint = "add one of upstream, backends, split, redirect, respond";
         section.report.add(section.span.clone(), format!("route {} does nothing", label(section)), hint);
         return None;
     };
@@ -152,24 +154,11 @@ fn action(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream>)
         section.report.add(section.at(second), cause, "leave one out");
     }
     let in_place = section.has("backends").then(|| in_place(section, name, upstreams));
-    let named = section.has("upstream").then(|| named(section, upstreams)).flatten();
+    let named = upstream::named(section, "upstream", upstreams);
     let redirect = section.has("redirect").then(|| redirect(&section.section("redirect"))).flatten();
     let respond = section.has("respond").then(|| respond(&section.section("respond"))).flatten();
     let forward = named.or(in_place).map(Action::Forward);
-    forward.or(redirect.map(Action::Redirect)).or(respond.map(Action::Respond))
-}
-
-fn named(section: &Section<'_>, upstreams: &[Upstream]) -> Option<usize> {
-    let text = section.text("upstream")?;
-    let index = upstreams.iter().position(|upstream| *upstream.name == *text.value);
-    if index.is_none() {
-        let nearest = nearest(&text.value, upstreams.iter().map(|upstream| upstream.name.as_ref()));
-        let hint = nearest
-            .filter(|name| section.report.shows(name))
-            .map_or_else(|| "define it: [[upstream]]".to_owned(), |name| format!("did you mean \"{name}\"?"));
-        section.report.add(text.span.clone(), format!("upstream {text} is not defined"), hint);
-    }
-    index
+    forward.or(split).or(redirect.map(Action::Redirect)).or(respond.map(Action::Respond))
 }
 
 fn in_place(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream>) -> usize {

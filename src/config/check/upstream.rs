@@ -1,6 +1,7 @@
 //! `[[upstream]]` and the tables in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
@@ -8,8 +9,9 @@ use super::{backend, is_token, name, status_ranges};
 use crate::config::document::Section;
 use crate::config::keys::UPSTREAM;
 use crate::config::plan::{
-    Balance, Check, Ejection, HashKey, Health, HostHeader, Queue, Retry, StatusRanges, Timeouts, Upstream,
+    Backend, Balance, Check, Ejection, HashKey, Health, HostHeader, Queue, Retry, StatusRanges, Timeouts, Upstream,
 };
+use crate::config::problem::nearest;
 use crate::config::units;
 
 /// The words of `balance`; `hash` stands for itself, its key comes from `hash_key`.
@@ -57,6 +59,41 @@ pub(super) fn all(sections: &[Section<'_>]) -> Vec<Upstream> {
 pub(super) fn in_place(route: &Section<'_>, name: Arc<str>) -> Upstream {
     let defaults = Section::left_out(route.report, &UPSTREAM, route.span.clone());
     Upstream { backends: backend::all(route, false), ..upstream(&defaults, name) }
+}
+
+/// The upstream of a backend that is told something now and then, and must not be waited for long.
+pub(super) fn told(section: &Section<'_>, name: Arc<str>, backend: Backend) -> Upstream {
+    let defaults = Section::left_out(section.report, &UPSTREAM, section.span.clone());
+    let plain = upstream(&defaults, name);
+    Upstream {
+        backends: vec![backend],
+        host: HostHeader::Backend,
+        retry: Retry { attempts: 0, ..plain.retry },
+        timeouts: Timeouts {
+            connect: Duration::from_secs(2),
+            response_head: Duration::from_secs(5),
+            body_idle: Duration::from_secs(5),
+            request: Duration::from_secs(10),
+            // Nothing is sent for minutes: a kept connection would be closed by then.
+            pool_idle: Duration::ZERO,
+            ..plain.timeouts
+        },
+        ..plain
+    }
+}
+
+/// The index of the upstream that a key names; `None`, reported unless the key is left out, when there is none.
+pub(super) fn named(section: &Section<'_>, key: &str, upstreams: &[Upstream]) -> Option<usize> {
+    let text = section.text(key)?;
+    let index = upstreams.iter().position(|upstream| *upstream.name == *text.value);
+    if index.is_none() {
+        let nearest = nearest(&text.value, upstreams.iter().map(|upstream| upstream.name.as_ref()));
+        let hint = nearest
+            .filter(|name| section.report.shows(name))
+            .map_or_else(|| "define it: [[upstream]]".to_owned(), |name| format!("did you mean \"{name}\"?"));
+        section.report.add(text.span.clone(), format!("upstream {text} is not defined"), hint);
+    }
+    index
 }
 
 /// An upstream as a table says it.

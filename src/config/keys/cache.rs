@@ -65,6 +65,9 @@ section! {
     store_private: Kind::Flag => "false";
     /// What makes two requests one. Left out: the URI alone.
     key: Kind::Table(&CACHE_KEY);
+    /// On a route with `split`: whether what is stored of one side may be served for another. `false`: each side has its
+    /// own answers. A write on one side makes what all have stored void in either case.
+    share_sides: Kind::Flag => "false";
     /// The response headers that hold tags to purge by. Clients don't see them.
     tags_header: Kind::Texts => "surrogate-key cache-tag xkey";
     /// How writes are kept and sent, with `mode = "write-back"`.

@@ -2,11 +2,12 @@
 
 use super::{Kind, section};
 use crate::config::keys::cache::ROUTE_CACHE;
+use crate::config::keys::rollout::{CANARY, MIRROR, SPLIT, STICKY_COOKIE};
 use crate::config::keys::upstream::BACKEND;
 
 section! {
-    /// What is done with the requests that match. It has exactly one of `upstream`, `backends`, `redirect` and
-    /// `respond`.
+    /// What is done with the requests that match. It has exactly one of `upstream`, `backends`, `split`,
+    /// `redirect` and `respond`.
     ROUTE "[[route]]"
 
     /// What logs and state call it. Left out: its path.
@@ -40,6 +41,26 @@ section! {
     upstream: Kind::Text;
     /// Forwards to these backends: an upstream in place, with every default, named after the route.
     backends: Kind::TablesOrTexts(&BACKEND);
+    /// Shares the requests out among several upstreams, by weight. Writes of such a route are not queued: its cache
+    /// can't have `mode = "write-back"`.
+    split: Kind::Tables(&SPLIT);
+    /// What keeps a client on its side of a split: `none`, so that each request is drawn anew; `cookie`, one of the
+    /// proxy's own; `client-ip`, of IPv6 the first 64 bits; `header:NAME` or `cookie:NAME`, which the application
+    /// gives. When weights change, only the clients change sides that must. A client without such a header or cookie is
+    /// drawn anew.
+    sticky: Kind::Text => "none";
+    /// The cookie of `sticky = "cookie"`.
+    sticky_cookie: Kind::Table(&STICKY_COOKIE);
+    /// The request header that may name a side by hand, by its upstream. It goes before everything else, is never sent
+    /// on, and is as if not there when it names no side. Left out: nothing does.
+    override_header: Kind::Text;
+    /// The response header that tells the side, and what decided: `users-v2; by=sticky` (or `override`, `weight`,
+    /// `fallback`). Left out: none.
+    side_header: Kind::Text;
+    /// Moves the weights of the split by itself. Left out: nothing does.
+    canary: Kind::Table(&CANARY);
+    /// Copies requests to another upstream. Left out: none are.
+    mirror: Kind::Table(&MIRROR);
     /// Answers with a redirect.
     redirect: Kind::Table(&REDIRECT);
     /// Answers with a fixed response.

@@ -17,7 +17,7 @@ pub mod random;
 mod ring;
 pub mod round_robin;
 #[cfg(test)]
-mod scripted;
+pub(crate) mod scripted;
 pub mod two_choices;
 pub mod weighted;
 

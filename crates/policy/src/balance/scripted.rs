@@ -72,7 +72,7 @@ impl Seats for Scripted {
 
 /// Fails unless `count` of `draws` is what a chance of `share` gives, within five standard deviations.
 #[track_caller]
-pub(super) fn assert_binomial(count: u64, draws: u64, share: f64) {
+pub(crate) fn assert_binomial(count: u64, draws: u64, share: f64) {
     let mean = draws as f64 * share;
     let bound = 5.0 * (mean * (1.0 - share)).sqrt() + 1.0;
     assert!((count as f64 - mean).abs() <= bound, "{count} of {draws}, expected {mean:.1} ± {bound:.1}");

@@ -3,6 +3,7 @@
 mod matching;
 pub mod rewrite;
 pub mod split;
+pub mod sticky;
 mod table;
 
 pub use matching::{Asked, HostPattern, PathPattern, Rule};

@@ -194,7 +194,7 @@ impl Truth {
 
     /// When all is flushed: each key is as the last write left it that is not dead.
     pub(crate) fn check_end(&self) {
-        assert_eq!(self.pending(), [], "pending at the end");
+        assert_eq!(self.pending(), Vec::<u64>::new(), "pending at the end");
         for (key, resource) in &self.backend {
             let is_right = resource.last == resource.confirmed
                 || resource.last.is_some_and(|last| resource.excused.contains(&last));

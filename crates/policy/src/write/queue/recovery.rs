@@ -150,7 +150,7 @@ mod tests {
         let events = [Event::Write(post(1, "a")), dead(1), Event::Write(post(2, "a")), Event::Revived(1)];
         assert_eq!(line(&mut Queue::recover(events.clone())), [2, 1]);
         let settled = events.into_iter().chain([Event::Settled(1)]);
-        assert_eq!(line(&mut Queue::recover(settled)), [], "its turn came behind theirs");
+        assert_eq!(line(&mut Queue::recover(settled)), Vec::<u64>::new(), "its turn came behind theirs");
     }
 
     #[test]

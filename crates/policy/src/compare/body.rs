@@ -1,0 +1,90 @@
+//! The bodies of two answers: JSON by its structure, others byte by byte; both decoded.
+
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
+
+use super::coding::{self, Undecodable};
+use super::document::{Node, Unparsed};
+use super::redact::Shown;
+use super::rules::Rules;
+use super::{Answer, Content, Difference, Found, Kind, Skip, walk};
+
+/// What two bodies say they are.
+#[derive(Clone, Copy)]
+enum Form {
+    BothJson,
+    OneJson,
+    Other,
+}
+
+/// Adds where the bodies differ; or tells why they can't be compared although `rules` ask for it.
+pub(super) fn compare(rules: &Rules, ours: &Answer<'_>, theirs: &Answer<'_>, found: &mut Found) -> Option<Skip> {
+    let form = match (is_json(ours.headers), is_json(theirs.headers)) {
+        (true, true) => Form::BothJson,
+        (true, false) | (false, true) => Form::OneJson,
+        (false, false) => Form::Other,
+    };
+    let asked = match form {
+        Form::BothJson => rules.json_body,
+        Form::OneJson => rules.json_body || rules.other_body,
+        Form::Other => rules.other_body,
+    };
+    if !asked {
+        return None;
+    }
+    let (Content::Whole(our_body), Content::Whole(their_body)) = (content(ours), content(theirs)) else {
+        return Some(Skip::Long);
+    };
+    let our_codings = ours.headers.get_all(CONTENT_ENCODING);
+    if our_body == their_body && our_codings == theirs.headers.get_all(CONTENT_ENCODING) {
+        return None;
+    }
+    match (coding::decode(ours.headers, our_body), coding::decode(theirs.headers, their_body)) {
+        (Ok(ours), Ok(theirs)) if ours == theirs => None,
+        (Ok(ours), Ok(theirs)) => match form {
+            Form::BothJson => compare_json(rules, &ours, &theirs, found),
+            Form::OneJson | Form::Other => add_whole(&ours, &theirs, found),
+        },
+        (Err(reason), Ok(_) | Err(_)) | (Ok(_), Err(reason)) => Some(skip(reason)),
+    }
+}
+
+/// Both are said to be JSON, and differ as bytes.
+fn compare_json(rules: &Rules, ours: &[u8], theirs: &[u8], found: &mut Found) -> Option<Skip> {
+    match (Node::parse(ours), Node::parse(theirs)) {
+        (Ok(ours), Ok(theirs)) => {
+            walk::compare(&rules.ignore, &ours, &theirs, found);
+            None
+        }
+        (Err(Unparsed::TooLong), _) | (_, Err(Unparsed::TooLong)) => Some(Skip::Long),
+        (Ok(_), Err(Unparsed::NotJson)) | (Err(Unparsed::NotJson), Ok(_)) => add_whole(ours, theirs, found),
+        (Err(Unparsed::NotJson), Err(Unparsed::NotJson)) if rules.other_body => add_whole(ours, theirs, found),
+        (Err(Unparsed::NotJson), Err(Unparsed::NotJson)) => None,
+    }
+}
+
+fn add_whole(ours: &[u8], theirs: &[u8], found: &mut Found) -> Option<Skip> {
+    found.add(Difference::at(Kind::Body, "", Shown::body(ours), Shown::body(theirs)));
+    None
+}
+
+/// The body; that of a 204 is empty, whatever was read (RFC 9110 §15.3.5).
+fn content<'a>(answer: &Answer<'a>) -> Content<'a> {
+    if answer.status == StatusCode::NO_CONTENT { Content::Whole(&[]) } else { answer.body }
+}
+
+/// Whether the media type is `application/json`, or one with `+json` (RFC 6839 §3.1); parameters don't matter.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return false };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let essence = essence.to_ascii_lowercase();
+    essence == b"application/json" || (essence.contains(&b'/') && essence.ends_with(b"+json"))
+}
+
+fn skip(reason: Undecodable) -> Skip {
+    match reason {
+        Undecodable::Unknown => Skip::Coding,
+        Undecodable::Broken => Skip::Broken,
+        Undecodable::TooLong => Skip::Long,
+    }
+}

@@ -1,0 +1,193 @@
+//! Which side of a split a request goes to, and what its client is told of that.
+//!
+//! What is named by hand comes first, then the side that the client keeps, then chance. The shares are
+//! `policy::route::split`'s, a client's key is `policy::route::sticky`'s.
+
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use policy::balance::dice::splitmix64;
+use policy::message::cookies;
+use policy::message::forwarded::Proto;
+use policy::route::split::Shares;
+
+use super::onward::Onward;
+use super::sanitize::Admitted;
+use super::site::Site;
+use crate::config::plan::{self, SameSite, Sticky, StickyCookie};
+use crate::exchange::Exchange;
+use crate::exchange::fault::Fault;
+use crate::observe::dice;
+use crate::observe::tally::Tally;
+use crate::rollout::split::Split;
+
+/// A split, as one worker has it.
+#[derive(Debug)]
+pub struct LocalSplit {
+    /// What all workers share.
+    pub shared: Arc<Split>,
+    /// The names of its sides.
+    pub names: Box<[Rc<str>]>,
+    /// What this worker has seen of each.
+    pub tallies: Box<[Arc<Tally>]>,
+}
+
+/// Where a request goes.
+pub struct Chosen<'a> {
+    /// The way on.
+    pub onward: &'a Rc<Onward>,
+    /// The side, counted from 0; 0 too where there is no split.
+    pub side: usize,
+    marks: Option<Box<Marks>>,
+}
+
+/// What the client is told.
+struct Marks {
+    cookie: Option<HeaderValue>,
+    side: Option<(HeaderName, HeaderValue)>,
+}
+
+/// What has decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Override,
+    Sticky,
+    Weight,
+    /// The side decided on can take nothing now, so another stands in.
+    Fallback,
+}
+
+impl By {
+    /// Its word in the log and towards the client.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Override => "override",
+            Self::Sticky => "sticky",
+            Self::Weight => "weight",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+/// What a client is known by.
+struct Known {
+    key: u64,
+    /// The key to give it: it had none that is good.
+    new: Option<u64>,
+}
+
+/// Chooses a request's way on.
+///
+/// # Errors
+/// None that a checked plan can bring about.
+pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Admitted) -> Result<Chosen<'a>, Fault> {
+    let Some(split) = site.split(route) else {
+        return Ok(Chosen { onward: site.onward(route, 0).ok_or(Fault::NoRoute)?, side: 0, marks: None });
+    };
+    let plan = &split.shared.plan;
+    let (side, by, new) = match overridden(plan, &mut ex.head.headers) {
+        Some(side) => (side, By::Override, None),
+        None => {
+            let known = known(split, ex);
+            let (side, by) = decide(site, (route, split), known.as_ref(), ex.dice);
+            (side, by, known.and_then(|known| known.new))
+        }
+    };
+    let onward = site.onward(route, side).ok_or(Fault::NoRoute)?;
+    let name = split.names.get(side).ok_or(Fault::NoRoute)?;
+    ex.record.side = Some((Rc::clone(name), by.word()));
+    let cookie = new.and_then(|key| cookie(split, key, ex, admitted));
+    let told = plan.side_header.clone().zip(HeaderValue::try_from(format!("{name}; by={}", by.word())).ok());
+    let marks = (cookie.is_some() || told.is_some()).then(|| Box::new(Marks { cookie, side: told }));
+    Ok(Chosen { onward, side, marks })
+}
+
+impl Chosen<'_> {
+    /// Tells the client what it is to be told.
+    pub fn mark(self, headers: &mut HeaderMap) {
+        let Some(marks) = self.marks else { return };
+        headers.extend(marks.cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+        if let Some((name, side)) = marks.side {
+            headers.insert(name, side);
+        }
+    }
+}
+
+/// The side that the request names by hand. What named it goes no further, whatever it says.
+fn overridden(plan: &plan::Split, headers: &mut HeaderMap) -> Option<usize> {
+    let name = plan.override_header.as_ref()?;
+    let given = headers.remove(name)?;
+    plan.sides.iter().position(|side| side.name.as_bytes() == given.as_bytes())
+}
+
+/// The side for a client that is known, or by chance; another where that one can take nothing now.
+fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Known>, dice: u64) -> (usize, By) {
+    let choose = |shares: &Shares, dice: u64| match known {
+        Some(known) => shares.keep(known.key, &split.shared.order),
+        None => shares.draw(dice),
+    };
+    let shares = split.shared.live.shares();
+    let side = choose(&shares, dice);
+    let can_take = |side: usize| site.onward(route, side).is_some_and(|onward| onward.group.shared.is_usable());
+    if !can_take(side)
+        && let Some(others) = shares.without(|side| !can_take(side))
+    {
+        if let Some(tally) = split.tallies.get(side) {
+            tally.unanswered();
+        }
+        // Of the numbers that fall on one side, none is as good as drawn any more.
+        return (choose(&others, splitmix64(dice)), By::Fallback);
+    }
+    let by = if known.is_some_and(|known| known.new.is_none()) { By::Sticky } else { By::Weight };
+    (side, by)
+}
+
+/// What the client is known by; `None`: nothing, so chance decides.
+fn known(split: &LocalSplit, ex: &Exchange) -> Option<Known> {
+    let headers = &ex.head.headers;
+    let salt = split.shared.salt;
+    let of = |bytes: &[u8]| Some(Known { key: salt.key(bytes), new: None });
+    match &split.shared.plan.sticky {
+        Sticky::None => None,
+        Sticky::ClientIp => Some(Known { key: salt.address_key(ex.client), new: None }),
+        Sticky::Header(name) => of(headers.get(name)?.as_bytes()),
+        Sticky::TheirCookie(name) => of(cookies::find(headers, name)?.as_bytes()),
+        Sticky::Cookie(cookie) => {
+            let signer = split.shared.signer.as_ref()?;
+            let read = |value: &str| signer.read(value, ex.started.wall, cookie.max_age);
+            let brought = cookies::find(headers, &cookie.name).and_then(read);
+            let new = brought.is_none().then(dice::roll);
+            let key = brought.or(new)?;
+            Some(Known { key: salt.key(&key.to_be_bytes()), new })
+        }
+    }
+}
+
+/// The cookie that gives a client its key (RFC 6265 §4.1).
+fn cookie(split: &LocalSplit, key: u64, ex: &Exchange, admitted: &Admitted) -> Option<HeaderValue> {
+    let Sticky::Cookie(cookie) = &split.shared.plan.sticky else { return None };
+    let value = split.shared.signer.as_ref()?.issue(key, ex.started.wall);
+    let is_secure = admitted.client.proto == Some(Proto::Https) || cookie.same_site == SameSite::None;
+    HeaderValue::try_from(written(cookie, &value, is_secure)).ok()
+}
+
+fn written(cookie: &StickyCookie, value: &str, is_secure: bool) -> String {
+    let StickyCookie { name, path, domain, max_age, same_site, secret: _ } = cookie;
+    let mut text = format!("{name}={value}; Path={path}; Max-Age={}; HttpOnly", max_age.as_secs());
+    let same_site = match same_site {
+        SameSite::Lax => "Lax",
+        SameSite::Strict => "Strict",
+        SameSite::None => "None",
+    };
+    // Writing to a String can't fail.
+    let _written = write!(text, "; SameSite={same_site}");
+    if let Some(domain) = domain {
+        let _written = write!(text, "; Domain={domain}");
+    }
+    if is_secure {
+        text.push_str("; Secure");
+    }
+    text
+}

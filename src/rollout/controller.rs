@@ -1,0 +1,22 @@
+//! Lets canaries look at what there is, a few times a second, on the control thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Rollout;
+use crate::observe::clock;
+
+/// How often canaries look.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often their progress is kept although nothing has happened, in looks.
+const LOOKS_BETWEEN_SAVES: u32 = 25;
+
+/// Goes on for as long as it is polled.
+pub async fn run(rollout: Arc<Rollout>) {
+    let mut looks: u32 = 0;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        looks = looks.wrapping_add(1);
+        rollout.tick(clock::now(), looks.is_multiple_of(LOOKS_BETWEEN_SAVES));
+    }
+}

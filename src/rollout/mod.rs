@@ -1,0 +1,213 @@
+//! Moving traffic: the shares of splits as they are now, the canaries that move them, and mirrors.
+//!
+//! What outlives a plan is here: weights that a person has set, how far each canary is, what a mirror has found. How a
+//! canary is judged is `policy::canary`'s, whether two answers say the same `policy::compare`'s; which side a request
+//! goes to is decided in `flow::side`.
+
+pub mod capture;
+pub mod controller;
+pub mod findings;
+pub mod mirror;
+pub mod shadow;
+pub mod split;
+pub mod state;
+pub mod steering;
+pub mod webhook;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::mirror::Mirror;
+use self::shadow::Shadow;
+use self::split::Split;
+use self::state::{Kept, StateFile, random_key};
+use self::steering::Steering;
+use self::webhook::Reports;
+use crate::config::plan::{Action, Plan};
+
+/// Everything that moves traffic, as the control thread and the admin listener have it.
+#[derive(Debug)]
+pub struct Rollout {
+    file: Option<StateFile>,
+    /// What cookies are signed with where the file names no secret.
+    own_key: Vec<u8>,
+    reports: Reports,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The routes that split, in file order.
+    steerings: Vec<Steering>,
+    /// The routes that mirror, in file order.
+    mirrors: Vec<Arc<Mirror>>,
+    /// What was kept of routes that are not there now, too: they may come back.
+    kept: Kept,
+    /// Sends copies; `None`: no plan has had a mirror yet.
+    shadow: Option<Shadow>,
+}
+
+/// What a plan's routes need, in the order of [`Plan::routes`].
+#[derive(Debug)]
+pub struct Adopted {
+    /// The splits.
+    pub splits: Vec<Option<Arc<Split>>>,
+    /// The mirrors.
+    pub mirrors: Vec<Option<Arc<Mirror>>>,
+}
+
+impl Rollout {
+    /// Reads what was kept.
+    ///
+    /// # Errors
+    /// When the key that cookies are signed with can't be read or made.
+    pub fn open(state_dir: Option<&Path>) -> io::Result<Self> {
+        let file = state_dir.map(StateFile::new);
+        let own_key = match &file {
+            Some(file) => file.key()?,
+            None => random_key()?,
+        };
+        let kept = file.as_ref().map(StateFile::read).unwrap_or_default();
+        let state = State { kept, ..State::default() };
+        Ok(Self { file, own_key, reports: Reports::default(), state: Mutex::new(state) })
+    }
+
+    /// Takes up a plan: weights that were set and canaries go on where the file's own weights have not changed.
+    ///
+    /// # Errors
+    /// When the thread that copies are sent on can't be started.
+    pub fn adopt(&self, plan: &Plan) -> io::Result<Adopted> {
+        let mut state = self.state.lock();
+        let mirrors = state.adopt_mirrors(plan)?;
+        let mut before = std::mem::take(&mut state.steerings);
+        let mut splits = Vec::with_capacity(plan.routes.len());
+        for (route, mirror) in plan.routes.iter().zip(&mirrors) {
+            let Action::Split(split) = &route.action else {
+                splits.push(None);
+                continue;
+            };
+            let old = before.iter().position(|old| old.route() == &*route.name).map(|index| before.swap_remove(index));
+            let kept = state.kept.routes.get(&*route.name);
+            let steering = match old {
+                Some(old) => old.adopt(split, mirror.clone()),
+                None => Steering::new((&route.name, split), mirror.clone(), kept),
+            };
+            splits.push(Some(Arc::new(Split::new(split, Arc::clone(steering.live()), &self.own_key))));
+            state.steerings.push(steering);
+        }
+        self.report(&mut state);
+        self.save(&mut state);
+        Ok(Adopted { splits, mirrors })
+    }
+
+    /// Whether what is changed at run time survives a restart.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Where changes are told.
+    #[must_use]
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// Each split.
+    pub fn each_steering<R>(&self, view: impl FnMut(&Steering) -> R) -> Vec<R> {
+        self.state.lock().steerings.iter().map(view).collect()
+    }
+
+    /// Changes a route's split; `None`: it has none. What comes of it is kept before this returns.
+    pub fn steer<R>(&self, route: &str, change: impl FnOnce(&mut Steering) -> R) -> Option<R> {
+        let mut state = self.state.lock();
+        let steering = state.steerings.iter_mut().find(|steering| steering.route() == route)?;
+        let done = change(steering);
+        self.report(&mut state);
+        self.save(&mut state);
+        Some(done)
+    }
+
+    /// Each mirror.
+    #[must_use]
+    pub fn mirrors(&self) -> Vec<Arc<Mirror>> {
+        self.state.lock().mirrors.clone()
+    }
+
+    /// Lets every canary look at what there is. To be called a few times a second.
+    pub fn tick(&self, now: policy::time::Now, saves: bool) {
+        let mut state = self.state.lock();
+        let mut has_changed = false;
+        for steering in &mut state.steerings {
+            has_changed |= steering.tick(now);
+        }
+        if has_changed {
+            self.report(&mut state);
+        }
+        if has_changed || saves {
+            self.save(&mut state);
+        }
+    }
+
+    /// Ends what runs beside: copies under way are given up.
+    pub fn close(&self) {
+        let shadow = self.state.lock().shadow.take();
+        drop(shadow);
+    }
+
+    /// Tells of what has changed since the last time.
+    fn report(&self, state: &mut State) {
+        for steering in &mut state.steerings {
+            for change in steering.take_changes() {
+                self.reports.tell(steering.route(), steering.webhook(), &change);
+            }
+        }
+    }
+
+    fn save(&self, state: &mut State) {
+        let Some(file) = &self.file else { return };
+        let before = state.kept.clone();
+        for steering in &state.steerings {
+            match steering.kept() {
+                Some(kept) => drop(state.kept.routes.insert(steering.route().to_owned(), kept)),
+                None => drop(state.kept.routes.remove(steering.route())),
+            }
+        }
+        if state.kept == before {
+            return;
+        }
+        if let Err(error) = file.write(&state.kept) {
+            tracing::error!("weights and canaries can't be kept, and would be forgotten by a restart: {error}");
+            state.kept = before;
+        }
+    }
+}
+
+impl State {
+    /// The mirrors of a plan. One that has not changed goes on as it is.
+    fn adopt_mirrors(&mut self, plan: &Plan) -> io::Result<Vec<Option<Arc<Mirror>>>> {
+        let before = std::mem::take(&mut self.mirrors);
+        let mut mirrors = Vec::with_capacity(plan.routes.len());
+        for route in &plan.routes {
+            let Some(written) = &route.mirror else {
+                mirrors.push(None);
+                continue;
+            };
+            if self.shadow.is_none() {
+                self.shadow = Some(Shadow::start()?);
+            }
+            let Some(shadow) = &self.shadow else { continue };
+            let made = shadow.queue().and_then(|queue| Mirror::new(&route.name, written, plan, queue));
+            let known = made.as_ref().and_then(|made| before.iter().find(|old| old.is_like(made)).map(Arc::clone));
+            let mirror = known.or_else(|| made.map(Arc::new));
+            self.mirrors.extend(mirror.clone());
+            mirrors.push(mirror);
+        }
+        if let Some(shadow) = &self.shadow {
+            shadow.adopt(&self.mirrors);
+        }
+        Ok(mirrors)
+    }
+}

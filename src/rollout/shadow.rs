@@ -1,0 +1,215 @@
+//! The thread that sends copies: its own runtime, connections and bounds, so that nothing a mirror does or leaves undone
+//! is felt by a client.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::time::timeout_at;
+
+use super::capture::Seen;
+use super::findings::{Pair, UNANSWERED};
+use super::mirror::{Copy, Mirror, Request};
+use crate::exchange::Exchange;
+use crate::exchange::body::Flow;
+use crate::exchange::deadline::attended;
+use crate::observe::counters::Counters;
+use crate::observe::{clock, dice};
+use crate::upstream;
+use crate::upstream::group::Group;
+use crate::upstream::local::LocalGroup;
+use crate::upstream::probe::Watch;
+use crate::upstream::send::Draft;
+use crate::upstream::upload::{Limits, Source};
+
+/// The most copies that wait to be taken up, all mirrors together.
+const QUEUE_MAX: usize = 1024;
+
+/// The thread, as others see it. Dropping it gives up what is under way, and waits until that is done.
+#[derive(Debug)]
+pub struct Shadow {
+    queue: Option<mpsc::Sender<Copy>>,
+    groups: Arc<Mutex<Vec<Arc<Group>>>>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Shadow {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system has no thread or descriptor left.
+    pub fn start() -> io::Result<Self> {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(tokio::runtime::LocalOptions::default())
+        };
+        let (queue, copies) = mpsc::channel(QUEUE_MAX);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let groups: Arc<Mutex<Vec<Arc<Group>>>> = Arc::default();
+        let present = Arc::clone(&groups);
+        let thread = std::thread::Builder::new().name("mirror".to_owned()).spawn(move || match runtime() {
+            Ok(runtime) => runtime.block_on(async {
+                tokio::select! {
+                    _told = stopped => {}
+                    () = run(copies, present) => {}
+                }
+            }),
+            Err(error) => tracing::error!("nothing is mirrored: {error}"),
+        })?;
+        Ok(Self { queue: Some(queue), groups, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where copies are handed over.
+    #[must_use]
+    pub fn queue(&self) -> Option<mpsc::Sender<Copy>> {
+        self.queue.clone()
+    }
+
+    /// From now on only these mirrors are there: connections of others are closed.
+    pub fn adopt(&self, mirrors: &[Arc<Mirror>]) {
+        let groups = mirrors.iter().flat_map(|mirror| [Some(&mirror.target), mirror.noise.as_ref()]);
+        *self.groups.lock() = groups.flatten().map(Arc::clone).collect();
+    }
+}
+
+impl Drop for Shadow {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(stop) = self.stop.take() {
+            let _gone = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+/// An upstream, as this thread has it.
+struct Known {
+    group: Rc<LocalGroup>,
+    /// Name look-ups, for as long as it is there.
+    _watch: Watch,
+}
+
+/// What this thread keeps.
+struct Keep {
+    known: RefCell<Vec<Known>>,
+    present: Arc<Mutex<Vec<Arc<Group>>>>,
+    counters: Arc<Counters>,
+}
+
+impl Keep {
+    /// This thread's part of a group.
+    fn group(&self, group: &Arc<Group>) -> Rc<LocalGroup> {
+        let mut known = self.known.borrow_mut();
+        if let Some(known) = known.iter().find(|known| Arc::ptr_eq(&known.group.shared, group)) {
+            return Rc::clone(&known.group);
+        }
+        let present = self.present.lock();
+        known.retain(|known| present.iter().any(|present| Arc::ptr_eq(present, &known.group.shared)));
+        let local = Rc::new(LocalGroup::new(Arc::clone(group), None, &self.counters, 1));
+        known.push(Known { group: Rc::clone(&local), _watch: Watch::start(group) });
+        local
+    }
+}
+
+async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Mutex<Vec<Arc<Group>>>>) {
+    let keep = Rc::new(Keep { known: RefCell::default(), present, counters: Arc::default() });
+    while let Some(copy) = copies.recv().await {
+        tokio::task::spawn_local(carry(Rc::clone(&keep), copy));
+    }
+}
+
+/// Sends a copy, and compares what comes back. The seat is held until the end, so `in_flight_max` bounds these tasks.
+async fn carry(keep: Rc<Keep>, mut copy: Copy) {
+    let mirror = Arc::clone(copy.mirror());
+    let until = clock::instant(clock::mono() + mirror.plan.timeout);
+    let theirs = ask(&keep, &mirror.target, &copy.request, &mirror);
+    let (theirs, again) = match &mirror.noise {
+        Some(noise) => {
+            let both = async {
+                tokio::join!(timeout_at(until, theirs), timeout_at(until, ask(&keep, noise, &copy.request, &mirror)))
+            };
+            let (theirs, again) = both.await;
+            (theirs, again.ok().and_then(Result::ok))
+        }
+        None => (timeout_at(until, theirs).await, None),
+    };
+    mirror.counts.sent.up();
+    let theirs = match theirs {
+        Ok(Ok(theirs)) => Some(theirs),
+        Ok(Err(_fault)) => {
+            mirror.counts.failed.up();
+            None
+        }
+        Err(_late) => {
+            mirror.counts.timed_out.up();
+            None
+        }
+    };
+    let (Some(findings), Some(ours)) = (&mirror.findings, copy.ours.take()) else { return };
+    // The client may take its time; what it has not got by then is not compared.
+    let ours = timeout_at(until, ours).await;
+    let (Some(theirs), Ok(Ok(ours))) = (theirs, ours) else { return findings.lock().skip(UNANSWERED) };
+    let Some(rules) = mirror.plan.compare.as_ref().map(|compare| &compare.rules) else { return };
+    let pair = Pair { request: copy.request.clone(), at_ms: copy.at_ms, ours, theirs, again };
+    let compared = pair.compare(rules);
+    findings.lock().note(compared);
+}
+
+/// Sends a request once, and reads the answer as far as it may be kept.
+async fn ask(
+    keep: &Keep,
+    group: &Arc<Group>,
+    request: &Request,
+    mirror: &Mirror,
+) -> Result<Seen, crate::exchange::fault::Fault> {
+    let group = keep.group(group);
+    let stall_max = mirror.plan.timeout;
+    let source = request.body.as_ref().map(|pieces| {
+        let mut body = BytesMut::new();
+        pieces.iter().for_each(|piece| body.extend_from_slice(piece));
+        let limits = Limits { bytes_max: None, stall_max, rate_min: 0, kept_max: body.len() };
+        Rc::new(Source::whole(body.freeze(), limits, Arc::clone(&keep.counters)))
+    });
+    let Request { method, target, headers, body: _ } = request.clone();
+    let draft = Draft { method, target, headers, source, switches: None };
+    let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
+    let deadline = Rc::clone(&ex.connection.deadline);
+    let asked = async {
+        let answer = upstream::forward(&group, &mut ex, draft).await?;
+        let (head, body) = answer.into_parts();
+        let body = match body.content() {
+            Some(whole) => Some(vec![whole]),
+            None => match body.into_flow() {
+                Some(flow) => read(flow, mirror.plan.body_bytes_max).await?,
+                None => Some(Vec::new()),
+            },
+        };
+        Ok(Seen { status: head.status, headers: head.headers, body })
+    };
+    attended(&deadline, asked).await
+}
+
+/// Reads a body to its end; `None`: it is longer than that, and is given up.
+async fn read(mut flow: Flow, bytes_max: usize) -> Result<Option<Vec<Bytes>>, crate::exchange::fault::Fault> {
+    let (mut pieces, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(frame) = poll_fn(|cx| flow.as_mut().poll_frame(cx)).await {
+        let Ok(piece) = frame?.into_data() else { continue };
+        bytes = bytes.saturating_add(piece.len());
+        if bytes > bytes_max {
+            return Ok(None);
+        }
+        pieces.push(piece);
+    }
+    Ok(Some(pieces))
+}

@@ -1,0 +1,94 @@
+//! A split as all workers share it: the shares that hold now, and what has been seen of each side.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use policy::canary::evidence::Side;
+use policy::route::split::{Order, Shares};
+use policy::route::sticky::{Salt, Signer};
+
+use crate::config::plan::{self, Sticky};
+use crate::observe::tally::Tally;
+
+/// A split under one plan.
+#[derive(Debug)]
+pub struct Split {
+    /// What the file says.
+    pub plan: Arc<plan::Split>,
+    /// What outlives the plan.
+    pub live: Arc<Live>,
+    /// Makes a client's key its key here.
+    pub salt: Salt,
+    /// Its sides in the order of their names.
+    pub order: Order,
+    /// Signs the cookies of a split that has its own.
+    pub signer: Option<Signer>,
+}
+
+impl Split {
+    /// The split of a plan; `own_key` signs cookies where the file names no secret.
+    #[must_use]
+    pub fn new(plan: &Arc<plan::Split>, live: Arc<Live>, own_key: &[u8]) -> Self {
+        let signer = match &plan.sticky {
+            Sticky::Cookie(cookie) => {
+                Some(Signer::new(cookie.secret.as_ref().map_or(own_key, |secret| secret.reveal().as_bytes())))
+            }
+            Sticky::None | Sticky::ClientIp | Sticky::Header(_) | Sticky::TheirCookie(_) => None,
+        };
+        let names = || plan.sides.iter().map(|side| &*side.name);
+        let (salt, order) = (Salt::of(names()), Order::of(names()));
+        Self { plan: Arc::clone(plan), live, salt, order, signer }
+    }
+}
+
+/// What of a split outlives plans.
+#[derive(Debug)]
+pub struct Live {
+    sides: usize,
+    shares: ArcSwap<Shares>,
+    /// Those of each worker, one a side.
+    tallies: Mutex<Vec<Box<[Arc<Tally>]>>>,
+}
+
+impl Live {
+    /// A split of which nothing has been seen yet.
+    #[must_use]
+    pub fn new(sides: usize, shares: Shares) -> Self {
+        Self { sides, shares: ArcSwap::from_pointee(shares), tallies: Mutex::default() }
+    }
+
+    /// The shares that hold now.
+    #[must_use]
+    pub fn shares(&self) -> Guard<Arc<Shares>> {
+        self.shares.load()
+    }
+
+    /// From the next request on these shares hold.
+    pub fn set(&self, shares: Shares) {
+        if **self.shares.load() != shares {
+            self.shares.store(Arc::new(shares));
+        }
+    }
+
+    /// Another worker's tallies, one for each side.
+    #[must_use]
+    pub fn enroll(&self) -> Box<[Arc<Tally>]> {
+        let tallies: Box<[Arc<Tally>]> = (0..self.sides).map(|_| Arc::default()).collect();
+        self.tallies.lock().push(tallies.clone());
+        tallies
+    }
+
+    /// What all workers have seen of a side.
+    #[must_use]
+    pub fn seen(&self, side: usize) -> Side {
+        let mut seen = Side::default();
+        self.add_seen(side, &mut seen);
+        seen
+    }
+
+    /// Adds what all workers have seen of a side.
+    pub fn add_seen(&self, side: usize, to: &mut Side) {
+        self.tallies.lock().iter().filter_map(|tallies| tallies.get(side)).for_each(|tally| tally.add_to(to));
+    }
+}

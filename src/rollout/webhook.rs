@@ -1,0 +1,127 @@
+//! Telling others of a canary's changes: one HTTP POST each, in order, tried a few times.
+//!
+//! A receiver that is slow or gone delays no canary: what can't be told in time is dropped, and said in the log.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use parking_lot::Mutex;
+use policy::canary::progress::Change;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::config::plan::Webhook;
+use crate::exchange::Exchange;
+use crate::exchange::deadline::attended;
+use crate::observe::counters::Counters;
+use crate::observe::{clock, dice};
+use crate::upstream;
+use crate::upstream::group::Group;
+use crate::upstream::local::LocalGroup;
+use crate::upstream::send::Draft;
+use crate::upstream::upload::{Limits, Source};
+
+/// The most changes that wait to be told.
+const REPORTS_MAX: usize = 64;
+/// How often each is tried.
+const ATTEMPTS: u32 = 3;
+/// How long the first pause between tries is; doubles with each that follows.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long one try may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A change on its way to its receiver.
+#[derive(Debug)]
+struct Report {
+    webhook: Arc<Webhook>,
+    route: Box<str>,
+    body: Vec<u8>,
+}
+
+/// Where changes are told.
+#[derive(Debug)]
+pub struct Reports {
+    sender: mpsc::Sender<Report>,
+    receiver: Mutex<Option<mpsc::Receiver<Report>>>,
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(REPORTS_MAX);
+        Self { sender, receiver: Mutex::new(Some(receiver)) }
+    }
+}
+
+/// What a receiver gets.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    route: &'a str,
+    event: &'a str,
+    weight: f64,
+    reason: &'a str,
+    at_ms: u64,
+}
+
+impl Reports {
+    /// Tells of a change, if anybody wants to know.
+    pub fn tell(&self, route: &str, webhook: Option<&Arc<Webhook>>, change: &Change) {
+        let Some(webhook) = webhook else { return };
+        let Change { event, share, reason, at_ms } = change;
+        let told = Told { route, event: event.name(), weight: share.percent(), reason, at_ms: *at_ms };
+        let body = serde_json::to_vec(&told).unwrap_or_default();
+        let report = Report { webhook: Arc::clone(webhook), route: route.into(), body };
+        if self.sender.try_send(report).is_err() {
+            tracing::warn!(%route, "webhook: too many changes wait to be told; one is dropped");
+        }
+    }
+
+    /// Sends what is to be told, for as long as it is polled. The second caller has nothing to do.
+    pub async fn run(&self) {
+        let Some(mut reports) = self.receiver.lock().take() else { return };
+        while let Some(report) = reports.recv().await {
+            deliver(&report).await;
+        }
+    }
+}
+
+async fn deliver(report: &Report) {
+    let counters: Arc<Counters> = Arc::default();
+    let group = Arc::new(Group::new(report.webhook.upstream.clone(), None));
+    let group = Rc::new(LocalGroup::new(group, None, &counters, 1));
+    let mut pause = PAUSE;
+    for attempt in 1..=ATTEMPTS {
+        let why = match tokio::time::timeout(TIMEOUT, post(&group, report, &counters)).await {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why,
+            Err(_late) => format!("no answer within {TIMEOUT:?}"),
+        };
+        tracing::warn!(route = %report.route, attempt, "webhook: {why}");
+        if attempt < ATTEMPTS {
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+}
+
+async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>) -> Result<(), String> {
+    let body = Bytes::from(report.body.clone());
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    let authority = group.backends.first().map(|backend| backend.shared.authority.clone());
+    headers.extend(authority.map(|authority| (header::HOST, authority)));
+    let limits = Limits { bytes_max: None, stall_max: TIMEOUT, rate_min: 0, kept_max: body.len() };
+    let source = Some(Rc::new(Source::whole(body, limits, Arc::clone(counters))));
+    let target = report.webhook.target.parse().map_err(|_| "its target is none".to_owned())?;
+    let draft = Draft { method: Method::POST, target, headers, source, switches: None };
+    let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
+    let deadline = Rc::clone(&ex.connection.deadline);
+    let answer =
+        attended(&deadline, upstream::forward(group, &mut ex, draft)).await.map_err(|fault| fault.to_string())?;
+    let status = answer.status();
+    if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
+}

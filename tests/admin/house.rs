@@ -1,0 +1,279 @@
+//! The admin listener, alone: behind it stands a house that is made up, and remembers what was asked of it.
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use forebay::admin::api::rollout;
+use forebay::admin::api::{Details, Entry, Facts, Header, JournalFacts, Page, State};
+use forebay::admin::{self, House, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Settings, Token};
+use http::{HeaderMap, HeaderName, StatusCode};
+use policy::write::kept::ShownValue;
+use serde_json::{Value, json};
+use testbed::{Client, Response};
+use tokio::sync::oneshot;
+
+/// A house that remembers what was asked of it.
+#[derive(Default)]
+pub(crate) struct Made {
+    pub(crate) asked: Mutex<Vec<String>>,
+    pub(crate) draining: AtomicBool,
+    /// While it is held, a flush is not answered.
+    pub(crate) gate: tokio::sync::Mutex<()>,
+}
+
+impl Made {
+    fn note(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+fn entry(seq: u64, state: State) -> Entry {
+    Entry {
+        seq,
+        state,
+        route: "cart".to_owned(),
+        upstream: "shop".to_owned(),
+        method: "PUT".to_owned(),
+        target: format!("/cart/{seq}"),
+        body_bytes: 12,
+        accepted_unix_ms: 1_700_000_000_000,
+        attempts: 3,
+        status: Some(503),
+        reason: Some("unavailable".to_owned()),
+        next_attempt_unix_ms: Some(1_700_000_001_000),
+    }
+}
+
+fn settled(seq: u64) -> Result<(), Refusal> {
+    match seq {
+        7 => Ok(()),
+        8 => Err(Refusal::new(StatusCode::CONFLICT, "write 8 is pending, not a dead letter")),
+        _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such write")),
+    }
+}
+
+fn split(route: &str) -> rollout::Split {
+    let sides = json!([
+        {"upstream": "users-v2", "weight": 20.0, "file_weight": 20.0, "usable": true, "requests": 200, "errors": 1,
+         "p95_ms": 12.5},
+        {"upstream": "legacy", "weight": 80.0, "file_weight": 80.0, "usable": true, "requests": 800, "errors": 0},
+    ]);
+    serde_json::from_value(json!({"route": route, "sticky": "cookie", "sides": sides})).unwrap()
+}
+
+fn canary(route: &str) -> rollout::Canary {
+    let made = json!({
+        "route": route, "upstream": "users-v2", "phase": "stepping", "step": 2, "steps": [1.0, 20.0, 100.0],
+        "weight": 20.0, "held_ms": 60_000, "hold_ms": 300_000, "reason": "waits for 300 requests",
+        "canary": {"requests": 200, "errors": 1, "p95_ms": 12.5}, "stable": {"requests": 800, "errors": 0, "p95_ms": 11.0},
+        "requests_min": 500, "compared": 90, "mismatched": 2, "kept": true,
+        "history": [{"at_ms": 1_795_289_280_000_u64, "event": "promoted", "weight": 20.0, "reason": "step 1 held"}],
+    });
+    serde_json::from_value(made).unwrap()
+}
+
+fn mirror(route: &str) -> rollout::Mirror {
+    let difference = json!({"kind": "value", "path": "/items/*/price", "count": 2, "noise": 0});
+    let found = json!({"kind": "value", "path": "/items/0/price", "ours": "number", "theirs": "text, 3"});
+    let sample = json!({
+        "at_ms": 1_795_289_280_000_u64, "method": "GET", "target": "/users/7?page", "id": "a1", "status": 200,
+        "mirror_status": 200, "differences": [found],
+    });
+    let made = json!({
+        "route": route, "upstream": "users-v2", "percent": 10.0, "in_flight": 1, "sent": 100, "failed": 3,
+        "timed_out": 1, "dropped": {"busy": 4},
+        "comparison": {"compared": 90, "mismatched": 2, "skipped": {"long": 6}, "differences": [difference],
+                       "samples": [sample]},
+    });
+    serde_json::from_value(made).unwrap()
+}
+
+impl House for Made {
+    fn splits(&self) -> Vec<rollout::Split> {
+        vec![split("users"), split("/api/users")]
+    }
+
+    fn set_split(&self, route: &str, order: &rollout::SplitOrder) -> Result<rollout::Split, Refusal> {
+        self.note(format!("set {route} {:?} by {:?}", order.weights, order.by));
+        let Some(weight) = order.weights.get("users-v2") else {
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "no side is called so"));
+        };
+        let mut split = split(route);
+        split.sides[0].weight = *weight;
+        split.sides[1].weight = 100.0 - *weight;
+        let by = order.by.clone().unwrap_or_else(|| "api".to_owned());
+        split.overridden = Some(rollout::Override { by, at_ms: 1_795_289_280_000, kept: true });
+        Ok(split)
+    }
+
+    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<rollout::Split, Refusal> {
+        self.note(format!("reset {route} by {by:?}"));
+        Ok(split(route))
+    }
+
+    fn canaries(&self) -> Vec<rollout::Canary> {
+        vec![canary("users"), canary("/api/users")]
+    }
+
+    fn direct(&self, route: &str, order: Order, by: Option<&str>) -> Result<rollout::Canary, Refusal> {
+        self.note(format!("{order:?} {route} by {by:?}"));
+        match route {
+            "users" => Ok(canary(route)),
+            _ => Err(Refusal::new(StatusCode::CONFLICT, "the canary is done")),
+        }
+    }
+
+    fn mirrors(&self) -> Vec<rollout::Mirror> {
+        vec![mirror("users")]
+    }
+
+    fn reset_mirror(&self, route: &str) -> Result<rollout::Mirror, Refusal> {
+        self.note(format!("reset mirror {route}"));
+        Ok(mirror(route))
+    }
+
+    fn readiness(&self) -> Readiness {
+        if self.draining.load(Ordering::SeqCst) { Readiness::Draining } else { Readiness::Ready }
+    }
+
+    fn facts(&self) -> Facts {
+        Facts { requests: 17, journal: Some(JournalFacts { dead: 2, ..JournalFacts::default() }), ..Facts::default() }
+    }
+
+    fn purge(&self, what: &Purge, soft: bool) -> Result<u64, Refusal> {
+        let what = match what {
+            Purge::Url(place) => format!("url {} {} {:?}", place.host, place.path, place.query),
+            Purge::Prefix(place) => format!("prefix {} {}", place.host, place.path),
+            Purge::Tags(tags) if tags.iter().any(|tag| **tag == *"boom") => panic!("a purge that fails"),
+            Purge::Tags(tags) => format!("tags {}", tags.join(",")),
+            Purge::All => "all".to_owned(),
+        };
+        self.note(format!("{what} soft={soft}"));
+        Ok(3)
+    }
+
+    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<u64, Refusal> {
+        let kind = headers.get("ce-type").map_or("none", |kind| kind.to_str().unwrap());
+        self.note(format!("event {kind} {}", String::from_utf8_lossy(body)));
+        if body == b"{}" {
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the event has no data.user_id"));
+        }
+        Ok(4)
+    }
+
+    fn journal(&self, part: Part) -> Result<Page, Refusal> {
+        self.note(format!("{part:?}"));
+        Ok(Page { entries: vec![entry(7, State::Dead), entry(8, State::Pending)], next: Some(8) })
+    }
+
+    fn write(&self, seq: u64) -> Result<Details, Refusal> {
+        settled(seq)?;
+        let secret = (HeaderName::from_static("authorization"), ShownValue::Redacted);
+        let kind = (HeaderName::from_static("content-type"), ShownValue::Text("text/plain"));
+        let headers = [secret, kind].into_iter().map(|(name, value)| Header::shown(&name, value)).collect();
+        Ok(Details { entry: entry(seq, State::Dead), headers })
+    }
+
+    fn retry(&self, seq: u64) -> Pending<'_, ()> {
+        self.note(format!("retry {seq}"));
+        Box::pin(async move { settled(seq) })
+    }
+
+    fn discard(&self, seq: u64) -> Pending<'_, ()> {
+        self.note(format!("discard {seq}"));
+        Box::pin(async move { settled(seq) })
+    }
+
+    fn flush(&self) -> Pending<'_, u64> {
+        self.note("flush".to_owned());
+        Box::pin(async move {
+            let _open = self.gate.lock().await;
+            Ok(5)
+        })
+    }
+}
+
+pub(crate) struct Listener {
+    pub(crate) house: Arc<Made>,
+    address: Option<SocketAddr>,
+    pub(crate) shutdown: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    pub(crate) fn start(listen: Listen, token: Option<&str>) -> Self {
+        let settings = Settings { listen, token: token.map(Token::new), hosts: vec!["ops.example.com".into()] };
+        let opened = admin::open(&settings).unwrap();
+        let address = opened.address();
+        let house = Arc::new(Made::default());
+        let (shutdown, end) = oneshot::channel();
+        let served: Arc<Made> = Arc::clone(&house);
+        let thread = std::thread::spawn(move || {
+            let options = tokio::runtime::LocalOptions::default();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
+            runtime.block_on(opened.serve(served, async { _ = end.await })).unwrap();
+        });
+        Self { house, address, shutdown: Some(shutdown), thread: Some(thread) }
+    }
+
+    pub(crate) fn tcp(token: Option<&str>) -> Self {
+        Self::start(Listen::Ip("127.0.0.1:0".parse().unwrap()), token)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::to(self.address.unwrap())
+    }
+
+    pub(crate) fn asks(&self, request: &str) -> Response {
+        let method = request.split(' ').next().unwrap().to_owned();
+        self.client().send(request).read_response_to(&method)
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.asks(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    }
+
+    pub(crate) fn post(&self, target: &str, body: &str) -> Response {
+        let length = body.len();
+        self.asks(&format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"))
+    }
+
+    pub(crate) fn ends(&mut self) {
+        _ = self.shutdown.take().map(|shutdown| shutdown.send(()));
+        self.thread.take().unwrap().join().unwrap();
+    }
+
+    /// The command line against this listener.
+    pub(crate) fn command(&self, words: &[&str], token: Option<&str>) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        command.args(words).arg("--admin").arg(self.address.unwrap().to_string());
+        command.env_remove("FOREBAY_ADMIN_TOKEN").envs(token.map(|token| ("FOREBAY_ADMIN_TOKEN", token)));
+        command.output().unwrap()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.ends();
+        }
+    }
+}
+
+pub(crate) fn says(response: &Response, status: u16) -> Value {
+    assert_eq!(response.status, status, "{}", response.text());
+    assert_eq!(response.field("content-type"), Some("application/json"), "{}", response.text());
+    serde_json::from_str(&response.text()).unwrap()
+}
+
+pub(crate) fn refuses(response: &Response, status: u16) {
+    let told = says(response, status);
+    assert!(told["error"].as_str().is_some_and(|error| !error.is_empty()), "{told}");
+}
