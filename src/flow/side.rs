@@ -111,7 +111,11 @@ impl Chosen<'_> {
     /// Tells the client what it is to be told.
     pub fn mark(self, headers: &mut HeaderMap) {
         let Some(marks) = self.marks else { return };
-        headers.extend(marks.cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+        if let Some(cookie) = marks.cookie {
+            headers.append(header::SET_COOKIE, cookie);
+            // A cache that many share would give all of them this client's key (RFC 9111 §5.2.2.7, §7.3).
+            headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
         if let Some((name, side)) = marks.side {
             headers.insert(name, side);
         }
