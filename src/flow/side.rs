@@ -102,7 +102,10 @@ pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Ad
     let name = split.names.get(side).ok_or(Fault::NoRoute)?;
     ex.record.side = Some((Rc::clone(name), by.word()));
     let cookie = new.and_then(|key| cookie(split, key, ex, admitted));
-    let told = plan.side_header.clone().zip(HeaderValue::try_from(format!("{name}; by={}", by.word())).ok());
+    let told = plan.side_header.as_ref().and_then(|header| {
+        let side = HeaderValue::try_from(format!("{name}; by={}", by.word())).ok()?;
+        Some((header.clone(), side))
+    });
     let marks = (cookie.is_some() || told.is_some()).then(|| Box::new(Marks { cookie, side: told }));
     Ok(Chosen { onward, side, marks })
 }
