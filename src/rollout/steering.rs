@@ -23,6 +23,8 @@ pub struct Steering {
     plan: Arc<plan::Split>,
     live: Arc<Live>,
     mirror: Option<Arc<Mirror>>,
+    /// What the mirrors before this one have compared, and what of it differed.
+    compared_before: (u64, u64),
     overridden: Option<Overridden>,
     canary: Option<Canary>,
     /// Changes of the canary that nobody has been told of.
@@ -57,6 +59,7 @@ impl Steering {
             plan: Arc::clone(plan),
             live,
             mirror,
+            compared_before: (0, 0),
             overridden: None,
             canary: None,
             changes: Vec::new(),
@@ -96,7 +99,7 @@ impl Steering {
             }
             return anew;
         }
-        self.mirror = mirror;
+        self.change_mirror(mirror);
         let now = clock::now();
         let totals = self.totals();
         let was = self.plan.canary.as_ref().map(|canary| canary.side);
@@ -120,6 +123,20 @@ impl Steering {
         }
         self.set();
         self
+    }
+
+    /// Another mirror counts from nothing; what is told of here goes on, or what it finds would be taken for known.
+    fn change_mirror(&mut self, mirror: Option<Arc<Mirror>>) {
+        let is_same = self.mirror.as_ref().zip(mirror.as_ref()).is_some_and(|(old, new)| Arc::ptr_eq(old, new));
+        if !is_same {
+            self.compared_before = self.compared();
+        }
+        self.mirror = mirror;
+    }
+
+    fn compared(&self) -> (u64, u64) {
+        let (compared, mismatched) = self.mirror.as_ref().and_then(|mirror| mirror.compared()).unwrap_or_default();
+        (self.compared_before.0 + compared, self.compared_before.1 + mismatched)
     }
 
     /// Begins the canary with the evidence that there is: what was counted before is none of its.
@@ -212,8 +229,7 @@ impl Steering {
             let whose = if Some(side) == of_canary { &mut evidence.canary } else { &mut evidence.stable };
             self.live.add_seen(side, whose);
         }
-        let compared = self.mirror.as_ref().and_then(|mirror| mirror.compared());
-        (evidence.compared, evidence.mismatched) = compared.unwrap_or_default();
+        (evidence.compared, evidence.mismatched) = self.compared();
         evidence
     }
 
