@@ -184,9 +184,9 @@ async fn carry(keep: Rc<Keep>, mut copy: Copy) {
         }
     };
     let (Some(findings), Some(ours)) = (&mirror.findings, copy.ours.take()) else { return };
+    let Some(theirs) = theirs else { return findings.lock().skip(UNANSWERED) };
     // The client may take its time; what it has not got by then is not compared.
-    let ours = timeout_at(until, ours).await;
-    let (Some(theirs), Ok(Ok(ours))) = (theirs, ours) else { return findings.lock().skip(UNANSWERED) };
+    let Ok(Ok(ours)) = timeout_at(until, ours).await else { return findings.lock().skip(UNANSWERED) };
     let Some(rules) = mirror.plan.compare.as_ref().map(|compare| &compare.rules) else { return };
     let pair = Pair { request: copy.request.clone(), at_ms: copy.at_ms, ours, theirs, again };
     let compared = pair.compare(rules);
@@ -229,14 +229,13 @@ async fn ask(
 
 /// Reads a body to its end; `None`: it is longer than that, and is given up.
 async fn read(mut flow: Flow, bytes_max: usize) -> Result<Option<Vec<Bytes>>, crate::exchange::fault::Fault> {
-    let (mut pieces, mut bytes) = (Vec::new(), 0_usize);
+    let mut body = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| flow.as_mut().poll_frame(cx)).await {
         let Ok(piece) = frame?.into_data() else { continue };
-        bytes = bytes.saturating_add(piece.len());
-        if bytes > bytes_max {
+        if body.len().saturating_add(piece.len()) > bytes_max {
             return Ok(None);
         }
-        pieces.push(piece);
+        body.extend_from_slice(&piece);
     }
-    Ok(Some(pieces))
+    Ok(Some(vec![body.freeze()]))
 }
