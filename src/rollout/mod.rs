@@ -30,6 +30,9 @@ use self::webhook::Reports;
 use crate::config::plan::{Action, Plan};
 use crate::observe::counters::Counters;
 
+/// So many routes' states are kept; beyond, those of routes that are not there now are given up.
+const ROUTES_MAX: usize = 1000;
+
 /// Everything that moves traffic, as the control thread and the admin listener have it.
 #[derive(Debug)]
 pub struct Rollout {
@@ -198,6 +201,10 @@ impl Rollout {
                 None => drop(state.kept.routes.remove(steering.route())),
             }
         }
+        if state.kept.routes.len() > ROUTES_MAX {
+            let State { kept, steerings, .. } = &mut *state;
+            kept.routes.retain(|route, _| steerings.iter().any(|steering| steering.route() == route));
+        }
         if state.kept == before {
             return;
         }
@@ -220,18 +227,15 @@ impl Rollout {
 impl State {
     /// The mirrors of a plan. One that has not changed goes on as it is.
     fn adopt_mirrors(&mut self, plan: &Plan, counters: &Arc<Counters>) -> io::Result<Vec<Option<Arc<Mirror>>>> {
+        if self.shadow.is_none() && plan.routes.iter().any(|route| route.mirror.is_some()) {
+            self.shadow = Some(Shadow::start(counters)?);
+        }
         let before = std::mem::take(&mut self.mirrors);
         let mut mirrors = Vec::with_capacity(plan.routes.len());
         for route in &plan.routes {
-            let Some(written) = &route.mirror else {
-                mirrors.push(None);
-                continue;
-            };
-            if self.shadow.is_none() {
-                self.shadow = Some(Shadow::start(counters)?);
-            }
-            let Some(shadow) = &self.shadow else { continue };
-            let made = shadow.queue().and_then(|queue| Mirror::new(&route.name, written, plan, queue));
+            let written = route.mirror.as_ref();
+            let queue = self.shadow.as_ref().and_then(Shadow::queue);
+            let made = written.zip(queue).and_then(|(written, queue)| Mirror::new(&route.name, written, plan, queue));
             let known = made.as_ref().and_then(|made| before.iter().find(|old| old.is_like(made)).map(Arc::clone));
             let mirror = known.or_else(|| made.map(Arc::new));
             self.mirrors.extend(mirror.clone());

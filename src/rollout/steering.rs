@@ -24,6 +24,8 @@ pub struct Steering {
     plan: Arc<plan::Split>,
     live: Arc<Live>,
     mirror: Option<Arc<Mirror>>,
+    /// What the mirrors before this one have compared, and what of it differed.
+    compared_before: (u64, u64),
     overridden: Option<Overridden>,
     canary: Option<Canary>,
     /// Changes of the canary that nobody has been told of.
@@ -58,6 +60,7 @@ impl Steering {
             plan: Arc::clone(plan),
             live,
             mirror,
+            compared_before: (0, 0),
             overridden: None,
             canary: None,
             changes: Vec::new(),
@@ -94,7 +97,7 @@ impl Steering {
             let route = Arc::clone(&self.route);
             return Self::new((&route, plan), mirror, kept);
         }
-        self.mirror = mirror;
+        self.change_mirror(mirror);
         let now = clock::now();
         let totals = self.totals();
         let was = self.plan.canary.as_ref().map(|canary| canary.side);
@@ -118,6 +121,20 @@ impl Steering {
         }
         self.set();
         self
+    }
+
+    /// Another mirror counts from nothing; what is told of here goes on, or what it finds would be taken for known.
+    fn change_mirror(&mut self, mirror: Option<Arc<Mirror>>) {
+        let is_same = self.mirror.as_ref().zip(mirror.as_ref()).is_some_and(|(old, new)| Arc::ptr_eq(old, new));
+        if !is_same {
+            self.compared_before = self.compared();
+        }
+        self.mirror = mirror;
+    }
+
+    fn compared(&self) -> (u64, u64) {
+        let (compared, mismatched) = self.mirror.as_ref().and_then(|mirror| mirror.compared()).unwrap_or_default();
+        (self.compared_before.0 + compared, self.compared_before.1 + mismatched)
     }
 
     /// Gives sides other weights, in percent, by name; the others share the rest in proportion.
@@ -203,8 +220,7 @@ impl Steering {
             let whose = if Some(side) == of_canary { &mut evidence.canary } else { &mut evidence.stable };
             self.live.add_seen(side, whose);
         }
-        let compared = self.mirror.as_ref().and_then(|mirror| mirror.compared());
-        (evidence.compared, evidence.mismatched) = compared.unwrap_or_default();
+        (evidence.compared, evidence.mismatched) = self.compared();
         evidence
     }
 
