@@ -61,8 +61,8 @@ impl Steering {
             canary: None,
             changes: Vec::new(),
         };
-        let kept = kept.filter(|kept| kept.file == written(plan));
-        steering.overridden = kept.and_then(|kept| overridden(kept.overridden.as_ref()?));
+        let kept = kept.filter(|kept| is_alike(&kept.file, &written(plan)));
+        steering.overridden = kept.and_then(|kept| overridden(plan, kept).or_else(|| left_behind(plan, kept)));
         let now = clock::now();
         if let Some(canary) = &plan.canary {
             let name = plan.sides.get(canary.side).map(|side| &*side.name);
@@ -73,6 +73,7 @@ impl Steering {
                 None => Canary::begin(canary.rules.clone(), now, totals),
             });
             if known.is_none() {
+                steering.overridden = None;
                 steering.has_begun();
             }
         }
@@ -83,7 +84,11 @@ impl Steering {
     /// Takes up another plan of the same route.
     #[must_use]
     pub fn adopt(mut self, plan: &Arc<plan::Split>, mirror: Option<Arc<Mirror>>) -> Self {
-        if written(plan) != written(&self.plan) {
+        let (before, after) = (written(&self.plan), written(plan));
+        if before != after && is_alike(&before, &after) {
+            return Self::new((&Arc::clone(&self.route), plan), mirror, self.kept().as_ref());
+        }
+        if before != after {
             // The file has the last word. Nobody's clients are carried over where there are other sides.
             let is_alike = plan.sides.iter().map(|side| &side.name).eq(self.plan.sides.iter().map(|side| &side.name));
             let live = Arc::clone(&self.live);
@@ -98,9 +103,10 @@ impl Steering {
         }
         self.mirror = mirror;
         let now = clock::now();
-        let totals = self.totals();
         let was = self.plan.canary.as_ref().map(|canary| canary.side);
         self.plan = Arc::clone(plan);
+        // By what is the canary now: else what its side has answered before would count for it, or for the others.
+        let totals = self.totals();
         match (&plan.canary, self.canary.take()) {
             (Some(canary), Some(mut machine)) if was == Some(canary.side) => {
                 machine.adopt(canary.rules.clone(), now, &totals);
@@ -304,9 +310,30 @@ fn written(plan: &plan::Split) -> Vec<(String, f64)> {
     plan.sides.iter().zip(plan.shares.all()).map(|(side, share)| (side.name.to_string(), share.percent())).collect()
 }
 
-fn overridden(kept: &KeptShares) -> Option<Overridden> {
-    let shares = kept.percent.iter().map(|percent| Share::from_percent(*percent)).collect::<Option<Vec<_>>>()?;
-    Some(Overridden { shares: Shares::new(shares).ok()?, by: kept.by.clone(), at_ms: kept.at_ms })
+/// Whether two files give the same sides the same weights, in whatever order.
+fn is_alike(one: &[(String, f64)], other: &[(String, f64)]) -> bool {
+    one.len() == other.len() && one.iter().all(|side| other.contains(side))
+}
+
+/// Weights that were set, for the sides as they are ordered now.
+fn overridden(plan: &plan::Split, kept: &KeptRoute) -> Option<Overridden> {
+    let set = kept.overridden.as_ref().filter(|set| set.percent.len() == kept.file.len())?;
+    let share = |side: &plan::Side| {
+        let mut named = kept.file.iter().zip(&set.percent);
+        named.find(|((name, _), _)| **name == *side.name).and_then(|(_, percent)| Share::from_percent(*percent))
+    };
+    let shares = plan.sides.iter().map(share).collect::<Option<Vec<_>>>()?;
+    Some(Overridden { shares: Shares::new(shares).ok()?, by: set.by.clone(), at_ms: set.at_ms })
+}
+
+/// The weights that a canary had come to when the file named it last: taking it out of the file moves no traffic,
+/// be it by a reload or a restart.
+fn left_behind(plan: &plan::Split, kept: &KeptRoute) -> Option<Overridden> {
+    let canary = kept.canary.as_ref().filter(|_| plan.canary.is_none())?;
+    let side = plan.sides.iter().position(|side| *side.name == *canary.side)?;
+    let shares = plan.shares.with(side, canary.progress.share).ok()?;
+    let at_ms = canary.progress.history.front().map_or_else(|| millis(clock::now()), |change| change.at_ms);
+    Some(Overridden { shares, by: CANARY.to_owned(), at_ms })
 }
 
 fn millis(now: Now) -> u64 {
