@@ -5,7 +5,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use testbed::{Config, Forebay, Sides, StateDir, eventually, split};
+use testbed::{Config, Forebay, Origin, Sides, StateDir, answer, eventually, split};
 
 const STEPS: &str = "steps = [10, 50, 100]";
 
@@ -96,4 +96,12 @@ fn kept_weights_that_do_not_fit_the_sides_are_not_used() {
     let forebay = Forebay::start(sides.split(0.0).server(&state.key()));
     forebay.is_all("old");
     assert_eq!(forebay.api().split("all").get("overridden"), None);
+}
+
+#[test]
+fn a_webhook_is_found_by_name() {
+    let (sides, hook) = (Sides::start(), Origin::start(answer(204, &[], "")));
+    let keys = format!("{STEPS}\nwebhook = \"http://localhost:{}/hook\"", hook.address().port());
+    let _forebay = Forebay::start(sides.split(5.0).canary("new", &keys));
+    eventually("the start is told", || hook.seen() == 1);
 }
