@@ -5,7 +5,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use testbed::{Config, Forebay, Origin, Sides, StateDir, answer, eventually, split};
+use testbed::{Config, Forebay, Origin, Sides, StateDir, answer, eventually, ok, split};
 
 const STEPS: &str = "steps = [10, 50, 100]";
 
@@ -96,6 +96,26 @@ fn kept_weights_that_do_not_fit_the_sides_are_not_used() {
     let forebay = Forebay::start(sides.split(0.0).server(&state.key()));
     forebay.is_all("old");
     assert_eq!(forebay.api().split("all").get("overridden"), None);
+}
+
+#[test]
+fn sides_that_have_nothing_now_share_the_rest_as_the_file_says() {
+    let (sides, third) = (Sides::start(), Origin::start(ok("third")));
+    let forebay =
+        Forebay::start(split(&[("new", &sides.new, 10.0), ("old", &sides.old, 60.0), ("third", &third, 30.0)]));
+    let api = forebay.api();
+    api.set_weights("all", &[("new", 100.0)]);
+    api.set_weights("all", &[("new", 40.0)]);
+    assert_eq!((api.weight("all", "old"), api.weight("all", "third")), (40.0, 20.0));
+}
+
+#[test]
+fn an_order_that_names_no_side_is_refused_and_pauses_nothing() {
+    let sides = Sides::start();
+    let forebay = Forebay::start(sides.split(5.0).canary("new", STEPS));
+    let refused = forebay.api().ask("POST", "/api/v1/split/all", "{\"weights\":{}}");
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert_eq!(forebay.api().canary("all")["phase"], "stepping");
 }
 
 #[test]

@@ -140,7 +140,6 @@ impl Steering {
     /// # Errors
     /// With a text for people.
     pub fn weigh<'a>(&mut self, weights: impl Iterator<Item = (&'a str, f64)>, by: &str) -> Result<(), String> {
-        let present = (**self.live.shares()).clone();
         let mut given: Vec<Option<Share>> = vec![None; self.plan.sides.len()];
         for (name, percent) in weights {
             let index = self.plan.sides.iter().position(|side| *side.name == *name);
@@ -149,10 +148,24 @@ impl Steering {
                 .ok_or_else(|| format!("{percent} is no weight: percent from 0 to 100, at most three decimals"))?;
             *place = Some(share);
         }
-        let shares =
-            present.with_given(|side| given.get(side).copied().flatten()).map_err(|error| error.to_string())?;
+        if given.iter().all(Option::is_none) {
+            return Err("weights names no side; say which has how much, in percent".to_owned());
+        }
+        let shares = self
+            .proportions(&given)
+            .with_given(|side| given.get(side).copied().flatten())
+            .map_err(|error| error.to_string())?;
         self.override_with(shares, by);
         Ok(())
+    }
+
+    /// The shares that say in which proportion sides share what is not given: the present ones, or the file's where
+    /// those that are not given have nothing now.
+    fn proportions(&self, given: &[Option<Share>]) -> Shares {
+        let present = self.live.shares();
+        let mut others = present.all().iter().zip(given).filter(|(_, given)| given.is_none());
+        let have_some = others.any(|(share, _)| *share > Share::NONE);
+        if have_some { (**present).clone() } else { self.plan.shares.clone() }
     }
 
     fn no_side(&self, name: &str) -> String {
