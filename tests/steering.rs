@@ -99,6 +99,22 @@ fn kept_weights_that_do_not_fit_the_sides_are_not_used() {
 }
 
 #[test]
+fn weights_that_can_t_be_kept_are_told_as_not_kept() {
+    let (sides, state) = (Sides::start(), StateDir::new());
+    let forebay = Forebay::start(sides.split(0.0).server(&state.key()));
+    // What it would be written to first can't be written.
+    let blocked = state.path().join("rollout.new");
+    fs::create_dir(&blocked).unwrap();
+    let split = forebay.api().set_weights("all", &[("new", 35.0)]);
+    assert_eq!((&split["overridden"]["kept"], &split["sides"][0]["weight"]), (&json!(false), &json!(35.0)));
+    fs::remove_dir(&blocked).unwrap();
+    let is_kept = || forebay.api().split("all")["overridden"]["kept"] == true;
+    eventually("it is kept after all", is_kept);
+    drop(forebay);
+    assert_eq!(Forebay::start(sides.split(0.0).server(&state.key())).api().weight("all", "new"), 35.0);
+}
+
+#[test]
 fn sides_that_have_nothing_now_share_the_rest_as_the_file_says() {
     let (sides, third) = (Sides::start(), Origin::start(ok("third")));
     let forebay =
@@ -116,6 +132,20 @@ fn an_order_that_names_no_side_is_refused_and_pauses_nothing() {
     let refused = forebay.api().ask("POST", "/api/v1/split/all", "{\"weights\":{}}");
     assert_eq!(refused.status, 422, "{}", refused.text());
     assert_eq!(forebay.api().canary("all")["phase"], "stepping");
+}
+
+#[test]
+fn a_canary_is_told_with_the_share_that_it_has() {
+    let (sides, state) = (Sides::start(), StateDir::new());
+    let config = || sides.split(5.0).canary("new", "steps = [10]").server(&state.key());
+    let forebay = Forebay::start(config());
+    forebay.api().direct("all", "promote");
+    forebay.api().set_weights("all", &[("new", 35.0)]);
+    drop(forebay);
+    let forebay = Forebay::start(config());
+    assert_eq!(forebay.api().weight("all", "new"), 35.0);
+    let canary = forebay.api().canary("all");
+    assert_eq!((canary["phase"].as_str(), canary["weight"].as_f64()), (Some("done"), Some(35.0)));
 }
 
 #[test]

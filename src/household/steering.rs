@@ -25,17 +25,21 @@ impl Household {
     pub(super) fn weigh(&self, route: &str, order: &api::SplitOrder) -> Result<api::Split, Refusal> {
         let by = order.by.as_deref().unwrap_or(NOBODY);
         let weights = order.weights.iter().map(|(name, percent)| (name.as_str(), *percent));
-        let weighed = self.rollout.steer(route, |steering| steering.weigh(weights, by).map(|()| self.split(steering)));
+        let weighed = self.rollout.steer(route, |steering| steering.weigh(weights, by));
         let refused = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-        weighed.ok_or_else(|| none("split", route))?.map_err(refused)
+        weighed.ok_or_else(|| none("split", route))?.map_err(refused)?;
+        self.split_of(route)
     }
 
     pub(super) fn unweigh(&self, route: &str, by: Option<&str>) -> Result<api::Split, Refusal> {
-        let reset = self.rollout.steer(route, |steering| {
-            steering.reset(by.unwrap_or(NOBODY));
-            self.split(steering)
-        });
-        reset.ok_or_else(|| none("split", route))
+        let reset = self.rollout.steer(route, |steering| steering.reset(by.unwrap_or(NOBODY)));
+        reset.ok_or_else(|| none("split", route))?;
+        self.split_of(route)
+    }
+
+    /// A route's split once it has been changed: only then it is known whether that is kept.
+    fn split_of(&self, route: &str) -> Result<api::Split, Refusal> {
+        self.rollout.look(route, |steering| self.split(steering)).ok_or_else(|| none("split", route))
     }
 
     pub(super) fn view_canaries(&self) -> Vec<api::Canary> {
@@ -51,15 +55,10 @@ impl Household {
             Order::Abort => machine::Order::Abort,
             Order::Restart => machine::Order::Restart,
         };
-        let directed = self.rollout.steer(route, |steering| {
-            let directed = steering.direct(order, by.unwrap_or(NOBODY))?;
-            Some(directed.map(|()| self.canary(steering)))
-        });
-        match directed.flatten() {
-            Some(Ok(Some(canary))) => Ok(canary),
-            Some(Err(not_now)) => Err(Refusal::new(StatusCode::CONFLICT, not_now.to_string())),
-            Some(Ok(None)) | None => Err(none("canary", route)),
-        }
+        let directed = self.rollout.steer(route, |steering| steering.direct(order, by.unwrap_or(NOBODY))).flatten();
+        let refused = |not_now: machine::NotNow| Refusal::new(StatusCode::CONFLICT, not_now.to_string());
+        directed.ok_or_else(|| none("canary", route))?.map_err(refused)?;
+        self.rollout.look(route, |steering| self.canary(steering)).flatten().ok_or_else(|| none("canary", route))
     }
 
     pub(super) fn view_mirrors(&self) -> Vec<api::Mirror> {
@@ -119,7 +118,7 @@ impl Household {
             phase: progress.phase.name().to_owned(),
             step: progress.step + 1,
             steps: rules.steps.iter().map(|share| share.percent()).collect(),
-            weight: canary.share().percent(),
+            weight: steering.live().shares().of(plan.canary.as_ref()?.side).percent(),
             held_ms: milliseconds(progress.held),
             hold_ms: milliseconds(rules.hold),
             reason: canary.reason(),

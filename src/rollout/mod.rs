@@ -17,6 +17,7 @@ pub mod webhook;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,6 +38,8 @@ pub struct Rollout {
     own_key: Vec<u8>,
     reports: Reports,
     counters: Arc<Counters>,
+    /// Whether what holds now is in the file.
+    is_saved: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -74,7 +77,9 @@ impl Rollout {
         };
         let kept = file.as_ref().map(StateFile::read).unwrap_or_default();
         let state = State { kept, ..State::default() };
-        Ok(Self { file, own_key, reports: Reports::default(), counters: Arc::default(), state: Mutex::new(state) })
+        let (reports, counters) = (Reports::default(), Arc::default());
+        let is_saved = AtomicBool::new(true);
+        Ok(Self { file, own_key, reports, counters, is_saved, state: Mutex::new(state) })
     }
 
     /// Takes up a plan: weights that were set and canaries go on where the file's own weights have not changed.
@@ -105,10 +110,16 @@ impl Rollout {
         Ok(Adopted { splits, mirrors })
     }
 
-    /// Whether what is changed at run time survives a restart.
+    /// Whether what was changed at run time survives a restart: there is a place for it, and it could be written.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.file.is_some()
+        self.file.is_some() && self.is_saved()
+    }
+
+    /// Whether the last try to write what is to be kept succeeded; also true where nothing is kept.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.is_saved.load(Ordering::Relaxed)
     }
 
     /// What the sending of copies has counted.
@@ -136,6 +147,11 @@ impl Rollout {
         self.report(&mut state);
         self.save(&mut state);
         Some(done)
+    }
+
+    /// Looks at a route's split; `None`: it has none.
+    pub fn look<R>(&self, route: &str, view: impl FnOnce(&Steering) -> R) -> Option<R> {
+        self.state.lock().steerings.iter().find(|steering| steering.route() == route).map(view)
     }
 
     /// Each mirror.
@@ -183,12 +199,18 @@ impl Rollout {
                 None => drop(state.kept.routes.remove(steering.route())),
             }
         }
-        if state.kept == before {
-            return;
-        }
-        if let Err(error) = file.write(&state.kept) {
-            tracing::error!("weights and canaries can't be kept, and would be forgotten by a restart: {error}");
-            state.kept = before;
+        let written = if state.kept == before { Ok(()) } else { file.write(&state.kept) };
+        let was_saved = self.is_saved.swap(written.is_ok(), Ordering::Relaxed);
+        match written {
+            Ok(()) if was_saved => {}
+            Ok(()) => tracing::info!("weights and canaries are kept again"),
+            Err(error) => {
+                // Tried again before long, and said once.
+                state.kept = before;
+                if was_saved {
+                    tracing::error!("weights and canaries can't be kept, and would be forgotten by a restart: {error}");
+                }
+            }
         }
     }
 }
