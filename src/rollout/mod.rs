@@ -41,8 +41,8 @@ pub struct Rollout {
     own_key: Vec<u8>,
     reports: Reports,
     counters: Arc<Counters>,
-    /// Whether what was to be kept last could not be.
-    has_failed: AtomicBool,
+    /// Whether what holds now is in the file.
+    is_saved: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -80,14 +80,9 @@ impl Rollout {
         };
         let kept = file.as_ref().map(StateFile::read).unwrap_or_default();
         let state = State { kept, ..State::default() };
-        Ok(Self {
-            file,
-            own_key,
-            reports: Reports::default(),
-            counters: Arc::default(),
-            has_failed: AtomicBool::new(false),
-            state: Mutex::new(state),
-        })
+        let (reports, counters) = (Reports::default(), Arc::default());
+        let is_saved = AtomicBool::new(true);
+        Ok(Self { file, own_key, reports, counters, is_saved, state: Mutex::new(state) })
     }
 
     /// Takes up a plan: weights that were set and canaries go on where the file's own weights have not changed.
@@ -118,10 +113,16 @@ impl Rollout {
         Ok(Adopted { splits, mirrors })
     }
 
-    /// Whether what is changed at run time survives a restart: as far as could be written it does.
+    /// Whether what was changed at run time survives a restart: there is a place for it, and it could be written.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.file.is_some() && !self.has_failed.load(Ordering::Relaxed)
+        self.file.is_some() && self.is_saved()
+    }
+
+    /// Whether the last try to write what is to be kept succeeded; also true where nothing is kept.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.is_saved.load(Ordering::Relaxed)
     }
 
     /// What the sending of copies has counted.
@@ -205,20 +206,17 @@ impl Rollout {
             let State { kept, steerings, .. } = &mut *state;
             kept.routes.retain(|route, _| steerings.iter().any(|steering| steering.route() == route));
         }
-        if state.kept == before {
-            return;
-        }
-        let written = file.write(&state.kept);
-        let had_failed = self.has_failed.swap(written.is_err(), Ordering::Relaxed);
+        let written = if state.kept == before { Ok(()) } else { file.write(&state.kept) };
+        let was_saved = self.is_saved.swap(written.is_ok(), Ordering::Relaxed);
         match written {
-            Ok(()) if had_failed => tracing::info!("weights and canaries are kept again"),
-            Ok(()) => {}
+            Ok(()) if was_saved => {}
+            Ok(()) => tracing::info!("weights and canaries are kept again"),
             Err(error) => {
-                if !had_failed {
-                    tracing::error!("weights and canaries can't be kept, a restart would forget them: {error}");
-                }
-                // Tried again with the next change, or in a few seconds.
+                // Tried again before long, and said once.
                 state.kept = before;
+                if was_saved {
+                    tracing::error!("weights and canaries can't be kept, and would be forgotten by a restart: {error}");
+                }
             }
         }
     }
