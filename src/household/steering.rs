@@ -25,21 +25,18 @@ impl Household {
     pub(super) fn weigh(&self, route: &str, order: &api::SplitOrder) -> Result<api::Split, Refusal> {
         let by = order.by.as_deref().unwrap_or(NOBODY);
         let weights = order.weights.iter().map(|(name, percent)| (name.as_str(), *percent));
-        let weighed = self.rollout.steer(route, |steering| steering.weigh(weights, by));
+        let weighed =
+            self.rollout.steer(route, |steering| steering.weigh(weights, by), |steering| self.split(steering));
         let refused = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-        weighed.ok_or_else(|| none("split", route))?.map_err(refused)?;
-        self.split_of(route)
+        weighed.ok_or_else(|| none("split", route))?.map_err(refused)
     }
 
     pub(super) fn unweigh(&self, route: &str, by: Option<&str>) -> Result<api::Split, Refusal> {
-        let reset = self.rollout.steer(route, |steering| steering.reset(by.unwrap_or(NOBODY)));
-        reset.ok_or_else(|| none("split", route))?;
-        self.split_of(route)
-    }
-
-    /// A route's split once it has been changed: only then it is known whether that is kept.
-    fn split_of(&self, route: &str) -> Result<api::Split, Refusal> {
-        self.rollout.look(route, |steering| self.split(steering)).ok_or_else(|| none("split", route))
+        let reset = |steering: &mut Steering| {
+            steering.reset(by.unwrap_or(NOBODY));
+            Ok(())
+        };
+        self.rollout.steer(route, reset, |steering| self.split(steering)).unwrap_or_else(|| Err(none("split", route)))
     }
 
     pub(super) fn view_canaries(&self) -> Vec<api::Canary> {
@@ -55,10 +52,12 @@ impl Household {
             Order::Abort => machine::Order::Abort,
             Order::Restart => machine::Order::Restart,
         };
-        let directed = self.rollout.steer(route, |steering| steering.direct(order, by.unwrap_or(NOBODY))).flatten();
-        let refused = |not_now: machine::NotNow| Refusal::new(StatusCode::CONFLICT, not_now.to_string());
-        directed.ok_or_else(|| none("canary", route))?.map_err(refused)?;
-        self.rollout.look(route, |steering| self.canary(steering)).flatten().ok_or_else(|| none("canary", route))
+        let direct = |steering: &mut Steering| match steering.direct(order, by.unwrap_or(NOBODY)) {
+            Some(directed) => directed.map_err(|not_now| Refusal::new(StatusCode::CONFLICT, not_now.to_string())),
+            None => Err(none("canary", route)),
+        };
+        let directed = self.rollout.steer(route, direct, |steering| self.canary(steering));
+        directed.unwrap_or_else(|| Err(none("canary", route)))?.ok_or_else(|| none("canary", route))
     }
 
     pub(super) fn view_mirrors(&self) -> Vec<api::Mirror> {

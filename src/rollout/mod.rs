@@ -30,6 +30,9 @@ use self::webhook::Reports;
 use crate::config::plan::{Action, Plan};
 use crate::observe::counters::Counters;
 
+/// So many routes' states are kept; beyond, those of routes that are not there now are given up.
+const ROUTES_MAX: usize = 1000;
+
 /// Everything that moves traffic, as the control thread and the admin listener have it.
 #[derive(Debug)]
 pub struct Rollout {
@@ -139,19 +142,19 @@ impl Rollout {
         self.state.lock().steerings.iter().map(view).collect()
     }
 
-    /// Changes a route's split; `None`: it has none. What comes of it is kept before this returns.
-    pub fn steer<R>(&self, route: &str, change: impl FnOnce(&mut Steering) -> R) -> Option<R> {
+    /// Changes a route's split, and looks at it when what came of it is kept, as far as it can be. `None`: it has none.
+    pub fn steer<R, E>(
+        &self,
+        route: &str,
+        change: impl FnOnce(&mut Steering) -> Result<(), E>,
+        view: impl FnOnce(&Steering) -> R,
+    ) -> Option<Result<R, E>> {
         let mut state = self.state.lock();
-        let steering = state.steerings.iter_mut().find(|steering| steering.route() == route)?;
-        let done = change(steering);
+        let index = state.steerings.iter().position(|steering| steering.route() == route)?;
+        let changed = change(state.steerings.get_mut(index)?);
         self.report(&mut state);
         self.save(&mut state);
-        Some(done)
-    }
-
-    /// Looks at a route's split; `None`: it has none.
-    pub fn look<R>(&self, route: &str, view: impl FnOnce(&Steering) -> R) -> Option<R> {
-        self.state.lock().steerings.iter().find(|steering| steering.route() == route).map(view)
+        changed.map(|()| state.steerings.get(index).map(view)).transpose()
     }
 
     /// Each mirror.
@@ -199,6 +202,10 @@ impl Rollout {
                 None => drop(state.kept.routes.remove(steering.route())),
             }
         }
+        if state.kept.routes.len() > ROUTES_MAX {
+            let State { kept, steerings, .. } = &mut *state;
+            kept.routes.retain(|route, _| steerings.iter().any(|steering| steering.route() == route));
+        }
         let written = if state.kept == before { Ok(()) } else { file.write(&state.kept) };
         let was_saved = self.is_saved.swap(written.is_ok(), Ordering::Relaxed);
         match written {
@@ -218,18 +225,15 @@ impl Rollout {
 impl State {
     /// The mirrors of a plan. One that has not changed goes on as it is.
     fn adopt_mirrors(&mut self, plan: &Plan, counters: &Arc<Counters>) -> io::Result<Vec<Option<Arc<Mirror>>>> {
+        if self.shadow.is_none() && plan.routes.iter().any(|route| route.mirror.is_some()) {
+            self.shadow = Some(Shadow::start(counters)?);
+        }
         let before = std::mem::take(&mut self.mirrors);
         let mut mirrors = Vec::with_capacity(plan.routes.len());
         for route in &plan.routes {
-            let Some(written) = &route.mirror else {
-                mirrors.push(None);
-                continue;
-            };
-            if self.shadow.is_none() {
-                self.shadow = Some(Shadow::start(counters)?);
-            }
-            let Some(shadow) = &self.shadow else { continue };
-            let made = shadow.queue().and_then(|queue| Mirror::new(&route.name, written, plan, queue));
+            let written = route.mirror.as_ref();
+            let queue = self.shadow.as_ref().and_then(Shadow::queue);
+            let made = written.zip(queue).and_then(|(written, queue)| Mirror::new(&route.name, written, plan, queue));
             let known = made.as_ref().and_then(|made| before.iter().find(|old| old.is_like(made)).map(Arc::clone));
             let mirror = known.or_else(|| made.map(Arc::new));
             self.mirrors.extend(mirror.clone());

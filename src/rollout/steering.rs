@@ -2,6 +2,7 @@
 //!
 //! A person's word holds until another is given, or the canary is told to go on; the canary's holds against the file.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy::canary::evidence::{Evidence, Side};
@@ -23,6 +24,8 @@ pub struct Steering {
     plan: Arc<plan::Split>,
     live: Arc<Live>,
     mirror: Option<Arc<Mirror>>,
+    /// What the mirrors before this one have compared, and what of it differed.
+    compared_before: (u64, u64),
     overridden: Option<Overridden>,
     canary: Option<Canary>,
     /// Changes of the canary that nobody has been told of.
@@ -57,12 +60,14 @@ impl Steering {
             plan: Arc::clone(plan),
             live,
             mirror,
+            compared_before: (0, 0),
             overridden: None,
             canary: None,
             changes: Vec::new(),
         };
-        let kept = kept.filter(|kept| is_alike(&kept.file, &written(plan)));
-        steering.overridden = kept.and_then(|kept| overridden(plan, kept).or_else(|| left_behind(plan, kept)));
+        let kept = kept.filter(|kept| kept.file == written(plan));
+        let set = |kept| overridden(plan, kept).or_else(|| left_behind(plan, kept));
+        steering.overridden = kept.and_then(set);
         let now = clock::now();
         if let Some(canary) = &plan.canary {
             let name = plan.sides.get(canary.side).map(|side| &*side.name);
@@ -81,27 +86,20 @@ impl Steering {
         steering
     }
 
-    /// Takes up another plan of the same route.
+    /// Takes up another plan of the same route. Where the file gives its sides other weights it has the last word, and
+    /// all begins anew; which order it names them in does not matter.
     #[must_use]
     pub fn adopt(mut self, plan: &Arc<plan::Split>, mirror: Option<Arc<Mirror>>) -> Self {
-        let (before, after) = (written(&self.plan), written(plan));
-        if before != after && is_alike(&before, &after) {
-            return Self::new((&Arc::clone(&self.route), plan), mirror, self.kept().as_ref());
-        }
-        if before != after {
-            // The file has the last word. Nobody's clients are carried over where there are other sides.
-            let is_alike = plan.sides.iter().map(|side| &side.name).eq(self.plan.sides.iter().map(|side| &side.name));
-            let live = Arc::clone(&self.live);
+        let is_as_before = written(plan) == written(&self.plan);
+        let kept = self.kept();
+        let names = |plan: &plan::Split| plan.sides.iter().map(|side| Arc::clone(&side.name)).collect::<Vec<_>>();
+        if !is_as_before || names(plan) != names(&self.plan) {
+            // Counts are kept by place. Where sides have others they begin anew, and so does a canary's evidence.
+            let kept = kept.as_ref().filter(|_| is_as_before);
             let route = Arc::clone(&self.route);
-            let mut anew = Self::new((&route, plan), mirror, None);
-            if is_alike {
-                live.set((**anew.live.shares()).clone());
-                anew.live = live;
-                anew.restart();
-            }
-            return anew;
+            return Self::new((&route, plan), mirror, kept);
         }
-        self.mirror = mirror;
+        self.change_mirror(mirror);
         let now = clock::now();
         let was = self.plan.canary.as_ref().map(|canary| canary.side);
         self.plan = Arc::clone(plan);
@@ -113,7 +111,7 @@ impl Steering {
                 self.canary = Some(machine);
             }
             (Some(canary), _) => {
-                self.canary = Some(Canary::begin(canary.rules.clone(), now, totals));
+                self.canary = Some(Canary::begin(canary.rules.clone(), now, self.totals()));
                 self.overridden = None;
                 self.has_begun();
             }
@@ -128,11 +126,18 @@ impl Steering {
         self
     }
 
-    /// Begins the canary with the evidence that there is: what was counted before is none of its.
-    fn restart(&mut self) {
-        if let Some(canary) = &self.plan.canary {
-            self.canary = Some(Canary::begin(canary.rules.clone(), clock::now(), self.totals()));
+    /// Another mirror counts from nothing; what is told of here goes on, or what it finds would be taken for known.
+    fn change_mirror(&mut self, mirror: Option<Arc<Mirror>>) {
+        let is_same = self.mirror.as_ref().zip(mirror.as_ref()).is_some_and(|(old, new)| Arc::ptr_eq(old, new));
+        if !is_same {
+            self.compared_before = self.compared();
         }
+        self.mirror = mirror;
+    }
+
+    fn compared(&self) -> (u64, u64) {
+        let (compared, mismatched) = self.mirror.as_ref().and_then(|mirror| mirror.compared()).unwrap_or_default();
+        (self.compared_before.0 + compared, self.compared_before.1 + mismatched)
     }
 
     /// Gives sides other weights, in percent, by name; the others share the rest in proportion.
@@ -244,8 +249,7 @@ impl Steering {
             let whose = if Some(side) == of_canary { &mut evidence.canary } else { &mut evidence.stable };
             self.live.add_seen(side, whose);
         }
-        let compared = self.mirror.as_ref().and_then(|mirror| mirror.compared());
-        (evidence.compared, evidence.mismatched) = compared.unwrap_or_default();
+        (evidence.compared, evidence.mismatched) = self.compared();
         evidence
     }
 
@@ -253,7 +257,7 @@ impl Steering {
     #[must_use]
     pub fn kept(&self) -> Option<KeptRoute> {
         let overridden = self.overridden.as_ref().map(|overridden| KeptShares {
-            percent: overridden.shares.all().iter().map(|share| share.percent()).collect(),
+            percent: named(&self.plan, &overridden.shares),
             by: overridden.by.clone(),
             at_ms: overridden.at_ms,
         });
@@ -340,24 +344,21 @@ fn worth_keeping(canary: &Canary) -> Progress {
 }
 
 /// The file's weights, as they are kept.
-fn written(plan: &plan::Split) -> Vec<(String, f64)> {
-    plan.sides.iter().zip(plan.shares.all()).map(|(side, share)| (side.name.to_string(), share.percent())).collect()
+fn written(plan: &plan::Split) -> BTreeMap<String, f64> {
+    named(plan, &plan.shares)
 }
 
-/// Whether two files give the same sides the same weights, in whatever order.
-fn is_alike(one: &[(String, f64)], other: &[(String, f64)]) -> bool {
-    one.len() == other.len() && one.iter().all(|side| other.contains(side))
+/// Shares by side, in percent.
+fn named(plan: &plan::Split, shares: &Shares) -> BTreeMap<String, f64> {
+    plan.sides.iter().zip(shares.all()).map(|(side, share)| (side.name.to_string(), share.percent())).collect()
 }
 
-/// Weights that were set, for the sides as they are ordered now.
+/// Weights that a person has set.
 fn overridden(plan: &plan::Split, kept: &KeptRoute) -> Option<Overridden> {
-    let set = kept.overridden.as_ref().filter(|set| set.percent.len() == kept.file.len())?;
-    let share = |side: &plan::Side| {
-        let mut named = kept.file.iter().zip(&set.percent);
-        named.find(|((name, _), _)| **name == *side.name).and_then(|(_, percent)| Share::from_percent(*percent))
-    };
+    let kept = kept.overridden.as_ref()?;
+    let share = |side: &plan::Side| Share::from_percent(*kept.percent.get(&*side.name)?);
     let shares = plan.sides.iter().map(share).collect::<Option<Vec<_>>>()?;
-    Some(Overridden { shares: Shares::new(shares).ok()?, by: set.by.clone(), at_ms: set.at_ms })
+    Some(Overridden { shares: Shares::new(shares).ok()?, by: kept.by.clone(), at_ms: kept.at_ms })
 }
 
 /// The weights that a canary had come to when the file named it last: taking it out of the file moves no traffic,
