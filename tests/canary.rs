@@ -98,6 +98,18 @@ fn it_goes_on_when_it_has_held_and_answered_well_and_ends_with_all() {
 }
 
 #[test]
+fn what_all_workers_have_seen_counts() {
+    let sides = Sides::start();
+    let forebay = Forebay::start(canary(&sides, "").server("workers = 2"));
+    let answered = |canary: &Value| count(canary, "canary", "requests") + count(canary, "stable", "requests");
+    let mut callers: Vec<_> = (0..8).map(|_| forebay.caller()).collect();
+    callers.iter_mut().for_each(|caller| drop(caller.tally(10, "")));
+    forebay.api().canary_until("all", "all are counted", |canary| answered(canary) == 80);
+    advance(Duration::from_secs(61));
+    forebay.feed_until("it is promoted", |canary| canary["step"] == 2);
+}
+
+#[test]
 fn it_waits_for_enough_requests_however_long_that_takes() {
     let sides = Sides::start();
     let forebay = Forebay::start(canary(&sides, ""));
@@ -228,6 +240,18 @@ fn what_clients_do_wrong_does_not_take_it_back() {
     let sides = Sides::start();
     sides.new.now(answer(404, &[], "none"));
     is_promoted(&Forebay::start(canary(&sides, "")));
+}
+
+#[test]
+fn a_failure_that_a_second_try_mends_is_none() {
+    let sides = Sides::start();
+    let busy = Origin::start(answer(503, &[], "busy"));
+    let config = Config::default().side("new", [&busy, &sides.new], 10.0).side("old", [&sides.old], 90.0);
+    let retry = "[upstream.retry]\nbudget_percent = 100\nbudget_floor = 1000\n";
+    let forebay = Forebay::start(config.canary("new", "").upstream(&format!("{retry}{PATIENT}")));
+    let canary = is_promoted(&forebay);
+    assert!(busy.seen() >= 10);
+    assert_eq!(count(&canary, "canary", "errors"), 0, "{canary:#}");
 }
 
 #[test]

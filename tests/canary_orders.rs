@@ -89,6 +89,15 @@ fn a_promotion_goes_one_step_and_a_full_one_to_the_last() {
 }
 
 #[test]
+fn a_promotion_from_the_last_step_ends_it() {
+    let sides = Sides::start();
+    let forebay = start(&sides);
+    forebay.api().post("/api/v1/canary/all/promote", &json!({"full": true}));
+    is(&forebay.api().direct("all", "promote"), "done", 100.0);
+    forebay.is_all("new");
+}
+
+#[test]
 fn an_aborted_canary_has_no_share_and_can_only_be_restarted() {
     let sides = Sides::start();
     let forebay = start(&sides);
@@ -129,7 +138,7 @@ fn a_canary_that_was_rolled_back_can_be_restarted() {
     sides.new.now(answer(500, &[], "broken"));
     let forebay = Forebay::start(canary(&sides, "steps = [50, 100]"));
     forebay.feed_until("it is rolled back", |canary| canary["phase"] == "rolled-back");
-    refuses(forebay.api(), &["pause", "promote"]);
+    refuses(forebay.api(), &["pause", "resume", "promote"]);
     sides.new.now(ok("new"));
     is(&forebay.api().direct("all", "restart"), "stepping", 50.0);
 }
@@ -172,6 +181,19 @@ fn weights_reset_by_hand_pause_it() {
     forebay.api().reset_weights("all");
     forebay.api().canary_until("all", "it is paused", |canary| canary["phase"] == "paused");
     assert_eq!(forebay.api().weight("all", "new"), 5.0);
+}
+
+#[test]
+fn weights_that_pause_it_are_kept_over_a_restart_and_so_is_the_pause() {
+    let (sides, state) = (Sides::start(), StateDir::new());
+    let config = || canary(&sides, STEPS).server(&state.key());
+    let forebay = Forebay::start(config());
+    forebay.api().set_weights("all", &[("new", 100.0)]);
+    drop(forebay);
+    let forebay = Forebay::start(config());
+    forebay.is_all("new");
+    assert_eq!(forebay.api().canary("all")["phase"], "paused");
+    assert_eq!(forebay.api().weight("all", "new"), 100.0);
 }
 
 #[test]
@@ -348,6 +370,31 @@ fn a_webhook_that_answers_late_is_told_the_rest_afterwards() {
     let told = told(&hook);
     let events: Vec<&str> = told.iter().map(|change| change["event"].as_str().unwrap()).collect();
     assert_eq!(events, ["started", "promoted", "paused", "resumed", "promoted"]);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_webhook() {
+    let (sides, hook) = (Sides::start(), Origin::start(hang()));
+    let forebay = telling(&sides, &hook);
+    eventually("it hangs", || hook.held() == 1);
+    let begun = std::time::Instant::now();
+    forebay.drain();
+    forebay.wait();
+    assert!(begun.elapsed() < testbed::DEADLINE);
+}
+
+#[test]
+fn a_reload_brings_another_webhook() {
+    let (sides, one, two) = (Sides::start(), Origin::start(ok("")), Origin::start(ok("")));
+    let forebay = telling(&sides, &one);
+    eventually("the start is told", || told(&one).len() == 1);
+    let keys = format!("{STEPS}\nwebhook = \"{}/other\"", two.url());
+    forebay.reload(canary(&sides, &keys).route("set_response_headers = { x-plan = \"two\" }"));
+    eventually("the new plan is used", || forebay.get("/").field("x-plan") == Some("two"));
+    forebay.api().direct("all", "promote");
+    eventually("the other is told", || told(&two).len() == 1);
+    assert_eq!((told(&two)[0]["event"].as_str(), two.last().target.as_str()), (Some("promoted"), "/other"));
+    assert_eq!(one.seen(), 1);
 }
 
 #[test]

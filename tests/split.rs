@@ -1,7 +1,7 @@
 //! Which side of a split answers: by weight, by hand, or because another side can't; and that one can see why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use testbed::{Config, Forebay, Origin, Process, Sides, answer, eventually, is_share, ok, split};
+use testbed::{Config, Forebay, Origin, Process, Sides, answer, eventually, is_share, ok, script, split};
 
 const BY_HAND: &str = "override_header = \"x-side\"";
 const TELLING: &str = "side_header = \"x-answered-by\"";
@@ -146,6 +146,24 @@ fn a_split_route_still_changes_what_it_forwards() {
     for request in requests {
         assert_eq!((request.target.as_str(), request.head.field("x-from")), ("/a?b=c", Some("here")));
     }
+}
+
+#[test]
+fn what_switches_protocols_has_a_side_too() {
+    let sides = Sides::start();
+    let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    sides.new.now(script().send(switched).tunnel());
+    let forebay = Forebay::start(sides.split(100.0).route(TELLING));
+    let mut client = forebay.client();
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+    client.send(format!("GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{key}\r\n"));
+    let head = client.read_head();
+    assert!(
+        head.start_line().contains("101") && head.field("x-answered-by") == Some("new; by=weight"),
+        "{}",
+        head.text()
+    );
+    assert_eq!(client.send("ping").read_some(), b"ping");
 }
 
 #[test]

@@ -176,6 +176,19 @@ fn weights_that_were_acknowledged_survive_a_kill() {
 }
 
 #[test]
+fn what_could_not_be_written_is_not_called_kept() {
+    let (sides, state) = (Sides::start(), StateDir::new());
+    let forebay = Forebay::start(sides.split(0.0).server(&state.key()));
+    // A folder that is not empty can't be replaced by a file.
+    let _there = fs::remove_file(file(&state));
+    fs::create_dir(file(&state)).unwrap();
+    fs::write(file(&state).join("full"), "").unwrap();
+    let split = forebay.api().set_weights("all", &[("new", 100.0)]);
+    assert_eq!(split["overridden"]["kept"], false);
+    forebay.is_all("new");
+}
+
+#[test]
 fn without_a_state_dir_a_restart_forgets() {
     let sides = Sides::start();
     let forebay = Forebay::start(sides.split(0.0));
@@ -226,6 +239,20 @@ fn a_reload_keeps_weights_while_the_file_says_the_same_of_them() {
     forebay.reload(sides.split(0.0));
     eventually("what was changed is forgotten", || weights(&forebay.api().split("all")) == [0.0, 100.0]);
     forebay.is_all("old");
+}
+
+#[test]
+fn the_order_in_which_the_file_names_the_sides_is_no_change() {
+    let (sides, state) = (Sides::start(), StateDir::new());
+    let forebay = Forebay::start(sides.split(20.0).server(&state.key()));
+    forebay.api().set_weights("all", &[("new", 100.0)]);
+    let turned = || split(&[("old", &sides.old, 80.0), ("new", &sides.new, 20.0)]).server(&state.key());
+    forebay.reload(turned());
+    let first = || forebay.api().split("all")["sides"][0]["upstream"].clone();
+    eventually("the new plan is used", || first() == "old");
+    forebay.is_all("new");
+    drop(forebay);
+    Forebay::start(turned()).is_all("new");
 }
 
 #[test]
@@ -298,6 +325,60 @@ fn a_state_file_cut_short_anywhere_stops_no_start() {
     for length in (0..whole.len() - 2).step_by(whole.len() / 12 + 1) {
         fs::write(file(&state), &whole[..length]).unwrap();
         Forebay::start(config()).is_all("old");
+    }
+}
+
+/// This JSON with one value anywhere in it, or one whole part of it, replaced by this one: each way of doing so.
+fn with_one_replaced(json: &Value, by: &Value) -> Vec<Value> {
+    let mut all = vec![by.clone()];
+    match json {
+        Value::Object(members) => {
+            for (name, member) in members {
+                all.extend(with_one_replaced(member, by).into_iter().map(|member| {
+                    let mut changed = members.clone();
+                    changed.insert(name.clone(), member);
+                    Value::Object(changed)
+                }));
+            }
+        }
+        Value::Array(elements) => {
+            for (place, element) in elements.iter().enumerate() {
+                all.extend(with_one_replaced(element, by).into_iter().map(|element| {
+                    let mut changed = elements.clone();
+                    changed[place] = element;
+                    Value::Array(changed)
+                }));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    all
+}
+
+#[test]
+fn a_state_file_whose_values_make_no_sense_stops_no_start() {
+    let (sides, state) = (Sides::start(), StateDir::new());
+    let more = "[[route]]\nname = \"second\"\npath = \"/second\"\n\
+                split = [{ upstream = \"new\", weight = 0 }, { upstream = \"old\", weight = 100 }]";
+    let config = || sides.split(0.0).server(&state.key()).canary("new", "steps = [10, 50]").more(more);
+    let forebay = Forebay::start(config());
+    forebay.api().set_weights("second", &[("new", 40.0)]);
+    forebay.api().direct("all", "promote");
+    drop(forebay);
+    let kept: Value = serde_json::from_slice(&fs::read(file(&state)).unwrap()).unwrap();
+    for by in [json!(null), json!(-1), json!(1e300), json!(u64::MAX), json!("x\u{0}\n"), json!([]), json!([[7], {}])] {
+        for changed in with_one_replaced(&kept, &by) {
+            fs::write(file(&state), changed.to_string()).unwrap();
+            let forebay = Forebay::start(config());
+            forebay.get("/").is_status(200);
+            forebay.get("/second").is_status(200);
+            for route in ["all", "second"] {
+                let sum: f64 = weights(&forebay.api().split(route)).iter().sum();
+                assert!((sum - 100.0).abs() < 1e-9, "{sum} of {changed:#}");
+            }
+            let weight = forebay.api().canary("all")["weight"].as_f64().unwrap();
+            assert!((0.0..=50.0).contains(&weight), "{weight} of {changed:#}");
+        }
     }
 }
 

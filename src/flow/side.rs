@@ -98,7 +98,11 @@ pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Ad
             (side, by, known.and_then(|known| known.new))
         }
     };
-    let onward = site.onward(route, side).ok_or(Fault::NoRoute)?;
+    let onward = match by {
+        By::Override => site.onward_by_hand(route, side),
+        By::Sticky | By::Weight | By::Fallback => site.onward(route, side),
+    };
+    let onward = onward.ok_or(Fault::NoRoute)?;
     let name = split.names.get(side).ok_or(Fault::NoRoute)?;
     ex.record.side = Some((Rc::clone(name), by.word()));
     let cookie = new.and_then(|key| cookie(split, key, ex, admitted));

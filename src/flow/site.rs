@@ -59,6 +59,8 @@ pub struct Site {
     routes: Vec<Rc<str>>,
     /// The ways on of each route: none, one, or one for each side of its split.
     onwards: Vec<Box<[Rc<Onward>]>>,
+    /// Those of splits once more, for who names a side by hand: what they see says nothing about it.
+    by_hand: Vec<Box<[Rc<Onward>]>>,
     splits: Vec<Option<LocalSplit>>,
     /// How each route caches: not at all, in one way, or in one for each side of its split.
     cachings: Vec<Box<[Rc<Caching>]>>,
@@ -91,14 +93,16 @@ impl Site {
         let splits: Vec<Option<LocalSplit>> =
             generation.splits.iter().map(|split| split.as_ref().map(|split| local_split(split, before))).collect();
         let routed = generation.plan.routes.iter().zip(&splits).zip(&generation.mirrors);
-        let onwards = routed
+        let onwards: Vec<Box<[Rc<Onward>]>> = routed
             .map(|((route, split), mirror)| onwards(route, split.as_ref(), mirror.as_ref(), &upstreams))
             .collect();
+        let uncounted = |onward: &Rc<Onward>| Rc::new(Onward { tally: None, ..Onward::clone(onward) });
+        let by_hand = onwards.iter().map(|ways| ways.iter().map(uncounted).collect()).collect();
         let cachings: Vec<Box<[Rc<Caching>]>> =
             generation.plan.routes.iter().map(|route| cachings(&generation, route, counters)).collect();
         let caches = cachings.iter().any(|ways| !ways.is_empty());
         let counters = Arc::clone(counters);
-        Self { generation, counters, routes, onwards, splits, cachings, caches, upstreams }
+        Self { generation, counters, routes, onwards, by_hand, splits, cachings, caches, upstreams }
     }
 
     /// What the file says.
@@ -149,6 +153,12 @@ impl Site {
     #[must_use]
     pub fn onward(&self, route: usize, side: usize) -> Option<&Rc<Onward>> {
         self.onwards.get(route)?.get(side)
+    }
+
+    /// The way on from a side that was named by hand.
+    #[must_use]
+    pub fn onward_by_hand(&self, route: usize, side: usize) -> Option<&Rc<Onward>> {
+        self.by_hand.get(route)?.get(side)
     }
 
     /// The upstreams.

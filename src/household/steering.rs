@@ -25,17 +25,18 @@ impl Household {
     pub(super) fn weigh(&self, route: &str, order: &api::SplitOrder) -> Result<api::Split, Refusal> {
         let by = order.by.as_deref().unwrap_or(NOBODY);
         let weights = order.weights.iter().map(|(name, percent)| (name.as_str(), *percent));
-        let weighed = self.rollout.steer(route, |steering| steering.weigh(weights, by).map(|()| self.split(steering)));
+        let weighed =
+            self.rollout.steer(route, |steering| steering.weigh(weights, by), |steering| self.split(steering));
         let refused = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why);
         weighed.ok_or_else(|| none("split", route))?.map_err(refused)
     }
 
     pub(super) fn unweigh(&self, route: &str, by: Option<&str>) -> Result<api::Split, Refusal> {
-        let reset = self.rollout.steer(route, |steering| {
+        let reset = |steering: &mut Steering| {
             steering.reset(by.unwrap_or(NOBODY));
-            self.split(steering)
-        });
-        reset.ok_or_else(|| none("split", route))
+            Ok(())
+        };
+        self.rollout.steer(route, reset, |steering| self.split(steering)).unwrap_or_else(|| Err(none("split", route)))
     }
 
     pub(super) fn view_canaries(&self) -> Vec<api::Canary> {
@@ -51,15 +52,12 @@ impl Household {
             Order::Abort => machine::Order::Abort,
             Order::Restart => machine::Order::Restart,
         };
-        let directed = self.rollout.steer(route, |steering| {
-            let directed = steering.direct(order, by.unwrap_or(NOBODY))?;
-            Some(directed.map(|()| self.canary(steering)))
-        });
-        match directed.flatten() {
-            Some(Ok(Some(canary))) => Ok(canary),
-            Some(Err(not_now)) => Err(Refusal::new(StatusCode::CONFLICT, not_now.to_string())),
-            Some(Ok(None)) | None => Err(none("canary", route)),
-        }
+        let direct = |steering: &mut Steering| match steering.direct(order, by.unwrap_or(NOBODY)) {
+            Some(directed) => directed.map_err(|not_now| Refusal::new(StatusCode::CONFLICT, not_now.to_string())),
+            None => Err(none("canary", route)),
+        };
+        let directed = self.rollout.steer(route, direct, |steering| self.canary(steering));
+        directed.unwrap_or_else(|| Err(none("canary", route)))?.ok_or_else(|| none("canary", route))
     }
 
     pub(super) fn view_mirrors(&self) -> Vec<api::Mirror> {

@@ -17,6 +17,7 @@ pub mod webhook;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,6 +38,8 @@ pub struct Rollout {
     own_key: Vec<u8>,
     reports: Reports,
     counters: Arc<Counters>,
+    /// Whether what was to be kept last could not be.
+    has_failed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -74,7 +77,14 @@ impl Rollout {
         };
         let kept = file.as_ref().map(StateFile::read).unwrap_or_default();
         let state = State { kept, ..State::default() };
-        Ok(Self { file, own_key, reports: Reports::default(), counters: Arc::default(), state: Mutex::new(state) })
+        Ok(Self {
+            file,
+            own_key,
+            reports: Reports::default(),
+            counters: Arc::default(),
+            has_failed: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
     }
 
     /// Takes up a plan: weights that were set and canaries go on where the file's own weights have not changed.
@@ -105,10 +115,10 @@ impl Rollout {
         Ok(Adopted { splits, mirrors })
     }
 
-    /// Whether what is changed at run time survives a restart.
+    /// Whether what is changed at run time survives a restart: as far as could be written it does.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.file.is_some()
+        self.file.is_some() && !self.has_failed.load(Ordering::Relaxed)
     }
 
     /// What the sending of copies has counted.
@@ -128,14 +138,19 @@ impl Rollout {
         self.state.lock().steerings.iter().map(view).collect()
     }
 
-    /// Changes a route's split; `None`: it has none. What comes of it is kept before this returns.
-    pub fn steer<R>(&self, route: &str, change: impl FnOnce(&mut Steering) -> R) -> Option<R> {
+    /// Changes a route's split, and looks at it when what came of it is kept, as far as it can be. `None`: it has none.
+    pub fn steer<R, E>(
+        &self,
+        route: &str,
+        change: impl FnOnce(&mut Steering) -> Result<(), E>,
+        view: impl FnOnce(&Steering) -> R,
+    ) -> Option<Result<R, E>> {
         let mut state = self.state.lock();
-        let steering = state.steerings.iter_mut().find(|steering| steering.route() == route)?;
-        let done = change(steering);
+        let index = state.steerings.iter().position(|steering| steering.route() == route)?;
+        let changed = change(state.steerings.get_mut(index)?);
         self.report(&mut state);
         self.save(&mut state);
-        Some(done)
+        changed.map(|()| state.steerings.get(index).map(view)).transpose()
     }
 
     /// Each mirror.
@@ -186,9 +201,18 @@ impl Rollout {
         if state.kept == before {
             return;
         }
-        if let Err(error) = file.write(&state.kept) {
-            tracing::error!("weights and canaries can't be kept, and would be forgotten by a restart: {error}");
-            state.kept = before;
+        let written = file.write(&state.kept);
+        let had_failed = self.has_failed.swap(written.is_err(), Ordering::Relaxed);
+        match written {
+            Ok(()) if had_failed => tracing::info!("weights and canaries are kept again"),
+            Ok(()) => {}
+            Err(error) => {
+                if !had_failed {
+                    tracing::error!("weights and canaries can't be kept, a restart would forget them: {error}");
+                }
+                // Tried again with the next change, or in a few seconds.
+                state.kept = before;
+            }
         }
     }
 }

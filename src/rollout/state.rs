@@ -31,7 +31,7 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptRoute {
     /// Its sides, and their shares in the file, in percent: what is kept holds for these alone.
-    pub file: Vec<(String, f64)>,
+    pub file: BTreeMap<String, f64>,
     /// Weights that were set at run time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<KeptShares>,
@@ -43,8 +43,8 @@ pub struct KeptRoute {
 /// Weights that were set at run time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptShares {
-    /// In percent, one a side.
-    pub percent: Vec<f64>,
+    /// In percent, by side.
+    pub percent: BTreeMap<String, f64>,
     /// Who set them.
     pub by: String,
     /// When, in milliseconds since the epoch.
@@ -159,12 +159,9 @@ mod tests {
     use super::*;
 
     fn kept() -> Kept {
-        let overridden = KeptShares { percent: vec![35.0, 65.0], by: "alice".to_owned(), at_ms: 7 };
-        let route = KeptRoute {
-            file: vec![("new".to_owned(), 0.1), ("old".to_owned(), 99.9)],
-            overridden: Some(overridden),
-            canary: None,
-        };
+        let sides = |new, old| [("new".to_owned(), new), ("old".to_owned(), old)].into();
+        let overridden = KeptShares { percent: sides(35.0, 65.0), by: "alice".to_owned(), at_ms: 7 };
+        let route = KeptRoute { file: sides(0.1, 99.9), overridden: Some(overridden), canary: None };
         Kept { version: VERSION, routes: [("/api".to_owned(), route)].into() }
     }
 

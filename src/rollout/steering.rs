@@ -2,6 +2,7 @@
 //!
 //! A person's word holds until another is given, or the canary is told to go on; the canary's holds against the file.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy::canary::evidence::{Evidence, Side};
@@ -62,7 +63,7 @@ impl Steering {
             changes: Vec::new(),
         };
         let kept = kept.filter(|kept| kept.file == written(plan));
-        steering.overridden = kept.and_then(|kept| overridden(kept.overridden.as_ref()?));
+        steering.overridden = kept.and_then(|kept| overridden(plan, kept.overridden.as_ref()?));
         let now = clock::now();
         if let Some(canary) = &plan.canary {
             let name = plan.sides.get(canary.side).map(|side| &*side.name);
@@ -80,21 +81,18 @@ impl Steering {
         steering
     }
 
-    /// Takes up another plan of the same route.
+    /// Takes up another plan of the same route. Where the file gives its sides other weights it has the last word, and
+    /// all begins anew; which order it names them in does not matter.
     #[must_use]
     pub fn adopt(mut self, plan: &Arc<plan::Split>, mirror: Option<Arc<Mirror>>) -> Self {
-        if written(plan) != written(&self.plan) {
-            // The file has the last word. Nobody's clients are carried over where there are other sides.
-            let is_alike = plan.sides.iter().map(|side| &side.name).eq(self.plan.sides.iter().map(|side| &side.name));
-            let live = Arc::clone(&self.live);
+        let is_as_before = written(plan) == written(&self.plan);
+        let kept = self.kept();
+        let names = |plan: &plan::Split| plan.sides.iter().map(|side| Arc::clone(&side.name)).collect::<Vec<_>>();
+        if !is_as_before || names(plan) != names(&self.plan) {
+            // Counts are kept by place. Where sides have others they begin anew, and so does a canary's evidence.
+            let kept = kept.as_ref().filter(|_| is_as_before);
             let route = Arc::clone(&self.route);
-            let mut anew = Self::new((&route, plan), mirror, None);
-            if is_alike {
-                live.set((**anew.live.shares()).clone());
-                anew.live = live;
-                anew.restart();
-            }
-            return anew;
+            return Self::new((&route, plan), mirror, kept);
         }
         self.mirror = mirror;
         let now = clock::now();
@@ -107,7 +105,7 @@ impl Steering {
                 self.canary = Some(machine);
             }
             (Some(canary), _) => {
-                self.canary = Some(Canary::begin(canary.rules.clone(), now, totals));
+                self.canary = Some(Canary::begin(canary.rules.clone(), now, self.totals()));
                 self.overridden = None;
                 self.has_begun();
             }
@@ -120,13 +118,6 @@ impl Steering {
         }
         self.set();
         self
-    }
-
-    /// Begins the canary with the evidence that there is: what was counted before is none of its.
-    fn restart(&mut self) {
-        if let Some(canary) = &self.plan.canary {
-            self.canary = Some(Canary::begin(canary.rules.clone(), clock::now(), self.totals()));
-        }
     }
 
     /// Gives sides other weights, in percent, by name; the others share the rest in proportion.
@@ -221,7 +212,7 @@ impl Steering {
     #[must_use]
     pub fn kept(&self) -> Option<KeptRoute> {
         let overridden = self.overridden.as_ref().map(|overridden| KeptShares {
-            percent: overridden.shares.all().iter().map(|share| share.percent()).collect(),
+            percent: named(&self.plan, &overridden.shares),
             by: overridden.by.clone(),
             at_ms: overridden.at_ms,
         });
@@ -300,12 +291,18 @@ impl Steering {
 }
 
 /// The file's weights, as they are kept.
-fn written(plan: &plan::Split) -> Vec<(String, f64)> {
-    plan.sides.iter().zip(plan.shares.all()).map(|(side, share)| (side.name.to_string(), share.percent())).collect()
+fn written(plan: &plan::Split) -> BTreeMap<String, f64> {
+    named(plan, &plan.shares)
 }
 
-fn overridden(kept: &KeptShares) -> Option<Overridden> {
-    let shares = kept.percent.iter().map(|percent| Share::from_percent(*percent)).collect::<Option<Vec<_>>>()?;
+/// Shares by side, in percent.
+fn named(plan: &plan::Split, shares: &Shares) -> BTreeMap<String, f64> {
+    plan.sides.iter().zip(shares.all()).map(|(side, share)| (side.name.to_string(), share.percent())).collect()
+}
+
+fn overridden(plan: &plan::Split, kept: &KeptShares) -> Option<Overridden> {
+    let share = |side: &plan::Side| Share::from_percent(*kept.percent.get(&*side.name)?);
+    let shares = plan.sides.iter().map(share).collect::<Option<Vec<_>>>()?;
     Some(Overridden { shares: Shares::new(shares).ok()?, by: kept.by.clone(), at_ms: kept.at_ms })
 }
 
