@@ -94,7 +94,7 @@ pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Ad
         Some(side) => (side, By::Override, None),
         None => {
             let known = known(split, ex);
-            let (side, by) = decide(site, (route, split), known.as_ref(), ex.dice);
+            let (side, by) = decide(site, (route, split), known.as_ref(), ex);
             (side, by, known.and_then(|known| known.new))
         }
     };
@@ -106,7 +106,10 @@ pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Ad
     let name = split.names.get(side).ok_or(Fault::NoRoute)?;
     ex.record.side = Some((Rc::clone(name), by.word()));
     let cookie = new.and_then(|key| cookie(split, key, ex, admitted));
-    let told = plan.side_header.clone().zip(HeaderValue::try_from(format!("{name}; by={}", by.word())).ok());
+    let told = plan.side_header.as_ref().and_then(|header| {
+        let side = HeaderValue::try_from(format!("{name}; by={}", by.word())).ok()?;
+        Some((header.clone(), side))
+    });
     let marks = (cookie.is_some() || told.is_some()).then(|| Box::new(Marks { cookie, side: told }));
     Ok(Chosen { onward, side, marks })
 }
@@ -115,7 +118,11 @@ impl Chosen<'_> {
     /// Tells the client what it is to be told.
     pub fn mark(self, headers: &mut HeaderMap) {
         let Some(marks) = self.marks else { return };
-        headers.extend(marks.cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+        if let Some(cookie) = marks.cookie {
+            headers.append(header::SET_COOKIE, cookie);
+            // A cache that many share would give all of them this client's key (RFC 9111 §5.2.2.7, §7.3).
+            headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
         if let Some((name, side)) = marks.side {
             headers.insert(name, side);
         }
@@ -130,14 +137,15 @@ fn overridden(plan: &plan::Split, headers: &mut HeaderMap) -> Option<usize> {
 }
 
 /// The side for a client that is known, or by chance; another where that one can take nothing now.
-fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Known>, dice: u64) -> (usize, By) {
+fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Known>, ex: &Exchange) -> (usize, By) {
     let choose = |shares: &Shares, dice: u64| match known {
         Some(known) => shares.keep(known.key, &split.shared.order),
         None => shares.draw(dice),
     };
     let shares = split.shared.live.shares();
-    let side = choose(&shares, dice);
-    let can_take = |side: usize| site.onward(route, side).is_some_and(|onward| onward.group.shared.is_usable());
+    let side = choose(&shares, ex.dice);
+    let can_take =
+        |side: usize| site.onward(route, side).is_some_and(|onward| onward.group.shared.can_take(ex.started));
     if !can_take(side)
         && let Some(others) = shares.without(|side| !can_take(side))
     {
@@ -145,7 +153,7 @@ fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Know
             tally.unanswered();
         }
         // Of the numbers that fall on one side, none is as good as drawn any more.
-        return (choose(&others, splitmix64(dice)), By::Fallback);
+        return (choose(&others, splitmix64(ex.dice)), By::Fallback);
     }
     let by = if known.is_some_and(|known| known.new.is_none()) { By::Sticky } else { By::Weight };
     (side, by)

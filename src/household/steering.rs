@@ -117,7 +117,7 @@ impl Household {
             phase: progress.phase.name().to_owned(),
             step: progress.step + 1,
             steps: rules.steps.iter().map(|share| share.percent()).collect(),
-            weight: canary.share().percent(),
+            weight: steering.live().shares().of(plan.canary.as_ref()?.side).percent(),
             held_ms: milliseconds(progress.held),
             hold_ms: milliseconds(rules.hold),
             reason: canary.reason(),

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
@@ -14,7 +14,8 @@ use crate::exchange::body::{Flow, Stream};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 
-/// Pieces shorter than this are copied, so that they don't keep a whole read buffer alive.
+/// Pieces shorter than this are copied, and put together: they must not keep a whole read buffer alive each, nor cost
+/// many times their length.
 const COPY_BELOW: usize = 4096;
 
 /// An answer as it was seen.
@@ -34,7 +35,7 @@ pub struct Seen {
 pub fn watch(answer: Answer, bytes_max: usize, seen: oneshot::Sender<Seen>) -> Answer {
     let head = Seen { status: answer.status(), headers: answer.headers().clone(), body: Some(Vec::new()) };
     let (parts, body) = answer.into_parts();
-    let mut sight = Sight { head: Some(head), bytes: 0, bytes_max, seen: Some(seen) };
+    let mut sight = Sight { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max, seen: Some(seen) };
     if let Some(whole) = body.content() {
         sight.piece(&whole);
         sight.end();
@@ -46,6 +47,8 @@ pub fn watch(answer: Answer, bytes_max: usize, seen: oneshot::Sender<Seen>) -> A
 /// What has been seen so far.
 struct Sight {
     head: Option<Seen>,
+    /// Short pieces, the last that came.
+    tail: BytesMut,
     bytes: usize,
     bytes_max: usize,
     seen: Option<oneshot::Sender<Seen>>,
@@ -55,16 +58,26 @@ impl Sight {
     fn piece(&mut self, piece: &Bytes) {
         self.bytes = self.bytes.saturating_add(piece.len());
         let Some(pieces) = self.head.as_mut().and_then(|head| head.body.as_mut()) else { return };
-        if self.bytes > self.bytes_max {
+        // Who would have it may have given up long before a slow client has all of it.
+        let is_wanted = self.seen.as_ref().is_some_and(|seen| !seen.is_closed());
+        if self.bytes > self.bytes_max || !is_wanted {
             return self.give_up();
         }
-        if !piece.is_empty() {
-            pieces.push(if piece.len() < COPY_BELOW { Bytes::copy_from_slice(piece) } else { piece.clone() });
+        if piece.len() < COPY_BELOW {
+            return self.tail.extend_from_slice(piece);
         }
+        if !self.tail.is_empty() {
+            pieces.push(self.tail.split().freeze());
+        }
+        pieces.push(piece.clone());
     }
 
     fn end(&mut self) {
-        if let Some((seen, head)) = self.seen.take().zip(self.head.take()) {
+        let tail = std::mem::take(&mut self.tail);
+        if let Some((seen, mut head)) = self.seen.take().zip(self.head.take()) {
+            if let Some(pieces) = head.body.as_mut().filter(|_| !tail.is_empty()) {
+                pieces.push(tail.freeze());
+            }
             let _nobody_waits = seen.send(head);
         }
     }
@@ -126,5 +139,91 @@ impl Drop for Capture {
     /// The client left.
     fn drop(&mut self) {
         self.sight.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use http_body::Body as _;
+
+    use super::*;
+    use crate::exchange::body::Body;
+
+    /// Bytes of which one can tell whether anybody still has them.
+    struct Owned {
+        _mark: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for Owned {
+        fn as_ref(&self) -> &[u8] {
+            &[0; 2 * COPY_BELOW]
+        }
+    }
+
+    /// The same piece for ever.
+    struct Endless(Arc<()>);
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = Fault;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Owned { _mark: Arc::clone(&self.0) })))))
+        }
+    }
+
+    impl Stream for Endless {
+        fn wait_under(self: Pin<&mut Self>, _: &Rc<Deadline>) {}
+    }
+
+    fn watched(mark: &Arc<()>, seen: oneshot::Sender<Seen>) -> Body {
+        let flow: Flow = Box::pin(Endless(Arc::clone(mark)));
+        watch(Answer::new(Body::flow(flow)), usize::MAX, seen).into_body()
+    }
+
+    fn piece(body: &mut Body) {
+        let polled = Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, Poll::Ready(Some(Ok(_)))));
+    }
+
+    #[test]
+    fn nothing_is_kept_for_one_who_has_given_up() {
+        let mark = Arc::new(());
+        let (sender, seen) = oneshot::channel();
+        let mut body = watched(&mark, sender);
+        piece(&mut body);
+        piece(&mut body);
+        assert_eq!(Arc::strong_count(&mark), 4, "two pieces are kept, beside the test's and the body's");
+        drop(seen);
+        piece(&mut body);
+        assert_eq!(Arc::strong_count(&mark), 2);
+    }
+
+    #[test]
+    fn a_body_of_many_short_pieces_is_one_in_the_end_and_in_order() {
+        let (sender, mut seen) = oneshot::channel();
+        let head = Seen { status: StatusCode::OK, headers: HeaderMap::new(), body: Some(Vec::new()) };
+        let mut sight =
+            Sight { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max: 1 << 20, seen: Some(sender) };
+        let long = Bytes::from(vec![b'x'; COPY_BELOW]);
+        let pieces = (0..1000).map(|_| Bytes::from_static(b"ab")).chain([long.clone(), Bytes::new(), long]);
+        let pieces: Vec<Bytes> = pieces.chain([Bytes::from_static(b"end")]).collect();
+        pieces.iter().for_each(|piece| sight.piece(piece));
+        sight.end();
+        let kept = seen.try_recv().expect("it is told").body.expect("it is kept");
+        assert_eq!(kept.iter().map(Bytes::len).collect::<Vec<_>>(), [2000, COPY_BELOW, COPY_BELOW, 3]);
+        assert_eq!(kept.concat(), pieces.concat());
+    }
+
+    #[test]
+    fn what_is_given_up_is_told_without_its_body() {
+        let (sender, mut seen) = oneshot::channel();
+        let mut body = watched(&Arc::default(), sender);
+        piece(&mut body);
+        drop(body);
+        assert!(seen.try_recv().is_ok_and(|seen| seen.body.is_none()));
     }
 }

@@ -10,6 +10,8 @@ use crate::observe::clock;
 const LOOK: Duration = Duration::from_millis(200);
 /// How often their progress is kept although nothing has happened, in looks.
 const LOOKS_BETWEEN_SAVES: u32 = 25;
+/// How often they are tried to be kept after they could not, in looks.
+const LOOKS_BETWEEN_TRIES: u32 = 5;
 
 /// Goes on for as long as it is polled.
 pub async fn run(rollout: Arc<Rollout>) {
@@ -17,6 +19,7 @@ pub async fn run(rollout: Arc<Rollout>) {
     loop {
         tokio::time::sleep(LOOK).await;
         looks = looks.wrapping_add(1);
-        rollout.tick(clock::now(), looks.is_multiple_of(LOOKS_BETWEEN_SAVES));
+        let between = if rollout.is_saved() { LOOKS_BETWEEN_SAVES } else { LOOKS_BETWEEN_TRIES };
+        rollout.tick(clock::now(), looks.is_multiple_of(between));
     }
 }

@@ -20,6 +20,8 @@ pub const UNANSWERED: &str = "unanswered";
 #[derive(Debug)]
 pub struct Findings {
     plan: plan::Compare,
+    /// What was compared, and what of it differed, before it began anew.
+    before: (u64, u64),
     compared: u64,
     mismatched: u64,
     skipped: BTreeMap<&'static str, u64>,
@@ -103,6 +105,7 @@ impl Findings {
     pub fn new(plan: &plan::Compare) -> Self {
         Self {
             plan: plan.clone(),
+            before: (0, 0),
             compared: 0,
             mismatched: 0,
             skipped: BTreeMap::new(),
@@ -112,9 +115,9 @@ impl Findings {
         }
     }
 
-    /// Begins anew.
+    /// Begins anew. What [`Findings::totals`] tells goes on.
     pub fn reset(&mut self) {
-        *self = Self::new(&self.plan);
+        *self = Self { before: self.totals(), ..Self::new(&self.plan) };
     }
 
     /// A pair that could not be compared.
@@ -164,6 +167,12 @@ impl Findings {
     #[must_use]
     pub fn compared(&self) -> (u64, u64) {
         (self.compared, self.mismatched)
+    }
+
+    /// The same from the very beginning, however often it began anew: a canary goes by what is added.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        (self.before.0 + self.compared, self.before.1 + self.mismatched)
     }
 
     /// How many pairs could not be compared, by reason.

@@ -151,10 +151,11 @@ impl Mirror {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// How many pairs of answers were compared, and how many of them differed; `None`: none is compared.
+    /// How many pairs of answers were compared since it is there, and how many of them differed; `None`: none is
+    /// compared.
     #[must_use]
     pub fn compared(&self) -> Option<(u64, u64)> {
-        self.findings.as_ref().map(|findings| findings.lock().compared())
+        self.findings.as_ref().map(|findings| findings.lock().totals())
     }
 
     /// Whether this request is copied: drawn, of a method that is, with a seat free.

@@ -30,6 +30,9 @@ use self::webhook::Reports;
 use crate::config::plan::{Action, Plan};
 use crate::observe::counters::Counters;
 
+/// So many routes' states are kept; beyond, those of routes that are not there now are given up.
+const ROUTES_MAX: usize = 1000;
+
 /// Everything that moves traffic, as the control thread and the admin listener have it.
 #[derive(Debug)]
 pub struct Rollout {
@@ -38,8 +41,8 @@ pub struct Rollout {
     own_key: Vec<u8>,
     reports: Reports,
     counters: Arc<Counters>,
-    /// Whether what was to be kept last could not be.
-    has_failed: AtomicBool,
+    /// Whether what holds now is in the file.
+    is_saved: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -77,14 +80,9 @@ impl Rollout {
         };
         let kept = file.as_ref().map(StateFile::read).unwrap_or_default();
         let state = State { kept, ..State::default() };
-        Ok(Self {
-            file,
-            own_key,
-            reports: Reports::default(),
-            counters: Arc::default(),
-            has_failed: AtomicBool::new(false),
-            state: Mutex::new(state),
-        })
+        let (reports, counters) = (Reports::default(), Arc::default());
+        let is_saved = AtomicBool::new(true);
+        Ok(Self { file, own_key, reports, counters, is_saved, state: Mutex::new(state) })
     }
 
     /// Takes up a plan: weights that were set and canaries go on where the file's own weights have not changed.
@@ -115,10 +113,16 @@ impl Rollout {
         Ok(Adopted { splits, mirrors })
     }
 
-    /// Whether what is changed at run time survives a restart: as far as could be written it does.
+    /// Whether what was changed at run time survives a restart: there is a place for it, and it could be written.
     #[must_use]
     pub fn is_kept(&self) -> bool {
-        self.file.is_some() && !self.has_failed.load(Ordering::Relaxed)
+        self.file.is_some() && self.is_saved()
+    }
+
+    /// Whether the last try to write what is to be kept succeeded; also true where nothing is kept.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        self.is_saved.load(Ordering::Relaxed)
     }
 
     /// What the sending of copies has counted.
@@ -198,20 +202,21 @@ impl Rollout {
                 None => drop(state.kept.routes.remove(steering.route())),
             }
         }
-        if state.kept == before {
-            return;
+        if state.kept.routes.len() > ROUTES_MAX {
+            let State { kept, steerings, .. } = &mut *state;
+            kept.routes.retain(|route, _| steerings.iter().any(|steering| steering.route() == route));
         }
-        let written = file.write(&state.kept);
-        let had_failed = self.has_failed.swap(written.is_err(), Ordering::Relaxed);
+        let written = if state.kept == before { Ok(()) } else { file.write(&state.kept) };
+        let was_saved = self.is_saved.swap(written.is_ok(), Ordering::Relaxed);
         match written {
-            Ok(()) if had_failed => tracing::info!("weights and canaries are kept again"),
-            Ok(()) => {}
+            Ok(()) if was_saved => {}
+            Ok(()) => tracing::info!("weights and canaries are kept again"),
             Err(error) => {
-                if !had_failed {
-                    tracing::error!("weights and canaries can't be kept, a restart would forget them: {error}");
-                }
-                // Tried again with the next change, or in a few seconds.
+                // Tried again before long, and said once.
                 state.kept = before;
+                if was_saved {
+                    tracing::error!("weights and canaries can't be kept, and would be forgotten by a restart: {error}");
+                }
             }
         }
     }
@@ -220,18 +225,15 @@ impl Rollout {
 impl State {
     /// The mirrors of a plan. One that has not changed goes on as it is.
     fn adopt_mirrors(&mut self, plan: &Plan, counters: &Arc<Counters>) -> io::Result<Vec<Option<Arc<Mirror>>>> {
+        if self.shadow.is_none() && plan.routes.iter().any(|route| route.mirror.is_some()) {
+            self.shadow = Some(Shadow::start(counters)?);
+        }
         let before = std::mem::take(&mut self.mirrors);
         let mut mirrors = Vec::with_capacity(plan.routes.len());
         for route in &plan.routes {
-            let Some(written) = &route.mirror else {
-                mirrors.push(None);
-                continue;
-            };
-            if self.shadow.is_none() {
-                self.shadow = Some(Shadow::start(counters)?);
-            }
-            let Some(shadow) = &self.shadow else { continue };
-            let made = shadow.queue().and_then(|queue| Mirror::new(&route.name, written, plan, queue));
+            let written = route.mirror.as_ref();
+            let queue = self.shadow.as_ref().and_then(Shadow::queue);
+            let made = written.zip(queue).and_then(|(written, queue)| Mirror::new(&route.name, written, plan, queue));
             let known = made.as_ref().and_then(|made| before.iter().find(|old| old.is_like(made)).map(Arc::clone));
             let mirror = known.or_else(|| made.map(Arc::new));
             self.mirrors.extend(mirror.clone());

@@ -8,11 +8,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
-use tokio::time::timeout_at;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{MissedTickBehavior, interval, timeout_at};
 
 use super::capture::Seen;
 use super::findings::{Pair, UNANSWERED};
@@ -31,14 +32,23 @@ use crate::upstream::upload::{Limits, Source};
 
 /// The most copies that wait to be taken up, all mirrors together.
 const QUEUE_MAX: usize = 1024;
+/// How often connections that have been idle too long are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// The thread, as others see it. Dropping it gives up what is under way, and waits until that is done.
 #[derive(Debug)]
 pub struct Shadow {
     queue: Option<mpsc::Sender<Copy>>,
-    groups: Arc<Mutex<Vec<Arc<Group>>>>,
+    present: Arc<Present>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Who may be sent copies now.
+#[derive(Debug, Default)]
+struct Present {
+    groups: Mutex<Vec<Arc<Group>>>,
+    has_changed: Notify,
 }
 
 impl Shadow {
@@ -54,18 +64,18 @@ impl Shadow {
         };
         let (queue, copies) = mpsc::channel(QUEUE_MAX);
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let groups: Arc<Mutex<Vec<Arc<Group>>>> = Arc::default();
-        let (present, counters) = (Arc::clone(&groups), Arc::clone(counters));
+        let present = Arc::<Present>::default();
+        let (shared, counters) = (Arc::clone(&present), Arc::clone(counters));
         let thread = std::thread::Builder::new().name("mirror".to_owned()).spawn(move || match runtime() {
             Ok(runtime) => runtime.block_on(async {
                 tokio::select! {
                     _told = stopped => {}
-                    () = run(copies, present, counters) => {}
+                    () = run(copies, shared, counters) => {}
                 }
             }),
             Err(error) => tracing::error!("nothing is mirrored: {error}"),
         })?;
-        Ok(Self { queue: Some(queue), groups, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { queue: Some(queue), present, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where copies are handed over.
@@ -77,7 +87,8 @@ impl Shadow {
     /// From now on only these mirrors are there: connections of others are closed.
     pub fn adopt(&self, mirrors: &[Arc<Mirror>]) {
         let groups = mirrors.iter().flat_map(|mirror| [Some(&mirror.target), mirror.noise.as_ref()]);
-        *self.groups.lock() = groups.flatten().map(Arc::clone).collect();
+        *self.present.groups.lock() = groups.flatten().map(Arc::clone).collect();
+        self.present.has_changed.notify_one();
     }
 }
 
@@ -103,7 +114,7 @@ struct Known {
 /// What this thread keeps.
 struct Keep {
     known: RefCell<Vec<Known>>,
-    present: Arc<Mutex<Vec<Arc<Group>>>>,
+    present: Arc<Present>,
     counters: Arc<Counters>,
 }
 
@@ -114,18 +125,34 @@ impl Keep {
         if let Some(known) = known.iter().find(|known| Arc::ptr_eq(&known.group.shared, group)) {
             return Rc::clone(&known.group);
         }
-        let present = self.present.lock();
-        known.retain(|known| present.iter().any(|present| Arc::ptr_eq(present, &known.group.shared)));
         let local = Rc::new(LocalGroup::new(Arc::clone(group), None, &self.counters, 1));
         known.push(Known { group: Rc::clone(&local), _watch: Watch::start(group) });
         local
     }
+
+    /// Lets go of groups that no mirror leads to any more, and of connections that have been idle too long.
+    fn tidy(&self) {
+        let mut known = self.known.borrow_mut();
+        let present = self.present.groups.lock();
+        known.retain(|known| present.iter().any(|present| Arc::ptr_eq(present, &known.group.shared)));
+        let now = clock::mono();
+        known.iter().for_each(|known| known.group.tidy(now));
+    }
 }
 
-async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Mutex<Vec<Arc<Group>>>>, counters: Arc<Counters>) {
-    let keep = Rc::new(Keep { known: RefCell::default(), present, counters });
-    while let Some(copy) = copies.recv().await {
-        tokio::task::spawn_local(carry(Rc::clone(&keep), copy));
+async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Present>, counters: Arc<Counters>) {
+    let keep = Rc::new(Keep { known: RefCell::default(), present: Arc::clone(&present), counters });
+    let mut ticks = interval(TIDY_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            copy = copies.recv() => match copy {
+                Some(copy) => drop(tokio::task::spawn_local(carry(Rc::clone(&keep), copy))),
+                None => return,
+            },
+            () = present.has_changed.notified() => keep.tidy(),
+            _tick = ticks.tick() => keep.tidy(),
+        }
     }
 }
 
@@ -157,9 +184,9 @@ async fn carry(keep: Rc<Keep>, mut copy: Copy) {
         }
     };
     let (Some(findings), Some(ours)) = (&mirror.findings, copy.ours.take()) else { return };
+    let Some(theirs) = theirs else { return findings.lock().skip(UNANSWERED) };
     // The client may take its time; what it has not got by then is not compared.
-    let ours = timeout_at(until, ours).await;
-    let (Some(theirs), Ok(Ok(ours))) = (theirs, ours) else { return findings.lock().skip(UNANSWERED) };
+    let Ok(Ok(ours)) = timeout_at(until, ours).await else { return findings.lock().skip(UNANSWERED) };
     let Some(rules) = mirror.plan.compare.as_ref().map(|compare| &compare.rules) else { return };
     let pair = Pair { request: copy.request.clone(), at_ms: copy.at_ms, ours, theirs, again };
     let compared = pair.compare(rules);
@@ -202,14 +229,13 @@ async fn ask(
 
 /// Reads a body to its end; `None`: it is longer than that, and is given up.
 async fn read(mut flow: Flow, bytes_max: usize) -> Result<Option<Vec<Bytes>>, crate::exchange::fault::Fault> {
-    let (mut pieces, mut bytes) = (Vec::new(), 0_usize);
+    let mut body = BytesMut::new();
     while let Some(frame) = poll_fn(|cx| flow.as_mut().poll_frame(cx)).await {
         let Ok(piece) = frame?.into_data() else { continue };
-        bytes = bytes.saturating_add(piece.len());
-        if bytes > bytes_max {
+        if body.len().saturating_add(piece.len()) > bytes_max {
             return Ok(None);
         }
-        pieces.push(piece);
+        body.extend_from_slice(&piece);
     }
-    Ok(Some(pieces))
+    Ok(Some(vec![body.freeze()]))
 }

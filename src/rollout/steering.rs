@@ -24,6 +24,8 @@ pub struct Steering {
     plan: Arc<plan::Split>,
     live: Arc<Live>,
     mirror: Option<Arc<Mirror>>,
+    /// What the mirrors before this one have compared, and what of it differed.
+    compared_before: (u64, u64),
     overridden: Option<Overridden>,
     canary: Option<Canary>,
     /// Changes of the canary that nobody has been told of.
@@ -58,12 +60,14 @@ impl Steering {
             plan: Arc::clone(plan),
             live,
             mirror,
+            compared_before: (0, 0),
             overridden: None,
             canary: None,
             changes: Vec::new(),
         };
         let kept = kept.filter(|kept| kept.file == written(plan));
-        steering.overridden = kept.and_then(|kept| overridden(plan, kept.overridden.as_ref()?));
+        let set = |kept| overridden(plan, kept).or_else(|| left_behind(plan, kept));
+        steering.overridden = kept.and_then(set);
         let now = clock::now();
         if let Some(canary) = &plan.canary {
             let name = plan.sides.get(canary.side).map(|side| &*side.name);
@@ -74,6 +78,7 @@ impl Steering {
                 None => Canary::begin(canary.rules.clone(), now, totals),
             });
             if known.is_none() {
+                steering.overridden = None;
                 steering.has_begun();
             }
         }
@@ -94,11 +99,12 @@ impl Steering {
             let route = Arc::clone(&self.route);
             return Self::new((&route, plan), mirror, kept);
         }
-        self.mirror = mirror;
+        self.change_mirror(mirror);
         let now = clock::now();
-        let totals = self.totals();
         let was = self.plan.canary.as_ref().map(|canary| canary.side);
         self.plan = Arc::clone(plan);
+        // By what is the canary now: else what its side has answered before would count for it, or for the others.
+        let totals = self.totals();
         match (&plan.canary, self.canary.take()) {
             (Some(canary), Some(mut machine)) if was == Some(canary.side) => {
                 machine.adopt(canary.rules.clone(), now, &totals);
@@ -120,12 +126,25 @@ impl Steering {
         self
     }
 
+    /// Another mirror counts from nothing; what is told of here goes on, or what it finds would be taken for known.
+    fn change_mirror(&mut self, mirror: Option<Arc<Mirror>>) {
+        let is_same = self.mirror.as_ref().zip(mirror.as_ref()).is_some_and(|(old, new)| Arc::ptr_eq(old, new));
+        if !is_same {
+            self.compared_before = self.compared();
+        }
+        self.mirror = mirror;
+    }
+
+    fn compared(&self) -> (u64, u64) {
+        let (compared, mismatched) = self.mirror.as_ref().and_then(|mirror| mirror.compared()).unwrap_or_default();
+        (self.compared_before.0 + compared, self.compared_before.1 + mismatched)
+    }
+
     /// Gives sides other weights, in percent, by name; the others share the rest in proportion.
     ///
     /// # Errors
     /// With a text for people.
     pub fn weigh<'a>(&mut self, weights: impl Iterator<Item = (&'a str, f64)>, by: &str) -> Result<(), String> {
-        let present = (**self.live.shares()).clone();
         let mut given: Vec<Option<Share>> = vec![None; self.plan.sides.len()];
         for (name, percent) in weights {
             let index = self.plan.sides.iter().position(|side| *side.name == *name);
@@ -134,10 +153,24 @@ impl Steering {
                 .ok_or_else(|| format!("{percent} is no weight: percent from 0 to 100, at most three decimals"))?;
             *place = Some(share);
         }
-        let shares =
-            present.with_given(|side| given.get(side).copied().flatten()).map_err(|error| error.to_string())?;
+        if given.iter().all(Option::is_none) {
+            return Err("weights names no side; say which has how much, in percent".to_owned());
+        }
+        let shares = self
+            .proportions(&given)
+            .with_given(|side| given.get(side).copied().flatten())
+            .map_err(|error| error.to_string())?;
         self.override_with(shares, by);
         Ok(())
+    }
+
+    /// The shares that say in which proportion sides share what is not given: the present ones, or the file's where
+    /// those that are not given have nothing now.
+    fn proportions(&self, given: &[Option<Share>]) -> Shares {
+        let present = self.live.shares();
+        let mut others = present.all().iter().zip(given).filter(|(_, given)| given.is_none());
+        let have_some = others.any(|(share, _)| *share > Share::NONE);
+        if have_some { (**present).clone() } else { self.plan.shares.clone() }
     }
 
     fn no_side(&self, name: &str) -> String {
@@ -203,8 +236,7 @@ impl Steering {
             let whose = if Some(side) == of_canary { &mut evidence.canary } else { &mut evidence.stable };
             self.live.add_seen(side, whose);
         }
-        let compared = self.mirror.as_ref().and_then(|mirror| mirror.compared());
-        (evidence.compared, evidence.mismatched) = compared.unwrap_or_default();
+        (evidence.compared, evidence.mismatched) = self.compared();
         evidence
     }
 
@@ -300,10 +332,22 @@ fn named(plan: &plan::Split, shares: &Shares) -> BTreeMap<String, f64> {
     plan.sides.iter().zip(shares.all()).map(|(side, share)| (side.name.to_string(), share.percent())).collect()
 }
 
-fn overridden(plan: &plan::Split, kept: &KeptShares) -> Option<Overridden> {
+/// Weights that a person has set.
+fn overridden(plan: &plan::Split, kept: &KeptRoute) -> Option<Overridden> {
+    let kept = kept.overridden.as_ref()?;
     let share = |side: &plan::Side| Share::from_percent(*kept.percent.get(&*side.name)?);
     let shares = plan.sides.iter().map(share).collect::<Option<Vec<_>>>()?;
     Some(Overridden { shares: Shares::new(shares).ok()?, by: kept.by.clone(), at_ms: kept.at_ms })
+}
+
+/// The weights that a canary had come to when the file named it last: taking it out of the file moves no traffic,
+/// be it by a reload or a restart.
+fn left_behind(plan: &plan::Split, kept: &KeptRoute) -> Option<Overridden> {
+    let canary = kept.canary.as_ref().filter(|_| plan.canary.is_none())?;
+    let side = plan.sides.iter().position(|side| *side.name == *canary.side)?;
+    let shares = plan.shares.with(side, canary.progress.share).ok()?;
+    let at_ms = canary.progress.history.front().map_or_else(|| millis(clock::now()), |change| change.at_ms);
+    Some(Overridden { shares, by: CANARY.to_owned(), at_ms })
 }
 
 fn millis(now: Now) -> u64 {

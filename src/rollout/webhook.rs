@@ -22,6 +22,7 @@ use crate::observe::{clock, dice};
 use crate::upstream;
 use crate::upstream::group::Group;
 use crate::upstream::local::LocalGroup;
+use crate::upstream::resolve;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 
@@ -105,9 +106,11 @@ async fn deliver(report: &Report) {
             pause *= 2;
         }
     }
+    tracing::warn!(route = %report.route, "webhook: a change could not be told, and will not be");
 }
 
 async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>) -> Result<(), String> {
+    resolve::once(&group.shared).await.map_err(|error| format!("its name can't be resolved: {error}"))?;
     let body = Bytes::from(report.body.clone());
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

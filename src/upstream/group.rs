@@ -175,6 +175,14 @@ impl Group {
         self.backends.iter().any(|backend| backend.is_usable())
     }
 
+    /// Whether a request that comes now has somewhere to go: to a backend that is usable, or to an ejected one that is
+    /// due for its trial. Without requests nothing would ever bring that one back.
+    #[must_use]
+    pub fn can_take(&self, now: Now) -> bool {
+        let is_due = || micros(now.mono) >= self.trial_due.load(Ordering::Relaxed);
+        self.is_usable() || (is_due() && self.backends.iter().any(|backend| backend.is_but_ejected()))
+    }
+
     /// Grows whenever the set of usable backends changes.
     #[must_use]
     pub fn epoch(&self) -> u64 {

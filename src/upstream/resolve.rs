@@ -1,5 +1,6 @@
 //! Keeps the addresses of backends that are given by name.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use super::backend::Backend;
 use super::group::Group;
+use crate::config::plan::Address;
 
 /// How soon a name that could not be resolved is tried again, at first.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -26,6 +28,19 @@ pub async fn first(groups: &[Arc<Group>]) {
         }
     };
     let _given_up = tokio::time::timeout(FIRST_MAX, all).await;
+}
+
+/// Resolves the names of an upstream's backends now, and never again: for one that is used once.
+///
+/// # Errors
+/// What DNS says.
+pub async fn once(group: &Group) -> io::Result<()> {
+    for backend in &group.backends {
+        let Address::Name { host, port } = &backend.address else { continue };
+        let found = tokio::net::lookup_host((host.as_str(), *port)).await?;
+        backend.resolved.store(Arc::new(found.collect()));
+    }
+    Ok(())
 }
 
 /// Resolves a name now and every `interval`, for as long as the future is kept. When DNS fails, the addresses known

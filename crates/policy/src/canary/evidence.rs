@@ -59,7 +59,8 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// What came since it was like `start`; nothing where the counts have gone back.
+    /// What came since it was like `start`. A side's counts that have gone back are nothing; comparisons that have are
+    /// those of a mirror that has begun anew.
     #[must_use]
     pub fn since(&self, start: &Self) -> Self {
         Self {
@@ -72,11 +73,13 @@ impl Evidence {
     /// The same without latencies: a few subtractions.
     #[must_use]
     pub fn counts_since(&self, start: &Self) -> Self {
+        let is_same_mirror = self.compared >= start.compared && self.mismatched >= start.mismatched;
+        let before = if is_same_mirror { (start.compared, start.mismatched) } else { (0, 0) };
         Self {
             canary: self.canary.counts_since(&start.canary),
             stable: self.stable.counts_since(&start.stable),
-            compared: self.compared.saturating_sub(start.compared),
-            mismatched: self.mismatched.saturating_sub(start.mismatched),
+            compared: self.compared.saturating_sub(before.0),
+            mismatched: self.mismatched.saturating_sub(before.1),
         }
     }
 }
@@ -130,6 +133,13 @@ mod tests {
     fn counts_that_went_back_are_nothing() {
         let totals = Evidence { canary: side(10, 1), ..Evidence::default() };
         assert_eq!(Evidence::default().since(&totals), Evidence::default());
+    }
+
+    #[test]
+    fn a_mirror_that_has_begun_anew_is_counted_from_its_beginning() {
+        let start = Evidence { compared: 1000, mismatched: 3, ..Evidence::default() };
+        let totals = Evidence { compared: 40, mismatched: 4, ..Evidence::default() };
+        assert_eq!(totals.since(&start), totals);
     }
 
     #[test]

@@ -106,10 +106,11 @@ pub fn failure(rules: &Rules, case: Case<'_>, risk: f64) -> Option<Reason> {
 /// Whether the canary is so bad that it must go at once: ten of its requests have failed, and they are so many times
 /// as large a share as that of the others that the rules' ceiling is reached. From 20 requests on, or when all failed.
 ///
-/// The others' rate counts as at least `error_rate_max_increase`, and the ceiling is at most 90 %. When both sides fail
-/// alike (a database that they share is down) it is not the canary's fault: its excess must be beyond doubt, too.
+/// The others' rate counts as at least `error_rate_max_increase`, and as at least `usual` percent: what it is over a
+/// longer time. The ceiling is at most 90 %. When both sides fail alike (a database that they share is down) it is not
+/// the canary's fault: its excess must be beyond doubt, too.
 #[must_use]
-pub fn ceiling(rules: &Rules, case: Case<'_>) -> Option<Reason> {
+pub fn ceiling(rules: &Rules, case: Case<'_>, usual: f64) -> Option<Reason> {
     let ratio = rules.error_ratio_ceiling?;
     let canary = case.window.canary.figures();
     let is_enough = canary.requests >= CEILING_REQUESTS_MIN || canary.errors == canary.requests;
@@ -117,7 +118,7 @@ pub fn ceiling(rules: &Rules, case: Case<'_>) -> Option<Reason> {
         return None;
     }
     let others = case.stable.unwrap_or_default();
-    let base = others.error_rate().max(rules.error_rate_max_increase).max(CEILING_BASE_MIN);
+    let base = others.error_rate().max(usual).max(rules.error_rate_max_increase).max(CEILING_BASE_MIN);
     let rate_max = (ratio * base).min(CEILING_MAX);
     let is_its_own = others.requests == 0 || errors(rules, &canary, &others).is_some_and(|it| it.chance < risk(rules));
     (canary.error_rate() >= rate_max && is_its_own).then_some(Reason::Ceiling { canary, rate_max })
@@ -188,4 +189,155 @@ fn mismatches(rules: &Rules, window: &Evidence) -> Option<Finding> {
     }
     let chance = chance_above(seen, rate_max / 100.0);
     Some(Finding { reason: Reason::Mismatches { compared, mismatched, rate_max }, chance })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canary::evidence::Side;
+    use crate::canary::histogram::Histogram;
+    use crate::canary::rules::{OnFailure, Rollback};
+
+    fn rules() -> Rules {
+        Rules {
+            steps: Vec::new(),
+            hold: Duration::ZERO,
+            requests_min: 500,
+            error_rate_max_increase: 0.5,
+            confidence: 99.0,
+            p95_max_ratio: Some(1.5),
+            mismatch_rate_max: Some(0.1),
+            error_ratio_ceiling: Some(20.0),
+            on_failure: OnFailure::Rollback,
+            rollback: Rollback::Now,
+            rollback_interval: Duration::ZERO,
+        }
+    }
+
+    /// So many requests, of which so many fail; a tenth takes `tail`, the others half of it.
+    fn side(requests: u64, errors: u64, tail: Duration) -> Side {
+        let mut latency = Histogram::new();
+        (0..requests).for_each(|n| latency.record(if n % 10 == 0 { tail } else { tail / 2 }));
+        Side { requests, errors, latency }
+    }
+
+    fn millis(errors: (u64, u64), tails: (u64, u64)) -> Evidence {
+        let canary = side(1000, errors.0, Duration::from_millis(tails.0));
+        let stable = side(9000, errors.1, Duration::from_millis(tails.1));
+        Evidence { canary, stable, compared: 1000, mismatched: 0 }
+    }
+
+    fn case(window: &Evidence) -> Case<'_> {
+        Case { window, stable: Some(window.stable.figures()), is_whole: false }
+    }
+
+    fn verdict(window: &Evidence) -> Verdict {
+        judge(&rules(), case(window), 0.01)
+    }
+
+    #[track_caller]
+    fn fails(window: &Evidence, with: &str) {
+        let verdict = verdict(window);
+        let Verdict::Fail(reason) = &verdict else { panic!("{verdict:?}") };
+        assert!(reason.to_string().contains(with), "{reason}");
+    }
+
+    #[test]
+    fn as_good_as_the_others_passes() {
+        assert_eq!(verdict(&millis((10, 90), (40, 40))), Verdict::Pass);
+        assert_eq!(verdict(&millis((0, 0), (20, 40))), Verdict::Pass);
+    }
+
+    #[test]
+    fn more_errors_by_no_more_than_the_margin_pass() {
+        assert_eq!(verdict(&millis((15, 90), (40, 40))), Verdict::Pass);
+    }
+
+    #[test]
+    fn many_more_errors_fail_and_a_few_more_are_undecided() {
+        fails(&millis((40, 90), (40, 40)), "4 % of 1000 requests failed, 1 % of the others'");
+        let verdict = verdict(&millis((17, 90), (40, 40)));
+        assert!(matches!(verdict, Verdict::Wait(Waiting::Undecided(Reason::Errors { .. }))), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_higher_confidence_is_harder_to_convince() {
+        let window = millis((30, 90), (40, 40));
+        assert!(failure(&rules(), case(&window), 0.01).is_some());
+        assert!(failure(&rules(), case(&window), 1e-6).is_none());
+    }
+
+    #[test]
+    fn twice_the_latency_fails_and_a_little_more_passes() {
+        fails(&millis((0, 0), (80, 40)), "95th percentile");
+        assert_eq!(verdict(&millis((0, 0), (55, 40))), Verdict::Pass);
+    }
+
+    #[test]
+    fn fractions_of_a_millisecond_are_noise() {
+        let mut window = millis((0, 0), (1, 1));
+        window.canary.latency = side(1000, 0, Duration::from_micros(900)).latency;
+        window.stable.latency = side(9000, 0, Duration::from_micros(200)).latency;
+        assert_eq!(verdict(&window), Verdict::Pass);
+        window.canary.latency = side(1000, 0, Duration::from_millis(2)).latency;
+        fails(&window, "95th percentile");
+    }
+
+    #[test]
+    fn latency_may_be_left_aside() {
+        let rules = Rules { p95_max_ratio: None, ..rules() };
+        assert_eq!(judge(&rules, case(&millis((0, 0), (400, 40))), 0.01), Verdict::Pass);
+    }
+
+    #[test]
+    fn answers_that_differ_too_often_fail() {
+        let window = Evidence { mismatched: 9, ..millis((0, 0), (40, 40)) };
+        fails(&window, "9 of 1000 compared answers differ (may be 0.1 %)");
+        let window = Evidence { mismatched: 2, ..window };
+        assert!(matches!(verdict(&window), Verdict::Wait(Waiting::Undecided(_))));
+        let window = Evidence { mismatched: 1, ..window };
+        assert_eq!(verdict(&window), Verdict::Pass);
+    }
+
+    #[test]
+    fn comparisons_are_waited_for_unless_nothing_is_left_to_compare() {
+        let window = Evidence { compared: 499, mismatched: 400, ..millis((0, 0), (40, 40)) };
+        assert_eq!(verdict(&window), Verdict::Wait(Waiting::Comparisons { had: 499, needed: 500 }));
+        let whole = Case { is_whole: true, ..case(&window) };
+        assert_eq!(judge(&rules(), whole, 0.01), Verdict::Pass);
+    }
+
+    #[test]
+    fn where_nothing_is_known_of_the_others_only_the_ceiling_is_left() {
+        let window = millis((90, 0), (400, 40));
+        let alone = Case { stable: None, is_whole: true, window: &window };
+        assert_eq!(judge(&rules(), alone, 0.01), Verdict::Pass);
+        assert_eq!(ceiling(&rules(), alone, 0.0), None);
+        let window = millis((100, 0), (400, 40));
+        assert!(ceiling(&rules(), Case { window: &window, ..alone }, 0.0).is_some());
+    }
+
+    #[test]
+    fn the_ceiling_goes_by_the_others_rate_now_and_usually() {
+        let window = millis((120, 0), (40, 40));
+        assert!(ceiling(&rules(), case(&window), 0.0).is_some());
+        assert!(ceiling(&rules(), case(&window), 0.7).is_none());
+        assert!(ceiling(&rules(), case(&millis((120, 63), (40, 40))), 0.0).is_none());
+        let none = Rules { error_ratio_ceiling: None, ..rules() };
+        assert!(ceiling(&none, case(&window), 0.0).is_none());
+    }
+
+    #[test]
+    fn the_ceiling_can_be_reached_where_the_others_fail_too() {
+        assert!(ceiling(&rules(), case(&millis((950, 3000), (40, 40))), 0.0).is_some());
+        assert!(ceiling(&rules(), case(&millis((950, 8100), (40, 40))), 0.0).is_some());
+        assert!(ceiling(&rules(), case(&millis((950, 8550), (40, 40))), 0.0).is_none(), "both fail alike");
+    }
+
+    #[test]
+    fn a_few_errors_are_no_ceiling_even_where_none_are_allowed() {
+        let strict = Rules { error_rate_max_increase: 0.0, ..rules() };
+        assert!(ceiling(&strict, case(&millis((10, 0), (40, 40))), 0.0).is_none());
+        assert!(ceiling(&strict, case(&millis((21, 0), (40, 40))), 0.0).is_some());
+    }
 }

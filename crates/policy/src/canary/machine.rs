@@ -21,6 +21,7 @@ use super::judge::{self, Case, Verdict};
 use super::looks::Looks;
 use super::progress::{Change, Event, Pause, Phase, Progress};
 use super::reason::{Reason, Summary, Waiting};
+use super::recent::Recent;
 use super::rules::{OnFailure, Rollback, Rules};
 use crate::route::split::Share;
 use crate::time::Now;
@@ -77,6 +78,8 @@ pub struct Canary {
     progress: Progress,
     /// What the totals were when the step began.
     start: Evidence,
+    /// What they were some moments ago.
+    recent: Recent,
     /// When it last looked at the clock.
     seen: Duration,
     looks: Looks,
@@ -107,7 +110,8 @@ impl Canary {
     }
 
     /// Goes by other rules from now on, in the same phase. The step becomes the first whose share is at least the
-    /// present one's, or the last; unless that leaves its share as it is, the step begins anew.
+    /// present one's, or the last. Its share follows only while it steps, and then the step begins anew; else it has it
+    /// from the next order on.
     pub fn adopt(&mut self, rules: Rules, now: Now, totals: &Evidence) {
         self.rules = rules;
         self.settle(now, Some(totals));
@@ -152,7 +156,7 @@ impl Canary {
             }
             Order::Resume if is_paused => {
                 let step = self.progress.step;
-                if phase == Phase::Paused(Pause::Person) {
+                if phase == Phase::Paused(Pause::Person) && self.share_at(step) == self.progress.share {
                     self.progress.phase = Phase::Stepping;
                 } else {
                     self.enter(step, totals);
@@ -175,6 +179,7 @@ impl Canary {
                 Ok(self.note(now, Event::Aborted, by))
             }
             Order::Restart => {
+                self.progress.baseline = None;
                 self.enter(0, totals);
                 Ok(self.note(now, Event::Restarted, by))
             }
@@ -239,16 +244,17 @@ impl Canary {
 
     fn with(rules: Rules, progress: Progress, now: Now, start: Evidence) -> Self {
         let waiting = Waiting::Time { left: rules.hold };
-        Self { rules, progress, start, seen: now.mono, looks: Looks::default(), waiting }
+        let recent = Recent::begin(now.mono, &start);
+        Self { rules, progress, start, recent, seen: now.mono, looks: Looks::default(), waiting }
     }
 
     /// A step that is judged. Latencies are taken into account only when the canary is looked at, which is seldom.
     fn look(&mut self, now: Now, totals: &Evidence) -> Option<Change> {
+        if let Some(change) = self.guard(now, totals) {
+            return Some(change);
+        }
         let counts = totals.counts_since(&self.start);
         let case = self.case(&counts);
-        if let Some(reason) = judge::ceiling(&self.rules, case) {
-            return Some(self.fail(now, &reason));
-        }
         let left = self.rules.hold.saturating_sub(self.progress.held);
         let is_short = (left > Duration::ZERO).then_some(Waiting::Time { left });
         let risk = judge::risk(&self.rules);
@@ -275,9 +281,15 @@ impl Canary {
         }
     }
 
-    /// A pause by a person stops promotion, not protection.
+    /// The error ceiling, over the whole step and over its last moments. It also acts while a person has paused the
+    /// canary: that stops promotion, not protection.
     fn guard(&mut self, now: Now, totals: &Evidence) -> Option<Change> {
-        let reason = judge::ceiling(&self.rules, self.case(&totals.counts_since(&self.start)))?;
+        let counts = totals.counts_since(&self.start);
+        let recent = self.recent.window(self.seen, totals);
+        let case = self.case(&counts);
+        let usual = case.stable.map_or(0.0, |stable| stable.error_rate());
+        let reason = judge::ceiling(&self.rules, case, 0.0);
+        let reason = reason.or_else(|| judge::ceiling(&self.rules, self.case(&recent), usual))?;
         Some(self.fail(now, &reason))
     }
 
@@ -340,6 +352,7 @@ impl Canary {
     fn begin_window(&mut self, totals: &Evidence) {
         self.progress.held = Duration::ZERO;
         self.start = totals.clone();
+        self.recent = Recent::begin(self.seen, totals);
         self.looks = Looks::default();
         self.waiting = Waiting::Time { left: self.rules.hold };
     }
@@ -367,15 +380,15 @@ impl Canary {
             Phase::Stepping | Phase::RollingBack | Phase::Paused(Pause::Person | Pause::Failure) | Phase::Done => {
                 let fits = self.rules.steps.iter().position(|step| *step >= share);
                 self.progress.step = fits.unwrap_or_else(|| self.last_step());
-                self.progress.share = self.share_at(self.progress.step);
             }
             Phase::Paused(Pause::Weights) | Phase::RolledBack | Phase::Aborted => {
                 self.progress.step = self.progress.step.min(self.last_step());
             }
         }
-        if self.progress.share == share {
+        if self.progress.phase != Phase::Stepping || self.share_at(self.progress.step) == share {
             return;
         }
+        self.progress.share = self.share_at(self.progress.step);
         self.progress.held = Duration::ZERO;
         if let Some(totals) = totals {
             self.begin_window(totals);
@@ -411,3 +424,6 @@ impl Canary {
 fn person(by: &str) -> String {
     format!("by {}", by.chars().take(BY_MAX).collect::<String>())
 }
+
+#[cfg(test)]
+mod tests;

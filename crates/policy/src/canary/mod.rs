@@ -12,4 +12,5 @@ pub mod machine;
 pub mod progress;
 pub mod proportion;
 pub mod reason;
+mod recent;
 pub mod rules;
