@@ -1,7 +1,8 @@
 //! Small, real HTTP backends on loopback, so that a proxy can be tried with nothing else on the machine.
 //!
 //! Answers: which backends there are, and how they are started and stopped. What they say is in `site` and
-//! `people`, how two of them fail on request is in `mood`. Nothing on the way of a proxied request depends on this room.
+//! `people`, how two of them fail on request is in `mood`. Nothing on the way of a proxied request depends on this
+//! room.
 
 mod body;
 mod mood;
