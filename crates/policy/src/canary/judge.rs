@@ -97,10 +97,16 @@ pub fn judge(rules: &Rules, case: Case<'_>, risk: f64) -> Verdict {
     }
 }
 
-/// Whether a limit is exceeded beyond doubt, however few requests there were: with few it takes a great excess.
+/// Whether more fail, or differ, than may, beyond doubt, however few requests there were: with few it takes a great
+/// excess.
+///
+/// Latency is left to the end of the step. Slowness comes in bursts that many requests share (a pause, a neighbour's
+/// load), so that those of a second say hardly more than one of them would, however sure the reckoning looks.
 #[must_use]
 pub fn failure(rules: &Rules, case: Case<'_>, risk: f64) -> Option<Reason> {
-    findings(rules, case).into_iter().flatten().find(|finding| finding.chance < risk).map(|finding| finding.reason)
+    let [errors, _latency, mismatches] = findings(rules, case);
+    let mut found = errors.into_iter().chain(mismatches);
+    found.find(|finding| finding.chance < risk).map(|finding| finding.reason)
 }
 
 /// Whether the canary is so bad that it must go at once: ten of its requests have failed, and they are so many times
