@@ -18,5 +18,5 @@ fn the_reference_of_keys_is_up_to_date() {
 fn the_example_is_fine() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.toml");
     let plan = forebay::config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!((plan.routes.len(), plan.upstreams.len()), (8, 6));
+    assert_eq!((plan.routes.len(), plan.upstreams.len()), (9, 8));
 }

@@ -101,10 +101,11 @@ fn program() -> String {
 /// What to try, for a proxy that listens at `addresses` and was configured by `origin`; `program` is this one.
 #[must_use]
 pub fn text(addresses: &[SocketAddr], origin: &str, program: &str) -> String {
-    let mut text = format!("forebay runs {origin}, in front of five backends of its own (127.0.0.1:9001 to 9005).\n");
+    let mut text = format!("forebay runs {origin}, in front of seven backends of its own (127.0.0.1:9001 to 9007).\n");
     let Some(address) = addresses.first() else { return text };
     let url = format!("http://{address}");
-    let topics = balancing(&url).into_iter().chain(caching(&url)).chain(writing(&url, program)).chain(others(&url));
+    let topics = balancing(&url).into_iter().chain(caching(&url)).chain(writing(&url, program));
+    let topics = topics.chain(splitting(&url, program)).chain(migrating(&url, program)).chain(others(&url));
     for (topic, commands) in topics {
         // Writing to a String does not fail.
         let _ = writeln!(text, "\n# {topic}");
@@ -215,6 +216,63 @@ fn writing(url: &str, program: &str) -> [Topic; 3] {
     ]
 }
 
+/// Who is answered by the new service, and what it says.
+fn splitting(url: &str, program: &str) -> [Topic; 3] {
+    let canary = canary(program);
+    let side = "-o /dev/null -w '%header{x-forebay-side}\\n'";
+    [
+        (
+            "A split: 20 % of /users go to the new service. Who keeps the cookie stays; a header names a side by hand",
+            vec![
+                format!("curl -s {side} '{url}/users/[1-10]?n=[1-10]' | sort | uniq -c"),
+                format!("curl -s -b '' {side} '{url}/users/[1-5]'"),
+                format!("curl -i -H 'x-forebay-upstream: users-v2' {url}/users/7"),
+            ],
+        ),
+        (
+            "A mirror: what the old service answered was asked of the new one, too; see what differs",
+            vec![format!("{canary} mirror users")],
+        ),
+        (
+            "Other weights, from the next request on; a canary that runs pauses",
+            vec![
+                format!("{canary} set users users-v2=35"),
+                format!("curl -s {side} '{url}/users/[1-10]?n=[1-10]' | sort | uniq -c"),
+                format!("{canary} list"),
+            ],
+        ),
+    ]
+}
+
+/// How the new service gets more, and loses it.
+fn migrating(url: &str, program: &str) -> [Topic; 2] {
+    let (canary, successor) = (canary(program), "http://127.0.0.1:9007/control?mode");
+    [
+        (
+            "A canary: under load, in another terminal, the new service goes from 20 to 50 to 100 %",
+            vec![
+                format!("while sleep 0.1; do curl -s -o /dev/null '{url}/users/[1-10]?n=[1-50]'; done"),
+                format!("{canary} restart users"),
+                format!("watch -n1 {canary} show users"),
+            ],
+        ),
+        (
+            "Again, and in the midst of it one of ten requests fails (or: fail, slow): it is taken back by itself",
+            vec![
+                format!("{canary} restart users; sleep 7"),
+                format!("curl -s -X POST '{successor}=flaky'; sleep 2"),
+                format!("{canary} show users"),
+                format!("curl -s -X POST '{successor}=ok'"),
+                format!("{canary} restart users"),
+            ],
+        ),
+    ]
+}
+
+fn canary(program: &str) -> String {
+    format!("{program} canary --admin 127.0.0.1:9900")
+}
+
 /// The rest.
 fn others(url: &str) -> [Topic; 3] {
     [
@@ -241,6 +299,8 @@ mod tests {
         assert!(text.contains("curl -N http://127.0.0.1:8080/events"), "{text}");
         assert!(text.contains("%{http_code} ") && text.contains("%header{cache-status}\\n'"), "{text}");
         assert!(text.contains("\ncurl -i -X PURGE http://127.0.0.1:8080/report\n"), "{text}");
+        assert!(text.contains("\nbin/forebay canary --admin 127.0.0.1:9900 restart users\n"), "{text}");
+        assert!(text.contains("-w '%header{x-forebay-side}\\n' 'http://127.0.0.1:8080/users/[1-10]?n"), "{text}");
         assert!(text.contains("\nbin/forebay journal list --dead --admin 127.0.0.1:9900\n"), "{text}");
     }
 

@@ -1,10 +1,12 @@
 //! Small, real HTTP backends on loopback, so that a proxy can be tried with nothing else on the machine.
 //!
-//! Answers: which backends there are, and how they are started and stopped. What they say is in `site`, how one of
-//! them fails on request is in `mood`. Nothing on the way of a proxied request depends on this room.
+//! Answers: which backends there are, and how they are started and stopped. What they say is in `site` and
+//! `people`, how two of them fail on request is in `mood`. Nothing on the way of a proxied request depends on this
+//! room.
 
 mod body;
 mod mood;
+mod people;
 mod site;
 mod store;
 
@@ -40,11 +42,16 @@ pub struct Ports {
     pub slow: u16,
     /// The one that can be told to fail.
     pub moody: u16,
+    /// The old service of a migration.
+    pub legacy: u16,
+    /// The new one, which can be told to fail, too.
+    pub successor: u16,
 }
 
 impl Ports {
-    /// The ports that the repository's `config.toml` names: 9001 to 9005.
-    pub const STANDARD: Self = Self { documents: [9001, 9002, 9003], slow: 9004, moody: 9005 };
+    /// The ports that the repository's `config.toml` names: 9001 to 9007.
+    pub const STANDARD: Self =
+        Self { documents: [9001, 9002, 9003], slow: 9004, moody: 9005, legacy: 9006, successor: 9007 };
 }
 
 /// Why the backends could not be started.
@@ -73,7 +80,8 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Where they listen: the three document stores, the slow one, the one that can be told to fail.
+    /// Where they listen: the three document stores, the slow one, the one that can be told to fail, the
+    /// old service, the new one.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -108,6 +116,8 @@ pub fn start(ports: Ports) -> Result<Backends, StartError> {
         (third, Character::Steady),
         (ports.slow, Character::Slow),
         (ports.moody, Character::Moody(Mood::default())),
+        (ports.legacy, Character::Legacy),
+        (ports.successor, Character::Successor(Mood::default())),
     ] {
         let (listener, address) = bind(port).map_err(|source| StartError::Port { port, source })?;
         addresses.push(address);

@@ -8,7 +8,8 @@
 //! | `/echo` | the request's body |
 //! | `/bytes/N` | N bytes, at most a GiB |
 //! | `/tunnel` | with `Upgrade`: 101, then every byte comes back |
-//! | `/control` | the mood of the one that can be told to fail |
+//! | `/control` | the mood of one that can be told to fail |
+//! | `/users`, `/users/N` | on the old and the new service: people, in JSON |
 //! | all others | a document: GET, HEAD, PUT, POST to a collection, DELETE |
 
 use std::sync::Arc;
@@ -26,10 +27,14 @@ use tokio::sync::Semaphore;
 
 use super::body::{self, Body, Unread};
 use super::mood::{Mode, Mood};
+use super::people::{self, Edition};
 use super::store::{DOCUMENT_BYTES_MAX, Document, Full, Store, Stored};
 
 /// How long the slow backend takes for each answer.
 const SLOWNESS: Duration = Duration::from_millis(200);
+
+/// How much longer one takes that was told to be slow.
+const SLUGGISHNESS: Duration = Duration::from_millis(50);
 
 /// How long a hanging answer hangs at most, so that nothing stays for ever.
 const HANG_MAX: Duration = Duration::from_secs(120);
@@ -43,6 +48,7 @@ const TUNNELS_MAX: usize = 256;
 const X_BACKEND: HeaderName = HeaderName::from_static("x-backend");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What kind of backend it is.
 #[derive(Debug)]
@@ -53,6 +59,10 @@ pub(super) enum Character {
     Slow,
     /// Can be told to fail.
     Moody(Mood),
+    /// The old service: a monolith that knows people, too.
+    Legacy,
+    /// The new service, which is to take its place; can be told to fail.
+    Successor(Mood),
 }
 
 /// One backend.
@@ -82,6 +92,8 @@ impl Site {
             Character::Steady => "a document store",
             Character::Slow => "slow: 200 ms an answer",
             Character::Moody(_) => "can be told to fail",
+            Character::Legacy => "the old service",
+            Character::Successor(_) => "the new service, can be told to fail",
         };
         Self {
             label: HeaderValue::from(port),
@@ -89,6 +101,16 @@ impl Site {
             character,
             store,
             tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)),
+        }
+    }
+
+    /// Which list of people it has.
+    fn edition(&self) -> Option<Edition> {
+        match &self.character {
+            Character::Steady | Character::Slow | Character::Moody(_) => None,
+            Character::Legacy => Some(Edition::Legacy),
+            Character::Successor(mood) if mood.now() == Mode::Fixed => Some(Edition::Fixed),
+            Character::Successor(_) => Some(Edition::New),
         }
     }
 }
@@ -100,12 +122,12 @@ impl Site {
 /// [`Reset`] when the backend was told to reset connections.
 pub(super) async fn answer(site: Arc<Site>, request: Request<Incoming>) -> Result<Response<Body>, Reset> {
     let mut response = match &site.character {
-        Character::Steady => serve(&site, request).await,
+        Character::Steady | Character::Legacy => serve(&site, request).await,
         Character::Slow => {
             tokio::time::sleep(SLOWNESS).await;
             serve(&site, request).await
         }
-        Character::Moody(mood) => moody(&site, mood, request).await?,
+        Character::Moody(mood) | Character::Successor(mood) => moody(&site, mood, request).await?,
     };
     response.headers_mut().insert(X_BACKEND, site.label.clone());
     Ok(response)
@@ -118,8 +140,13 @@ async fn moody(site: &Site, mood: &Mood, request: Request<Incoming>) -> Result<R
         _ => {}
     }
     match mood.now() {
-        Mode::Ok => Ok(serve(site, request).await),
         Mode::Fail => Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "failing, as asked\n")),
+        Mode::Flaky if mood.is_unlucky() => Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "unlucky, as asked\n")),
+        Mode::Ok | Mode::Fixed | Mode::Flaky => Ok(serve(site, request).await),
+        Mode::Slow => {
+            tokio::time::sleep(SLUGGISHNESS).await;
+            Ok(serve(site, request).await)
+        }
         Mode::Hang => {
             tokio::time::sleep(HANG_MAX).await;
             Err(Reset)
@@ -149,7 +176,12 @@ async fn serve(site: &Site, request: Request<Incoming>) -> Response<Body> {
         "/tunnel" => tunnel(site, request),
         path => match path.strip_prefix("/bytes/") {
             Some(count) => reading(&request, || filler(count)),
-            None => document(site, request).await,
+            None => match site.edition() {
+                Some(edition) if path == "/users" || path.starts_with("/users/") => {
+                    reading(&request, || people(edition, path))
+                }
+                Some(_) | None => document(site, request).await,
+            },
         },
     }
 }
@@ -159,6 +191,13 @@ fn reading(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>)
     match *request.method() {
         Method::GET | Method::HEAD => answer(),
         _ => not_allowed("GET, HEAD"),
+    }
+}
+
+fn people(edition: Edition, path: &str) -> Response<Body> {
+    match people::tell(edition, path) {
+        Some(json) => typed(StatusCode::OK, JSON, Body::whole(json)),
+        None => text(StatusCode::NOT_FOUND, "nobody has this number\n"),
     }
 }
 

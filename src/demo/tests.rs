@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-const ANY: Ports = Ports { documents: [0, 0, 0], slow: 0, moody: 0 };
+const ANY: Ports = Ports { documents: [0, 0, 0], slow: 0, moody: 0, legacy: 0, successor: 0 };
 
 fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).unwrap();
@@ -44,7 +44,7 @@ fn each_backend_says_who_it_is() {
 #[test]
 fn a_document_put_to_one_store_is_read_from_another() {
     let backends = start(ANY).unwrap();
-    let [one, two, three, ..] = *backends.addresses() else { panic!("five backends") };
+    let [one, two, three, ..] = *backends.addresses() else { panic!("seven backends") };
     assert_eq!(status(&ask(one, "GET /notes/a", "").unwrap()), "404");
     assert_eq!(status(&ask(one, "PUT /notes/a", "first").unwrap()), "201");
     let answer = ask(two, "GET /notes/a", "").unwrap();
@@ -62,7 +62,7 @@ fn a_document_put_to_one_store_is_read_from_another() {
 #[test]
 fn a_post_to_a_collection_says_where_the_document_is() {
     let backends = start(ANY).unwrap();
-    let [one, two, ..] = *backends.addresses() else { panic!("five backends") };
+    let [one, two, ..] = *backends.addresses() else { panic!("seven backends") };
     let answer = ask(one, "POST /notes", "new").unwrap();
     assert_eq!(status(&answer), "201");
     let location = answer.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
@@ -167,6 +167,41 @@ fn the_moody_one_fails_as_told_and_its_health_stays_green() {
     tell("ok");
     assert_eq!(status(&ask(moody, "GET /", "").unwrap()), "200");
     assert_eq!(status(&ask(moody, "POST /control?mode=sulk", "").unwrap()), "400");
+}
+
+#[test]
+fn the_new_service_differs_from_the_old_one_until_it_is_fixed() {
+    let backends = start(ANY).unwrap();
+    let [.., old, new] = *backends.addresses() else { panic!("seven backends") };
+    let phone = |address| {
+        let answer = ask(address, "GET /users/7", "").unwrap();
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        answer.split_once("\"phone\":\"").unwrap().1.split_once('"').unwrap().0.to_owned()
+    };
+    assert_eq!([old, new].map(phone), ["+44 20 7946 0007", "020 7946 0007"]);
+    ask(new, "POST /control?mode=fixed", "").unwrap();
+    assert_eq!(phone(new), phone(old));
+    assert_eq!(status(&ask(new, "GET /users/99", "").unwrap()), "404");
+    assert_eq!(status(&ask(old, "PUT /users/7", "x").unwrap()), "405");
+}
+
+#[test]
+fn a_flaky_service_fails_one_request_of_ten() {
+    let backends = start(ANY).unwrap();
+    let [.., new] = *backends.addresses() else { panic!("seven backends") };
+    ask(new, "POST /control?mode=flaky", "").unwrap();
+    let answers: Vec<String> = (0..20).map(|_| ask(new, "GET /users/1", "").unwrap()).collect();
+    assert_eq!(answers.iter().filter(|answer| status(answer) == "500").count(), 2);
+}
+
+#[test]
+fn a_service_that_was_told_to_be_slow_takes_its_time() {
+    let backends = start(ANY).unwrap();
+    let [.., new] = *backends.addresses() else { panic!("seven backends") };
+    ask(new, "POST /control?mode=slow", "").unwrap();
+    let begun = Instant::now();
+    assert_eq!(status(&ask(new, "GET /users/1", "").unwrap()), "200");
+    assert!(begun.elapsed() >= Duration::from_millis(50));
 }
 
 #[test]

@@ -128,15 +128,18 @@ fn every_key_of_a_split_is_read() {
     assert!(split.shares_cache);
 }
 
-/// What the example shows of a split route is the defaults, but for what has none.
+/// What the example shows of a split route is the defaults, but for what has none, and what the demo gives itself: it
+/// has no patience, and its samples are nobody's data.
 pub(super) fn is_as_by_default(route: &Route) {
     let Action::Split(split) = &route.action else { panic!("no split: {route:?}") };
     let Sticky::Cookie(cookie) = &split.sticky else { panic!("no cookie: {:?}", split.sticky) };
     assert_eq!(split_of(&splitting("sticky = \"cookie\"")).sticky, Sticky::Cookie(cookie.clone()));
     let (canary, mirror) = (split.canary.as_ref().unwrap(), route.mirror.as_deref().unwrap());
-    let rules = Rules { mismatch_rate_max: Some(0.1), ..canary_of(&trying("")).rules };
+    let given = canary_of(&trying("steps = [20, 50, 100]\nhold = \"5s\"")).rules;
+    let rules = Rules { mismatch_rate_max: Some(0.1), ..given };
     assert_eq!((&canary.rules, canary.webhook.is_some()), (&rules, true));
-    let keeps = "compare = { ignore = [\"/updated_at\", \"/items/*/seen\"], noise_from = \"old\" }";
+    let keeps =
+        "compare = { ignore = [\"/updated_at\", \"/items/*/seen\"], noise_from = \"old\", sample_values = true }";
     let mut default = mirror_of(&mirroring(keeps));
     let noise_from = mirror.compare.as_ref().and_then(|compare| compare.noise_from);
     if let Some(compare) = &mut default.compare {
