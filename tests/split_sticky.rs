@@ -140,6 +140,19 @@ fn a_cookie_is_found_among_others() {
 }
 
 #[test]
+fn a_client_s_number_is_not_told_to_backends() {
+    let sides = Sides::start();
+    let forebay = Forebay::start(sticky(&sides, "cookie"));
+    let mine = cookie(&forebay, "");
+    for (sent, expected) in [(format!("theme=dark; {mine}"), Some("theme=dark")), (mine.clone(), None)] {
+        forebay.get_with("/", &format!("Cookie: {sent}\r\n")).is_status(200);
+        let heads: Vec<_> = [&sides.new, &sides.old].into_iter().flat_map(|side| side.requests()).collect();
+        assert!(heads.iter().all(|request| !request.head.text().contains("forebay_side")));
+        assert!(expected.is_none_or(|cookie| heads.iter().any(|request| request.head.text().contains(cookie))));
+    }
+}
+
+#[test]
 fn a_bad_cookie_does_not_hide_a_good_one() {
     let sides = Sides::start();
     let forebay = Forebay::start(sticky(&sides, "cookie"));

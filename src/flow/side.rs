@@ -98,6 +98,10 @@ pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Ad
             (side, by, known.and_then(|known| known.new))
         }
     };
+    if let Sticky::Cookie(cookie) = &plan.sticky {
+        // It differs for each client, and means nothing to a backend: where answers vary by `Cookie` none would be shared.
+        cookies::remove(&mut ex.head.headers, &cookie.name);
+    }
     let onward = match by {
         By::Override => site.onward_by_hand(route, side),
         By::Sticky | By::Weight | By::Fallback => site.onward(route, side),

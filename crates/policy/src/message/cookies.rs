@@ -1,7 +1,7 @@
 //! The cookies of a request (RFC 6265 §4.2).
 
-use http::HeaderMap;
 use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
 
 /// The value of the first cookie with this name, as written, over all `Cookie` lines. Names are case-sensitive.
 ///
@@ -16,6 +16,27 @@ pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 /// There may be several: of another path or domain, or of another's making.
 pub fn find_all<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     values(headers, name).filter_map(text)
+}
+
+/// Takes away all cookies with this name; the others stay as they are written.
+pub fn remove(headers: &mut HeaderMap, name: &str) {
+    let is_it = |pair: &[u8]| {
+        let rest = pair.trim_ascii().strip_prefix(name.as_bytes());
+        rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
+    };
+    if values(headers, name).next().is_none() {
+        return;
+    }
+    let left = |line: &HeaderValue| {
+        let pairs = line.as_bytes().split(|byte| *byte == b';').filter(|pair| !is_it(pair));
+        let line = pairs.collect::<Vec<_>>().join(&b';');
+        HeaderValue::from_bytes(line.trim_ascii()).ok().filter(|line| !line.is_empty())
+    };
+    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().filter_map(left).collect();
+    headers.remove(COOKIE);
+    for line in lines {
+        headers.append(COOKIE, line);
+    }
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
@@ -33,7 +54,6 @@ fn text(value: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn found(lines: &[&'static str], name: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
@@ -56,6 +76,24 @@ mod tests {
         headers.append(COOKIE, HeaderValue::from_bytes("a=1; b=2; a=\u{e4}".as_bytes()).unwrap());
         headers.append(COOKIE, HeaderValue::from_static("a = 3"));
         assert_eq!(find_all(&headers, "a").collect::<Vec<_>>(), ["1", "3"]);
+    }
+
+    #[test]
+    fn a_cookie_is_taken_away_and_the_others_stay() {
+        for (lines, expected) in [
+            (vec!["a=1; b=2; c=3"], vec!["a=1; c=3"]),
+            (vec!["b=2"], vec![]),
+            (vec!["b=2; a=1", "c=3;b = 4"], vec!["a=1", "c=3"]),
+            (vec!["a=b=2; bb=1;  b"], vec!["a=b=2; bb=1;  b"]),
+            (vec![], vec![]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append(COOKIE, HeaderValue::from_static(line));
+            }
+            remove(&mut headers, "b");
+            assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), expected, "{lines:?}");
+        }
     }
 
     #[test]
