@@ -151,6 +151,10 @@ impl Canary {
         let last = self.last_step();
         match order {
             Order::Pause if is_running => {
+                if phase == Phase::RollingBack {
+                    // What it failed by has been acted on. It would fail by that again at once, pause or no pause.
+                    self.begin_window(totals);
+                }
                 self.progress.phase = Phase::Paused(Pause::Person);
                 Ok(self.note(now, Event::Paused, by))
             }

@@ -337,3 +337,20 @@ fn names_of_people_are_kept_short() {
     let change = scene.canary.direct(Order::Pause, &"é".repeat(5000), Now::at(scene.at), &scene.totals).unwrap();
     assert_eq!(change.reason.chars().count(), 103);
 }
+
+#[test]
+fn a_way_back_that_is_paused_stays_paused_and_can_be_left() {
+    let mut scene = Scene::new(Rules { rollback: Rollback::Steps, ..rules() });
+    scene.order(Order::Promote).unwrap();
+    scene.order(Order::Promote).unwrap();
+    scene.answers(100, 50);
+    assert_eq!(scene.after(Duration::from_secs(1)).map(|change| change.event), Some(Event::Failed));
+    assert_eq!((scene.phase(), scene.percent()), (Phase::RollingBack, 5.0));
+    scene.order(Order::Pause).unwrap();
+    assert_eq!(scene.after(Duration::from_secs(60)), None);
+    scene.order(Order::Resume).unwrap();
+    assert_eq!(scene.after(Duration::from_secs(1)), None);
+    assert_eq!((scene.phase(), scene.percent()), (Phase::Stepping, 5.0));
+    scene.answers(100, 50);
+    assert_eq!(scene.after(Duration::from_secs(1)).map(|change| change.event), Some(Event::Failed));
+}
