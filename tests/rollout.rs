@@ -1,7 +1,7 @@
 //! What splits, canaries and mirrors hold on to, and let go of, over failures, reloads and orders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use testbed::{Config, Forebay, Origin, Sides, answer, eventually, forward, ok};
+use testbed::{Config, Forebay, Origin, Sides, answer, eventually, forward, hang, ok};
 
 /// A failure ejects, for a tenth of a second; nobody checks.
 const STRICT: &str = "retry = { attempts = 0 }\n\
@@ -89,4 +89,50 @@ fn an_answer_that_brings_a_cookie_is_not_for_caches_that_others_share() {
         let again = forebay.get_with("/", &format!("Cookie: {cookie}\r\n"));
         assert_eq!(again.head.fields("cache-control"), ["public, max-age=60"]);
     }
+}
+
+#[test]
+fn clients_that_leave_take_no_seat_of_a_mirror_with_them() {
+    let (main, shadow) = (Origin::start(hang()), Origin::start(ok("shadow")));
+    let keys = "in_flight_max = 2\nmethods = [\"GET\", \"POST\"]\ncompare = { status = true }";
+    let forebay = Forebay::start(forward([&main]).mirrored(&shadow, keys));
+    for turn in 1..=6 {
+        let client = testbed::asking(&forebay, "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+        eventually("the backend has it", || main.seen() == turn);
+        client.reset();
+        forebay.mirror_until("all", |mirror| mirror["in_flight"] == 0);
+    }
+    for _ in 0..6 {
+        let mut client = forebay.client();
+        client.send("POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 9\r\n\r\nabc");
+        forebay.eventually("it has begun", |gauges| gauges.in_flight > 0);
+        client.reset();
+        forebay.is_idle();
+    }
+    main.now(ok("main"));
+    forebay.get("/").is(200, "main");
+    let mirror = forebay.mirror_until("all", |mirror| mirror["sent"] == 1 && mirror["in_flight"] == 0);
+    assert_eq!(mirror["dropped"]["busy"], 0, "{mirror:#}");
+}
+
+#[test]
+fn no_request_fails_while_splits_sides_and_mirrors_come_and_go() {
+    let sides = Sides::start();
+    let split = || sides.split(50.0).server("workers = 2").route("sticky = \"cookie\"\nside_header = \"x-side\"");
+    let plans = [
+        split(),
+        split().more("[route.mirror]\nupstream = \"new\"\ncompare = { other_body = true, noise_from = \"old\" }"),
+        split().cached("ttl = \"1s\"\nshare_sides = true"),
+        sides.split(20.0).server("workers = 2").canary("new", ""),
+        split().more("[route.mirror]\nupstream = \"old\""),
+    ];
+    let forebay = Forebay::start(split());
+    let mut kept = forebay.client();
+    for turn in 0..30 {
+        forebay.reload(plans[turn % plans.len()].clone());
+        forebay.get("/").is_status(200);
+        kept.send("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").read_response().is_status(200);
+    }
+    drop(kept);
+    forebay.is_idle();
 }

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::{Config, Forebay, Origin, Sides, StateDir, answer, eventually, ok, split};
+use testbed::{Config, Forebay, Origin, Sides, StateDir, advance, answer, eventually, ok, split};
 
 const STEPS: &str = "steps = [10, 50, 100]";
 
@@ -154,4 +155,15 @@ fn a_webhook_is_found_by_name() {
     let keys = format!("{STEPS}\nwebhook = \"http://localhost:{}/hook\"", hook.address().port());
     let _forebay = Forebay::start(sides.split(5.0).canary("new", &keys));
     eventually("the start is told", || hook.seen() == 1);
+}
+
+#[test]
+fn a_canary_that_waits_for_requests_has_nothing_new_to_keep() {
+    let (sides, state) = (Sides::start(), StateDir::new());
+    let forebay = Forebay::start(sides.split(5.0).canary("new", STEPS).server(&state.key()));
+    advance(Duration::from_hours(1));
+    forebay.api().canary_until("all", "the hold is long over", |canary| canary["held_ms"].as_u64() > Some(3_000_000));
+    let canary = forebay.api().direct("all", "pause");
+    let kept: Value = serde_json::from_slice(&fs::read(state.path().join("rollout.json")).unwrap()).unwrap();
+    assert_eq!(kept["routes"]["all"]["canary"]["progress"]["held_ms"], canary["hold_ms"], "{kept:#}");
 }

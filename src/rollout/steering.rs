@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use policy::canary::evidence::{Evidence, Side};
 use policy::canary::machine::{Canary, NotNow, Order};
-use policy::canary::progress::Change;
+use policy::canary::progress::{Change, Progress};
 use policy::route::split::{Share, Shares};
 use policy::time::Now;
 
@@ -183,9 +183,12 @@ impl Steering {
         // A canary that is there would have its own way again at once.
         match self.canary {
             Some(_) => self.override_with(self.plan.shares.clone(), by),
-            None => self.overridden = None,
+            None => {
+                self.overridden = None;
+                self.set();
+                tracing::info!(route = %self.route, by, "the weights are the file's again");
+            }
         }
-        self.set();
     }
 
     fn override_with(&mut self, shares: Shares, by: &str) {
@@ -195,6 +198,15 @@ impl Steering {
         self.changes.extend(change);
         self.overridden = Some(Overridden { shares, by: by.to_owned(), at_ms: millis(now) });
         self.set();
+        tracing::info!(route = %self.route, by, "weights are set: {}", self.weights());
+    }
+
+    /// The weights that hold now: `users-v2 35, legacy 65`.
+    fn weights(&self) -> String {
+        let shares = self.live.shares();
+        let weight = |(side, share): (&plan::Side, &Share)| format!("{} {share}", side.name);
+        let weights: Vec<String> = self.plan.sides.iter().zip(shares.all()).map(weight).collect();
+        weights.join(", ")
     }
 
     /// Has the canary do something; `None`: there is no canary.
@@ -208,6 +220,7 @@ impl Steering {
             if order != Order::Pause {
                 self.overridden = None;
             }
+            tracing::info!(route = %self.route, weight = %change.share, "canary {}: {}", change.event.name(), change.reason);
             self.changes.push(change);
             self.set();
         }))
@@ -253,7 +266,7 @@ impl Steering {
             .canary
             .as_ref()
             .zip(side)
-            .map(|(canary, side)| KeptCanary { side: side.name.to_string(), progress: canary.progress().clone() });
+            .map(|(canary, side)| KeptCanary { side: side.name.to_string(), progress: worth_keeping(canary) });
         let is_worth_it = overridden.is_some() || canary.is_some();
         is_worth_it.then(|| KeptRoute { file: written(&self.plan), overridden, canary })
     }
@@ -320,6 +333,14 @@ impl Steering {
         };
         self.live.set(shares.unwrap_or_else(|_| self.plan.shares.clone()));
     }
+}
+
+/// How far a canary has come. That a step has lasted long enough is all that matters of its length then: a canary that
+/// waits for requests for days writes nothing anew.
+fn worth_keeping(canary: &Canary) -> Progress {
+    let mut progress = canary.progress().clone();
+    progress.held = progress.held.min(canary.rules().hold.max(canary.rules().rollback_interval));
+    progress
 }
 
 /// The file's weights, as they are kept.

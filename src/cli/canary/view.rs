@@ -40,7 +40,10 @@ pub(super) fn list(splits: &[Split], canaries: &[Canary]) -> String {
 pub(super) fn weights(split: &Split) -> String {
     let sides: Vec<String> =
         split.sides.iter().map(|side| format!("{} {}", side.upstream, percent(side.weight))).collect();
-    let by = split.overridden.as_ref().map_or_else(|| "as in the file".to_owned(), |set| format!("set by {}", set.by));
+    let by = split.overridden.as_ref().map_or_else(
+        || "as in the file".to_owned(),
+        |set| format!("set by {}{}", set.by, if set.kept { "" } else { "; until the next start" }),
+    );
     printable(&format!("{}: {} ({by})", split.route, sides.join(", "))) + "\n"
 }
 
@@ -385,7 +388,10 @@ legacy    64.5 %  80 %         0       -         -  none usable
 
     #[test]
     fn an_order_is_answered_in_one_line() {
-        assert_eq!(weights(&split()), "users: users-v2 35.5 %, legacy 64.5 % (set by alice\u{fffd}[2J)\n");
+        assert_eq!(
+            weights(&split()),
+            "users: users-v2 35.5 %, legacy 64.5 % (set by alice\u{fffd}[2J; until the next start)\n"
+        );
         let back = Split { overridden: None, ..split() };
         assert_eq!(weights(&back), "users: users-v2 35.5 %, legacy 64.5 % (as in the file)\n");
         assert_eq!(directed(&canary()), "users: users-v2 paused, step 3 of 4 at 35.5 %: weights were set by alice\n");

@@ -34,7 +34,8 @@ section! {
     /// follows from key and weights. So one cookie serves all routes, and clients are on the same side wherever the
     /// same upstreams are split. It is `HttpOnly`, and `Secure` for clients that came by https. A request that brings
     /// none, or one that is forged or too old, is given a new one, and answered by the side that it will give; not where
-    /// `override_header` decided.
+    /// `override_header` decided. An answer that brings the cookie is made `private`: a cache in front that many share
+    /// would hand it to all of them.
     STICKY_COOKIE "sticky_cookie = { … }"
 
     /// Its name. Routes of one host that differ in what follows need different names.

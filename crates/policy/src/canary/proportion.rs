@@ -2,7 +2,7 @@
 //!
 //! Both tests are likelihood-ratio tests, one-sided, by the signed root: how much less likely the counts are when the
 //! proportion is just what is allowed than when it is what was seen. Errors are rare, and at a handful of them a z
-//! score made of a standard deviation cries wolf several times as often as it says; the likelihood keeps its word,
+//! score made of a standard deviation cries wolf more often than it says; the likelihood keeps its word,
 //! with half a count taken off for that counts are whole. Source: Barndorff-Nielsen, Cox, "Inference and
 //! Asymptotics", 1994, §4; Farrington, Manning, "Test statistics … with non-zero risk difference", 1990, for the
 //! margin.

@@ -68,6 +68,7 @@ fn a_canary_at_the_limit_is_taken_back_no_more_often_than_the_confidence_says() 
         for base in [0.1, 1.0] {
             let mut setting = setting(rate, base, 0.5, 1.0);
             setting.tick = Duration::from_secs(5);
+            setting.until = Duration::from_secs(4 * 3600);
             let lives = Lives::of(&setting, seeds(40));
             lines.push(lives.line(&setting, base));
             // Five steps of one percent each, and what chance adds to so few lives.
