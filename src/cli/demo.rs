@@ -257,7 +257,7 @@ fn migrating(url: &str, program: &str) -> [Topic; 2] {
             ],
         ),
         (
-            "Again, and in the midst of it one of ten requests fails (or: fail, slow): it is taken back by itself",
+            "Again, and one of ten requests fails: it is taken back (for fail at once, for slow at the end of the step)",
             vec![
                 format!("{canary} restart users; sleep 7"),
                 format!("curl -s -X POST '{successor}=flaky'; sleep 2"),
