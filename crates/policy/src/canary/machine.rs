@@ -109,8 +109,8 @@ impl Canary {
         canary
     }
 
-    /// Goes by other rules from now on, in the same phase. The step becomes the first whose share is at least the
-    /// present one's, or the last. Its share follows only while it steps, and then the step begins anew; else it has it
+    /// Goes by other rules from now on, in the same phase. The step becomes the last whose share is at most the
+    /// present one's, or else the first: none is reached that nobody has judged. Its share follows only while it steps, and then the step begins anew; else it has it
     /// from the next order on.
     pub fn adopt(&mut self, rules: Rules, now: Now, totals: &Evidence) {
         self.rules = rules;
@@ -382,8 +382,9 @@ impl Canary {
         let share = self.progress.share;
         match self.progress.phase {
             Phase::Stepping | Phase::RollingBack | Phase::Paused(Pause::Person | Pause::Failure) | Phase::Done => {
-                let fits = self.rules.steps.iter().position(|step| *step >= share);
-                self.progress.step = fits.unwrap_or_else(|| self.last_step());
+                // Never the one above: nobody has judged that.
+                let fits = self.rules.steps.iter().rposition(|step| *step <= share);
+                self.progress.step = fits.unwrap_or_default();
             }
             Phase::Paused(Pause::Weights) | Phase::RolledBack | Phase::Aborted => {
                 self.progress.step = self.progress.step.min(self.last_step());

@@ -303,7 +303,7 @@ fn other_rules_keep_the_phase_and_find_the_step() {
     scene.canary.adopt(softer, Now::at(scene.at), &scene.totals);
     assert_eq!((scene.canary.progress().step, scene.canary.progress().held), (0, HOLD / 2));
     scene.canary.adopt(Rules { steps: steps(&[2.0, 10.0]), ..rules() }, Now::at(scene.at), &scene.totals);
-    assert_eq!((scene.percent().to_string(), scene.canary.progress().held), ("10".to_owned(), Duration::ZERO));
+    assert_eq!((scene.percent().to_string(), scene.canary.progress().held), ("2".to_owned(), Duration::ZERO));
     scene.canary.adopt(Rules { steps: steps(&[3.0]), ..rules() }, Now::at(scene.at), &scene.totals);
     assert_eq!((scene.percent().to_string(), scene.canary.progress().step), ("3".to_owned(), 0));
 }
