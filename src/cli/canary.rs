@@ -1,6 +1,6 @@
 //! `forebay canary`: splits, their canaries and mirrors of a running proxy, seen and directed.
 //!
-//! How they are shown is for [`view`] to say.
+//! How they are shown is for `view` to say.
 
 use std::collections::BTreeMap;
 use std::path::Path;
