@@ -1,6 +1,6 @@
 //! How long answers took: a histogram of fixed size, good to some 3 % from a microsecond to nine minutes.
 //!
-//! Each octave has [`PER_OCTAVE`] buckets of the same width; below 16 µs a bucket is a microsecond. What takes longer
+//! Each octave has 16 buckets of the same width; below 16 µs a bucket is a microsecond. What takes longer
 //! than the last bucket reaches counts in it. Source: the log-linear layout of Gil Tene's HdrHistogram.
 
 use std::time::Duration;
