@@ -1,4 +1,7 @@
-//! Lets canaries look at what there is, a few times a second, on the control thread.
+//! Lets canaries look at what there is, a few times a second.
+//!
+//! Beside the control thread: what they decide is on the disk before they look again, and a slow disk must not keep
+//! checks of backends waiting.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,13 @@ pub async fn run(rollout: Arc<Rollout>) {
         tokio::time::sleep(LOOK).await;
         looks = looks.wrapping_add(1);
         let between = if rollout.is_saved() { LOOKS_BETWEEN_SAVES } else { LOOKS_BETWEEN_TRIES };
-        rollout.tick(clock::now(), looks.is_multiple_of(between));
+        if !rollout.has_canaries() && rollout.is_saved() {
+            continue;
+        }
+        let (saves, rollout) = (looks.is_multiple_of(between), Arc::clone(&rollout));
+        let looked = tokio::task::spawn_blocking(move || rollout.tick(clock::now(), saves)).await;
+        if let Err(error) = looked {
+            tracing::error!("canaries could not look: {error}");
+        }
     }
 }

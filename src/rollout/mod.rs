@@ -163,6 +163,13 @@ impl Rollout {
         self.state.lock().mirrors.clone()
     }
 
+    /// Whether there is anything to look at.
+    #[must_use]
+    pub fn has_canaries(&self) -> bool {
+        // Whoever holds the lock looks, or changes something: then there may be.
+        self.state.try_lock().is_none_or(|state| state.steerings.iter().any(|steering| steering.canary().is_some()))
+    }
+
     /// Lets every canary look at what there is. To be called a few times a second.
     pub fn tick(&self, now: policy::time::Now, saves: bool) {
         let mut state = self.state.lock();
