@@ -19,6 +19,7 @@ pub use place::{BadPlace, Place};
 pub use routes::{REQUEST_BYTES_MAX, endpoints};
 
 pub use crate::config::plan::{Admin as Settings, AdminAddress as Listen, Token};
+pub use policy::canary::machine::Order;
 
 /// How ready the proxy is for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,23 +54,6 @@ pub struct Part {
     pub limit: usize,
     /// Only writes with a higher number.
     pub after: Option<u64>,
-}
-
-/// What a person has a canary do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// To stay as it is.
-    Pause,
-    /// To go on.
-    Resume,
-    /// To go to the next step now, without a verdict.
-    Promote,
-    /// To go to the last step now, without a verdict.
-    PromoteFully,
-    /// To lose its share, and end.
-    Abort,
-    /// To begin with the first step.
-    Restart,
 }
 
 /// Why something is not done: a status, and a text for people that holds no secret.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use policy::canary::evidence::Side as Seen;
-use policy::canary::machine;
 
 use super::{Household, milliseconds};
 use crate::admin::api::rollout as api;
@@ -44,14 +43,6 @@ impl Household {
     }
 
     pub(super) fn direct_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<api::Canary, Refusal> {
-        let order = match order {
-            Order::Pause => machine::Order::Pause,
-            Order::Resume => machine::Order::Resume,
-            Order::Promote => machine::Order::Promote,
-            Order::PromoteFully => machine::Order::PromoteFully,
-            Order::Abort => machine::Order::Abort,
-            Order::Restart => machine::Order::Restart,
-        };
         let direct = |steering: &mut Steering| match steering.direct(order, by.unwrap_or(NOBODY)) {
             Some(directed) => directed.map_err(|not_now| Refusal::new(StatusCode::CONFLICT, not_now.to_string())),
             None => Err(none("canary", route)),
