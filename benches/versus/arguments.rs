@@ -1,0 +1,77 @@
+//! What can be asked of the benchmark on the command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::peers::Peer;
+use crate::works::Work;
+
+/// Measures forebay beside nginx, HAProxy and Varnish on this machine. Without arguments: the short form, under five
+/// minutes.
+#[derive(Debug, Parser)]
+#[command(name = "cargo bench --bench versus --", disable_version_flag = true)]
+pub(crate) struct Arguments {
+    /// 5 rounds of 1 s each (the default)
+    #[arg(long, conflicts_with = "long")]
+    short: bool,
+    /// 15 rounds of 2 s each: about a quarter of an hour
+    #[arg(long)]
+    long: bool,
+    /// How many rounds
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
+    /// How long a round takes for each proxy, in whole seconds
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=600))]
+    seconds: Option<u16>,
+    /// As many workers as there are cores, and nothing pinned
+    #[arg(long)]
+    pub(crate) all_cores: bool,
+    /// Only these works, by letter: a,b,c,d,e,f,i,log
+    #[arg(long, value_delimiter = ',', value_name = "WORKS", value_parser = ["a", "b", "c", "d", "e", "f", "i", "log"])]
+    only: Vec<String>,
+    /// Only these peers
+    #[arg(long, value_delimiter = ',', value_name = "PEERS", value_parser = ["nginx", "haproxy", "varnish"])]
+    peers: Vec<String>,
+    /// What the machine is called in the results; else by its processor
+    #[arg(long, value_name = "NAME")]
+    pub(crate) machine: Option<String>,
+    /// Where the folder with the results is made
+    #[arg(long, value_name = "FOLDER", default_value = "benches/results")]
+    pub(crate) results: PathBuf,
+    /// What `cargo bench` adds by itself
+    #[arg(long, hide = true)]
+    pub(crate) bench: bool,
+}
+
+impl Arguments {
+    /// Rounds of each work.
+    pub(crate) fn rounds(&self) -> usize {
+        usize::from(self.rounds.unwrap_or(if self.long { 15 } else { 5 }))
+    }
+
+    /// Seconds of each round.
+    pub(crate) fn seconds(&self) -> u64 {
+        u64::from(self.seconds.unwrap_or(if self.long { 2 } else { 1 }))
+    }
+
+    /// The works to be measured.
+    pub(crate) fn works(&self) -> Vec<Work> {
+        Work::ALL.into_iter().filter(|work| self.wants(work.letter())).collect()
+    }
+
+    /// Whether idle connections are measured.
+    pub(crate) fn wants_idle(&self) -> bool {
+        self.wants("i")
+    }
+
+    /// The peers to be measured.
+    pub(crate) fn peers(&self) -> Vec<Peer> {
+        let wanted = |peer: &Peer| self.peers.is_empty() || self.peers.iter().any(|name| name == peer.package());
+        Peer::PEERS.into_iter().filter(wanted).collect()
+    }
+
+    fn wants(&self, letter: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|one| one == letter)
+    }
+}

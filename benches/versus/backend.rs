@@ -1,0 +1,184 @@
+//! The backend of all measurements: answers that are ready before they are asked for, each given out in one write.
+//!
+//! One thread, kept-alive connections, no more of HTTP than the proxies and the load generator need. It runs as a child
+//! process of the benchmark, so that its processor time is nobody else's.
+
+use std::cell::Cell;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::Fallible;
+use crate::client;
+use crate::process::{Child, Place};
+
+/// The argument that makes the benchmark's own program the backend.
+pub(crate) const ARGUMENT: &str = "--serve-as-backend";
+/// Where the number of requests so far is told; asking for it is not counted.
+const COUNT_PATH: &str = "/count";
+/// A longer request head or body ends the connection.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+const HEADERS_MAX: usize = 64;
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// A backend that runs.
+pub(crate) struct Backend {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Backend {
+    /// Starts one and waits until it tells its port.
+    pub(crate) fn start(place: &Place) -> Fallible<Self> {
+        let program = std::env::current_exe()?;
+        let mut command = place.command(&program);
+        command.arg(ARGUMENT).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = Child::start(command)?;
+        let output = process.take_output().ok_or("the backend has no output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        let port: u16 = line.trim().parse().map_err(|_| "the backend did not start")?;
+        Ok(Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), process })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its own processor time so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.process.cpu()
+    }
+
+    /// Requests that have reached it.
+    pub(crate) fn count(&self) -> Fallible<u64> {
+        let answer = client::ask(self.address, "GET", COUNT_PATH, &[])?;
+        Ok(String::from_utf8_lossy(&answer.body).trim().parse()?)
+    }
+}
+
+/// The body of that length: bytes that tell their place, so that a shifted or repeated piece shows.
+pub(crate) fn body(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| u8::try_from((at / 256 + at) % 251).unwrap_or(0)).collect()
+}
+
+/// Is the backend: serves until the process is ended. Prints its port first.
+pub(crate) fn serve() -> Fallible<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    tasks.block_on(&runtime, async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        println!("{}", listener.local_addr()?.port());
+        io::stdout().flush()?;
+        let shelf = Rc::new(Shelf::filled());
+        loop {
+            let (stream, _) = listener.accept().await?;
+            let shelf = Rc::clone(&shelf);
+            tasks.spawn_local(async move { shelf.converse(stream).await });
+        }
+    })
+}
+
+/// The answers that lie ready.
+struct Shelf {
+    answers: Vec<(&'static [u8], Vec<u8>)>,
+    date: String,
+    requests: Cell<u64>,
+}
+
+impl Shelf {
+    fn filled() -> Self {
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        let ready = |path: &'static str, bytes, cache: &str| (path.as_bytes(), answer(&date, cache, &body(bytes)));
+        let answers = vec![
+            ready("/pass/1k", 1 << 10, "no-store"),
+            ready("/hit/1k", 1 << 10, "max-age=86400"),
+            ready("/pass/100k", 100 << 10, "no-store"),
+            ready("/hit/100k", 100 << 10, "max-age=86400"),
+            ready("/pass/10m", 10 << 20, "no-store"),
+        ];
+        Self { answers, date, requests: Cell::new(0) }
+    }
+
+    /// Answers one connection until the peer ends it or says something strange.
+    async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut received = Vec::with_capacity(4096);
+        loop {
+            let head_bytes = loop {
+                if let Some(at) = head_end(&received) {
+                    break at;
+                }
+                more(&mut stream, &mut received).await?;
+            };
+            let total = head_bytes + received.get(..head_bytes).map_or(0, content_length);
+            while received.len() < total {
+                more(&mut stream, &mut received).await?;
+            }
+            let (head, body) =
+                received.get(..total).and_then(|all| all.split_at_checked(head_bytes)).unwrap_or_default();
+            let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+            match self.answers.iter().find(|(known, _)| *known == path) {
+                Some((_, ready)) if body.is_empty() => {
+                    self.requests.set(self.requests.get() + 1);
+                    stream.write_all(ready).await?;
+                }
+                _ if path == COUNT_PATH.as_bytes() => {
+                    let count = self.requests.get().to_string();
+                    stream.write_all(&answer(&self.date, "no-store", count.as_bytes())).await?;
+                }
+                _ => {
+                    self.requests.set(self.requests.get() + 1);
+                    stream.write_all(&answer(&self.date, "no-store", body)).await?;
+                }
+            }
+            received.drain(..total);
+        }
+    }
+}
+
+/// Reads on; an end, or more than a request may have, is an error.
+async fn more(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<()> {
+    if received.len() > REQUEST_BYTES_MAX || stream.read_buf(received).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// Where the body begins. What arrives is nearly always one head and nothing else.
+fn head_end(received: &[u8]) -> Option<usize> {
+    if received.ends_with(HEAD_END) && received.starts_with(b"GET") {
+        return Some(received.len());
+    }
+    received.windows(HEAD_END.len()).position(|four| four == HEAD_END).map(|at| at + HEAD_END.len())
+}
+
+/// The length of the body that a head announces; a GET has none here.
+fn content_length(head: &[u8]) -> usize {
+    if head.starts_with(b"GET") {
+        return 0;
+    }
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    if request.parse(head).is_err() {
+        return 0;
+    }
+    let length = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+    length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok()).unwrap_or(0).min(REQUEST_BYTES_MAX)
+}
+
+/// A whole answer as bytes.
+fn answer(date: &str, cache: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nDate: {date}\r\nServer: backend\r\nContent-Type: application/octet-stream\r\n\
+         Cache-Control: {cache}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}

@@ -1,0 +1,123 @@
+//! One run of the benchmark: starts the proxies, leaves out those that don't do their work, measures the others.
+
+use crate::Fallible;
+use crate::arguments::Arguments;
+use crate::check;
+use crate::findings::Findings;
+use crate::idle;
+use crate::peers::{Logging, Peer, Proxy, Setting};
+use crate::rounds::Course;
+use crate::tools::{self, Tool, Toolbox};
+use crate::works::Work;
+
+/// A run, and what it has found so far.
+pub(crate) struct Bench<'a> {
+    /// The programs.
+    pub(crate) toolbox: &'a Toolbox,
+    /// Where and how the proxies run.
+    pub(crate) setting: &'a Setting,
+    /// How is measured.
+    pub(crate) course: &'a Course<'a>,
+    /// The most files that a process may open.
+    pub(crate) files_max: Option<u64>,
+    /// What was found.
+    pub(crate) found: Findings,
+    /// The configurations that ran: file name and text.
+    pub(crate) configurations: Vec<(String, String)>,
+}
+
+impl Bench<'_> {
+    /// Measures all that was asked for.
+    pub(crate) fn run(&mut self, arguments: &Arguments) -> Fallible<()> {
+        self.note_missing();
+        self.found.backend_us = self.course.backend_us()?;
+        let (logged, quiet): (Vec<Work>, Vec<Work>) = arguments.works().into_iter().partition(|work| work.is_logged());
+        self.measure(&quiet, Logging::Off)?;
+        self.measure(&logged, Logging::On)?;
+        if arguments.wants_idle() {
+            self.measure_idle()?;
+        }
+        Ok(())
+    }
+
+    /// Says of the peers that this machine does not have how to get them.
+    fn note_missing(&mut self) {
+        for peer in &self.toolbox.missing {
+            self.found.left_out.push((*peer, format!("not found; `{}`", tools::install(&[peer.package()]))));
+        }
+    }
+
+    /// Measures works with proxies started for them. A proxy whose check fails is left out of these works.
+    fn measure(&mut self, works: &[Work], logging: Logging) -> Fallible<()> {
+        if works.is_empty() {
+            return Ok(());
+        }
+        let mut proxies = Vec::new();
+        for (peer, tool) in &self.toolbox.proxies {
+            (self.course.go_on)()?;
+            if logging == Logging::On && !peer.can_log() {
+                continue;
+            }
+            match self.checked(*peer, tool, works, logging) {
+                Ok(proxy) => proxies.push(proxy),
+                Err(reason) => {
+                    eprintln!("{} is left out: {reason}", peer.name());
+                    self.found.left_out.push((*peer, reason.to_string()));
+                }
+            }
+        }
+        let proxies: Vec<&Proxy> = proxies.iter().collect();
+        if !proxies.iter().any(|proxy| proxy.peer == Peer::Forebay) {
+            return Err("forebay does not do its work".into());
+        }
+        for work in works {
+            eprint!("{}. {} ", work.letter(), work.title());
+            let row = self.course.measure(*work, &proxies)?;
+            self.found.rows.push(row);
+        }
+        Ok(())
+    }
+
+    /// Measures what idle connections cost, each proxy alone and started anew.
+    fn measure_idle(&mut self) -> Fallible<()> {
+        let count = idle::connections(self.files_max);
+        self.found.idle_connections = count;
+        eprint!("i. memory for an idle connection ");
+        for (peer, tool) in &self.toolbox.proxies {
+            (self.course.go_on)()?;
+            if self.found.left_out.iter().any(|(one, _)| one == peer) {
+                continue;
+            }
+            let proxy = Proxy::start(*peer, tool, self.setting, Logging::Off);
+            let kib = proxy.and_then(|proxy| {
+                self.keep_configuration(&proxy, Logging::Off);
+                idle::kib_for_one(&proxy, count)
+            });
+            self.found.idle.push((*peer, kib.map_err(|error| error.to_string())));
+            eprint!(".");
+        }
+        eprintln!();
+        Ok(())
+    }
+
+    fn checked(&mut self, peer: Peer, tool: &Tool, works: &[Work], logging: Logging) -> Fallible<Proxy> {
+        let proxy = Proxy::start(peer, tool, self.setting, logging)?;
+        for work in works {
+            check::check(*work, &proxy, self.course.backend)?;
+        }
+        self.keep_configuration(&proxy, logging);
+        Ok(proxy)
+    }
+
+    /// For the report; a proxy that is started again has another port only.
+    fn keep_configuration(&mut self, proxy: &Proxy, logging: Logging) {
+        let (name, text) = &proxy.configuration;
+        let name = match logging {
+            Logging::Off => name.clone(),
+            Logging::On => format!("logging-{name}"),
+        };
+        if !self.configurations.iter().any(|(kept, _)| *kept == name) {
+            self.configurations.push((name, text.clone()));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The machine that is measured on: what a reader must know to judge the figures. It has no name here.
+
+use std::fs;
+use std::thread;
+
+use crate::figures::process_files;
+use crate::process::Place;
+
+/// What the machine is.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    /// The processor's model.
+    pub(crate) cpu: String,
+    /// Cores that this process may use.
+    pub(crate) cores: Vec<usize>,
+    /// The kernel's release.
+    pub(crate) kernel: String,
+    /// The distribution.
+    pub(crate) system: String,
+    /// Memory in MiB.
+    pub(crate) memory_mib: u64,
+    /// How busy it was when the benchmark began: the load averages of 1, 5 and 15 minutes.
+    pub(crate) load: String,
+}
+
+impl Machine {
+    /// This one, as `/proc` and `/etc/os-release` describe it; what they do not tell is `unknown`.
+    pub(crate) fn here() -> Self {
+        let cpu_info = read("/proc/cpuinfo");
+        let status = read("/proc/self/status");
+        let cores = process_files::field(&status, "Cpus_allowed_list").map(process_files::cores).unwrap_or_default();
+        let load = read("/proc/loadavg").split_ascii_whitespace().take(3).collect::<Vec<_>>().join(" ");
+        let release = read("/etc/os-release");
+        let system = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("unknown");
+        Self {
+            cpu: process_files::field(&cpu_info, "model name").unwrap_or("unknown processor").to_owned(),
+            cores: if cores.is_empty() { counted_cores() } else { cores },
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            system: system.trim_matches('"').to_owned(),
+            memory_mib: process_files::size_kib(&read("/proc/meminfo"), "MemTotal").unwrap_or(0) / 1024,
+            load,
+        }
+    }
+
+    /// Processor and number of cores.
+    pub(crate) fn short(&self) -> String {
+        let cores = self.cores.len();
+        format!("{}, {cores} core{}", self.cpu, if cores == 1 { "" } else { "s" })
+    }
+
+    /// Where the proxies run, and where the load generator and the backend do. The first core and the last: neighbours
+    /// in number may share one core's hardware. With one core alone, nothing is pinned.
+    pub(crate) fn places(&self, all_cores: bool) -> (Place, Place) {
+        match (self.cores.first(), self.cores.last()) {
+            (Some(first), Some(last)) if first != last && !all_cores => (Place::Pinned(*first), Place::Pinned(*last)),
+            _ => (Place::Anywhere, Place::Anywhere),
+        }
+    }
+}
+
+fn counted_cores() -> Vec<usize> {
+    (0..thread::available_parallelism().map_or(1, usize::from)).collect()
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(file).unwrap_or_default()
+}

@@ -1,0 +1,189 @@
+//! `cargo bench --bench versus`: forebay beside nginx, HAProxy and Varnish, on the machine of whoever runs it.
+//!
+//! It finds the peers, starts each with a configuration of its own (`peers/`), checks that each does its work, measures
+//! them in turns, and writes tables, a chart and all configurations to `benches/results/`. What the figures mean is said
+//! in `benches/README.md`.
+
+mod arguments;
+mod backend;
+mod bench;
+mod chart;
+mod check;
+mod client;
+mod figures;
+mod findings;
+mod idle;
+mod interrupt;
+mod load;
+mod machine;
+mod peers;
+mod process;
+mod report;
+mod rounds;
+mod tools;
+mod works;
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::arguments::Arguments;
+use crate::backend::Backend;
+use crate::bench::Bench;
+use crate::figures::{calendar, text};
+use crate::findings::Findings;
+use crate::load::Load;
+use crate::machine::Machine;
+use crate::peers::Setting;
+use crate::process::Place;
+use crate::report::Circumstances;
+use crate::rounds::Course;
+use crate::tools::Toolbox;
+
+/// What may fail here fails for a person who reads why.
+pub(crate) type Fallible<T> = Result<T, Box<dyn Error>>;
+
+/// Most results of one machine and day.
+const RESULTS_A_DAY_MAX: usize = 1_000;
+
+fn main() -> ExitCode {
+    let outcome = match env::args().nth(1).as_deref() {
+        Some(backend::ARGUMENT) => backend::serve(),
+        // So is it begun by programs that look for tests, of which it has none.
+        None | Some("--list") => {
+            eprintln!("`cargo bench --bench versus` measures; nothing was done now");
+            Ok(())
+        }
+        Some(_) => run(&Arguments::parse()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("versus: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Fallible<()> {
+    let toolbox = tools::find(&arguments.peers())?;
+    interrupt::listen()?;
+    let files_max = raise_file_limit();
+    let machine = Machine::here();
+    let (proxy_place, other_place) = machine.places(arguments.all_cores);
+    let workers = if arguments.all_cores { machine.cores.len() } else { 1 };
+    let pinned = proxy_place != Place::Anywhere;
+    announce(&toolbox, &machine, pinned);
+
+    let folder = tempfile::Builder::new().prefix("versus-").tempdir()?;
+    let in_memory = tempfile::Builder::new().prefix("versus-").tempdir_in("/dev/shm");
+    let memory_folder = in_memory.as_ref().map_or(folder.path(), tempfile::TempDir::path).to_owned();
+    let backend = Backend::start(&other_place)?;
+    let load = Load::new(&toolbox.wrk.path, other_place, workers, folder.path())?;
+    let setting = Setting {
+        folder: folder.path().to_owned(),
+        memory_folder,
+        backend: backend.address(),
+        place: proxy_place,
+        workers,
+    };
+    let course = Course {
+        load: &load,
+        backend: &backend,
+        rounds: arguments.rounds(),
+        time: Duration::from_secs(arguments.seconds()),
+        go_on: &interrupt::go_on,
+    };
+    let mut bench = Bench {
+        toolbox: &toolbox,
+        setting: &setting,
+        course: &course,
+        files_max,
+        found: Findings::default(),
+        configurations: Vec::new(),
+    };
+    bench.run(arguments)?;
+    let circumstances = Circumstances {
+        date: calendar::date(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?),
+        versions: versions(&toolbox),
+        arguments: env::args().skip(1).filter(|argument| argument != "--bench").collect::<Vec<_>>().join(" "),
+        rounds: arguments.rounds(),
+        seconds: arguments.seconds(),
+        workers,
+        pinned,
+        machine,
+    };
+    publish(arguments, &circumstances, &bench.found, &bench.configurations)
+}
+
+/// Says what will be measured, before it takes its time.
+fn announce(toolbox: &Toolbox, machine: &Machine, pinned: bool) {
+    eprintln!("{}; {}", machine.short(), if pinned { "one core for each proxy" } else { "nothing is pinned" });
+    if machine.cores.len() < 2 {
+        eprintln!(
+            "There is one core only: the load generator takes its time from the proxies. Take no figure for more."
+        );
+    }
+    for (name, version) in versions(toolbox) {
+        eprintln!("  {name}: {version}");
+    }
+    for peer in &toolbox.missing {
+        eprintln!("  {}: not found; {}", peer.name(), tools::install(&[peer.package()]));
+    }
+}
+
+fn versions(toolbox: &Toolbox) -> Vec<(String, String)> {
+    let proxies = toolbox.proxies.iter().map(|(peer, tool)| (peer.name().to_owned(), tool.version.clone()));
+    proxies.chain([("wrk".to_owned(), toolbox.wrk.version.clone())]).collect()
+}
+
+/// Prints the tables and writes the results' folder.
+fn publish(
+    arguments: &Arguments,
+    circumstances: &Circumstances,
+    found: &Findings,
+    configurations: &[(String, String)],
+) -> Fallible<()> {
+    let machine = arguments.machine.clone().unwrap_or_else(|| circumstances.machine.short());
+    let folder = new_folder(&arguments.results, &format!("{}-{}", circumstances.date, text::slug(&machine)))?;
+    fs::write(folder.join("report.md"), report::report(circumstances, found, configurations))?;
+    let title = format!("Side by side, {}, {}", circumstances.date, circumstances.machine.short());
+    fs::write(folder.join("chart.svg"), chart::chart(&title, found))?;
+    for (name, configuration) in configurations {
+        fs::write(folder.join(name), configuration)?;
+    }
+    println!("{}written to {}", report::tables(found), folder.display());
+    Ok(())
+}
+
+/// A folder of that name, or with a number when there is one already: no result replaces another.
+fn new_folder(parent: &Path, name: &str) -> Fallible<PathBuf> {
+    fs::create_dir_all(parent)?;
+    let numbered = (2..RESULTS_A_DAY_MAX).map(|number| format!("{name}-{number}"));
+    for name in std::iter::once(name.to_owned()).chain(numbered) {
+        let folder = parent.join(name);
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(format!("{}: {error}", folder.display()).into()),
+        }
+    }
+    Err("too many results of one day".into())
+}
+
+/// Lets this process and its children open as many files as the system allows; returns how many, `None` for no limit.
+fn raise_file_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    }
+}

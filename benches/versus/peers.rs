@@ -1,0 +1,234 @@
+//! The proxies that are compared: their configurations and how each is started.
+//!
+//! The templates lie in `peers/`, each in the form that users of that proxy would call good. Whether a proxy really does
+//! its work is asked by `check`.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Fallible;
+use crate::figures::text;
+use crate::process::{Child, Place};
+use crate::tools::Tool;
+
+/// How long a proxy may take from its start to its first accepted connection. Varnish compiles its rules with a C
+/// compiler meanwhile.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// A proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    /// Ours.
+    Forebay,
+    /// <https://nginx.org>
+    Nginx,
+    /// <https://www.haproxy.org>
+    Haproxy,
+    /// <https://varnish-cache.org>
+    Varnish,
+}
+
+/// Whether it writes an access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Logging {
+    /// None.
+    Off,
+    /// To a file, a line a request.
+    On,
+}
+
+impl Peer {
+    /// All but ours.
+    pub(crate) const PEERS: [Self; 3] = [Self::Nginx, Self::Haproxy, Self::Varnish];
+
+    /// As people write it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Forebay => "forebay",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+            Self::Varnish => "Varnish",
+        }
+    }
+
+    /// The name of its program.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Forebay => "forebay",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Varnish => "varnishd",
+        }
+    }
+
+    /// The Debian package that holds it.
+    pub(crate) fn package(self) -> &'static str {
+        match self {
+            Self::Forebay => "forebay",
+            Self::Nginx => "nginx",
+            Self::Haproxy => "haproxy",
+            Self::Varnish => "varnish",
+        }
+    }
+
+    /// What makes it tell its version.
+    pub(crate) fn version_flag(self) -> &'static str {
+        match self {
+            Self::Forebay => "--version",
+            Self::Nginx | Self::Haproxy => "-v",
+            Self::Varnish => "-V",
+        }
+    }
+
+    /// Whether it can write an access log by itself. Varnish leaves that to another program.
+    pub(crate) fn can_log(self) -> bool {
+        self != Self::Varnish
+    }
+
+    /// Its configuration as committed, and the name of the file.
+    fn template(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Forebay => ("forebay.toml", include_str!("peers/forebay.toml")),
+            Self::Nginx => ("nginx.conf", include_str!("peers/nginx.conf")),
+            Self::Haproxy => ("haproxy.cfg", include_str!("peers/haproxy.cfg")),
+            Self::Varnish => ("varnish.vcl", include_str!("peers/varnish.vcl")),
+        }
+    }
+}
+
+/// What all proxies share.
+pub(crate) struct Setting {
+    /// Where configurations and logs are written; nobody else's.
+    pub(crate) folder: PathBuf,
+    /// A folder in memory, for a cache that keeps files.
+    pub(crate) memory_folder: PathBuf,
+    /// Whom they ask.
+    pub(crate) backend: SocketAddr,
+    /// Where they run.
+    pub(crate) place: Place,
+    /// Workers or threads of each.
+    pub(crate) workers: usize,
+}
+
+/// A proxy that runs.
+pub(crate) struct Proxy {
+    /// Which.
+    pub(crate) peer: Peer,
+    /// Where it listens for clients.
+    pub(crate) address: SocketAddr,
+    /// Its processes.
+    pub(crate) process: Child,
+    /// Where its access log is, when it has one.
+    pub(crate) access_log: Option<PathBuf>,
+    /// Its configuration, as it runs: file name and text.
+    pub(crate) configuration: (String, String),
+}
+
+impl Proxy {
+    /// Starts it and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// With the end of what it printed, when it does not come up.
+    pub(crate) fn start(peer: Peer, tool: &Tool, setting: &Setting, logging: Logging) -> Fallible<Self> {
+        let stem = match logging {
+            Logging::Off => peer.program().to_owned(),
+            Logging::On => format!("{}-logging", peer.program()),
+        };
+        let folder = setting.folder.join(&stem);
+        fs::create_dir_all(&folder)?;
+        let (port, admin_port) = free_ports()?;
+        let access_log = folder.join("access.log");
+        let configuration =
+            configuration(peer, setting, logging, &[("PORT", port), ("ADMIN_PORT", admin_port)], &folder);
+        let (name, _) = peer.template();
+        let file = folder.join(name);
+        fs::write(&file, &configuration)?;
+
+        let mut command = setting.place.command(&tool.path);
+        arguments(&mut command, peer, &file, port, setting.workers);
+        let printed = folder.join("printed.txt");
+        let output = if logging == Logging::On { &access_log } else { &printed };
+        command.stdout(appended(output)?).stderr(appended(&printed)?);
+        let mut proxy = Self {
+            peer,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            process: Child::start(command)?,
+            access_log: (logging == Logging::On).then_some(access_log),
+            configuration: (name.to_owned(), configuration),
+        };
+        proxy.wait_until_it_listens(&printed)?;
+        Ok(proxy)
+    }
+
+    fn wait_until_it_listens(&mut self, printed: &Path) -> Fallible<()> {
+        let deadline = Instant::now() + START_MAX;
+        while TcpStream::connect(self.address).is_err() {
+            if self.process.has_ended() || Instant::now() > deadline {
+                let text = fs::read_to_string(printed).unwrap_or_default();
+                let last: Vec<&str> = text.lines().rev().take(3).collect();
+                return Err(format!("does not start: {}", last.join(" / ")).into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+/// The template with its places filled.
+fn configuration(peer: Peer, setting: &Setting, logging: Logging, ports: &[(&str, u16)], folder: &Path) -> String {
+    let logged = logging == Logging::On;
+    let access = match (peer, logged) {
+        (Peer::Forebay, true) => "combined".to_owned(),
+        (Peer::Nginx, true) => format!("{} combined buffer=64k flush=1s", folder.join("access.log").display()),
+        (Peer::Forebay | Peer::Nginx, false) | (Peer::Haproxy | Peer::Varnish, _) => "off".to_owned(),
+    };
+    let (log, log_use) = match logged {
+        true => ("log stdout format raw local0 info", "log global\n    option httplog"),
+        false => ("# no log", "no log"),
+    };
+    let mut values = vec![
+        ("WORKERS", setting.workers.to_string()),
+        ("BACKEND_PORT", setting.backend.port().to_string()),
+        ("DIR", folder.display().to_string()),
+        ("MEMORY_DIR", setting.memory_folder.display().to_string()),
+        ("ACCESS", access),
+        ("LOG_USE", log_use.to_owned()),
+        ("LOG", log.to_owned()),
+    ];
+    values.extend(ports.iter().map(|(name, port)| (*name, port.to_string())));
+    let (_, template) = peer.template();
+    text::filled(template, &values)
+}
+
+/// How its program is told to use a configuration, in the foreground.
+fn arguments(command: &mut Command, peer: Peer, file: &Path, port: u16, workers: usize) {
+    let folder = file.parent().unwrap_or(file);
+    match peer {
+        Peer::Forebay => command.arg("-c").arg(file),
+        Peer::Nginx => command.arg("-c").arg(file).arg("-p").arg(folder).args(["-e", "stderr"]),
+        Peer::Haproxy => command.arg("-db").arg("-f").arg(file),
+        Peer::Varnish => command
+            .args(["-F", "-j", "none", "-T", "none", "-s", "malloc,256m"])
+            .args(["-p", "thread_pool_min=100", "-p", "thread_pool_max=1000", "-p", "timeout_idle=600"])
+            .args(["-p", &format!("thread_pools={workers}")])
+            .args(["-a", &format!("127.0.0.1:{port}")])
+            .arg("-n")
+            .arg(folder.join("work"))
+            .arg("-f")
+            .arg(file),
+    };
+}
+
+/// Two ports that nobody listens on now.
+fn free_ports() -> Fallible<(u16, u16)> {
+    let (one, other) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
+    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+}
+
+fn appended(file: &Path) -> Fallible<File> {
+    Ok(File::options().create(true).append(true).open(file)?)
+}
