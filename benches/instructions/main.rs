@@ -15,6 +15,7 @@ mod works;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use proxy::Proxy;
 use record::{Record, Verdict};
@@ -23,6 +24,9 @@ use works::Work;
 
 /// How many requests the shorter of two runs carries.
 const REQUESTS: u32 = 2_000;
+
+/// How long a run may take. It takes seconds; a proxy that waits for something of its own at each request would not end.
+const RUN_MAX: Duration = Duration::from_secs(120);
 
 /// What goes wrong here ends the program; a text for people is all that is made of it.
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -90,7 +94,11 @@ fn total(work: &Work, requests: u32) -> Outcome<u64> {
     let mut talk = Talk::open()?;
     let proxy = Proxy::start(&work.config(talk.backend()), &profile)?;
     talk.reach(&proxy)?;
+    let begun = Instant::now();
     for nth in 0..requests {
+        if begun.elapsed() > RUN_MAX {
+            return Err(format!("{}: {nth} requests took more than {RUN_MAX:?}", work.name).into());
+        }
         talk.exchange(&proxy, work, nth)?;
     }
     talk.hang_up();

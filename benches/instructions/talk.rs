@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use crate::Outcome;
 use crate::proxy::{PATIENCE, Proxy};
-use crate::works::{self, BODY, Work};
+use crate::works::{self, Work};
 
 /// Longest message that is read, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -51,22 +51,30 @@ impl Talk {
     /// # Errors
     /// When the proxy does something else than the work says.
     pub(crate) fn exchange(&mut self, proxy: &Proxy, work: &Work, nth: u32) -> Outcome<()> {
-        let client = self.client.as_mut().ok_or("no client is connected")?;
-        client.write_all(&work.request)?;
+        self.client()?.write_all(&work.request)?;
         if work.asks_backend(nth) {
-            let backend = match &mut self.backend {
-                Some(backend) => backend,
-                none => none.insert(ready(self.listener.accept()?.0)?),
-            };
-            read_message(backend)?;
-            proxy.rests()?;
-            backend.write_all(&self.answer)?;
+            self.serve(proxy)?;
         }
-        let (head, body) = read_message(client)?;
-        if !head.starts_with("http/1.1 200 ") || body != BODY || !head.contains(work.sign()) {
+        let (head, body) = read_message(self.client()?)?;
+        if !work.is_answered(&head, &body) {
             return Err(format!("{}: the answer is not what it should be:\n{head}", work.name).into());
         }
         proxy.rests()
+    }
+
+    /// One request at the backend.
+    fn serve(&mut self, proxy: &Proxy) -> Outcome<()> {
+        let backend = match &mut self.backend {
+            Some(backend) => backend,
+            none => none.insert(ready(self.listener.accept()?.0)?),
+        };
+        read_message(backend)?;
+        proxy.rests()?;
+        Ok(backend.write_all(&self.answer)?)
+    }
+
+    fn client(&mut self) -> Outcome<&mut TcpStream> {
+        self.client.as_mut().ok_or_else(|| "no client is connected".into())
     }
 
     /// The client leaves.

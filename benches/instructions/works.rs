@@ -8,9 +8,9 @@ use policy::route::sticky::Signer;
 use crate::Outcome;
 
 /// What signs the cookie of [`Kind::Split`]; a client of ours can so bring one from the first request on.
-const SECRET: &str = "not a secret at all";
+const SECRET: &str = "not-a-secret-at-all";
 
-/// What a backend's answers and a client's content hold: 1 KiB.
+/// What a backend's answers hold: 1 KiB.
 pub(crate) static BODY: [u8; 1024] = [b'.'; 1024];
 
 /// What the proxy is to do.
@@ -42,12 +42,11 @@ pub(crate) struct Work {
 pub(crate) fn all() -> Outcome<Vec<Work>> {
     let number = Signer::new(SECRET.as_bytes()).issue(7, SystemTime::now().duration_since(UNIX_EPOCH)?);
     let cookie = format!("Cookie: theme=dark; forebay_side={number}\r\n");
-    let work = |name, kind, fields: &str| Work { name, kind, request: request(fields) };
     Ok(vec![
-        work("pass", Kind::Pass, ""),
-        work("logged", Kind::Logged, ""),
-        work("hit", Kind::Hit, ""),
-        work("split", Kind::Split, &cookie),
+        Work { name: "pass", kind: Kind::Pass, request: request("") },
+        Work { name: "logged", kind: Kind::Logged, request: request("") },
+        Work { name: "hit", kind: Kind::Hit, request: request("") },
+        Work { name: "split", kind: Kind::Split, request: request(&cookie) },
     ])
 }
 
@@ -66,8 +65,8 @@ impl Work {
             ),
         };
         format!(
-            "listen = [\"127.0.0.1:0\"]\nserver = {{ workers = 1 }}\nlog = {{ access = \"{log}\" }}\n\
-             [[route]]\npath = \"/\"\n{route}"
+            "listen = [\"127.0.0.1:0\"]\nserver = {{ workers = 1 }}\n\
+             log = {{ access = \"{log}\" }}\n[[route]]\npath = \"/\"\n{route}"
         )
     }
 
@@ -79,22 +78,23 @@ impl Work {
         }
     }
 
-    /// What the head of each answer holds, in lower case: a sign that the proxy did what it was meant to.
-    pub(crate) fn sign(&self) -> &'static str {
-        match self.kind {
+    /// Whether this is the answer that the client should get; the head in lower case.
+    pub(crate) fn is_answered(&self, head: &str, body: &[u8]) -> bool {
+        let sign = match self.kind {
             Kind::Pass | Kind::Logged => "via: ",
             Kind::Hit => "cache-status: forebay; ",
             Kind::Split => "x-side: old; by=sticky\r\n",
-        }
+        };
+        head.starts_with("http/1.1 200 ") && head.contains(sign) && body == BODY
     }
 }
 
 /// What a browser's request for a small thing looks like.
-fn request(more: &str) -> Vec<u8> {
+fn request(fields: &str) -> Vec<u8> {
     let head = format!(
-        "GET /things/17?size=small HTTP/1.1\r\nHost: shop.example.com\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
-         Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-GB,en;q=0.5\r\n\
-         Accept-Encoding: gzip, br\r\n{more}\r\n"
+        "GET /things/17?size=small HTTP/1.1\r\nHost: shop.example.com\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n\
+         Accept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: gzip, br\r\n{fields}\r\n"
     );
     head.into_bytes()
 }
