@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 
-/// How far a count may be from the record, in thousandths. Runs of one binary differ by less than one.
+/// How far a count may be from the record, in thousandths. Runs of one binary differ by less than three.
 const TOLERANCE_PER_MILLE: u64 = 30;
 
 /// What stands above the record.
