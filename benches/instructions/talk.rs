@@ -1,7 +1,8 @@
 //! Client and backend in one hand: each says its part only when the proxy has come to rest.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
 
 use crate::Outcome;
 use crate::proxy::{PATIENCE, Proxy};
@@ -27,6 +28,7 @@ impl Talk {
     /// When the system has no port to give.
     pub(crate) fn open() -> Outcome<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address, answer: works::answer(), client: None, backend: None })
     }
@@ -66,7 +68,7 @@ impl Talk {
     fn serve(&mut self, proxy: &Proxy) -> Outcome<()> {
         let backend = match &mut self.backend {
             Some(backend) => backend,
-            none => none.insert(ready(self.listener.accept()?.0)?),
+            none => none.insert(accepted(&self.listener)?),
         };
         read_message(backend)?;
         proxy.rests()?;
@@ -80,6 +82,19 @@ impl Talk {
     /// The client leaves.
     pub(crate) fn hang_up(&mut self) {
         self.client = None;
+    }
+}
+
+/// The proxy's connection to the backend, once it comes.
+fn accepted(listener: &TcpListener) -> Outcome<TcpStream> {
+    let begun = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((socket, _)) => return ready(socket),
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error.into()),
+            Err(_) if begun.elapsed() > PATIENCE => return Err("the proxy does not ask the backend".into()),
+            Err(_) => std::thread::yield_now(),
+        }
     }
 }
 
