@@ -1,0 +1,112 @@
+//! What is measured: for each work the proxy's configuration, the request, and what must come back.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use policy::route::sticky::Signer;
+
+use crate::Outcome;
+
+/// What signs the cookie of [`Kind::Split`]; a client of ours can so bring one from the first request on.
+const SECRET: &str = "not-a-secret-at-all";
+
+/// What a backend's answers hold: 1 KiB.
+pub(crate) static BODY: [u8; 1024] = [b'.'; 1024];
+
+/// What the proxy is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Pass on a GET, and its answer.
+    Pass,
+    /// The same, with a line in the access log.
+    Logged,
+    /// Answer a GET from the cache.
+    Hit,
+    /// Pass on a GET to one side of a split, by the client's cookie, and tell the client which.
+    Split,
+}
+
+/// One work.
+pub(crate) struct Work {
+    /// What the record calls it.
+    pub(crate) name: &'static str,
+    kind: Kind,
+    /// What the client sends, time and again.
+    pub(crate) request: Vec<u8>,
+}
+
+/// All of them.
+///
+/// # Errors
+/// When the clock stands before 1970.
+pub(crate) fn all() -> Outcome<Vec<Work>> {
+    let number = Signer::new(SECRET.as_bytes()).issue(7, SystemTime::now().duration_since(UNIX_EPOCH)?);
+    let cookie = format!("Cookie: theme=dark; forebay_side={number}\r\n");
+    Ok(vec![
+        Work { name: "pass", kind: Kind::Pass, request: request("") },
+        Work { name: "logged", kind: Kind::Logged, request: request("") },
+        Work { name: "hit", kind: Kind::Hit, request: request("") },
+        Work { name: "split", kind: Kind::Split, request: request(&cookie) },
+    ])
+}
+
+impl Work {
+    /// The proxy's configuration.
+    pub(crate) fn config(&self, backend: SocketAddr) -> String {
+        let log = if self.kind == Kind::Logged { "json" } else { "off" };
+        let route = match self.kind {
+            Kind::Pass | Kind::Logged => format!("backends = [\"http://{backend}\"]\n"),
+            Kind::Hit => format!("backends = [\"http://{backend}\"]\n[route.cache]\n"),
+            Kind::Split => format!(
+                "split = [{{ upstream = \"new\", weight = 20 }}, {{ upstream = \"old\", weight = 80 }}]\n\
+                 sticky = \"cookie\"\nsticky_cookie = {{ secret = \"{SECRET}\" }}\nside_header = \"x-side\"\n\
+                 [[upstream]]\nname = \"new\"\nbackends = [\"http://{backend}\"]\n\
+                 [[upstream]]\nname = \"old\"\nbackends = [\"http://{backend}\"]\n"
+            ),
+        };
+        format!(
+            "listen = [\"127.0.0.1:0\"]\nserver = {{ workers = 1 }}\n\
+             log = {{ access = \"{log}\" }}\n[[route]]\npath = \"/\"\n{route}"
+        )
+    }
+
+    /// Whether the `nth` request of a run reaches the backend.
+    pub(crate) fn asks_backend(&self, nth: u32) -> bool {
+        match self.kind {
+            Kind::Pass | Kind::Logged | Kind::Split => true,
+            Kind::Hit => nth == 0,
+        }
+    }
+
+    /// Whether this is the answer that the client should get; the head in lower case.
+    pub(crate) fn is_answered(&self, head: &str, body: &[u8]) -> bool {
+        let sign = match self.kind {
+            Kind::Pass | Kind::Logged => "via: ",
+            Kind::Hit => "cache-status: forebay; ",
+            Kind::Split => "x-side: old; by=sticky\r\n",
+        };
+        head.starts_with("http/1.1 200 ") && head.contains(sign) && body == BODY
+    }
+}
+
+/// What a browser's request for a small thing looks like.
+fn request(fields: &str) -> Vec<u8> {
+    let head = format!(
+        "GET /things/17?size=small HTTP/1.1\r\nHost: shop.example.com\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n\
+         Accept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: gzip, br\r\n{fields}\r\n"
+    );
+    head.into_bytes()
+}
+
+/// What the backend answers, fresh for a day.
+pub(crate) fn answer() -> Vec<u8> {
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let expires = httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(24));
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nServer: things\r\nDate: {date}\r\nContent-Type: text/html; charset=utf-8\r\n\
+         ETag: \"17-small\"\r\nCache-Control: public, max-age=86400\r\nExpires: {expires}\r\nContent-Length: {}\r\n\r\n",
+        BODY.len()
+    );
+    [head.as_bytes(), &BODY].concat()
+}
