@@ -54,7 +54,7 @@ fn it_reaches_the_backend_with_a_key_that_tells_it_from_others() {
     let (state, origin) = (State::new(), Origin::start(ok("fine")));
     let forebay = state.forebay(&origin, SOON);
     put(&forebay, "/a", "new").is(202, "");
-    eventually("it has arrived", || origin.count("PUT /a") == 1);
+    eventually("it has arrived", || origin.count_whole("PUT /a") == 1);
     let seen = origin.last();
     assert_eq!(seen.body, b"new");
     assert!(seen.head.field("idempotency-key").unwrap().starts_with("\"fb-"));
@@ -70,7 +70,7 @@ fn of_several_writes_only_the_last_is_sent() {
         put(&forebay, "/a", body).is(202, "");
     }
     forebay.get("/a").is(200, "three");
-    eventually("it has arrived", || origin.count("PUT /a") == 1);
+    eventually("it has arrived", || origin.count_whole("PUT /a") == 1);
     assert_eq!(origin.last().body, b"three");
 }
 
@@ -106,7 +106,7 @@ fn what_was_acknowledged_survives_a_restart() {
     send(&forebay, "DELETE", "/b", "", "").is(202, "");
     drop(forebay);
     let forebay = state.forebay(&origin, LATER);
-    eventually("it has arrived", || origin.count("PUT /a") == 1 && origin.count("DELETE /b") == 1);
+    eventually("it has arrived", || origin.count_whole("PUT /a") == 1 && origin.count("DELETE /b") == 1);
     for target in ["/a", "/b"] {
         eventually("it is done with", || forebay.get(target).field("forebay-write").is_none());
     }
@@ -126,7 +126,7 @@ fn what_fails_is_sent_again() {
     origin.once(answer(500, &[], ""));
     let forebay = state.forebay(&origin, SOON);
     put(&forebay, "/a", "new").is(202, "");
-    eventually("it has arrived", || origin.count("PUT /a") == 4);
+    eventually("it has arrived", || origin.count_whole("PUT /a") == 4);
     let keys: Vec<String> =
         origin.requests().iter().map(|seen| seen.head.field("idempotency-key").unwrap().to_owned()).collect();
     assert!(keys.iter().all(|key| *key == keys[0]));
@@ -219,7 +219,7 @@ fn content_of_unknown_length_is_kept_if_it_is_short_enough() {
     forebay.ask(format!("{head}3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")).is(202, "");
     forebay.get("/a").is(200, "onetwo");
     origin.come_back();
-    eventually("it has arrived", || origin.count("PUT /a") >= 1);
+    eventually("it has arrived", || origin.count_whole("PUT /a") >= 1);
     assert_eq!(origin.last().body, b"onetwo");
     assert_eq!(origin.last().head.field("content-length"), Some("6"));
 }
@@ -309,7 +309,7 @@ fn a_drain_does_not_wait_for_a_backend_that_stays_away() {
     forebay.wait();
     origin.come_back();
     let _again = state.forebay(&origin, SOON);
-    eventually("it has arrived", || origin.count("PUT /a") == 1);
+    eventually("it has arrived", || origin.count_whole("PUT /a") == 1);
 }
 
 #[test]

@@ -197,6 +197,14 @@ impl Origin {
         self.shared.requests().iter().filter(is_meant).count()
     }
 
+    /// How many of them have been read to their end: before that a request has come, and its body not yet.
+    #[must_use]
+    pub fn count_whole(&self, method_and_target: &str) -> usize {
+        let is_meant = |request: &&Request| format!("{} {}", request.method, request.target) == method_and_target;
+        let is_whole = |request: &&Request| request.body_end == BodyEnd::Complete;
+        self.shared.requests().iter().filter(is_meant).filter(is_whole).count()
+    }
+
     /// How many connections were accepted, ever.
     #[must_use]
     pub fn accepted(&self) -> usize {
