@@ -97,14 +97,15 @@ pub fn judge(rules: &Rules, case: Case<'_>, risk: f64) -> Verdict {
     }
 }
 
-/// Whether more fail, or differ, than may, beyond doubt, however few requests there were: with few it takes a great
-/// excess.
+/// Whether more fail, or differ, than may, beyond doubt, before a step has lasted long enough. To be asked when there
+/// are `requests_min` requests; answers that differ count when as many were compared.
 ///
 /// Latency is left to the end of the step. Slowness comes in bursts that many requests share (a pause, a neighbour's
 /// load), so that those of a second say hardly more than one of them would, however sure the reckoning looks.
 #[must_use]
 pub fn failure(rules: &Rules, case: Case<'_>, risk: f64) -> Option<Reason> {
     let [errors, _latency, mismatches] = findings(rules, case);
+    let mismatches = mismatches.filter(|_| case.window.compared >= rules.requests_min);
     let mut found = errors.into_iter().chain(mismatches);
     found.find(|finding| finding.chance < risk).map(|finding| finding.reason)
 }

@@ -262,8 +262,14 @@ impl Canary {
         let left = self.rules.hold.saturating_sub(self.progress.held);
         let is_short = (left > Duration::ZERO).then_some(Waiting::Time { left });
         let risk = judge::risk(&self.rules);
-        if let Some(waiting) = is_short.or_else(|| judge::missing(&self.rules, case)) {
+        let missing = judge::missing(&self.rules, case);
+        let is_too_few = matches!(missing, Some(Waiting::Requests { .. } | Waiting::OtherRequests { .. }));
+        if let Some(waiting) = is_short.or(missing) {
             self.waiting = waiting;
+            if is_too_few {
+                // Nobody is judged on less, the ceiling excepted.
+                return None;
+            }
             let part = self.looks.during(counts.canary.requests)?;
             let window = totals.since(&self.start);
             let reason = judge::failure(&self.rules, self.case(&window), part * risk)?;

@@ -132,8 +132,10 @@ fn a_step_is_judged_by_its_own_requests_alone() {
 fn a_failure_beyond_doubt_is_not_waited_with() {
     let mut scene = Scene::new(rules());
     scene.answers(400, 16);
+    assert_eq!(scene.after(Duration::from_secs(1)), None, "there is no verdict on fewer than 500");
+    scene.answers(100, 4);
     let change = scene.after(Duration::from_secs(1)).unwrap();
-    assert_eq!(change.reason, "4 % of 400 requests failed, 0 % of the others' (may be 0.5 points more)");
+    assert_eq!(change.reason, "4 % of 500 requests failed, 0 % of the others' (may be 0.5 points more)");
     assert_eq!((scene.phase(), scene.percent().to_string()), (Phase::RolledBack, "0".to_owned()));
     assert_eq!(scene.after(HOLD), None);
 }
