@@ -34,15 +34,12 @@ use crate::writeback::take::FOREBAY_WRITE;
 /// A route that caches, where it leads, and how it caches.
 pub type Way<'a> = (&'a Route, &'a Rc<Onward>, &'a Rc<Caching>);
 
-/// Answers a request on a caching route.
+/// Answers a request on a caching route that [`at_once`] has no answer for.
 ///
 /// # Errors
 /// What the client is to be told instead of an answer.
 pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
     let (route, onward, caching) = way;
-    if let Some(answer) = at_once(site, way, ex, admitted) {
-        return Ok(answer);
-    }
     sanitize::stamp(site, ex, admitted);
     if sanitize::is_trusted(site, ex) {
         // Whoever is believed may say who asks, but nothing that the key does not hold.
@@ -78,7 +75,12 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
 
 /// Answers with what is stored, where nothing but the URI matters for that: by far the most frequent way. What the
 /// request would say to a backend is not worked out for it.
-fn at_once(site: &Site, (route, _, caching): Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Option<Answer> {
+pub fn at_once(
+    site: &Site,
+    (route, caching): (&Route, &Caching),
+    ex: &mut Exchange,
+    admitted: &Admitted,
+) -> Option<Answer> {
     let head = &ex.head;
     let is_plain = caching.is_plain
         && route.request_headers.is_empty()
@@ -143,7 +145,7 @@ async fn kept(
             };
             let aside = Handling::Forwarded { why: Forward::Bypass, status: None, stored: false, collapsed: false };
             ex.cache_status = Some(CacheStatus { detail: Some("write-pending"), ..CacheStatus::new(aside) });
-            let mut answer = match onward.forward(ex, draft).await {
+            let mut answer = match onward.forward(ex, &draft).await {
                 Ok(answer) => answer,
                 Err(fault) => return Some(Err(fault)),
             };
@@ -218,7 +220,7 @@ struct ToUpstream {
 impl Fetch for ToUpstream {
     async fn fetch(&self, ex: &mut Exchange, method: Method, headers: HeaderMap) -> Result<Answer, Fault> {
         let draft = Draft { method, target: self.target.clone(), headers, source: None, switches: None };
-        self.onward.forward(ex, draft).await
+        self.onward.forward(ex, &draft).await
     }
 }
 
@@ -235,7 +237,7 @@ pub async fn change(
     sanitize::stamp(site, ex, admitted);
     let target = target(ex, admitted).into_owned();
     let draft = gate::draft(site, route, &onward.group, (ex, admitted))?;
-    write(site, onward, ex, (draft, &target)).await
+    write(site, onward, ex, (&draft, &target)).await
 }
 
 /// Forwards a request, and forgets what it has made void (RFC 9111 §4.4).
@@ -243,7 +245,7 @@ pub(super) async fn write(
     site: &Site,
     onward: &Onward,
     ex: &mut Exchange,
-    (draft, target): (Draft, &Target<'static>),
+    (draft, target): (&Draft, &Target<'static>),
 ) -> Result<Answer, Fault> {
     let method = draft.method.clone();
     if forget::is_safe(&method) {
@@ -274,9 +276,9 @@ async fn pass(
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
     let asked = (draft.method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
     let mut answer = if writes_through(caching, &draft) {
-        through::write(site, (onward, caching), ex, draft, (&target, key)).await?
+        through::write(site, (onward, caching), ex, &draft, (&target, key)).await?
     } else {
-        write(site, onward, ex, (draft, &target)).await?
+        write(site, onward, ex, (&draft, &target)).await?
     };
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
     let Some((headers, has_body)) = asked.filter(|_| is_stored) else {

@@ -23,7 +23,8 @@ const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 /// An exchange under way. Dropped without an answer, it is counted as one whose client left.
 pub struct Open {
     ex: Exchange,
-    finish: Option<Finish>,
+    ledger: Rc<Ledger>,
+    is_answered: bool,
 }
 
 impl Open {
@@ -34,15 +35,7 @@ impl Open {
         if ledger.is_logging() {
             ex.record.request = Some(Box::new(request(&ex)));
         }
-        let finish = Finish {
-            record: Record::default(),
-            ledger,
-            client: ex.client,
-            started: ex.started,
-            connection: Rc::clone(&ex.connection),
-            is_whole: false,
-        };
-        Self { ex, finish: Some(finish) }
+        Self { ex, ledger, is_answered: false }
     }
 
     /// The exchange.
@@ -58,30 +51,30 @@ impl Open {
             status.append_to(answer.headers_mut());
             let (result, reason) = result(&status);
             (self.ex.record.cache, self.ex.record.cache_reason) = (Some(result.as_str()), reason);
-            if let Some(finish) = &self.finish {
-                finish.ledger.counters.cache.of(result).up();
-            }
+            self.ledger.counters.cache.of(result).up();
         }
-        let Some(mut finish) = self.take_finish() else { return answer };
-        finish.record.status = Some(answer.status());
-        finish.ledger.counters.responses.count(answer.status());
-        if finish.ledger.is_logging() {
+        self.ex.record.status = Some(answer.status());
+        self.ledger.counters.responses.count(answer.status());
+        if self.ledger.is_logging() {
             // What was answered from here has had no need of a name so far.
-            finish.record.id.get_or_insert_with(|| dice::id(self.ex.dice));
+            self.ex.record.id.get_or_insert_with(|| dice::id(self.ex.dice));
         }
         let is_head = self.ex.head.method == Method::HEAD;
+        self.is_answered = true;
+        let finish = Box::new(self.finish(is_head));
         let (head, body) = answer.into_parts();
-        if is_head {
-            finish.is_whole = true;
-        }
-        Answer::from_parts(head, body.witnessed(Box::new(finish)))
+        Answer::from_parts(head, body.witnessed(finish))
     }
 
-    fn take_finish(&mut self) -> Option<Finish> {
-        let mut finish = self.finish.take()?;
-        finish.record = std::mem::take(&mut self.ex.record);
-        finish.client = self.ex.client;
-        Some(finish)
+    fn finish(&mut self, is_whole: bool) -> Finish {
+        Finish {
+            record: std::mem::take(&mut self.ex.record),
+            ledger: Rc::clone(&self.ledger),
+            client: self.ex.client,
+            started: self.ex.started,
+            connection: Rc::clone(&self.ex.connection),
+            is_whole,
+        }
     }
 
     /// A short error body, JSON or text by `Accept`, with the id that the log line carries.
@@ -125,9 +118,10 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if let Some(mut finish) = self.take_finish() {
-            finish.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
-            finish.ledger.counters.abandoned.up();
+        if !self.is_answered {
+            self.ex.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
+            self.ledger.counters.abandoned.up();
+            drop(self.finish(false));
         }
     }
 }

@@ -92,7 +92,7 @@ impl ToBackends {
         };
         let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
         let deadline = Rc::clone(&ex.connection.deadline);
-        let sent = attended(&deadline, upstream::forward(&group, &mut ex, draft));
+        let sent = attended(&deadline, upstream::forward(&group, &mut ex, &draft));
         match tokio::time::timeout(timeout, sent).await {
             Ok(Ok(answer)) => {
                 let outcome = judge(class, answer.status(), retry_after(answer.headers()));

@@ -27,9 +27,9 @@ impl Onward {
     ///
     /// # Errors
     /// What the client is to be told instead of an answer.
-    pub async fn forward(&self, ex: &mut Exchange, draft: Draft) -> Result<Answer, Fault> {
+    pub async fn forward(&self, ex: &mut Exchange, draft: &Draft) -> Result<Answer, Fault> {
         ex.tally.clone_from(&self.tally);
-        let sampled = self.mirror.as_ref().and_then(|mirror| mirror.sample(&draft, ex));
+        let sampled = self.mirror.as_ref().and_then(|mirror| mirror.sample(draft, ex));
         let answered = upstream::forward(&self.group, ex, draft).await;
         if let Some(tally) = &self.tally {
             note(tally, &answered, ex);

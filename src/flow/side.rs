@@ -38,9 +38,9 @@ pub struct LocalSplit {
 }
 
 /// Where a request goes.
-pub struct Chosen<'a> {
+pub struct Chosen {
     /// The way on.
-    pub onward: &'a Rc<Onward>,
+    pub onward: Rc<Onward>,
     /// The side, counted from 0; 0 too where there is no split.
     pub side: usize,
     marks: Option<Box<Marks>>,
@@ -85,9 +85,10 @@ struct Known {
 ///
 /// # Errors
 /// None that a checked plan can bring about.
-pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Admitted) -> Result<Chosen<'a>, Fault> {
+pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted) -> Result<Chosen, Fault> {
     let Some(split) = site.split(route) else {
-        return Ok(Chosen { onward: site.onward(route, 0).ok_or(Fault::NoRoute)?, side: 0, marks: None });
+        let onward = site.onward(route, 0).map(Rc::clone).ok_or(Fault::NoRoute)?;
+        return Ok(Chosen { onward, side: 0, marks: None });
     };
     let plan = &split.shared.plan;
     let (side, by, new) = match overridden(plan, &mut ex.head.headers) {
@@ -106,7 +107,7 @@ pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Ad
         By::Override => site.onward_by_hand(route, side),
         By::Sticky | By::Weight | By::Fallback => site.onward(route, side),
     };
-    let onward = onward.ok_or(Fault::NoRoute)?;
+    let onward = onward.map(Rc::clone).ok_or(Fault::NoRoute)?;
     let name = split.names.get(side).ok_or(Fault::NoRoute)?;
     ex.record.side = Some((Rc::clone(name), by.word()));
     let cookie = new.and_then(|key| cookie(split, key, ex, admitted));
@@ -118,10 +119,10 @@ pub fn choose<'a>(site: &'a Site, route: usize, ex: &mut Exchange, admitted: &Ad
     Ok(Chosen { onward, side, marks })
 }
 
-impl Chosen<'_> {
+impl Chosen {
     /// Tells the client what it is to be told.
-    pub fn mark(self, headers: &mut HeaderMap) {
-        let Some(marks) = self.marks else { return };
+    pub fn mark(&mut self, headers: &mut HeaderMap) {
+        let Some(marks) = self.marks.take() else { return };
         if let Some(cookie) = marks.cookie {
             headers.append(header::SET_COOKIE, cookie);
             // A cache that many share would give all of them this client's key (RFC 9111 §5.2.2.7, §7.3).

@@ -158,14 +158,14 @@ pub async fn write(
     site: &Site,
     (onward, caching): (&Rc<Onward>, &Rc<Caching>),
     ex: &mut Exchange,
-    draft: Draft,
+    draft: &Draft,
     (target, key): (&Target<'static>, Option<Key>),
 ) -> Result<Answer, Fault> {
     let uri = target.to_string().parse::<Uri>().map_err(|_| Fault::BadRequest("invalid target"))?;
     let (method, headers) = (draft.method.clone(), draft.headers.clone());
     let underway = Underway::begin(site, target);
     let keeping = match &key {
-        Some(key) if method == Method::PUT => Keeping::begin(caching, key.clone(), &draft),
+        Some(key) if method == Method::PUT => Keeping::begin(caching, key.clone(), draft),
         Some(_) | None => None,
     };
     let written = Written { site, caching, target, uri, key, method, headers, sent: clock::now() };

@@ -127,7 +127,7 @@ impl Writing<'_> {
             ex.connection.deadline.wait(ex.started.mono + limit, waiting).await
         };
         let Ok(turn) = turn else { return Err(Fault::WaitedInVain) };
-        let answered = cached::write(self.site, self.onward, ex, (draft, &self.target)).await;
+        let answered = cached::write(self.site, self.onward, ex, (&draft, &self.target)).await;
         drop(turn);
         let mut answer = answered?;
         answer.headers_mut().insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("through"));

@@ -213,7 +213,7 @@ async fn ask(
     let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
     let deadline = Rc::clone(&ex.connection.deadline);
     let asked = async {
-        let answer = upstream::forward(&group, &mut ex, draft).await?;
+        let answer = upstream::forward(&group, &mut ex, &draft).await?;
         let (head, body) = answer.into_parts();
         let body = match body.content() {
             Some(whole) => Some(vec![whole]),

@@ -124,7 +124,7 @@ async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>)
     let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
     let deadline = Rc::clone(&ex.connection.deadline);
     let answer =
-        attended(&deadline, upstream::forward(group, &mut ex, draft)).await.map_err(|fault| fault.to_string())?;
+        attended(&deadline, upstream::forward(group, &mut ex, &draft)).await.map_err(|fault| fault.to_string())?;
     let status = answer.status();
     if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -23,13 +23,12 @@ use super::linger;
 use super::tap::{self, State, Tap};
 use super::worker::Worker;
 use crate::config::plan::Server;
-use crate::exchange::body::Body;
 use crate::exchange::timer::Timer;
 use crate::exchange::tunnel::End;
-use crate::exchange::{ClientConnection, Exchange};
-use crate::flow;
+use crate::exchange::{Answer, ClientConnection, Exchange};
 use crate::flow::finish::Open;
 use crate::flow::site::Site;
+use crate::flow::{self, Step};
 use crate::observe::record::Record;
 use crate::observe::{clock, dice};
 
@@ -124,7 +123,7 @@ async fn run(
     site: Rc<Site>,
 ) -> Ended {
     let server = &site.plan().server;
-    let tap = Rc::new(State::new(Rc::clone(&client), server.header_bytes_max + 1));
+    let tap = Rc::new(State::new(Rc::clone(&client), server.header_bytes_max + 1, Rc::clone(&worker.room)));
     let service = {
         let (worker, client, tap) = (Rc::clone(&worker), Rc::clone(&client), Rc::clone(&tap));
         service_fn(move |request| answer(&worker, &client, &tap, request))
@@ -306,14 +305,7 @@ impl<'a> Waits<'a> {
 }
 
 /// Answers one request: reads clock and dice, and sends it down the spine.
-///
-/// Not an `async fn`: those keep what they are given twice, and hyper moves the future of each request.
-fn answer(
-    worker: &Worker,
-    client: &Rc<ClientConnection>,
-    tap: &Rc<State>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+fn answer(worker: &Worker, client: &Rc<ClientConnection>, tap: &Rc<State>, request: Request<Incoming>) -> Answering {
     client.is_busy.set(true);
     let signs = tap.signs(&request);
     let (head, body) = request.into_parts();
@@ -332,11 +324,45 @@ fn answer(
         record: Record::default(),
     };
     let mut open = Open::begin(exchange, Rc::clone(&worker.ledger));
-    let (site, tap) = (worker.site(), Rc::clone(tap));
-    async move {
-        if !tap.is_flushed() {
-            tap.flushed().await;
+    let site = worker.site();
+    if !tap.is_flushed() {
+        return Answering::Later(Box::pin(after(Rc::clone(tap), site, open)));
+    }
+    match flow::begin(&site, open.exchange()) {
+        Ok(Step::Waits(mut way)) => Answering::Later(Box::pin(async move {
+            let handled = flow::go_on(&site, open.exchange(), &mut way).await;
+            open.answer(handled)
+        })),
+        Ok(Step::Answered(answer)) => Answering::Now(Some(open.answer(Ok(answer)))),
+        Err(fault) => Answering::Now(Some(open.answer(Err(fault)))),
+    }
+}
+
+/// Answers a request that came behind another one's answer, once that has gone out.
+async fn after(tap: Rc<State>, site: Rc<Site>, mut open: Open) -> Answer {
+    tap.flushed().await;
+    let handled = match flow::begin(&site, open.exchange()) {
+        Ok(Step::Waits(mut way)) => flow::go_on(&site, open.exchange(), &mut way).await,
+        Ok(Step::Answered(answer)) => Ok(answer),
+        Err(fault) => Err(fault),
+    };
+    open.answer(handled)
+}
+
+/// An answer, or its future. hyper moves what it is given, and keeps it in the connection: a future of ours is large,
+/// so it lies elsewhere, and is not even made for what can be answered at once.
+enum Answering {
+    Now(Option<Answer>),
+    Later(Pin<Box<dyn Future<Output = Answer>>>),
+}
+
+impl Future for Answering {
+    type Output = Result<Answer, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(answer) => answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
+            Self::Later(answering) => answering.as_mut().poll(cx).map(Ok),
         }
-        Ok(flow::serve(&site, &mut open).await)
     }
 }

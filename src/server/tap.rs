@@ -34,12 +34,33 @@ pub struct Tap {
     interim_written: usize,
 }
 
+/// Room for a head, lent to one of a worker's connections after the other: nearly always a head is read and parsed in
+/// one go, and what they all use stays in the processor's cache.
+#[derive(Debug, Default)]
+pub struct Room(RefCell<Vec<u8>>);
+
+impl Room {
+    /// So much of it is kept, in bytes.
+    const KEPT_MAX: usize = 4096;
+
+    fn lend(&self) -> Vec<u8> {
+        self.0.take()
+    }
+
+    fn take_back(&self, mut room: Vec<u8>) {
+        room.clear();
+        room.shrink_to(Self::KEPT_MAX);
+        self.0.replace(room);
+    }
+}
+
 /// What a tap has seen.
 #[derive(Debug)]
 pub struct State {
     /// What was read of a head that hyper has not parsed yet.
     head: RefCell<Vec<u8>>,
     head_bytes_max: usize,
+    room: Rc<Room>,
     reads_head: Cell<bool>,
     speaks_http_1_0: Cell<bool>,
     is_flushed: Cell<bool>,
@@ -51,10 +72,11 @@ pub struct State {
 impl State {
     /// What nothing has been seen of yet.
     #[must_use]
-    pub fn new(client: Rc<ClientConnection>, head_bytes_max: usize) -> Self {
+    pub fn new(client: Rc<ClientConnection>, head_bytes_max: usize, room: Rc<Room>) -> Self {
         Self {
             head: RefCell::default(),
             head_bytes_max,
+            room,
             reads_head: Cell::new(true),
             speaks_http_1_0: Cell::new(false),
             is_flushed: Cell::new(true),
@@ -93,10 +115,9 @@ impl State {
     pub fn signs(&self, request: &Request<Incoming>) -> Signs {
         self.reads_head.set(false);
         self.speaks_http_1_0.set(request.version() == Version::HTTP_10);
-        let mut head = self.head.borrow_mut();
+        let head = self.head.take();
         let signs = read_signs(&head, request);
-        head.clear();
-        head.shrink_to(2048);
+        self.room.take_back(head);
         signs
     }
 
@@ -120,6 +141,9 @@ impl State {
     fn read(&self, bytes: &[u8]) {
         if self.reads_head.get() {
             let mut head = self.head.borrow_mut();
+            if head.capacity() == 0 {
+                *head = self.room.lend();
+            }
             let room = self.head_bytes_max.saturating_sub(head.len());
             head.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
         }
@@ -144,7 +168,10 @@ pub fn is_blank(bytes: &[u8]) -> bool {
 /// then hyper's reading stands: it cuts a fragment, and lets `Transfer-Encoding` win and closes after.
 fn read_signs(head: &[u8], request: &Request<Incoming>) -> Signs {
     let chunked = request.headers().contains_key(http::header::TRANSFER_ENCODING);
-    if !chunked && !head.contains(&b'#') {
+    // Behind the first line a `#` means nothing, and what follows may be a long body.
+    let begins = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(head.len());
+    let first_line = head.get(begins..).unwrap_or_default().split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if !chunked && !first_line.contains(&b'#') {
         return Signs::default();
     }
     let end = head.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(head.len());

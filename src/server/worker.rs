@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::connection;
+use super::tap::Room;
 use crate::flow::site::{Generation, Site};
 use crate::observe::clock;
 use crate::observe::ledger::Ledger;
@@ -52,6 +53,8 @@ pub struct Worker {
     drain: Notify,
     connections: Cell<usize>,
     left: Notify,
+    /// Where its connections read heads.
+    pub room: Rc<Room>,
 }
 
 impl Worker {
@@ -109,6 +112,7 @@ pub fn run(generation: Arc<Generation>, ledger: Ledger, commands: mpsc::Receiver
             drain: Notify::new(),
             connections: Cell::new(0),
             left: Notify::new(),
+            room: Rc::default(),
         });
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
         obey(&worker, commands).await;

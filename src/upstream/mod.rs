@@ -34,7 +34,7 @@ use crate::observe::clock;
 ///
 /// # Errors
 /// The fault of the last try, when no other may be made.
-pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: Draft) -> Result<Answer, Fault> {
+pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -> Result<Answer, Fault> {
     let plan = &group.shared.plan;
     let mut tries = Tries { until: ex.started.mono + plan.timeouts.request, repeats: 0, tried: Vec::new() };
     group.budget.borrow_mut().request(ex.started);
@@ -43,28 +43,28 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: Draft) ->
         ex.record.tries += 1;
         ex.record.backend = Some(Rc::clone(&claim.backend().name));
         let asked = claim.index();
-        let received = match send::attempt(claim, &draft, ex).await {
+        let received = match send::attempt(claim, draft, ex).await {
             Ok(received) => received,
             Err(failure) => {
                 tries.tried.push(asked);
                 // Boxed, as is whatever else is seldom waited for: the room of a request is moved with it.
-                claim = Box::pin(tries.next(group, ex, &draft, failure)).await?;
+                claim = Box::pin(tries.next(group, ex, draft, failure)).await?;
                 continue;
             }
         };
         ex.record.backend_status = Some(received.response.status());
-        match tries.instead_of(&received, group, ex, &draft) {
+        match tries.instead_of(&received, group, ex, draft) {
             Some(other) => claim = other,
             None => return Ok(answer(received, draft, ex)),
         }
     }
 }
 
-fn answer(received: Received, draft: Draft, ex: &Exchange) -> Answer {
+fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {
     if received.response.status() == StatusCode::SWITCHING_PROTOCOLS {
         tunnel::answer(received, ex)
     } else {
-        reply::answer(received, draft.source, ex)
+        reply::answer(received, draft.source.clone(), ex)
     }
 }
 

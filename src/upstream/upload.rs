@@ -18,7 +18,8 @@ use crate::exchange::fault::Fault;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
 
-/// Pieces shorter than this are copied into the replay buffer, so that they don't keep a whole read buffer alive.
+/// Pieces shorter than this are copied into the replay buffer, so that they don't keep a read buffer alive each. A body
+/// that came in one piece isn't: it keeps one alive at most, for as long as its request.
 const COPY_BELOW: usize = 4096;
 
 /// The most pieces kept: a body that comes byte by byte must not cost many times its length.
@@ -276,7 +277,7 @@ impl Source {
         Poll::Ready(Some(Err(fault)))
     }
 
-    fn keep_piece(&self, piece: &Bytes) {
+    fn keep_piece(&self, piece: &Bytes, is_all: bool) {
         if self.is_lost.get() {
             return;
         }
@@ -287,7 +288,7 @@ impl Source {
             return;
         }
         self.kept_bytes.set(bytes);
-        let piece = if piece.len() < COPY_BELOW { Bytes::copy_from_slice(piece) } else { piece.clone() };
+        let piece = if piece.len() < COPY_BELOW && !is_all { Bytes::copy_from_slice(piece) } else { piece.clone() };
         self.kept.borrow_mut().push(piece);
     }
 
@@ -319,8 +320,9 @@ impl Source {
                 if self.is_too_slow(self.starved.get()) {
                     return self.fail(Fault::BodyTooSlow);
                 }
-                self.keep_piece(&piece);
-                if incoming.is_end_stream() {
+                let is_last = incoming.is_end_stream();
+                self.keep_piece(&piece, is_last && received == piece.len() as u64);
+                if is_last {
                     self.ended.set(Some(now));
                 }
                 Frame::data(piece)
