@@ -33,6 +33,9 @@ enum Failure {
     /// The proxy could not start.
     #[error("{}", with_reasons(.0))]
     Proxy(#[source] running::StartError),
+    /// Nobody could write what happens.
+    #[error("the event log can't be started: {0}")]
+    Events(#[source] std::io::Error),
     /// Nobody could tell us to stop.
     #[error("Ctrl-C can't be waited for: {0}")]
     Signal(#[source] std::io::Error),
@@ -60,7 +63,7 @@ pub fn run(file: Option<&Path>) -> ExitCode {
             tell(&mut std::io::stderr(), &format!("{failure}\n"));
             match failure {
                 Failure::Config(_) => ExitCode::from(1),
-                Failure::Backends(_) | Failure::Proxy(_) | Failure::Signal(_) => ExitCode::from(2),
+                Failure::Backends(_) | Failure::Proxy(_) | Failure::Events(_) | Failure::Signal(_) => ExitCode::from(2),
             }
         }
     }
@@ -70,7 +73,7 @@ fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
     let (plan, origin) = plan(file).map_err(Failure::Config)?;
     let _backends = demo::start(demo::Ports::STANDARD).map_err(Failure::Backends)?;
     // What happens to the flaky backend is the best of it.
-    events::start(super::run::level(plan.log.level));
+    let _events = events::start(super::run::level(plan.log.level)).map_err(Failure::Events)?;
     let proxy = running::start(plan).map_err(Failure::Proxy)?;
     tell(&mut std::io::stdout(), &text(&proxy.addresses(), &origin, &program()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;

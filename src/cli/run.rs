@@ -30,9 +30,11 @@ pub fn run(path: &Path) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    events::start(level(plan.log.level));
-    raise_descriptor_limit();
-    match serve(path, plan) {
+    let served = events::start(level(plan.log.level)).map_err(StartError::from).and_then(|_events| {
+        raise_descriptor_limit();
+        serve(path, plan)
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("forebay: {error}");

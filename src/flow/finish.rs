@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use policy::message::accept;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::time::Now;
@@ -19,6 +19,8 @@ use crate::observe::{clock, dice};
 
 /// How long a client is asked to wait when nobody can take its request (RFC 9110 §10.2.3), in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// An exchange under way. Dropped without an answer, it is counted as one whose client left.
 pub struct Open {
@@ -151,16 +153,16 @@ fn plain(id: &str) -> String {
 }
 
 fn request(ex: &Exchange) -> Request {
-    let field = |name: header::HeaderName| ex.head.headers.get(name).cloned();
+    let field = |name: &HeaderName| ex.head.headers.get(name).cloned();
     Request {
         method: ex.head.method.clone(),
         target: ex.head.uri.clone(),
         version: ex.head.version,
-        host: field(header::HOST),
-        referer: field(header::REFERER),
-        user_agent: field(header::USER_AGENT),
-        forwarded_for: ex.head.headers.get("x-forwarded-for").cloned(),
-        content_length: field(header::CONTENT_LENGTH),
+        host: field(&header::HOST),
+        referer: field(&header::REFERER),
+        user_agent: field(&header::USER_AGENT),
+        forwarded_for: field(&FORWARDED_FOR),
+        content_length: field(&header::CONTENT_LENGTH),
     }
 }
 

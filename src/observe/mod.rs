@@ -9,5 +9,7 @@ pub mod dice;
 pub mod events;
 pub mod exposition;
 pub mod ledger;
+mod line;
 pub mod record;
 pub mod tally;
+mod text;

@@ -1,0 +1,217 @@
+//! One line of the access log, in each of its forms.
+//!
+//! Where lines go is not decided here: see `access_log`.
+
+use std::net::IpAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::{HeaderValue, StatusCode};
+
+use super::record::{Record, Request};
+use super::text;
+
+/// What is logged for a client that left before it was answered: nginx's number.
+const CLIENT_LEFT: u16 = 499;
+
+/// What lines share with those before them, as text.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    second: Second,
+    client: Client,
+}
+
+impl Known {
+    /// Takes over what the next line has of it.
+    pub(super) fn set(&mut self, wall: Duration, client: IpAddr) {
+        self.second.set(wall);
+        self.client.set(client);
+    }
+}
+
+/// The present second as text, written anew when it changes.
+#[derive(Debug, Default)]
+struct Second {
+    unix: u64,
+    iso: String,
+    common: String,
+}
+
+impl Second {
+    fn set(&mut self, wall: Duration) {
+        if self.unix == wall.as_secs() && !self.iso.is_empty() {
+            return;
+        }
+        self.unix = wall.as_secs();
+        // IMF-fixdate, RFC 9110 §5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT"
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.unix));
+        let mut words = date.split([' ', ',']).filter(|word| !word.is_empty()).skip(1);
+        let (day, month, year, time) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let number = MONTHS.iter().position(|name| *name == month).map_or(0, |index| index + 1);
+        self.iso = format!("{year}-{number:02}-{day}T{time}");
+        self.common = format!("{day}/{month}/{year}:{time} +0000");
+    }
+}
+
+/// The client's address as text: several lines in a row are often one client's.
+#[derive(Debug, Default)]
+struct Client {
+    address: Option<IpAddr>,
+    text: Vec<u8>,
+}
+
+impl Client {
+    fn set(&mut self, address: IpAddr) {
+        if self.address != Some(address) {
+            self.address = Some(address);
+            self.text.clear();
+            text::address(&mut self.text, address);
+        }
+    }
+}
+
+/// One exchange, to be written.
+pub(super) struct Line<'a> {
+    pub(super) record: &'a Record,
+    pub(super) known: &'a Known,
+    /// When it ended.
+    pub(super) wall: Duration,
+    pub(super) took: Duration,
+}
+
+impl Line<'_> {
+    /// One JSON object, with the names of nginx's variables where it has one.
+    pub(super) fn json(&self, out: &mut Vec<u8>) {
+        let record = self.record;
+        let mut object = Object(out);
+        object.put(b"{\"time\":\"");
+        object.0.extend_from_slice(self.known.second.iso.as_bytes());
+        let [a, b, c] = text::padded(self.wall.subsec_millis());
+        object.put(&[b'.', a, b, c, b'Z', b'"']);
+        object.put(b",\"remote_addr\":\"");
+        object.0.extend_from_slice(&self.known.client.text);
+        object.put(b"\"");
+        if let Some(request) = &record.request {
+            object.request(request);
+        }
+        object.status(b",\"status\":", record.status);
+        object.number(b",\"body_bytes_sent\":", record.body_bytes_sent);
+        object.seconds(b",\"request_time\":", Some(self.took));
+        object.field(b",\"request_id\":\"", record.id.as_ref());
+        object.name(b",\"route\":\"", record.route.as_deref());
+        if let Some((side, by)) = &record.side {
+            object.name(b",\"side\":\"", Some(side));
+            object.name(b",\"side_by\":\"", Some(by));
+        }
+        object.name(b",\"upstream\":\"", record.upstream.as_deref());
+        object.name(b",\"backend\":\"", record.backend.as_deref());
+        if record.backend_status.is_some() {
+            object.status(b",\"upstream_status\":", record.backend_status);
+        }
+        object.seconds(b",\"upstream_connect_time\":", record.connect_time);
+        object.seconds(b",\"upstream_header_time\":", record.header_time);
+        if record.tries > 0 {
+            object.number(b",\"tries\":", record.tries.into());
+        }
+        object.name(b",\"cache\":\"", record.cache);
+        object.name(b",\"cache_reason\":\"", record.cache_reason);
+        object.name(b",\"fault\":\"", record.fault.as_deref());
+        object.put(b"}\n");
+    }
+
+    /// Apache's combined format.
+    pub(super) fn combined(&self, out: &mut Vec<u8>) {
+        let record = self.record;
+        out.extend_from_slice(&self.known.client.text);
+        out.extend_from_slice(b" - - [");
+        out.extend_from_slice(self.known.second.common.as_bytes());
+        out.extend_from_slice(b"] \"");
+        let request = record.request.as_deref();
+        if let Some(request) = request {
+            out.extend_from_slice(request.method.as_str().as_bytes());
+            out.push(b' ');
+            text::target(out, &request.target);
+            out.push(b' ');
+            out.extend_from_slice(text::version(request.version));
+        } else {
+            out.push(b'-');
+        }
+        out.extend_from_slice(b"\" ");
+        out.extend_from_slice(&digits(record.status));
+        out.push(b' ');
+        text::decimal(out, record.body_bytes_sent);
+        out.extend_from_slice(b" \"");
+        text::escaped(out, request.and_then(|request| request.referer.as_ref()).map_or(b"-", HeaderValue::as_bytes));
+        out.extend_from_slice(b"\" \"");
+        text::escaped(out, request.and_then(|request| request.user_agent.as_ref()).map_or(b"-", HeaderValue::as_bytes));
+        out.extend_from_slice(b"\"\n");
+    }
+}
+
+fn digits(status: Option<StatusCode>) -> [u8; 3] {
+    text::padded(status.map_or(CLIENT_LEFT, |status| status.as_u16()).into())
+}
+
+/// A JSON object being written. Keys are given with all that surrounds them, since what has a known length is written
+/// without a call: the comma before, the colon behind, and where the value is a text, the quote that opens it.
+struct Object<'a>(&'a mut Vec<u8>);
+
+impl Object<'_> {
+    fn put<const BYTES: usize>(&mut self, bytes: &[u8; BYTES]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn text<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: &[u8]) {
+        self.put(key);
+        text::escaped(self.0, value);
+        self.0.push(b'"');
+    }
+
+    fn field<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<&HeaderValue>) {
+        if let Some(value) = value {
+            self.text(key, value.as_bytes());
+        }
+    }
+
+    fn name<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(key, value.as_bytes());
+        }
+    }
+
+    fn number<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: u64) {
+        self.put(key);
+        text::decimal(self.0, value);
+    }
+
+    fn status<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<StatusCode>) {
+        self.put(key);
+        self.put(&digits(value));
+    }
+
+    fn seconds<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<Duration>) {
+        if let Some(value) = value {
+            self.put(key);
+            text::seconds(self.0, value);
+        }
+    }
+
+    fn request(&mut self, request: &Request) {
+        self.text(b",\"request_method\":\"", request.method.as_str().as_bytes());
+        self.put(b",\"request_uri\":\"");
+        text::target(self.0, &request.target);
+        self.put(b"\",\"server_protocol\":\"");
+        self.put(text::version(request.version));
+        self.put(b"\"");
+        self.field(b",\"http_host\":\"", request.host.as_ref());
+        self.field(b",\"http_referer\":\"", request.referer.as_ref());
+        self.field(b",\"http_user_agent\":\"", request.user_agent.as_ref());
+        self.field(b",\"http_x_forwarded_for\":\"", request.forwarded_for.as_ref());
+        self.field(b",\"content_length\":\"", request.content_length.as_ref());
+    }
+}
