@@ -4,6 +4,7 @@ pub mod body;
 pub mod deadline;
 pub mod fault;
 pub mod interim;
+pub mod pieces;
 pub mod timer;
 pub mod tunnel;
 

@@ -16,11 +16,9 @@ use hyper::{Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::exchange::pieces::{JOINED_BYTES_MAX, joined};
 use crate::exchange::{ClientConnection, Signs};
 use crate::observe::clock;
-
-/// The longest answer that is joined into one piece before it is written, in bytes.
-const JOINED_BYTES_MAX: usize = 2048;
 
 /// A client's socket, watched.
 #[derive(Debug)]
@@ -217,17 +215,6 @@ impl Tap {
             self.interim_written += ready!(polled)?;
         }
     }
-}
-
-/// Joins a head and a short body into one piece, if there is room: `send` costs the kernel less than `writev`.
-fn joined<'a>(bufs: &[IoSlice<'_>], room: &'a mut [u8; JOINED_BYTES_MAX]) -> Option<&'a [u8]> {
-    let mut length = 0;
-    for buf in bufs {
-        let end = length + buf.len();
-        room.get_mut(length..end)?.copy_from_slice(buf);
-        length = end;
-    }
-    room.get(..length)
 }
 
 impl AsyncRead for Tap {
