@@ -30,8 +30,9 @@ const HIT: &str = "/hit/1k";
 /// Answers until the first connections are open, and all is warm.
 const SETTLED_AFTER: u64 = 2_000;
 
-/// The sizes of what is configured: few, and ten thousand.
+/// Routes to compare with.
 const FEW: usize = 10;
+/// So many routes, backends and connections; a file may have no more routes.
 pub(crate) const MANY: usize = 10_000;
 
 /// The top of a configuration.
