@@ -1,5 +1,6 @@
 //! Filling a cache: each of many answers is asked for once, so that what is stored, and how many, is known exactly.
 
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use crate::interrupt;
 
 /// Connections that ask at once.
 const CONNECTIONS: usize = 64;
-/// How long all of it may take.
-const FILL_MAX: Duration = Duration::from_secs(180);
+/// How long it goes on at most.
+const FILL_MAX: Duration = Duration::from_secs(100);
 
 /// A cache that was filled.
 pub(crate) struct Filled {
@@ -29,21 +30,33 @@ pub(crate) struct Filled {
     pub(crate) bytes_each: Option<f64>,
 }
 
-/// Asks for the small answers from 1 to `count`, each once. Returns how long that took.
+/// Asks for the small answers from 1 to `count`, each once. Returns how far it came before its time was over, and how
+/// long that took.
 ///
 /// # Errors
-/// When one isn't answered as it should be, or all of them not in three minutes.
-pub(crate) fn fill(to: SocketAddr, count: usize) -> Fallible<Duration> {
+/// When one isn't answered as it should be.
+pub(crate) fn fill(to: SocketAddr, count: usize) -> Fallible<(usize, Duration)> {
     let begun = Instant::now();
+    let asked = Rc::new(Cell::new(0));
+    let numbers = Rc::clone(&asked);
+    let next = move || {
+        let number = numbers.get() + 1;
+        if number > count || begun.elapsed() >= FILL_MAX {
+            return None;
+        }
+        numbers.set(number);
+        Some(number)
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
     let filling = async {
-        let failed = Rc::new(std::cell::RefCell::new(None));
-        let lanes: Vec<_> = (1..=CONNECTIONS)
-            .map(|lane| {
+        let failed = Rc::new(RefCell::new(None));
+        let lanes: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
                 let failed = Rc::clone(&failed);
+                let next = next.clone();
                 tasks.spawn_local(async move {
-                    if let Err(error) = ask_all(to, (lane..=count).step_by(CONNECTIONS)).await {
+                    if let Err(error) = ask_all(to, std::iter::from_fn(next)).await {
                         failed.replace(Some(error.to_string()));
                     }
                 })
@@ -54,8 +67,8 @@ pub(crate) fn fill(to: SocketAddr, count: usize) -> Fallible<Duration> {
         }
         failed.take().map_or(Fallible::Ok(()), |error: String| Err(error.into()))
     };
-    tasks.block_on(&runtime, async { tokio::time::timeout(FILL_MAX, filling).await? })?;
-    Ok(begun.elapsed())
+    tasks.block_on(&runtime, async { tokio::time::timeout(2 * FILL_MAX, filling).await? })?;
+    Ok((asked.get(), begun.elapsed()))
 }
 
 async fn ask_all(to: SocketAddr, numbers: impl Iterator<Item = usize>) -> Fallible<()> {
