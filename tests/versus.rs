@@ -156,4 +156,50 @@ mod text {
         }
         assert_eq!(number(-1234.0), "-1,234");
     }
+
+    #[test]
+    fn counts_are_grouped_and_have_no_fraction() {
+        assert_eq!([0, 64, 1_000, 1_000_000].map(grouped), ["0", "64", "1,000", "1,000,000"]);
+    }
+}
+
+#[cfg(test)]
+mod many {
+    use std::collections::BTreeSet;
+    use std::net::Ipv4Addr;
+
+    use crate::figures::many::*;
+
+    #[test]
+    fn thousands_of_addresses_of_loopback_are_all_different() {
+        let addresses: BTreeSet<Ipv4Addr> = (0..100_000).map(loopback).collect();
+        assert_eq!(addresses.len(), 100_000);
+        assert!(addresses.iter().all(Ipv4Addr::is_loopback));
+        assert!(!addresses.contains(&Ipv4Addr::LOCALHOST));
+        assert_eq!(backends(2, 80), r#"["http://127.1.1.1:80", "http://127.1.1.2:80"]"#);
+    }
+
+    #[test]
+    fn routes_are_counted_from_one() {
+        let found = routes(By::Host, 2, "b");
+        assert!(found.contains("host = \"h1.example\"\nupstream = \"b\"\n"));
+        assert_eq!(found.matches("[[route]]").count(), 2);
+        assert!(routes(By::Exact, 2, "b").ends_with("path = \"=/many/2\"\nupstream = \"b\"\n"));
+        assert!(routes(By::Prefix, 1, "b").contains("path = \"/many/1\""));
+    }
+
+    #[test]
+    fn what_is_opened_stays_under_the_limit() {
+        assert_eq!(fitting(10_000, 1, Some(20_000)), 10_000);
+        assert_eq!(fitting(10_000, 2, Some(20_000)), 9_800);
+        assert_eq!(fitting(10_000, 2, None), 10_000);
+        assert_eq!(fitting(10_000, 1, Some(10)), 0);
+    }
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name() {
+        let text = "# TYPE forebay_requests_total counter\nforebay_requests_total_more 1\nforebay_requests_total 42\n";
+        assert_eq!(metric(text, "forebay_requests_total"), Some(42));
+        assert_eq!(metric(text, "forebay_requests"), None);
+    }
 }

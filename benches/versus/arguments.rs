@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::peers::Peer;
+use crate::scale::Part;
 use crate::works::Work;
 
 /// Measures forebay beside nginx, HAProxy and Varnish on this machine. Without arguments: the short form, under five
@@ -27,8 +28,12 @@ pub(crate) struct Arguments {
     /// As many workers as there are cores, and nothing pinned
     #[arg(long)]
     pub(crate) all_cores: bool,
-    /// Only these works, by letter: a,b,c,d,e,f,i,log
-    #[arg(long, value_delimiter = ',', value_name = "WORKS", value_parser = ["a", "b", "c", "d", "e", "f", "i", "log"])]
+    /// How the cost of a request grows with workers, backends, routes, what is cached, and connections: forebay alone
+    #[arg(long, conflicts_with_all = ["all_cores", "peers"])]
+    pub(crate) scale: bool,
+    /// Only these works, by letter: a,b,c,d,e,f,i,log; with `--scale` only these parts:
+    /// workers,backends,checks,routes,cache,connections,start
+    #[arg(long, value_delimiter = ',', value_name = "WORKS", value_parser = WORKS_AND_PARTS)]
     only: Vec<String>,
     /// Only these peers
     #[arg(long, value_delimiter = ',', value_name = "PEERS", value_parser = ["nginx", "haproxy", "varnish"])]
@@ -44,10 +49,34 @@ pub(crate) struct Arguments {
     pub(crate) bench: bool,
 }
 
+/// What `--only` may name.
+const WORKS_AND_PARTS: [&str; 15] = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "i",
+    "log",
+    "workers",
+    "backends",
+    "checks",
+    "routes",
+    "cache",
+    "connections",
+    "start",
+];
+
 impl Arguments {
-    /// Rounds of each work.
+    /// Rounds of each work. With `--scale` fewer, since there is more to start and to fill.
     pub(crate) fn rounds(&self) -> usize {
-        usize::from(self.rounds.unwrap_or(if self.long { 15 } else { 5 }))
+        usize::from(self.rounds.unwrap_or(match (self.scale, self.long) {
+            (false, true) => 15,
+            (true, true) => 9,
+            (false, false) => 5,
+            (true, false) => 3,
+        }))
     }
 
     /// Seconds of each round.
@@ -58,6 +87,11 @@ impl Arguments {
     /// The works to be measured.
     pub(crate) fn works(&self) -> Vec<Work> {
         Work::ALL.into_iter().filter(|work| self.wants(work.letter())).collect()
+    }
+
+    /// The parts of `--scale` to be measured.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        Part::ALL.into_iter().filter(|part| self.wants(part.name())).collect()
     }
 
     /// Whether idle connections are measured.

@@ -1,4 +1,5 @@
 //! The backend of all measurements: answers that are ready before they are asked for, each given out in one write.
+//! It may stand for thousands: with [`Reach::AllOfLoopback`] it is there under every address of 127.0.0.0/8.
 //!
 //! One thread, kept-alive connections, no more of HTTP than the proxies and the load generator need. It runs as a child
 //! process of the benchmark, so that its processor time is nobody else's.
@@ -10,6 +11,7 @@ use std::process::Stdio;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -21,10 +23,31 @@ use crate::process::{Child, Place};
 pub(crate) const ARGUMENT: &str = "--serve-as-backend";
 /// Where the number of requests so far is told; asking for it is not counted.
 const COUNT_PATH: &str = "/count";
+/// The argument after it that makes it listen on all of loopback.
+const ALL_OF_LOOPBACK: &str = "all-of-loopback";
+/// The device that is loopback.
+const LOOPBACK_DEVICE: &[u8] = b"lo";
+/// Connections that may wait to be accepted: ten thousand may come at once.
+const BACKLOG: i32 = 16_384;
+/// Beneath this path there is an endless number of small answers that may be stored.
+pub(crate) const SMALL_HITS: &str = "/small/";
+/// The length of each.
+pub(crate) const SMALL_BYTES: usize = 100;
+/// Beneath this path everything is the answer of 1 KiB that may not be stored.
+pub(crate) const MANY_PATHS: &str = "/many/";
 /// A longer request head or body ends the connection.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 const HEADERS_MAX: usize = 64;
 const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// The addresses that a backend listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// 127.0.0.1.
+    One,
+    /// All of 127.0.0.0/8 and nothing else, by binding the socket to the loopback device.
+    AllOfLoopback,
+}
 
 /// A backend that runs.
 pub(crate) struct Backend {
@@ -34,10 +57,16 @@ pub(crate) struct Backend {
 
 impl Backend {
     /// Starts one and waits until it tells its port.
-    pub(crate) fn start(place: &Place) -> Fallible<Self> {
+    ///
+    /// # Errors
+    /// When it can't listen: the system need not allow [`Reach::AllOfLoopback`].
+    pub(crate) fn start(place: &Place, reach: Reach) -> Fallible<Self> {
         let program = std::env::current_exe()?;
         let mut command = place.command(&program);
         command.arg(ARGUMENT).stdin(Stdio::null()).stdout(Stdio::piped());
+        if reach == Reach::AllOfLoopback {
+            command.arg(ALL_OF_LOOPBACK);
+        }
         let mut process = Child::start(command)?;
         let output = process.take_output().ok_or("the backend has no output")?;
         let mut line = String::new();
@@ -73,7 +102,7 @@ pub(crate) fn serve() -> Fallible<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = TcpListener::from_std(listening()?)?;
         println!("{}", listener.local_addr()?.port());
         io::stdout().flush()?;
         let shelf = Rc::new(Shelf::filled());
@@ -85,9 +114,27 @@ pub(crate) fn serve() -> Fallible<()> {
     })
 }
 
+/// The socket, as the program's arguments ask for it.
+fn listening() -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let address = match std::env::args().nth(2).as_deref() {
+        Some(ALL_OF_LOOPBACK) => {
+            socket.bind_device(Some(LOOPBACK_DEVICE))?;
+            Ipv4Addr::UNSPECIFIED
+        }
+        Some(_) | None => Ipv4Addr::LOCALHOST,
+    };
+    socket.bind(&SocketAddr::from((address, 0)).into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
 /// The answers that lie ready.
 struct Shelf {
     answers: Vec<(&'static [u8], Vec<u8>)>,
+    /// Each for all paths that begin so.
+    beneath: Vec<(&'static [u8], Vec<u8>)>,
     date: String,
     requests: Cell<u64>,
 }
@@ -103,7 +150,15 @@ impl Shelf {
             ready("/hit/100k", 100 << 10, "max-age=86400"),
             ready("/pass/10m", 10 << 20, "no-store"),
         ];
-        Self { answers, date, requests: Cell::new(0) }
+        let beneath = vec![ready(SMALL_HITS, SMALL_BYTES, "max-age=86400"), ready(MANY_PATHS, 1 << 10, "no-store")];
+        Self { answers, beneath, date, requests: Cell::new(0) }
+    }
+
+    /// What lies ready for a path.
+    fn find(&self, path: &[u8]) -> Option<&[u8]> {
+        let exact = self.answers.iter().find(|(known, _)| *known == path);
+        let found = exact.or_else(|| self.beneath.iter().find(|(known, _)| path.starts_with(known)));
+        found.map(|(_, ready)| ready.as_slice())
     }
 
     /// Answers one connection until the peer ends it or says something strange.
@@ -124,8 +179,8 @@ impl Shelf {
             let (head, body) =
                 received.get(..total).and_then(|all| all.split_at_checked(head_bytes)).unwrap_or_default();
             let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-            match self.answers.iter().find(|(known, _)| *known == path) {
-                Some((_, ready)) if body.is_empty() => {
+            match self.find(path) {
+                Some(ready) if body.is_empty() => {
                     self.requests.set(self.requests.get() + 1);
                     stream.write_all(ready).await?;
                 }

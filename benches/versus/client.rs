@@ -53,7 +53,7 @@ pub(crate) fn ask_on(stream: &mut TcpStream, method: &str, path: &str, body: &[u
 }
 
 /// The answer, once all of it is there.
-fn whole(received: &[u8]) -> Fallible<Option<Answer>> {
+pub(crate) fn whole(received: &[u8]) -> Fallible<Option<Answer>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(head_bytes) = response.parse(received)? else { return Ok(None) };

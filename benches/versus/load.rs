@@ -3,13 +3,37 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Fallible;
 use crate::figures::load_summary::{self, LoadSummary};
 use crate::process::Place;
 use crate::works::Work;
+
+/// How long an answer may take where connections are many; elsewhere it is wrk's own limit.
+const ANSWER_MAX: &str = "30s";
+
+/// The longest run without a time of its own.
+const RUN_MAX: Duration = Duration::from_secs(120);
+
+/// What is asked for when it isn't a [`Work`].
+#[derive(Debug, Clone)]
+pub(crate) struct Asking {
+    /// The script that says what; `None`: `path` alone, by GET.
+    pub(crate) script: Option<PathBuf>,
+    /// The path, where no script says another.
+    pub(crate) path: &'static str,
+    /// On how many connections.
+    pub(crate) connections: usize,
+}
+
+/// A run under way.
+pub(crate) struct Underway {
+    process: std::process::Child,
+}
 
 /// Runs `wrk` at a place, for a time.
 pub(crate) struct Load {
@@ -32,19 +56,43 @@ impl Load {
 
     /// One run against a proxy. `time` is taken in whole seconds: wrk knows no others.
     pub(crate) fn run(&self, work: Work, to: SocketAddr, time: Duration) -> Fallible<LoadSummary> {
-        let script = if work == Work::Post { &self.post_script } else { &self.get_script };
+        let script = (work == Work::Post).then(|| self.post_script.clone());
+        let asking = Asking { script, path: work.path(), connections: work.connections() };
+        read(&self.command(&asking, to, time).output()?)
+    }
+
+    /// Begins a run that goes on until it is ended, or given up as forgotten. Answers may take long: they wait for those
+    /// of thousands of others.
+    pub(crate) fn begin(&self, asking: &Asking, to: SocketAddr) -> Fallible<Underway> {
+        let mut command = self.command(asking, to, RUN_MAX);
+        command.args(["--timeout", ANSWER_MAX]).stdout(Stdio::piped());
+        Ok(Underway { process: command.spawn()? })
+    }
+
+    fn command(&self, asking: &Asking, to: SocketAddr, time: Duration) -> Command {
         let mut command = self.place.command(&self.program);
         command
             .arg(format!("-t{}", self.threads))
-            .arg(format!("-c{}", work.connections().max(self.threads)))
+            .arg(format!("-c{}", asking.connections.max(self.threads)))
             .arg(format!("-d{}s", time.as_secs().max(1)))
             .arg("-s")
-            .arg(script)
-            .arg(format!("http://{to}{}", work.path()))
+            .arg(asking.script.as_ref().unwrap_or(&self.get_script))
+            .arg(format!("http://{to}{}", asking.path))
             .stderr(Stdio::piped());
-        let output = command.output()?;
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let summary = load_summary::parse(&printed);
-        summary.ok_or_else(|| format!("wrk: {}{}", printed, String::from_utf8_lossy(&output.stderr)).into())
+        command
     }
+}
+
+impl Underway {
+    /// Ends it.
+    pub(crate) fn end(self) -> Fallible<LoadSummary> {
+        kill_process(Pid::from_child(&self.process), Signal::INT)?;
+        read(&self.process.wait_with_output()?)
+    }
+}
+
+fn read(output: &Output) -> Fallible<LoadSummary> {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let summary = load_summary::parse(&printed);
+    summary.ok_or_else(|| format!("wrk: {}{}", printed, String::from_utf8_lossy(&output.stderr)).into())
 }

@@ -20,14 +20,14 @@ mod peers;
 mod process;
 mod report;
 mod rounds;
+mod scale;
 mod tools;
 mod works;
 
 use std::env;
 use std::error::Error;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +35,7 @@ use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arguments::Arguments;
-use crate::backend::Backend;
+use crate::backend::{Backend, Reach};
 use crate::bench::Bench;
 use crate::figures::{calendar, text};
 use crate::findings::Findings;
@@ -45,6 +45,7 @@ use crate::peers::Setting;
 use crate::process::Place;
 use crate::report::Circumstances;
 use crate::rounds::Course;
+use crate::scale::Pace;
 use crate::tools::Toolbox;
 
 /// What may fail here fails for a person who reads why.
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
             eprintln!("`cargo bench --bench versus` measures; nothing was done now");
             Ok(())
         }
-        Some(_) => run(&Arguments::parse()),
+        Some(_) => begin(&Arguments::parse()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,11 +73,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Fallible<()> {
-    let toolbox = tools::find(&arguments.peers())?;
+fn begin(arguments: &Arguments) -> Fallible<()> {
+    let peers = if arguments.scale { Vec::new() } else { arguments.peers() };
+    let toolbox = tools::find(&peers)?;
     interrupt::listen()?;
     let files_max = raise_file_limit();
     let machine = Machine::here();
+    if arguments.scale {
+        scale(arguments, toolbox, machine, files_max)
+    } else {
+        compare(arguments, toolbox, machine, files_max)
+    }
+}
+
+/// The ordinary benchmark: forebay beside its peers.
+fn compare(arguments: &Arguments, toolbox: Toolbox, machine: Machine, files_max: Option<u64>) -> Fallible<()> {
+    toolbox.has_a_peer()?;
     let (proxy_place, other_place) = machine.places(arguments.all_cores);
     let workers = if arguments.all_cores { machine.cores.len() } else { 1 };
     let pinned = proxy_place != Place::Anywhere;
@@ -85,7 +97,7 @@ fn run(arguments: &Arguments) -> Fallible<()> {
     let folder = tempfile::Builder::new().prefix("versus-").tempdir()?;
     let in_memory = tempfile::Builder::new().prefix("versus-").tempdir_in("/dev/shm");
     let memory_folder = in_memory.as_ref().map_or(folder.path(), tempfile::TempDir::path).to_owned();
-    let backend = Backend::start(&other_place)?;
+    let backend = Backend::start(&other_place, Reach::One)?;
     let load = Load::new(&toolbox.wrk.path, other_place, workers, folder.path())?;
     let setting = Setting {
         folder: folder.path().to_owned(),
@@ -110,17 +122,45 @@ fn run(arguments: &Arguments) -> Fallible<()> {
         configurations: Vec::new(),
     };
     bench.run(arguments)?;
-    let circumstances = Circumstances {
+    let circumstances = circumstances(arguments, &toolbox, machine, (workers, pinned))?;
+    publish(arguments, &circumstances, &bench.found, &bench.configurations)
+}
+
+/// How costs grow: forebay alone.
+fn scale(arguments: &Arguments, toolbox: Toolbox, machine: Machine, files_max: Option<u64>) -> Fallible<()> {
+    let parts = arguments.parts();
+    if parts.is_empty() {
+        return Err("`--only` names no part of `--scale`".into());
+    }
+    let pinned = machine.places(false).0 != Place::Anywhere;
+    announce(&toolbox, &machine, pinned);
+    let folder = tempfile::Builder::new().prefix("versus-").tempdir()?;
+    let time = Duration::from_secs(arguments.seconds());
+    let pace = Pace { rounds: arguments.rounds(), time, files_max };
+    let growth = scale::run(&parts, &toolbox, &machine, folder.path(), pace)?;
+    let circumstances = circumstances(arguments, &toolbox, machine, (1, pinned))?;
+    let folder = results_folder(arguments, &circumstances, "scale.md")?;
+    fs::write(folder.join("scale.md"), scale::report::report(&circumstances, &growth, files_max))?;
+    println!("{}\nwritten to {}", scale::report::tables(&growth), folder.display());
+    Ok(())
+}
+
+fn circumstances(
+    arguments: &Arguments,
+    toolbox: &Toolbox,
+    machine: Machine,
+    (workers, pinned): (usize, bool),
+) -> Fallible<Circumstances> {
+    Ok(Circumstances {
         date: calendar::date(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?),
-        versions: versions(&toolbox),
+        versions: versions(toolbox),
         arguments: env::args().skip(1).filter(|argument| argument != "--bench").collect::<Vec<_>>().join(" "),
         rounds: arguments.rounds(),
         seconds: arguments.seconds(),
         workers,
         pinned,
         machine,
-    };
-    publish(arguments, &circumstances, &bench.found, &bench.configurations)
+    })
 }
 
 /// Says what will be measured, before it takes its time.
@@ -151,8 +191,7 @@ fn publish(
     found: &Findings,
     configurations: &[(String, String)],
 ) -> Fallible<()> {
-    let machine = arguments.machine.clone().unwrap_or_else(|| circumstances.machine.short());
-    let folder = new_folder(&arguments.results, &format!("{}-{}", circumstances.date, text::slug(&machine)))?;
+    let folder = results_folder(arguments, circumstances, "report.md")?;
     fs::write(folder.join("report.md"), report::report(circumstances, found, configurations))?;
     let title = format!("Side by side, {}, {}", circumstances.date, circumstances.machine.short());
     fs::write(folder.join("chart.svg"), chart::chart(&title, found))?;
@@ -163,16 +202,16 @@ fn publish(
     Ok(())
 }
 
-/// A folder of that name, or with a number when there is one already: no result replaces another.
-fn new_folder(parent: &Path, name: &str) -> Fallible<PathBuf> {
-    fs::create_dir_all(parent)?;
+/// The folder of this day and machine, or with a number when it holds such a report already: no result replaces another.
+fn results_folder(arguments: &Arguments, circumstances: &Circumstances, report: &str) -> Fallible<PathBuf> {
+    let machine = arguments.machine.clone().unwrap_or_else(|| circumstances.machine.short());
+    let name = format!("{}-{}", circumstances.date, text::slug(&machine));
     let numbered = (2..RESULTS_A_DAY_MAX).map(|number| format!("{name}-{number}"));
-    for name in std::iter::once(name.to_owned()).chain(numbered) {
-        let folder = parent.join(name);
-        match fs::create_dir(&folder) {
-            Ok(()) => return Ok(folder),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(format!("{}: {error}", folder.display()).into()),
+    for name in std::iter::once(name.clone()).chain(numbered) {
+        let folder = arguments.results.join(name);
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        if !folder.join(report).exists() {
+            return Ok(folder);
         }
     }
     Err("too many results of one day".into())

@@ -19,6 +19,9 @@ use crate::tools::Tool;
 /// compiler meanwhile.
 const START_MAX: Duration = Duration::from_secs(20);
 
+/// How often it is tried: what is reported as the time of a start is this coarse.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+
 /// A proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
@@ -164,6 +167,32 @@ impl Proxy {
         Ok(proxy)
     }
 
+    /// Starts forebay with a configuration of the caller's own, which listens on `port`, as a file in an empty folder.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
+    pub(crate) fn forebay(
+        tool: &Tool,
+        place: &Place,
+        file: &Path,
+        (port, configuration): (u16, String),
+    ) -> Fallible<Self> {
+        fs::write(file, &configuration)?;
+        let printed = file.with_extension("printed");
+        let mut command = place.command(&tool.path);
+        arguments(&mut command, Peer::Forebay, file, port, 0);
+        command.stdout(appended(&printed)?).stderr(appended(&printed)?);
+        let mut proxy = Self {
+            peer: Peer::Forebay,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            process: Child::start(command)?,
+            access_log: None,
+            configuration: ("forebay.toml".to_owned(), configuration),
+        };
+        proxy.wait_until_it_listens(&printed)?;
+        Ok(proxy)
+    }
+
     fn wait_until_it_listens(&mut self, printed: &Path) -> Fallible<()> {
         let deadline = Instant::now() + START_MAX;
         while TcpStream::connect(self.address).is_err() {
@@ -172,7 +201,7 @@ impl Proxy {
                 let last: Vec<&str> = text.lines().rev().take(3).collect();
                 return Err(format!("does not start: {}", last.join(" / ")).into());
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(BETWEEN_LOOKS);
         }
         Ok(())
     }
@@ -224,7 +253,7 @@ fn arguments(command: &mut Command, peer: Peer, file: &Path, port: u16, workers:
 }
 
 /// Two ports that nobody listens on now.
-fn free_ports() -> Fallible<(u16, u16)> {
+pub(crate) fn free_ports() -> Fallible<(u16, u16)> {
     let (one, other) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
     Ok((one.local_addr()?.port(), other.local_addr()?.port()))
 }

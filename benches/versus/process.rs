@@ -61,6 +61,11 @@ impl Child {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
+    /// Asks it to read its configuration again.
+    pub(crate) fn hang_up(&self) -> Fallible<()> {
+        Ok(kill_process(Pid::from_child(&self.process), Signal::HUP)?)
+    }
+
     /// Processor time of the whole family so far, in steps of 10 ms.
     pub(crate) fn cpu(&self) -> Duration {
         let stats = self.family().into_iter().filter_map(|process| process_files::stat(&read(process, "stat")?));

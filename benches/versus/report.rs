@@ -222,7 +222,8 @@ fn work_name(row: &Row) -> String {
     format!("{}. {}", row.work.letter(), row.work.title())
 }
 
-fn cell(spread: Option<Spread>) -> String {
+/// A median, and the least and the most where there is more than one round.
+pub(crate) fn cell(spread: Option<Spread>) -> String {
     match spread {
         None => "–".to_owned(),
         Some(one) if one.count == 1 => number(one.median),
@@ -230,7 +231,8 @@ fn cell(spread: Option<Spread>) -> String {
     }
 }
 
-fn ratio_cell(spread: Option<Spread>) -> String {
+/// The same of a ratio.
+pub(crate) fn ratio_cell(spread: Option<Spread>) -> String {
     match spread {
         None => "–".to_owned(),
         Some(one) if one.count == 1 => format!("{:.2}", one.median),
@@ -238,11 +240,13 @@ fn ratio_cell(spread: Option<Spread>) -> String {
     }
 }
 
-fn heading(text: &mut String, first: &str, rest: &[String]) {
+/// The head of a table.
+pub(crate) fn heading(text: &mut String, first: &str, rest: &[String]) {
     line(text, &format!("| {first} | {} |", rest.join(" | ")));
     line(text, &format!("|---|{}", "---|".repeat(rest.len())));
 }
 
-fn line(text: &mut String, content: &str) {
+/// One line.
+pub(crate) fn line(text: &mut String, content: &str) {
     let _infallible = writeln!(text, "{content}");
 }

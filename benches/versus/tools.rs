@@ -29,7 +29,7 @@ pub(crate) struct Toolbox {
     pub(crate) missing: Vec<Peer>,
 }
 
-/// Looks for everything. At least one peer must be there.
+/// Looks for everything.
 ///
 /// # Errors
 /// Says what is missing and the command that installs it.
@@ -48,12 +48,22 @@ pub(crate) fn find(wanted: &[Peer]) -> Fallible<Toolbox> {
             None => missing.push(*peer),
         }
     }
-    if proxies.len() < 2 {
-        let packages: Vec<&str> = wanted.iter().map(|peer| peer.package()).collect();
-        return Err(format!("there is no peer to measure against; get them with\n    {}", install(&packages)).into());
-    }
     let version = self::version(&wrk, "-v");
     Ok(Toolbox { wrk: Tool { path: wrk, version }, proxies, missing })
+}
+
+impl Toolbox {
+    /// Whether there is anybody to compare with.
+    ///
+    /// # Errors
+    /// Says the command that installs the peers.
+    pub(crate) fn has_a_peer(&self) -> Fallible<()> {
+        if self.proxies.iter().any(|(peer, _)| *peer != Peer::Forebay) {
+            return Ok(());
+        }
+        let packages: Vec<&str> = self.missing.iter().map(|peer| peer.package()).collect();
+        Err(format!("there is no peer to measure against; get them with\n    {}", install(&packages)).into())
+    }
 }
 
 /// The command that installs Debian packages.

@@ -1,5 +1,6 @@
 //! One upstream, as all workers share it: its backends, who is ejected, who waits.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
@@ -13,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::backend::{Backend, Out};
-use crate::config::plan;
+use crate::config::plan::{self, Address};
 
 /// Requests that wait for a backend, all workers together, first come first served.
 #[derive(Debug, Default)]
@@ -111,10 +112,11 @@ impl Group {
     /// The group for a plan; what was learnt of backends that the group before had too is kept.
     #[must_use]
     pub fn new(plan: plan::Upstream, before: Option<&Self>) -> Self {
+        let old = before.iter().flat_map(|group| group.backends.iter().enumerate());
+        let old: HashMap<&str, (usize, &Address)> =
+            old.map(|(index, known)| (&*known.name, (index, &known.address))).collect();
         let known = |backend: &plan::Backend| {
-            before.and_then(|group| {
-                group.backends.iter().position(|known| known.name == backend.name && known.address == backend.address)
-            })
+            old.get(&*backend.name).filter(|(_, address)| **address == backend.address).map(|(index, _)| *index)
         };
         let mapping: Vec<Option<usize>> = plan.backends.iter().map(known).collect();
         let backends = plan

@@ -1,6 +1,7 @@
 //! One upstream, as one worker has it: its balancer, its connections, its retry budget.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -49,14 +50,14 @@ impl LocalGroup {
     /// This worker's part of a group; connections to backends that the part before had too are kept.
     #[must_use]
     pub fn new(shared: Arc<Group>, before: Option<&Self>, counters: &Arc<Counters>, workers: usize) -> Self {
-        let known = |backend: &Arc<Backend>| {
-            before.and_then(|group| group.backends.iter().find(|known| Arc::ptr_eq(&known.shared, backend)))
-        };
+        // By address in memory: a search for each of thousands of backends would hold the worker up.
+        let known: HashMap<*const Backend, &Rc<LocalBackend>> =
+            before.iter().flat_map(|group| &group.backends).map(|known| (Arc::as_ptr(&known.shared), known)).collect();
         let backends = shared
             .backends
             .iter()
             .map(|backend| {
-                known(backend).map_or_else(
+                known.get(&Arc::as_ptr(backend)).copied().map_or_else(
                     || {
                         Rc::new(LocalBackend {
                             shared: Arc::clone(backend),
@@ -84,10 +85,9 @@ impl LocalGroup {
     /// A plan without this upstream holds from now on, or one with the backends in `next`: to the others no request
     /// goes any more, save those under way.
     pub fn leave(&self, next: Option<&Self>) {
-        for backend in &self.backends {
-            if !next.is_some_and(|next| next.backends.iter().any(|kept| Rc::ptr_eq(kept, backend))) {
-                backend.pool.close();
-            }
+        let kept: HashSet<*const LocalBackend> = next.iter().flat_map(|next| &next.backends).map(Rc::as_ptr).collect();
+        for backend in self.backends.iter().filter(|backend| !kept.contains(&Rc::as_ptr(backend))) {
+            backend.pool.close();
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod calendar;
 pub(crate) mod load_summary;
+pub(crate) mod many;
 pub(crate) mod process_files;
 pub(crate) mod statistics;
 pub(crate) mod text;

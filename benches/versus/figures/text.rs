@@ -39,3 +39,15 @@ pub(crate) fn number(value: f64) -> String {
     }
     fraction.map_or(grouped.clone(), |fraction| format!("{grouped}.{fraction}"))
 }
+
+/// A count: `64`, `10,000`.
+pub(crate) fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    digits.chars().enumerate().fold(String::new(), |mut text, (index, digit)| {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+        text
+    })
+}
