@@ -1,5 +1,6 @@
 //! A plan made live: what a worker needs to answer requests under it.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,21 +74,22 @@ impl Site {
     #[must_use]
     pub fn new(generation: Arc<Generation>, before: Option<&Self>, counters: &Arc<Counters>) -> Self {
         let workers = generation.plan.server.workers.get();
+        // By name: there may be thousands, and a worker stands still while it looks for them.
+        let known = by_name(before.map(|site| &*site.upstreams).unwrap_or_default());
         let upstreams = generation
             .groups
             .iter()
-            .map(|group| {
-                let known = before.and_then(|site| site.upstreams.iter().find(|old| *old.name == *group.plan.name));
-                match known {
-                    Some(old) if Arc::ptr_eq(&old.shared, group) => Rc::clone(old),
-                    Some(_) | None => {
-                        Rc::new(LocalGroup::new(Arc::clone(group), known.map(Rc::as_ref), counters, workers))
-                    }
-                }
+            .map(|group| match known.get(&*group.plan.name) {
+                Some(old) if Arc::ptr_eq(&old.shared, group) => Rc::clone(old),
+                old => Rc::new(LocalGroup::new(Arc::clone(group), old.map(|old| &***old), counters, workers)),
             })
             .collect::<Vec<_>>();
-        for old in before.iter().flat_map(|site| &site.upstreams) {
-            old.leave(upstreams.iter().find(|new| new.name == old.name).map(Rc::as_ref));
+        let kept = by_name(&upstreams);
+        for old in known.values() {
+            let new = kept.get(&*old.name).copied();
+            if !new.is_some_and(|new| Rc::ptr_eq(new, old)) {
+                old.leave(new.map(Rc::as_ref));
+            }
         }
         let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
         let splits: Vec<Option<LocalSplit>> =
@@ -165,6 +167,10 @@ impl Site {
     pub fn upstreams(&self) -> impl Iterator<Item = &Rc<LocalGroup>> {
         self.upstreams.iter()
     }
+}
+
+fn by_name(upstreams: &[Rc<LocalGroup>]) -> HashMap<&str, &Rc<LocalGroup>> {
+    upstreams.iter().map(|upstream| (&*upstream.name, upstream)).collect()
 }
 
 /// This worker's part of a split; its tallies go on where the split has not changed.

@@ -3,7 +3,7 @@
 use super::cursor::{Cursors, around};
 use super::{Draw, Seats};
 
-/// Looks at every open seat; those equally busy take turns.
+/// Looks at open seats until one is idle, or at all; those equally busy take turns.
 ///
 /// Idle backends are equally busy whatever they weigh, so weights show only under load.
 #[derive(Clone, Debug)]
@@ -28,6 +28,10 @@ impl LeastConnections {
             // in_flight / weight, compared without dividing. Strictly less: of equals, the first from the cursor wins.
             if best.is_none_or(|(_, least, its_weight)| in_flight * its_weight < least * weight) {
                 best = Some((index, in_flight, weight));
+            }
+            if in_flight == 0 {
+                // Nobody further on can have fewer.
+                break;
             }
         }
         let (picked, ..) = best?;
@@ -86,10 +90,20 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_seats_are_looked_at_once_each() {
-        let scripted = Scripted::of(10_000);
+    fn ten_thousand_busy_seats_are_looked_at_once_each() {
+        let mut scripted = Scripted::of(10_000);
+        scripted.in_flight = vec![1; 10_000];
         LeastConnections::new(&[1; 10_000]).pick(&scripted, &FIRST);
         assert_eq!(scripted.asked(), 10_000);
+    }
+
+    #[test]
+    fn nobody_is_looked_at_behind_an_idle_one() {
+        let mut scripted = Scripted::of(10_000);
+        scripted.in_flight = vec![1; 10_000];
+        scripted.in_flight[7] = 0;
+        assert_eq!(LeastConnections::new(&[1; 10_000]).pick(&scripted, &FIRST), Some(7));
+        assert_eq!(scripted.asked(), 8);
     }
 
     proptest! {
