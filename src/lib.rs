@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod flow;
 pub mod household;
 pub mod observe;
+pub mod relay;
 pub mod rollout;
 pub mod running;
 pub mod server;

@@ -14,6 +14,10 @@ use super::fault::Fault;
 pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> {
     /// Another task polls it from now on: its waits count against that one's deadline.
     fn wait_under(self: Pin<&mut Self>, deadline: &Rc<Deadline>);
+
+    /// The client's connection alone will see what comes from here on: what it gets may stand in for bytes that the
+    /// kernel moves (see `relay`). Whoever looks at the bytes, or passes them to somebody else, leaves this as it is.
+    fn stand_aside(self: Pin<&mut Self>) {}
 }
 
 /// A body that flows from elsewhere, wherever that is.
@@ -34,6 +38,8 @@ pub trait Witness {
 pub struct Body {
     content: Content,
     witness: Option<Box<dyn Witness>>,
+    /// Whether what flows has been told that nobody but the client's connection looks at it.
+    is_told: bool,
 }
 
 #[derive(Default)]
@@ -49,13 +55,13 @@ impl Body {
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
         let content = if bytes.is_empty() { Content::Empty } else { Content::Whole(bytes) };
-        Self { content, witness: None }
+        Self { content, witness: None, is_told: false }
     }
 
     /// A body that flows from elsewhere.
     #[must_use]
     pub fn flow(flow: Flow) -> Self {
-        Self { content: Content::Flow(flow), witness: None }
+        Self { content: Content::Flow(flow), witness: None, is_told: false }
     }
 
     /// All of it, where that is there already.
@@ -129,6 +135,11 @@ impl http_body::Body for Body {
                 };
                 if ended {
                     witness.whole();
+                } else if let Content::Flow(flow) = &mut body.content
+                    && !std::mem::replace(&mut body.is_told, true)
+                {
+                    // Only an answer on its way to a client has a witness.
+                    flow.as_mut().stand_aside();
                 }
             }
             Poll::Ready(Some(Err(fault))) => witness.broke(fault),

@@ -26,6 +26,7 @@ use self::interim::Interim;
 use self::tunnel::Handover;
 use crate::observe::record::Record;
 use crate::observe::tally::Tally;
+use crate::relay::Aside;
 
 /// What a request is answered with.
 pub type Answer = http::Response<body::Body>;
@@ -117,6 +118,8 @@ pub struct ClientConnection {
     pub interim: Interim,
     /// Where an upgraded connection is handed over.
     pub handover: Handover,
+    /// What goes to it past hyper.
+    pub aside: Aside,
     /// Whether a request is under way.
     pub is_busy: Cell<bool>,
     /// When the last request ended, or else the connection began (monotonic time).
@@ -148,6 +151,7 @@ impl ClientConnection {
             deadline: Rc::default(),
             interim: Interim::default(),
             handover: Handover::default(),
+            aside: Aside::default(),
             is_busy: Cell::new(false),
             idle_since: Cell::new(began),
             stamp: RefCell::default(),

@@ -31,6 +31,7 @@ use crate::flow::site::Site;
 use crate::flow::{self, Step};
 use crate::observe::record::Record;
 use crate::observe::{clock, dice};
+use crate::relay::Aside;
 
 /// A connection that has been idle for so long is parked.
 const PARK_AFTER: Duration = Duration::from_millis(250);
@@ -63,7 +64,10 @@ enum Ended {
 /// Serves a client until either side closes.
 pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
     let (Ok(peer), Ok(local)) = (stream.peer_addr(), stream.local_addr()) else { return };
-    let client = Rc::new(ClientConnection::new(peer, local, clock::mono()));
+    let mut client = ClientConnection::new(peer, local, clock::mono());
+    // The tap knows of stand-ins.
+    client.aside = Aside::through(Rc::clone(&worker.pipes));
+    let client = Rc::new(client);
     let mut wire = (stream, Bytes::new());
     let mut is_first = true;
     loop {

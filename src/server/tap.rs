@@ -1,7 +1,8 @@
 //! A thin wrapper of a client's socket, between the kernel and hyper.
 //!
-//! It sees what hyper's parser hides ([`Signs`]), writes what hyper's server can't (1xx responses), and notes what the
-//! connection's loop must know of the socket: whether a head has begun, whether a write is stuck.
+//! It sees what hyper's parser hides ([`Signs`]), writes what hyper's server can't (1xx responses, and bodies that the
+//! kernel moves, see `relay`), and notes what the connection's loop must know of the socket: whether a head has begun,
+//! whether a write is stuck.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
@@ -13,12 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, Version};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::exchange::pieces::{JOINED_BYTES_MAX, joined};
 use crate::exchange::{ClientConnection, Signs};
 use crate::observe::clock;
+use crate::relay::Pipe;
 
 /// A client's socket, watched.
 #[derive(Debug)]
@@ -215,6 +217,37 @@ impl Tap {
             self.interim_written += ready!(polled)?;
         }
     }
+
+    /// Moves bytes out of a pipe, at most so many.
+    fn poll_drain(&self, cx: &mut Context<'_>, pipe: &Pipe, length: usize) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match self.stream.try_io(Interest::WRITABLE, || pipe.drain(&self.stream, length)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                drained => {
+                    self.state.client.aside.tidy();
+                    return Poll::Ready(drained);
+                }
+            }
+        }
+    }
+
+    /// Writes these pieces, of which some may stand in for what is in a pipe.
+    fn poll_pieces(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let aside = &self.state.client.aside;
+        if let Some((first, pipe)) = bufs.first().and_then(|first| Some((first, aside.stood_for(first)?))) {
+            return self.poll_drain(cx, &pipe, first.len());
+        }
+        let real = bufs.iter().position(|buf| aside.stood_for(buf).is_some()).unwrap_or(bufs.len());
+        self.poll_bytes(cx, bufs.get(..real).unwrap_or_default())
+    }
+
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match joined(bufs, &mut [0; JOINED_BYTES_MAX]) {
+            Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        }
+    }
 }
 
 impl AsyncRead for Tap {
@@ -232,12 +265,8 @@ impl AsyncRead for Tap {
 }
 
 impl AsyncWrite for Tap {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.state.is_flushed.set(false);
-        ready!(self.poll_interim(cx))?;
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.state.note_write(&polled);
-        polled
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -247,10 +276,8 @@ impl AsyncWrite for Tap {
     ) -> Poll<io::Result<usize>> {
         self.state.is_flushed.set(false);
         ready!(self.poll_interim(cx))?;
-        let polled = match joined(bufs, &mut [0; JOINED_BYTES_MAX]) {
-            Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
-        };
+        let polled =
+            if self.state.client.aside.is_open() { self.poll_pieces(cx, bufs) } else { self.poll_bytes(cx, bufs) };
         self.state.note_write(&polled);
         polled
     }

@@ -17,6 +17,7 @@ use super::tap::Room;
 use crate::flow::site::{Generation, Site};
 use crate::observe::clock;
 use crate::observe::ledger::Ledger;
+use crate::relay::Pipes;
 
 /// How long a worker that can't accept (no descriptors left, say) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -48,6 +49,8 @@ pub enum Command {
 pub struct Worker {
     /// Where it writes down what happens.
     pub ledger: Rc<Ledger>,
+    /// For bodies that the kernel moves.
+    pub pipes: Rc<Pipes>,
     site: RefCell<Rc<Site>>,
     is_draining: Cell<bool>,
     drain: Notify,
@@ -107,6 +110,7 @@ pub fn run(generation: Arc<Generation>, ledger: Ledger, commands: mpsc::Receiver
         let site = Rc::new(Site::new(generation, None, &ledger.counters));
         let worker = Rc::new(Worker {
             ledger,
+            pipes: Rc::default(),
             site: RefCell::new(site),
             is_draining: Cell::new(false),
             drain: Notify::new(),

@@ -1,15 +1,16 @@
 //! Opens connections to backends.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -69,28 +70,96 @@ pub async fn open(backend: &Backend, limit: Duration) -> io::Result<Socket> {
 pub async fn connect(backend: &Backend, limit: Duration, counters: &Arc<Counters>) -> io::Result<Connection> {
     let socket = open(backend, limit).await?;
     let link = Rc::new(Link::default());
-    let socket = Heard { socket, link: Rc::clone(&link) };
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake::<_, Upload>(TokioIo::new(socket))
-        .await
-        .map_err(io::Error::other)?;
-    tokio::task::spawn_local(run(connection, Rc::clone(&link), Open::begin(counters)));
-    Ok(Connection { sender, link, reused: false })
+    let (sender, connection) = handshake(socket, &link).await?;
+    let engine = Rc::new(Engine::default());
+    *engine.running.borrow_mut() = Some((connection, Open::begin(counters)));
+    tokio::task::spawn_local(run(Rc::clone(&engine), Rc::clone(&link)));
+    Ok(Connection { sender, link, engine, reused: false })
+}
+
+async fn handshake(socket: Socket, link: &Rc<Link>) -> io::Result<(SendRequest<Upload>, Http)> {
+    let socket = Heard { socket, link: Rc::clone(link) };
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX);
+    builder.handshake(TokioIo::new(socket)).await.map_err(io::Error::other)
 }
 
 /// Runs a connection until either side closes it, nobody uses it any more, or it stops being HTTP.
-async fn run(mut connection: http1::Connection<TokioIo<Heard>, Upload>, link: Rc<Link>, _open: Open) {
+async fn run(engine: Rc<Engine>, link: Rc<Link>) {
     let ended = tokio::select! {
         biased;
-        ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
+        ended = std::future::poll_fn(|cx| engine.poll(cx)) => ended,
         () = link.is_left.notified() => return,
     };
     let switched = link.switched.borrow_mut().take();
-    if let (Ok(()), Some(switched)) = (ended, switched) {
-        let parts = connection.into_parts();
-        let read_ahead: Bytes = parts.read_buf;
-        let _taker_gone = switched.send(End { stream: Box::new(parts.io.into_inner().socket), read_ahead });
+    let taken = engine.take();
+    if let (Ok(()), Some(switched), Some(taken)) = (ended, switched, taken) {
+        let _taker_gone = switched.send(End { stream: Box::new(taken.socket), read_ahead: taken.read_ahead });
+    }
+}
+
+type Http = http1::Connection<TokioIo<Heard>, Upload>;
+
+/// hyper's part of a connection: run by a task of its own, and out of it while the stream is used without hyper.
+#[derive(Default)]
+pub struct Engine {
+    running: RefCell<Option<(Http, Open)>>,
+    /// The task that runs it.
+    task: RefCell<Option<Waker>>,
+}
+
+/// A stream that was taken back from hyper.
+pub struct Taken {
+    /// The stream.
+    pub socket: Socket,
+    /// What hyper has read of it and given to nobody.
+    pub read_ahead: Bytes,
+    open: Open,
+}
+
+impl Engine {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+        drop(task);
+        self.poll_http(cx)
+    }
+
+    fn poll_http(&self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        match &mut *self.running.borrow_mut() {
+            Some((http, _open)) => http.poll_without_shutdown(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Takes the stream back from hyper, which is told nothing.
+    pub fn take(&self) -> Option<Taken> {
+        let (http, open) = self.running.borrow_mut().take()?;
+        let parts = http.into_parts();
+        Some(Taken { socket: parts.io.into_inner().socket, read_ahead: parts.read_buf, open })
+    }
+}
+
+impl Taken {
+    /// Gives a stream that stands between two messages to hyper again. `false`: it can carry no more requests.
+    pub fn give_back(self, connection: &mut Connection, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(Ok((sender, http))) = pin!(handshake(self.socket, &connection.link)).poll(cx) else {
+            return false;
+        };
+        let engine = &connection.engine;
+        *engine.running.borrow_mut() = Some((http, self.open));
+        // Polled once at once: hyper takes no request before, and what has come beyond the message is seen.
+        if engine.poll_http(cx).is_ready() {
+            let _ended = engine.running.borrow_mut().take();
+            return false;
+        }
+        connection.sender = sender;
+        if let Some(task) = &*engine.task.borrow() {
+            task.wake_by_ref();
+        }
+        true
     }
 }
 
@@ -196,6 +265,7 @@ impl AsyncRead for Heard {
 
 impl AsyncWrite for Heard {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.link.is_flushed.set(false);
         Pin::new(&mut self.socket).poll_write(cx, buf)
     }
 
@@ -204,6 +274,7 @@ impl AsyncWrite for Heard {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.link.is_flushed.set(false);
         Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
     }
 
@@ -212,7 +283,9 @@ impl AsyncWrite for Heard {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        self.link.is_flushed.set(true);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

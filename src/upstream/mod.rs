@@ -13,6 +13,7 @@ pub mod pool;
 pub mod probe;
 pub mod reply;
 pub mod resolve;
+pub mod rest;
 pub mod send;
 pub mod tunnel;
 pub mod upload;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{Notify, oneshot};
 
+use super::dial::Engine;
 use super::overheard::Ear;
 use super::upload::Upload;
 use crate::exchange::tunnel::End;
@@ -18,6 +19,8 @@ pub struct Connection {
     pub sender: SendRequest<Upload>,
     /// What is shared with the task that runs the connection.
     pub link: Rc<Link>,
+    /// Where hyper's part of it runs.
+    pub engine: Rc<Engine>,
     /// Whether it has carried a request before.
     pub reused: bool,
 }
@@ -38,6 +41,8 @@ pub struct Link {
     pub is_left: Notify,
     /// Hears 1xx responses.
     pub ear: Ear,
+    /// Whether all that hyper wrote has gone out.
+    pub is_flushed: Cell<bool>,
 }
 
 struct Idle {

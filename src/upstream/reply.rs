@@ -7,22 +7,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Version;
+use http::response::Parts;
+use http::{Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use policy::message::{hop, trailers, via};
+use policy::message::census::{Census, Rare};
+use policy::message::{hop, list, trailers, via};
 use policy::time::Now;
 
 use super::pick::Claim;
 use super::pool::Connection;
+use super::rest::{Rest, Waits};
 use super::send::Received;
 use super::upload::Source;
 use crate::exchange::body::{Body, Flow, Stream};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{Answer, ClientConnection, Exchange};
 use crate::observe::clock;
 use crate::observe::tally::Tally;
+
+/// A body of which at least so many bytes are still to come is moved by the kernel where it can be: below, taking the
+/// stream out of hyper and giving it back costs about what copying does.
+const MOVED_BYTES_MIN: u64 = 64 * 1024;
 
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
@@ -30,6 +37,7 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
     let Received { response, census, connection, claim, switched: _, is_reusable } = received;
     connection.link.switched.borrow_mut().take();
     let (mut head, incoming) = response.into_parts();
+    let persists = persists(&head, census);
     // Nominations that may not be followed are ignored in a response, never refused.
     let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
     via::sign(&mut head.headers, head.version);
@@ -46,9 +54,21 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
         return Answer::from_parts(head, Body::default());
     }
     let idle_max = hold.claim.group().shared.plan.timeouts.body_idle;
-    let flow: Flow =
-        Box::pin(Reply { incoming, hold: Some(hold), deadline: Rc::clone(&ex.connection.deadline), idle_max });
+    let flow: Flow = Box::pin(Reply {
+        content: Content::Read(incoming),
+        hold: Some(hold),
+        deadline: Rc::clone(&ex.connection.deadline),
+        idle_max,
+        client: Rc::clone(&ex.connection),
+        persists,
+    });
     Answer::from_parts(head, Body::flow(flow))
+}
+
+/// Whether the backend's connection goes on behind this response (RFC 9112 §9.3).
+fn persists(head: &Parts, census: Census) -> bool {
+    let says = |option| census.has(Rare::Connection) && list::holds(&head.headers.get_all(header::CONNECTION), option);
+    if head.version == Version::HTTP_11 { !says("close") } else { says("keep-alive") && !says("close") }
 }
 
 /// What a request holds of a backend until the end of its answer.
@@ -102,10 +122,23 @@ impl Hold {
 
 /// A response body on its way from a backend to the client.
 struct Reply {
-    incoming: Incoming,
+    content: Content,
     hold: Option<Hold>,
     deadline: Rc<Deadline>,
     idle_max: Duration,
+    client: Rc<ClientConnection>,
+    /// The backend's connection goes on behind the response.
+    persists: bool,
+}
+
+/// Where a response body comes from.
+enum Content {
+    /// hyper reads it.
+    Read(Incoming),
+    /// The kernel moves the rest of it.
+    Moved(Box<Rest>),
+    /// Nowhere: it is at its end.
+    Ended,
 }
 
 impl Reply {
@@ -113,6 +146,33 @@ impl Reply {
         if let Some(hold) = self.hold.take() {
             hold.settle();
         }
+    }
+
+    /// The next piece of a body that the kernel moves.
+    fn poll_moved(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Content::Moved(rest) = &mut self.content else { return Poll::Ready(None) };
+        let piece = match rest.poll_piece(cx) {
+            Poll::Ready(Ok(piece)) if !piece.is_empty() => piece,
+            Poll::Ready(Ok(_) | Err(_)) => {
+                self.deadline.clear();
+                return Poll::Ready(self.broke(|backend| Fault::BodyCut { backend }).map(Err));
+            }
+            Poll::Pending => {
+                return match rest.waits() {
+                    Waits::Backend => self.poll_silence(),
+                    Waits::Client => Poll::Pending,
+                };
+            }
+        };
+        self.deadline.clear();
+        if rest.left() == 0
+            && let Content::Moved(rest) = std::mem::replace(&mut self.content, Content::Ended)
+            && let Some(hold) = &mut self.hold
+        {
+            hold.is_reusable = hold.is_reusable && self.persists && rest.end(&mut hold.connection, cx);
+            self.settle();
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn broke(&mut self, fault: impl FnOnce(std::sync::Arc<str>) -> Fault) -> Option<Fault> {
@@ -144,12 +204,13 @@ impl http_body::Body for Reply {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let reply = &mut *self;
-        let Poll::Ready(polled) = Pin::new(&mut reply.incoming).poll_frame(cx) else { return reply.poll_silence() };
+        let Content::Read(incoming) = &mut reply.content else { return reply.poll_moved(cx) };
+        let Poll::Ready(polled) = Pin::new(&mut *incoming).poll_frame(cx) else { return reply.poll_silence() };
         reply.deadline.clear();
         match polled {
             Some(Ok(frame)) => {
                 let frame = clean(frame, reply.hold.as_ref());
-                if reply.incoming.is_end_stream() {
+                if incoming.is_end_stream() {
                     reply.settle();
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -163,11 +224,19 @@ impl http_body::Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.content {
+            Content::Read(incoming) => incoming.is_end_stream(),
+            Content::Moved(_) => false,
+            Content::Ended => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.content {
+            Content::Read(incoming) => incoming.size_hint(),
+            Content::Moved(rest) => SizeHint::with_exact(rest.left()),
+            Content::Ended => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -176,11 +245,24 @@ impl Stream for Reply {
         self.deadline.clear();
         self.deadline = Rc::clone(deadline);
     }
+
+    fn stand_aside(mut self: Pin<&mut Self>) {
+        let Self { content, hold: Some(hold), client, .. } = &mut *self else { return };
+        let Content::Read(incoming) = content else { return };
+        let Some(left) = incoming.size_hint().exact().filter(|left| *left >= MOVED_BYTES_MIN) else { return };
+        // Of a request's body some may still be in hyper's hands.
+        if hold.source.is_some() || !hold.connection.link.is_flushed.get() {
+            return;
+        }
+        if let Some(rest) = Rest::begin(&hold.connection, (incoming, left), &client.aside) {
+            *content = Content::Moved(Box::new(rest));
+        }
+    }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        if self.incoming.is_end_stream() {
+        if http_body::Body::is_end_stream(self) {
             self.settle();
         } else if let Some(hold) = self.hold.take() {
             // The client left: the backend's request is given up, and nobody is to blame.

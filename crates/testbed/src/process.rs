@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::{Api, Caller, DEADLINE, StateDir, eventually};
+use crate::{Api, Caller, Client, DEADLINE, StateDir, eventually};
 
 /// What [`crate::Config`] writes of logs, and what a process of its own logs instead.
 const QUIET: &str = "access = \"off\"\nlevel = \"error\"";
@@ -56,6 +56,13 @@ impl Process {
     #[must_use]
     pub fn api(&self) -> Api {
         Api::at(self.admin)
+    }
+
+    /// A new connection to it.
+    #[must_use]
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::to(self.address)
     }
 
     /// Someone who asks it one request after the other.

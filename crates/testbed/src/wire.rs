@@ -124,7 +124,8 @@ impl Wire {
         loop {
             let now = left.min(self.unread.len());
             body.bytes.extend_from_slice(&self.unread[..now]);
-            body.wire.extend(self.unread.drain(..now));
+            body.wire.extend_from_slice(&self.unread[..now]);
+            self.unread.drain(..now);
             left -= now;
             if left == 0 {
                 return Ok(());
