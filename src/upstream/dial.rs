@@ -1,6 +1,6 @@
 //! Opens connections to backends.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -86,11 +86,7 @@ async fn handshake(socket: Socket, link: &Rc<Link>) -> io::Result<(SendRequest<U
 
 /// Runs a connection until either side closes it, nobody uses it any more, or it stops being HTTP.
 async fn run(engine: Rc<Engine>, link: Rc<Link>) {
-    let ended = tokio::select! {
-        biased;
-        ended = std::future::poll_fn(|cx| engine.poll(cx)) => ended,
-        () = link.is_left.notified() => return,
-    };
+    let Some(ended) = std::future::poll_fn(|cx| engine.poll(cx)).await else { return };
     let switched = link.switched.borrow_mut().take();
     let taken = engine.take();
     if let (Ok(()), Some(switched), Some(taken)) = (ended, switched, taken) {
@@ -106,6 +102,8 @@ pub struct Engine {
     running: RefCell<Option<(Http, Open)>>,
     /// The task that runs it.
     task: RefCell<Option<Waker>>,
+    /// The connection's user has let go of it.
+    is_left: Cell<bool>,
 }
 
 /// A stream that was taken back from hyper.
@@ -118,13 +116,30 @@ pub struct Taken {
 }
 
 impl Engine {
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+    /// Ready when the connection is at its end; with nothing when nobody uses it any more.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<()>>> {
         let mut task = self.task.borrow_mut();
         if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             *task = Some(cx.waker().clone());
         }
         drop(task);
-        self.poll_http(cx)
+        match self.poll_http(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if self.is_left.get() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Nobody will use the connection again: its task ends.
+    pub fn leave(&self) {
+        self.is_left.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(task) = &*self.task.borrow() {
+            task.wake_by_ref();
+        }
     }
 
     fn poll_http(&self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
@@ -156,9 +171,7 @@ impl Taken {
             return false;
         }
         connection.sender = sender;
-        if let Some(task) = &*engine.task.borrow() {
-            task.wake_by_ref();
-        }
+        engine.wake();
         true
     }
 }

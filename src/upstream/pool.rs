@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::dial::Engine;
 use super::overheard::Ear;
@@ -28,7 +28,7 @@ pub struct Connection {
 impl Drop for Connection {
     /// Nobody will use it again. hyper alone would first finish a request that the backend does not take.
     fn drop(&mut self) {
-        self.link.is_left.notify_one();
+        self.engine.leave();
     }
 }
 
@@ -37,8 +37,6 @@ impl Drop for Connection {
 pub struct Link {
     /// Who gets the stream when the backend switches protocols.
     pub switched: RefCell<Option<oneshot::Sender<End>>>,
-    /// The user has let go of the connection.
-    pub is_left: Notify,
     /// Hears 1xx responses.
     pub ear: Ear,
     /// Whether all that hyper wrote has gone out.
