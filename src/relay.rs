@@ -31,6 +31,8 @@ const SPARE_MAX: usize = 16;
 pub struct Pipes {
     spare: RefCell<Vec<Ends>>,
     lent: Cell<usize>,
+    /// The system has refused to move anything: it is not asked again.
+    is_refused: Cell<bool>,
     /// Never read nor written: only the place in memory says something.
     stand_in: Bytes,
 }
@@ -51,7 +53,12 @@ impl Ends {
 
 impl Default for Pipes {
     fn default() -> Self {
-        Self { spare: RefCell::default(), lent: Cell::new(0), stand_in: Bytes::from(vec![0; PIECE_BYTES_MAX]) }
+        Self {
+            spare: RefCell::default(),
+            lent: Cell::new(0),
+            is_refused: Cell::new(false),
+            stand_in: Bytes::from(vec![0; PIECE_BYTES_MAX]),
+        }
     }
 }
 
@@ -64,7 +71,7 @@ impl fmt::Debug for Pipes {
 impl Pipes {
     /// An empty pipe; `None`: there is none to be had.
     fn lend(self: &Rc<Self>) -> Option<Pipe> {
-        if self.lent.get() >= LENT_MAX {
+        if self.is_refused.get() || self.lent.get() >= LENT_MAX {
             return None;
         }
         let kept = self.spare.borrow_mut().pop();
@@ -125,6 +132,12 @@ impl Pipe {
     /// Nothing more will be moved into it.
     pub fn finish(&self) {
         self.is_last.set(true);
+    }
+
+    /// The system moves nothing into it: neither this pipe nor another one is of use.
+    pub fn refuse(&self) {
+        self.pipes.is_refused.set(true);
+        self.finish();
     }
 
     /// Moves at most `max` bytes out of the pipe into a socket.
@@ -208,6 +221,7 @@ impl Aside {
     /// Whether anything may stand in for what is in a pipe.
     #[must_use]
     pub fn is_open(&self) -> bool {
+        self.tidy();
         self.pipe.borrow().is_some()
     }
 
@@ -298,6 +312,16 @@ mod tests {
         pipe.drain(&sink, 3).unwrap();
         aside.tidy();
         assert!(!aside.is_open());
+    }
+
+    #[test]
+    fn a_system_that_refuses_is_asked_once() {
+        let pipes: Rc<Pipes> = Rc::default();
+        let aside = Aside::through(Rc::clone(&pipes));
+        aside.open().unwrap().refuse();
+        assert!(!aside.is_open() && aside.open().is_none());
+        assert_eq!(pipes.lent.get(), 0);
+        assert!(Aside::through(pipes).open().is_none());
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The admin listener of a real proxy: its numbers, purges, events and the journal, and the command line that asks it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
+use socket2::SockRef;
 use tempfile::TempDir;
 use testbed::{Config, Forebay, Gate, Origin, Response, answer, eventually, forward, ok, script};
 
@@ -383,4 +386,36 @@ fn an_admin_address_that_is_taken_keeps_the_proxy_from_starting() {
     let plan = forebay::config::parse("test.toml", &config.to_string()).unwrap();
     let refused = forebay::running::start(plan).unwrap_err().to_string();
     assert!(refused.starts_with("admin: can't listen on 127.0.0.1:"), "{refused}");
+}
+
+#[test]
+fn an_answer_that_was_never_sent_is_not_counted_as_one() {
+    let origin = origin();
+    let forebay = stored(&origin, "");
+    let mut heads = 0;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(forebay.address()).unwrap();
+        stream.write_all(b"GET /orders/7 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = [0; 2048];
+        while !answer.windows(5).any(|five| five == b"seven") {
+            assert!(stream.read(&mut answer).unwrap() > 0);
+        }
+        // The request and the end of the stream arrive as one: often hyper sees the end before it asks for the answer.
+        SockRef::from(&stream).set_tcp_cork(true).unwrap();
+        stream.write_all(b"HEAD /orders/7 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        heads += usize::from(!rest.is_empty());
+    }
+    forebay.is_idle();
+    let text = metrics(&forebay);
+    for line in [
+        format!("forebay_responses_total{{class=\"2xx\"}} {}", 22 + heads),
+        // The first of them names another host than what was stored before.
+        format!("forebay_cache_results_total{{result=\"hit\"}} {}", 19 + heads),
+        format!("forebay_requests_abandoned_total {}", 20 - heads),
+    ] {
+        assert!(has(&text, &line), "no {line} in\n{text}");
+    }
 }

@@ -25,6 +25,8 @@ pub type Flow = Pin<Box<dyn Stream>>;
 
 /// Told how an answer's way to the client goes. Dropped when the answer is written or given up.
 pub trait Witness {
+    /// The answer is in the hands of the client's connection.
+    fn began(&mut self);
     /// So many more bytes of the body were handed to the client's connection.
     fn sent(&mut self, bytes: usize);
     /// The body is whole: nothing more will come.
@@ -101,6 +103,13 @@ impl Body {
         }
         self.witness = Some(witness);
         self
+    }
+
+    /// The answer is in the hands of the client's connection.
+    pub fn begin(&mut self) {
+        if let Some(witness) = &mut self.witness {
+            witness.began();
+        }
     }
 
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {

@@ -49,32 +49,31 @@ impl Open {
     #[must_use]
     pub fn answer(&mut self, handled: Result<Answer, Fault>) -> Answer {
         let mut answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
-        if let Some(status) = self.ex.cache_status.take() {
+        let cache = self.ex.cache_status.take().map(|status| {
             status.append_to(answer.headers_mut());
             let (result, reason) = result(&status);
             (self.ex.record.cache, self.ex.record.cache_reason) = (Some(result.as_str()), reason);
-            self.ledger.counters.cache.of(result).up();
-        }
-        self.ex.record.status = Some(answer.status());
-        self.ledger.counters.responses.count(answer.status());
+            result
+        });
         if self.ledger.is_logging() {
             // What was answered from here has had no need of a name so far.
             self.ex.record.id.get_or_insert_with(|| dice::id(self.ex.dice));
         }
         let is_head = self.ex.head.method == Method::HEAD;
         self.is_answered = true;
-        let finish = Box::new(self.finish(is_head));
+        let finish = Box::new(self.finish(Some((answer.status(), cache)), is_head));
         let (head, body) = answer.into_parts();
         Answer::from_parts(head, body.witnessed(finish))
     }
 
-    fn finish(&mut self, is_whole: bool) -> Finish {
+    fn finish(&mut self, answer: Option<Pending>, is_whole: bool) -> Finish {
         Finish {
             record: std::mem::take(&mut self.ex.record),
             ledger: Rc::clone(&self.ledger),
             client: self.ex.client,
             started: self.ex.started,
             connection: Rc::clone(&self.ex.connection),
+            answer,
             is_whole,
         }
     }
@@ -121,9 +120,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.ex.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
-            self.ledger.counters.abandoned.up();
-            drop(self.finish(false));
+            drop(self.finish(None, false));
         }
     }
 }
@@ -166,6 +163,9 @@ fn request(ex: &Exchange) -> Request {
     }
 }
 
+/// What is about to be answered, and what the cache did for it.
+type Pending = (StatusCode, Option<CacheResult>);
+
 /// Writes down an exchange when it is dropped: after the last byte of its answer, or when the client left.
 struct Finish {
     record: Record,
@@ -173,10 +173,21 @@ struct Finish {
     client: IpAddr,
     started: Now,
     connection: Rc<ClientConnection>,
+    /// `None`: there is none, or it is counted already.
+    answer: Option<Pending>,
     is_whole: bool,
 }
 
 impl Witness for Finish {
+    fn began(&mut self) {
+        let Some((status, cache)) = self.answer.take() else { return };
+        self.record.status = Some(status);
+        self.ledger.counters.responses.count(status);
+        if let Some(result) = cache {
+            self.ledger.counters.cache.of(result).up();
+        }
+    }
+
     fn sent(&mut self, bytes: usize) {
         self.record.body_bytes_sent += bytes as u64;
     }
@@ -193,8 +204,9 @@ impl Witness for Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         let ended = if self.ledger.is_logging() { clock::now() } else { Now::at(clock::mono()) };
-        if self.record.status.is_some() && !self.is_whole && self.record.fault.is_none() {
-            self.record.fault = Some(Fault::ClientLeft.to_string());
+        // Without a status nothing was answered, for which a fault that was to be told is no reason.
+        if self.record.status.is_none() || (!self.is_whole && self.record.fault.is_none()) {
+            self.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
             self.ledger.counters.abandoned.up();
         }
         self.connection.is_busy.set(false);

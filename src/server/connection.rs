@@ -364,9 +364,15 @@ impl Future for Answering {
     type Output = Result<Answer, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Now(answer) => answer.take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
-            Self::Later(answering) => answering.as_mut().poll(cx).map(Ok),
-        }
+        let mut answer = match self.get_mut() {
+            Self::Now(answer) => match answer.take() {
+                Some(answer) => answer,
+                None => return Poll::Pending,
+            },
+            Self::Later(answering) => ready!(answering.as_mut().poll(cx)),
+        };
+        // Not before: hyper may find that the client has gone, and never ask.
+        answer.body_mut().begin();
+        Poll::Ready(Ok(answer))
     }
 }

@@ -77,21 +77,29 @@ impl Rest {
     /// # Errors
     /// The stream's.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        if !self.ahead.is_empty() {
-            return Poll::Ready(Ok(std::mem::take(&mut self.ahead)));
-        }
-        let piece = match ready!(self.poll_fill(cx)) {
-            Err(error) if relay::is_refusal(&error) => {
-                self.pipe = None;
-                ready!(self.poll_copy(cx))?
-            }
-            filled => filled?,
+        let piece = if self.ahead.is_empty() {
+            let piece = ready!(self.poll_rest(cx))?;
+            self.left = self.left.saturating_sub(piece.len() as u64);
+            piece
+        } else {
+            std::mem::take(&mut self.ahead)
         };
-        self.left = self.left.saturating_sub(piece.len() as u64);
-        if let Some(pipe) = self.pipe.as_ref().filter(|_| self.left == 0) {
+        if let Some(pipe) = self.pipe.as_ref().filter(|_| self.left() == 0) {
             pipe.finish();
         }
         Poll::Ready(Ok(piece))
+    }
+
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        match ready!(self.poll_fill(cx)) {
+            Err(error) if relay::is_refusal(&error) => {
+                if let Some(pipe) = self.pipe.take() {
+                    pipe.refuse();
+                }
+                self.poll_copy(cx)
+            }
+            filled => Poll::Ready(filled),
+        }
     }
 
     /// Whom a poll that was not ready waits for.
