@@ -57,6 +57,18 @@ mod process_files {
     use crate::figures::process_files::*;
 
     #[test]
+    fn what_the_host_takes_is_the_eighth_field_of_the_cores() {
+        let before = all_cores("cpu  100 0 50 800 10 0 20 20 5 0\ncpu0 1 2 3\n").unwrap();
+        assert_eq!(before, Cores { all: 1000, stolen: 20 });
+        let after = all_cores("cpu  150 0 50 840 10 0 20 30 5 0\n").unwrap();
+        assert_eq!(after.stolen_since(before), 10.0);
+        assert_eq!(before.stolen_since(after), 0.0);
+        for text in ["", "cpu0 1 2 3 4 5 6 7 8", "cpu  1 2 3", "cpu  1 2 3 4 5 6 7 x"] {
+            assert_eq!(all_cores(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn a_name_with_blanks_and_parentheses_shifts_nothing() {
         let text = "4242 (a) b (c) S 17 4242 4242 0 -1 4194560 900 0 0 0 120 30 5 6 20 0 1 0 100 1 2";
         assert_eq!(stat(text), Some(Stat { parent: 17, cpu: Duration::from_millis(1500) }));

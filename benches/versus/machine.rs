@@ -58,6 +58,11 @@ impl Machine {
     }
 }
 
+/// What all cores have done so far; `None`: the system does not tell.
+pub(crate) fn cores() -> Option<process_files::Cores> {
+    process_files::all_cores(&read("/proc/stat"))
+}
+
 fn counted_cores() -> Vec<usize> {
     (0..thread::available_parallelism().map_or(1, usize::from)).collect()
 }

@@ -180,8 +180,9 @@ fn reservations(text: &mut String, findings: &Findings) {
 }
 
 fn every_figure(text: &mut String, findings: &Findings) {
-    text.push_str("## Every figure\n\n");
-    let names = ["proxy", "CPU, µs a request", "requests/s", "p50, ms", "p99, ms", "peak memory, MiB", "rounds"];
+    text.push_str("## Every figure\n\nStolen is what the machine's host gave to others meanwhile: above a few percent all figures are doubtful.\n\n");
+    let names =
+        ["proxy", "CPU, µs a request", "requests/s", "p50, ms", "p99, ms", "peak memory, MiB", "stolen, %", "rounds"];
     heading(text, "work", &names.map(str::to_owned));
     for row in &findings.rows {
         for peer in row.peers() {
@@ -192,6 +193,7 @@ fn every_figure(text: &mut String, findings: &Findings) {
                 cell(row.spread(peer, |sample| sample.p50_ms)),
                 cell(row.spread(peer, |sample| sample.p99_ms)),
                 row.spread(peer, |sample| sample.peak_mib).map_or("–".to_owned(), |peak| number(peak.most)),
+                cell(row.spread(peer, |sample| sample.stolen)),
                 cpu.map_or(0, |cpu| cpu.count).to_string(),
             ];
             line(text, &format!("| {} | {} | {} |", row.work.letter(), peer.name(), rest.join(" | ")));

@@ -9,6 +9,7 @@ use crate::backend::Backend;
 use crate::figures::load_summary::LoadSummary;
 use crate::figures::statistics;
 use crate::load::Load;
+use crate::machine;
 use crate::peers::{Peer, Proxy};
 use crate::works::Work;
 
@@ -28,6 +29,8 @@ pub(crate) struct Sample {
     pub(crate) p99_ms: f64,
     /// The most resident memory during it, in MiB.
     pub(crate) peak_mib: f64,
+    /// How much of the machine's time its host gave to others meanwhile, in percent.
+    pub(crate) stolen: f64,
 }
 
 /// A proxy's rounds of one work, in order; a void one with its reason.
@@ -86,6 +89,7 @@ impl Course<'_> {
 
     fn sample(&self, work: Work, proxy: &Proxy) -> Fallible<Sample> {
         proxy.process.forget_peak();
+        let cores_before = machine::cores();
         let (asked_before, cpu_before) = (self.backend.count()?, proxy.process.cpu());
         let load = self.load.run(work, proxy.address, self.time)?;
         let (asked, cpu) = (self.backend.count()? - asked_before, proxy.process.cpu().saturating_sub(cpu_before));
@@ -97,6 +101,7 @@ impl Course<'_> {
             p50_ms: load.p50.as_secs_f64() * 1e3,
             p99_ms: load.p99.as_secs_f64() * 1e3,
             peak_mib: proxy.process.peak_kib() as f64 / 1024.0,
+            stolen: machine::cores().zip(cores_before).map_or(0.0, |(after, before)| after.stolen_since(before)),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! What the kernel tells of processes: the texts of `/proc/PID/stat`, `/proc/PID/status` and `/proc/cpuinfo`, read.
+//! What the kernel tells of processes: the texts of `/proc/PID/stat`, `/proc/PID/status`,
+//! `/proc/stat` and `/proc/cpuinfo`, read.
 
 use std::time::Duration;
 
@@ -22,6 +23,30 @@ pub(crate) fn stat(text: &str) -> Option<Stat> {
     let user: u32 = fields.nth(9)?.parse().ok()?;
     let system: u32 = fields.next()?.parse().ok()?;
     Some(Stat { parent, cpu: TICK * user.checked_add(system)? })
+}
+
+/// What `/proc/stat` says of all cores together since the machine's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cores {
+    /// All of their time, in ticks.
+    pub(crate) all: u64,
+    /// What the host gave to others while somebody here would have run, in ticks.
+    pub(crate) stolen: u64,
+}
+
+impl Cores {
+    /// How much of the time since `before` was stolen, in percent.
+    pub(crate) fn stolen_since(self, before: Self) -> f64 {
+        let all = self.all.saturating_sub(before.all).max(1);
+        self.stolen.saturating_sub(before.stolen) as f64 * 100.0 / all as f64
+    }
+}
+
+/// Reads the first line of `/proc/stat` (proc(5)): user, nice, system, idle, iowait, irq, softirq, steal.
+pub(crate) fn all_cores(text: &str) -> Option<Cores> {
+    let fields = text.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
+    let ticks: Vec<u64> = fields.take(8).map(|ticks| ticks.parse().ok()).collect::<Option<_>>()?;
+    Some(Cores { all: ticks.iter().sum(), stolen: *ticks.get(7)? })
 }
 
 /// A size of `/proc/PID/status` or `/proc/meminfo` in KiB: `VmRSS`, `VmHWM`, `MemTotal`.
