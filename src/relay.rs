@@ -191,7 +191,7 @@ pub struct Aside {
 }
 
 impl Aside {
-    /// For a client whose socket is written by someone who asks [`Aside::next`] before each write.
+    /// For a client whose socket is written by someone who asks [`Aside::stood_for`] before each write.
     #[must_use]
     pub fn through(pipes: Rc<Pipes>) -> Self {
         Self { pipes: Some(pipes), pipe: RefCell::default() }
