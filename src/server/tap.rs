@@ -17,8 +17,7 @@ use hyper::{Request, Version};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::exchange::pieces::{JOINED_BYTES_MAX, joined};
-use crate::exchange::{ClientConnection, Signs};
+use crate::exchange::{ClientConnection, Signs, pieces};
 use crate::observe::clock;
 use crate::relay::Pipe;
 
@@ -239,14 +238,7 @@ impl Tap {
             return self.poll_drain(cx, &pipe, first.len());
         }
         let real = bufs.iter().position(|buf| aside.stood_for(buf).is_some()).unwrap_or(bufs.len());
-        self.poll_bytes(cx, bufs.get(..real).unwrap_or_default())
-    }
-
-    fn poll_bytes(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match joined(bufs, &mut [0; JOINED_BYTES_MAX]) {
-            Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
-        }
+        pieces::poll_write(&mut self.stream, cx, bufs.get(..real).unwrap_or_default())
     }
 }
 
@@ -276,8 +268,11 @@ impl AsyncWrite for Tap {
     ) -> Poll<io::Result<usize>> {
         self.state.is_flushed.set(false);
         ready!(self.poll_interim(cx))?;
-        let polled =
-            if self.state.client.aside.is_open() { self.poll_pieces(cx, bufs) } else { self.poll_bytes(cx, bufs) };
+        let polled = if self.state.client.aside.is_open() {
+            self.poll_pieces(cx, bufs)
+        } else {
+            pieces::poll_write(&mut self.stream, cx, bufs)
+        };
         self.state.note_write(&polled);
         polled
     }

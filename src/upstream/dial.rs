@@ -19,7 +19,7 @@ use super::backend::Backend;
 use super::pool::{Connection, Link};
 use super::upload::Upload;
 use crate::config::plan::Address;
-use crate::exchange::pieces::{JOINED_BYTES_MAX, joined};
+use crate::exchange::pieces;
 use crate::exchange::tunnel::End;
 use crate::observe::counters::Counters;
 
@@ -228,17 +228,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match bufs {
-            [only] => return self.poll_write(cx, only),
-            several => {
-                if let Some(whole) = joined(several, &mut [0; JOINED_BYTES_MAX]) {
-                    return self.poll_write(cx, whole);
-                }
-            }
-        }
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tcp(stream) => pieces::poll_write(stream, cx, bufs),
+            Self::Unix(stream) => pieces::poll_write(stream, cx, bufs),
         }
     }
 
