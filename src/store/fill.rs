@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE};
+use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::freshness::Lifetime;
@@ -212,6 +212,18 @@ pub(super) fn give(answer: &mut Answer, withheld: &HeaderMap) {
         for value in withheld.get_all(name) {
             headers.append(name.clone(), value.clone());
         }
+    }
+}
+
+/// Gives the client the cookies of an origin's answer whose other fields went into a stored response: they replace those
+/// that the stored response has.
+pub(super) fn give_cookies(answer: &mut Answer, of_origin: &HeaderMap) {
+    let headers = answer.headers_mut();
+    if of_origin.contains_key(SET_COOKIE) {
+        headers.remove(SET_COOKIE);
+    }
+    for cookie in of_origin.get_all(SET_COOKIE) {
+        headers.append(SET_COOKIE, cookie.clone());
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::header::{ETAG, LAST_MODIFIED};
+use http::header::{ETAG, LAST_MODIFIED, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode, Uri};
-use policy::cache::facts::RequestFacts;
+use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
 use policy::cache::validate::{self, Asking, Glimpse, confirmed, freshen, glimpse};
@@ -285,9 +285,10 @@ fn confirm<F>(
         lead.unshared();
     }
     let age = entry.head.stored().freshness(now).age;
-    let mut answer = serve(&wanted(ex, &renewal.request), &entry, Some(age));
-    fill::give(&mut answer, &withheld);
-    answer
+    let mut served = serve(&wanted(ex, &renewal.request), &entry, Some(age));
+    fill::give(&mut served, &withheld);
+    fill::give_cookies(&mut served, answer.headers());
+    served
 }
 
 /// A stored response as a 304 makes it, in its place in the store, and what of the 304 is for the one who asked alone.
@@ -303,7 +304,7 @@ fn renewed<F>(
     let nobody = HeaderMap::new();
     let facts = RequestFacts::of(&Method::GET, &target, &nobody, false);
     let asked = Asked { facts, headers: &request.headers, sent };
-    match fill::head(&request.caching.rules, &asked, &as_answer(&entry, fields, now), now) {
+    match fill::head(&request.caching.rules, &asked, &as_answer(request, &entry, (fields, now)), now) {
         Ok((head, withheld)) => {
             let tags = if head.tags.is_empty() { entry.head.tags.clone() } else { head.tags };
             let renewed = Entry { head: Arc::new(Head { tags, ..head }), content: entry.content.clone() };
@@ -323,21 +324,25 @@ fn renewed<F>(
     }
 }
 
-/// A stored response as an answer without content changes it, without its content.
-fn as_answer(entry: &Entry, fields: &HeaderMap, now: Now) -> Answer {
+/// A stored response as an answer without content changes it (RFC 9111 §3.2), without its content.
+fn as_answer<F>(request: &Request<F>, entry: &Entry, (fields, now): (&HeaderMap, Now)) -> Answer {
+    let mut fields = fields.clone();
+    fill::add_date(&mut fields, now);
     let mut answer = Answer::default();
     *answer.status_mut() = entry.head.status;
-    *answer.headers_mut() = freshened(entry, fields, now);
+    *answer.headers_mut() = entry.head.headers.clone();
+    freshen(answer.headers_mut(), &fields);
+    if answer.headers().contains_key(SET_COOKIE) && !shares_cookies(request, &answer, now) {
+        answer.headers_mut().remove(SET_COOKIE);
+    }
     answer
 }
 
-/// The stored fields as an answer without content changes them (RFC 9111 §3.2).
-fn freshened(entry: &Entry, answer: &HeaderMap, now: Now) -> HeaderMap {
-    let mut answer = answer.clone();
-    fill::add_date(&mut answer, now);
-    let mut headers = entry.head.headers.clone();
-    freshen(&mut headers, &answer);
-    headers
+/// Whether the cookies of a stored response are still for all clients, after a change of its fields.
+fn shares_cookies<F>(request: &Request<F>, answer: &Answer, now: Now) -> bool {
+    let facts = ResponseFacts::of(answer.status(), answer.headers(), now);
+    let is_withheld = facts.directives.withheld().any(|name| *name == SET_COOKIE);
+    !is_withheld && (!facts.sets_own_cookie || request.caching.rules.exceptions.set_cookie)
 }
 
 /// Forwards a HEAD that nothing stored answers; what comes may tell something of what is stored (RFC 9111 §4.3.5).
@@ -372,7 +377,7 @@ fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), fields: &HeaderMap,
     match glimpse(fields, &entry.head.headers, entry.content.length().unwrap_or_default()) {
         Glimpse::Agrees => {
             let target = Uri::default();
-            let renewed = as_answer(entry, fields, now);
+            let renewed = as_answer(request, entry, (fields, now));
             let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
             if let Ok((mut head, _withheld)) = head {
                 if head.tags.is_empty() {

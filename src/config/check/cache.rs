@@ -107,15 +107,14 @@ fn by_status(section: &Section<'_>) -> Vec<(StatusCode, Duration)> {
     times
 }
 
-/// An exception holds where a time of the route counts, so without one it would be a promise that is not kept.
+/// `store_private` holds where a time of the route counts, so without one it would be a promise that is not kept.
 fn exceptions(section: &Section<'_>) -> Exceptions {
-    for name in ["store_set_cookie", "store_private"].into_iter().filter(|name| section.flag(name)) {
-        if !TIMES.into_iter().any(|time| section.has(time)) {
-            let hint = "it holds where a time of the route counts: add ttl, ttl_status or ttl_force";
-            section.report.add(section.at(name), format!("{name} has no effect"), hint);
-        }
+    let private = section.flag("store_private");
+    if private && !TIMES.into_iter().any(|time| section.has(time)) {
+        let hint = "it holds where a time of the route counts: add ttl, ttl_status or ttl_force";
+        section.report.add(section.at("store_private"), "store_private has no effect", hint);
     }
-    Exceptions { set_cookie: section.flag("store_set_cookie"), private: section.flag("store_private") }
+    Exceptions { set_cookie: section.flag("store_set_cookie"), private }
 }
 
 fn key_rules(section: &Section<'_>) -> key::Rules {

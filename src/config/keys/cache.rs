@@ -58,7 +58,8 @@ section! {
     /// an error, but for any time while no backend answers at all, unless the answer forbids it (`must-revalidate`,
     /// `proxy-revalidate`, `s-maxage`, `no-cache`); "0s": never.
     stale_if_error: Kind::Duration(Duration::ZERO, YEAR);
-    /// Stores answers that set a cookie where a time of this route counts: every client gets the same cookie.
+    /// Stores answers that set a cookie, and gives every client the same cookie. `false`: such an answer is stored only if
+    /// it says `public` or `s-maxage`, or names a time in `CDN-Cache-Control`.
     store_set_cookie: Kind::Flag => "false";
     /// Beats the backend's `private` and `no-store` where a time of this route counts: what it meant for one user, or
     /// for no store, is given to all.

@@ -58,8 +58,9 @@ pub struct ResponseFacts {
     pub has_validator: bool,
     /// Whether its `Vary` holds `*` (RFC 9110 §12.5.5).
     pub varies_on_anything: bool,
-    /// Whether it sets a cookie, and no directive withholds that from the store.
-    pub sets_cookie: bool,
+    /// Whether it sets a cookie that is for one client alone: no directive withholds the cookie from the store, and none
+    /// gives it to other clients (`public`, `s-maxage`, or a targeted time).
+    pub sets_own_cookie: bool,
     /// `Content-Location`, when there is exactly one.
     pub content_location: Option<HeaderValue>,
 }
@@ -72,7 +73,9 @@ impl ResponseFacts {
         let targeted = targeted::directives(headers);
         let expires = if targeted.is_some() { None } else { expires(headers, received) };
         let last_modified = headers.get(LAST_MODIFIED).and_then(read_date);
+        let is_targeted = targeted.is_some();
         let directives = targeted.unwrap_or_else(|| ResponseDirectives::of(headers));
+        let sets_cookie = headers.contains_key(SET_COOKIE) && directives.withheld().all(|name| *name != SET_COOKIE);
         Self {
             status,
             part: partial::part_of(status, headers),
@@ -82,11 +85,20 @@ impl ResponseFacts {
             age: age(headers),
             has_validator: last_modified.is_some() || headers.contains_key(ETAG),
             varies_on_anything: list::holds(&headers.get_all(VARY), "*"),
-            sets_cookie: headers.contains_key(SET_COOKIE) && directives.withheld().all(|name| *name != SET_COOKIE),
+            sets_own_cookie: sets_cookie && !shares_cookies(&directives, is_targeted),
             content_location: only(headers, CONTENT_LOCATION).cloned(),
             directives,
         }
     }
+}
+
+/// Whether a response says that all clients may have what it sets, cookies included: by `public`, or by a time for shared
+/// caches. In `CDN-Cache-Control`, which is for shared caches alone, `max-age` is such a time. A time of zero lets no
+/// cache share anything, so it gives nothing away.
+fn shares_cookies(directives: &ResponseDirectives, is_targeted: bool) -> bool {
+    let targeted = directives.max_age.filter(|_| is_targeted);
+    let times = [directives.s_maxage, targeted];
+    directives.public || times.into_iter().flatten().any(|time| !time.is_zero())
 }
 
 /// The value of a field that has exactly one line.
@@ -121,7 +133,7 @@ mod tests {
     fn a_bare_response_dates_from_its_arrival() {
         let bare = facts(&[]);
         assert_eq!((bare.date, bare.expires, bare.age), (NOW.wall, None, Duration::ZERO));
-        assert!(!bare.has_validator && !bare.varies_on_anything && !bare.sets_cookie);
+        assert!(!bare.has_validator && !bare.varies_on_anything && !bare.sets_own_cookie);
         assert_eq!(facts(&[("date", "yesterday")]).date, NOW.wall);
         assert_eq!(facts(&[("date", "Sun, 09 Sep 2001 01:46:40 GMT")]).date, secs(1_000_000_000));
     }
@@ -176,10 +188,27 @@ mod tests {
         assert!(facts(&[("last-modified", "Sun, 09 Sep 2001 01:46:40 GMT")]).has_validator);
         assert!(!facts(&[("last-modified", "long ago")]).has_validator);
         assert!(facts(&[("vary", "accept"), ("vary", "accept-language, *")]).varies_on_anything);
-        assert!(facts(&[("set-cookie", "a=b")]).sets_cookie);
-        let withheld = ("cache-control", "private=\"set-cookie\"");
-        assert!(!facts(&[("set-cookie", "a=b"), withheld]).sets_cookie);
         assert_eq!(facts(&[("content-location", "/a"), ("content-location", "/a")]).content_location, None);
+    }
+
+    #[test]
+    fn a_cookie_is_for_one_client_unless_the_response_says_otherwise() {
+        let is_own = |name, value| facts(&[("set-cookie", "a=b"), (name, value)]).sets_own_cookie;
+        for own in ["", "max-age=60", "must-revalidate, max-age=60", "s-maxage=0", "s-maxage=x", "private=\"x-a\""] {
+            assert!(is_own("cache-control", own), "{own}");
+        }
+        for shared in ["public", "max-age=60, public", "s-maxage=1", "private=\"set-cookie\"", "no-cache=Set-Cookie"] {
+            assert!(!is_own("cache-control", shared), "{shared}");
+        }
+        for shared in ["max-age=60", "s-maxage=60", "public", "private=\"set-cookie\""] {
+            assert!(!is_own("cdn-cache-control", shared), "{shared}");
+        }
+        for own in ["max-age=0", "must-revalidate", "stale-if-error=60"] {
+            assert!(is_own("cdn-cache-control", own), "{own}");
+        }
+        let both = [("set-cookie", "a=b"), ("cache-control", "public"), ("cdn-cache-control", "must-revalidate")];
+        assert!(facts(&both).sets_own_cookie);
+        assert!(!facts(&[("cache-control", "max-age=60")]).sets_own_cookie);
     }
 
     #[test]

@@ -40,15 +40,6 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether the origin named a time itself (RFC 9111 §4.2: an explicit expiration time).
-    #[must_use]
-    pub fn is_explicit(self) -> bool {
-        match self {
-            Self::SMaxage | Self::MaxAge | Self::Expires => true,
-            Self::Forced | Self::Status | Self::Route | Self::Heuristic => false,
-        }
-    }
-
     /// Whether the route's configuration gave it.
     #[must_use]
     pub fn is_route(self) -> bool {

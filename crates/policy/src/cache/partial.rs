@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, GetAll, HeaderName, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -203,14 +203,19 @@ pub fn have_one_validator(one: &HeaderMap, other: &HeaderMap, today: Duration) -
     same && one.get_all(CONTENT_ENCODING) == other.get_all(CONTENT_ENCODING)
 }
 
-/// The head of what two responses make together: the stored one's fields, where the newer says nothing else. 200 when
-/// `part` is the whole, else 206 with its `Content-Range`; `Content-Length` is that of the part.
+/// The head of what two responses make together: the stored one's fields, where the newer says nothing else, and the
+/// newer's cookies. 200 when `part` is the whole, else 206 with its `Content-Range`; `Content-Length` is that of the part.
 ///
 /// Source: RFC 9111 §3.4, RFC 9110 §15.3.7.3.
 #[must_use]
 pub fn joined_head(stored: &HeaderMap, newer: &HeaderMap, part: &Part) -> (StatusCode, HeaderMap) {
     let mut fields = stored.clone();
     validate::freshen(&mut fields, newer);
+    // The cookies are those of the newer alone: it was judged with them, or will be.
+    fields.remove(SET_COOKIE);
+    for cookie in newer.get_all(SET_COOKIE) {
+        fields.append(SET_COOKIE, cookie.clone());
+    }
     fields.remove(CONTENT_RANGE);
     fields.insert(CONTENT_LENGTH, HeaderValue::from(part.range.bytes()));
     if part.is_whole() {

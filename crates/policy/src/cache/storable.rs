@@ -37,7 +37,7 @@ pub enum Refusal {
     NotUnderstood,
     /// Its `Vary` holds `*`: no later request could be answered with it (RFC 9111 §4.1).
     VariesOnAnything,
-    /// It sets a cookie, and the origin did not itself say for how long others may have it.
+    /// It sets a cookie, and does not say that other clients may have it.
     SetsCookie,
     /// Neither fresh for any time nor to be validated later, or its status is not stored unasked (RFC 9111 §3).
     NoFreshness,
@@ -76,20 +76,21 @@ impl Refusal {
     }
 }
 
-/// What a route stores although it should not. Both hold only where the route's own times apply.
+/// What a route stores although it should not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exceptions {
     /// Responses that set a cookie: every client gets the same.
     pub set_cookie: bool,
-    /// Responses that say `private` or `no-store`.
+    /// Responses that say `private` or `no-store`, where the route's own times apply.
     pub private: bool,
 }
 
 /// Whether this response to this request may be stored, and as what, given the lifetime that `freshness::lifetime`
 /// found.
 ///
-/// A `private="…"` is about the fields it names, which are not stored (see `headers::withhold`). A response that sets a cookie is
-/// stored only where the origin itself names a time: no more than that is meant by a guess or a route's `ttl`.
+/// A `private="…"` is about the fields it names, which are not stored (see `headers::withhold`). A response that sets a
+/// cookie is stored only if it says that other clients may have it: RFC 9111 §7.3 leaves that to the cache, and what a
+/// `max-age` or a route's `ttl` is meant for is the content, not one client's session.
 ///
 /// # Errors
 /// [`Refusal`]: the first reason found, those of the request before those of the response.
@@ -117,8 +118,7 @@ pub fn storable(
     if response.varies_on_anything {
         return Err(Refusal::VariesOnAnything);
     }
-    let is_explicit = lifetime.is_some_and(|lifetime| lifetime.source.is_explicit());
-    if response.sets_cookie && !is_explicit && !(by_route && exceptions.set_cookie) {
+    if response.sets_own_cookie && !exceptions.set_cookie {
         return Err(Refusal::SetsCookie);
     }
     let unasked = freshness::is_heuristic(response.status) || response.directives.public;
@@ -418,16 +418,29 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_is_stored_only_at_the_origins_own_word() {
+    fn a_cookie_is_stored_only_where_the_response_or_the_route_shares_it() {
         let cookie = ("set-cookie", "a=b");
-        assert_eq!(get(200, &[FRESH, cookie]), Ok(()));
-        assert_eq!(get(200, &[MODIFIED, cookie]), Err(Refusal::SetsCookie));
-        assert_eq!(Case::ttl().judge(&[], 200, &[cookie]), Err(Refusal::SetsCookie));
-        assert_eq!(Case::ttl().judge(&[], 200, &[FRESH, cookie]), Ok(()));
-        assert_eq!(Case::forced().judge(&[], 200, &[FRESH, cookie]), Err(Refusal::SetsCookie));
-        let exceptions = Exceptions { set_cookie: true, private: false };
-        assert_eq!(Case { exceptions, ..Case::ttl() }.judge(&[], 200, &[cookie]), Ok(()));
-        assert_eq!(Case { exceptions, ..Case::get() }.judge(&[], 200, &[MODIFIED, cookie]), Err(Refusal::SetsCookie));
+        let expires = ("expires", "Wed, 01 Jul 2026 00:01:00 GMT");
+        for timed in [FRESH, MODIFIED, expires, ("etag", "\"a\"")] {
+            assert_eq!(get(200, &[timed, cookie]), Err(Refusal::SetsCookie), "{timed:?}");
+        }
+        for case in [Case::ttl(), Case::forced()] {
+            assert_eq!(case.judge(&[], 200, &[FRESH, cookie]), Err(Refusal::SetsCookie));
+        }
+        let shared = [
+            ("cache-control", "public, max-age=60"),
+            ("cache-control", "s-maxage=60"),
+            ("cdn-cache-control", "max-age=60"),
+        ];
+        let told = Exceptions { set_cookie: true, private: false };
+        for case in [Case::get(), Case::ttl(), Case::forced()] {
+            for shared in shared {
+                assert_eq!(case.judge(&[], 200, &[shared, cookie]), Ok(()), "{shared:?}");
+            }
+            assert_eq!(Case { exceptions: told, ..case }.judge(&[], 200, &[FRESH, cookie]), Ok(()));
+        }
+        let part = ("content-range", "bytes 0-1/9");
+        assert_eq!(get(206, &[FRESH, part, cookie]), Err(Refusal::SetsCookie));
     }
 
     #[test]

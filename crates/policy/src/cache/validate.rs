@@ -5,7 +5,7 @@
 
 use http::header::{
     AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -128,7 +128,8 @@ fn has_tag(stored: &HeaderMap, tag: &EntityTag<'_>, comparison: Comparison) -> b
 
 /// Takes over into a stored response what a 304, or the answer to HEAD, says: each field replaces all lines of that name.
 ///
-/// Never taken over: what is not stored anyway (see `headers::stored`), and what tells the size and place of the content
+/// Never taken over: what is not stored anyway (see `headers::stored`), `Set-Cookie`, which is for the client that asked,
+/// and what tells the size and place of the content
 /// as it is kept, that is `Content-Length` and `Content-Range`. `Content-Encoding` is: it may be left out only by a cache
 /// that has decoded what it stores. `Age` goes if the answer has none, as it told of the
 /// older answer's way. The caller makes sure that the answer has a `Date` (RFC 9110 §6.6.1), and finds the response's
@@ -138,7 +139,7 @@ fn has_tag(stored: &HeaderMap, tag: &EntityTag<'_>, comparison: Comparison) -> b
 pub fn freshen(stored: &mut HeaderMap, answer: &HeaderMap) {
     stored.remove(AGE);
     let fresh = headers::stored(answer);
-    for name in fresh.keys().filter(|name| !frames_the_content(name)) {
+    for name in fresh.keys().filter(|name| **name != SET_COOKIE && !frames_the_content(name)) {
         stored.remove(name);
         for value in fresh.get_all(name) {
             stored.append(name, value.clone());
