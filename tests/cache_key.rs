@@ -49,12 +49,13 @@ fn another_host_or_port_is_another_answer() {
     assert!(!hosts_are_one("shop.test", "xshop.test"));
     assert!(!hosts_are_one("shop.test", "shop.test:8080"));
     assert!(!hosts_are_one("shop.test", "shop.test:443"));
+    assert!(!hosts_are_one("shop.test", "shop.test."));
     assert!(!hosts_are_one("127.0.0.1", "[::1]"));
 }
 
 #[test]
 fn a_host_written_in_several_ways_is_one() {
-    for same in ["SHOP.Test", "shop.test:80", "shop.test.", "shop.test:"] {
+    for same in ["SHOP.Test", "shop.test:80", "shop.test:", "shop.test:080"] {
         assert!(hosts_are_one("shop.test", same), "{same}");
     }
 }

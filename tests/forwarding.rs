@@ -49,6 +49,34 @@ fn what_a_trusted_peer_says_is_appended_to() {
 }
 
 #[test]
+fn a_web_socket_s_scheme_from_a_trusted_peer_is_the_one_that_its_handshake_goes_over() {
+    for (fields, scheme) in [
+        ("X-Forwarded-Proto: wss\r\n", "https"),
+        ("X-Forwarded-Proto: ws\r\n", "http"),
+        ("Forwarded: for=203.0.113.7;proto=wss\r\n", "https"),
+        ("X-Forwarded-Scheme: wss\r\n", "https"),
+    ] {
+        let head = seen_with(trusting, fields);
+        assert_eq!(head.fields("x-forwarded-proto"), [scheme], "{fields}");
+        assert!(head.fields("forwarded").join("").ends_with(&format!("proto={scheme}")), "{fields}");
+        assert!(head.field("x-forwarded-scheme").is_none_or(|said| said == scheme), "{fields}");
+    }
+}
+
+#[test]
+fn a_trusted_peer_s_unknown_scheme_is_refused_and_a_stranger_s_is_overwritten() {
+    let origin = Origin::start(ok(""));
+    let forebay = Forebay::start(trusting(forward([&origin])));
+    for fields in
+        ["X-Forwarded-Proto: gopher\r\n", "X-Forwarded-Scheme: quic\r\n", "Forwarded: for=203.0.113.7;proto=x\r\n"]
+    {
+        forebay.get_with("/", fields).is_status(400);
+    }
+    assert_eq!(origin.seen(), 0);
+    assert_eq!(seen("X-Forwarded-Proto: gopher\r\n").fields("x-forwarded-proto"), ["http"]);
+}
+
+#[test]
 fn the_client_is_found_from_right_to_left_over_several_lines() {
     let origins = Origin::row(4);
     let config = trusting(forward(&origins)).upstream("balance = \"ip-hash\"");
@@ -62,7 +90,16 @@ fn the_client_is_found_from_right_to_left_over_several_lines() {
 
 #[test]
 fn fields_that_override_the_target_or_method_are_removed() {
-    let names = ["X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"];
+    let names = [
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X-Scheme",
+        "X-Script-Name",
+        "X-HTTP-Host-Override",
+    ];
     let lines: String = names.iter().map(|name| format!("{name}: /admin\r\n")).collect();
     let head = seen(&lines);
     assert!(names.iter().all(|name| !head.has(name)), "{}", head.text());

@@ -8,6 +8,7 @@ pub mod pieces;
 pub mod timer;
 pub mod tunnel;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -18,6 +19,8 @@ use http::HeaderValue;
 use http::request::Parts;
 use hyper::body::Incoming;
 use policy::message::cache_status::CacheStatus;
+use policy::message::host::{self, BadHost};
+use policy::message::scheme::Scheme;
 use policy::message::stamp::Stamp;
 use policy::time::Now;
 
@@ -127,18 +130,58 @@ pub struct ClientConnection {
     /// What its requests say of it to backends, and under which plan that was worked out.
     pub stamp: RefCell<Option<(u64, Rc<Stamp>)>>,
     /// The host that its last request was for: clients rarely ask for another on the same connection.
-    pub known_host: RefCell<Option<Host>>,
+    pub known_host: RefCell<Option<Rc<Host>>>,
 }
 
 /// A host that has been found valid.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Host {
     /// With its port, as the client wrote it.
     pub authority: HeaderValue,
-    /// The name that routes go by: without port, in lower case.
-    pub name: Rc<str>,
+    /// The name that routes go by: without port and final dot, in lower case.
+    pub name: Box<str>,
     /// The port, if one is written.
     pub port: Option<u16>,
+    /// Whether the name is written with a final dot.
+    pub has_final_dot: bool,
+    /// The authority in normal form for `http`.
+    http: HeaderValue,
+    /// The authority in normal form for `https`.
+    https: HeaderValue,
+}
+
+impl Host {
+    /// Checks an authority.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(authority: &[u8]) -> Result<Self, BadHost> {
+        let parsed = host::Host::parse(authority)?;
+        // Copies: the value itself is a slice of the read buffer, and would keep that for as long as it lives.
+        let copy = |text: &[u8]| HeaderValue::from_bytes(text).map_err(|_| BadHost::Character);
+        let written = copy(authority)?;
+        let normal = |scheme| match parsed.authority(scheme) {
+            Cow::Borrowed(_) => Ok(written.clone()),
+            Cow::Owned(normal) => copy(normal.as_bytes()),
+        };
+        Ok(Self {
+            name: Box::from(&*parsed.normal()),
+            port: parsed.port(),
+            has_final_dot: parsed.has_final_dot(),
+            http: normal(Scheme::Http)?,
+            https: normal(Scheme::Https)?,
+            authority: written,
+        })
+    }
+
+    /// The authority in normal form (RFC 9110 §4.2.3).
+    #[must_use]
+    pub const fn normal(&self, scheme: Scheme) -> &HeaderValue {
+        match scheme {
+            Scheme::Http => &self.http,
+            Scheme::Https => &self.https,
+        }
+    }
 }
 
 impl ClientConnection {

@@ -7,12 +7,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as _;
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
-use policy::cache::key::{Key, Scheme, Space, Target};
+use policy::cache::key::{Key, Space, Target};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::census::Rare;
 use policy::message::conditions::asks_the_origin;
-use policy::message::names;
 
 use super::gate;
 use super::onward::Onward;
@@ -40,11 +39,7 @@ pub type Way<'a> = (&'a Route, &'a Rc<Onward>, &'a Rc<Caching>);
 /// What the client is to be told instead of an answer.
 pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
     let (route, onward, caching) = way;
-    sanitize::stamp(site, ex, admitted);
-    if sanitize::is_trusted(site, ex) {
-        // Whoever is believed may say who asks, but nothing that the key does not hold.
-        names::drop_overrides(&mut ex.head.headers);
-    }
+    sanitize::stamp_settled(site, ex, admitted);
     if let Some(answer) = Box::pin(kept(site, way, ex, admitted)).await {
         return answer;
     }
@@ -55,11 +50,7 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     let aside = aside(ex, admitted, key.is_some());
     let (Some(key), None) = (key, aside) else {
         let target = target.into_owned();
-        // Before the route's changes to the fields, as for a GET.
-        let key = match ex.head.method {
-            Method::PUT => Key::of_request(space, &Method::GET, &target, &ex.head.headers, false),
-            _ => None,
-        };
+        let key = key_of_content(space, ex, &target);
         if is_only_if_cached(ex) {
             return Err(Fault::OnlyIfCached);
         }
@@ -67,10 +58,34 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
         ex.cache_status = aside;
         return Box::pin(pass(site, (onward, caching), ex, (draft, target, key))).await;
     };
+    settle_query(caching, ex)?;
     let draft = gate::draft(site, route, &onward.group, (ex, admitted))?;
     let fetch = ToUpstream { onward: Rc::clone(onward), target: draft.target };
     let caching = Rc::clone(caching);
     store::answer(ex, Request { caching, key, method: draft.method, headers: draft.headers, fetch }).await
+}
+
+/// Gives a request the query that its key holds: what the answer is made of must be the same for all who get it.
+fn settle_query(caching: &Caching, ex: &mut Exchange) -> Result<(), Fault> {
+    let uri = &ex.head.uri;
+    let normal = caching.rules.key.query(uri.query());
+    if normal.as_deref() == uri.query() {
+        return Ok(());
+    }
+    let settled = sanitize::with_path(uri.path(), normal.as_deref()).ok_or(Fault::BadRequest("invalid target"))?;
+    ex.head.uri = settled;
+    Ok(())
+}
+
+/// The key of what a PUT or POST may bring for GETs to come. `None`: nothing, as where the backend sees another query
+/// than the key holds.
+fn key_of_content(space: Space<'_>, ex: &Exchange, target: &Target<'_>) -> Option<Key> {
+    let is_settled = || space.rules.query(target.query()).as_deref() == target.query();
+    // Before the route's changes to the fields, as for a GET.
+    matches!(ex.head.method, Method::PUT | Method::POST)
+        .then(|| Key::of_request(space, &Method::GET, target, &ex.head.headers, false))
+        .flatten()
+        .filter(|_| is_settled())
 }
 
 /// Answers with what is stored, where nothing but the URI matters for that: by far the most frequent way. What the
@@ -90,12 +105,12 @@ pub fn at_once(
         && site.desk().is_none_or(|desk| desk.is_idle())
         && admitted.switches.is_none()
         && ex.body.as_ref().is_none_or(http_body::Body::is_end_stream)
+        && !admitted.host.has_final_dot
         && !sanitize::is_trusted(site, ex);
     if !is_plain {
         return None;
     }
-    let (host, uri) = (&admitted.host, &head.uri);
-    let target = Target::of_normal(Scheme::Http, &host.name, host.port, uri.path(), uri.query());
+    let target = target(ex, admitted);
     let key = Key::of_uri(Space { name: &caching.space, rules: &caching.rules.key }, &target);
     store::at_once(ex, caching, &key)
 }
@@ -158,11 +173,8 @@ async fn kept(
 
 /// The target in the form that keys are made of (RFC 9110 §7.1).
 fn target<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Target<'a> {
-    // Stamped by us: what a client that is not believed said of it is gone.
-    let is_https = ex.head.headers.get(&names::X_FORWARDED_PROTO).is_some_and(|proto| proto == "https");
-    let scheme = if is_https { Scheme::Https } else { Scheme::Http };
     let uri = &ex.head.uri;
-    Target::of_normal(scheme, &admitted.host.name, admitted.host.port, uri.path(), uri.query())
+    Target::of_normal(admitted.client.scheme, &admitted.host.name, admitted.host.port, uri.path(), uri.query())
 }
 
 /// Whether the cache follows what a request writes.
@@ -184,19 +196,11 @@ fn aside(ex: &Exchange, admitted: &Admitted, has_key: bool) -> Option<CacheStatu
         (Forward::Bypass, Some("upgrade"))
     } else if asks_the_origin(&ex.head.headers) {
         (Forward::Bypass, Some("precondition"))
-    } else if names_another_host(ex, admitted) {
-        (Forward::Bypass, Some("forwarded-host"))
     } else {
         return None;
     };
     let handling = Handling::Forwarded { why, status: None, stored: false, collapsed: false };
     Some(CacheStatus { detail, ..CacheStatus::new(handling) })
-}
-
-/// Whether a proxy that is believed says that another host was asked for: the backend sees it, and the key does not.
-fn names_another_host(ex: &Exchange, admitted: &Admitted) -> bool {
-    admitted.client.host.is_some()
-        && ex.head.headers.get(&names::X_FORWARDED_HOST).is_some_and(|host| *host != admitted.host.authority)
 }
 
 /// Whether a request that is never looked up wants nothing but what is stored (RFC 9111 §5.2.1.7). To methods that are
@@ -234,7 +238,7 @@ pub async fn change(
     ex: &mut Exchange,
     admitted: &Admitted,
 ) -> Result<Answer, Fault> {
-    sanitize::stamp(site, ex, admitted);
+    sanitize::stamp(site, ex, admitted, &admitted.host.authority);
     let target = target(ex, admitted).into_owned();
     let draft = gate::draft(site, route, &onward.group, (ex, admitted))?;
     write(site, onward, ex, (&draft, &target)).await
@@ -274,20 +278,17 @@ async fn pass(
 ) -> Result<Answer, Fault> {
     let sent = clock::now();
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
-    let asked = (draft.method == Method::POST).then(|| (draft.headers.clone(), draft.source.is_some()));
+    let asked = key.clone().filter(|_| draft.method == Method::POST);
+    let asked = asked.map(|key| (key, draft.headers.clone(), draft.source.is_some()));
     let mut answer = if writes_through(caching, &draft) {
+        let key = key.filter(|_| draft.method == Method::PUT);
         through::write(site, (onward, caching), ex, &draft, (&target, key)).await?
     } else {
         write(site, onward, ex, (&draft, &target)).await?
     };
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
-    let Some((headers, has_body)) = asked.filter(|_| is_stored) else {
-        caching.hide_tags(answer.headers_mut());
-        return Ok(answer);
-    };
-    let space = Space { name: &caching.space, rules: &caching.rules.key };
-    let key = Key::of_request(space, &Method::GET, &target, &headers, false);
-    let (Some(key), Ok(uri)) = (key, target.to_string().parse::<Uri>()) else {
+    let uri = target.to_string().parse::<Uri>();
+    let (Some((key, headers, has_body)), Ok(uri)) = (asked.filter(|_| is_stored), uri) else {
         caching.hide_tags(answer.headers_mut());
         return Ok(answer);
     };

@@ -82,7 +82,7 @@ pub fn begin(site: &Site, ex: &mut Exchange) -> Result<Step, Fault> {
         }
         None if site.caches() && !forget::is_safe(&ex.head.method) => Errand::Change(admitted),
         None => {
-            sanitize::stamp(site, ex, &admitted);
+            sanitize::stamp(site, ex, &admitted, &admitted.host.authority);
             Errand::Pass(gate::draft(site, route, &chosen.onward.group, (ex, &admitted))?)
         }
     };

@@ -7,10 +7,11 @@ use std::rc::Rc;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use http_body::Body as _;
+use policy::cache::key::target_fields;
 use policy::message::census::{Census, Rare};
 use policy::message::expect::{self, Expectation};
-use policy::message::host;
 use policy::message::max_forwards::{self, Forwarding};
+use policy::message::scheme::Scheme;
 use policy::message::transfer::{self, BadCoding};
 use policy::message::{forwarded, hop, names, stamp, target, upgrade, via};
 
@@ -19,6 +20,8 @@ use crate::exchange::fault::Fault;
 use crate::exchange::{ClientConnection, Exchange, Host};
 use crate::observe::dice;
 
+/// What listeners speak.
+const SCHEME: Scheme = Scheme::Http;
 /// The longest target, in bytes.
 const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// The longest request id taken over from a trusted proxy, in bytes.
@@ -28,7 +31,7 @@ const ID_BYTES_MAX: usize = 128;
 #[derive(Debug)]
 pub struct Admitted {
     /// The host that is asked for.
-    pub host: Host,
+    pub host: Rc<Host>,
     /// The protocols that the client would switch to, if the backend will.
     pub switches: Option<HeaderValue>,
     /// Whether the client waits for `100 Continue` before it sends its body.
@@ -67,13 +70,15 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
         && census.has(Rare::MaxForwards)
         && max_forwards::count_down(&mut ex.head.headers) == Forwarding::AnswerHere;
     let switches = take_upgrade(site, ex, census)?;
-    let client = forwarded::client(ex.connection.peer.ip(), &ex.head.headers, &site.plan().server.trusted_proxies);
+    let trusted = &site.plan().server.trusted_proxies;
+    let client = forwarded::client(ex.connection.peer.ip(), SCHEME, &ex.head.headers, trusted)
+        .map_err(|_| Fault::BadRequest("unknown scheme in a forwarding field of a trusted proxy"))?;
     ex.client = client.address;
     Ok(Admitted { host, switches, waits_to_continue, ends_here, census, client })
 }
 
 /// The one host that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
-fn host(ex: &mut Exchange, census: Census) -> Result<Host, Fault> {
+fn host(ex: &mut Exchange, census: Census) -> Result<Rc<Host>, Fault> {
     let version = ex.head.version;
     let headers = &mut ex.head.headers;
     let named = match (census.hosts(), headers.get(header::HOST)) {
@@ -103,17 +108,13 @@ fn host(ex: &mut Exchange, census: Census) -> Result<Host, Fault> {
 }
 
 /// Checks an authority, unless it is the one that this connection's last request was for.
-fn valid(authority: &HeaderValue, client: &ClientConnection) -> Result<Host, Fault> {
+fn valid(authority: &HeaderValue, client: &ClientConnection) -> Result<Rc<Host>, Fault> {
     let mut known = client.known_host.borrow_mut();
     if let Some(host) = known.as_ref().filter(|host| host.authority == authority) {
-        return Ok(host.clone());
+        return Ok(Rc::clone(host));
     }
-    let parsed = host::Host::parse(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
-    // A copy: the value itself is a slice of the read buffer, and would keep that for as long as the connection lasts.
-    let authority = HeaderValue::from_bytes(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
-    let host = Host { authority, name: Rc::from(&*parsed.normal()), port: parsed.port() };
-    *known = Some(host.clone());
-    Ok(host)
+    let host = Host::parse(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
+    Ok(Rc::clone(known.insert(Rc::new(host))))
 }
 
 /// The target in origin form, or `*` (RFC 9112 §3.2), its path in normal form; `None`: it is so already.
@@ -226,20 +227,27 @@ fn take_upgrade(site: &Site, ex: &mut Exchange, census: Census) -> Result<Option
     Ok(switches)
 }
 
-/// Says who asked and by way of whom, and names the exchange: for a request that goes on to a backend.
-pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted) {
+/// Says who asked and by way of whom, and names the exchange: for a request that goes on to a backend, which is told
+/// this `host`.
+pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &HeaderValue) {
     let census = admitted.census;
     let trusted = &site.plan().server.trusted_proxies;
-    let stamp = ex
-        .connection
-        .stamp(site.generation.number, || stamp::Stamp::new(ex.connection.peer.ip(), forwarded::Proto::Http, trusted));
+    let stamp =
+        ex.connection.stamp(site.generation.number, || stamp::Stamp::new(ex.connection.peer.ip(), SCHEME, trusted));
     let headers = &mut ex.head.headers;
-    stamp.apply(headers, census, &admitted.client, &admitted.host.authority);
+    stamp.apply(headers, census, &admitted.client, host);
     via::sign(headers, ex.head.version);
     let kept = if census.has(Rare::RequestId) && stamp.is_trusted() { known_id(headers) } else { None };
     let id = kept.unwrap_or_else(|| dice::id(ex.dice));
     headers.insert(&names::X_REQUEST_ID, id.clone());
     ex.record.id = Some(id);
+}
+
+/// The same, for a request on a caching route: all that a backend builds URLs from is as the request's key holds it.
+pub fn stamp_settled(site: &Site, ex: &mut Exchange, admitted: &Admitted) {
+    let host = admitted.host.normal(admitted.client.scheme);
+    target_fields::settle(&mut ex.head.headers, admitted.census, host);
+    stamp(site, ex, admitted, host);
 }
 
 fn known_id(headers: &HeaderMap) -> Option<HeaderValue> {

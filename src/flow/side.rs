@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use policy::balance::dice::splitmix64;
 use policy::message::cookies;
-use policy::message::forwarded::Proto;
+use policy::message::scheme::Scheme;
 use policy::route::split::Shares;
 
 use super::onward::Onward;
@@ -189,7 +189,7 @@ fn known(split: &LocalSplit, ex: &Exchange) -> Option<Known> {
 fn cookie(split: &LocalSplit, key: u64, ex: &Exchange, admitted: &Admitted) -> Option<HeaderValue> {
     let Sticky::Cookie(cookie) = &split.shared.plan.sticky else { return None };
     let value = split.shared.signer.as_ref()?.issue(key, ex.started.wall);
-    let is_secure = admitted.client.proto == Some(Proto::Https) || cookie.same_site == SameSite::None;
+    let is_secure = admitted.client.scheme == Scheme::Https || cookie.same_site == SameSite::None;
     HeaderValue::try_from(written(cookie, &value, is_secure)).ok()
 }
 

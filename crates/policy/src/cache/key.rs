@@ -5,16 +5,18 @@
 
 mod rules;
 mod target;
+pub mod target_fields;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::{fmt, iter};
 
 use http::header::COOKIE;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
+pub use crate::message::scheme::Scheme;
 pub use rules::{Pattern, Rules};
-pub use target::{Scheme, Target};
+pub use target::Target;
 
 /// Set in the byte of a key that says how to read it: the scheme is `https`.
 const HTTPS: u8 = 1;
@@ -33,7 +35,7 @@ pub struct Space<'a> {
 /// A full key: one run of bytes, shared between its clones.
 ///
 /// First comes what the URI makes: the space, scheme and port, the host's name, the path, the query. Then come the
-/// chosen headers and cookies, if the request has any of them. Every part carries its length, so no two requests share
+/// chosen headers and cookies and the keyed [`target_fields`], if the request has any of them. Every part carries its length, so no two requests share
 /// a key by the way their parts meet. The bytes are as long as the request made them: a keyed hash must stand before
 /// they index a table.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +47,8 @@ impl Key {
     /// The key of a request; `None` for a method that is not answered from a cache, and for a request with a body,
     /// which the key could not tell from one without (RFC 9110 §9.3.1: such a body has no meaning, but backends differ).
     ///
-    /// Allocates the key alone, unless the rules rearrange the query.
+    /// `headers` must be settled ([`target_fields::settle`]). Allocates the key alone, unless the rules rearrange the
+    /// query or there are keyed fields.
     #[must_use]
     pub fn of_request(
         space: Space<'_>,
@@ -57,11 +60,13 @@ impl Key {
         if has_body || !matches!(*method, Method::GET | Method::HEAD) {
             return None;
         }
-        let chosen = Some(headers).filter(|headers| has_chosen(space.rules, headers));
+        let keyed = target_fields::keyed(headers);
+        let is_chosen = !keyed.is_empty() || has_chosen(space.rules, headers);
+        let chosen = is_chosen.then_some(Chosen { headers, keyed });
         Some(Source::new(space, target, chosen).key())
     }
 
-    /// The key of a request for this URI that has none of the chosen headers and cookies.
+    /// The key of a request for this URI that has none of the chosen headers and cookies, and no keyed fields.
     #[must_use]
     pub fn of_uri(space: Space<'_>, target: &Target<'_>) -> Self {
         Source::new(space, target, None).key()
@@ -85,7 +90,8 @@ impl Key {
         self.bytes.strip_suffix(self.chosen()).unwrap_or_default()
     }
 
-    /// Whether the request had any of the chosen headers and cookies; without, this is the key of its URI.
+    /// Whether the request had any of the chosen headers and cookies or keyed fields; without, this is the key of its
+    /// URI.
     #[must_use]
     pub fn has_choice(&self) -> bool {
         !self.chosen().is_empty()
@@ -101,7 +107,7 @@ impl Key {
         Some(Parts { space: raw.space, scheme: raw.scheme, host, port: raw.port, path, query })
     }
 
-    /// What headers and cookies made.
+    /// What headers, cookies and keyed fields made.
     fn chosen(&self) -> &[u8] {
         Raw::read(&self.bytes).map_or(&[], |raw| raw.chosen)
     }
@@ -136,13 +142,20 @@ struct Source<'a> {
     space: Space<'a>,
     target: &'a Target<'a>,
     query: Option<Cow<'a, str>>,
-    /// The request, if it has any of the chosen headers and cookies.
-    chosen: Option<&'a HeaderMap>,
+    /// `None`: the request has none of what the key holds beside the URI.
+    chosen: Option<Chosen<'a>>,
+}
+
+/// What a key holds of a request beside its URI.
+struct Chosen<'a> {
+    headers: &'a HeaderMap,
+    /// The keyed fields, whatever the rules.
+    keyed: Vec<&'a HeaderName>,
 }
 
 impl<'a> Source<'a> {
-    fn new(space: Space<'a>, target: &'a Target<'a>, chosen: Option<&'a HeaderMap>) -> Self {
-        let query = target.query().and_then(|query| space.rules.normal_query(query));
+    fn new(space: Space<'a>, target: &'a Target<'a>, chosen: Option<Chosen<'a>>) -> Self {
+        let query = space.rules.query(target.query());
         Self { space, target, query, chosen }
     }
 
@@ -174,8 +187,12 @@ impl<'a> Source<'a> {
         if let Some(query) = &self.query {
             put_part(put, query.as_bytes());
         }
-        if let Some(headers) = self.chosen {
-            put_chosen(put, self.space.rules, headers);
+        if let Some(chosen) = &self.chosen {
+            put_chosen(put, self.space.rules, chosen.headers);
+            for name in &chosen.keyed {
+                put_part(put, name.as_str().as_bytes());
+                put_lines(put, chosen.headers, name);
+            }
         }
     }
 }
@@ -183,15 +200,19 @@ impl<'a> Source<'a> {
 /// For each header and cookie of the rules: how many values, and each of them.
 fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &Rules, headers: &HeaderMap) {
     for name in &rules.headers {
-        let lines = headers.get_all(name);
-        put_number(put, lines.iter().count());
-        lines.iter().for_each(|line| put_part(put, line.as_bytes().trim_ascii()));
+        put_lines(put, headers, name);
     }
     for name in &rules.cookies {
         // All of that name: which one a backend goes by can't be known.
         put_number(put, cookie_values(headers, name).count());
         cookie_values(headers, name).for_each(|value| put_part(put, value));
     }
+}
+
+fn put_lines(put: &mut impl FnMut(&[u8]), headers: &HeaderMap, name: &HeaderName) {
+    let lines = headers.get_all(name);
+    put_number(put, lines.iter().count());
+    lines.iter().for_each(|line| put_part(put, line.as_bytes().trim_ascii()));
 }
 
 fn has_chosen(rules: &Rules, headers: &HeaderMap) -> bool {
@@ -284,7 +305,6 @@ mod tests {
     use super::super::scripted::headers;
     use super::*;
     use crate::message::host::Host;
-    use http::HeaderName;
     use proptest::prelude::*;
 
     fn target<'a>(scheme: Scheme, host: &'a str, path: &'a str, query: Option<&'a str>) -> Target<'a> {

@@ -126,7 +126,7 @@ fn classify(name: &str) -> Kind {
         (14, "content-length") => Rare::ContentLength,
         (17, "transfer-encoding") => Rare::TransferEncoding,
         (16 | 18 | 19 | 25, _) if is_proxy_field(name) => Rare::HopByHop,
-        (6 | 8 | 13..=15 | 17 | 22, _) if names::is_override(name) => Rare::Override,
+        (6 | 8 | 12..=15 | 17 | 20 | 22, _) if names::is_override(name) => Rare::Override,
         (12.., _) if name.starts_with("x-forwarded-") => Rare::Forwarding,
         (9.., _) if names::is_order(name) => Rare::Ours,
         _ if name.as_bytes().contains(&b'_') => Rare::Underscore,

@@ -13,76 +13,58 @@ use http::{HeaderMap, HeaderValue};
 
 use super::host::Host;
 use super::list::{elements_from_right, is_token};
-use super::names::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::names::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_SCHEME};
 use super::network::Network;
+use super::scheme::Scheme;
 
 /// How many hops are read and kept; those further from us are dropped.
 pub const HOPS_MAX: usize = 32;
-
-/// The scheme a client used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proto {
-    /// `http`.
-    Http,
-    /// `https`.
-    Https,
-}
-
-impl Proto {
-    /// The scheme's name, in lower case.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|one| bytes.eq_ignore_ascii_case(one.as_str().as_bytes()))
-    }
-}
-
-/// One hop of the way that a request took, as the proxy after it saw it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hop {
-    /// Its address; `None`: hidden, or not understood.
-    pub address: Option<IpAddr>,
-    /// The scheme it used; `None`: not said.
-    pub proto: Option<Proto>,
-}
 
 /// Who asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The address furthest away that can be believed; the peer's own if nothing can.
     pub address: IpAddr,
-    /// The scheme it used, according to a trusted proxy.
-    pub proto: Option<Proto>,
-    /// The `Host` it asked for, according to a trusted proxy; a valid one.
+    /// The scheme it used: that of the peer's connection, unless a trusted proxy says otherwise.
+    pub scheme: Scheme,
+    /// The `Host` it asked for, according to a trusted proxy; a valid one, in normal form for the scheme.
     pub host: Option<HeaderValue>,
     /// All hops that a trusted peer told of, nearest first, at most [`HOPS_MAX`]; empty if the peer is not trusted.
-    pub hops: Vec<Hop>,
+    /// `None`: hidden, or not understood.
+    pub hops: Vec<Option<IpAddr>>,
 }
 
-/// Finds out who asked. For an untrusted peer no header is looked at and nothing is allocated.
-#[must_use]
-pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> Client {
+/// A trusted proxy names a scheme that is neither `http` nor `https`, `ws` nor `wss`: 400. Whatever was passed on in
+/// its stead could make of a secure request an insecure one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown scheme in X-Forwarded-Proto, X-Forwarded-Scheme or Forwarded")]
+pub struct UnknownScheme;
+
+/// Finds out who asked, by a peer whose own connection has this scheme. For an untrusted peer no header is looked at
+/// and nothing is allocated.
+///
+/// # Errors
+/// [`UnknownScheme`] → 400.
+pub fn client(peer: IpAddr, scheme: Scheme, headers: &HeaderMap, trusted: &[Network]) -> Result<Client, UnknownScheme> {
     let peer = peer.to_canonical();
-    let mut client = Client { address: peer, proto: None, host: None, hops: Vec::new() };
+    let mut client = Client { address: peer, scheme, host: None, hops: Vec::new() };
     if !holds(trusted, peer) {
-        return client;
+        return Ok(client);
     }
     let forwarded_for = headers.get_all(&X_FORWARDED_FOR);
-    if forwarded_for.iter().next().is_none() && headers.contains_key(FORWARDED) {
-        read_forwarded(&mut client, &headers.get_all(FORWARDED), trusted);
+    let (scheme, host) = if forwarded_for.iter().next().is_none() && headers.contains_key(FORWARDED) {
+        read_forwarded(&mut client, &headers.get_all(FORWARDED), trusted)
     } else {
         read_forwarded_for(&mut client, &forwarded_for, trusted);
         let depth = believed(&client.hops, trusted);
-        client.proto = said_at(&headers.get_all(&X_FORWARDED_PROTO), depth).and_then(Proto::parse);
-        client.host = said_at(&headers.get_all(&X_FORWARDED_HOST), depth).and_then(valid_host);
+        let said = |name| said_at(&headers.get_all(name), depth);
+        (said(&X_FORWARDED_PROTO).or_else(|| said(&X_FORWARDED_SCHEME)), said(&X_FORWARDED_HOST))
+    };
+    if let Some(scheme) = scheme {
+        client.scheme = Scheme::of_proxy(scheme).ok_or(UnknownScheme)?;
     }
-    client
+    client.host = host.and_then(|host| normal_host(host, client.scheme));
+    Ok(client)
 }
 
 fn holds(trusted: &[Network], address: IpAddr) -> bool {
@@ -91,11 +73,11 @@ fn holds(trusted: &[Network], address: IpAddr) -> bool {
 
 /// How many hops of this way, nearest first, can be believed, the peer being trusted: all up to the first whose
 /// address is unknown or not trusted; the latter counts too, as its trusted neighbour vouches for it.
-fn believed(hops: &[Hop], trusted: &[Network]) -> usize {
+fn believed(hops: &[Option<IpAddr>], trusted: &[Network]) -> usize {
     let mut depth = 0;
-    for address in hops.iter().map_while(|hop| hop.address) {
+    for address in hops.iter().map_while(Option::as_ref) {
         depth += 1;
-        if !holds(trusted, address) {
+        if !holds(trusted, *address) {
             break;
         }
     }
@@ -103,22 +85,24 @@ fn believed(hops: &[Hop], trusted: &[Network]) -> usize {
 }
 
 fn read_forwarded_for(client: &mut Client, lines: &GetAll<'_, HeaderValue>, trusted: &[Network]) {
-    let hops = elements_from_right(lines).take(HOPS_MAX);
-    client.hops.extend(hops.map(|one| Hop { address: parse_address(one), proto: None }));
+    client.hops.extend(elements_from_right(lines).take(HOPS_MAX).map(parse_address));
     if let Some(last) = believed(&client.hops, trusted).checked_sub(1).and_then(|index| client.hops.get(index)) {
-        client.address = last.address.unwrap_or(client.address);
+        client.address = last.unwrap_or(client.address);
     }
 }
 
-fn read_forwarded(client: &mut Client, lines: &GetAll<'_, HeaderValue>, trusted: &[Network]) {
-    client
-        .hops
-        .extend(elements_from_right(lines).take(HOPS_MAX).map(|one| Element::parse(one).unwrap_or_default().hop));
-    let Some(index) = believed(&client.hops, trusted).checked_sub(1) else { return };
-    let Some(last) = elements_from_right(lines).nth(index).and_then(Element::parse) else { return };
-    client.address = last.hop.address.unwrap_or(client.address);
-    client.proto = last.hop.proto;
-    client.host = last.host.and_then(|host| valid_host(host.as_bytes()));
+/// Says scheme and host at the client's hop, as written.
+fn read_forwarded<'a>(
+    client: &mut Client,
+    lines: &GetAll<'a, HeaderValue>,
+    trusted: &[Network],
+) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+    let elements = || elements_from_right(lines).take(HOPS_MAX).map(|one| Element::parse(one).unwrap_or_default());
+    client.hops.extend(elements().map(|element| element.address));
+    let last = believed(&client.hops, trusted).checked_sub(1).and_then(|index| elements().nth(index));
+    let Some(last) = last else { return (None, None) };
+    client.address = last.address.unwrap_or(client.address);
+    (last.proto.map(str::as_bytes), last.host.map(str::as_bytes))
 }
 
 /// What a list that grows with each hop says about the hop at this depth, counted from the right. Proxies that
@@ -127,9 +111,8 @@ fn said_at<'a>(lines: &GetAll<'a, HeaderValue>, depth: usize) -> Option<&'a [u8]
     elements_from_right(lines).take(depth.clamp(1, HOPS_MAX)).last()
 }
 
-fn valid_host(bytes: &[u8]) -> Option<HeaderValue> {
-    Host::parse(bytes).ok()?;
-    HeaderValue::from_bytes(bytes).ok()
+fn normal_host(bytes: &[u8], scheme: Scheme) -> Option<HeaderValue> {
+    HeaderValue::from_str(&Host::parse(bytes).ok()?.authority(scheme)).ok()
 }
 
 /// An address, with a port or without one, an IPv6 address with brackets or without.
@@ -146,7 +129,8 @@ fn parse_address(bytes: &[u8]) -> Option<IpAddr> {
 /// One element of `Forwarded`: `for=192.0.2.1;proto=https;host=example.com`.
 #[derive(Debug, Default)]
 struct Element<'a> {
-    hop: Hop,
+    address: Option<IpAddr>,
+    proto: Option<&'a str>,
     host: Option<&'a str>,
 }
 
@@ -162,9 +146,9 @@ impl<'a> Element<'a> {
             let (name, value) = pair.split_once('=')?;
             let value = unquote(value)?;
             if name.eq_ignore_ascii_case("for") {
-                element.hop.address = parse_address(value.as_bytes());
+                element.address = parse_address(value.as_bytes());
             } else if name.eq_ignore_ascii_case("proto") {
-                element.hop.proto = Proto::parse(value.as_bytes());
+                element.proto = Some(value);
             } else if name.eq_ignore_ascii_case("host") {
                 element.host = Some(value);
             } else if !is_token(name.as_bytes()) {
@@ -191,12 +175,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn asked(peer: &str, fields: &[(&str, &str)]) -> Client {
+        read(peer, fields).unwrap()
+    }
+
+    fn read(peer: &str, fields: &[(&str, &str)]) -> Result<Client, UnknownScheme> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        client(peer.parse().unwrap(), &headers, &trusted)
+        client(peer.parse().unwrap(), Scheme::Http, &headers, &trusted)
     }
 
     fn address(peer: &str, fields: &[(&str, &str)]) -> String {
@@ -205,9 +193,12 @@ mod tests {
 
     #[test]
     fn an_untrusted_peer_is_believed_nothing() {
-        let fields = [("x-forwarded-for", "10.0.0.1"), ("forwarded", "for=10.0.0.2"), ("x-forwarded-proto", "https")];
         let peer = "192.0.2.1".parse().unwrap();
-        assert_eq!(asked("192.0.2.1", &fields), Client { address: peer, proto: None, host: None, hops: Vec::new() });
+        let nothing = Client { address: peer, scheme: Scheme::Http, host: None, hops: Vec::new() };
+        for proto in ["https", "gopher"] {
+            let fields = [("x-forwarded-for", "10.0.0.1"), ("forwarded", "for=10.0.0.2"), ("x-forwarded-proto", proto)];
+            assert_eq!(asked("192.0.2.1", &fields), nothing);
+        }
     }
 
     #[test]
@@ -246,10 +237,10 @@ mod tests {
 
     #[test]
     fn forwarded_is_read_with_scheme_and_host() {
-        let value = "for=6.6.6.6, For=\"[2001:db8::1]:4711\";proto=HTTPS;by=_me;host=\"a.example:8443\", for=10.0.0.2";
+        let value = "for=6.6.6.6, For=\"[2001:db8::1]:4711\";proto=HTTPS;by=_me;host=\"A.example:08443\", for=10.0.0.2";
         let client = asked("10.0.0.1", &[("forwarded", value)]);
         assert_eq!(client.address.to_string(), "2001:db8::1");
-        assert_eq!(client.proto, Some(Proto::Https));
+        assert_eq!(client.scheme, Scheme::Https);
         assert_eq!(client.host.unwrap(), "a.example:8443");
         assert_eq!(client.hops.len(), 3);
     }
@@ -277,9 +268,40 @@ mod tests {
                 ("x-forwarded-host", "a.example"),
             ],
         );
-        assert_eq!((client.proto, client.host.unwrap().to_str().unwrap()), (Some(Proto::Https), "a.example"));
+        assert_eq!((client.scheme, client.host.unwrap().to_str().unwrap()), (Scheme::Https, "a.example"));
         assert_eq!(asked("10.0.0.1", &[("x-forwarded-host", "a@b/c")]).host, None);
-        assert_eq!(asked("10.0.0.1", &[("x-forwarded-proto", "https")]).proto, Some(Proto::Https));
+        assert_eq!(asked("10.0.0.1", &[("x-forwarded-proto", "https")]).scheme, Scheme::Https);
+    }
+
+    #[test]
+    fn a_web_socket_s_scheme_is_the_one_that_its_handshake_goes_over() {
+        for (name, value, scheme) in [
+            ("x-forwarded-proto", "wss", Scheme::Https),
+            ("x-forwarded-proto", "WS", Scheme::Http),
+            ("x-forwarded-scheme", "wss", Scheme::Https),
+            ("forwarded", "for=192.0.2.1;proto=wss", Scheme::Https),
+            ("x-forwarded-proto", "", Scheme::Http),
+        ] {
+            assert_eq!(asked("10.0.0.1", &[(name, value)]).scheme, scheme, "{name}: {value}");
+        }
+        let both = [("x-forwarded-proto", "http"), ("x-forwarded-scheme", "https")];
+        assert_eq!(asked("10.0.0.1", &both).scheme, Scheme::Http);
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_refused_where_it_would_count() {
+        for (name, value) in [
+            ("x-forwarded-proto", "gopher"),
+            ("x-forwarded-proto", "https, gopher"),
+            ("x-forwarded-scheme", "quic"),
+            ("forwarded", "for=192.0.2.1;proto=gopher"),
+        ] {
+            assert_eq!(read("10.0.0.1", &[(name, value)]), Err(UnknownScheme), "{name}: {value}");
+        }
+        let farther = "for=6.6.6.6;proto=gopher, for=192.0.2.1;proto=https";
+        assert_eq!(asked("10.0.0.1", &[("forwarded", farther)]).scheme, Scheme::Https);
+        let beside = [("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.1;proto=gopher")];
+        assert_eq!(asked("10.0.0.1", &beside).scheme, Scheme::Http);
     }
 
     #[test]
@@ -291,8 +313,8 @@ mod tests {
     proptest! {
         #[test]
         fn reading_never_panics(line in "[ -~]{0,80}", other in "(for=|\"|,|;|[0-9.:\\[\\]]|proto=|host=|\\\\){0,30}") {
-            let _ = asked("10.0.0.1", &[("forwarded", &other), ("forwarded", &line)]);
-            let _ = asked("10.0.0.1", &[("x-forwarded-for", &other), ("x-forwarded-for", &line)]);
+            let _ = read("10.0.0.1", &[("forwarded", &other), ("forwarded", &line)]);
+            let _ = read("10.0.0.1", &[("x-forwarded-for", &other), ("x-forwarded-for", &line)]);
         }
 
         #[test]

@@ -5,12 +5,15 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
+use super::scheme::Scheme;
+
 /// The longest host name, in bytes (RFC 1035 §2.3.4 gives 253 and a final dot).
 const NAME_BYTES_MAX: usize = 255;
 
 /// A host name or address, with a port or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host<'a> {
+    text: &'a str,
     name: &'a str,
     port: Option<u16>,
 }
@@ -50,7 +53,7 @@ impl<'a> Host<'a> {
             text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port)))
         };
         check_name(name)?;
-        Ok(Self { name, port: port.map_or(Ok(None), parse_port)? })
+        Ok(Self { text, name, port: port.map_or(Ok(None), parse_port)? })
     }
 
     /// The name without the port, as written; an IPv6 address keeps its brackets.
@@ -74,6 +77,34 @@ impl<'a> Host<'a> {
         } else {
             Cow::Borrowed(name)
         }
+    }
+
+    /// Whether the name ends in a dot. DNS knows no difference, but URIs with and without it are not equivalent: a
+    /// backend may answer them differently (RFC 9110 §4.2.3).
+    #[must_use]
+    pub fn has_final_dot(&self) -> bool {
+        self.name.ends_with('.')
+    }
+
+    /// Name and port in the normal form of `Host`: the name in lower case, its final dot kept; the port without
+    /// leading zeros, left out where the scheme implies it (RFC 9110 §4.2.3). Borrowed if it is so already.
+    #[must_use]
+    pub fn authority(&self, scheme: Scheme) -> Cow<'a, str> {
+        let port = self.port.filter(|port| *port != scheme.default_port());
+        let rest = self.text.get(self.name.len()..).unwrap_or_default();
+        let is_normal = match port {
+            None => rest.is_empty(),
+            // Digits are left, and no zero in front of them (0 itself aside, which no client connects to).
+            Some(_) => rest.len() > 1 && !rest.starts_with(":0"),
+        };
+        if is_normal && !self.name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Cow::Borrowed(self.text);
+        }
+        let mut authority = self.name.to_ascii_lowercase();
+        if let Some(port) = port {
+            authority.extend([":", &port.to_string()]);
+        }
+        Cow::Owned(authority)
     }
 }
 
@@ -132,7 +163,7 @@ mod tests {
             ("ex%41mple", "ex%41mple", None),
         ];
         for (text, name, port) in cases {
-            assert_eq!(Host::parse(text.as_bytes()), Ok(Host { name, port }), "{text}");
+            assert_eq!(Host::parse(text.as_bytes()), Ok(Host { text, name, port }), "{text}");
         }
     }
 
@@ -175,7 +206,43 @@ mod tests {
         assert!(matches!(Host::parse(b"shop.example.com.").unwrap().normal(), Cow::Borrowed("shop.example.com")));
     }
 
+    #[test]
+    fn an_authority_has_one_form_for_each_scheme() {
+        let written = |text: &str, scheme| Host::parse(text.as_bytes()).unwrap().authority(scheme).into_owned();
+        for text in ["shop.example", "SHOP.example", "shop.example:", "shop.example:80", "Shop.Example:0080"] {
+            assert_eq!(written(text, Scheme::Http), "shop.example", "{text}");
+        }
+        for (text, http, https) in [
+            ("a:443", "a:443", "a"),
+            ("a:80", "a", "a:80"),
+            ("a:080", "a", "a:80"),
+            ("a.:8080", "a.:8080", "a.:8080"),
+            ("A.:08080", "a.:8080", "a.:8080"),
+            ("[::A]:80", "[::a]", "[::a]:80"),
+            ("a:0", "a:0", "a:0"),
+        ] {
+            assert_eq!(written(text, Scheme::Http), http, "{text}");
+            assert_eq!(written(text, Scheme::Https), https, "{text}");
+        }
+        let host = Host::parse(b"shop.example:8080").unwrap();
+        assert!(matches!(host.authority(Scheme::Http), Cow::Borrowed("shop.example:8080")));
+    }
+
     proptest! {
+        #[test]
+        fn a_normal_authority_names_the_same_host_and_stays_as_it_is(
+            text in "[A-Za-c]{1,3}(\\.[a-cA-C]{1,2})?\\.?(:0{0,2}(80|443|8080|0)?)?",
+            scheme in prop_oneof![Just(Scheme::Http), Just(Scheme::Https)],
+        ) {
+            let host = Host::parse(text.as_bytes()).unwrap();
+            let authority = host.authority(scheme).into_owned();
+            let again = Host::parse(authority.as_bytes()).unwrap();
+            prop_assert_eq!(again.authority(scheme), authority.as_str());
+            prop_assert_eq!((again.normal(), again.has_final_dot()), (host.normal(), host.has_final_dot()));
+            let port = |host: Host<'_>| host.port().unwrap_or(scheme.default_port());
+            prop_assert_eq!(port(again), port(host));
+        }
+
         #[test]
         fn nothing_that_is_no_host_name_gets_through(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Ok(host) = Host::parse(&bytes) {

@@ -21,6 +21,7 @@ pub mod network;
 pub mod query;
 pub mod range;
 pub mod response;
+pub mod scheme;
 pub mod stamp;
 pub mod target;
 pub mod targeted;

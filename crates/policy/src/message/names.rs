@@ -13,13 +13,17 @@ pub static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-
 /// `x-forwarded-host`.
 pub static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
+/// `x-forwarded-scheme`.
+pub static X_FORWARDED_SCHEME: HeaderName = HeaderName::from_static("x-forwarded-scheme");
+
 /// Whether a field says who asked, by way of whom: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`. Lower case is expected.
 #[must_use]
 pub fn is_forwarding(name: &str) -> bool {
     name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip"
 }
 
-/// Whether a field asks a backend to treat the request as one for another target or method. Lower case is expected.
+/// Whether a field asks a backend to treat the request as one for another target, scheme or method. Lower case is
+/// expected.
 ///
 /// The route was chosen and the access judged by what the request line says, so untrusted peers may not send these.
 #[must_use]
@@ -32,7 +36,11 @@ pub fn is_override(name: &str) -> bool {
             | "x-original-method"
             | "x-rewrite-url"
             | "x-host"
+            | "x-http-host-override"
             | "x-scheme"
+            | "x-url-scheme"
+            | "front-end-https"
+            | "x-script-name"
             | "x-http-method-override"
             | "x-http-method"
             | "x-method-override"
@@ -103,14 +111,9 @@ const KNOWN: &[&str] = &[
     "x-client-ip",
     "x-cluster-client-ip",
     "x-csrf-token",
-    "x-host",
     "x-original-forwarded-for",
-    "x-original-host",
-    "x-original-method",
-    "x-original-uri",
     "x-remote-user",
     "x-requested-with",
-    "x-scheme",
     "x-ssl-client-cert",
     "x-user",
 ];

@@ -3,6 +3,10 @@
 //! Whom to believe is decided in `forwarded`. What an untrusted peer wrote is overwritten, what a trusted one wrote is
 //! written anew with the peer appended, both kinds of field saying the same. `Forwarded` carries `for` and `proto`
 //! only, so that its value is the same for all requests of a connection; the host is in `X-Forwarded-Host`.
+//!
+//! There is one scheme: the client's. `X-Forwarded-Proto`, `X-Forwarded-Scheme` (where it came) and each element of
+//! `Forwarded` name it. Backends differ in which element they read; and what the first of them says may be a stranger's
+//! word.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -11,14 +15,15 @@ use http::header::FORWARDED;
 use http::{HeaderMap, HeaderValue};
 
 use super::census::{Census, Rare};
-use super::forwarded::{Client, Hop, Proto};
-use super::names::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
+use super::forwarded::Client;
+use super::names::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_SCHEME};
 use super::network::Network;
+use super::scheme::Scheme;
 
 /// What is said about one client connection: made once, cloned into each of its requests.
 #[derive(Clone, Debug)]
 pub struct Stamp {
-    peer: Hop,
+    peer: IpAddr,
     is_trusted: bool,
     forwarded_for: HeaderValue,
     forwarded: HeaderValue,
@@ -26,17 +31,16 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// For a connection from `peer` over `proto`.
+    /// For a connection from `peer` over `scheme`.
     #[must_use]
-    pub fn new(peer: IpAddr, proto: Proto, trusted: &[Network]) -> Self {
-        let address = peer.to_canonical();
-        let peer = Hop { address: Some(address), proto: Some(proto) };
+    pub fn new(peer: IpAddr, scheme: Scheme, trusted: &[Network]) -> Self {
+        let peer = peer.to_canonical();
         Self {
             peer,
-            is_trusted: trusted.iter().any(|network| network.contains(address)),
-            forwarded_for: forwarded_for([peer].into_iter()),
-            forwarded: forwarded([peer].into_iter()),
-            proto: HeaderValue::from_static(proto.as_str()),
+            is_trusted: trusted.iter().any(|network| network.contains(peer)),
+            forwarded_for: forwarded_for([Some(peer)].into_iter()),
+            forwarded: forwarded([Some(peer)].into_iter(), scheme),
+            proto: HeaderValue::from_static(scheme.as_str()),
         }
     }
 
@@ -53,12 +57,14 @@ impl Stamp {
     /// (`X-Forwarded-Port`, `X-Real-IP`, …) is dropped; from a trusted one those pass.
     pub fn apply(&self, headers: &mut HeaderMap, census: Census, client: &Client, host: &HeaderValue) {
         if self.is_trusted && census.has(Rare::Forwarding) {
-            let way = || client.hops.iter().rev().copied().chain([self.peer]);
+            let way = || client.hops.iter().rev().copied().chain([Some(self.peer)]);
+            let scheme = HeaderValue::from_static(client.scheme.as_str());
             headers.insert(&X_FORWARDED_FOR, forwarded_for(way()));
-            headers.insert(FORWARDED, forwarded(way()));
-            let proto =
-                client.proto.map_or_else(|| self.proto.clone(), |proto| HeaderValue::from_static(proto.as_str()));
-            headers.insert(&X_FORWARDED_PROTO, proto);
+            headers.insert(FORWARDED, forwarded(way(), client.scheme));
+            if headers.contains_key(&X_FORWARDED_SCHEME) {
+                headers.insert(&X_FORWARDED_SCHEME, scheme.clone());
+            }
+            headers.insert(&X_FORWARDED_PROTO, scheme);
             headers.insert(&X_FORWARDED_HOST, client.host.as_ref().unwrap_or(host).clone());
             return;
         }
@@ -73,27 +79,30 @@ impl Stamp {
 }
 
 /// The value of `X-Forwarded-For` for a way, furthest hop first. Unknown hops are `unknown`, ports are left out.
-fn forwarded_for(way: impl Iterator<Item = Hop>) -> HeaderValue {
-    joined(way, |text, hop| match hop.address {
+fn forwarded_for(way: impl Iterator<Item = Option<IpAddr>>) -> HeaderValue {
+    joined(way, |text, hop| match hop {
         Some(address) => write!(text, "{address}"),
         None => text.write_str("unknown"),
     })
 }
 
 /// The value of `Forwarded` for a way, furthest hop first (RFC 7239 §4 and §6).
-fn forwarded(way: impl Iterator<Item = Hop>) -> HeaderValue {
+fn forwarded(way: impl Iterator<Item = Option<IpAddr>>, scheme: Scheme) -> HeaderValue {
     joined(way, |text, hop| {
-        match hop.address {
+        match hop {
             Some(IpAddr::V4(address)) => write!(text, "for={address}")?,
             Some(IpAddr::V6(address)) => write!(text, "for=\"[{address}]\"")?,
             None => text.write_str("for=unknown")?,
         }
-        hop.proto.map_or(Ok(()), |proto| write!(text, ";proto={}", proto.as_str()))
+        write!(text, ";proto={}", scheme.as_str())
     })
 }
 
 /// At most 33 hops of at most 64 bytes: some 2 KiB.
-fn joined(way: impl Iterator<Item = Hop>, write: impl Fn(&mut String, Hop) -> std::fmt::Result) -> HeaderValue {
+fn joined(
+    way: impl Iterator<Item = Option<IpAddr>>,
+    write: impl Fn(&mut String, Option<IpAddr>) -> std::fmt::Result,
+) -> HeaderValue {
     let mut text = String::new();
     for hop in way {
         if !text.is_empty() {
@@ -118,10 +127,10 @@ mod tests {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let peer = peer.parse().unwrap();
-        let client = client(peer, &headers, &trusted);
+        let client = client(peer, Scheme::Http, &headers, &trusted).unwrap();
         let census = Census::of(&headers);
         let host = HeaderValue::from_static("shop.example");
-        Stamp::new(peer, Proto::Http, &trusted).apply(&mut headers, census, &client, &host);
+        Stamp::new(peer, Scheme::Http, &trusted).apply(&mut headers, census, &client, &host);
         headers
     }
 
@@ -163,7 +172,8 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "192.0.2.1, 10.0.0.2, 10.0.0.1");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "shop.example");
-        assert_eq!(headers["forwarded"], "for=192.0.2.1, for=10.0.0.2, for=10.0.0.1;proto=http");
+        let forwarded = "for=192.0.2.1;proto=https, for=10.0.0.2;proto=https, for=10.0.0.1;proto=https";
+        assert_eq!(headers["forwarded"], forwarded);
         assert_eq!(headers.len(), 4);
     }
 
@@ -173,9 +183,23 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "unknown, 2001:db8::1, 10.0.0.1");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "a.example");
-        assert_eq!(headers["forwarded"], "for=unknown, for=\"[2001:db8::1]\";proto=https, for=10.0.0.1;proto=http");
+        let forwarded = "for=unknown;proto=https, for=\"[2001:db8::1]\";proto=https, for=10.0.0.1;proto=https";
+        assert_eq!(headers["forwarded"], forwarded);
         let headers = stamped("10.0.0.1", &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "192.0.2.1")]);
-        assert_eq!(headers["forwarded"], "for=192.0.2.1, for=10.0.0.1;proto=http");
+        assert_eq!(headers["forwarded"], "for=192.0.2.1;proto=http, for=10.0.0.1;proto=http");
+    }
+
+    #[test]
+    fn all_fields_that_name_a_scheme_name_the_client_s() {
+        let fields = [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "wss"), ("x-forwarded-scheme", "http")];
+        let headers = stamped("10.0.0.1", &fields);
+        assert_eq!(
+            (&headers["x-forwarded-proto"], &headers["x-forwarded-scheme"]),
+            (&"https".parse().unwrap(), &"https".parse().unwrap())
+        );
+        let farther = [("forwarded", "for=6.6.6.6;proto=https, for=192.0.2.1;proto=http")];
+        assert_eq!(stamped("10.0.0.1", &farther)["forwarded"].to_str().unwrap().matches("proto=http,").count(), 2);
+        assert!(!stamped("10.0.0.1", &farther)["forwarded"].to_str().unwrap().contains("https"));
     }
 
     #[test]

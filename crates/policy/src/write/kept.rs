@@ -16,7 +16,7 @@ use crate::message::list::elements;
 
 /// What belongs to the content, what backends choose by, what a write is followed by, and who asked. In order, for the
 /// search.
-const KEPT: [&str; 20] = [
+const KEPT: [&str; 25] = [
     "accept",
     "content-digest",
     "content-disposition",
@@ -34,7 +34,12 @@ const KEPT: [&str; 20] = [
     "via",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
     "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
     "x-real-ip",
     "x-request-id",
 ];

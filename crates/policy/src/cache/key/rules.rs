@@ -47,8 +47,11 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The query without what does not matter; `None` if nothing is left of it.
-    pub(super) fn normal_query<'q>(&self, query: &'q str) -> Option<Cow<'q, str>> {
+    /// The query as the key holds it: without what does not matter, and sorted where order does not; `None` if there is
+    /// none or nothing is left of it. Borrowed if these rules leave every query as it is.
+    #[must_use]
+    pub fn query<'q>(&self, query: Option<&'q str>) -> Option<Cow<'q, str>> {
+        let query = query?;
         if !self.sort_query && self.drop_query.is_empty() {
             return Some(Cow::Borrowed(query));
         }

@@ -6,41 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::message::host::Host;
-
-/// How the content of a request travels to the origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// `http`.
-    Http,
-    /// `https`.
-    Https,
-}
-
-impl Scheme {
-    /// As written in a URI.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-
-    /// The port that need not be written (RFC 9110 §4.2.1, §4.2.2).
-    #[must_use]
-    pub const fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
-    }
-
-    /// Reads a scheme, in any case; `None` for one that is not HTTP's.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Http, Self::Https].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
-    }
-}
+use crate::message::scheme::Scheme;
 
 /// A target URI in normal form (RFC 9110 §4.2.3). `Display` writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,0 +1,233 @@
+//! Walks the table: what a backend sees of each item depends on nothing but the key.
+
+use std::net::IpAddr;
+
+use http::Method;
+use proptest::prelude::*;
+
+use super::super::{Key, Pattern, Rules, Scheme, Space, Target};
+use super::*;
+use crate::message::forwarded::client;
+use crate::message::host::Host;
+use crate::message::network::Network;
+use crate::message::stamp::Stamp;
+use crate::message::target::normal_path;
+
+/// A request as a client or proxy writes it.
+#[derive(Clone, Debug)]
+struct Written {
+    is_trusted: bool,
+    host: &'static str,
+    path: &'static str,
+    query: Option<&'static str>,
+    fields: Vec<(&'static str, &'static str)>,
+}
+
+/// A request as its backend sees it.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    path: String,
+    query: Option<String>,
+    headers: HeaderMap,
+}
+
+impl Seen {
+    fn of(&self, item: Item) -> Vec<String> {
+        let values = |name: &str| -> Vec<String> {
+            self.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+        };
+        match item {
+            Item::Path => vec![self.path.clone()],
+            Item::Query => self.query.iter().cloned().collect(),
+            // Who asked by way of whom is in it, too; of URLs it says the scheme.
+            Item::Field("forwarded") => {
+                let elements = values("forwarded").join(",");
+                let mut schemes: Vec<String> = elements
+                    .split([',', ';'])
+                    .filter(|pair| !pair.trim().starts_with("for="))
+                    .map(str::to_owned)
+                    .collect();
+                schemes.dedup();
+                schemes
+            }
+            Item::Field(name) => values(name),
+            Item::Fields(front) => {
+                let is_named = |name: &HeaderName| name.as_str().starts_with(front) && *name != names::X_FORWARDED_FOR;
+                let mut all: Vec<String> = self
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| is_named(name))
+                    .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+                    .collect();
+                all.sort();
+                all
+            }
+        }
+    }
+}
+
+fn rules() -> Rules {
+    Rules { sort_query: true, drop_query: vec![Pattern::parse("utm_*").unwrap()], ..Rules::default() }
+}
+
+/// The way of a request on a caching route, as far as policy goes.
+fn pass(written: &Written) -> (Key, Seen) {
+    let trusted: [Network; 1] = ["10.0.0.0/8".parse().unwrap()];
+    let peer: IpAddr = if written.is_trusted { "10.0.0.1" } else { "192.0.2.1" }.parse().unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, HeaderValue::from_static(written.host));
+    for (name, value) in &written.fields {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    let census = Census::of(&headers);
+    if !written.is_trusted {
+        names::drop_overrides(&mut headers);
+    }
+    let client = client(peer, Scheme::Http, &headers, &trusted).unwrap();
+    let host = Host::parse(written.host.as_bytes()).unwrap();
+    let authority = HeaderValue::from_str(&host.authority(client.scheme)).unwrap();
+    Stamp::new(peer, Scheme::Http, &trusted).apply(&mut headers, census, &client, &authority);
+    settle(&mut headers, census, &authority);
+    let rules = rules();
+    let path = normal_path(written.path).unwrap();
+    let query = rules.query(written.query).map(|query| query.into_owned());
+    let target = Target::new(client.scheme, &host, path.clone(), written.query.map(Into::into));
+    let key = Key::of_request(Space { name: b"s", rules: &rules }, &Method::GET, &target, &headers, false).unwrap();
+    (key, Seen { path: path.into_owned(), query, headers })
+}
+
+fn any_request() -> impl Strategy<Value = Written> {
+    let named = TABLE.iter().filter_map(|(item, _)| match item {
+        Item::Field("host") | Item::Path | Item::Query => None,
+        Item::Field(name) => Some(*name),
+        Item::Fields(_) => Some("x-forwarded-path"),
+    });
+    let names: Vec<&'static str> = named.chain(["x-forwarded-for", "x-forwarded-base"]).collect();
+    let field = proptest::sample::select(names).prop_flat_map(|name| {
+        let values: &[&str] = match name {
+            "x-forwarded-proto" | "x-forwarded-scheme" => &["http", "https", "wss", "ws", "HTTPS"],
+            "x-forwarded-for" => &["192.0.2.9", "6.6.6.6, 192.0.2.9", "10.0.0.2"],
+            "forwarded" => &[
+                "for=192.0.2.9",
+                "for=6.6.6.6;proto=https, for=192.0.2.9;proto=http",
+                "for=_x;host=b;proto=https",
+                "host=\"B:80\";for=10.0.0.2",
+            ],
+            "x-forwarded-host" => &["a", "A", "b", "a:80", "a:443", "a."],
+            _ => &["/p", "1", "https://b/x"],
+        };
+        (Just(name), proptest::sample::select(values))
+    });
+    (
+        any::<bool>(),
+        proptest::sample::select(vec!["a", "A", "a.", "a:", "a:80", "a:080", "a:443", "a:0443", "A.:80", "a:8080"]),
+        proptest::sample::select(vec!["/x", "/x/", "/y/../x", "/%78", "//x", "/%2f"]),
+        proptest::sample::select(vec![
+            None,
+            Some(""),
+            Some("a=1&utm_x=b"),
+            Some("utm_x=b"),
+            Some("b=2&a=1"),
+            Some("a=1&b=2"),
+        ]),
+        proptest::collection::vec(field, 0..4),
+    )
+        .prop_map(|(is_trusted, host, path, query, fields)| Written { is_trusted, host, path, query, fields })
+}
+
+/// Another request, which shares most of the first one's parts, so that keys often meet.
+fn any_pair() -> impl Strategy<Value = (Written, Written)> {
+    (any_request(), any_request(), any::<[bool; 5]>()).prop_map(
+        |(one, mut other, [trust, host, path, query, fields])| {
+            if trust {
+                other.is_trusted = one.is_trusted;
+            }
+            if host {
+                other.host = one.host;
+            }
+            if path {
+                other.path = one.path;
+            }
+            if query {
+                other.query = one.query;
+            }
+            if fields {
+                other.fields.clone_from(&one.fields);
+            }
+            (one, other)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+    #[test]
+    fn requests_with_one_key_look_the_same_to_a_backend((one, other) in any_pair()) {
+        let ((key, seen), (other_key, other_seen)) = (pass(&one), pass(&other));
+        if key == other_key {
+            for (item, _) in TABLE {
+                prop_assert_eq!(seen.of(*item), other_seen.of(*item), "{:?}: {:?} and {:?}", item, one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_what_is_keyed_comes_from_trusted_proxies_alone(written in any_request()) {
+        let (_, seen) = pass(&written);
+        for name in seen.headers.keys() {
+            prop_assert_ne!(treatment(name.as_str()), Some(Treatment::Removed));
+            if treatment(name.as_str()) == Some(Treatment::Keyed) && *name != X_FORWARDED_HOST {
+                prop_assert!(written.is_trusted, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_requests_for_a_uri_are_found_by_it(written in any_request()) {
+        let (key, seen) = pass(&written);
+        let rules = rules();
+        let host = Host::parse(seen.headers[HOST].as_bytes()).unwrap();
+        let scheme = if seen.headers["x-forwarded-proto"] == "https" { Scheme::Https } else { Scheme::Http };
+        let target = Target::new(scheme, &host, seen.path.as_str().into(), seen.query.as_deref().map(Into::into));
+        let of_uri = Key::of_uri(Space { name: b"s", rules: &rules }, &target);
+        prop_assert_eq!(key.uri(), of_uri.bytes());
+    }
+}
+
+#[test]
+fn every_field_that_overrides_or_forwards_is_in_the_table() {
+    for (item, treatment) in TABLE {
+        if let Item::Field(name) = item {
+            assert_eq!(names::is_override(name), *treatment == Treatment::Removed, "{name}");
+        }
+    }
+    assert_eq!(treatment("x-forwarded-whatever"), Some(Treatment::Keyed));
+    assert_eq!((treatment("x-forwarded-for"), treatment("accept")), (None, None));
+}
+
+#[test]
+fn a_final_dot_and_another_forwarded_host_are_in_the_key() {
+    let plain = Written { is_trusted: true, host: "a", path: "/", query: None, fields: vec![] };
+    let key = pass(&plain).0;
+    assert!(!key.has_choice());
+    for other in [
+        Written { host: "a.", ..plain.clone() },
+        Written { fields: vec![("x-forwarded-host", "b")], ..plain.clone() },
+        Written { fields: vec![("x-forwarded-prefix", "/p")], ..plain.clone() },
+        Written { fields: vec![("x-forwarded-prefix", "/p"), ("x-forwarded-prefix", "/p")], ..plain.clone() },
+    ] {
+        assert!(pass(&other).0 != key && pass(&other).0.has_choice(), "{other:?}");
+    }
+    for same in [
+        Written { host: "A:080", ..plain.clone() },
+        Written {
+            is_trusted: false,
+            fields: vec![("x-forwarded-prefix", "/p"), ("x-original-url", "/q")],
+            ..plain.clone()
+        },
+        Written { fields: vec![("x-forwarded-host", "A:80")], ..plain.clone() },
+        Written { fields: vec![("x-original-url", "/q"), ("x-http-method-override", "PUT")], ..plain.clone() },
+    ] {
+        assert_eq!(pass(&same).0, key, "{same:?}");
+    }
+}
