@@ -31,6 +31,8 @@ use crate::world::{BeginError, World};
 use crate::writeback::Desk;
 use crate::writeback::flush;
 
+pub mod preflight;
+
 /// Commands on their way to one thread.
 const COMMANDS_MAX: usize = 64;
 /// How long a drain may take to begin.

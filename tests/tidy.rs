@@ -46,6 +46,8 @@ const WORDS: &[(&str, &str)] = &[
     (concat!("FIX", "ME"), "fix it, or leave it to the tracker"),
     (concat!("todo", "!"), "write it"),
     (concat!("unimplemented", "!"), "write it"),
+    (concat!("print", "ln!("), "it panics where the reader has gone: `cli::output`"),
+    (concat!("eprint", "!("), "it panics where the reader has gone: `cli::output`"),
     (concat!("allow(", "clippy::"), "mend what the lint shows"),
     (concat!("allow(", "dead_code"), "remove what nobody uses"),
     (concat!("allow(", "unused"), "remove what nobody uses"),

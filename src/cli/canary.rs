@@ -11,8 +11,8 @@ use clap::{Args, Subcommand};
 use policy::route::split::Share;
 use serde::Serialize;
 
-use super::EXIT_USAGE;
 use super::reach::{Question, Reach, segment};
+use super::{EXIT_USAGE, output};
 use crate::admin::api::rollout::{
     Canaries, Canary, Mirrors, SIGNATURE_CHARS_MAX, Signed, Split, SplitOrder, Splits, is_signature,
 };
@@ -29,8 +29,6 @@ const USER_VARIABLE: &str = "USER";
 pub struct Rollout {
     #[command(subcommand)]
     what: Option<What>,
-    #[command(flatten)]
-    reach: Reach,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -127,12 +125,12 @@ fn weight(text: &str) -> Result<Weight, String> {
 
 /// Does what is asked, and prints the answer.
 #[must_use]
-pub fn run(config: &Path, rollout: &Rollout) -> ExitCode {
-    let (what, reach) = (rollout.what.as_ref().unwrap_or(&What::List), &rollout.reach);
+pub fn run(config: &Path, reach: &Reach, rollout: &Rollout) -> ExitCode {
+    let what = rollout.what.as_ref().unwrap_or(&What::List);
     let question = match question(what, std::env::var(USER_VARIABLE).ok()) {
         Ok(question) => question,
         Err(message) => {
-            eprintln!("forebay: {message}");
+            output::complain(&format!("forebay: {message}\n"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -237,7 +235,7 @@ mod tests {
             ("show users", "/api/v1/split/users"),
             ("show /api/users", "/api/v1/split/%2Fapi%2Fusers"),
             ("mirror", "/api/v1/mirror"),
-            ("mirror a/b --json", "/api/v1/mirror/a%2Fb"),
+            ("mirror a/b", "/api/v1/mirror/a%2Fb"),
         ] {
             assert_eq!(asked(words, Some("alice")), Question::get(target), "{words}");
         }
@@ -248,7 +246,7 @@ mod tests {
             ("set a b=c=0 --by bob", "split/a", r#"{"weights":{"b=c":0.0},"by":"bob"}"#),
             ("reset users", "split/users/reset", by),
             ("pause users", "canary/users/pause", by),
-            ("resume users --json", "canary/users/resume", by),
+            ("resume users", "canary/users/resume", by),
             ("promote users", "canary/users/promote", by),
             ("promote users --full", "canary/users/promote", r#"{"by":"alice","full":true}"#),
             ("abort users --by bob", "canary/users/abort", r#"{"by":"bob","full":false}"#),
@@ -272,8 +270,6 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         assert_eq!(parsed("").unwrap().what, None);
-        assert_eq!(parsed("--json").unwrap().what, None);
-        assert_eq!(parsed("--json list").unwrap(), parsed("list --json").unwrap());
         for words in [
             "show",
             "set users",

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::output;
 use crate::config::plan::Plan;
 use crate::observe::events;
 use crate::{config, demo, running};
@@ -60,7 +61,7 @@ pub fn run(file: Option<&Path>) -> ExitCode {
     match until_interrupted(file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tell(&mut std::io::stderr(), &format!("{failure}\n"));
+            output::complain(&format!("{failure}\n"));
             match failure {
                 Failure::Config(_) => ExitCode::from(1),
                 Failure::Backends(_) | Failure::Proxy(_) | Failure::Events(_) | Failure::Signal(_) => ExitCode::from(2),
@@ -75,7 +76,8 @@ fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
     // What happens to the flaky backend is the best of it.
     let _events = events::start(super::run::level(plan.log.level)).map_err(Failure::Events)?;
     let proxy = running::start(plan).map_err(Failure::Proxy)?;
-    tell(&mut std::io::stdout(), &text(&proxy.addresses(), &origin, &program()));
+    // A reader that has gone is no reason to stop.
+    let _unread = output::answer(&text(&proxy.addresses(), &origin, &program()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;
     runtime.block_on(tokio::signal::ctrl_c()).map_err(Failure::Signal)
     // The proxy and then the backends end here, at once: an event stream that is still open need not be waited for.
@@ -88,11 +90,6 @@ fn plan(file: Option<&Path>) -> Result<(Plan, String), config::problem::Problems
         Some(path) => Ok((config::load(path)?, path.display().to_string())),
         None => Ok((config::parse(FILE, OWN)?, "the built-in config.toml".to_owned())),
     }
-}
-
-/// A closed pipe is no reason to stop.
-fn tell(to: &mut dyn std::io::Write, text: &str) {
-    let _ = to.write_all(text.as_bytes());
 }
 
 /// How this program was called: it need not be on the search path.

@@ -33,55 +33,42 @@ enum What {
         /// Only writes with a higher number
         #[arg(long, value_name = "SEQ")]
         after: Option<u64>,
-        #[command(flatten)]
-        reach: Reach,
     },
     /// Show one write and its headers
     Show {
         /// Its number, as its receipt told it
         seq: u64,
-        #[command(flatten)]
-        reach: Reach,
     },
     /// Send a dead letter again
     Retry {
         /// Its number
         seq: u64,
-        #[command(flatten)]
-        reach: Reach,
     },
     /// Give a dead letter up for good
     Discard {
         /// Its number
         seq: u64,
-        #[command(flatten)]
-        reach: Reach,
     },
     /// Send what is pending now, without waiting for its time
-    Flush {
-        #[command(flatten)]
-        reach: Reach,
-    },
+    Flush,
 }
 
 /// Does what is asked, and prints the answer.
 #[must_use]
-pub fn run(config: &Path, journal: &Journal) -> ExitCode {
+pub fn run(config: &Path, reach: &Reach, journal: &Journal) -> ExitCode {
     let now = clock::now().wall;
     let question = question(&journal.what);
     match &journal.what {
-        What::List { reach, .. } => reach.tell(config, question, |page: &Page| list(page, now)),
-        What::Show { reach, .. } => reach.tell(config, question, |write: &Details| shown(write, now)),
-        What::Retry { reach, .. } | What::Discard { reach, .. } => reach.tell(config, question, settled),
-        What::Flush { reach } => {
-            reach.tell(config, question, |answer: &Flushing| format!("{} pending\n", answer.pending))
-        }
+        What::List { .. } => reach.tell(config, question, |page: &Page| list(page, now)),
+        What::Show { .. } => reach.tell(config, question, |write: &Details| shown(write, now)),
+        What::Retry { .. } | What::Discard { .. } => reach.tell(config, question, settled),
+        What::Flush => reach.tell(config, question, |answer: &Flushing| format!("{} pending\n", answer.pending)),
     }
 }
 
 fn question(what: &What) -> Question {
     match what {
-        What::List { dead, pending, limit, after, reach: _ } => {
+        What::List { dead, pending, limit, after } => {
             let mut target = format!("/api/v1/journal?limit={limit}");
             if *dead {
                 target.push_str("&state=dead");
@@ -97,7 +84,7 @@ fn question(what: &What) -> Question {
         What::Show { seq, .. } => Question::get(format!("/api/v1/journal/{seq}")),
         What::Retry { seq, .. } => Question::post(format!("/api/v1/journal/{seq}/retry"), Vec::new()),
         What::Discard { seq, .. } => Question::post(format!("/api/v1/journal/{seq}/discard"), Vec::new()),
-        What::Flush { .. } => Question::post("/api/v1/journal/flush", Vec::new()),
+        What::Flush => Question::post("/api/v1/journal/flush", Vec::new()),
     }
 }
 
@@ -221,7 +208,7 @@ mod tests {
         for (words, target) in [
             ("retry 7", "/api/v1/journal/7/retry"),
             ("discard 7", "/api/v1/journal/7/discard"),
-            ("flush --json", "/api/v1/journal/flush"),
+            ("flush", "/api/v1/journal/flush"),
         ] {
             assert_eq!(asked(words).unwrap(), Question::post(target, Vec::new()), "{words}");
         }

@@ -7,10 +7,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::Source;
+
 pub mod canary;
 pub mod check;
 pub mod demo;
 pub mod journal;
+mod output;
 pub mod purge;
 pub mod reach;
 pub mod run;
@@ -26,13 +29,18 @@ const CONFIG_VARIABLE: &str = "FOREBAY_CONFIG";
 /// The configuration file when nothing names one.
 const CONFIG_FILE: &str = "config.toml";
 
-/// A layer-7 load balancer and reverse proxy: one binary, one TOML file.
+/// The end of every help text.
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 wrong configuration or usage, 2 failed at run time";
+
+/// A layer-7 load balancer and caching reverse proxy: one binary, one TOML file.
 #[derive(Debug, Parser)]
-#[command(name = "forebay", version)]
+#[command(name = "forebay", version, after_help = EXIT_CODES)]
 struct Line {
-    /// The configuration file [default: $FOREBAY_CONFIG, else config.toml]
+    /// The configuration file, or - for standard input [default: $FOREBAY_CONFIG, else config.toml]
     #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    reach: reach::Reach,
     /// Check the configuration and exit, like `check`
     #[arg(short = 't')]
     test: bool,
@@ -46,7 +54,7 @@ enum Command {
     /// Run the proxy (also when no command is given)
     Run,
     /// Check the configuration and show every problem
-    Check,
+    Check(check::Check),
     /// Run the proxy in front of small backends of its own
     Demo,
     /// Have a running proxy forget what it has stored
@@ -73,22 +81,20 @@ pub fn main() -> ExitCode {
     };
     let given = given_file(line.config.as_ref(), std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
     let config = given.clone().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
+    let reach = &line.reach;
     match command(&line) {
-        Command::Run => run::run(&config),
-        Command::Check => check::run(&config),
+        Command::Run => run::run(Source::named(&config)),
+        Command::Check(check) => check::run(&config, reach.is_json(), &check),
         Command::Demo => demo::run(given.as_deref()),
-        Command::Purge(purge) => purge::run(&config, &purge),
-        Command::Journal(journal) => journal::run(&config, &journal),
-        Command::Canary(rollout) => canary::run(&config, &rollout),
-        Command::Version => {
-            println!("forebay {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
+        Command::Purge(purge) => purge::run(&config, reach, &purge),
+        Command::Journal(journal) => journal::run(&config, reach, &journal),
+        Command::Canary(rollout) => canary::run(&config, reach, &rollout),
+        Command::Version => output::answer(&format!("forebay {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
 
 fn command(line: &Line) -> Command {
-    if line.test { Command::Check } else { line.command.clone().unwrap_or(Command::Run) }
+    if line.test { Command::Check(check::Check::default()) } else { line.command.clone().unwrap_or(Command::Run) }
 }
 
 /// The file that `-c` names, or else the environment.
@@ -113,15 +119,16 @@ mod tests {
     #[test]
     fn commands_and_flags_are_understood() {
         let file = Some(PathBuf::from("a.toml"));
+        let checked = || Command::Check(check::Check::default());
         for (words, expected) in [
             (vec![], (Command::Run, None)),
             (vec!["run"], (Command::Run, None)),
-            (vec!["check"], (Command::Check, None)),
-            (vec!["-t"], (Command::Check, None)),
-            (vec!["-t", "run"], (Command::Check, None)),
-            (vec!["-t", "-c", "a.toml"], (Command::Check, file.clone())),
+            (vec!["check"], (checked(), None)),
+            (vec!["-t"], (checked(), None)),
+            (vec!["-t", "run"], (checked(), None)),
+            (vec!["-t", "-c", "a.toml"], (checked(), file.clone())),
             (vec!["-c", "a.toml", "demo"], (Command::Demo, file.clone())),
-            (vec!["check", "-c", "a.toml"], (Command::Check, file)),
+            (vec!["check", "-c", "a.toml"], (checked(), file)),
             (vec!["version"], (Command::Version, None)),
         ] {
             assert_eq!(line(&words).unwrap(), expected, "{words:?}");
@@ -133,6 +140,16 @@ mod tests {
             [["-c", "a.toml", "canary", "list"], ["canary", "-c", "a.toml", "list"], ["canary", "list", "-c", "a.toml"]]
         {
             assert_eq!(line(&words).unwrap().1, Some(PathBuf::from("a.toml")), "{words:?}");
+        }
+        for words in [
+            ["--admin", "a:1", "canary", "list"],
+            ["canary", "--admin", "a:1", "list"],
+            ["canary", "list", "--admin", "a:1"],
+        ] {
+            assert!(line(&words).is_ok(), "{words:?}");
+        }
+        for words in [["--json", "check"], ["check", "--json"]] {
+            assert_eq!(line(&words).unwrap(), line(&["check"]).unwrap(), "{words:?}");
         }
         assert!(line(&["rnu"]).is_err());
     }

@@ -8,10 +8,20 @@ use clap::Args;
 use super::reach::{Question, Reach};
 use crate::admin::api::{PurgeOrder, Purged};
 
-/// What to purge.
+/// What to purge, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-#[group(id = "what", required = true, multiple = false, args = ["url", "prefix", "tag", "all"])]
 pub struct Purge {
+    #[command(flatten)]
+    what: What,
+    /// Only make it stale: served while it is fetched anew, where that is allowed
+    #[arg(long)]
+    soft: bool,
+}
+
+/// One of these.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+#[group(required = true, multiple = false)]
+struct What {
     /// One URL, as `http://shop.example.com/api/orders/7`
     url: Option<String>,
     /// Every URL that begins so
@@ -23,28 +33,22 @@ pub struct Purge {
     /// Everything
     #[arg(long)]
     all: bool,
-    /// Only make it stale: served while it is fetched anew, where that is allowed
-    #[arg(long)]
-    soft: bool,
-    #[command(flatten)]
-    reach: Reach,
 }
 
 /// Purges, and prints how many responses that touched.
 #[must_use]
-pub fn run(config: &Path, purge: &Purge) -> ExitCode {
+pub fn run(config: &Path, reach: &Reach, purge: &Purge) -> ExitCode {
     let body = serde_json::to_vec(&order(purge)).unwrap_or_default();
-    purge
-        .reach
-        .tell(config, Question::post("/api/v1/purge", body), |answer: &Purged| format!("{} purged\n", answer.purged))
+    reach.tell(config, Question::post("/api/v1/purge", body), |answer: &Purged| format!("{} purged\n", answer.purged))
 }
 
 fn order(purge: &Purge) -> PurgeOrder {
+    let What { url, prefix, tag, all } = purge.what.clone();
     PurgeOrder {
-        url: purge.url.clone(),
-        prefix: purge.prefix.clone(),
-        tags: Some(purge.tag.clone()).filter(|tags| !tags.is_empty()),
-        all: Some(true).filter(|_| purge.all),
+        url,
+        prefix,
+        tags: Some(tag).filter(|tags| !tags.is_empty()),
+        all: Some(true).filter(|_| all),
         soft: purge.soft,
     }
 }

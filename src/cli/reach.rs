@@ -4,7 +4,7 @@
 //! Numbers go to standard output, refusals to standard error. What came from clients is printed without its control
 //! characters, so that it can't play with a terminal.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{EXIT_FAILED, EXIT_USAGE};
+use super::{EXIT_FAILED, EXIT_USAGE, output};
 use crate::admin::api::Problem;
 use crate::admin::{Listen, Token};
 use crate::config;
@@ -34,13 +34,13 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// The longest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
-/// Whom to ask, and how to print the answer.
-#[derive(Clone, Debug, PartialEq, Eq, Args)]
+/// Which admin listener to ask, and how to print the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Reach {
     /// Where the admin listener is, as 127.0.0.1:9900 or unix:/run/forebay/admin.sock, with $FOREBAY_ADMIN_TOKEN for its token [default: what the configuration says]
     #[arg(long, value_name = "ADDRESS", global = true)]
     admin: Option<String>,
-    /// Print the answer as JSON
+    /// Print the answer as JSON, where the command has one
     #[arg(long, global = true)]
     json: bool,
 }
@@ -92,6 +92,12 @@ enum Failure {
 }
 
 impl Reach {
+    /// Whether the answer is printed as JSON.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Asks the listener that `--admin` or else the configuration names, and prints what came: as it is with `--json`,
     /// else as `show` has it.
     pub fn tell<T: DeserializeOwned>(
@@ -155,17 +161,13 @@ fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Failure> {
 
 fn print(answered: Result<String, Failure>) -> ExitCode {
     match answered {
-        Ok(text) => {
-            // Whoever reads it may have read enough.
-            let _closed = io::stdout().lock().write_all(text.as_bytes());
-            ExitCode::SUCCESS
-        }
+        Ok(text) => output::answer(&text),
         Err(Failure::Config(problems)) => {
-            eprint!("{problems}");
+            output::complain(&problems.to_string());
             ExitCode::from(EXIT_USAGE)
         }
         Err(failure) => {
-            eprintln!("forebay: {}", printable(&failure.to_string()));
+            output::complain(&format!("forebay: {}\n", printable(&failure.to_string())));
             ExitCode::from(EXIT_FAILED)
         }
     }

@@ -3,7 +3,6 @@
 //! SIGHUP reads the file again; SIGUSR1 changes nothing; SIGTERM and SIGINT drain, a second one stops at once.
 
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,39 +10,41 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::check::summary;
-use super::{EXIT_FAILED, EXIT_USAGE};
-use crate::config;
+use super::{EXIT_FAILED, EXIT_USAGE, output};
 use crate::config::plan::{Level, Plan};
+use crate::config::problem::Problems;
+use crate::config::{Checked, Source};
 use crate::observe::{clock, events};
 use crate::running::{self, Running, StartError};
 
 /// How often a drain looks whether it is over.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
-/// Runs the proxy with this file.
+/// Runs the proxy with this configuration.
 #[must_use]
-pub fn run(path: &Path) -> ExitCode {
-    let plan = match config::load(path) {
-        Ok(plan) => plan,
+pub fn run(source: Source) -> ExitCode {
+    let Checked { plan, warnings } = match source.check() {
+        Ok(checked) => checked,
         Err(problems) => {
-            eprint!("{problems}");
+            output::complain(&problems.to_string());
             return ExitCode::from(EXIT_USAGE);
         }
     };
     let served = events::start(level(plan.log.level)).map_err(StartError::from).and_then(|_events| {
         raise_descriptor_limit();
-        serve(path, plan)
+        warn(&warnings);
+        serve(&source, plan)
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("forebay: {error}");
+            output::complain(&format!("forebay: {error}\n"));
             ExitCode::from(EXIT_FAILED)
         }
     }
 }
 
-fn serve(path: &Path, plan: Plan) -> Result<(), StartError> {
+fn serve(source: &Source, plan: Plan) -> Result<(), StartError> {
     // The process is told of signals from here on, so that none is lost while it starts.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
@@ -58,7 +59,7 @@ fn serve(path: &Path, plan: Plan) -> Result<(), StartError> {
     }
     tracing::info!("{summary}");
     while runtime.block_on(signals.next()) == Asked::Reload {
-        reload(path, &running);
+        reload(source, &running);
     }
     tracing::info!("draining: {} connections, {shutdown_timeout:?} at most", running.gauges().connections);
     running.drain();
@@ -88,14 +89,26 @@ async fn drained(running: &Running, limit: Duration) -> bool {
     true
 }
 
-fn reload(path: &Path, running: &Running) {
-    let plan = match config::load(path) {
-        Ok(plan) => plan,
+/// Tells the event log what is probably not meant in a configuration.
+fn warn(warnings: &Problems) {
+    if !warnings.is_empty() {
+        tracing::warn!("the configuration is used, and may not do what it is meant to:\n{warnings}");
+    }
+}
+
+fn reload(source: &Source, running: &Running) {
+    if *source == Source::Stdin {
+        tracing::error!("not reloaded, nothing has changed: the configuration came from standard input");
+        return;
+    }
+    let Checked { plan, warnings } = match source.check() {
+        Ok(checked) => checked,
         Err(problems) => {
             tracing::error!("not reloaded, nothing has changed:\n{problems}");
             return;
         }
     };
+    warn(&warnings);
     let summary = summary(&plan);
     match running.reload(plan) {
         Ok(()) => tracing::info!("reloaded: {summary}"),

@@ -3,7 +3,6 @@
 //! Each check returns something to go on with even when it has reported a problem; the plan is handed out only when
 //! the report stayed empty. This file checks the top of the file, `[server]` and `[log]`; the rest has a file each.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -31,6 +30,7 @@ mod route;
 mod split;
 mod sticky;
 mod upstream;
+mod warnings;
 mod webhook;
 mod write_back;
 
@@ -46,10 +46,17 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     let cache = cache::shared(&top.section("cache"));
     let admin = admin::listener(&top, &listen);
     let invalidate = invalidate::rules(&bounded(&top, "invalidate"));
-    let mut upstreams = upstream::all(&bounded(&top, "upstream"));
+    let upstream_sections = bounded(&top, "upstream");
+    let mut upstreams = upstream::all(&upstream_sections);
     let ground = Ground { cache: &cache, has_state_dir: server.state_dir.is_some() };
-    let (routes, table) = route::all(&bounded(&top, "route"), &ground, &mut upstreams);
-    Plan { listen, server, log, cache, admin, invalidate, upstreams, routes, table }
+    let route_sections = bounded(&top, "route");
+    let (routes, table) = route::all(&route_sections, &ground, &mut upstreams);
+    let plan = Plan { listen, server, log, cache, admin, invalidate, upstreams, routes, table };
+    // A route or upstream that has an error is not in the plan, and would be taken for one that is missing.
+    if report.count() == 0 {
+        warnings::of_plan(&top, &route_sections, &upstream_sections, &plan);
+    }
+    plan
 }
 
 /// What a route's cache stands on.
@@ -78,14 +85,19 @@ fn listen(top: &Section<'_>) -> Vec<SocketAddr> {
     if top.is_empty_list("listen") {
         top.report.add(top.at("listen"), "listen is empty", hint);
     }
-    let mut seen = HashSet::new();
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<SocketAddr> = Vec::new();
     for text in top.texts("listen") {
         match text.value.parse::<SocketAddr>() {
-            Ok(address) if address.port() != 0 && !seen.insert(address) => {
-                top.report.add(text.span.clone(), format!("{text} is listened on twice"), "leave one out");
+            Ok(address) => {
+                if let Some(other) = addresses.iter().find(|other| overlap(**other, address)) {
+                    let cause = match *other == address {
+                        true => format!("{text} is listened on twice"),
+                        false => format!("{text} and \"{other}\" overlap: both take connections to one address"),
+                    };
+                    top.report.add(text.span.clone(), cause, "leave one out");
+                }
+                addresses.push(address);
             }
-            Ok(address) => addresses.push(address),
             Err(_) => {
                 let hint = "write ip:port, as \"0.0.0.0:8080\" or \"[::]:8080\"";
                 top.report.add(text.span.clone(), format!("{text} is no address to listen on"), hint);
@@ -93,6 +105,12 @@ fn listen(top: &Section<'_>) -> Vec<SocketAddr> {
         }
     }
     addresses
+}
+
+/// Whether two of the clients' addresses take the same connections. IPv6 sockets take no IPv4 connections here.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_same
 }
 
 fn server(section: &Section<'_>) -> Server {
@@ -127,6 +145,7 @@ fn networks(section: &Section<'_>, name: &str) -> Vec<Network> {
             let hint = "write a network as \"10.0.0.0/8\", or an address as \"10.0.0.1\"";
             section.report.add(text.span.clone(), format!("{text} is no network"), hint);
         }
+        network.as_ref().inspect(|network| warnings::open_network(section, name, &text, network));
         network
     };
     section.texts(name).into_iter().filter_map(network).collect()

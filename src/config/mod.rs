@@ -3,9 +3,10 @@
 //! The way: the text is parsed to a document with places; `document` reads it by the table of [`keys`]; `check` makes
 //! the plan and finds every problem on the way. Nothing here opens a socket or resolves a name.
 
+use std::fmt;
 use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -27,26 +28,83 @@ const FILE_BYTES_MAX: u64 = 8 << 20;
 /// The most syntax errors shown: after the first few, the rest mostly follow from them.
 const SYNTAX_ERRORS_MAX: usize = 3;
 
-/// Reads and checks a configuration file.
+/// A configuration that can be run, and what is probably not meant in it.
+#[derive(Debug)]
+pub struct Checked {
+    /// What it says.
+    pub plan: Plan,
+    /// Warnings, in the order of the text.
+    pub warnings: Problems,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Standard input, which can be read once.
+    Stdin,
+}
+
+impl Source {
+    /// The source that a command line names: `-` is standard input.
+    #[must_use]
+    pub fn named(path: &Path) -> Self {
+        if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path.to_owned()) }
+    }
+
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// Every problem of the text at once; a file that is missing, unreadable, no text or longer than 8 MiB is one too.
+    pub fn check(&self) -> Result<Checked, Problems> {
+        let name = self.to_string();
+        let whole_file = |cause: String| {
+            let hint = "name another with -c FILE or $FOREBAY_CONFIG";
+            Problems::whole_file(&name, cause, Some(hint.to_owned()))
+        };
+        let input: Box<dyn Read> = match self {
+            Self::File(path) => {
+                Box::new(File::open(path).map_err(|error| whole_file(format!("can't be opened: {error}")))?)
+            }
+            Self::Stdin => Box::new(io::stdin()),
+        };
+        let mut bytes = Vec::new();
+        input
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| whole_file(format!("can't be read: {error}")))?;
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
+            return Err(whole_file(format!("is longer than {}", units::size_text(FILE_BYTES_MAX))));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| whole_file("is not UTF-8 text".to_owned()))?;
+        check_text(&name, &text)
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(out),
+            Self::Stdin => out.write_str("standard input"),
+        }
+    }
+}
+
+/// Reads and checks a configuration file, or standard input for `-`; warnings are left out.
 ///
 /// # Errors
-/// Every problem of the file at once; a file that is missing, unreadable, no text or longer than 8 MiB is one too.
+/// As [`Source::check`].
 pub fn load(path: &Path) -> Result<Plan, Problems> {
-    let name = path.display().to_string();
-    let whole_file = |cause: String| {
-        let hint = "name another with -c FILE or $FOREBAY_CONFIG";
-        Problems::whole_file(&name, cause, Some(hint.to_owned()))
-    };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| whole_file(format!("can't be opened: {error}")))?;
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| whole_file(format!("can't be read: {error}")))?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
-        return Err(whole_file(format!("is longer than {}", units::size_text(FILE_BYTES_MAX))));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| whole_file("is not UTF-8 text".to_owned()))?;
-    parse(&name, &text)
+    Source::named(path).check().map(|checked| checked.plan)
+}
+
+/// Checks the text of a configuration; `name` is what problems call the file. Warnings are left out.
+///
+/// # Errors
+/// As [`check_text`].
+pub fn parse(name: &str, text: &str) -> Result<Plan, Problems> {
+    check_text(name, text).map(|checked| checked.plan)
 }
 
 /// Checks the text of a configuration; `name` is what problems call the file.
@@ -55,16 +113,16 @@ pub fn load(path: &Path) -> Result<Plan, Problems> {
 ///
 /// # Errors
 /// Every problem of the text at once, in the order of the text.
-pub fn parse(name: &str, text: &str) -> Result<Plan, Problems> {
+pub fn check_text(name: &str, text: &str) -> Result<Checked, Problems> {
     let report = Report::new(name, text);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
         report.note(error.span().unwrap_or_default(), format!("not TOML: {}", error.message()), None);
     }
     let plan = (report.count() == 0).then(|| check::plan(&report, document.get_ref()));
-    report
-        .finish()
-        .and_then(|()| plan.ok_or_else(|| Problems::whole_file(name, "could not be checked".to_owned(), None)))
+    let warnings = report.finish()?;
+    let plan = plan.ok_or_else(|| Problems::whole_file(name, "could not be checked".to_owned(), None))?;
+    Ok(Checked { plan, warnings })
 }
 
 #[cfg(test)]

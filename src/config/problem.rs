@@ -1,7 +1,8 @@
 //! What is wrong with a configuration, shown so that a person can mend it.
 //!
 //! Collects every problem of one file (`Report`) and renders them in file order ([`Problems`]): place, cause, the
-//! offending line and a hint. What counts as a problem is decided in `check`.
+//! offending line and a hint. A problem is an error, which keeps the file from being used, or a warning. What counts
+//! as a problem is decided in `check`.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,9 +14,20 @@ const PROBLEMS_MAX: usize = 100;
 /// The longest piece of an offending line that is shown, in characters.
 const EXCERPT_CHARS_MAX: usize = 160;
 
+/// Whether a file with this problem can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file is refused.
+    Error,
+    /// The file is used; it probably does not do what its author wants.
+    Warning,
+}
+
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Whether the file can be used all the same.
+    pub severity: Severity,
     /// Where it is; `None` when it is about the file as a whole.
     pub place: Option<Place>,
     /// What is wrong, in lower case without a full stop.
@@ -42,7 +54,7 @@ pub struct Place {
 pub struct Problems {
     /// The file's name as the person gave it.
     pub file: String,
-    /// The problems; at least one, at most 100.
+    /// The problems, at most 100.
     pub list: Vec<Problem>,
     /// How many more there are.
     pub omitted: usize,
@@ -52,7 +64,22 @@ impl Problems {
     /// A problem with the file as a whole: missing, unreadable, not text.
     #[must_use]
     pub fn whole_file(file: &str, cause: String, hint: Option<String>) -> Self {
-        Self { file: file.to_owned(), list: vec![Problem { place: None, cause, hint }], omitted: 0 }
+        let problem = Problem { severity: Severity::Error, place: None, cause, hint };
+        Self { file: file.to_owned(), list: vec![problem], omitted: 0 }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// What stands before a cause.
+fn label(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "",
+        Severity::Warning => "warning: ",
     }
 }
 
@@ -62,7 +89,7 @@ impl fmt::Display for Problems {
             match &problem.place {
                 Some(place) => place_lines(out, &self.file, place, problem)?,
                 None => {
-                    write!(out, "{}: {}", self.file, problem.cause)?;
+                    write!(out, "{}: {}{}", self.file, label(problem.severity), problem.cause)?;
                     problem.hint.as_ref().map_or(Ok(()), |hint| write!(out, "; {hint}"))?;
                     writeln!(out)?;
                 }
@@ -77,7 +104,7 @@ impl fmt::Display for Problems {
 
 /// The three lines of a problem with a place.
 fn place_lines(out: &mut fmt::Formatter<'_>, file: &str, place: &Place, problem: &Problem) -> fmt::Result {
-    writeln!(out, "{file}:{}:{}: {}", place.line, place.column, problem.cause)?;
+    writeln!(out, "{file}:{}:{}: {}{}", place.line, place.column, label(problem.severity), problem.cause)?;
     writeln!(out, "{:>5} | {}", place.line, place.excerpt)?;
     write!(out, "      | {}^", place.margin)?;
     problem.hint.as_ref().map_or(Ok(()), |hint| write!(out, " {hint}"))?;
@@ -96,6 +123,7 @@ pub(super) struct Report<'a> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     offset: usize,
+    severity: Severity,
     cause: String,
     hint: Option<String>,
 }
@@ -113,7 +141,13 @@ impl<'a> Report<'a> {
 
     /// Notes a problem that may have a hint.
     pub(super) fn note(&self, span: Range<usize>, cause: String, hint: Option<String>) {
-        self.found.borrow_mut().push(Found { offset: span.start, cause, hint });
+        self.found.borrow_mut().push(Found { offset: span.start, severity: Severity::Error, cause, hint });
+    }
+
+    /// Notes what is allowed, and probably not meant, at a span of the file's text.
+    pub(super) fn warn(&self, span: Range<usize>, cause: impl Into<String>, hint: impl Into<String>) {
+        let (cause, hint) = (cause.into(), Some(hint.into()));
+        self.found.borrow_mut().push(Found { offset: span.start, severity: Severity::Warning, cause, hint });
     }
 
     /// Whether the file holds this word as it is: only then may a problem show it, for it is no secret.
@@ -121,26 +155,28 @@ impl<'a> Report<'a> {
         self.text.contains(word)
     }
 
-    /// How many problems were found so far.
+    /// How many errors were found so far.
     pub(super) fn count(&self) -> usize {
-        self.found.borrow().len()
+        self.found.borrow().iter().filter(|found| found.severity == Severity::Error).count()
     }
 
-    /// All that was found; fine when that is nothing.
-    pub(super) fn finish(self) -> Result<(), Problems> {
+    /// All that was found: the warnings, if there is no error.
+    pub(super) fn finish(self) -> Result<Problems, Problems> {
+        let errors = self.count();
         let mut found = self.found.into_inner();
-        if found.is_empty() {
-            return Ok(());
-        }
         found.sort();
         found.dedup();
         let omitted = found.len().saturating_sub(PROBLEMS_MAX);
         let list = found
             .into_iter()
             .take(PROBLEMS_MAX)
-            .map(|Found { offset, cause, hint }| Problem { place: Some(place(self.text, offset)), cause, hint })
+            .map(|Found { offset, severity, cause, hint }| {
+                let place = Some(place(self.text, offset));
+                Problem { severity, place, cause, hint }
+            })
             .collect();
-        Err(Problems { file: self.file.to_owned(), list, omitted })
+        let problems = Problems { file: self.file.to_owned(), list, omitted };
+        if errors > 0 { Err(problems) } else { Ok(problems) }
     }
 }
 
@@ -212,6 +248,25 @@ mod tests {
         let report = Report::new("f", "x");
         report.note(0..1, "no".to_owned(), None);
         assert_eq!(report.finish().unwrap_err().to_string(), "f:1:1: no\n    1 | x\n      | ^\n");
+    }
+
+    #[test]
+    fn a_warning_says_so_and_refuses_nothing() {
+        let report = Report::new("f", "x");
+        report.warn(0..1, "route matches nothing", "leave it out");
+        assert_eq!(report.count(), 0);
+        let rendered = report.finish().unwrap().to_string();
+        assert_eq!(rendered, "f:1:1: warning: route matches nothing\n    1 | x\n      | ^ leave it out\n");
+    }
+
+    #[test]
+    fn warnings_are_shown_among_the_errors() {
+        let report = Report::new("f", "ab\ncd");
+        report.add(3..4, "wrong", "mend it");
+        report.warn(0..1, "odd", "look at it");
+        let problems = report.finish().unwrap_err();
+        let severities: Vec<_> = problems.list.iter().map(|problem| problem.severity).collect();
+        assert_eq!(severities, [Severity::Warning, Severity::Error]);
     }
 
     #[test]

@@ -52,6 +52,12 @@ impl Process {
         process
     }
 
+    /// Where it listens for clients.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The API of its admin listener.
     #[must_use]
     pub fn api(&self) -> Api {

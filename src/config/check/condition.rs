@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use http::Method;
 use policy::route::{HostPattern, PathPattern, Rule};
 
-use super::{header, is_host_name, is_token};
+use super::{header, is_host_name, is_token, warnings};
 use crate::config::document::{Section, Text};
 
 /// The most memory that a compiled regular expression may take, in bytes.
@@ -122,6 +122,7 @@ pub(super) fn method(section: &Section<'_>, text: &Text) -> Option<Method> {
 fn path(section: &Section<'_>) -> PathPattern {
     let everything = || PathPattern::Prefix("/".to_owned());
     let Some(text) = section.text("path") else { return everything() };
+    warnings::foreign_path(section, &text);
     if let Some(pattern) = text.value.strip_prefix('~') {
         return regex(section, &text, pattern).unwrap_or_else(everything);
     }

@@ -46,6 +46,12 @@ impl Network {
             && (value(self.address) ^ value(address)).checked_shr(self.shift()).unwrap_or(0) == 0
     }
 
+    /// Whether it holds every address of its family.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.bits == 0
+    }
+
     /// How many trailing bits don't count.
     fn shift(&self) -> u32 {
         u32::from(width(self.address).saturating_sub(self.bits))
