@@ -190,20 +190,6 @@ fn an_error_of_the_backend_is_stored_for_nobody() {
 }
 
 #[test]
-fn a_follower_waits_no_longer_than_it_may() {
-    let gate = Gate::new();
-    let origin = Origin::start(script().wait(&gate).then(kept("one")));
-    let forebay = Forebay::start(caching(&origin).cache("wait_max = \"500ms\""));
-    let (mut leader, mut followers) = leader_and_followers(&forebay, &origin, 3);
-    for client in &mut followers {
-        assert!(matches!(client.read_response().status, 503 | 504));
-    }
-    gate.open();
-    leader.read_response().is(200, "one");
-    assert_eq!(origin.seen(), 1);
-}
-
-#[test]
 fn no_more_than_may_wait_do() {
     let gate = Gate::new();
     let origin = Origin::start(script().wait(&gate).then(kept("one")));

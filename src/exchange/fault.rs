@@ -99,8 +99,8 @@ pub enum Fault {
     /// More requests than allowed wait for the same answer already (§15.6.4).
     #[error("cache.waiting_max requests wait for this already")]
     Crowded,
-    /// Another request's fetch took longer than this one may wait (§15.6.5).
-    #[error("another request's fetch took longer than cache.wait_max")]
+    /// What this request waited for, another's fetch or write, took longer than it may last (§15.6.5).
+    #[error("waited for another request longer than upstream.timeouts.request")]
     WaitedInVain,
     /// The fetch that this request read along with was given up.
     #[error("another request's fetch was given up")]

@@ -1,6 +1,7 @@
 //! A request on a route that caches: answered from the store where that may be, else forwarded, and learnt from.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::CONTENT_LOCATION;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
@@ -225,6 +226,10 @@ impl Fetch for ToUpstream {
     async fn fetch(&self, ex: &mut Exchange, method: Method, headers: HeaderMap) -> Result<Answer, Fault> {
         let draft = Draft { method, target: self.target.clone(), headers, source: None, switches: None };
         self.onward.forward(ex, &draft).await
+    }
+
+    fn time_limit(&self) -> Duration {
+        self.onward.group.shared.plan.timeouts.request
     }
 }
 

@@ -267,6 +267,16 @@ impl Entry {
         !matches!(&self.head.vary, Vary::Fields(fields) if fields.is_empty())
     }
 
+    /// Whether it takes the place of this one, being whole and an answer to the same requests.
+    #[must_use]
+    pub(super) fn replaces(&self, old: &Self) -> bool {
+        self.part().is_none() && old.part().is_none() && self.is_same_variant(old)
+    }
+
+    fn is_same_variant(&self, old: &Self) -> bool {
+        old.head.vary == self.head.vary && old.head.choice == self.head.choice
+    }
+
     /// Which part of the representation it holds; `None`: the whole.
     #[must_use]
     pub fn part(&self) -> Option<Part> {
@@ -377,7 +387,7 @@ impl Shelf {
     /// A part does not take the place of the whole.
     #[must_use]
     pub fn with(&self, entry: Entry, variants_max: usize) -> Self {
-        let is_same = |old: &Entry| old.head.vary == entry.head.vary && old.head.choice == entry.head.choice;
+        let is_same = |old: &Entry| entry.is_same_variant(old);
         if entry.part().is_some() && self.variants.iter().any(|old| old.part().is_none() && is_same(old)) {
             return self.clone();
         }

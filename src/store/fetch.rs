@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 use policy::cache::key::Key;
@@ -47,6 +48,9 @@ pub trait Fetch: Clone + 'static {
         method: Method,
         headers: HeaderMap,
     ) -> impl Future<Output = Result<Answer, Fault>>;
+
+    /// How long after it began a request may still wait: the upstream's limit for a request with all its tries.
+    fn time_limit(&self) -> Duration;
 }
 
 /// A request that may be answered from the store: GET or HEAD, without a body.

@@ -2,9 +2,11 @@
 //!
 //! The rules are `policy::cache::flight`'s; here are the waits themselves, and guards that report when a client leaves.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use policy::cache::flight::{Arrival, Head, Id};
+use policy::cache::flight::{Arrival, Head, Id, is_overtaken};
 use policy::cache::key::Key;
 use policy::message::vary::Choice;
 use policy::time::Now;
@@ -13,6 +15,7 @@ use tokio::sync::oneshot;
 use super::entry::{Entry, Shelf};
 use super::memory::Store;
 use super::shard::{Course, Shard, Told, tell};
+use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
@@ -52,17 +55,33 @@ pub struct Lead {
     store: Arc<Store>,
     course: Course,
     id: Id,
-    /// How many purges there had been when it began.
+    /// When it began (monotonic time).
+    began: Duration,
+    /// How many purges there had been by then.
     since: u64,
     /// Others may join; `false`: it is for one request alone, or over.
     is_joined: bool,
+}
+
+/// How long a request waits for what another fetches.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience<'a> {
+    /// Keeps the time.
+    pub deadline: &'a Deadline,
+    /// Until when it waits (monotonic time).
+    pub until: Duration,
 }
 
 /// Finds a request's place among those who want the same. May wait.
 ///
 /// # Errors
 /// [`Fault::Crowded`], [`Fault::WaitedInVain`], or why the one who fetched for all got nothing.
-pub async fn join(store: &Arc<Store>, counters: &Counters, errand: Errand) -> Result<Place, Fault> {
+pub async fn join(
+    store: &Arc<Store>,
+    counters: &Counters,
+    errand: Errand,
+    patience: Patience<'_>,
+) -> Result<Place, Fault> {
     let id = store.next_id();
     let now = Now::at(clock::mono());
     let (mut wait, waiting) = {
@@ -83,7 +102,10 @@ pub async fn join(store: &Arc<Store>, counters: &Counters, errand: Errand) -> Re
             }
         }
     };
-    let told = waiting.await.unwrap_or(Told::Failed(Fault::WaitedInVain));
+    let Ok(told) = patience.deadline.wait(patience.until, pin!(waiting)).await else {
+        return Err(Fault::WaitedInVain);
+    };
+    let told = told.unwrap_or(Told::Failed(Fault::WaitedInVain));
     // From here on it does not wait any more, whatever it has been told.
     let Some(course) = wait.course.take() else { return Err(Fault::WaitedInVain) };
     match told {
@@ -132,7 +154,8 @@ impl Drop for Wait<'_> {
 impl Lead {
     fn begin(store: &Arc<Store>, shard: &mut Shard, (course, id): (Course, Id), is_joined: bool) -> Self {
         shard.begun(&course.key);
-        Self { store: Arc::clone(store), course, id, since: shard.lately.count(), is_joined }
+        let (began, since) = (clock::mono(), shard.lately.count());
+        Self { store: Arc::clone(store), course, id, began, since, is_joined }
     }
 
     /// A fetch that nobody may join.
@@ -184,33 +207,42 @@ impl Lead {
         self.is_joined = false;
     }
 
-    /// What came can be read along by all who want it, until the fetch ends or [`Lead::outgrown`].
+    /// What came can be read along by all who want it, until the fetch ends or [`Lead::outgrown`]; unless another's
+    /// response came first.
     pub fn shared(&mut self, entry: &Entry) {
-        if self.is_joined {
-            self.store.shard(self.key()).reading.insert(self.course.clone(), entry.clone());
-            self.report(Head::Storable, Some(entry), None);
-        }
+        self.is_joined = self.is_joined && self.report(Head::Storable, Some(entry), None);
     }
 
-    fn report(&self, head: Head, entry: Option<&Entry>, fault: Option<&Fault>) {
-        if self.is_joined {
-            let mut shard = self.store.shard(self.key());
-            let actions = shard.flights.head(&self.course, self.id, head, Now::at(clock::mono()));
-            if head == Head::Uncacheable && self.course.is_long() {
-                shard.flights.forget(&self.course);
-            }
-            let news = shard.news(actions, entry, fault);
-            drop(shard);
-            tell(news);
+    /// `false`: nobody listens (any more).
+    fn report(&self, head: Head, entry: Option<&Entry>, fault: Option<&Fault>) -> bool {
+        if !self.is_joined {
+            return false;
         }
+        let mut shard = self.store.shard(self.key());
+        if !shard.flights.is_led_by(&self.course, self.id) {
+            return false;
+        }
+        let actions = shard.flights.head(&self.course, self.id, head, Now::at(clock::mono()));
+        if head == Head::Uncacheable && self.course.is_long() {
+            shard.flights.forget(&self.course);
+        }
+        if let Some(entry) = entry {
+            shard.reading.insert(self.course.clone(), entry.clone());
+        }
+        let news = shard.news(actions, entry, fault);
+        drop(shard);
+        tell(news);
+        true
     }
 
     /// It turned out too large: nobody joins any more.
     pub fn outgrown(&mut self) {
         if std::mem::take(&mut self.is_joined) {
             let mut shard = self.store.shard(self.key());
+            if !shard.flights.outgrown(&self.course, self.id, Now::at(clock::mono())) {
+                return;
+            }
             shard.reading.remove(&self.course);
-            shard.flights.outgrown(&self.course, self.id, Now::at(clock::mono()));
             if self.course.is_long() {
                 shard.flights.forget(&self.course);
             }
@@ -233,12 +265,13 @@ impl Lead {
         self.store.shard(self.key()).release(bytes);
     }
 
-    /// The response is whole: stores it in the room that was reserved for it, unless it was invalidated meanwhile.
+    /// The response is whole: stores it in the room that was reserved for it, unless it was invalidated meanwhile, or a
+    /// newer one has been stored.
     pub fn store_whole(&self, entry: Entry, reserved: u64) {
         let mut left: Vec<Shelf> = Vec::new();
         let mut shard = self.store.shard(self.key());
         shard.release(reserved);
-        if self.is_current(&shard, &entry) {
+        if self.is_current(&shard, &entry) && !self.is_overtaken(&shard, &entry) {
             shard.put(self.key(), entry, &mut left);
         }
         if !self.is_joined {
@@ -255,6 +288,13 @@ impl Lead {
         is_of_same_uri && !shard.lately.concern(self.since, self.key(), &entry.head.tags)
     }
 
+    /// Whether another fetch has brought a newer response meanwhile.
+    fn is_overtaken(&self, shard: &Shard, new: &Entry) -> bool {
+        let Some(shelf) = shard.index.peek(self.key()) else { return false };
+        let mut rivals = shelf.variants().iter().filter(|old| new.replaces(old));
+        rivals.any(|old| is_overtaken(&new.head.stored(), &old.head.stored(), self.began))
+    }
+
     /// Stores a response whose content is there already, unless it was invalidated meanwhile.
     pub fn put(&self, entry: Entry) {
         self.store_whole(entry, 0);
@@ -268,10 +308,11 @@ impl Drop for Lead {
         if !self.is_joined {
             return;
         }
-        shard.reading.remove(&self.course);
         // Before the head another takes over; after it, what is to be read along has ended.
         let actions = shard.flights.leave(&self.course, self.id, Now::at(clock::mono()));
-        shard.flights.done(&self.course, self.id);
+        if shard.flights.done(&self.course, self.id) {
+            shard.reading.remove(&self.course);
+        }
         let news = shard.news(actions, None, None);
         drop(shard);
         tell(news);
@@ -283,7 +324,6 @@ mod tests {
     use std::future::Future;
     use std::pin::Pin;
     use std::task::{Context, Poll, Waker};
-    use std::time::Duration;
 
     use bytes::Bytes;
     use http::{HeaderMap, StatusCode};
@@ -340,7 +380,11 @@ mod tests {
 
         fn arrive(&mut self) {
             let store = Arc::clone(&self.store);
-            self.waiting.push(Box::pin(async move { join(&store, &Counters::default(), errand()).await }));
+            self.waiting.push(Box::pin(async move {
+                let deadline = Deadline::default();
+                let patience = Patience { deadline: &deadline, until: Duration::MAX };
+                join(&store, &Counters::default(), errand(), patience).await
+            }));
         }
 
         /// Lets everybody go on who can. Says how many could.

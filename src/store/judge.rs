@@ -19,7 +19,7 @@ use super::behind;
 use super::entry::{Content, Entry};
 use super::fetch::{Caching, Fetch, Request};
 use super::fill::{self, Asked, Taken};
-use super::flight::{Errand, Lead, Place, join};
+use super::flight::{Errand, Lead, Patience, Place, join};
 use super::growth::Reader;
 use super::memory::Found;
 use super::part;
@@ -124,8 +124,10 @@ async fn fetched<F: Fetch>(
         let place = if asks_alone(&renewal) {
             Ok(Place::Alone(Lead::alone(&renewal.request.caching.store, errand)))
         } else {
-            let caching = &renewal.request.caching;
-            join(&caching.store, &caching.counters, errand).await
+            let Request { caching, fetch, .. } = &renewal.request;
+            let until = ex.started.mono.saturating_add(fetch.time_limit());
+            let patience = Patience { deadline: &ex.connection.deadline, until };
+            join(&caching.store, &caching.counters, errand, patience).await
         };
         match place {
             Ok(Place::Lead(lead)) => return renew::fetch(ex, &renewal, lead).await,

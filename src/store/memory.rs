@@ -3,7 +3,6 @@
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::HeaderMap;
 use parking_lot::{Mutex, MutexGuard};
@@ -30,8 +29,6 @@ const REMEMBERED_MAX: usize = 4096;
 const ATTEMPTS_MAX: u32 = 2;
 /// How many purged entries of a shard are given back at a time.
 const RECLAIM_MAX: usize = 1024;
-/// Whoever fetches has time limits of its own: the upstream's.
-const NO_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The store: all that is kept, behind one lock a shard. No lock is held for longer than a look-up or a change takes.
 #[derive(Debug)]
@@ -159,7 +156,7 @@ impl Store {
         Id(self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Ends waits whose time is over, and gives back memory of what was purged. To be called a few times a second.
+    /// Lets those fetch too who have waited for long enough, and gives back memory of what was purged. To be called a few times a second.
     pub fn tick(&self, now: Now) {
         for shard in self.shards() {
             let mut left = Vec::new();
@@ -204,9 +201,7 @@ fn limits(plan: &plan::Cache) -> Limits {
         flights_max: FLIGHTS_MAX,
         followers_max: plan.waiting_max,
         attempts_max: ATTEMPTS_MAX,
-        head_wait_max: NO_LIMIT,
-        follower_wait_max: plan.wait_max,
-        body_idle_max: NO_LIMIT,
+        another_after: plan.wait_max,
         remembered_max: REMEMBERED_MAX,
         remember_for: plan.pass_for,
     }

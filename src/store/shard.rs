@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
-use policy::cache::flight::{Action, Failure, Flights, Id};
+use policy::cache::flight::{Action, Flights, Id};
 use policy::cache::index::{Displaced, Index, Refused};
 use policy::cache::key::Key;
 use policy::cache::tags::{self, Tags};
@@ -312,14 +312,9 @@ impl Shard {
                 }),
                 Action::Release(ids) => self.each(ids, &mut news, || Told::Alone),
                 Action::Promote(id) => self.each(vec![id], &mut news, || Told::Lead),
-                Action::Fail(ids, failure) => self.each(ids, &mut news, || {
-                    Told::Failed(match (failure, fault) {
-                        (Failure::Backend, Some(fault)) => fault.clone(),
-                        (Failure::Backend | Failure::TimedOut, _) => Fault::WaitedInVain,
-                    })
-                }),
-                // Whoever fetches has a time limit of its own for a body that stalls.
-                Action::Cut(_fetcher) => {}
+                Action::Fail(ids) => {
+                    self.each(ids, &mut news, || Told::Failed(fault.cloned().unwrap_or(Fault::WaitedInVain)));
+                }
             }
         }
         news
@@ -347,9 +342,7 @@ mod tests {
             flights_max: 1,
             followers_max: 1,
             attempts_max: 1,
-            head_wait_max: Duration::MAX,
-            follower_wait_max: Duration::MAX,
-            body_idle_max: Duration::MAX,
+            another_after: Duration::MAX,
             remembered_max: 1,
             remember_for: Duration::MAX,
         };

@@ -1,4 +1,4 @@
-//! Coalescing under thousands of random histories: arrivals, clients that leave, backends that fail, stall or answer
+//! Coalescing under thousands of random histories: arrivals, clients that leave, backends that are slow, fail or answer
 //! what must not be shared, slow readers, and reports that come too late.
 //!
 //! After every step the rules hold that make coalescing safe; see `World::check`. A failure names its seed.
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
-use policy::cache::flight::{Action, Arrival, Failure, Flights, Head, Id, Limits};
+use policy::cache::flight::{Action, Arrival, FETCHES_MAX, Flights, Head, Id, Limits};
 use policy::time::Now;
 
 const SEEDS: u64 = 3_000;
@@ -17,10 +17,8 @@ const KEYS: u8 = 3;
 const LIMITS: Limits = Limits {
     flights_max: 2,
     followers_max: 6,
-    attempts_max: 3,
-    head_wait_max: Duration::from_secs(10),
-    follower_wait_max: Duration::from_secs(12),
-    body_idle_max: Duration::from_secs(5),
+    attempts_max: 2,
+    another_after: Duration::from_secs(3),
     remembered_max: 2,
     remember_for: Duration::from_secs(8),
 };
@@ -28,9 +26,11 @@ const LIMITS: Limits = Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     /// Leads, and waits for a head.
-    Asking { since: Duration },
+    Asking,
+    /// Led, until another leader's head came first; waits for its own.
+    Apart,
     /// Leads, and passes a storable body on.
-    Fetching { written: u64, progress: Duration },
+    Fetching { written: u64 },
     /// Follows, and waits for a head.
     Waiting { since: Duration },
     /// Reads along from a leader's body.
@@ -55,6 +55,8 @@ struct World {
     now: Duration,
     people: BTreeMap<Id, Person>,
     answered: BTreeSet<Id>,
+    /// When the last leader of each key began.
+    began: BTreeMap<u8, Duration>,
     next: u64,
     seen: Seen,
 }
@@ -63,8 +65,8 @@ impl World {
     fn new(seed: u64, seen: Seen) -> Self {
         let dice = Rng::with_seed(seed);
         let flights = Flights::new(LIMITS);
-        let (people, answered) = (BTreeMap::new(), BTreeSet::new());
-        Self { flights, dice, now: Duration::ZERO, people, answered, next: 0, seen }
+        let (people, answered, began) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { flights, dice, now: Duration::ZERO, people, answered, began, next: 0, seen }
     }
 
     fn now(&self) -> Now {
@@ -96,12 +98,52 @@ impl World {
         matches!(self.people.get(&id), Some(Person { doing: Doing::Waiting { .. }, .. }))
     }
 
-    fn leader(&self, key: u8) -> Option<(Id, Doing)> {
-        let leads = |person: &Person| matches!(person.doing, Doing::Asking { .. } | Doing::Fetching { .. });
-        let mut leaders = self.people.iter().filter(|(_, person)| person.key == key && leads(person));
-        let leader = leaders.next().map(|(id, person)| (*id, person.doing));
-        assert!(leaders.next().is_none(), "two fetch {key} at the same time");
-        leader
+    /// Those of this key whose answer may be for all.
+    fn leaders(&self, key: u8) -> Vec<(Id, Doing)> {
+        let leads = |person: &Person| matches!(person.doing, Doing::Asking | Doing::Fetching { .. });
+        let leaders = self.people.iter().filter(|(_, person)| person.key == key && leads(person));
+        leaders.map(|(id, person)| (*id, person.doing)).collect()
+    }
+
+    /// The one whose body can be read along.
+    fn fetcher(&self, key: u8) -> Option<Id> {
+        match self.leaders(key).as_slice() {
+            [(id, Doing::Fetching { .. })] => Some(*id),
+            leaders => {
+                let asks = leaders.iter().all(|(_, doing)| *doing == Doing::Asking);
+                assert!(asks && leaders.len() <= FETCHES_MAX, "too many lead {key}: {leaders:?}");
+                None
+            }
+        }
+    }
+
+    fn waiting(&self, key: u8) -> Vec<(Id, Duration)> {
+        let since = |(id, person): (&Id, &Person)| {
+            let Doing::Waiting { since } = person.doing else { return None };
+            (person.key == key).then_some((*id, since))
+        };
+        self.people.iter().filter_map(since).collect()
+    }
+
+    /// The time at which another of this key is to lead, if nothing else happens.
+    fn due(&self, key: u8) -> Option<Duration> {
+        let (_, since) = *self.waiting(key).first()?;
+        let has_room = self.leaders(key).len() < FETCHES_MAX;
+        has_room.then(|| since.max(*self.began.get(&key).unwrap_or(&since)) + LIMITS.another_after)
+    }
+
+    fn promote(&mut self, id: Id) {
+        let Some(&Person { key, doing: Doing::Waiting { since }, .. }) = self.people.get(&id) else {
+            return assert_eq!(Some(id), None, "is promoted but does not wait");
+        };
+        assert_eq!(self.waiting(key).first().map(|(first, _)| *first), Some(id), "another has waited longer");
+        if !self.leaders(key).is_empty() {
+            assert!(self.now >= since + LIMITS.another_after, "{id:?} leads too soon");
+            self.see("led beside another");
+        }
+        self.see("promoted");
+        self.began.insert(key, self.now);
+        self.set(id, Doing::Asking);
     }
 
     fn obey(&mut self, actions: Vec<Action>) {
@@ -115,15 +157,13 @@ impl World {
                         self.answer(id);
                     }
                 }
-                Action::Promote(id) => {
-                    assert!(self.is_waiting(id), "{id:?} is promoted but does not wait");
-                    self.see("promoted");
-                    self.set(id, Doing::Asking { since: self.now });
-                }
-                Action::Fail(ids, failure) => ids.into_iter().for_each(|id| self.fail(id, failure)),
-                Action::Cut(id) => {
-                    self.see("cut");
-                    self.end_body(id, false);
+                Action::Promote(id) => self.promote(id),
+                Action::Fail(ids) => {
+                    self.see("failed with its leader");
+                    for id in ids {
+                        assert!(self.is_waiting(id), "{id:?} fails but does not wait");
+                        self.answer(id);
+                    }
                 }
             }
         }
@@ -131,22 +171,11 @@ impl World {
 
     fn read_along(&mut self, id: Id) {
         assert!(self.is_waiting(id), "{id:?} may read but does not wait");
-        let leader = self.people.get(&id).and_then(|person| self.leader(person.key));
-        assert!(matches!(leader, Some((_, Doing::Fetching { .. }))), "{id:?} may read but there is no head");
-        let Some((leader, _)) = leader else { return };
+        let leader = self.people.get(&id).and_then(|person| self.fetcher(person.key));
+        assert!(leader.is_some(), "{id:?} may read but there is no head");
+        let Some(leader) = leader else { return };
         self.see("read along");
         self.set(id, Doing::Reading { leader, read: 0 });
-    }
-
-    fn fail(&mut self, id: Id, failure: Failure) {
-        let leads = matches!(self.people.get(&id), Some(Person { doing: Doing::Asking { .. }, .. }));
-        match failure {
-            Failure::Backend => self.see("failed with its leader"),
-            Failure::TimedOut if leads => self.see("leader timed out"),
-            Failure::TimedOut => self.see("follower timed out"),
-        }
-        assert!(self.is_waiting(id) || (leads && failure == Failure::TimedOut), "{id:?} fails but does not wait");
-        self.answer(id);
     }
 
     /// A leader's body ends. Who reads along gets the rest of a whole one from the store, or else an error.
@@ -162,15 +191,18 @@ impl World {
         let (id, key) = (Id(self.next), self.dice.u8(..KEYS));
         self.next += 1;
         let since = self.now;
-        let leader = self.leader(key);
-        let doing = match (self.flights.arrive(&key, id, self.now()), leader) {
-            (Arrival::Fetch, None) => Doing::Asking { since },
-            (Arrival::Follow, Some((_, Doing::Asking { .. }))) => Doing::Waiting { since },
-            (Arrival::Read, Some((leader, Doing::Fetching { .. }))) => Doing::Reading { leader, read: 0 },
-            (Arrival::Alone, None) => return self.see("went alone"),
-            (Arrival::Full, Some((_, Doing::Asking { .. }))) => return self.see("refused"),
-            (arrival, leader) => return assert_eq!(format!("{arrival:?}"), format!("fits {leader:?}")),
+        let (leads, fetcher) = (!self.leaders(key).is_empty(), self.fetcher(key));
+        let doing = match (self.flights.arrive(&key, id, self.now()), fetcher) {
+            (Arrival::Fetch, None) if !leads => Doing::Asking,
+            (Arrival::Follow, None) if leads => Doing::Waiting { since },
+            (Arrival::Read, Some(leader)) => Doing::Reading { leader, read: 0 },
+            (Arrival::Alone, None) if !leads => return self.see("went alone"),
+            (Arrival::Full, None) if leads => return self.see("refused"),
+            (arrival, _) => return assert_eq!(format!("{arrival:?}"), format!("fits {leads} {fetcher:?}")),
         };
+        if doing == Doing::Asking {
+            self.began.insert(key, since);
+        }
         self.people.insert(id, Person { key, doing, alone: false });
     }
 
@@ -179,7 +211,8 @@ impl World {
         self.next += 1;
         if self.flights.refresh(&key, id, self.now()) {
             self.see("refreshed");
-            self.people.insert(id, Person { key, doing: Doing::Asking { since: self.now }, alone: true });
+            self.began.insert(key, self.now);
+            self.people.insert(id, Person { key, doing: Doing::Asking, alone: true });
         }
     }
 
@@ -203,39 +236,58 @@ impl World {
     }
 
     fn head(&mut self) {
-        let Some((id, person)) = self.anybody(|person| matches!(person.doing, Doing::Asking { .. })) else { return };
+        let asks = |person: &Person| matches!(person.doing, Doing::Asking | Doing::Apart);
+        let Some((id, person)) = self.anybody(asks) else { return };
         let head = match self.dice.u8(..10) {
             0..5 => Head::Storable,
             5 => Head::Uncacheable,
             6 => Head::Unshared,
             _ => Head::Failed,
         };
-        let actions = self.flights.head(&person.key, id, head, self.now());
-        match head {
-            Head::Storable => self.set(id, Doing::Fetching { written: 0, progress: self.now }),
-            Head::Uncacheable | Head::Unshared | Head::Failed => self.answer(id),
+        self.come(id, person, head);
+    }
+
+    /// A leader's head comes, or one that was a leader.
+    fn come(&mut self, id: Id, person: Person, head: Head) {
+        let key = person.key;
+        assert_eq!(self.flights.is_led_by(&key, id), person.doing == Doing::Asking);
+        let actions = self.flights.head(&key, id, head, self.now());
+        if person.doing == Doing::Apart {
+            assert_eq!(actions, []);
+            self.see("answered apart");
+            return self.answer(id);
+        }
+        if matches!(head, Head::Storable) {
+            self.set(id, Doing::Fetching { written: 0 });
+        } else {
+            self.answer(id);
+        }
+        if matches!(head, Head::Storable | Head::Uncacheable) {
+            for (other, doing) in self.leaders(key) {
+                if doing == Doing::Asking {
+                    self.set(other, Doing::Apart);
+                }
+            }
         }
         self.obey(actions);
     }
 
     fn body(&mut self) {
         let Some((id, person)) = self.anybody(|person| matches!(person.doing, Doing::Fetching { .. })) else { return };
-        let Doing::Fetching { written, progress } = person.doing else { return };
+        let Doing::Fetching { written } = person.doing else { return };
         match self.dice.u8(..10) {
             0 => {
-                self.flights.outgrown(&person.key, id, self.now());
+                assert!(self.flights.outgrown(&person.key, id, self.now()));
                 self.end_body(id, false);
             }
             1..4 => {
-                self.flights.done(&person.key, id);
+                assert!(self.flights.done(&person.key, id));
                 let whole = self.dice.bool();
                 self.end_body(id, whole);
             }
             _ => {
-                let bytes = self.dice.u64(..3);
-                self.flights.bytes(&person.key, id, bytes, self.now());
-                let progress = if bytes > 0 { self.now } else { progress };
-                self.set(id, Doing::Fetching { written: written + bytes, progress });
+                let written = written + self.dice.u64(..3);
+                self.set(id, Doing::Fetching { written });
             }
         }
     }
@@ -245,7 +297,7 @@ impl World {
         let Some((id, person)) = self.anybody(|person| matches!(person.doing, Doing::Reading { .. })) else { return };
         let Doing::Reading { leader, read } = person.doing else { return };
         let written = match self.people.get(&leader) {
-            Some(Person { doing: Doing::Fetching { written, .. }, .. }) => *written,
+            Some(Person { doing: Doing::Fetching { written }, .. }) => *written,
             found => return assert_eq!(format!("{found:?}"), "a reader has a body to read from"),
         };
         let read = written.min(read + self.dice.u64(..2));
@@ -258,9 +310,8 @@ impl World {
         let (key, now) = (self.dice.u8(..KEYS), self.now());
         assert_eq!(self.flights.head(&key, id, Head::Uncacheable, now), []);
         assert_eq!(self.flights.leave(&key, id, now), []);
-        self.flights.bytes(&key, id, 1, now);
-        self.flights.outgrown(&key, id, now);
-        self.flights.done(&key, id);
+        assert!(!self.flights.is_led_by(&key, id));
+        assert!(!self.flights.outgrown(&key, id, now) && !self.flights.done(&key, id));
     }
 
     fn wait(&mut self, time: Duration) {
@@ -268,16 +319,6 @@ impl World {
         let actions = self.flights.tick(self.now());
         self.obey(actions);
         assert!(self.flights.next_due().is_none_or(|due| due > self.now), "a tick leaves nothing undone");
-        for (id, person) in &self.people {
-            let ends = match person.doing {
-                Doing::Asking { since } => since + LIMITS.head_wait_max,
-                Doing::Fetching { progress, .. } => progress + LIMITS.body_idle_max,
-                Doing::Waiting { since } => since + LIMITS.follower_wait_max,
-                Doing::Reading { .. } => continue,
-            };
-            assert!(self.now < ends, "{id:?} waits beyond its time: {person:?}");
-            assert!(self.flights.next_due().is_some_and(|due| due <= ends), "{id:?} would be forgotten: {person:?}");
-        }
     }
 
     fn step(&mut self) {
@@ -296,28 +337,39 @@ impl World {
         }
     }
 
-    /// One fetch a key, nobody who waits for a key that nobody fetches, and nothing kept for anybody else.
+    /// No more leaders than may be, nobody who waits for a key that nobody fetches or is not to lead in time, and nothing
+    /// kept for anybody else.
     fn check(&self) {
-        let leaders: Vec<_> = (0..KEYS).map(|key| self.leader(key)).collect();
-        for (key, leader) in (0..KEYS).zip(&leaders) {
-            let waits = |person: &Person| person.key == key && matches!(person.doing, Doing::Waiting { .. });
-            let waiting = self.people.values().filter(|person| waits(person)).count();
-            assert!(waiting == 0 || matches!(leader, Some((_, Doing::Asking { .. }))), "{waiting} wait for nobody");
+        for key in 0..KEYS {
+            let (waiting, fetcher) = (self.waiting(key).len(), self.fetcher(key));
+            assert!(waiting == 0 || fetcher.is_none(), "{waiting} wait for what is there");
+            assert!(waiting == 0 || !self.leaders(key).is_empty(), "{waiting} wait for nobody");
             assert!(waiting <= LIMITS.followers_max);
+            let due = self.due(key);
+            assert!(
+                due.is_none_or(|due| self.flights.next_due().is_some_and(|next| next <= due)),
+                "{key} is forgotten"
+            );
         }
-        assert_eq!(self.flights.len(), leaders.iter().flatten().count());
-        assert!(self.flights.len() <= LIMITS.flights_max && self.flights.remembered() <= LIMITS.remembered_max);
+        let flights = (0..KEYS).filter(|key| !self.leaders(*key).is_empty()).count();
+        assert_eq!(self.flights.len(), flights);
+        assert!(flights <= LIMITS.flights_max && self.flights.remembered() <= LIMITS.remembered_max);
     }
 
-    /// Nothing happens any more but time: every wait comes to an end, and the memory with it.
+    /// Nobody arrives or leaves any more, and each backend answers at last: every wait comes to an end.
     fn fall_silent(&mut self) {
-        for _ in 0..1_000 {
-            let Some(due) = self.flights.next_due() else { break };
-            self.wait(due.saturating_sub(self.now));
+        while let Some((id, person)) = self.anybody(|person| !matches!(person.doing, Doing::Waiting { .. })) {
+            match person.doing {
+                Doing::Asking | Doing::Apart => self.head(),
+                Doing::Fetching { .. } => self.body(),
+                Doing::Reading { .. } | Doing::Waiting { .. } => self.read(),
+            }
             self.check();
+            assert!(self.people.contains_key(&id) || self.answered.contains(&id));
         }
-        assert_eq!((self.flights.len(), self.flights.remembered(), self.flights.next_due()), (0, 0, None));
         assert!(self.people.is_empty(), "some wait for ever: {:?}", self.people);
+        self.wait(LIMITS.remember_for);
+        assert_eq!((self.flights.len(), self.flights.remembered(), self.flights.next_due()), (0, 0, None));
     }
 
     /// Everybody leaves, and the backends finish what goes on without them: only the memory is left.
@@ -326,12 +378,12 @@ impl World {
             self.part(id);
             self.check();
         }
-        for key in 0..KEYS {
-            if let Some((id, _)) = self.leader(key) {
-                let actions = self.flights.head(&key, id, Head::Storable, self.now());
-                assert_eq!(actions, []);
-                self.flights.done(&key, id);
+        while let Some((id, person)) = self.anybody(|_| true) {
+            if matches!(person.doing, Doing::Fetching { .. }) {
+                assert!(self.flights.done(&person.key, id));
                 self.answer(id);
+            } else {
+                self.come(id, person, Head::Storable);
             }
         }
         assert!(self.flights.is_empty() && self.people.is_empty());
@@ -357,11 +409,10 @@ fn every_history_is_safe_and_comes_to_an_end() {
         seen = world.seen;
     }
     let expected = [
+        "answered apart",
         "broken",
-        "cut",
         "failed with its leader",
-        "follower timed out",
-        "leader timed out",
+        "led beside another",
         "promoted",
         "read along",
         "refreshed",

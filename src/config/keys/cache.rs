@@ -19,7 +19,8 @@ section! {
     /// Networks in CIDR form, or single addresses, that may send `PURGE`: those of the peers themselves, whatever
     /// forwarding headers say. `[]` allows nobody.
     purge_from: Kind::Texts => "";
-    /// How long a request may wait for the answer that another has asked for.
+    /// How long a request waits for another request's fetch of the same response before it starts a fetch of its own,
+    /// which all that wait may share. At most four run at once, each begun at least so long after the last.
     wait_max: Kind::Duration(MILLISECOND, HOUR) => "30s";
     /// How many requests may wait for one answer.
     waiting_max: Kind::Count(1, 10_000_000) => "65536";

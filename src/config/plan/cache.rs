@@ -19,7 +19,7 @@ pub struct Cache {
     pub object_bytes_max: u64,
     /// Who may send `PURGE`: addresses of the peers themselves.
     pub purge_from: Vec<Network>,
-    /// How long a request may wait for another's answer to the same question.
+    /// How long a request waits for another's answer to the same question before it asks too.
     pub wait_max: Duration,
     /// How many requests may wait for one answer.
     pub waiting_max: usize,

@@ -1,18 +1,24 @@
 //! One backend request for all who miss the same key at the same time.
 //!
-//! The first to arrive leads: it fetches. Those who come after follow. What the leader brings decides for all:
+//! The first request to arrive leads: it fetches. Those that come after follow. What the leader brings decides for all:
 //!
 //! ```text
 //!  nothing ──arrive: Fetch──▶ asking ──head(Storable): Read───────────▶ reading ──done──▶ nothing (it is stored)
 //!     ▲                       │  │  ▲                                       └─outgrown─▶ remembered
-//!     │  no follower is left, │  │  └──head(Failed), leader left, no head in time: Promote the next
+//!     │  no follower is left, │  │  └──a leader failed, left or is slow: Promote the next
 //!     └──attempts used up: ───┘  └─────head(Uncacheable): Release─────▶ remembered ──its time is over──▶ nothing
 //!        Fail
 //! ```
 //!
+//! A leader that is slow stays a leader, and gets company: when the oldest follower has waited for
+//! [`Limits::another_after`] it leads too, and so does the next one after the same time again, up to [`FETCHES_MAX`]. The
+//! storable head that comes first is for all who follow. The other leaders have no part in the flight from then on:
+//! each answers its own request alone.
+//!
 //! The same machine serves a miss, a validation (a 304 is a storable head without a body) and the refresh behind a
 //! stale hit. It holds no timer: [`Flights::next_due`] says when to call [`Flights::tick`]. It holds no bytes either:
-//! who may read, reads along from the body that the caller keeps, at its own pace, and notices there when it breaks.
+//! a request that may read, reads along from the body that the caller keeps, at its own pace, and notices there when it
+//! breaks. Time limits for requests are the caller's too: for a leader those of the backend, for a follower its own.
 //!
 //! Invalidation (RFC 9111 §4.4) is not known here. So that nobody joins a fetch begun before a key was invalidated, the
 //! caller arrives under another key from then on, such as one that holds the number of the last invalidation.
@@ -21,12 +27,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
+use super::lookup::Stored;
 use crate::time::Now;
 use asking::{Asking, Follower, Next};
 use remembered::Remembered;
 
 mod asking;
 mod remembered;
+
+/// How many leaders of one flight may ask the backend at the same time.
+pub const FETCHES_MAX: usize = 4;
 
 /// Bounds of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +45,11 @@ pub struct Limits {
     pub flights_max: usize,
     /// How many requests may wait for one key. Beyond, they are refused.
     pub followers_max: usize,
-    /// How many leaders of one flight may fail before all who wait fail. Zero counts as one.
+    /// How many leaders of one flight may fail before all who wait fail, if none is left that still asks. Zero counts
+    /// as one.
     pub attempts_max: u32,
-    /// How long a leader may wait for a response head.
-    pub head_wait_max: Duration,
-    /// How long a follower may wait for a response head, whoever leads.
-    pub follower_wait_max: Duration,
-    /// How long a storable body may make no progress.
-    pub body_idle_max: Duration,
+    /// How long a follower waits before it leads too, and how long it takes until one more may.
+    pub another_after: Duration,
     /// How many keys are remembered as uncacheable. Beyond, the oldest is forgotten.
     pub remembered_max: usize,
     /// How long a key is remembered as uncacheable (hit-for-miss).
@@ -56,7 +63,7 @@ pub struct Id(pub u64);
 /// What a request that misses has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// Ask the backend for all, and report [`Flights::head`], [`Flights::bytes`] and [`Flights::done`].
+    /// Ask the backend for all, and report [`Flights::head`] and [`Flights::done`].
     Fetch,
     /// Wait: an [`Action`] will name it.
     Follow,
@@ -90,21 +97,10 @@ pub enum Action {
     Read(Vec<Id>),
     /// These go to the backend each for itself, all at once.
     Release(Vec<Id>),
-    /// This one waited until now and leads from now on: it takes over what its predecessor left, or asks anew.
+    /// This one waited until now and leads from now on: it asks the backend, as the first one did.
     Promote(Id),
-    /// These get no answer.
-    Fail(Vec<Id>, Failure),
-    /// The body that this one fetches has stalled: drop it, and with it the answers of all who read along.
-    Cut(Id),
-}
-
-/// Why a request gets no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// As many leaders as are allowed have failed.
-    Backend,
-    /// No head came in time.
-    TimedOut,
+    /// These get no answer: as many leaders as are allowed have failed.
+    Fail(Vec<Id>),
 }
 
 /// All fetches under way that others may join, and the keys that are not worth joining.
@@ -112,8 +108,7 @@ pub enum Failure {
 pub struct Flights<K: Hash + Eq> {
     limits: Limits,
     flights: HashMap<K, Flight>,
-    /// When to look at which flight: never later than its real due time, but perhaps earlier, so that progress of a
-    /// body costs nothing here.
+    /// When a follower of which flight is to lead too. A flight without followers is not in it.
     due: BTreeSet<(Duration, K)>,
     remembered: Remembered<K>,
 }
@@ -122,27 +117,20 @@ pub struct Flights<K: Hash + Eq> {
 struct Flight {
     stage: Stage,
     /// Its entry in `due`.
-    armed: Duration,
+    armed: Option<Duration>,
 }
 
 #[derive(Debug)]
 enum Stage {
     Asking(Asking),
-    Reading { fetcher: Id, due: Duration },
+    Reading { fetcher: Id },
 }
 
 impl Stage {
-    fn fetcher(&self) -> Id {
+    fn due(&self, limits: &Limits) -> Option<Duration> {
         match self {
-            Self::Asking(asking) => asking.fetcher,
-            Self::Reading { fetcher, .. } => *fetcher,
-        }
-    }
-
-    fn due(&self) -> Duration {
-        match self {
-            Self::Asking(asking) => asking.due(),
-            Self::Reading { due, .. } => *due,
+            Self::Asking(asking) => asking.due(limits),
+            Self::Reading { .. } => None,
         }
     }
 }
@@ -155,7 +143,7 @@ impl<K: Hash + Ord + Clone> Flights<K> {
         Self { limits, flights: HashMap::new(), due: BTreeSet::new(), remembered }
     }
 
-    /// Other bounds hold from now on; waits that have begun keep theirs.
+    /// Other bounds hold from now on; waits that have begun may keep theirs.
     pub fn set_limits(&mut self, limits: Limits) {
         self.remembered.set_limits(limits.remembered_max, limits.remember_for);
         self.limits = limits;
@@ -168,8 +156,7 @@ impl<K: Hash + Ord + Clone> Flights<K> {
             Stage::Reading { .. } => Arrival::Read,
             Stage::Asking(asking) if asking.followers.len() >= self.limits.followers_max => Arrival::Full,
             Stage::Asking(asking) => {
-                let due = now.mono.saturating_add(self.limits.follower_wait_max);
-                asking.followers.push_back(Follower { id, due });
+                asking.followers.push_back(Follower { id, since: now.mono });
                 Arrival::Follow
             }
         };
@@ -186,72 +173,78 @@ impl<K: Hash + Ord + Clone> Flights<K> {
         !self.flights.contains_key(key) && self.depart(key, id, now) == Arrival::Fetch
     }
 
-    /// The backend has answered its leader, or will not. Ignored from anybody who does not lead (any more).
+    /// Whether this one leads the flight for this key: it has asked the backend, or its body is read along.
+    #[must_use]
+    pub fn is_led_by(&self, key: &K, id: Id) -> bool {
+        self.flights.get(key).is_some_and(|flight| match &flight.stage {
+            Stage::Asking(asking) => asking.is_led_by(id),
+            Stage::Reading { fetcher } => *fetcher == id,
+        })
+    }
+
+    /// The backend has answered a leader, or will not. Ignored from anybody who does not lead (any more).
     pub fn head(&mut self, key: &K, id: Id, head: Head, now: Now) -> Vec<Action> {
-        let Some(flight) = self.flights.get_mut(key).filter(|flight| flight.stage.fetcher() == id) else {
+        let Some(Flight { stage, .. }) = self.flights.get_mut(key) else { return Vec::new() };
+        let Stage::Asking(asking) = stage else { return Vec::new() };
+        if !asking.is_led_by(id) {
             return Vec::new();
-        };
-        let Stage::Asking(asking) = &mut flight.stage else { return Vec::new() };
+        }
         match head {
             Head::Storable => {
                 let readers = asking.dismiss();
-                let due = now.mono.saturating_add(self.limits.body_idle_max);
-                flight.stage = Stage::Reading { fetcher: id, due };
+                *stage = Stage::Reading { fetcher: id };
                 self.arm(key);
                 named(readers, Action::Read)
             }
-            Head::Uncacheable | Head::Unshared => {
+            Head::Uncacheable => {
                 let released = asking.dismiss();
                 self.end(key);
-                if head == Head::Uncacheable {
-                    self.remembered.remember(key.clone(), now.mono);
-                }
+                self.remembered.remember(key.clone(), now.mono);
                 named(released, Action::Release)
             }
-            Head::Failed => {
-                let next = asking.fail(&self.limits, now.mono);
-                self.proceed(key, next)
+            Head::Unshared => {
+                let next = asking.unshared(id);
+                self.proceed(key, next, Action::Release)
             }
-        }
-    }
-
-    /// The storable body has grown by so many bytes. Costs one look-up.
-    pub fn bytes(&mut self, key: &K, id: Id, bytes: u64, now: Now) {
-        if let Some(Flight { stage: Stage::Reading { fetcher, due }, .. }) = self.flights.get_mut(key)
-            && *fetcher == id
-            && bytes > 0
-        {
-            *due = now.mono.saturating_add(self.limits.body_idle_max);
+            Head::Failed => {
+                let next = asking.fail(id, &self.limits, now.mono);
+                self.proceed(key, next, Action::Fail)
+            }
         }
     }
 
     /// The storable body has ended, whole or broken. Whole, it is stored by now, so that nobody misses in between.
-    pub fn done(&mut self, key: &K, id: Id) {
-        if self.is_read_from(key, id) {
+    /// `false`: it is not this one's body that was read along.
+    pub fn done(&mut self, key: &K, id: Id) -> bool {
+        let is_read = self.is_read_from(key, id);
+        if is_read {
             self.end(key);
         }
+        is_read
     }
 
     /// The body has turned out to be too large to store. Those who read along go on; nobody joins them any more, and
-    /// the key is remembered as uncacheable.
-    pub fn outgrown(&mut self, key: &K, id: Id, now: Now) {
-        if self.is_read_from(key, id) {
-            self.end(key);
+    /// the key is remembered as uncacheable. `false`: it is not this one's body that was read along.
+    pub fn outgrown(&mut self, key: &K, id: Id, now: Now) -> bool {
+        let is_read = self.done(key, id);
+        if is_read {
             self.remembered.remember(key.clone(), now.mono);
         }
+        is_read
     }
 
     /// The client of a leader or follower has gone. Before the head, a leader's place is taken by the follower that
-    /// has waited longest; after the head of a storable answer the fetch goes on, to be stored.
+    /// has waited longest, if there is no other leader or it has waited long enough to lead; after the head of a
+    /// storable answer the fetch goes on, to be stored.
     pub fn leave(&mut self, key: &K, id: Id, now: Now) -> Vec<Action> {
         let Some(Flight { stage: Stage::Asking(asking), .. }) = self.flights.get_mut(key) else { return Vec::new() };
-        if asking.fetcher != id {
+        if !asking.is_led_by(id) {
             asking.followers.retain(|follower| follower.id != id);
             self.arm(key);
             return Vec::new();
         }
-        let next = asking.promote(&self.limits, now.mono);
-        self.proceed(key, next)
+        let next = asking.leave(id, &self.limits, now.mono);
+        self.proceed(key, next, Action::Fail)
     }
 
     /// A response to a request that went alone could be stored after all: the next miss leads a flight again.
@@ -259,18 +252,24 @@ impl<K: Hash + Ord + Clone> Flights<K> {
         self.remembered.forget(key);
     }
 
-    /// Ends all waits whose time is over. Safe to call at any time.
+    /// Lets followers lead whose leaders are slow, and forgets what has been remembered for long enough. Safe to call at
+    /// any time.
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
         self.remembered.expire(now.mono);
         let mut actions = Vec::new();
         while self.due.first().is_some_and(|(due, _)| *due <= now.mono) {
             let Some((_, key)) = self.due.pop_first() else { break };
-            self.expire(&key, now.mono, &mut actions);
+            let Some(flight) = self.flights.get_mut(&key) else { continue };
+            flight.armed = None;
+            if let Stage::Asking(asking) = &mut flight.stage {
+                actions.extend(asking.promote(now.mono).map(Action::Promote));
+            }
+            self.arm(&key);
         }
         actions
     }
 
-    /// When to call [`tick`](Self::tick) next, on the monotonic clock. May be early, is never late.
+    /// When to call [`tick`](Self::tick) next, on the monotonic clock.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
         let flight = self.due.first().map(|(due, _)| *due);
@@ -300,50 +299,27 @@ impl<K: Hash + Ord + Clone> Flights<K> {
         if self.remembered.holds(key, now.mono) || self.flights.len() >= self.limits.flights_max {
             return Arrival::Alone;
         }
-        let asking = Asking::new(id, &self.limits, now.mono);
-        let armed = asking.due();
-        self.flights.insert(key.clone(), Flight { stage: Stage::Asking(asking), armed });
-        self.due.insert((armed, key.clone()));
+        // Nobody follows yet, so nothing is due.
+        let flight = Flight { stage: Stage::Asking(Asking::new(id, now.mono)), armed: None };
+        self.flights.insert(key.clone(), flight);
         Arrival::Fetch
     }
 
-    /// After a leader is gone.
-    fn proceed(&mut self, key: &K, next: Next) -> Vec<Action> {
+    /// After a leader is gone. `end`: what becomes of those who wait if it was the last.
+    fn proceed(&mut self, key: &K, next: Next, end: impl FnOnce(Vec<Id>) -> Action) -> Vec<Action> {
         match next {
             Next::Leads(id) => {
                 self.arm(key);
                 vec![Action::Promote(id)]
             }
-            Next::Ends(failed) => {
+            Next::Stays => {
+                self.arm(key);
+                Vec::new()
+            }
+            Next::Ends(waiting) => {
                 self.end(key);
-                named(failed, |ids| Action::Fail(ids, Failure::Backend))
+                named(waiting, end)
             }
-        }
-    }
-
-    /// Looks at a flight that has just been taken out of `due`, and puts it back if it goes on.
-    fn expire(&mut self, key: &K, now: Duration, actions: &mut Vec<Action>) {
-        let Some(flight) = self.flights.get_mut(key) else { return };
-        let next = match &mut flight.stage {
-            Stage::Reading { fetcher, due } if *due <= now => {
-                actions.push(Action::Cut(*fetcher));
-                Some(Next::Ends(Vec::new()))
-            }
-            Stage::Reading { .. } => None,
-            Stage::Asking(asking) => {
-                let mut late = asking.late_followers(now);
-                let next = (asking.head_due <= now).then(|| {
-                    late.push(asking.fetcher);
-                    asking.fail(&self.limits, now)
-                });
-                actions.extend(named(late, |ids| Action::Fail(ids, Failure::TimedOut)));
-                next
-            }
-        };
-        flight.armed = flight.stage.due();
-        self.due.insert((flight.armed, key.clone()));
-        if let Some(next) = next {
-            actions.extend(self.proceed(key, next));
         }
     }
 
@@ -351,22 +327,35 @@ impl<K: Hash + Ord + Clone> Flights<K> {
         matches!(self.flights.get(key), Some(Flight { stage: Stage::Reading { fetcher, .. }, .. }) if *fetcher == id)
     }
 
-    /// Brings `due` up to date with a flight's real due time.
+    /// Brings `due` up to date with when a flight is really due.
     fn arm(&mut self, key: &K) {
         let Some(flight) = self.flights.get_mut(key) else { return };
-        let due = flight.stage.due();
-        if due != flight.armed {
-            self.due.remove(&(flight.armed, key.clone()));
-            self.due.insert((due, key.clone()));
-            flight.armed = due;
+        let due = flight.stage.due(&self.limits);
+        if due == flight.armed {
+            return;
         }
+        if let Some(armed) = std::mem::replace(&mut flight.armed, due) {
+            self.due.remove(&(armed, key.clone()));
+        }
+        self.due.extend(due.map(|due| (due, key.clone())));
     }
 
     fn end(&mut self, key: &K) {
-        if let Some(flight) = self.flights.remove(key) {
-            self.due.remove(&(flight.armed, key.clone()));
+        if let Some(Flight { armed: Some(armed), .. }) = self.flights.remove(key) {
+            self.due.remove(&(armed, key.clone()));
         }
     }
+}
+
+/// Whether a response that a fetch has brought is older than a stored one that came while the fetch was under way, so
+/// that it must not replace that. Both are of the same key and variant.
+///
+/// `began`: when the fetch did. Without that a backend whose clock is behind would never have its responses stored.
+///
+/// Source: RFC 9111 §4, "the most recent response (as determined by the Date header field)".
+#[must_use]
+pub fn is_overtaken(new: &Stored<'_>, stored: &Stored<'_>, began: Duration) -> bool {
+    stored.received.mono >= began && stored.facts.date > new.facts.date
 }
 
 /// An action for these, if there are any.

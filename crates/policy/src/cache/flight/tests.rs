@@ -8,9 +8,7 @@ const LIMITS: Limits = Limits {
     flights_max: 2,
     followers_max: 3,
     attempts_max: 2,
-    head_wait_max: Duration::from_secs(10),
-    follower_wait_max: Duration::from_secs(15),
-    body_idle_max: Duration::from_secs(5),
+    another_after: Duration::from_secs(10),
     remembered_max: 2,
     remember_for: Duration::from_secs(60),
 };
@@ -119,8 +117,7 @@ fn a_failed_leader_is_followed_by_one_at_a_time_until_the_attempts_are_used_up()
     let mut flights = flight(3);
     assert_eq!(flights.head(&KEY, Id(0), Head::Failed, at(1)), [Action::Promote(Id(1))]);
     assert_eq!(flights.head(&KEY, Id(0), Head::Failed, at(1)), [], "a failure counts once");
-    let failed = Action::Fail(ids([2, 3]), Failure::Backend);
-    assert_eq!(flights.head(&KEY, Id(1), Head::Failed, at(2)), [failed]);
+    assert_eq!(flights.head(&KEY, Id(1), Head::Failed, at(2)), [Action::Fail(ids([2, 3]))]);
     assert!(flights.is_empty());
     assert_eq!(flights.remembered(), 0);
 }
@@ -133,36 +130,68 @@ fn a_failed_leader_without_followers_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_leader_without_a_head_in_time_counts_as_failed() {
-    let mut flights = flight(1);
-    assert_eq!(flights.next_due(), Some(at(10).mono));
-    assert_eq!(flights.tick(at(9)), []);
-    let actions = flights.tick(at(10));
-    assert_eq!(actions, [Action::Fail(ids([0]), Failure::TimedOut), Action::Promote(Id(1))]);
-    assert_eq!(flights.tick(at(20)), [Action::Fail(ids([1]), Failure::TimedOut)]);
-    assert!(flights.is_empty());
+fn while_leaders_are_slow_one_follower_after_the_other_leads_too_up_to_a_limit() {
+    let mut flights = Flights::new(Limits { followers_max: 9, ..LIMITS });
+    flights.arrive(&KEY, Id(0), at(0));
+    assert_eq!(flights.next_due(), None, "without followers there is nothing to do");
+    for follower in 1..=5 {
+        flights.arrive(&KEY, Id(follower), at(2));
+    }
+    assert_eq!(flights.next_due(), Some(at(12).mono));
+    assert_eq!(flights.tick(at(11)), []);
+    assert_eq!(flights.tick(at(12)), [Action::Promote(Id(1))]);
+    assert_eq!(flights.next_due(), Some(at(22).mono));
+    assert_eq!(flights.tick(at(40)), [Action::Promote(Id(2))], "one at a time, however late");
+    assert_eq!(flights.tick(at(50)), [Action::Promote(Id(3))]);
+    assert_eq!((flights.next_due(), flights.tick(at(99))), (None, vec![]), "four are enough");
+    assert_eq!(flights.head(&KEY, Id(2), Head::Storable, at(99)), [Action::Read(ids([4, 5]))]);
+    for late in [0, 1, 3] {
+        assert!(!flights.is_led_by(&KEY, Id(late)));
+        assert_eq!(flights.head(&KEY, Id(late), Head::Uncacheable, at(99)), [], "the first head counts");
+        assert!(!flights.done(&KEY, Id(late)) && !flights.outgrown(&KEY, Id(late), at(99)));
+    }
+    assert!(flights.is_led_by(&KEY, Id(2)) && flights.done(&KEY, Id(2)));
+    assert_eq!((flights.is_empty(), flights.remembered()), (true, 0));
 }
 
 #[test]
-fn a_follower_waits_no_longer_than_allowed_whoever_leads() {
-    let mut flights = flight(2);
-    flights.head(&KEY, Id(0), Head::Failed, at(9));
-    assert_eq!(flights.next_due(), Some(at(15).mono));
-    assert_eq!(flights.tick(at(15)), [Action::Fail(ids([2]), Failure::TimedOut)]);
-    assert_eq!(flights.next_due(), Some(at(19).mono), "the leader still has time");
-}
-
-#[test]
-fn a_body_that_stalls_is_cut_and_one_that_flows_is_not() {
+fn a_follower_that_came_late_has_its_time_too() {
     let mut flights = flight(0);
-    flights.head(&KEY, Id(0), Head::Storable, at(0));
-    flights.bytes(&KEY, Id(0), 1, at(4));
-    assert_eq!(flights.tick(at(5)), []);
-    assert_eq!(flights.next_due(), Some(at(9).mono));
-    flights.bytes(&KEY, Id(0), 0, at(8));
-    flights.bytes(&KEY, Id(7), 1, at(8));
-    assert_eq!(flights.tick(at(9)), [Action::Cut(Id(0))]);
+    flights.arrive(&KEY, Id(1), at(9));
+    assert_eq!(flights.next_due(), Some(at(19).mono));
+    assert_eq!(flights.leave(&KEY, Id(1), at(10)), []);
+    assert_eq!(flights.next_due(), None);
+}
+
+#[test]
+fn when_one_leader_of_several_fails_all_go_on_waiting_and_no_other_leads_at_once() {
+    let mut flights = flight(3);
+    flights.tick(at(10));
+    assert_eq!(flights.head(&KEY, Id(1), Head::Failed, at(11)), []);
+    assert_eq!(flights.next_due(), Some(at(20).mono), "a backend that fails quickly is not asked more often for it");
+    assert_eq!(flights.tick(at(20)), [Action::Promote(Id(2))]);
+    assert_eq!(flights.head(&KEY, Id(0), Head::Failed, at(21)), []);
+    assert_eq!(flights.head(&KEY, Id(2), Head::Failed, at(21)), [Action::Fail(ids([3]))]);
     assert!(flights.is_empty());
+}
+
+#[test]
+fn when_one_leader_of_several_gets_an_error_the_others_are_waited_for() {
+    let mut flights = flight(3);
+    flights.tick(at(10));
+    assert_eq!(flights.head(&KEY, Id(1), Head::Unshared, at(11)), []);
+    assert_eq!(flights.head(&KEY, Id(0), Head::Unshared, at(12)), [Action::Release(ids([2, 3]))]);
+}
+
+#[test]
+fn when_a_further_leader_leaves_the_next_takes_its_place_if_it_has_waited_as_long() {
+    let mut flights = flight(2);
+    flights.tick(at(10));
+    assert_eq!(flights.leave(&KEY, Id(1), at(10)), [Action::Promote(Id(2))]);
+    flights.arrive(&KEY, Id(3), at(11));
+    assert_eq!(flights.leave(&KEY, Id(2), at(12)), [], "there is another leader, and this one has just come");
+    assert_eq!(flights.next_due(), Some(at(21).mono));
+    assert_eq!(flights.leave(&KEY, Id(0), at(13)), [Action::Promote(Id(3))], "now there is none");
 }
 
 #[test]
@@ -205,35 +234,43 @@ fn followers_keys_and_memory_are_bounded() {
 #[test]
 fn reports_that_do_not_fit_change_nothing() {
     let mut flights = flight(1);
-    flights.bytes(&KEY, Id(0), 1, at(0));
-    flights.done(&KEY, Id(0));
-    flights.outgrown(&KEY, Id(0), at(0));
+    assert!(!flights.done(&KEY, Id(0)));
+    assert!(!flights.outgrown(&KEY, Id(0), at(0)));
     assert_eq!(flights.head(&KEY, Id(1), Head::Storable, at(0)), []);
     assert_eq!(flights.leave(&"/b", Id(0), at(0)), []);
     assert_eq!((flights.len(), flights.remembered()), (1, 0));
     flights.head(&KEY, Id(0), Head::Storable, at(1));
     assert_eq!(flights.head(&KEY, Id(0), Head::Failed, at(1)), [], "after the head it is too late to fail");
-    flights.done(&KEY, Id(1));
+    assert!(!flights.done(&KEY, Id(1)));
     assert_eq!(flights.len(), 1);
 }
 
 #[test]
 fn waits_without_end_and_waits_of_nothing_do_no_harm() {
     for wait in [Duration::MAX, Duration::ZERO] {
-        let limits = Limits {
-            head_wait_max: wait,
-            follower_wait_max: wait,
-            body_idle_max: wait,
-            remember_for: wait,
-            attempts_max: 0,
-            ..LIMITS
-        };
+        let limits = Limits { another_after: wait, remember_for: wait, attempts_max: 0, followers_max: 9, ..LIMITS };
         let mut flights = Flights::new(limits);
-        flights.arrive(&KEY, Id(0), at(1));
-        flights.arrive(&KEY, Id(1), at(1));
-        flights.arrive(&"/b", Id(2), at(1));
-        flights.head(&"/b", Id(2), Head::Storable, at(1));
-        flights.tick(at(1));
-        assert_eq!(flights.is_empty(), wait.is_zero());
+        for id in 0..6 {
+            flights.arrive(&KEY, Id(id), at(1));
+        }
+        let promoted = if wait.is_zero() { 3 } else { 0 };
+        assert_eq!(flights.tick(at(1)).len(), promoted);
+        assert_eq!(flights.tick(at(2)), []);
     }
+}
+
+#[test]
+fn a_response_is_overtaken_only_by_one_that_is_newer_and_came_meanwhile() {
+    let facts = |date| {
+        let bare = crate::cache::facts::ResponseFacts::of(http::StatusCode::OK, &http::HeaderMap::new(), at(0));
+        crate::cache::facts::ResponseFacts { date: Duration::from_secs(date), ..bare }
+    };
+    let [older, newer] = [facts(5), facts(6)];
+    let stored =
+        |facts, received| Stored { facts, lifetime: None, age_on_arrival: Duration::ZERO, received: at(received) };
+    let began = at(3).mono;
+    assert!(is_overtaken(&stored(&older, 9), &stored(&newer, 4), began));
+    assert!(!is_overtaken(&stored(&older, 9), &stored(&newer, 2), began), "it was there before");
+    assert!(!is_overtaken(&stored(&newer, 9), &stored(&newer, 4), began), "of two alike the later one stays");
+    assert!(!is_overtaken(&stored(&newer, 9), &stored(&older, 4), began));
 }
