@@ -73,6 +73,8 @@ pub struct Gauges {
     pub queued: usize,
     /// Requests that wait for what another's fetch brings.
     pub following: usize,
+    /// Acknowledged writes that have not been settled with their backend.
+    pub pending_writes: usize,
 }
 
 /// A running proxy. Dropping it stops everything at once.
@@ -198,6 +200,7 @@ impl Running {
             backend_connections: sum(|counters| counters.backend_connections.get()),
             queued: sum(|counters| counters.queued.get()),
             following: sum(|counters| counters.following.get()),
+            pending_writes: self.desk.as_ref().map_or(0, |desk| desk.pending()),
         }
     }
 

@@ -9,6 +9,7 @@ use http_body::Body as _;
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
 use policy::cache::key::{Key, Space, Target};
+use policy::cache::overlap::Writer;
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::census::Rare;
@@ -18,7 +19,7 @@ use super::gate;
 use super::onward::Onward;
 use super::sanitize::{self, Admitted};
 use super::site::Site;
-use super::through::{self, Underway};
+use super::through::{self, Outgoing, Underway};
 use super::write::{Pending, Writing, line, pending};
 use crate::config::plan::{CacheMode, Route};
 use crate::exchange::fault::Fault;
@@ -246,7 +247,7 @@ pub async fn change(
     sanitize::stamp(site, ex, admitted, &admitted.host.authority);
     let target = target(ex, admitted).into_owned();
     let draft = gate::draft(site, route, &onward.group, (ex, admitted))?;
-    write(site, onward, ex, (&draft, &target)).await
+    write(site, onward, ex, Outgoing { draft: &draft, target: &target, writer: Writer::Client }).await
 }
 
 /// Forwards a request, and forgets what it has made void (RFC 9111 §4.4).
@@ -254,13 +255,14 @@ pub(super) async fn write(
     site: &Site,
     onward: &Onward,
     ex: &mut Exchange,
-    (draft, target): (&Draft, &Target<'static>),
+    outgoing: Outgoing<'_>,
 ) -> Result<Answer, Fault> {
+    let Outgoing { draft, target, writer: _ } = outgoing;
     let method = draft.method.clone();
     if forget::is_safe(&method) {
         return onward.forward(ex, draft).await;
     }
-    let underway = Underway::begin(site, target);
+    let underway = Underway::begin(site, outgoing);
     let answered = onward.forward(ex, draft).await;
     underway.end(through::ended(&answered, ex), |_is_alone| match &answered {
         Ok(answer) => {
@@ -285,11 +287,12 @@ async fn pass(
     // What POST brings may stand for the target itself; then its fields choose like those of GET.
     let asked = key.clone().filter(|_| draft.method == Method::POST);
     let asked = asked.map(|key| (key, draft.headers.clone(), draft.source.is_some()));
+    let outgoing = Outgoing { draft: &draft, target: &target, writer: Writer::Client };
     let mut answer = if writes_through(caching, &draft) {
         let key = key.filter(|_| draft.method == Method::PUT);
-        through::write(site, (onward, caching), ex, &draft, (&target, key)).await?
+        through::write(site, (onward, caching), ex, outgoing, key).await?
     } else {
-        write(site, onward, ex, (&draft, &target)).await?
+        write(site, onward, ex, outgoing).await?
     };
     let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
     let uri = target.to_string().parse::<Uri>();
@@ -301,9 +304,19 @@ async fn pass(
     Ok(store::take_unasked(ex, caching, (key, &headers, facts, sent), answer))
 }
 
+/// Forgets all that is stored for a target, by whichever route's rules.
 pub(super) fn forget_target(site: &Site, target: &Target<'_>) {
     for caching in site.cachings_of(target.name(), target.path()) {
-        let space = Space { name: &caching.space, rules: &caching.rules.key };
-        caching.store.purge_uri(&Key::of_uri(space, target), Purge::Hard);
+        caching.store.purge_uri(&line(caching, target), Purge::Hard);
+    }
+}
+
+/// The same, but for what is stored under this key of its URI.
+pub(super) fn forget_others(site: &Site, target: &Target<'_>, own: &Key) {
+    for caching in site.cachings_of(target.name(), target.path()) {
+        let key = line(caching, target);
+        if key != *own {
+            caching.store.purge_uri(&key, Purge::Hard);
+        }
     }
 }

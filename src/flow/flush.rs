@@ -8,24 +8,30 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use policy::cache::key::{Key, Space, Target};
+use policy::cache::overlap::Writer;
 use policy::message::cache_control::delta_seconds;
+use policy::write::kept::is_kept;
 use policy::write::outcome::{Outcome, judge};
 use policy::write::queue::Class;
-use policy::write::record::IDEMPOTENCY_KEY;
+use policy::write::record::{IDEMPOTENCY_KEY, Write};
 
-use super::site::Generation;
-use crate::config::plan::{CacheMode, Plan};
+use super::onward::Onward;
+use super::site::{Generation, Site};
+use super::through::Outgoing;
+use super::{cached, through};
+use crate::config::plan::{CacheMode, Route};
 use crate::exchange::deadline::attended;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::counters::Counters;
 use crate::observe::{clock, dice};
-use crate::upstream;
+use crate::store::Caching;
 use crate::upstream::local::LocalGroup;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
+use crate::writeback::desk::{Desk, Found};
 use crate::writeback::flush::{Attempt, Way};
 use crate::writeback::read::content;
 use crate::writeback::take::FOREBAY_WRITE;
@@ -33,20 +39,22 @@ use crate::writeback::take::FOREBAY_WRITE;
 /// How long an attempt may take for a route that is gone.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of an answer is read, so that its connection can be used again.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
-/// The upstreams, as the flusher has them.
+/// The plan, as the flusher has it.
 #[derive(Debug, Default)]
 pub struct ToBackends {
     counters: Arc<Counters>,
-    present: RefCell<Present>,
+    present: RefCell<Option<Rc<Present>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Present {
-    groups: HashMap<Box<str>, Rc<LocalGroup>>,
-    timeouts: HashMap<Box<str>, Duration>,
-    limits: Option<Limits>,
+    site: Rc<Site>,
+    upstreams: HashMap<Box<str>, Rc<Onward>>,
+    /// Of the routes that cache, their places.
+    routes: HashMap<Box<str>, usize>,
+    limits: Limits,
 }
 
 impl ToBackends {
@@ -57,34 +65,34 @@ impl ToBackends {
     }
 
     /// Takes up a generation.
-    pub fn adopt(&self, generation: &Generation) {
-        let mut present = self.present.borrow_mut();
-        let before = std::mem::take(&mut present.groups);
-        for group in &generation.groups {
-            let name: Box<str> = (&*group.plan.name).into();
-            let kept = before.get(&name).filter(|old| Arc::ptr_eq(&old.shared, group));
-            let local = kept.map_or_else(
-                || Rc::new(LocalGroup::new(Arc::clone(group), None, &self.counters, std::num::NonZeroUsize::MIN.get())),
-                Rc::clone,
-            );
-            present.groups.insert(name, local);
-        }
-        present.timeouts = timeouts(&generation.plan);
-        present.limits = generation
-            .groups
-            .first()
-            .map(|group| Limits { bytes_max: None, ..Limits::of(&generation.plan.server, &group.plan.retry) });
+    pub fn adopt(&self, generation: &Arc<Generation>) {
+        let before = self.present.borrow().clone();
+        let before = before.as_ref().map(|present| &*present.site);
+        let site = Rc::new(Site::new(Arc::clone(generation), before, &self.counters));
+        let onward = |group: &Rc<LocalGroup>| {
+            let onward = Onward { group: Rc::clone(group), tally: None, mirror: None };
+            ((&*group.name).into(), Rc::new(onward))
+        };
+        let caching = generation.plan.routes.iter().enumerate().filter(|(_, route)| route.cache.is_some());
+        let server = &generation.plan.server;
+        // The content is there already, whole: it is kept in any case.
+        let (stall_max, rate_min) = (server.body_timeout, server.body_rate_min);
+        let limits = Limits { bytes_max: None, stall_max, rate_min, kept_max: 0 };
+        let present = Present {
+            upstreams: site.upstreams().map(onward).collect(),
+            routes: caching.map(|(place, route)| ((&*route.name).into(), place)).collect(),
+            limits,
+            site,
+        };
+        *self.present.borrow_mut() = Some(Rc::new(present));
     }
 
     async fn attempt(self: Rc<Self>, attempt: Attempt) -> Outcome {
-        let (group, timeout, limits) = {
-            let present = self.present.borrow();
-            let group = present.groups.get(&attempt.write.upstream).map(Rc::clone);
-            let timeout = present.timeouts.get(&attempt.write.route).copied().unwrap_or(TIMEOUT);
-            (group, timeout, present.limits)
+        let Some(present) = self.present.borrow().clone() else { return Outcome::Unsent };
+        let Some(onward) = present.upstreams.get(&attempt.write.upstream) else { return Outcome::Unsent };
+        let Some(draft) = draft(&attempt, present.limits, &self.counters) else {
+            return Outcome::Refused { status: 400 };
         };
-        let (Some(group), Some(limits)) = (group, limits) else { return Outcome::Unsent };
-        let Some(draft) = draft(&attempt, limits, &self.counters) else { return Outcome::Refused { status: 400 } };
         let class = match attempt.write.method {
             Method::PUT => Class::Put,
             Method::DELETE => Class::Delete,
@@ -92,16 +100,108 @@ impl ToBackends {
         };
         let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
         let deadline = Rc::clone(&ex.connection.deadline);
-        let sent = attended(&deadline, upstream::forward(&group, &mut ex, &draft));
-        match tokio::time::timeout(timeout, sent).await {
+        let timeout = present.timeout(&attempt.write);
+        let sent = Box::pin(present.send(onward, &mut ex, (&attempt, &draft)));
+        match tokio::time::timeout(timeout, attended(&deadline, sent)).await {
             Ok(Ok(answer)) => {
                 let outcome = judge(class, answer.status(), retry_after(answer.headers()));
-                let _late = tokio::time::timeout(timeout, attended(&deadline, read(answer))).await;
+                // Its content may be what is stored.
+                let bytes_max = match answer.headers().contains_key(header::CONTENT_LOCATION) {
+                    true => present.site.plan().cache.object_bytes_max,
+                    false => ANSWER_BYTES_MAX,
+                };
+                let _late = tokio::time::timeout(timeout, attended(&deadline, read(answer, bytes_max))).await;
                 outcome
             }
             Ok(Err(fault)) if is_unsent(&fault) => Outcome::Unsent,
             Ok(Err(_)) | Err(_) => Outcome::Retry { status: None, after: None },
         }
+    }
+}
+
+impl Present {
+    /// The route that a write came by; `None`: it is gone.
+    fn route(&self, write: &Write) -> Option<&Route> {
+        self.site.plan().routes.get(*self.routes.get(&write.route)?)
+    }
+
+    fn timeout(&self, write: &Write) -> Duration {
+        let rules = self.route(write).and_then(|route| route.cache.as_deref());
+        match rules.map(|rules| &rules.mode) {
+            Some(CacheMode::Back(back)) => back.timeout,
+            Some(CacheMode::Aside | CacheMode::Through) | None => TIMEOUT,
+        }
+    }
+
+    /// Sends a write, and lets the cache follow while reads still see the write: what it has left at its target is
+    /// stored, or nothing is.
+    async fn send(
+        &self,
+        onward: &Rc<Onward>,
+        ex: &mut Exchange,
+        (attempt, draft): (&Attempt, &Draft),
+    ) -> Result<Answer, Fault> {
+        let uri = Key::from_bytes(&attempt.write.key);
+        let Some(parts) = uri.parts() else { return onward.forward(ex, draft).await };
+        let port = Some(parts.port);
+        let target = Target::of_normal(parts.scheme, parts.host, port, parts.path, parts.query).into_owned();
+        let caching = self.routes.get(&attempt.write.route).and_then(|place| self.site.caching_in(*place, parts.space));
+        let outgoing = Outgoing { draft, target: &target, writer: Writer::Flush(attempt.seq) };
+        let answered = match caching {
+            Some(caching) if caching.rules.mode != CacheMode::Aside => {
+                let key = self.key(caching, &target, (attempt, draft));
+                through::write(&self.site, (onward, caching), ex, outgoing, key).await
+            }
+            Some(_) | None => cached::write(&self.site, onward, ex, outgoing).await,
+        };
+        // Refused: reads get what the backend has. Or a DELETE found nothing to delete.
+        if answered.as_ref().is_ok_and(|answer| answer.status().is_client_error()) {
+            cached::forget_target(&self.site, &target);
+        }
+        answered
+    }
+
+    /// What a GET with the fields of this write would be looked up by. `None`: what it writes is not to be stored, as
+    /// another is queued behind it, the backend sees another query than the key holds, or of a field that keys are made
+    /// of it is not known any more what the client said.
+    fn key(&self, caching: &Caching, target: &Target<'_>, (attempt, draft): (&Attempt, &Draft)) -> Option<Key> {
+        let keep_headers = match &caching.rules.mode {
+            CacheMode::Back(back) => back.keep_headers.as_slice(),
+            CacheMode::Aside | CacheMode::Through => &[],
+        };
+        let edits = &self.route(&attempt.write)?.request_headers;
+        let is_set = |name: &HeaderName| edits.set.iter().any(|(set, _)| set == name) || edits.remove.contains(name);
+        let line = &attempt.write.key;
+        let is_last = |desk: &Arc<Desk>| matches!(desk.find(line), Found::Dirty(seq, _) if seq == attempt.seq);
+        let is_known = caching.rules.key.headers.iter().all(|name| is_kept(name, keep_headers) && !is_set(name));
+        let is_settled = draft.target.query() == target.query();
+        if !is_known || !is_settled || !self.site.desk().is_some_and(is_last) {
+            return None;
+        }
+        let mut headers = draft.headers.clone();
+        for (name, _) in &edits.set {
+            headers.remove(name);
+        }
+        settle_host(&mut headers, target);
+        let space = Space { name: &caching.space, rules: &caching.rules.key };
+        Key::of_request(space, &Method::GET, target, &headers, false)
+    }
+}
+
+/// Gives the fields of a write the `Host` of its client again, for keys are made before a route's changes. A final dot of
+/// it stays.
+fn settle_host(headers: &mut HeaderMap, target: &Target<'_>) {
+    let uri = target.to_string();
+    let authority = uri.split('/').nth(2).unwrap_or_default();
+    let is_same = |kept: &HeaderValue| {
+        let (name, port) = authority.split_once(':').map_or((authority, None), |(name, port)| (name, Some(port)));
+        let dotted = port.map_or_else(|| format!("{name}."), |port| format!("{name}.:{port}"));
+        *kept == authority || *kept == dotted
+    };
+    if !headers.get(header::HOST).is_some_and(is_same)
+        && let Ok(host) = HeaderValue::from_str(authority)
+    {
+        headers.insert(header::HOST, host);
     }
 }
 
@@ -120,16 +220,8 @@ impl Way for Rc<ToBackends> {
     }
 
     fn leads_to(&self, upstream: &str) -> bool {
-        self.present.borrow().groups.contains_key(upstream)
+        self.present.borrow().as_ref().is_some_and(|present| present.upstreams.contains_key(upstream))
     }
-}
-
-fn timeouts(plan: &Plan) -> HashMap<Box<str>, Duration> {
-    let of_route = |route: &crate::config::plan::Route| match &route.cache.as_ref()?.mode {
-        CacheMode::Back(back) => Some(((&*route.name).into(), back.timeout)),
-        CacheMode::Aside | CacheMode::Through => None,
-    };
-    plan.routes.iter().filter_map(of_route).collect()
 }
 
 /// Whether no backend can have seen it.
@@ -158,12 +250,12 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Reads an answer to its end, within bounds.
-async fn read(answer: Answer) {
+async fn read(answer: Answer, bytes_max: u64) {
     let Some(mut flow) = answer.into_body().into_flow() else { return };
     let mut bytes = 0;
-    while bytes < ANSWER_BYTES_MAX
+    while bytes <= bytes_max
         && let Some(Ok(frame)) = poll_fn(|cx| flow.as_mut().poll_frame(cx)).await
     {
-        bytes += frame.data_ref().map_or(0, Bytes::len);
+        bytes += frame.data_ref().map_or(0, |piece| piece.len() as u64);
     }
 }

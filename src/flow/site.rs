@@ -145,6 +145,12 @@ impl Site {
         routes.filter_map(|index| self.cachings.get(index)).flatten()
     }
 
+    /// How this route caches in this space; `None`: it has no such space.
+    #[must_use]
+    pub fn caching_in(&self, route: usize, space: &[u8]) -> Option<&Rc<Caching>> {
+        self.cachings.get(route)?.iter().find(|caching| *caching.space == *space)
+    }
+
     /// The split of the route with this index, if it has one.
     #[must_use]
     pub fn split(&self, route: usize) -> Option<&LocalSplit> {

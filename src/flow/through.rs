@@ -1,4 +1,5 @@
-//! A write on a route that writes through: forwarded first; then what it wrote is stored, if that is what is there now.
+//! A write that the cache follows, sent by a client on a route that writes through or by the flusher: forwarded first;
+//! then what it wrote is stored, if that is what is there now.
 //!
 //! What becomes of the entry is `policy::cache::written`'s to say, and whether a write was alone `policy::cache::overlap`'s;
 //! the contract is `docs/write-modes.md`.
@@ -9,16 +10,17 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::forgotten;
-use policy::cache::key::{Key, Space, Target};
-use policy::cache::overlap::Ended;
+use policy::cache::key::{Key, Target};
+use policy::cache::overlap::{Ended, Writer};
 use policy::cache::written::{self, Change, End, Stored};
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::vary::Choice;
 use policy::time::Now;
 
-use super::cached::forget_target;
+use super::cached::{forget_others, forget_target};
 use super::onward::Onward;
 use super::site::Site;
+use super::write::line;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
@@ -33,31 +35,44 @@ use crate::upstream::upload::Source;
 /// all of it at once.
 const UNTOLD_BYTES_MAX: u64 = 1 << 20;
 
+/// A write that is about to go out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outgoing<'a> {
+    /// What the backend gets.
+    pub(super) draft: &'a Draft,
+    /// What it is about, as clients name it.
+    pub(super) target: &'a Target<'static>,
+    /// Who sends it.
+    pub(super) writer: Writer,
+}
+
 /// A write on its way. Marks its URI before it goes out and when it has ended; dropped in between, as when its client
 /// leaves, nobody knows whether it was applied, and the URI is forgotten.
 pub struct Underway<'a> {
     site: &'a Site,
     target: &'a Target<'static>,
     uri: Arc<str>,
+    writer: Writer,
     is_over: bool,
 }
 
 impl<'a> Underway<'a> {
     /// A write to this target is about to go out: what is being fetched for it is not to be stored.
     #[must_use]
-    pub fn begin(site: &'a Site, target: &'a Target<'static>) -> Self {
+    pub(super) fn begin(site: &'a Site, write: Outgoing<'a>) -> Self {
+        let Outgoing { target, writer, draft: _ } = write;
         let uri = Arc::from(target.to_string());
-        site.generation.store.write_begins(&uri, clock::mono());
+        site.generation.store.write_begins(&uri, writer, clock::mono());
         for caching in site.cachings_of(target.name(), target.path()) {
-            caching.store.outdate_uri(&uri_key(caching, target));
+            caching.store.outdate_uri(&line(caching, target));
         }
-        Self { site, target, uri, is_over: false }
+        Self { site, target, uri, writer, is_over: false }
     }
 
     /// It has ended. `then` learns whether it was alone, and changes what is stored.
     pub fn end<R>(mut self, ended: Ended, then: impl FnOnce(bool) -> R) -> R {
         self.is_over = true;
-        self.site.generation.store.write_ended(&self.uri, (ended, clock::mono()), then)
+        self.site.generation.store.write_ended(&self.uri, self.writer, (ended, clock::mono()), then)
     }
 }
 
@@ -65,7 +80,8 @@ impl Drop for Underway<'_> {
     fn drop(&mut self) {
         if !self.is_over {
             let ended = (Ended::Unsure, clock::mono());
-            self.site.generation.store.write_ended(&self.uri, ended, |_| forget_target(self.site, self.target));
+            let store = &self.site.generation.store;
+            store.write_ended(&self.uri, self.writer, ended, |_| forget_target(self.site, self.target));
         }
     }
 }
@@ -80,10 +96,6 @@ pub fn ended(answered: &Result<Answer, Fault>, ex: &Exchange) -> Ended {
         Err(_) if ex.record.sends == 0 => Ended::Known,
         Ok(_) | Err(_) => Ended::Unsure,
     }
-}
-
-fn uri_key(caching: &Caching, target: &Target<'_>) -> Key {
-    Key::of_uri(Space { name: &caching.space, rules: &caching.rules.key }, target)
 }
 
 /// The content of a PUT, kept while it goes out, and the room that it will take.
@@ -140,6 +152,7 @@ struct Written<'a> {
     method: Method,
     headers: HeaderMap,
     sent: Now,
+    writer: Writer,
 }
 
 /// What has been done about what was written.
@@ -150,25 +163,27 @@ enum Done {
     Awaits(Lead),
 }
 
-/// Forwards a write, and lets the cache follow before the client is answered.
+/// Forwards a write, and lets the cache follow before the client is answered. `key`: what a GET with its fields would be
+/// looked up by; without one nothing of it is stored.
 ///
 /// # Errors
 /// What the client is to be told instead of an answer.
-pub async fn write(
+pub(super) async fn write(
     site: &Site,
     (onward, caching): (&Rc<Onward>, &Rc<Caching>),
     ex: &mut Exchange,
-    draft: &Draft,
-    (target, key): (&Target<'static>, Option<Key>),
+    outgoing: Outgoing<'_>,
+    key: Option<Key>,
 ) -> Result<Answer, Fault> {
+    let Outgoing { draft, target, writer } = outgoing;
     let uri = target.to_string().parse::<Uri>().map_err(|_| Fault::BadRequest("invalid target"))?;
     let (method, headers) = (draft.method.clone(), draft.headers.clone());
-    let underway = Underway::begin(site, target);
+    let underway = Underway::begin(site, outgoing);
     let keeping = match &key {
         Some(key) if method == Method::PUT => Keeping::begin(caching, key.clone(), draft),
         Some(_) | None => None,
     };
-    let written = Written { site, caching, target, uri, key, method, headers, sent: clock::now() };
+    let written = Written { site, caching, target, uri, key, method, headers, sent: clock::now(), writer };
     let answered = onward.forward(ex, draft).await;
     let received = clock::now();
     let (ended, sends) = (ended(&answered, ex), ex.record.sends);
@@ -212,7 +227,13 @@ impl Written<'_> {
         }
         let rules = &self.caching.rules;
         let rules = written::Rules { ttl: &rules.ttl, exceptions: rules.exceptions, tags_headers: &rules.tags_headers };
-        let write = written::Write { method: &self.method, target: &self.uri, headers: &self.headers, is_alone };
+        let write = written::Write {
+            method: &self.method,
+            target: &self.uri,
+            headers: &self.headers,
+            is_alone,
+            is_queued: matches!(self.writer, Writer::Flush(_)),
+        };
         match written::after(&write, end, rules) {
             Change::Stay => Done::All { is_stored: false },
             Change::Forget => {
@@ -232,7 +253,7 @@ impl Written<'_> {
 
     /// Stores the request's content, if all of it was kept; what was there goes in any case.
     fn store(&self, kept: Option<(Content, Keeping)>, stored: Stored) -> bool {
-        let own = uri_key(self.caching, self.target);
+        let own = line(self.caching, self.target);
         let received = clock::now();
         let entry = kept.and_then(|(content, keeping)| {
             let facts = RequestFacts::of(&Method::GET, &self.uri, &self.headers, false);
@@ -244,13 +265,7 @@ impl Written<'_> {
             forget_target(self.site, self.target);
             return false;
         };
-        // By other rules the same URI may be stored, too.
-        for other in self.site.cachings_of(self.target.name(), self.target.path()) {
-            let key = uri_key(other, self.target);
-            if key != own {
-                other.store.purge_uri(&key, crate::store::purge::Purge::Hard);
-            }
-        }
+        forget_others(self.site, self.target, &own);
         keeping.lead.replace(&own, entry, std::mem::take(&mut keeping.reserved))
     }
 

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use policy::cache::key::{Key, Space, Target};
+use policy::cache::overlap::Writer;
 use policy::message::conditions::{self, Dates, Outcome, Role, Selected};
 use policy::message::etag::EntityTag;
 use policy::write::kept;
@@ -17,6 +18,7 @@ use policy::write::record::Write;
 use super::cached;
 use super::onward::Onward;
 use super::site::Site;
+use super::through::Outgoing;
 use crate::config::plan::{OnDiskError, WriteBack};
 use crate::exchange::body::Body;
 use crate::exchange::fault::Fault;
@@ -104,7 +106,9 @@ impl Writing<'_> {
         }
         match take(self.desk, write, back.durability).await {
             Taken::Queued(answer) => {
-                cached::forget_target(self.site, &self.target);
+                // What is stored under its own key went when reads began to see the write. By now its backend may have
+                // it, and what it wrote may be stored anew.
+                cached::forget_others(self.site, &self.target, &line);
                 self.site.counters.writes_accepted.up();
                 Ok(answer)
             }
@@ -127,7 +131,8 @@ impl Writing<'_> {
             ex.connection.deadline.wait(ex.started.mono + limit, waiting).await
         };
         let Ok(turn) = turn else { return Err(Fault::WaitedInVain) };
-        let answered = cached::write(self.site, self.onward, ex, (&draft, &self.target)).await;
+        let outgoing = Outgoing { draft: &draft, target: &self.target, writer: Writer::Client };
+        let answered = cached::write(self.site, self.onward, ex, outgoing).await;
         drop(turn);
         let mut answer = answered?;
         answer.headers_mut().insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("through"));

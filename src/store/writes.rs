@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::cache::key::Key;
-use policy::cache::overlap::Ended;
+use policy::cache::overlap::{Ended, Writer};
 
 use super::entry::{Entry, Shelf};
 use super::flight::Lead;
@@ -17,15 +17,21 @@ use super::purge::Purge;
 impl Store {
     /// A write of this URI is about to go out at `now` (monotonic time). To be followed by one [`Store::write_ended`],
     /// whatever becomes of it.
-    pub fn write_begins(&self, uri: &Arc<str>, now: Duration) {
-        self.writes.lock().begins(uri, now);
+    pub fn write_begins(&self, uri: &Arc<str>, writer: Writer, now: Duration) {
+        self.writes.lock().begins(uri, writer, now);
     }
 
     /// A write of this URI has ended at `now`. `then` learns whether it was alone, and changes what is stored: no other
     /// write of any URI begins or ends meanwhile, so it must not wait.
-    pub fn write_ended<R>(&self, uri: &Arc<str>, (ended, now): (Ended, Duration), then: impl FnOnce(bool) -> R) -> R {
+    pub fn write_ended<R>(
+        &self,
+        uri: &Arc<str>,
+        writer: Writer,
+        (ended, now): (Ended, Duration),
+        then: impl FnOnce(bool) -> R,
+    ) -> R {
         let mut writes = self.writes.lock();
-        let is_alone = writes.ended(uri, ended, now);
+        let is_alone = writes.ended(uri, writer, (ended, now));
         then(is_alone)
     }
 

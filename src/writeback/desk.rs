@@ -126,7 +126,13 @@ impl Desk {
     /// Whether anything is pending at all.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.pending.load(Ordering::Acquire) == 0
+        self.pending() == 0
+    }
+
+    /// How many writes are pending.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Acquire)
     }
 
     /// What a read of this URI finds.
@@ -246,18 +252,10 @@ impl Desk {
         self.changed.notified().await;
     }
 
-    /// A write that was sent has come to an end. What follows from it goes into the journal; whoever waited for its turn
-    /// is told when that is safe there.
+    /// A write that was sent has come to an end, and the cache has followed it. What comes of that goes into the journal;
+    /// whoever waited for its turn is told when it is safe there.
     pub(super) async fn answered(&self, seq: u64, outcome: Outcome, dice: u64) -> Vec<Effect> {
         let now = clock::now();
-        let (held, store) = {
-            let state = self.state.lock();
-            (state.writes.get(&seq).map(|held| Arc::clone(&held.write)), state.store.clone())
-        };
-        // While reads still see the write: a fetch that was begun just before the write came is not stored, either.
-        if let Some(write) = held.filter(|_| !matches!(outcome, Outcome::Unsent)) {
-            forget(store.as_ref(), &write);
-        }
         let effects = {
             let mut state = self.state.lock();
             let effects = state.queue.answered(seq, outcome, now, dice);

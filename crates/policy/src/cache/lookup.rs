@@ -147,7 +147,10 @@ pub fn instead_of(
     rules: StaleRules,
 ) -> Option<Freshness> {
     let freshness = stored.freshness(now);
-    if request.no_cache || stored.must_ask_always() || (!freshness.is_fresh() && stored.forbids_stale()) {
+    if request.no_cache
+        || stored.must_ask_always()
+        || (!freshness.is_fresh() && stored.facts.directives.forbids_stale())
+    {
         return None;
     }
     let of_response = stored.facts.directives.stale_if_error.or(rules.if_error);
@@ -188,7 +191,7 @@ impl Stored<'_> {
         if freshness.is_fresh() {
             return Verdict::Hit(freshness);
         }
-        if self.forbids_stale() || !takes_stale(request, freshness.stale_for()) {
+        if self.facts.directives.forbids_stale() || !takes_stale(request, freshness.stale_for()) {
             return Verdict::Revalidate(Because::Stale);
         }
         let window = self.facts.directives.stale_while_revalidate.or(rules.while_revalidate);
@@ -212,12 +215,6 @@ impl Stored<'_> {
         let too_old = can_change && request.max_age.is_some_and(|most| freshness.age > most);
         let too_short = request.min_fresh.is_some_and(|least| freshness.left() < least);
         too_old || too_short
-    }
-
-    /// RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.8; for a shared cache `s-maxage` means the same (§5.2.2.10).
-    fn forbids_stale(&self) -> bool {
-        let directives = &self.facts.directives;
-        directives.must_revalidate || directives.proxy_revalidate || directives.s_maxage.is_some()
     }
 }
 

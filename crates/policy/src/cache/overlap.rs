@@ -24,8 +24,25 @@ pub struct Overlap<K> {
     unsure_for: Duration,
 }
 
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// A client's request: sent again, it is another writer.
+    Client,
+    /// The flusher, for the queued write with this number. All attempts to send it write the same content, so one that
+    /// is applied late, or twice, leaves what the others leave.
+    Flush(u64),
+}
+
+impl Writer {
+    /// Whether both leave the same content, whichever of them is applied last.
+    fn is_same(self, other: Self) -> bool {
+        matches!((self, other), (Self::Flush(one), Self::Flush(two)) if one == two)
+    }
+}
+
 /// What is known of one URI.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Marks {
     /// Writes on their way.
     in_flight: u32,
@@ -33,6 +50,14 @@ struct Marks {
     is_crowded: bool,
     /// Until when an earlier write may still be applied.
     unsure_until: Duration,
+    /// Whose write that is; of several writers, [`Writer::Client`].
+    unsure: Writer,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self { in_flight: 0, is_crowded: false, unsure_until: Duration::ZERO, unsure: Writer::Client }
+    }
 }
 
 /// What is known of a write that is no longer on its way.
@@ -59,17 +84,18 @@ impl<K: Clone + Eq + Hash> Overlap<K> {
 
     /// A write of this URI is about to go out at `now` (on the clock that never jumps). To be followed by one
     /// [`Overlap::ended`], whatever becomes of it.
-    pub fn begins(&mut self, uri: &K, now: Duration) {
+    pub fn begins(&mut self, uri: &K, writer: Writer, now: Duration) {
         let marks = self.uris.entry(uri.clone()).or_default();
         // An unsure one may be applied while this one is on its way, after it: that it is sure at the end is too late.
-        marks.is_crowded |= marks.in_flight > 0 || now < marks.unsure_until.max(self.all_unsure_until);
+        let is_unsure = now < marks.unsure_until && !writer.is_same(marks.unsure);
+        marks.is_crowded |= marks.in_flight > 0 || is_unsure || now < self.all_unsure_until;
         marks.in_flight = marks.in_flight.saturating_add(1);
     }
 
-    /// A write of this URI has ended at `now`. `true`: it was alone, and what it wrote
-    /// is what the backend has.
+    /// A write of this URI has ended at `now`. `true`: it was alone, so if it was carried out, what it wrote is what the
+    /// backend has. An attempt of the flusher is alone also if it may be applied once more.
     #[must_use]
-    pub fn ended(&mut self, uri: &K, ended: Ended, now: Duration) -> bool {
+    pub fn ended(&mut self, uri: &K, writer: Writer, (ended, now): (Ended, Duration)) -> bool {
         self.forget_sure(now);
         let Some(marks) = self.uris.get_mut(uri) else { return false };
         let was_alone = !marks.is_crowded;
@@ -77,6 +103,8 @@ impl<K: Clone + Eq + Hash> Overlap<K> {
         if ended == Ended::Unsure {
             let until = now.saturating_add(self.unsure_for);
             if self.unsure.len() < UNSURE_MAX {
+                let is_first = marks.unsure_until <= now || writer.is_same(marks.unsure);
+                marks.unsure = if is_first { writer } else { Writer::Client };
                 marks.unsure_until = until;
                 self.unsure.push_back((until, uri.clone()));
             } else {
@@ -89,7 +117,7 @@ impl<K: Clone + Eq + Hash> Overlap<K> {
                 self.uris.remove(uri);
             }
         }
-        was_alone && ended == Ended::Known
+        was_alone && (ended == Ended::Known || writer.is_same(writer))
     }
 
     /// Whether any write of this URI is on its way: what is fetched meanwhile may be of before or after it.
@@ -135,37 +163,37 @@ mod tests {
     #[test]
     fn a_write_that_meets_no_other_is_alone_and_leaves_nothing_behind() {
         let mut overlap = overlap();
-        overlap.begins(&"a", at(1));
-        overlap.begins(&"b", at(1));
+        overlap.begins(&"a", Writer::Client, at(1));
+        overlap.begins(&"b", Writer::Client, at(1));
         assert!(overlap.is_in_flight(&"a"));
-        assert!(overlap.ended(&"a", Ended::Known, at(1)));
+        assert!(overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
         assert!(!overlap.is_in_flight(&"a"));
-        assert!(overlap.ended(&"b", Ended::Known, at(1)));
+        assert!(overlap.ended(&"b", Writer::Client, (Ended::Known, at(1))));
         assert!(overlap.is_empty());
     }
 
     #[test]
     fn of_those_that_meet_none_is_alone_and_the_next_is_again() {
         let mut overlap = overlap();
-        overlap.begins(&"a", at(1));
-        overlap.begins(&"a", at(1));
-        assert!(!overlap.ended(&"a", Ended::Known, at(1)));
+        overlap.begins(&"a", Writer::Client, at(1));
+        overlap.begins(&"a", Writer::Client, at(1));
+        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
         // It meets the one that is still on its way.
-        overlap.begins(&"a", at(1));
-        assert!(!overlap.ended(&"a", Ended::Known, at(1)));
-        assert!(!overlap.ended(&"a", Ended::Known, at(1)));
-        overlap.begins(&"a", at(1));
-        assert!(overlap.ended(&"a", Ended::Known, at(1)));
+        overlap.begins(&"a", Writer::Client, at(1));
+        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
+        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
+        overlap.begins(&"a", Writer::Client, at(1));
+        assert!(overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
     }
 
     #[test]
     fn after_an_unsure_end_none_is_alone_for_a_while() {
         let mut overlap = overlap();
-        overlap.begins(&"a", at(10));
-        assert!(!overlap.ended(&"a", Ended::Unsure, at(10)));
+        overlap.begins(&"a", Writer::Client, at(10));
+        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Unsure, at(10))));
         for (now, expected) in [(11, false), (129, false), (130, true)] {
-            overlap.begins(&"a", at(now));
-            assert_eq!(overlap.ended(&"a", Ended::Known, at(now)), expected, "{now}");
+            overlap.begins(&"a", Writer::Client, at(now));
+            assert_eq!(overlap.ended(&"a", Writer::Client, (Ended::Known, at(now))), expected, "{now}");
         }
         assert!(overlap.is_empty());
     }
@@ -173,44 +201,72 @@ mod tests {
     #[test]
     fn to_have_met_an_unsure_one_is_enough_though_it_is_sure_at_the_end() {
         let mut overlap = overlap();
-        overlap.begins(&"a", at(0));
-        assert!(!overlap.ended(&"a", Ended::Unsure, at(10)));
-        overlap.begins(&"a", at(100));
-        assert!(!overlap.ended(&"a", Ended::Known, at(200)));
+        overlap.begins(&"a", Writer::Client, at(0));
+        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Unsure, at(10))));
+        overlap.begins(&"a", Writer::Client, at(100));
+        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(200))));
         assert!(overlap.is_empty());
     }
 
     #[test]
     fn what_was_never_begun_is_not_alone() {
-        assert!(!overlap().ended(&"a", Ended::Known, at(1)));
+        assert!(!overlap().ended(&"a", Writer::Client, (Ended::Known, at(1))));
     }
 
     #[test]
     fn a_flood_of_unsure_ends_makes_all_unsure_and_takes_no_more_memory() {
         let mut overlap = Overlap::new(at(120));
         for uri in 0..UNSURE_MAX + 10 {
-            overlap.begins(&uri, at(1));
-            assert!(!overlap.ended(&uri, Ended::Unsure, at(1)));
+            overlap.begins(&uri, Writer::Client, at(1));
+            assert!(!overlap.ended(&uri, Writer::Client, (Ended::Unsure, at(1))));
         }
         assert_eq!(overlap.len(), UNSURE_MAX);
         let other = UNSURE_MAX + 20;
-        overlap.begins(&other, at(2));
-        assert!(!overlap.ended(&other, Ended::Known, at(2)));
-        overlap.begins(&other, at(121));
-        assert!(overlap.ended(&other, Ended::Known, at(121)));
+        overlap.begins(&other, Writer::Client, at(2));
+        assert!(!overlap.ended(&other, Writer::Client, (Ended::Known, at(2))));
+        overlap.begins(&other, Writer::Client, at(121));
+        assert!(overlap.ended(&other, Writer::Client, (Ended::Known, at(121))));
         assert!(overlap.is_empty());
+    }
+
+    #[test]
+    fn what_is_sent_again_with_the_same_content_is_alone_and_for_others_unsure() {
+        let (mut overlap, mine, other) = (overlap(), Writer::Flush(1), Writer::Flush(2));
+        overlap.begins(&"a", mine, at(1));
+        assert!(overlap.ended(&"a", mine, (Ended::Unsure, at(1))));
+        overlap.begins(&"a", mine, at(2));
+        assert!(overlap.ended(&"a", mine, (Ended::Known, at(2))));
+        for another in [other, Writer::Client] {
+            overlap.begins(&"a", another, at(3));
+            assert!(!overlap.ended(&"a", another, (Ended::Known, at(3))));
+        }
+        overlap.begins(&"a", other, at(4));
+        assert!(!overlap.ended(&"a", other, (Ended::Unsure, at(4))));
+        // Of two that are unsure neither is known to be applied last.
+        for one in [mine, other] {
+            overlap.begins(&"a", one, at(5));
+            assert!(!overlap.ended(&"a", one, (Ended::Known, at(5))));
+        }
+    }
+
+    /// A write on its way.
+    struct Flying {
+        writer: Writer,
+        content: u64,
+        was_applied: bool,
     }
 
     /// One URI, its backend and its cache. A write is applied at any moment between its going out and its end; one with
     /// an unsure end, at any moment until it is sure again, or never.
     #[derive(Default)]
     struct World {
-        /// What the writes on their way write, and whether they have been applied.
-        in_flight: Vec<(u64, bool)>,
+        in_flight: Vec<Flying>,
         /// What may yet be applied, and until when.
         lost: Vec<(u64, Duration)>,
         backend: u64,
         cache: Option<u64>,
+        /// The number and the content of the queued write that the flusher is at.
+        queued: u64,
     }
 
     impl World {
@@ -218,31 +274,43 @@ mod tests {
             self.lost.retain(|(_, until)| now < *until);
             match dice.u8(..8) {
                 0 | 1 if self.in_flight.len() < 3 => {
-                    overlap.begins(&0, now);
-                    self.in_flight.push((value, false));
+                    let (writer, content) = self.next(dice, value);
+                    overlap.begins(&0, writer, now);
+                    self.in_flight.push(Flying { writer, content, was_applied: false });
                 }
                 2 | 3 => {
-                    if let Some(write) = dice.choice(&mut self.in_flight).filter(|write| !write.1) {
-                        write.1 = true;
-                        self.backend = write.0;
+                    if let Some(write) = dice.choice(&mut self.in_flight).filter(|write| !write.was_applied) {
+                        write.was_applied = true;
+                        self.backend = write.content;
                     }
                 }
                 4..=6 if !self.in_flight.is_empty() => self.end(overlap, dice, now),
                 _ => {
-                    if let Some((value, _)) = dice.choice(&self.lost) {
-                        self.backend = *value;
+                    if let Some((content, _)) = dice.choice(&self.lost) {
+                        self.backend = *content;
                     }
                 }
             }
         }
 
-        fn end(&mut self, overlap: &mut Overlap<u8>, dice: &mut fastrand::Rng, now: Duration) {
-            let (value, was_applied) = self.in_flight.swap_remove(dice.usize(..self.in_flight.len()));
-            let ended = if was_applied && dice.u8(..4) > 0 { Ended::Known } else { Ended::Unsure };
-            if ended == Ended::Unsure {
-                self.lost.push((value, now + at(120)));
+        /// A client's write, another queued one, or the same once more.
+        fn next(&mut self, dice: &mut fastrand::Rng, value: u64) -> (Writer, u64) {
+            match dice.u8(..4) {
+                0 | 1 => return (Writer::Client, value),
+                2 => self.queued = value,
+                _ => {}
             }
-            self.cache = overlap.ended(&0, ended, now).then_some(value);
+            (Writer::Flush(self.queued), self.queued)
+        }
+
+        fn end(&mut self, overlap: &mut Overlap<u8>, dice: &mut fastrand::Rng, now: Duration) {
+            let write = self.in_flight.swap_remove(dice.usize(..self.in_flight.len()));
+            let ended = if write.was_applied && dice.u8(..4) > 0 { Ended::Known } else { Ended::Unsure };
+            if ended == Ended::Unsure {
+                self.lost.push((write.content, now + at(120)));
+            }
+            let was_alone = overlap.ended(&0, write.writer, (ended, now));
+            self.cache = (was_alone && write.was_applied).then_some(write.content);
         }
     }
 
@@ -257,7 +325,8 @@ mod tests {
             for value in 1..60 {
                 now += at(dice.u64(..40));
                 world.step(&mut overlap, &mut dice, (value, now));
-                if world.in_flight.iter().all(|(_, was_applied)| !was_applied) {
+                let is_quiet = world.in_flight.iter().all(|write| !write.was_applied);
+                if is_quiet {
                     let cache = world.cache.unwrap_or(world.backend);
                     assert_eq!(cache, world.backend, "seed {seed}, write {value}");
                 }

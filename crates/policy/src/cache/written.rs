@@ -6,7 +6,7 @@
 
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
-    DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY,
+    COOKIE, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
@@ -14,7 +14,7 @@ use super::facts::{RequestFacts, ResponseFacts};
 use super::forget::is_safe;
 use super::freshness::{self, Lifetime, Source, TtlRules};
 use super::headers;
-use super::storable::{self, Exceptions, Extent, storable};
+use super::storable::{self, Exceptions, Extent, Refusal, storable};
 use crate::time::Now;
 
 /// What describes a request's content (RFC 9110 §8.3 to §8.5).
@@ -44,9 +44,11 @@ pub struct Write<'a> {
     pub target: &'a Uri,
     /// Its head, as the client sent it.
     pub headers: &'a HeaderMap,
-    /// Whether the backend has certainly applied it once, and no other write to the target between its going out and
-    /// now. If not, nobody knows whose content is there now.
+    /// Whether the backend has certainly applied it, and no other write to the target between its going out and now. If
+    /// not, nobody knows whose content is there now.
     pub is_alone: bool,
+    /// Whether it was queued, and so read back before the backend had it.
+    pub is_queued: bool,
 }
 
 /// How a write ended.
@@ -107,7 +109,11 @@ pub enum Content {
 /// target's representation, else the request's. It is then judged as an answer to GET with its fields would be. A 4xx
 /// changes nothing; a 5xx may have done half of it.
 ///
-/// Source: RFC 9110 §9.3.4 and §8.7, RFC 9111 §3 and §4.4.
+/// What a queued write leaves stays readable where a stale response would: without a time and a validator it is kept
+/// stale, unless it must not be served stale. Its `Cookie` counts as credentials, as its `Authorization` does, because
+/// until now it was read by those alone who showed the same.
+///
+/// Source: RFC 9110 §9.3.4 and §8.7, RFC 9111 §3, §3.5, §4.2.4 and §4.4.
 #[must_use]
 pub fn after(write: &Write<'_>, end: End<'_>, rules: Rules<'_>) -> Change {
     if is_safe(write.method) {
@@ -173,13 +179,17 @@ fn judge(
     received: Now,
     rules: Rules<'_>,
 ) -> Option<(ResponseFacts, Option<Lifetime>)> {
-    let request = RequestFacts::of(&Method::GET, write.target, write.headers, false);
+    let mut request = RequestFacts::of(&Method::GET, write.target, write.headers, false);
+    request.is_authorized |= write.is_queued && write.headers.contains_key(COOKIE);
     let facts = ResponseFacts::of(StatusCode::OK, headers, received);
     // What has just been written says nothing about how long it will stay.
     let lifetime = freshness::lifetime(&facts, rules.ttl).filter(|lifetime| lifetime.source != Source::Heuristic);
-    let is_of_use = facts.has_validator || lifetime.is_some_and(|lifetime| !lifetime.duration.is_zero());
+    let serves_stale = write.is_queued && !facts.directives.forbids_stale() && !facts.directives.no_cache.is_whole();
+    let is_of_use =
+        facts.has_validator || serves_stale || lifetime.is_some_and(|lifetime| !lifetime.duration.is_zero());
     match storable(&request, &facts, lifetime, rules.exceptions) {
         Ok(Extent::Whole) if is_of_use => Some((facts, lifetime)),
+        Err(Refusal::NoFreshness) if serves_stale => Some((facts, lifetime)),
         Ok(Extent::Whole | Extent::Part(_)) | Err(_) => None,
     }
 }
@@ -217,6 +227,7 @@ mod tests {
     struct Case {
         method: Method,
         is_alone: bool,
+        is_queued: bool,
         ttl: TtlRules,
         asked: HeaderMap,
     }
@@ -224,11 +235,15 @@ mod tests {
     impl Case {
         fn put() -> Self {
             let ttl = TtlRules { fallback: Some(secs(60)), ..TtlRules::default() };
-            Self { method: Method::PUT, is_alone: true, ttl, asked: headers(&[TYPE]) }
+            Self { method: Method::PUT, is_alone: true, is_queued: false, ttl, asked: headers(&[TYPE]) }
         }
 
         fn without_ttl() -> Self {
             Self { ttl: TtlRules::default(), ..Self::put() }
+        }
+
+        fn queued(fields: &Fields) -> Self {
+            Self { is_queued: true, asked: headers(fields), ..Self::without_ttl() }
         }
 
         fn asked(fields: &Fields) -> Self {
@@ -237,7 +252,13 @@ mod tests {
 
         fn ends(&self, end: End<'_>) -> Change {
             let target = Uri::from_static("http://example.com/a");
-            let write = Write { method: &self.method, target: &target, headers: &self.asked, is_alone: self.is_alone };
+            let write = Write {
+                method: &self.method,
+                target: &target,
+                headers: &self.asked,
+                is_alone: self.is_alone,
+                is_queued: self.is_queued,
+            };
             let tags = [HeaderName::from_static("surrogate-key")];
             after(&write, end, Rules { ttl: &self.ttl, exceptions: Exceptions::default(), tags_headers: &tags })
         }
@@ -362,6 +383,34 @@ mod tests {
         let authorized = Case::asked(&[TYPE, ("authorization", "Basic x")]);
         assert_eq!(authorized.answered(200, &[TAG]), Change::Forget);
         assert_eq!(authorized.stored(200, &[("cache-control", "s-maxage=9")]).content, Content::Request);
+    }
+
+    #[test]
+    fn a_queued_put_is_kept_stale_without_a_time_and_a_validator_unless_it_must_not_be_served_so() {
+        let queued = Case::queued(&[TYPE]);
+        assert_eq!(queued.stored(204, &[]).lifetime, None);
+        assert!(queued.stored(204, &[("cache-control", "max-age=0")]).lifetime.unwrap().duration.is_zero());
+        for forbidden in ["no-cache", "must-revalidate", "proxy-revalidate", "s-maxage=0", "no-store", "private"] {
+            assert_eq!(queued.answered(204, &[("cache-control", forbidden)]), Change::Forget, "{forbidden}");
+        }
+        assert_eq!(queued.stored(204, &[TAG, ("cache-control", "no-cache")]).lifetime, None);
+        assert_eq!(queued.answered(202, &[]), Change::Forget);
+        assert_eq!(Case { is_alone: false, ..queued }.answered(204, &[]), Change::Forget);
+    }
+
+    #[test]
+    fn rfc9111_3_5_what_was_queued_with_credentials_is_kept_only_if_the_answer_lets_others_have_it() {
+        for field in [("authorization", "Basic x"), ("cookie", "a=b")] {
+            let case = Case::queued(&[TYPE, field]);
+            for answered in [&[][..], &[TAG], &[("cache-control", "max-age=9")]] {
+                assert_eq!(case.answered(204, answered), Change::Forget, "{field:?} {answered:?}");
+            }
+            for allowed in ["public", "s-maxage=9"] {
+                assert_eq!(case.stored(204, &[("cache-control", allowed)]).content, Content::Request, "{field:?}");
+            }
+        }
+        let cookie = Case::asked(&[TYPE, ("cookie", "a=b")]);
+        assert_eq!(cookie.stored(204, &[]).content, Content::Request);
     }
 
     #[test]

@@ -106,6 +106,13 @@ impl ResponseDirectives {
         all
     }
 
+    /// Whether a shared cache must not serve the response once it is stale (RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.8; for a
+    /// shared cache `s-maxage` means the same, §5.2.2.10).
+    #[must_use]
+    pub fn forbids_stale(&self) -> bool {
+        self.must_revalidate || self.proxy_revalidate || self.s_maxage.is_some()
+    }
+
     /// The fields that are not for a shared store, or not for use unasked: those that `private` and `no-cache` name.
     pub fn withheld(&self) -> impl Iterator<Item = &HeaderName> {
         self.private.fields().iter().chain(self.no_cache.fields())

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_RANGE, COOKIE, HOST, UPGRADE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_RANGE, COOKIE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::record::Write;
@@ -16,8 +16,10 @@ use crate::message::list::elements;
 
 /// What belongs to the content, what backends choose by, what a write is followed by, and who asked. In order, for the
 /// search.
-const KEPT: [&str; 25] = [
+const KEPT: [&str; 27] = [
     "accept",
+    "accept-encoding",
+    "accept-language",
     "content-digest",
     "content-disposition",
     "content-encoding",
@@ -69,11 +71,7 @@ pub fn kept(request: &HeaderMap, keep_headers: &[HeaderName]) -> Vec<(HeaderName
     let connection = request.get_all(CONNECTION);
     let is_nominated =
         |name: &HeaderName| elements(&connection).any(|one| one.eq_ignore_ascii_case(name.as_str().as_bytes()));
-    let is_kept = |name: &HeaderName| {
-        let is_wanted = *name == HOST || is_listed(name) || (keep_headers.contains(name) && may_be_named(name));
-        is_wanted && !is_nominated(name)
-    };
-    let fields = request.iter().filter(|(name, _)| is_kept(name));
+    let fields = request.iter().filter(|(name, _)| is_kept(name, keep_headers) && !is_nominated(name));
     fields
         .map(|(name, value)| {
             let mut value = value.clone();
@@ -95,6 +93,12 @@ pub fn may_be_named(name: &HeaderName) -> bool {
 #[must_use]
 pub fn is_secret(name: &HeaderName) -> bool {
     !is_listed(name)
+}
+
+/// Whether this field of a request is kept on a route with these `keep_headers`.
+#[must_use]
+pub fn is_kept(name: &HeaderName, keep_headers: &[HeaderName]) -> bool {
+    is_listed(name) || (keep_headers.contains(name) && may_be_named(name))
 }
 
 fn is_listed(name: &HeaderName) -> bool {
