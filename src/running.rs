@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::admin;
-use crate::config::plan::Plan;
+use crate::config::plan::{LogTarget, Plan};
 use crate::flow::flush::ToBackends;
 use crate::flow::site::Generation;
 use crate::household::Household;
@@ -23,6 +23,7 @@ use crate::observe::access_log::Writer;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
 use crate::observe::ledger::Ledger;
+use crate::observe::sink::Sink;
 use crate::rollout::controller;
 use crate::server::listener::{self, ListenError};
 use crate::server::worker::{self, Begun, Command};
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The admin listener can't be opened.
     #[error(transparent)]
     Admin(#[from] admin::OpenError),
+    /// A log's target can't be opened.
+    #[error("{0}")]
+    Log(#[source] io::Error),
     /// The system has no thread or descriptor left.
     #[error("can't start: {0}")]
     Resources(#[from] io::Error),
@@ -83,7 +87,7 @@ pub struct Running {
     control: mpsc::Sender<Control>,
     threads: Vec<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
-    writer: Option<Writer>,
+    writer: Writer,
     shutdown_timeout: Duration,
     admin: Option<SocketAddr>,
     /// What is written and not at its backend yet.
@@ -93,6 +97,7 @@ pub struct Running {
 enum Control {
     Reload(Box<Plan>, blocking::Sender<Result<(), StartError>>),
     Addresses(blocking::Sender<Vec<SocketAddr>>),
+    Announce(blocking::Sender<Duration>),
     Drain(Begun),
     Stop,
 }
@@ -111,17 +116,19 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     for address in &plan.listen {
         clients.push((*address, listener::open(*address, workers)?));
     }
-    let writer = Writer::start()?;
+    let writer = Writer::start(&plan.log.access_to).map_err(StartError::Log)?;
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
     let shutdown_timeout = plan.server.shutdown_timeout;
-    let ledgers = counters.iter().map(|counters| Ledger::new(Arc::clone(counters), writer.log(plan.log.access)));
+    let ledgers =
+        counters.iter().map(|counters| Ledger::new(Arc::clone(counters), writer.log(plan.log.access.clone())));
     let ledgers: Vec<Ledger> = ledgers.collect();
     let (control, commands) = mpsc::channel(COMMANDS_MAX);
     let (ready, is_ready) = blocking::channel();
     let admin_address = admin.as_ref().and_then(admin::Opened::address);
     let sockets = Sockets { clients, admin };
+    let log = AccessLogOf { writer: writer.clone(), target: plan.log.access_to.clone() };
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        if let Err(error) = run_control(plan, sockets, ledgers, (commands, &ready)) {
+        if let Err(error) = run_control(plan, Opened { sockets, ledgers, log }, (commands, &ready)) {
             let _gone = ready.send(Err(StartError::Resources(error)));
         }
     })?;
@@ -129,7 +136,7 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
         control,
         threads: vec![thread],
         counters,
-        writer: Some(writer),
+        writer,
         shutdown_timeout,
         admin: admin_address,
         desk: None,
@@ -164,6 +171,20 @@ impl Running {
         let reload = Control::Reload(Box::new(plan), answer);
         self.control.blocking_send(reload).map_err(|_| StartError::Stopping)?;
         answered.recv().unwrap_or(Err(StartError::Stopping))
+    }
+
+    /// Opens the file of the access log again: log rotation has moved it away.
+    pub fn reopen_log(&self) {
+        self.writer.reopen();
+    }
+
+    /// Says that a drain is about to begin: `/ready` answers 503 from now on. Returns how long to wait before
+    /// [`Running::drain`], by `server.drain_delay`.
+    #[must_use]
+    pub fn announce_drain(&self) -> Duration {
+        let (answer, delay) = blocking::channel();
+        let _stopping = self.control.blocking_send(Control::Announce(answer));
+        delay.recv_timeout(DRAIN_BEGIN_MAX).unwrap_or_default()
     }
 
     /// Accepts no more connections, finishes what runs. Returns when that has begun, not when it is over.
@@ -220,10 +241,21 @@ impl Drop for Running {
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
         }
-        if let Some(writer) = self.writer.take() {
-            writer.finish();
-        }
+        self.writer.finish();
     }
+}
+
+/// What was opened before the control thread began.
+struct Opened {
+    sockets: Sockets,
+    ledgers: Vec<Ledger>,
+    log: AccessLogOf,
+}
+
+/// The access log's writer, and where it writes to.
+struct AccessLogOf {
+    writer: Writer,
+    target: LogTarget,
 }
 
 /// What is listened on.
@@ -239,7 +271,7 @@ type Made = (Option<Arc<Desk>>, Arc<Counters>);
 type Ready = Result<Made, StartError>;
 type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Ready>);
 
-fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, ready): Channels<'_>) -> io::Result<()> {
+fn run_control(plan: Plan, opened: Opened, (commands, ready): Channels<'_>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
@@ -249,7 +281,7 @@ fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, re
             Err(error) => return Ok(Err(StartError::Begin(error))),
         };
         let generation = world.adopt(plan)?;
-        House::open(world, &generation, sockets, ledgers).await.map(Ok)
+        House::open(world, &generation, opened).await.map(Ok)
     })?;
     let mut house = match house {
         Ok(house) => house,
@@ -264,6 +296,13 @@ fn run_control(plan: Plan, sockets: Sockets, ledgers: Vec<Ledger>, (commands, re
     Ok(())
 }
 
+impl AccessLogOf {
+    /// Opens another target; `None`: it is the same.
+    fn open(&self, target: &LogTarget) -> io::Result<Option<Sink>> {
+        (*target != self.target).then(|| Sink::open(target)).transpose()
+    }
+}
+
 /// What the control thread keeps.
 struct House {
     world: World,
@@ -274,19 +313,17 @@ struct House {
     /// Each address as the file says it, and as it is.
     listens: HashMap<SocketAddr, SocketAddr>,
     shutdown_timeout: Duration,
+    drain_delay: Duration,
     /// Where the admin listener is, and who may ask there.
     admin: Option<admin::Settings>,
     /// What the admin listener sees.
     household: Arc<Household>,
+    log: AccessLogOf,
 }
 
 impl House {
-    async fn open(
-        world: World,
-        generation: &Arc<Generation>,
-        sockets: Sockets,
-        ledgers: Vec<Ledger>,
-    ) -> io::Result<Self> {
+    async fn open(world: World, generation: &Arc<Generation>, opened: Opened) -> io::Result<Self> {
+        let Opened { sockets, ledgers, log } = opened;
         let backends: Rc<ToBackends> = Rc::default();
         let counters =
             ledgers.iter().map(|ledger| &ledger.counters).chain([backends.counters(), world.rollout().counters()]);
@@ -301,6 +338,8 @@ impl House {
             threads: Vec::new(),
             listens: HashMap::new(),
             shutdown_timeout: generation.plan.server.shutdown_timeout,
+            drain_delay: generation.plan.server.drain_delay,
+            log,
         };
         for (index, ledger) in ledgers.into_iter().enumerate() {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
@@ -348,6 +387,10 @@ impl House {
                 Control::Addresses(answer) => {
                     let _gone = answer.send(self.listens.values().copied().collect());
                 }
+                Control::Announce(answer) => {
+                    self.household.now_drains();
+                    let _gone = answer.send(self.drain_delay);
+                }
                 Control::Drain(begun) => self.drain(begun).await,
                 Control::Stop => return,
             }
@@ -359,6 +402,7 @@ impl House {
         for address in plan.listen.iter().filter(|address| !self.listens.contains_key(address)) {
             opened.push((*address, listener::open(*address, self.workers.len())?));
         }
+        let log_target = self.log.open(&plan.log.access_to).map_err(StartError::Log)?;
         if plan.server.workers.get() != self.workers.len() {
             tracing::warn!("server.workers changes with the next start only");
         }
@@ -368,7 +412,12 @@ impl House {
         let closed: Vec<SocketAddr> =
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
         self.shutdown_timeout = plan.server.shutdown_timeout;
+        self.drain_delay = plan.server.drain_delay;
         let generation = self.world.adopt(plan)?;
+        if let Some(target) = log_target {
+            self.log.writer.set_target(target);
+            self.log.target = generation.plan.log.access_to.clone();
+        }
         self.backends.adopt(&generation);
         self.household.adopt(Arc::clone(&generation));
         self.tell(|| Command::Adopt(Arc::clone(&generation))).await;

@@ -229,6 +229,8 @@ pub struct Facts {
     pub accept_failures: u64,
     /// Lines that the access log dropped.
     pub log_lines_dropped: u64,
+    /// Events that the event log dropped.
+    pub log_events_dropped: u64,
     /// The cache's.
     pub cache: CacheFacts,
     /// Those of invalidating events.

@@ -42,6 +42,7 @@ fn requests(page: &mut Page, facts: &Facts) {
     page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", facts.backend_connections);
     page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", facts.accept_failures);
     page.single(Counter, "forebay_log_lines_dropped_total", "Access log lines dropped.", facts.log_lines_dropped);
+    page.single(Counter, "forebay_log_events_dropped_total", "Events not logged.", facts.log_events_dropped);
 }
 
 fn cache(page: &mut Page, cache: &CacheFacts) {

@@ -74,7 +74,7 @@ fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
     let (plan, origin) = plan(file).map_err(Failure::Config)?;
     let _backends = demo::start(demo::Ports::STANDARD).map_err(Failure::Backends)?;
     // What happens to the flaky backend is the best of it.
-    let _events = events::start(super::run::level(plan.log.level)).map_err(Failure::Events)?;
+    let _events = events::start(super::run::level(plan.log.level), &plan.log.events_to).map_err(Failure::Events)?;
     let proxy = running::start(plan).map_err(Failure::Proxy)?;
     // A reader that has gone is no reason to stop.
     let _unread = output::answer(&text(&proxy.addresses(), &origin, &program()));

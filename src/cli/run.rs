@@ -1,19 +1,23 @@
 //! `forebay run`: the proxy, until a signal ends it.
 //!
-//! SIGHUP reads the file again; SIGUSR1 changes nothing; SIGTERM and SIGINT drain, a second one stops at once.
+//! SIGHUP reads the file again; SIGUSR1 opens log files again; SIGTERM, SIGINT and SIGQUIT drain, a second one of them
+//! stops at once; SIGUSR2 is ignored.
 
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::check::summary;
 use super::{EXIT_FAILED, EXIT_USAGE, output};
-use crate::config::plan::{Level, Plan};
+use crate::config::plan::{Level, LogTarget, Plan};
 use crate::config::problem::Problems;
 use crate::config::{Checked, Source};
+use crate::observe::events::Events;
+use crate::observe::sink::Sink;
 use crate::observe::{clock, events};
 use crate::running::{self, Running, StartError};
 
@@ -30,11 +34,12 @@ pub fn run(source: Source) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let served = events::start(level(plan.log.level)).map_err(StartError::from).and_then(|_events| {
-        raise_descriptor_limit();
-        warn(&warnings);
-        serve(&source, plan)
-    });
+    let served =
+        events::start(level(plan.log.level), &plan.log.events_to).map_err(StartError::Log).and_then(|events| {
+            raise_descriptor_limit();
+            warn(&warnings);
+            serve(&source, plan, events)
+        });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,7 +49,7 @@ pub fn run(source: Source) -> ExitCode {
     }
 }
 
-fn serve(source: &Source, plan: Plan) -> Result<(), StartError> {
+fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> {
     // The process is told of signals from here on, so that none is lost while it starts.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
@@ -53,29 +58,102 @@ fn serve(source: &Source, plan: Plan) -> Result<(), StartError> {
     };
     let shutdown_timeout = plan.server.shutdown_timeout;
     let summary = summary(&plan);
-    let running = running::start(plan)?;
-    for address in running.addresses() {
+    let events_to = plan.log.events_to.clone();
+    let mut process = Process { running: running::start(plan)?, events, events_to };
+    for address in process.running.addresses() {
         tracing::info!("listening on http://{address}");
     }
     tracing::info!("{summary}");
-    while runtime.block_on(signals.next()) == Asked::Reload {
-        reload(source, &running);
-    }
-    tracing::info!("draining: {} connections, {shutdown_timeout:?} at most", running.gauges().connections);
-    running.drain();
-    let finished = runtime.block_on(async {
-        tokio::select! {
-            finished = drained(&running, shutdown_timeout) => finished,
-            () = signals.end() => false,
+    loop {
+        match runtime.block_on(signals.next()) {
+            Asked::Reload => process.reload(source),
+            Asked::Reopen => process.reopen_logs(),
+            Asked::Upgrade => tracing::info!("SIGUSR2 is ignored: this version can't be replaced while it runs"),
+            Asked::End => break,
         }
-    });
-    let left = running.gauges();
+    }
+    let finished = process.drain(&runtime, &mut signals, shutdown_timeout);
+    let left = process.running.gauges();
     if finished {
         tracing::info!("drained");
     } else {
         tracing::warn!(connections = left.connections, requests = left.in_flight, "stopped before all had finished");
     }
     Ok(())
+}
+
+/// A running proxy and its event log.
+struct Process {
+    // Dropped before the event log, so that the last events are written.
+    running: Running,
+    events: Events,
+    events_to: LogTarget,
+}
+
+impl Process {
+    /// Takes no more connections and waits for those that are open. `false`: not all had finished when the time was over,
+    /// or a second signal came.
+    fn drain(&self, runtime: &Runtime, signals: &mut Signals, limit: Duration) -> bool {
+        let delay = self.running.announce_drain();
+        if !delay.is_zero() {
+            tracing::info!("draining in {delay:?}: until then connections are accepted, and /ready answers 503");
+            let is_over = runtime.block_on(async {
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => true,
+                    () = signals.end(self) => false,
+                }
+            });
+            if !is_over {
+                return false;
+            }
+        }
+        tracing::info!("draining: {} connections, {limit:?} at most", self.running.gauges().connections);
+        self.running.drain();
+        runtime.block_on(async {
+            tokio::select! {
+                finished = drained(&self.running, limit) => finished,
+                () = signals.end(self) => false,
+            }
+        })
+    }
+
+    fn reopen_logs(&self) {
+        self.running.reopen_log();
+        self.events.reopen();
+        tracing::info!("log files are opened again");
+    }
+
+    fn reload(&mut self, source: &Source) {
+        if *source == Source::Stdin {
+            tracing::error!("not reloaded, nothing has changed: the configuration came from standard input");
+            return;
+        }
+        let Checked { plan, warnings } = match source.check() {
+            Ok(checked) => checked,
+            Err(problems) => {
+                tracing::error!("not reloaded, nothing has changed:\n{problems}");
+                return;
+            }
+        };
+        warn(&warnings);
+        let summary = summary(&plan);
+        match self.adopt(plan) {
+            Ok(()) => tracing::info!("reloaded: {summary}"),
+            Err(error) => tracing::error!("not reloaded, nothing has changed: {error}"),
+        }
+    }
+
+    fn adopt(&mut self, plan: Plan) -> Result<(), StartError> {
+        let events_to = plan.log.events_to.clone();
+        let target = if events_to == self.events_to { None } else { Some(Sink::open(&events_to)) };
+        let target = target.transpose().map_err(StartError::Log)?;
+        self.running.reload(plan)?;
+        if let Some(target) = target {
+            self.events.set_target(target);
+            self.events_to = events_to;
+        }
+        Ok(())
+    }
 }
 
 async fn drained(running: &Running, limit: Duration) -> bool {
@@ -93,26 +171,6 @@ async fn drained(running: &Running, limit: Duration) -> bool {
 fn warn(warnings: &Problems) {
     if !warnings.is_empty() {
         tracing::warn!("the configuration is used, and may not do what it is meant to:\n{warnings}");
-    }
-}
-
-fn reload(source: &Source, running: &Running) {
-    if *source == Source::Stdin {
-        tracing::error!("not reloaded, nothing has changed: the configuration came from standard input");
-        return;
-    }
-    let Checked { plan, warnings } = match source.check() {
-        Ok(checked) => checked,
-        Err(problems) => {
-            tracing::error!("not reloaded, nothing has changed:\n{problems}");
-            return;
-        }
-    };
-    warn(&warnings);
-    let summary = summary(&plan);
-    match running.reload(plan) {
-        Ok(()) => tracing::info!("reloaded: {summary}"),
-        Err(error) => tracing::error!("not reloaded, nothing has changed: {error}"),
     }
 }
 
@@ -140,6 +198,8 @@ fn raise_descriptor_limit() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Reload,
+    Reopen,
+    Upgrade,
     End,
 }
 
@@ -147,8 +207,9 @@ struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
-    /// Asks to open log files anew. There are none: what logs go to is not ours. Not to be ended by it is enough.
-    _user: Signal,
+    quit: Signal,
+    user_1: Signal,
+    user_2: Signal,
 }
 
 impl Signals {
@@ -157,7 +218,9 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            _user: signal(SignalKind::user_defined1())?,
+            quit: signal(SignalKind::quit())?,
+            user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -166,11 +229,21 @@ impl Signals {
             _ = self.hangup.recv() => Asked::Reload,
             _ = self.terminate.recv() => Asked::End,
             _ = self.interrupt.recv() => Asked::End,
+            _ = self.quit.recv() => Asked::End,
+            _ = self.user_1.recv() => Asked::Reopen,
+            _ = self.user_2.recv() => Asked::Upgrade,
         }
     }
 
-    /// Waits for a signal that asks for the end.
-    async fn end(&mut self) {
-        while self.next().await == Asked::Reload {}
+    /// Waits for a signal that asks for the end. Log files are still opened again; the configuration stays.
+    async fn end(&mut self, process: &Process) {
+        loop {
+            match self.next().await {
+                Asked::Reload => tracing::warn!("not reloaded: the proxy is stopping"),
+                Asked::Reopen => process.reopen_logs(),
+                Asked::Upgrade => {}
+                Asked::End => return,
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! From the document to the plan; every problem found on the way is reported.
 //!
 //! Each check returns something to go on with even when it has reported a problem; the plan is handed out only when
-//! the report stayed empty. This file checks the top of the file, `[server]` and `[log]`; the rest has a file each.
+//! the report stayed empty. This file checks the top of the file and `[server]`; the rest has a file each.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -15,7 +15,7 @@ use toml::de::DeTable;
 
 use super::document::{Section, Text};
 use super::keys::TOP;
-use super::plan::{AccessLog, Cache, Level, Log, Plan, Server, StatusRanges};
+use super::plan::{Cache, Plan, Server, StatusRanges};
 use super::problem::Report;
 
 mod admin;
@@ -25,6 +25,7 @@ mod canary;
 mod condition;
 mod header;
 mod invalidate;
+mod log;
 mod mirror;
 mod route;
 mod split;
@@ -42,7 +43,7 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     let top = Section::open(report, &TOP, document, 0..0);
     let listen = listen(&top);
     let server = server(&top.section("server"));
-    let log = log(&top.section("log"));
+    let log = log::log(&top.section("log"));
     let cache = cache::shared(&top.section("cache"));
     let admin = admin::listener(&top, &listen);
     let invalidate = invalidate::rules(&bounded(&top, "invalidate"));
@@ -131,6 +132,7 @@ fn server(section: &Section<'_>) -> Server {
         body_bytes_max: Some(section.size("body_bytes_max")).filter(|bytes| *bytes > 0),
         connections_max: section.number("connections_max"),
         shutdown_timeout: section.duration("shutdown_timeout"),
+        drain_delay: section.duration("drain_delay"),
         trusted_proxies: networks(section, "trusted_proxies"),
         upgrades: section.texts("upgrades").iter().filter_map(|text| upgrade(section, text)).collect(),
         state_dir: state_dir.map(|text| PathBuf::from(text.value)),
@@ -162,21 +164,6 @@ fn upgrade(section: &Section<'_>, text: &Text) -> Option<String> {
         section.report.add(text.span.clone(), "h2c can't be upgraded to", hint);
     }
     known.then_some(protocol)
-}
-
-fn log(section: &Section<'_>) -> Log {
-    let access = [("json", AccessLog::Json), ("combined", AccessLog::Combined), ("off", AccessLog::Off)];
-    let level = [
-        ("error", Level::Error),
-        ("warn", Level::Warn),
-        ("info", Level::Info),
-        ("debug", Level::Debug),
-        ("trace", Level::Trace),
-    ];
-    Log {
-        access: section.choice("access", &access).unwrap_or(AccessLog::Json),
-        level: section.choice("level", &level).unwrap_or(Level::Info),
-    }
 }
 
 /// Status codes written `"200"` or `"200-299"`.

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 mod admin;
 mod cache;
+mod log;
 mod rollout;
 mod route;
 mod upstream;
 
 use admin::{ADMIN, INVALIDATE};
 use cache::CACHE;
+use log::LOG;
 use route::ROUTE;
 pub(super) use upstream::UPSTREAM;
 
@@ -183,7 +185,7 @@ section! {
     listen: Kind::Texts;
     /// Limits and time-outs towards clients.
     server: Kind::Table(&SERVER);
-    /// What is logged, and how.
+    /// What is logged, how, and where to.
     log: Kind::Table(&LOG);
     /// What all caching routes share.
     cache: Kind::Table(&CACHE);
@@ -224,6 +226,9 @@ section! {
     connections_max: Kind::Count(1, 10_000_000) => "65536";
     /// How long a drain may take after SIGTERM; 0 ends open requests at once.
     shutdown_timeout: Kind::Duration(Duration::ZERO, DAY) => "30s";
+    /// How long before a drain `/ready` answers 503 while connections are still accepted: time for a load balancer in
+    /// front to look elsewhere.
+    drain_delay: Kind::Duration(Duration::ZERO, HOUR) => "0s";
     /// Networks in CIDR form, or single addresses, whose forwarding headers are believed.
     trusted_proxies: Kind::Texts => "";
     /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
@@ -232,16 +237,6 @@ section! {
     /// A directory for what must survive a restart: the journal of `mode = "write-back"`, weights of splits that were
     /// set at run time, the progress of canaries, and the key that `sticky = "cookie"` signs with.
     state_dir: Kind::Text;
-}
-
-section! {
-    /// What is logged, and how.
-    LOG "[log]"
-
-    /// The form of the access log on standard output.
-    access: Kind::Choice(&["json", "combined", "off"]) => "json";
-    /// The least important events that are logged.
-    level: Kind::Choice(&["error", "warn", "info", "debug", "trace"]) => "info";
 }
 
 #[cfg(test)]

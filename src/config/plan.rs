@@ -16,10 +16,12 @@ use policy::route::Table;
 
 mod admin;
 mod cache;
+mod log;
 mod rollout;
 
 pub use admin::{Admin, AdminAddress, Token};
 pub use cache::{Cache, CacheMode, Durability, OnDiskError, RouteCache, WriteBack, WriteRetry};
+pub use log::{AccessLog, Level, Log, LogFormat, LogPart, LogTarget, Variable};
 pub use rollout::{Canary, Compare, Mirror, SameSite, Side, Split, Sticky, StickyCookie, Webhook};
 
 /// One whole configuration.
@@ -68,6 +70,8 @@ pub struct Server {
     pub connections_max: usize,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
+    /// How long before a drain it is announced.
+    pub drain_delay: Duration,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
     /// Protocols that `Upgrade` may ask for, in lower case.
@@ -75,41 +79,6 @@ pub struct Server {
     /// What must survive a restart is kept here: the journal of writes, weights set at run time, canaries' progress, the
     /// key of cookies.
     pub state_dir: Option<PathBuf>,
-}
-
-/// `[log]`: what is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// The access log's form.
-    pub access: AccessLog,
-    /// The level of events: `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: Level,
-}
-
-/// The form of the access log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessLog {
-    /// One JSON object a line, with nginx's field names.
-    Json,
-    /// Apache's combined format.
-    Combined,
-    /// None.
-    Off,
-}
-
-/// The level of the event log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// What needs a person.
-    Error,
-    /// What a person should look at.
-    Warn,
-    /// What changed.
-    Info,
-    /// Why.
-    Debug,
-    /// Everything.
-    Trace,
 }
 
 /// `[[upstream]]`: a named group of backends that can stand in for one another.

@@ -160,6 +160,16 @@ fn keys_of_server_and_log_are_checked() {
         ("[server]\nupgrades = [\"\"]", "is no protocol"),
         ("[server]\nstate_dir = \"\"", "state_dir is empty"),
         ("[log]\naccess = \"of\"", "access can't be \"of\" | did you mean \"off\"?"),
+        ("[log]\naccess_format = \"jsn\"", "access_format can't be \"jsn\" | did you mean \"json\"?"),
+        ("[log]\naccess_format = \"plain\"", "can't be \"plain\" | write \"json\", \"combined\", or a text"),
+        ("[log]\naccess_format = \"$remote_adr\"", "no variable $remote_adr | did you mean \"remote_addr\"?"),
+        ("[log]\naccess_format = \"$status $ssl_cipher\"", "no variable $ssl_cipher | known: remote_addr, "),
+        ("[log]\naccess_format = \"$status $\"", "access_format has no variable $ | known: "),
+        ("[log]\naccess_format = \"$http_\"", "access_format has no variable $http_ | known: "),
+        ("[log]\naccess_format = \"$status\\n\"", "access_format holds a control character | each exchange"),
+        ("[log]\naccess_to = \"/var/log/a\"", "access_to can't be \"/var/log/a\" | did you mean \"file:/var/log/a\"?"),
+        ("[log]\nevents_to = \"syslog\"", "events_to can't be \"syslog\" | write \"stdout\", \"stderr\", \"file:"),
+        ("[log]\naccess_to = \"file:\"", "access_to can't be \"file:\" | write"),
         ("[log]\nlevel = \"verbose\"", "level can't be \"verbose\" | one of error, warn, info, debug, trace"),
     ] {
         refused(&format!("{LISTEN}{lines}"), words);

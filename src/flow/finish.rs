@@ -13,6 +13,7 @@ use crate::exchange::body::{Body, Witness};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, ClientConnection, Exchange};
 use crate::observe::counters::CacheResult;
+use crate::observe::format::Captured;
 use crate::observe::ledger::Ledger;
 use crate::observe::record::{Record, Request};
 use crate::observe::{clock, dice};
@@ -35,7 +36,8 @@ impl Open {
     pub fn begin(mut ex: Exchange, ledger: Rc<Ledger>) -> Self {
         ledger.begin();
         if ledger.is_logging() {
-            ex.record.request = Some(Box::new(request(&ex)));
+            let captured = ledger.capture(&ex.head.headers);
+            ex.record.request = Some(Box::new(request(&ex, captured)));
         }
         Self { ex, ledger, is_answered: false }
     }
@@ -58,6 +60,9 @@ impl Open {
         if self.ledger.is_logging() {
             // What was answered from here has had no need of a name so far.
             self.ex.record.id.get_or_insert_with(|| dice::id(self.ex.dice));
+            if let Some(captured) = self.ex.record.request.as_mut().and_then(|request| request.captured.as_mut()) {
+                captured.answered(answer.headers());
+            }
         }
         let is_head = self.ex.head.method == Method::HEAD;
         self.is_answered = true;
@@ -149,7 +154,7 @@ fn plain(id: &str) -> String {
     id.chars().filter(|character| character.is_ascii_graphic() && !matches!(character, '"' | '\\')).collect()
 }
 
-fn request(ex: &Exchange) -> Request {
+fn request(ex: &Exchange, captured: Option<Box<Captured>>) -> Request {
     let field = |name: &HeaderName| ex.head.headers.get(name).cloned();
     Request {
         method: ex.head.method.clone(),
@@ -160,6 +165,7 @@ fn request(ex: &Exchange) -> Request {
         user_agent: field(&header::USER_AGENT),
         forwarded_for: field(&FORWARDED_FOR),
         content_length: field(&header::CONTENT_LENGTH),
+        captured,
     }
 }
 

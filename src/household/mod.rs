@@ -12,8 +12,8 @@ use crate::admin::api::rollout;
 use crate::admin::api::{CacheFacts, Details, EventFacts, Facts, JournalFacts, Page};
 use crate::admin::{House, Order, Part, Pending, Purge, Readiness, Refusal};
 use crate::flow::site::Generation;
-use crate::observe::clock;
 use crate::observe::counters::{CacheResults, Counter, Counters};
+use crate::observe::{clock, events};
 use crate::rollout::Rollout;
 
 mod forgetting;
@@ -142,6 +142,7 @@ impl House for Household {
             backend_connections: self.sum(|counters| counters.backend_connections.get()),
             accept_failures: self.sum(|counters| counters.accept_failures.get()),
             log_lines_dropped: self.sum(|counters| counters.log_lines_dropped.get()),
+            log_events_dropped: events::dropped(),
             cache: self.cache_facts(),
             events: EventFacts {
                 known: self.events.known.get(),

@@ -1,19 +1,23 @@
 //! The access log: one line an exchange, written off the request's path.
 //!
-//! Each worker writes lines into a buffer of its own and hands full buffers to one thread, which writes them to stdout.
-//! When that thread falls behind, lines are dropped and counted: a slow reader of the log never slows a request.
+//! Each worker writes lines into a buffer of its own and hands full buffers to one thread, which writes them to their
+//! target (see `writer`). When that thread is too far behind, lines are dropped and counted: a target that takes
+//! nothing never slows a request.
 
-use std::io::Write;
+use std::io;
 use std::net::IpAddr;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use http::HeaderMap;
 use policy::time::Now;
 
-use super::clock;
+use super::format::Captured;
 use super::line::{Known, Line};
 use super::record::Record;
-use crate::config::plan::AccessLog;
+use super::sink::Sink;
+use super::writer::{self, Inlet, Piece};
+use crate::config::plan::{AccessLog, LogTarget};
 
 /// A buffer is handed over when it holds this many bytes.
 const BUFFER_BYTES: usize = 32 * 1024;
@@ -23,68 +27,44 @@ const LAST_LINE_BYTES: usize = 4 * 1024;
 const BUFFER_BYTES_MAX: usize = 2 * BUFFER_BYTES;
 /// The most written buffers that wait to be used again, for each worker.
 const SPARES_MAX: usize = 2;
-/// The most buffers on their way to stdout, all workers together.
+/// The most buffers on their way to the target, all workers together.
 const BUFFERS_MAX: usize = 64;
-/// How long the end of the process waits for a reader of stdout that takes nothing.
-const FINISH_MAX: Duration = Duration::from_secs(1);
-/// How often it looks whether all is written.
-const FINISH_LOOK: Duration = Duration::from_millis(1);
+/// The severity of a line: informational (RFC 3164 §4.1.1).
+const SEVERITY: u8 = 6;
 
-/// The thread that writes to stdout, as the workers see it.
-#[derive(Debug)]
-pub struct Writer {
-    full: SyncSender<Full>,
-    thread: std::thread::JoinHandle<()>,
-}
+/// The thread that writes the access log, as others see it.
+#[derive(Clone, Debug)]
+pub struct Writer(Arc<writer::Writer>);
 
 impl Writer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the system has no thread left.
-    pub fn start() -> std::io::Result<Self> {
-        let (full, queue) = sync_channel(BUFFERS_MAX);
-        let thread = std::thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || write_all(&queue, std::io::stdout()))?;
-        Ok(Self { full, thread })
+    /// When the target can't be opened, or the system has no thread left.
+    pub fn start(target: &LogTarget) -> io::Result<Self> {
+        Ok(Self(Arc::new(writer::Writer::start("access log", true, target, BUFFERS_MAX)?)))
     }
 
     /// A log for one worker.
     #[must_use]
     pub fn log(&self, form: AccessLog) -> Log {
-        Log::new(form, self.full.clone())
+        Log::new(form, self.0.inlet())
     }
 
-    /// Waits until all that was handed over is written, or for a second when nobody reads it. All logs must be
-    /// gone.
-    pub fn finish(self) {
-        drop(self.full);
-        let until = clock::mono() + FINISH_MAX;
-        while !self.thread.is_finished() && clock::mono() < until {
-            std::thread::sleep(FINISH_LOOK);
-        }
+    /// Opens the target again: log rotation has moved the file away.
+    pub fn reopen(&self) {
+        self.0.reopen();
     }
-}
 
-/// A buffer to be written, and where it is given back.
-#[derive(Debug)]
-struct Full {
-    buffer: Vec<u8>,
-    back: SyncSender<Vec<u8>>,
-}
+    /// Lets lines go to another target.
+    pub(crate) fn set_target(&self, target: Sink) {
+        self.0.set_target(target);
+    }
 
-fn write_all(queue: &Receiver<Full>, mut to: impl Write) {
-    while let Ok(Full { mut buffer, back }) = queue.recv() {
-        let written = to.write_all(&buffer).and_then(|()| to.flush());
-        if let Err(error) = written {
-            tracing::warn!("access log can't be written: {error}");
-            break;
-        }
-        if buffer.capacity() <= BUFFER_BYTES_MAX {
-            buffer.clear();
-            let _has_enough = back.try_send(buffer);
-        }
+    /// Waits until all that was handed over is written, or for a second when the target takes nothing. All logs must
+    /// be gone.
+    pub fn finish(&self) {
+        self.0.finish();
     }
 }
 
@@ -95,22 +75,31 @@ pub struct Log {
     buffer: Vec<u8>,
     lines: u64,
     dropped: u64,
-    full: SyncSender<Full>,
+    inlet: Inlet,
     spare: Receiver<Vec<u8>>,
     back: SyncSender<Vec<u8>>,
     known: Known,
 }
 
 impl Log {
-    fn new(form: AccessLog, full: SyncSender<Full>) -> Self {
+    fn new(form: AccessLog, inlet: Inlet) -> Self {
         let (back, spare) = sync_channel(SPARES_MAX);
-        Self { form, buffer: Vec::new(), lines: 0, dropped: 0, full, spare, back, known: Known::default() }
+        Self { form, buffer: Vec::new(), lines: 0, dropped: 0, inlet, spare, back, known: Known::default() }
     }
 
     /// Whether lines are written at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.form != AccessLog::Off
+    }
+
+    /// What the form of lines needs of this request's fields; `None`: nothing beyond what every line has.
+    #[must_use]
+    pub fn capture(&self, headers: &HeaderMap) -> Option<Box<Captured>> {
+        match &self.form {
+            AccessLog::Text(format) => Captured::new(format, headers),
+            AccessLog::Json | AccessLog::Off => None,
+        }
     }
 
     /// Changes the form of lines to come.
@@ -126,9 +115,9 @@ impl Log {
         self.known.set(ended.wall, client);
         let took = ended.mono.saturating_sub(started.mono);
         let line = Line { record, known: &self.known, wall: ended.wall, took };
-        match self.form {
+        match &self.form {
             AccessLog::Json => line.json(&mut self.buffer),
-            AccessLog::Combined => line.combined(&mut self.buffer),
+            AccessLog::Text(format) => line.text(format, &mut self.buffer),
             AccessLog::Off => return,
         }
         self.lines += 1;
@@ -142,16 +131,23 @@ impl Log {
         if self.buffer.is_empty() {
             return;
         }
-        let full = Full { buffer: std::mem::take(&mut self.buffer), back: self.back.clone() };
-        match self.full.try_send(full) {
+        let piece = Piece {
+            bytes: std::mem::take(&mut self.buffer),
+            lines: std::mem::take(&mut self.lines),
+            severity: SEVERITY,
+            back: Some(self.back.clone()),
+        };
+        match self.inlet.send(piece) {
             Ok(()) => self.buffer = self.spare.try_recv().unwrap_or_default(),
-            Err(TrySendError::Full(full) | TrySendError::Disconnected(full)) => {
-                self.dropped += self.lines;
-                self.buffer = full.buffer;
-                self.buffer.clear();
+            Err(refused) => {
+                self.dropped += refused.lines;
+                self.buffer = refused.bytes;
             }
         }
-        self.lines = 0;
+        self.buffer.clear();
+        if self.buffer.capacity() > BUFFER_BYTES_MAX {
+            self.buffer = Vec::new();
+        }
     }
 
     /// How many lines were dropped since the last call.
@@ -170,6 +166,8 @@ impl Drop for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use crate::observe::record::Request;
     use http::{HeaderValue, Method, StatusCode, Version};
 
@@ -185,6 +183,7 @@ mod tests {
                 user_agent: Some(HeaderValue::from_bytes(b"say \"hi\"\xff").unwrap()),
                 forwarded_for: None,
                 content_length: None,
+                captured: None,
             })),
             status: Some(StatusCode::OK),
             body_bytes_sent: 5,
@@ -192,14 +191,21 @@ mod tests {
         }
     }
 
+    fn log(path: &std::path::Path, form: AccessLog) -> (Writer, Log) {
+        let writer = Writer::start(&LogTarget::File(path.into())).unwrap();
+        let log = writer.log(form);
+        (writer, log)
+    }
+
     fn written(form: AccessLog, record: &Record) -> String {
-        let (full, lines) = sync_channel(4);
-        let mut log = Log::new(form, full);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (writer, mut log) = log(file.path(), form);
         let started = Now { mono: Duration::from_secs(1), wall: Duration::from_millis(784_111_777_250) };
         let ended = Now { mono: Duration::from_micros(1_001_500), wall: started.wall };
         log.line(record, "10.0.0.1".parse().unwrap(), started, ended);
         log.flush();
-        String::from_utf8(lines.recv().unwrap().buffer).unwrap()
+        writer.finish();
+        std::fs::read_to_string(file.path()).unwrap()
     }
 
     #[test]
@@ -221,46 +227,38 @@ mod tests {
             line.ends_with(",\"request_id\":\"abc\",\"cache\":\"miss\",\"cache_reason\":\"set-cookie\"}\n"),
             "{line}"
         );
-        assert_eq!(written(AccessLog::Combined, &missed), written(AccessLog::Combined, &record()));
-    }
-
-    #[test]
-    fn a_combined_line_is_apaches() {
-        assert_eq!(
-            written(AccessLog::Combined, &record()),
-            "10.0.0.1 - - [06/Nov/1994:08:49:37 +0000] \"GET /a?b=c HTTP/1.1\" 200 5 \"-\" \"say \\\"hi\\\"\\u00ff\"\n"
-        );
     }
 
     #[test]
     fn lines_that_nobody_takes_are_dropped_and_counted() {
-        let (full, _kept) = sync_channel(0);
-        let mut log = Log::new(AccessLog::Json, full);
-        for _ in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let (_writer, mut log) = log(&path, AccessLog::Json);
+        // One is with the thread already, perhaps.
+        for _ in 0..BUFFERS_MAX + 1 + 3 {
             log.line(&record(), "10.0.0.1".parse().unwrap(), Now::default(), Now::default());
+            log.flush();
         }
-        log.flush();
-        assert_eq!(log.take_dropped(), 3);
+        assert!((3..=4).contains(&log.take_dropped()));
         assert_eq!(log.take_dropped(), 0);
     }
 
     #[test]
     fn a_written_buffer_is_used_again() {
-        let (full, queue) = sync_channel(1);
-        let mut log = Log::new(AccessLog::Json, full);
-        let mut written = Vec::new();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (_writer, mut log) = log(file.path(), AccessLog::Json);
         let mut buffers = Vec::new();
-        for _ in 0..4 {
+        for count in 1..=4 {
             log.line(&record(), "10.0.0.1".parse().unwrap(), Now::default(), Now::default());
             buffers.push(log.buffer.as_ptr());
             log.flush();
-            // Takes what is there, and ends, as nobody else is going to send.
-            let (last, one) = sync_channel(1);
-            last.send(queue.recv().unwrap()).unwrap();
-            drop(last);
-            write_all(&one, &mut written);
+            // A buffer is given back behind the write.
+            while log.spare.try_recv().map(|spare| log.back.try_send(spare)).is_err() {
+                std::thread::yield_now();
+            }
+            assert_eq!(std::fs::read_to_string(file.path()).unwrap().lines().count(), count);
         }
-        assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 4);
         assert!(buffers.iter().skip(2).all(|buffer| buffers.iter().take(2).any(|used| used == buffer)), "{buffers:?}");
     }
 }

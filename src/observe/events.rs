@@ -1,91 +1,113 @@
-//! The event log: what changed and what needs a look, on stderr.
+//! The event log: what changed and what needs a look.
 //!
-//! Events are written by a thread of their own. When it falls behind, they are dropped and counted: a worker that waited
-//! for the reader of stderr would let its requests wait too.
+//! Events are written by a thread of their own (see `writer`). When it is too far behind, they are dropped and counted:
+//! a worker that waited for the reader of stderr would let its requests wait too.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::OnceLock;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
-use super::clock;
+use super::sink::Sink;
+use super::writer::{Inlet, Piece, Writer};
+use crate::config::plan::LogTarget;
 
-/// The most events on their way to stderr.
+/// The most events on their way to their target.
 const EVENTS_MAX: usize = 1024;
-/// How long the end of the process waits for a reader of stderr that takes nothing.
-const FINISH_MAX: Duration = Duration::from_secs(1);
-/// How often it looks whether all is written.
-const FINISH_LOOK: Duration = Duration::from_millis(1);
+/// The severity of what says nothing of it: informational (RFC 3164 §4.1.1).
+const INFORMATIONAL: u8 = 6;
+
+/// The writer of this process's event log, once that is started.
+static STARTED: OnceLock<Writer> = OnceLock::new();
 
 /// The event log of this process. Dropped, it waits until all events so far are written, or for a second when nobody
 /// reads them.
 #[derive(Debug)]
 #[must_use]
-pub struct Events(Arc<Counts>);
+pub struct Events(());
 
-/// How many events there are.
-#[derive(Debug, Default)]
-struct Counts {
-    /// On their way.
-    pending: AtomicUsize,
-    /// Dropped, and not told of yet.
-    dropped: AtomicUsize,
-}
-
-/// Starts writing events of this level and above to stderr. Later calls change nothing.
+/// Starts writing events of this level and above to this target. Later calls change nothing.
 ///
 /// # Errors
-/// When the system has no thread left.
-pub fn start(level: LevelFilter) -> io::Result<Events> {
-    let (entry, queue) = Entry::new();
-    let counts = Arc::clone(&entry.counts);
-    let events = Events(Arc::clone(&counts));
-    let thread = std::thread::Builder::new().name("event-log".to_owned());
-    thread.spawn(move || write_all(&queue, &counts, io::stderr()))?;
-    let _already_started = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(Arc::new(entry))
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        // That stderr is closed can't be told on stderr: the attempt would panic.
-        .log_internal_errors(false)
-        .try_init();
-    Ok(events)
+/// When the target can't be opened, or the system has no thread left.
+pub fn start(level: LevelFilter, target: &LogTarget) -> io::Result<Events> {
+    if STARTED.get().is_some() {
+        return Ok(Events(()));
+    }
+    let writer = Writer::start("event log", false, target, EVENTS_MAX)?;
+    let inlet = writer.inlet();
+    if STARTED.set(writer).is_ok() {
+        let _already_started = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(Entry(inlet))
+            .with_target(false)
+            // A target that is no terminal gets them without colours.
+            .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+            // That stderr is closed can't be told on stderr: the attempt would panic.
+            .log_internal_errors(false)
+            .try_init();
+    }
+    Ok(Events(()))
+}
+
+/// Events dropped since the start.
+#[must_use]
+pub fn dropped() -> u64 {
+    STARTED.get().map_or(0, Writer::lost_ever)
+}
+
+impl Events {
+    /// Opens the target again: log rotation has moved the file away.
+    pub fn reopen(&self) {
+        if let Some(writer) = STARTED.get() {
+            writer.reopen();
+        }
+    }
+
+    /// Lets events go to another target.
+    pub(crate) fn set_target(&self, target: Sink) {
+        if let Some(writer) = STARTED.get() {
+            writer.set_target(target);
+        }
+    }
 }
 
 impl Drop for Events {
     fn drop(&mut self) {
-        let until = clock::mono() + FINISH_MAX;
-        while self.0.pending.load(Ordering::Acquire) > 0 && clock::mono() < until {
-            std::thread::sleep(FINISH_LOOK);
+        if let Some(writer) = STARTED.get() {
+            writer.finish();
         }
     }
 }
 
-/// Where events are put in; each comes as one piece.
+/// Where events are put in.
 #[derive(Debug)]
-struct Entry {
-    queue: SyncSender<Vec<u8>>,
-    counts: Arc<Counts>,
+struct Entry(Inlet);
+
+/// Where one event is put in; it comes as one piece.
+struct Event<'a> {
+    inlet: &'a Inlet,
+    severity: u8,
 }
 
-impl Entry {
-    fn new() -> (Self, Receiver<Vec<u8>>) {
-        let (queue, events) = sync_channel(EVENTS_MAX);
-        (Self { queue, counts: Arc::default() }, events)
+impl<'a> MakeWriter<'a> for Entry {
+    type Writer = Event<'a>;
+
+    fn make_writer(&'a self) -> Event<'a> {
+        Event { inlet: &self.0, severity: INFORMATIONAL }
+    }
+
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Event<'a> {
+        Event { inlet: &self.0, severity: severity(*metadata.level()) }
     }
 }
 
-impl Write for &Entry {
+impl Write for Event<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.counts.pending.fetch_add(1, Ordering::Relaxed);
-        if self.queue.try_send(event.to_vec()).is_err() {
-            self.counts.pending.fetch_sub(1, Ordering::Relaxed);
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        let piece = Piece { bytes: event.to_vec(), lines: 1, severity: self.severity, back: None };
+        let _counted = self.inlet.send(piece);
         Ok(event.len())
     }
 
@@ -94,15 +116,13 @@ impl Write for &Entry {
     }
 }
 
-fn write_all(queue: &Receiver<Vec<u8>>, counts: &Counts, mut to: impl Write) {
-    while let Ok(event) = queue.recv() {
-        let _closed = to.write_all(&event).and_then(|()| to.flush());
-        let dropped = counts.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            // Not as an event: it would have to pass through the queue that is full.
-            let _closed = writeln!(to, "{dropped} events were dropped here, as those before were not read in time");
-        }
-        counts.pending.fetch_sub(1, Ordering::Release);
+/// The number that syslog has for a level (RFC 3164 §4.1.1).
+fn severity(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => INFORMATIONAL,
+        Level::DEBUG | Level::TRACE => 7,
     }
 }
 
@@ -112,20 +132,20 @@ mod tests {
 
     #[test]
     fn events_that_nobody_takes_are_dropped_and_counted() {
-        let (entry, queue) = Entry::new();
-        for _ in 0..EVENTS_MAX + 3 {
-            (&entry).write_all(b"event\n").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.log");
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let writer = Writer::start("event log", false, &LogTarget::File(path.as_path().into()), 8).unwrap();
+        let entry = Entry(writer.inlet());
+        // One is with the thread already, perhaps.
+        for _ in 0..8 + 1 + 3 {
+            entry.make_writer().write_all(b"event\n").unwrap();
         }
-        assert_eq!(entry.counts.dropped.load(Ordering::Relaxed), 3);
-        let counts = Arc::clone(&entry.counts);
-        drop(entry);
-        let mut written = Vec::new();
-        write_all(&queue, &counts, &mut written);
-        let written = String::from_utf8(written).unwrap();
-        let told = "event\n3 events were dropped here, as those before were not read in time\nevent\n";
-        assert!(written.starts_with(told), "{:?}", written.get(..100));
-        assert_eq!(written.matches("event\n").count(), EVENTS_MAX);
-        assert_eq!(counts.pending.load(Ordering::Relaxed), 0);
-        assert_eq!(counts.dropped.load(Ordering::Relaxed), 0);
+        assert!((3..=4).contains(&writer.lost_ever()));
+    }
+
+    #[test]
+    fn levels_have_syslogs_numbers() {
+        assert_eq!([Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG].map(severity), [3, 4, 6, 7]);
     }
 }

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use policy::time::Now;
 
 use super::access_log::Log;
 use super::counters::Counters;
+use super::format::Captured;
 use super::record::Record;
 
 /// Where one worker writes down what happened.
@@ -29,6 +31,12 @@ impl Ledger {
     #[must_use]
     pub fn is_logging(&self) -> bool {
         self.log.borrow().is_on()
+    }
+
+    /// What the form of the log needs of this request's fields.
+    #[must_use]
+    pub fn capture(&self, headers: &HeaderMap) -> Option<Box<Captured>> {
+        self.log.borrow().capture(headers)
     }
 
     /// An exchange begins.

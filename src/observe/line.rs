@@ -1,13 +1,14 @@
-//! One line of the access log, in each of its forms.
+//! One line of the access log, as JSON.
 //!
-//! Where lines go is not decided here: see `access_log`.
+//! Its form as a text is in `format`; where lines go, in `access_log`.
 
 use std::net::IpAddr;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
 use super::record::{Record, Request};
+use super::second::Second;
 use super::text;
 
 /// What is logged for a client that left before it was answered: nginx's number.
@@ -16,8 +17,8 @@ const CLIENT_LEFT: u16 = 499;
 /// What lines share with those before them, as text.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    second: Second,
-    client: Client,
+    pub(super) second: Second,
+    pub(super) client: Client,
 }
 
 impl Known {
@@ -28,41 +29,11 @@ impl Known {
     }
 }
 
-/// The present second as text, written anew when it changes.
-#[derive(Debug, Default)]
-struct Second {
-    unix: u64,
-    iso: String,
-    common: String,
-}
-
-impl Second {
-    fn set(&mut self, wall: Duration) {
-        if self.unix == wall.as_secs() && !self.iso.is_empty() {
-            return;
-        }
-        self.unix = wall.as_secs();
-        // IMF-fixdate, RFC 9110 §5.6.7: "Sun, 06 Nov 1994 08:49:37 GMT"
-        let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.unix));
-        let mut words = date.split([' ', ',']).filter(|word| !word.is_empty()).skip(1);
-        let (day, month, year, time) = (
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default(),
-            words.next().unwrap_or_default(),
-        );
-        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        let number = MONTHS.iter().position(|name| *name == month).map_or(0, |index| index + 1);
-        self.iso = format!("{year}-{number:02}-{day}T{time}");
-        self.common = format!("{day}/{month}/{year}:{time} +0000");
-    }
-}
-
 /// The client's address as text: several lines in a row are often one client's.
 #[derive(Debug, Default)]
-struct Client {
+pub(super) struct Client {
     address: Option<IpAddr>,
-    text: Vec<u8>,
+    pub(super) text: Vec<u8>,
 }
 
 impl Client {
@@ -123,37 +94,10 @@ impl Line<'_> {
         object.name(b",\"fault\":\"", record.fault.as_deref());
         object.put(b"}\n");
     }
-
-    /// Apache's combined format.
-    pub(super) fn combined(&self, out: &mut Vec<u8>) {
-        let record = self.record;
-        out.extend_from_slice(&self.known.client.text);
-        out.extend_from_slice(b" - - [");
-        out.extend_from_slice(self.known.second.common.as_bytes());
-        out.extend_from_slice(b"] \"");
-        let request = record.request.as_deref();
-        if let Some(request) = request {
-            out.extend_from_slice(request.method.as_str().as_bytes());
-            out.push(b' ');
-            text::target(out, &request.target);
-            out.push(b' ');
-            out.extend_from_slice(text::version(request.version));
-        } else {
-            out.push(b'-');
-        }
-        out.extend_from_slice(b"\" ");
-        out.extend_from_slice(&digits(record.status));
-        out.push(b' ');
-        text::decimal(out, record.body_bytes_sent);
-        out.extend_from_slice(b" \"");
-        text::escaped(out, request.and_then(|request| request.referer.as_ref()).map_or(b"-", HeaderValue::as_bytes));
-        out.extend_from_slice(b"\" \"");
-        text::escaped(out, request.and_then(|request| request.user_agent.as_ref()).map_or(b"-", HeaderValue::as_bytes));
-        out.extend_from_slice(b"\"\n");
-    }
 }
 
-fn digits(status: Option<StatusCode>) -> [u8; 3] {
+/// A status as it is logged.
+pub(super) fn digits(status: Option<StatusCode>) -> [u8; 3] {
     text::padded(status.map_or(CLIENT_LEFT, |status| status.as_u16()).into())
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
+use super::format::Captured;
+
 /// What is known of an exchange when it ends.
 #[derive(Debug, Default)]
 pub struct Record {
@@ -61,4 +63,6 @@ pub struct Request {
     pub forwarded_for: Option<HeaderValue>,
     /// Its `Content-Length`.
     pub content_length: Option<HeaderValue>,
+    /// Fields that the form of the log names.
+    pub captured: Option<Box<Captured>>,
 }

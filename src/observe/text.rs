@@ -70,7 +70,8 @@ fn is_plain(byte: u8) -> bool {
     IS_PLAIN.get(usize::from(byte)).is_some_and(|is_plain| *is_plain)
 }
 
-fn hexadecimal(nibble: u8) -> u8 {
+/// A digit of a hexadecimal number.
+pub(super) fn hexadecimal(nibble: u8) -> u8 {
     HEXADECIMAL.get(usize::from(nibble)).copied().unwrap_or_default()
 }
 

@@ -90,7 +90,7 @@ impl Worker {
 
     fn adopt(&self, generation: Arc<Generation>) {
         let before = self.site();
-        self.ledger.set_form(generation.plan.log.access);
+        self.ledger.set_form(generation.plan.log.access.clone());
         *self.site.borrow_mut() = Rc::new(Site::new(generation, Some(&before), &self.ledger.counters));
         // The new plan may have room for more connections.
         self.left.notify_waiters();

@@ -10,6 +10,8 @@ use crate::Origin;
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     server: String,
+    /// Keys of `[log]`; `None`: as little as possible is logged.
+    log: Option<String>,
     upstream: Option<String>,
     backends: Vec<String>,
     route: String,
@@ -106,6 +108,13 @@ impl Config {
         self
     }
 
+    /// Keys of `[log]`, in place of those that turn it off.
+    #[must_use]
+    pub fn log(mut self, keys: &str) -> Self {
+        self.log = Some(self.log.unwrap_or_default() + keys + "\n");
+        self
+    }
+
     /// Another side of the split, with these backends and this share in percent.
     #[must_use]
     pub fn side<'a>(mut self, name: &str, backends: impl IntoIterator<Item = &'a Origin>, weight: f64) -> Self {
@@ -161,7 +170,8 @@ impl fmt::Display for Config {
         if !self.server.contains("workers") {
             writeln!(to, "workers = 1")?;
         }
-        writeln!(to, "{}\n[log]\naccess = \"off\"\nlevel = \"error\"\n", self.server)?;
+        let log = self.log.as_deref().unwrap_or("access = \"off\"\nlevel = \"error\"\n");
+        writeln!(to, "{}\n[log]\n{log}", self.server)?;
         if !self.cache.is_empty() {
             writeln!(to, "[cache]\n{}", self.cache)?;
         }
