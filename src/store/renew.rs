@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use http::header::{ETAG, LAST_MODIFIED, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
-use policy::cache::validate::{self, Asking, Glimpse, confirmed, freshen, glimpse};
+use policy::cache::validate::{
+    self, Asking, Candidate, Confirmed, Glimpse, Update, freshen, glimpse, may_be_chosen, refresh,
+};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{Forward, Handling};
 use policy::message::etag::EntityTag;
@@ -94,8 +96,8 @@ enum Came {
     Answer(Answer),
     /// It has sent what was lacking of this whole response.
     Rest(Answer),
-    /// It says that these hold.
-    Confirmed(Answer, Vec<Entry>),
+    /// It says that these hold, and are to be changed so.
+    Confirmed(Answer, Vec<Entry>, Update),
 }
 
 /// Fetches, validating what is stored if there is something; stores what comes if it may be stored.
@@ -107,7 +109,9 @@ pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead
     let (answer, of_origin) = match ask(ex, renewal, sent).await {
         Ok(Came::Answer(answer)) => (answer, None),
         Ok(Came::Rest(answer)) => (answer, Some(StatusCode::PARTIAL_CONTENT)),
-        Ok(Came::Confirmed(answer, held)) => return Ok(confirm(ex, renewal, (lead, sent), &answer, held)),
+        Ok(Came::Confirmed(answer, held, update)) => {
+            return Ok(confirm(ex, renewal, (lead, sent), (&answer, update), held));
+        }
         Err(fault) => {
             lead.failed(&fault);
             return instead(ex, renewal, Setback::Fault(&fault)).ok_or(fault);
@@ -142,26 +146,35 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
         // Nothing is waited for by others or needed here: the client's own conditions and ranges are the origin's to judge.
         return Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?));
     }
-    let mut variants = match &renewal.stale {
-        // Without a tag only its date can be asked with, and that for one response alone (RFC 9111 §4.3.1).
-        Some(stale) if EntityTag::of(&stale.head.headers).is_none() => vec![stale.clone()],
-        Some(_) => request.caching.store.variants(&request.key),
-        None => Vec::new(),
-    };
-    // The tag of a part would be taken for that of a whole.
-    variants.retain(|entry| entry.part().is_none());
+    let variants = asked_about(renewal);
     let stored: Vec<&HeaderMap> = variants.iter().map(|entry| &entry.head.headers).collect();
     let asking = validate::ask(&mut headers, &stored);
     let answer = request.fetch.fetch(ex, Method::GET, headers).await?;
     if answer.status() != StatusCode::NOT_MODIFIED || asking == Asking::Plainly {
         return Ok(Came::Answer(answer));
     }
-    let held = held(answer.headers(), &request.headers, &variants);
-    if held.is_empty() {
+    match held(&answer, (&request.headers, sent), &variants) {
+        Some((held, update)) => Ok(Came::Confirmed(answer, held, update)),
         // It speaks of something that is not stored: only the whole is of use (RFC 9111 §4.3.3).
-        return anew(ex, request).await;
+        None => anew(ex, request).await,
     }
-    Ok(Came::Confirmed(answer, held))
+}
+
+/// What is asked about with the stored response that fits the request: whatever the origin may choose instead.
+fn asked_about<F>(renewal: &Renewal<F>) -> Vec<Entry> {
+    let request = &renewal.request;
+    let Some(stale) = &renewal.stale else { return Vec::new() };
+    // Without a tag only its date can be asked with, and that for one response alone (RFC 9111 §4.3.1).
+    if EntityTag::of(&stale.head.headers).is_none() {
+        return vec![stale.clone()];
+    }
+    let mut variants = request.caching.store.variants(&request.key);
+    variants.retain(|entry| {
+        let headers = &entry.head.headers;
+        // The tag of a part would be taken for that of a whole.
+        entry.part().is_none() && (entry.fits(&request.headers) || may_be_chosen(headers, &stale.head.headers))
+    });
+    variants
 }
 
 /// Asks for the whole, whatever is stored.
@@ -245,20 +258,12 @@ fn supersede<F>(store: &Store, renewal: &Renewal<F>, old: &Entry, new: &Head) {
     }
 }
 
-/// The stored responses that a 304 speaks of, the newest first: of those that fit the request, and only if it is none
-/// of them, one of the others that were asked about (RFC 9111 §4.3.4).
-fn held(answer: &HeaderMap, request: &HeaderMap, asked: &[Entry]) -> Vec<Entry> {
-    let names_one = answer.contains_key(ETAG) || answer.contains_key(LAST_MODIFIED);
-    if !names_one && asked.len() > 1 {
-        return Vec::new();
-    }
-    let (fitting, others): (Vec<&Entry>, Vec<&Entry>) = asked.iter().partition(|entry| entry.fits(request));
-    let of = |some: &[&Entry]| -> Vec<Entry> {
-        let stored: Vec<&HeaderMap> = some.iter().map(|entry| &entry.head.headers).collect();
-        confirmed(answer, &stored).into_iter().filter_map(|place| some.get(place)).map(|one| (*one).clone()).collect()
-    };
-    let held = of(&fitting);
-    if held.is_empty() { of(&others).into_iter().take(1).collect() } else { held }
+/// The stored responses that a 304 confirms, the newest first, and what it changes of them.
+fn held(answer: &Answer, (request, sent): (&HeaderMap, Now), asked: &[Entry]) -> Option<(Vec<Entry>, Update)> {
+    let candidates: Vec<Candidate<'_>> =
+        asked.iter().map(|entry| Candidate { headers: &entry.head.headers, fits: entry.fits(request) }).collect();
+    let Confirmed { places, update } = validate::confirm(answer.headers(), &candidates, sent.wall)?;
+    Some((places.into_iter().filter_map(|place| asked.get(place).cloned()).collect(), update))
 }
 
 /// The origin says that these still hold: they are fresh again, and the newest is the answer (RFC 9111 §4.3.4).
@@ -266,14 +271,15 @@ fn confirm<F>(
     ex: &mut Exchange,
     renewal: &Renewal<F>,
     (mut lead, sent): (Lead, Now),
-    answer: &Answer,
+    (answer, update): (&Answer, Update),
     held: Vec<Entry>,
 ) -> Answer {
     let now = clock::now();
+    let news = News { fields: answer.headers(), update, now };
     let mut served = None;
     // The newest last, so that it stays where several have become alike.
     for entry in held.into_iter().rev() {
-        served = Some(renewed(renewal, (&lead, sent), (answer.headers(), now), entry));
+        served = Some(renewed(renewal, (&lead, sent), &news, entry));
     }
     let status = Some(StatusCode::NOT_MODIFIED);
     let handling = Handling::Forwarded { why: renewal.why, status, stored: false, collapsed: false };
@@ -292,19 +298,14 @@ fn confirm<F>(
 }
 
 /// A stored response as a 304 makes it, in its place in the store, and what of the 304 is for the one who asked alone.
-fn renewed<F>(
-    renewal: &Renewal<F>,
-    (lead, sent): (&Lead, Now),
-    (fields, now): (&HeaderMap, Now),
-    entry: Entry,
-) -> (Entry, HeaderMap) {
+fn renewed<F>(renewal: &Renewal<F>, (lead, sent): (&Lead, Now), news: &News<'_>, entry: Entry) -> (Entry, HeaderMap) {
     let request = &renewal.request;
     let target = Uri::default();
     // What is stored could be stored: who asks now, and how, does not matter for it any more.
     let nobody = HeaderMap::new();
     let facts = RequestFacts::of(&Method::GET, &target, &nobody, false);
     let asked = Asked { facts, headers: &request.headers, sent };
-    match fill::head(&request.caching.rules, &asked, &as_answer(request, &entry, (fields, now)), now) {
+    match fill::head(&request.caching.rules, &asked, &as_answer(request, &entry, news), news.now) {
         Ok((head, withheld)) => {
             let tags = if head.tags.is_empty() { entry.head.tags.clone() } else { head.tags };
             let renewed = Entry { head: Arc::new(Head { tags, ..head }), content: entry.content.clone() };
@@ -324,15 +325,26 @@ fn renewed<F>(
     }
 }
 
+/// What an answer without content says of a stored response.
+struct News<'a> {
+    fields: &'a HeaderMap,
+    update: Update,
+    /// When it came.
+    now: Now,
+}
+
 /// A stored response as an answer without content changes it (RFC 9111 §3.2), without its content.
-fn as_answer<F>(request: &Request<F>, entry: &Entry, (fields, now): (&HeaderMap, Now)) -> Answer {
-    let mut fields = fields.clone();
-    fill::add_date(&mut fields, now);
+fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &News<'_>) -> Answer {
+    let mut fields = news.fields.clone();
+    fill::add_date(&mut fields, news.now);
     let mut answer = Answer::default();
     *answer.status_mut() = entry.head.status;
     *answer.headers_mut() = entry.head.headers.clone();
-    freshen(answer.headers_mut(), &fields);
-    if answer.headers().contains_key(SET_COOKIE) && !shares_cookies(request, &answer, now) {
+    match news.update {
+        Update::Fields => freshen(answer.headers_mut(), &fields),
+        Update::Freshness => refresh(answer.headers_mut(), &fields),
+    }
+    if answer.headers().contains_key(SET_COOKIE) && !shares_cookies(request, &answer, news.now) {
         answer.headers_mut().remove(SET_COOKIE);
     }
     answer
@@ -377,7 +389,8 @@ fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), fields: &HeaderMap,
     match glimpse(fields, &entry.head.headers, entry.content.length().unwrap_or_default()) {
         Glimpse::Agrees => {
             let target = Uri::default();
-            let renewed = as_answer(request, entry, (fields, now));
+            let news = News { fields, update: Update::Fields, now };
+            let renewed = as_answer(request, entry, &news);
             let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
             if let Ok((mut head, _withheld)) = head {
                 if head.tags.is_empty() {

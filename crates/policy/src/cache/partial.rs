@@ -257,14 +257,24 @@ enum Validator<'a> {
 }
 
 /// The strong validator of a response, if it has one. Next to an entity tag of any kind `Last-Modified` does not count;
-/// alone, it is strong when it lies at least a second before `Date`: RFC 9110 §8.8.2.2.
+/// alone, it must be strong itself.
 fn strong_validator(response: &HeaderMap, today: Duration) -> Option<Validator<'_>> {
     if response.contains_key(ETAG) {
         return EntityTag::of(response).filter(|tag| !tag.is_weak()).map(Validator::Tag);
     }
-    let moment = |name| dates::read(only(response, name)?.trim_ascii(), today);
-    let (modified, date) = (moment(&LAST_MODIFIED)?, moment(&DATE)?);
-    (modified < date).then_some(Validator::Modified(modified))
+    strong_date(response, today).map(Validator::Modified)
+}
+
+/// `Last-Modified`, since the epoch, if it is strong: it lies at least a second before `Date` (RFC 9110 §8.8.2.2).
+pub(super) fn strong_date(response: &HeaderMap, today: Duration) -> Option<Duration> {
+    let modified = last_modified(response, today)?;
+    let date = dates::read(only(response, &DATE)?.trim_ascii(), today)?;
+    (modified < date).then_some(modified)
+}
+
+/// `Last-Modified`, since the epoch.
+pub(super) fn last_modified(response: &HeaderMap, today: Duration) -> Option<Duration> {
+    dates::read(only(response, &LAST_MODIFIED)?.trim_ascii(), today)
 }
 
 fn is_multipart(response: &HeaderMap) -> bool {

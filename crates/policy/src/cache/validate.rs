@@ -3,14 +3,19 @@
 //! Whether a response must be validated, and whether a stale one may stand in for an error (RFC 5861 §4), is decided
 //! elsewhere. Stored responses are always given newest first, by `Date`.
 
+use std::time::Duration;
+
 use http::header::{
-    AGE, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::headers;
+use super::partial::{last_modified, strong_date};
 use crate::message::etag::{Comparison, EntityTag};
+use crate::message::targeted::CDN_CACHE_CONTROL;
+use crate::message::vary::Vary;
 
 /// The most bytes of entity tags that one request asks with; tags beyond that are left out, which costs a transfer.
 pub const TAGS_BYTES_MAX: usize = 4096;
@@ -66,7 +71,7 @@ fn tags(stored: &[&HeaderMap]) -> Option<HeaderValue> {
 /// What an answer to a request for validation is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// 304: what [`confirmed`] chooses is freshened and reused.
+    /// 304: what [`confirm`] chooses is freshened and reused.
     NotModified,
     /// A whole answer, which replaces what is stored, if it may be stored itself; it goes to the client.
     Whole,
@@ -88,20 +93,103 @@ pub fn read(status: StatusCode) -> Answer {
     }
 }
 
-/// Which of the stored responses (newest first) a 304 confirms, by their places. None: ask again without conditions.
+/// A stored response that a request for validation asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// Its fields.
+    pub headers: &'a HeaderMap,
+    /// Whether it fits the request (RFC 9111 §4.1).
+    pub fits: bool,
+}
+
+/// The stored responses that a 304 confirms, by their places among the candidates; and what it changes of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// Where they are, the newest first; never empty.
+    pub places: Vec<usize>,
+    /// What of the 304 they take over.
+    pub update: Update,
+}
+
+/// What a stored response takes over from a 304.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// All that [`freshen`] does.
+    Fields,
+    /// Its freshness alone: [`refresh`].
+    Freshness,
+}
+
+/// Which of the candidates (newest first) a 304 confirms. `None`: ask again without conditions.
 ///
-/// A strong entity tag confirms all that have it. A weak one, or `Last-Modified` alone, confirms the newest that has it
-/// (without parsing dates nobody can tell whether `Last-Modified` is strong). Without any validator a 304 confirms
-/// the one response there is: RFC 9111 wants that one to lack a validator too, but many servers leave the tag out, and
-/// it was this response alone that they were asked about.
+/// Those that fit the request come first; if it is none of them, one of the others is what the origin chose for this
+/// request. A 304 whose `Vary` names fields that the stored one does not have confirms by a strong entity tag alone: what
+/// the request that fetched the stored response said in these fields is not known, and other validators are the same for
+/// several representations.
 ///
-/// Source: RFC 9111 §4.3.4.
+/// `today`, since the epoch, gives two-digit years their century.
+///
+/// Source: RFC 9111 §4.3.4; the deviation from it is decision 0026.
 #[must_use]
-pub fn confirmed(answer: &HeaderMap, stored: &[&HeaderMap]) -> Vec<usize> {
+pub fn confirm(answer: &HeaderMap, candidates: &[Candidate<'_>], today: Duration) -> Option<Confirmed> {
+    let names_one = answer.contains_key(ETAG) || answer.contains_key(LAST_MODIFIED);
+    if !names_one && candidates.len() > 1 {
+        return None;
+    }
+    let among = |fits: bool| -> (Vec<usize>, Vec<&HeaderMap>) {
+        candidates
+            .iter()
+            .enumerate()
+            .filter(|(_, one)| one.fits == fits)
+            .map(|(place, one)| (place, one.headers))
+            .unzip()
+    };
+    let (places, fitting) = among(true);
+    let (mut chosen, mut update) = (confirmed(answer, &fitting, today), Update::Fields);
+    if chosen.is_empty() {
+        (chosen, update) = (resembling(answer, &fitting).into_iter().collect(), Update::Freshness);
+    }
+    if !chosen.is_empty() {
+        let is_sure = |place: &usize| fitting.get(*place).is_some_and(|stored| !chooses_by_more(answer, stored));
+        let places: Vec<usize> =
+            chosen.into_iter().filter(is_sure).filter_map(|place| places.get(place).copied()).collect();
+        return (!places.is_empty()).then_some(Confirmed { places, update });
+    }
+    let (places, others) = among(false);
+    let tag = EntityTag::of(answer)?;
+    let other = others.iter().position(|one| has_tag(one, &tag, Comparison::Strong))?;
+    Some(Confirmed { places: vec![*places.get(other)?], update: Update::Fields })
+}
+
+/// Whether a stored response that does not fit a request may be asked about with the one that does, so that the origin can
+/// choose it: its entity tag is strong, and it is coded alike. A weak tag can stand for a coding that the client does not
+/// take, and there are origins that give one strong tag to all codings.
+#[must_use]
+pub fn may_be_chosen(other: &HeaderMap, fitting: &HeaderMap) -> bool {
+    let is_strong = EntityTag::of(other).is_some_and(|tag| !tag.is_weak());
+    is_strong && other.get_all(CONTENT_ENCODING) == fitting.get_all(CONTENT_ENCODING)
+}
+
+/// Which of the stored responses (newest first) a 304 confirms, by their places.
+///
+/// A strong entity tag confirms all that have it. If none has, a strong `Last-Modified` confirms those that have it and
+/// whose own tag, if any, is the weak form of the answer's. A weak tag, or `Last-Modified` without one, confirms the
+/// newest that has it. Without any validator a 304 confirms the one response there is: RFC 9111 wants that one to lack a
+/// validator too, but many servers leave the tag out, and it was this response alone that they were asked about.
+///
+/// Source: RFC 9111 §4.3.4, RFC 9110 §8.8.2.2.
+fn confirmed(answer: &HeaderMap, stored: &[&HeaderMap], today: Duration) -> Vec<usize> {
     let places = || stored.iter().enumerate();
     match (EntityTag::of(answer), answer.get(LAST_MODIFIED)) {
         (Some(tag), _) if !tag.is_weak() => {
-            places().filter(|(_, one)| has_tag(one, &tag, Comparison::Strong)).map(|(place, _)| place).collect()
+            let all = |fits: &dyn Fn(&HeaderMap) -> bool| -> Vec<usize> {
+                places().filter(|(_, one)| fits(one)).map(|(place, _)| place).collect()
+            };
+            let tagged = all(&|one| has_tag(one, &tag, Comparison::Strong));
+            let modified = last_modified(answer, today).filter(|_| tagged.is_empty());
+            let Some(modified) = modified else { return tagged };
+            let agrees = |one: &HeaderMap| !one.contains_key(ETAG) || has_tag(one, &tag, Comparison::Weak);
+            all(&|one| agrees(one) && strong_date(one, today) == Some(modified))
         }
         (Some(tag), modified) => {
             let fits = |one: &HeaderMap| {
@@ -122,33 +210,105 @@ pub fn confirmed(answer: &HeaderMap, stored: &[&HeaderMap]) -> Vec<usize> {
     }
 }
 
+/// The one stored response whose weak tag is the answer's strong one but for the weakness: what an origin says that
+/// weakens the tag of what it compresses, and makes a 304 without compressing.
+fn resembling(answer: &HeaderMap, stored: &[&HeaderMap]) -> Option<usize> {
+    let mut alike = stored.iter().enumerate().filter(|(_, one)| unweakens(answer, one)).map(|(place, _)| place);
+    alike.next().filter(|_| alike.next().is_none())
+}
+
+/// Whether an answer's `Vary` names fields that the stored response's does not, and no strong entity tag says that it is
+/// about the stored response all the same.
+fn chooses_by_more(answer: &HeaderMap, stored: &HeaderMap) -> bool {
+    let Vary::Fields(named) = Vary::of(answer) else { return false };
+    let names_more = added(&named, &Vary::of(stored)).next().is_some();
+    names_more && !EntityTag::of(answer).is_some_and(|tag| has_tag(stored, &tag, Comparison::Strong))
+}
+
 fn has_tag(stored: &HeaderMap, tag: &EntityTag<'_>, comparison: Comparison) -> bool {
     EntityTag::of(stored).is_some_and(|own| own.matches(tag, comparison))
 }
 
 /// Takes over into a stored response what a 304, or the answer to HEAD, says: each field replaces all lines of that name.
 ///
-/// Never taken over: what is not stored anyway (see `headers::stored`), `Set-Cookie`, which is for the client that asked,
-/// and what tells the size and place of the content
-/// as it is kept, that is `Content-Length` and `Content-Range`. `Content-Encoding` is: it may be left out only by a cache
-/// that has decoded what it stores. `Age` goes if the answer has none, as it told of the
-/// older answer's way. The caller makes sure that the answer has a `Date` (RFC 9110 §6.6.1), and finds the response's
-/// place anew if `Vary` has changed.
+/// Never taken over: what is not stored anyway (see `headers::stored`); `Set-Cookie`, which is for the client that asked;
+/// and what tells the form of the content as it is kept, that is `Content-Encoding`, `Content-Length` and
+/// `Content-Range`. Three fields are taken over with care, since many origins make their 304 before the parts of them run
+/// that negotiate and compress, against RFC 9110 §15.4.5:
+///
+/// - `Vary` only grows: a name that the answer leaves out still chose what is stored. `*` replaces all names.
+/// - `Content-Type` stays where the answer's `Content-Encoding` or `Vary` shows that it describes something else.
+/// - A weak entity tag stays weak: the strong form of it names the bytes before they were compressed.
+///
+/// `Age` goes if the answer has none, as it told of the older answer's way. The caller makes sure that the answer has a
+/// `Date` (RFC 9110 §6.6.1), and finds the response's place anew if `Vary` has changed.
 ///
 /// Source: RFC 9111 §3.2.
 pub fn freshen(stored: &mut HeaderMap, answer: &HeaderMap) {
     stored.remove(AGE);
     let fresh = headers::stored(answer);
-    for name in fresh.keys().filter(|name| **name != SET_COOKIE && !frames_the_content(name)) {
-        stored.remove(name);
-        for value in fresh.get_all(name) {
-            stored.append(name, value.clone());
+    let keeps_type = describes_another(answer, stored);
+    let keeps_tag = unweakens(answer, stored);
+    let is_kept = |name: &HeaderName| {
+        KEPT.contains(name) || (*name == CONTENT_TYPE && keeps_type) || (*name == ETAG && keeps_tag)
+    };
+    for name in fresh.keys().filter(|name| !is_kept(name)) {
+        replace(stored, &fresh, name);
+    }
+    widen(stored, answer);
+}
+
+/// What of a stored response a 304 or the answer to HEAD does not replace.
+const KEPT: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE, VARY];
+
+/// Whether an answer without content describes another representation than the stored one.
+fn describes_another(answer: &HeaderMap, stored: &HeaderMap) -> bool {
+    let differs = |name| answer.contains_key(&name) && answer.get_all(&name) != stored.get_all(&name);
+    let chooses_otherwise = || answer.contains_key(VARY) && Vary::of(answer) != Vary::of(stored);
+    differs(CONTENT_ENCODING) || chooses_otherwise()
+}
+
+/// Whether an answer has the strong form of the stored weak entity tag.
+fn unweakens(answer: &HeaderMap, stored: &HeaderMap) -> bool {
+    let (Some(new), Some(old)) = (EntityTag::of(answer), EntityTag::of(stored)) else { return false };
+    old.is_weak() && !new.is_weak() && new.matches(&old, Comparison::Weak)
+}
+
+/// Adds what an answer's `Vary` names to the stored one.
+fn widen(stored: &mut HeaderMap, answer: &HeaderMap) {
+    match Vary::of(answer) {
+        Vary::Anything => drop(stored.insert(VARY, HeaderValue::from_static("*"))),
+        Vary::Fields(named) => {
+            for name in added(&named, &Vary::of(stored)) {
+                stored.append(VARY, HeaderValue::from(name.clone()));
+            }
         }
     }
 }
 
-fn frames_the_content(name: &HeaderName) -> bool {
-    [CONTENT_LENGTH, CONTENT_RANGE].contains(name)
+/// The names that the stored `Vary` does not have.
+fn added<'a>(named: &'a [HeaderName], stored: &Vary) -> impl Iterator<Item = &'a HeaderName> {
+    let own = match stored {
+        Vary::Fields(own) => Some(own.clone()),
+        Vary::Anything => None,
+    };
+    named.iter().filter(move |name| own.as_ref().is_some_and(|own| !own.contains(name)))
+}
+
+/// Takes over into a stored response what a 304 says of its freshness, and nothing else.
+pub fn refresh(stored: &mut HeaderMap, answer: &HeaderMap) {
+    const OF_FRESHNESS: [HeaderName; 5] = [AGE, CACHE_CONTROL, CDN_CACHE_CONTROL, DATE, EXPIRES];
+    stored.remove(AGE);
+    for name in OF_FRESHNESS.iter().filter(|name| answer.contains_key(*name)) {
+        replace(stored, answer, name);
+    }
+}
+
+fn replace(stored: &mut HeaderMap, answer: &HeaderMap, name: &HeaderName) {
+    stored.remove(name);
+    for value in answer.get_all(name) {
+        stored.append(name, value.clone());
+    }
 }
 
 /// What the answer to HEAD means for a stored response to GET that it could be about.
@@ -161,7 +321,8 @@ pub enum Glimpse {
 }
 
 /// Compares the answer to HEAD, a 200, with what is stored: by its entity tag, its `Last-Modified` and its
-/// `Content-Length`, each if the answer has it. `content_bytes` is the length of the stored content.
+/// `Content-Length`, each if the answer has it. `content_bytes` is the length of the stored content. Where the answer's
+/// `Vary` names more, it may be about another representation, unless the entity tag is strong.
 ///
 /// Source: RFC 9111 §4.3.5.
 #[must_use]
@@ -169,12 +330,13 @@ pub fn glimpse(answer: &HeaderMap, stored: &HeaderMap, content_bytes: u64) -> Gl
     let same = |name: HeaderName| !answer.contains_key(&name) || answer.get(&name) == stored.get(&name);
     let length = answer.get(CONTENT_LENGTH).map(|value| value.to_str().ok().and_then(|text| text.trim().parse().ok()));
     let same_length = length.is_none_or(|length: Option<u64>| length == Some(content_bytes));
-    if same(ETAG) && same(LAST_MODIFIED) && same_length { Glimpse::Agrees } else { Glimpse::Differs }
+    let is_it = same(ETAG) && same(LAST_MODIFIED) && same_length && !chooses_by_more(answer, stored);
+    if is_it { Glimpse::Agrees } else { Glimpse::Differs }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::scripted::headers;
+    use super::super::scripted::{NOW, headers};
     use super::*;
     use proptest::prelude::*;
 
@@ -240,32 +402,118 @@ mod tests {
     fn rfc9111_4_3_4_a_strong_tag_confirms_all_that_have_it_and_only_those() {
         let (a, b) = (headers(&[("etag", "\"a\"")]), headers(&[("etag", "\"b\"")]));
         let weak = headers(&[("etag", "W/\"a\"")]);
-        assert_eq!(confirmed(&headers(&[("etag", "\"a\"")]), &[&a, &b, &weak, &a]), [0, 3]);
-        assert!(confirmed(&headers(&[("etag", "\"c\"")]), &[&a]).is_empty());
+        assert_eq!(confirmed(&headers(&[("etag", "\"a\"")]), &[&a, &b, &weak, &a], NOW.wall), [0, 3]);
+        assert!(confirmed(&headers(&[("etag", "\"c\"")]), &[&a], NOW.wall).is_empty());
         let dated = headers(&[("last-modified", MONDAY)]);
-        assert!(confirmed(&headers(&[("etag", "\"a\""), ("last-modified", MONDAY)]), &[&dated]).is_empty());
+        assert!(confirmed(&headers(&[("etag", "\"a\""), ("last-modified", MONDAY)]), &[&dated], NOW.wall).is_empty());
+    }
+
+    #[test]
+    fn rfc9110_8_8_2_2_next_to_another_tag_a_strong_date_confirms_what_has_it() {
+        let nginx = headers(&[("etag", "\"a\""), ("last-modified", MONDAY)]);
+        let of =
+            |tag: &'static str, modified, date| headers(&[("etag", tag), ("last-modified", modified), ("date", date)]);
+        let weakened = of("W/\"a\"", MONDAY, TUESDAY);
+        assert_eq!(confirmed(&nginx, &[&weakened, &weakened], NOW.wall), [0, 1]);
+        let untagged = headers(&[("last-modified", MONDAY), ("date", TUESDAY)]);
+        assert_eq!(confirmed(&nginx, &[&untagged], NOW.wall), [0]);
+        for other in [
+            of("W/\"a\"", MONDAY, MONDAY),
+            of("W/\"a\"", TUESDAY, TUESDAY),
+            of("W/\"b\"", MONDAY, TUESDAY),
+            of("\"b\"", MONDAY, TUESDAY),
+            headers(&[("etag", "W/\"a\""), ("last-modified", MONDAY)]),
+        ] {
+            assert!(confirmed(&nginx, &[&other], NOW.wall).is_empty(), "{other:?}");
+        }
+        let strong = of("\"a\"", TUESDAY, TUESDAY);
+        assert_eq!(confirmed(&nginx, &[&weakened, &strong], NOW.wall), [1]);
+    }
+
+    /// What a 304 confirms of candidates that fit or don't.
+    fn chosen(answer: &[(&'static str, &'static str)], stored: &[(bool, &HeaderMap)]) -> Option<(Vec<usize>, Update)> {
+        let candidates: Vec<_> = stored.iter().map(|(fits, headers)| Candidate { headers, fits: *fits }).collect();
+        confirm(&headers(answer), &candidates, NOW.wall).map(|Confirmed { places, update }| (places, update))
+    }
+
+    #[test]
+    fn what_fits_comes_before_what_does_not_and_only_a_strong_tag_chooses_the_latter() {
+        let (a, b) = (headers(&[("etag", "\"a\"")]), headers(&[("etag", "\"b\"")]));
+        let weak = headers(&[("etag", "W/\"a\"")]);
+        assert_eq!(chosen(&[("etag", "\"a\"")], &[(false, &a), (true, &a)]), Some((vec![1], Update::Fields)));
+        assert_eq!(
+            chosen(&[("etag", "\"a\"")], &[(true, &b), (false, &a), (false, &a)]),
+            Some((vec![1], Update::Fields))
+        );
+        assert_eq!(chosen(&[("etag", "W/\"a\"")], &[(true, &b), (false, &weak)]), None);
+        assert_eq!(chosen(&[("etag", "\"a\"")], &[(true, &b), (false, &weak)]), None);
+        let dated = headers(&[("last-modified", MONDAY), ("date", TUESDAY)]);
+        assert_eq!(chosen(&[("last-modified", MONDAY)], &[(true, &b), (false, &dated)]), None);
+        assert_eq!(chosen(&[], &[(true, &a), (false, &a)]), None);
+        assert_eq!(chosen(&[], &[(true, &a)]), Some((vec![0], Update::Fields)));
+    }
+
+    #[test]
+    fn one_weak_tag_whose_strong_form_comes_back_is_refreshed() {
+        let (weak, other) = (headers(&[("etag", "W/\"a\"")]), headers(&[("etag", "W/\"b\"")]));
+        let strong = [("etag", "\"a\"")];
+        assert_eq!(chosen(&strong, &[(true, &other), (true, &weak)]), Some((vec![1], Update::Freshness)));
+        assert_eq!(chosen(&strong, &[(true, &weak), (true, &weak)]), None);
+        assert_eq!(chosen(&strong, &[(false, &weak)]), None);
+        assert_eq!(chosen(&strong, &[(true, &other)]), None);
+        let dated = headers(&[("etag", "W/\"a\""), ("last-modified", MONDAY), ("date", TUESDAY)]);
+        let nginx = [strong[0], ("last-modified", MONDAY)];
+        assert_eq!(chosen(&nginx, &[(true, &dated)]), Some((vec![0], Update::Fields)));
+        assert_eq!(chosen(&nginx, &[(true, &weak)]), Some((vec![0], Update::Freshness)));
+    }
+
+    #[test]
+    fn where_vary_names_more_only_a_strong_tag_confirms() {
+        let vary = ("vary", "origin, accept-encoding");
+        for (tag, new_tag, is_confirmed) in
+            [("\"a\"", "\"a\"", true), ("W/\"a\"", "W/\"a\"", false), ("W/\"a\"", "\"a\"", false)]
+        {
+            let stored = headers(&[("etag", tag), ("vary", "origin"), ("last-modified", MONDAY), ("date", TUESDAY)]);
+            let answer = [("etag", new_tag), vary, ("last-modified", MONDAY)];
+            assert_eq!(chosen(&answer, &[(true, &stored)]).is_some(), is_confirmed, "{tag} {new_tag}");
+            let shorter = [("etag", new_tag), ("vary", ""), ("last-modified", MONDAY)];
+            assert!(chosen(&shorter, &[(true, &stored)]).is_some(), "{tag} {new_tag}");
+        }
+        assert_eq!(chosen(&[vary], &[(true, &headers(&[]))]), None);
+        assert!(chosen(&[("vary", "*")], &[(true, &headers(&[]))]).is_some());
+    }
+
+    #[test]
+    fn others_are_asked_about_only_by_strong_tags_and_coded_alike() {
+        let of = |tag, coding: &'static [(&'static str, &'static str)]| headers(&[&[("etag", tag)], coding].concat());
+        let gzip = &[("content-encoding", "gzip")];
+        let fitting = of("W/\"a\"", &[]);
+        assert!(may_be_chosen(&of("\"b\"", &[]), &fitting));
+        assert!(!may_be_chosen(&of("\"b\"", gzip), &fitting));
+        assert!(!may_be_chosen(&of("W/\"b\"", &[]), &fitting));
+        assert!(!may_be_chosen(&headers(&[]), &fitting));
     }
 
     #[test]
     fn rfc9111_4_3_4_a_weak_validator_confirms_the_newest_that_has_it() {
         let (a, b) = (headers(&[("etag", "W/\"a\"")]), headers(&[("etag", "W/\"b\"")]));
-        assert_eq!(confirmed(&headers(&[("etag", "W/\"a\"")]), &[&b, &a, &a]), [1]);
+        assert_eq!(confirmed(&headers(&[("etag", "W/\"a\"")]), &[&b, &a, &a], NOW.wall), [1]);
         let strong = headers(&[("etag", "\"a\"")]);
-        assert_eq!(confirmed(&headers(&[("etag", "W/\"a\"")]), &[&strong]), [0]);
+        assert_eq!(confirmed(&headers(&[("etag", "W/\"a\"")]), &[&strong], NOW.wall), [0]);
         let (old, new) = (headers(&[("last-modified", MONDAY)]), headers(&[("last-modified", TUESDAY)]));
-        assert_eq!(confirmed(&headers(&[("last-modified", MONDAY)]), &[&new, &old, &old]), [1]);
-        assert!(confirmed(&headers(&[("last-modified", MONDAY)]), &[&new]).is_empty());
-        assert_eq!(confirmed(&headers(&[("etag", "W/\"a\""), ("last-modified", MONDAY)]), &[&b, &old]), [1]);
+        assert_eq!(confirmed(&headers(&[("last-modified", MONDAY)]), &[&new, &old, &old], NOW.wall), [1]);
+        assert!(confirmed(&headers(&[("last-modified", MONDAY)]), &[&new], NOW.wall).is_empty());
+        assert_eq!(confirmed(&headers(&[("etag", "W/\"a\""), ("last-modified", MONDAY)]), &[&b, &old], NOW.wall), [1]);
     }
 
     #[test]
     fn rfc9111_4_3_4_without_a_validator_the_only_response_is_confirmed() {
         let (plain, tagged) = (headers(&[]), headers(&[("etag", "\"a\"")]));
-        assert_eq!(confirmed(&headers(&[]), &[&plain]), [0]);
-        assert_eq!(confirmed(&headers(&[]), &[&tagged]), [0]);
-        assert!(confirmed(&headers(&[]), &[&plain, &tagged]).is_empty());
-        assert!(confirmed(&headers(&[]), &[]).is_empty());
-        assert!(confirmed(&headers(&[("etag", "no tag")]), &[&plain]).is_empty());
+        assert_eq!(confirmed(&headers(&[]), &[&plain], NOW.wall), [0]);
+        assert_eq!(confirmed(&headers(&[]), &[&tagged], NOW.wall), [0]);
+        assert!(confirmed(&headers(&[]), &[&plain, &tagged], NOW.wall).is_empty());
+        assert!(confirmed(&headers(&[]), &[], NOW.wall).is_empty());
+        assert!(confirmed(&headers(&[("etag", "no tag")]), &[&plain], NOW.wall).is_empty());
     }
 
     #[test]
@@ -275,11 +523,87 @@ mod tests {
         assert_eq!(stored, headers(&[("x-a", "9"), ("x-b", "3"), ("x-c", "4"), ("x-c", "5"), ("date", TUESDAY)]));
         freshen(&mut stored, &headers(&[("age", "7")]));
         assert_eq!(stored["age"], "7");
-        freshen(&mut stored, &headers(&[("content-encoding", "br"), ("content-type", "text/css")]));
-        assert_eq!(
-            (&stored["content-encoding"], &stored["content-type"]),
-            (&"br".parse().unwrap(), &"text/css".parse().unwrap())
-        );
+        freshen(&mut stored, &headers(&[("content-type", "text/css")]));
+        assert_eq!(stored["content-type"], "text/css");
+    }
+
+    #[test]
+    fn rfc9111_3_2_vary_only_grows() {
+        for (stored, answered, expected) in [
+            (&["origin, accept-encoding"][..], &["Origin"][..], Some(&["accept-encoding", "origin"][..])),
+            (&["origin", "accept-encoding"], &[""], Some(&["accept-encoding", "origin"])),
+            (&["origin"], &["accept-encoding, ORIGIN"], Some(&["accept-encoding", "origin"])),
+            (&["origin"], &[], Some(&["origin"])),
+            (&[], &["cookie", "accept"], Some(&["accept", "cookie"])),
+            (&["origin"], &["*"], None),
+            (&["origin"], &["accept, no name"], None),
+        ] {
+            let lines = |values: &[&'static str]| headers(&values.iter().map(|one| ("vary", *one)).collect::<Vec<_>>());
+            let mut stored = lines(stored);
+            freshen(&mut stored, &lines(answered));
+            let names = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect();
+            assert_eq!(
+                Vary::of(&stored),
+                expected.map_or(Vary::Anything, |all| Vary::Fields(names(all))),
+                "{answered:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_type_is_taken_over_unless_the_answer_describes_something_else() {
+        let stored = [("content-type", "a/a"), ("content-encoding", "gzip"), ("vary", "accept-encoding")];
+        let new = ("content-type", "b/b");
+        for (answer, expected) in [
+            (&[new][..], "b/b"),
+            (&[new, ("content-encoding", "gzip"), ("vary", "Accept-Encoding")], "b/b"),
+            (&[new, ("content-encoding", "br")], "a/a"),
+            (&[new, ("vary", "origin")], "a/a"),
+            (&[new, ("vary", "accept-encoding, origin")], "a/a"),
+        ] {
+            let mut fields = headers(&stored);
+            freshen(&mut fields, &headers(answer));
+            assert_eq!(
+                (&fields["content-type"], &fields["content-encoding"]),
+                (&expected.parse().unwrap(), &"gzip".parse().unwrap())
+            );
+        }
+        let mut plain = headers(&[("content-type", "a/a")]);
+        freshen(&mut plain, &headers(&[new, ("content-encoding", "gzip")]));
+        assert_eq!(plain, headers(&[("content-type", "a/a")]));
+    }
+
+    #[test]
+    fn a_weak_tag_stays_weak() {
+        for (stored, answered, expected) in [
+            ("W/\"a\"", "\"a\"", "W/\"a\""),
+            ("W/\"a\"", "W/\"a\"", "W/\"a\""),
+            ("\"a\"", "W/\"a\"", "W/\"a\""),
+            ("W/\"a\"", "\"b\"", "\"b\""),
+        ] {
+            let mut stored = headers(&[("etag", stored)]);
+            freshen(&mut stored, &headers(&[("etag", answered)]));
+            assert_eq!(stored["etag"], expected);
+        }
+    }
+
+    #[test]
+    fn a_refresh_changes_nothing_but_freshness() {
+        let old = [
+            ("date", MONDAY),
+            ("age", "9"),
+            ("etag", "W/\"a\""),
+            ("x-a", "1"),
+            ("vary", "x-a"),
+            ("content-type", "a/a"),
+        ];
+        let mut stored = headers(&old);
+        let cookie = ("set-cookie", "a=b");
+        let own =
+            [("date", TUESDAY), ("cache-control", "max-age=1"), ("cdn-cache-control", "max-age=2"), ("expires", "0")];
+        let others = [("etag", "\"a\""), ("x-a", "2"), ("x-b", "2"), ("content-type", "b/b"), ("vary", "x-b"), cookie];
+        refresh(&mut stored, &headers(&[&own[..], &others[..]].concat()));
+        assert_eq!(stored, headers(&[&old[2..], &own[..]].concat()));
     }
 
     #[test]
@@ -291,6 +615,8 @@ mod tests {
             &headers(&[
                 ("content-length", "0"),
                 ("content-range", "bytes 0-1/2"),
+                ("content-encoding", "br"),
+                ("set-cookie", "a=b"),
                 ("connection", "x-hop"),
                 ("x-hop", "1"),
                 ("keep-alive", "timeout=1"),
@@ -318,6 +644,9 @@ mod tests {
             assert_eq!(glimpse(&headers(answer), &stored, 10), expected, "{answer:?}");
         }
         assert_eq!(glimpse(&headers(&[("etag", "\"a\"")]), &headers(&[]), 10), Glimpse::Differs);
+        let varies = |tag| headers(&[("etag", tag), ("vary", "accept-encoding")]);
+        assert_eq!(glimpse(&varies("\"a\""), &stored, 10), Glimpse::Agrees);
+        assert_eq!(glimpse(&varies("W/\"a\""), &headers(&[("etag", "W/\"a\"")]), 10), Glimpse::Differs);
     }
 
     proptest! {
@@ -328,7 +657,7 @@ mod tests {
         ) {
             let of = |tag: &String| HeaderMap::from_iter([(ETAG, HeaderValue::from_str(tag).unwrap())]);
             let stored: Vec<HeaderMap> = tags.iter().map(of).collect();
-            let places = confirmed(&of(&answer), &stored.iter().collect::<Vec<_>>());
+            let places = confirmed(&of(&answer), &stored.iter().collect::<Vec<_>>(), NOW.wall);
             prop_assert!(places.iter().all(|place| *place < stored.len()));
         }
     }

@@ -163,7 +163,8 @@ fn is_unmodified(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> 
 }
 
 /// Step 5: an entity tag by strong comparison, or a date that is exactly that of the response and strong: at least a
-/// second before `Date` (RFC 9110 §13.1.5, §8.8.2.2).
+/// second before `Date` (RFC 9110 §13.1.5, §8.8.2.2). Next to a weak entity tag no date is strong: by the tag the origin
+/// says that bytes may differ, and `Date` moves on with each 304.
 fn range_applies(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> bool {
     if !request.contains_key(IF_RANGE) {
         return true;
@@ -173,6 +174,7 @@ fn range_applies(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> 
         return selected.tag.is_some_and(|stored| stored.matches(&tag, Comparison::Strong));
     }
     match (dates.range, selected.modified, selected.date) {
+        _ if selected.tag.is_some_and(|tag| tag.is_weak()) => false,
         (Some(wanted), Some(modified), Some(date)) => wanted == modified && modified < date,
         (None, _, _) | (_, None, _) | (_, _, None) => false,
     }
@@ -346,6 +348,10 @@ mod tests {
         for (modified, date, when, outcome) in cases {
             let stored = Selected { modified, date, ..STORED };
             assert_eq!(cached(&fields, since(when), &stored), outcome, "{modified:?} {date:?} {when}");
+        }
+        for (tag, outcome) in [("\"a\"", Outcome::Serve), ("W/\"a\"", Outcome::ServeWhole)] {
+            let stored = Selected { modified: Some(500), date: Some(501), ..tagged(tag) };
+            assert_eq!(cached(&fields, since(500), &stored), outcome, "{tag}");
         }
     }
 
