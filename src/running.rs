@@ -194,10 +194,11 @@ impl Running {
         let _closed_or_late = all_begun.recv_timeout(DRAIN_BEGIN_MAX);
     }
 
-    /// Whether no client connection is left, and no write that its backend does not have.
+    /// Whether no client connection is left, and no queued write that waiting is of use for: what can't be sent now stays
+    /// in the journal.
     #[must_use]
     pub fn is_drained(&self) -> bool {
-        self.gauges().connections == 0 && self.desk.as_ref().is_none_or(|desk| desk.is_idle())
+        self.gauges().connections == 0 && self.desk.as_ref().is_none_or(|desk| !desk.is_busy())
     }
 
     /// Waits until a drain is over, for `server.shutdown_timeout` at most, and stops.
@@ -436,7 +437,7 @@ impl House {
         self.household.now_drains();
         self.tell(|| Command::Drain(begun.clone())).await;
         if let Some(desk) = self.world.desk() {
-            desk.set_hurry(true);
+            desk.drain();
         }
         let workers = self.workers.clone();
         let limit = self.shutdown_timeout;

@@ -32,7 +32,7 @@ use crate::upstream::local::LocalGroup;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 use crate::writeback::desk::{Desk, Found};
-use crate::writeback::flush::{Attempt, Way};
+use crate::writeback::flush::{Attempt, Came, Way};
 use crate::writeback::read::content;
 use crate::writeback::take::FOREBAY_WRITE;
 
@@ -87,11 +87,12 @@ impl ToBackends {
         *self.present.borrow_mut() = Some(Rc::new(present));
     }
 
-    async fn attempt(self: Rc<Self>, attempt: Attempt) -> Outcome {
-        let Some(present) = self.present.borrow().clone() else { return Outcome::Unsent };
-        let Some(onward) = present.upstreams.get(&attempt.write.upstream) else { return Outcome::Unsent };
+    async fn attempt(&self, attempt: Attempt) -> Came {
+        let nowhere = Came { outcome: Outcome::Unsent, why: None };
+        let Some(present) = self.present.borrow().clone() else { return nowhere };
+        let Some(onward) = present.upstreams.get(&attempt.write.upstream) else { return nowhere };
         let Some(draft) = draft(&attempt, present.limits, &self.counters) else {
-            return Outcome::Refused { status: 400 };
+            return Came { outcome: Outcome::Refused { status: 400 }, why: None };
         };
         let class = match attempt.write.method {
             Method::PUT => Class::Put,
@@ -105,16 +106,25 @@ impl ToBackends {
         match tokio::time::timeout(timeout, attended(&deadline, sent)).await {
             Ok(Ok(answer)) => {
                 let outcome = judge(class, answer.status(), retry_after(answer.headers()));
+                let is_failed = matches!(outcome, Outcome::Retry { .. });
+                let why = is_failed.then(|| format!("the backend answered {}", answer.status()).into());
                 // Its content may be what is stored.
                 let bytes_max = match answer.headers().contains_key(header::CONTENT_LOCATION) {
                     true => present.site.plan().cache.object_bytes_max,
                     false => ANSWER_BYTES_MAX,
                 };
                 let _late = tokio::time::timeout(timeout, attended(&deadline, read(answer, bytes_max))).await;
-                outcome
+                Came { outcome, why }
             }
-            Ok(Err(fault)) if is_unsent(&fault) => Outcome::Unsent,
-            Ok(Err(_)) | Err(_) => Outcome::Retry { status: None, after: None },
+            Ok(Err(fault)) => {
+                let unknown = Outcome::Retry { status: None, after: None };
+                let outcome = if is_unsent(&fault) { Outcome::Unsent } else { unknown };
+                Came { outcome, why: Some(fault.to_string().into()) }
+            }
+            Err(_) => {
+                let why = format!("no answer within {timeout:?}");
+                Came { outcome: Outcome::Retry { status: None, after: None }, why: Some(why.into()) }
+            }
         }
     }
 }
@@ -206,21 +216,28 @@ fn settle_host(headers: &mut HeaderMap, target: &Target<'_>) {
 }
 
 impl Way for Rc<ToBackends> {
-    fn send(&self, attempt: Attempt) -> impl Future<Output = Outcome> + 'static {
+    fn send(&self, attempt: Attempt) -> impl Future<Output = Came> + 'static {
         let backends = Rc::clone(self);
         async move {
-            let outcome = Rc::clone(&backends).attempt(attempt).await;
-            match outcome {
+            let came = backends.attempt(attempt).await;
+            match came.outcome {
                 Outcome::Done => backends.counters.writes_sent.up(),
                 Outcome::Retry { .. } | Outcome::Refused { .. } => backends.counters.write_failures.up(),
                 Outcome::Unsent => {}
             }
-            outcome
+            came
         }
     }
 
-    fn leads_to(&self, upstream: &str) -> bool {
-        self.present.borrow().as_ref().is_some_and(|present| present.upstreams.contains_key(upstream))
+    fn endpoints(&self, upstream: &str) -> usize {
+        let present = self.present.borrow();
+        let Some(onward) = present.as_ref().and_then(|present| present.upstreams.get(upstream)) else { return 0 };
+        let shared = &onward.group.shared;
+        if !shared.can_take(clock::now()) {
+            return 0;
+        }
+        // None is usable, but one is to be tried.
+        shared.backends.iter().filter(|backend| backend.is_usable()).count().max(1)
     }
 }
 

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use policy::cache::key::Key;
 use policy::time::Now;
 use policy::write::outcome::{Backoff, Outcome};
-use policy::write::queue::{Effect, KeyState, Lane, Limits, Queue, Room, Send, Ticket, Upstream};
+use policy::write::queue::{Effect, KeyState, Lane, LaneCounts, Limits, Queue, Room, Send, Ticket, Upstream};
 use policy::write::record::{Payload, Record, Write, frame_bytes};
 use tokio::sync::{Notify, oneshot};
 
@@ -67,8 +67,8 @@ pub struct Desk {
     /// How many writes are pending: a read looks further only if there are any.
     pending: AtomicUsize,
     tickets: AtomicU64,
-    /// The log has warned of dead letters.
-    has_warned: AtomicBool,
+    /// The process ends when nothing more can be sent.
+    is_draining: AtomicBool,
     /// Wakes the flusher.
     changed: Notify,
 }
@@ -111,7 +111,7 @@ impl Desk {
             state: Mutex::new(state),
             pending,
             tickets: AtomicU64::new(0),
-            has_warned: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
             changed: Notify::new(),
         });
         Ok(desk)
@@ -281,14 +281,6 @@ impl Desk {
                 Payload::Settled { write }
             }
             Effect::Bury { seq: write, status, attempts, reason } => {
-                let told = status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
-                if self.has_warned.swap(true, Ordering::Relaxed) {
-                    tracing::info!("journal: write {write} is a dead letter: {reason} ({told})");
-                } else {
-                    tracing::warn!(
-                        "journal: write {write} is a dead letter: {reason} ({told}); further ones are told at info"
-                    );
-                }
                 Payload::Dead { write, status, attempts, reason: reason.to_string().into(), at: now.wall }
             }
             Effect::Turn(_) => return,
@@ -368,6 +360,33 @@ impl Desk {
         self.state.lock().queue.set_hurry(hurry);
         self.changed.notify_one();
         self.pending.load(Ordering::Acquire)
+    }
+
+    /// From now on sends all at once, and only where it is answered: the process ends.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+        let _pending = self.set_hurry(true);
+    }
+
+    /// Whether the process ends when nothing more can be sent.
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Whether anything is being sent, or waits for nothing but its time; what has failed, or is for an upstream that is
+    /// down, does not count.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.is_idle() && self.state.lock().queue.is_busy()
+    }
+
+    /// Looks at each route that writes came by.
+    pub(super) fn each_route(&self, mut look: impl FnMut(&str, LaneCounts)) {
+        let state = self.state.lock();
+        for (place, name) in state.routes.iter().enumerate() {
+            let lane = Lane(u32::try_from(place).unwrap_or(u32::MAX));
+            look(name, state.queue.lane_counts(lane));
+        }
     }
 
     /// What is pending and dead.

@@ -4,6 +4,7 @@
 //! `policy::write`'s to say. This room has the files ([`journal`]), what all threads share ([`desk`]), the way of a
 //! write and of a read of what is pending, and the flusher on the control thread. How a write is sent is handed in.
 
+mod alarms;
 pub mod desk;
 pub mod flush;
 pub mod journal;

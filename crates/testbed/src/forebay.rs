@@ -52,6 +52,12 @@ impl Forebay {
         self.running.drain();
     }
 
+    /// Whether the drain is over.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.running.is_drained()
+    }
+
     /// Waits until the drain is over.
     pub fn wait(self) {
         self.running.wait();

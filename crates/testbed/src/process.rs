@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use crate::{Api, Caller, Client, DEADLINE, StateDir, eventually};
 
@@ -95,8 +96,18 @@ impl Process {
     /// When none comes in time.
     #[track_caller]
     pub fn told(&self, words: &[&str]) -> String {
+        self.told_within(DEADLINE, words)
+    }
+
+    /// The same, for what comes after so long a silence at most.
+    ///
+    /// # Panics
+    ///
+    /// When none comes in time.
+    #[track_caller]
+    pub fn told_within(&self, silence: Duration, words: &[&str]) -> String {
         let mut seen = String::new();
-        while let Ok(line) = self.events.recv_timeout(DEADLINE) {
+        while let Ok(line) = self.events.recv_timeout(silence) {
             if words.iter().all(|word| line.contains(word)) {
                 return line;
             }

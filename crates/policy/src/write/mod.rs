@@ -3,6 +3,7 @@
 //! No file is opened here and nothing is sent: bytes, numbers and answers come in, verdicts go out. What writes do to
 //! stored responses is decided in `cache::written`; the contract is `docs/write-modes.md`.
 
+pub mod alarm;
 pub mod kept;
 pub mod outcome;
 pub mod queue;

@@ -41,6 +41,7 @@ mod lane;
 mod letters;
 mod line;
 mod recovery;
+mod stuck;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -243,6 +244,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
                 let Some(upstream) = upstream_of(line, &self.pending) else { continue };
                 if let Some(sleepers) = self.down.get_mut(&upstream) {
                     line.place = Place::Asleep(upstream, slot);
+                    line.get_stuck(*name, lane);
                     sleepers.insert(slot, key);
                     continue;
                 }
@@ -292,6 +294,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
             Outcome::Refused { status } => bury(Some(status), Reason::Refused),
         };
         line.failures = 0;
+        self.unstick(&key);
         let mut effects: Vec<Effect> = self.finish(&key, covers).into_iter().map(Effect::Settle).collect();
         if let Some(burial) = burial
             && let Some(last) = effects.last_mut()
@@ -312,6 +315,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
             return;
         }
         for (slot, key) in self.down.remove(&upstream).unwrap_or_default() {
+            self.unstick(&key);
             let Some(line) = self.lines.get_mut(&key) else { continue };
             let Some(lane) = lane_of(line, &self.pending) else { continue };
             line.place = Place::Urgent(lane, slot);
@@ -347,8 +351,9 @@ impl<K: Hash + Eq + Clone> Queue<K> {
         let Some(line) = self.lines.get_mut(key) else { return Vec::new() };
         let Some(lane) = lane_of(line, &self.pending) else { return Vec::new() };
         line.failures = line.failures.saturating_add(1);
-        let backoff = self.lanes.entry(lane).or_default().limits.backoff;
-        let until = now.mono.saturating_add(backoff.wait(line.failures, after, dice));
+        let waiting = self.lanes.entry(lane).or_default();
+        line.get_stuck(lane, waiting);
+        let until = now.mono.saturating_add(waiting.limits.backoff.wait(line.failures, after, dice));
         self.place(key, Some(until), now.mono).into_iter().collect()
     }
 

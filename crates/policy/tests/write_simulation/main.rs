@@ -8,6 +8,7 @@
 
 mod disk;
 mod reading;
+mod stuck;
 mod truth;
 mod world;
 

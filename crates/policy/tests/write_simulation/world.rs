@@ -14,6 +14,7 @@ use policy::write::record::{Payload, Record, Write};
 use crate::Seen;
 use crate::disk::{Disk, Staged};
 use crate::reading::{entry_of, event_of};
+use crate::stuck;
 use crate::truth::{Truth, Who};
 
 const KEYS: u8 = 3;
@@ -445,6 +446,7 @@ impl World {
         assert_eq!(counts.pending_bytes, pending.iter().map(|seq| self.truth.known[seq].bytes).sum::<u64>());
         assert_eq!(counts.in_flight, self.flying.len());
         assert_eq!(counts.tickets, self.waiting.len());
+        stuck::check(&self.queue, LANES);
         assert_eq!(counts.keys, self.truth.lines.values().filter(|line| !line.is_empty()).count());
         let dead: Vec<Seq> = self.queue.dead().map(|letter| letter.entry.seq).collect();
         assert!(dead.iter().eq(&self.truth.dead), "{dead:?} are dead, not {:?}", self.truth.dead);

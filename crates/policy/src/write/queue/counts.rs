@@ -38,6 +38,8 @@ pub struct LaneCounts {
     pub pending_bytes: u64,
     /// Writes that are being sent.
     pub in_flight: usize,
+    /// Keys whose last attempt failed, or whose upstream is down.
+    pub stuck: usize,
     /// Dead letters.
     pub dead: usize,
     /// The length of their records.
@@ -69,6 +71,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
             pending: lane.pending,
             pending_bytes: lane.pending_bytes,
             in_flight: lane.in_flight,
+            stuck: lane.stuck,
             dead: lane.dead,
             dead_bytes: lane.dead_bytes,
         }

@@ -53,6 +53,8 @@ pub(super) struct Waiting<K> {
     pub(super) in_flight: usize,
     pub(super) pending: usize,
     pub(super) pending_bytes: u64,
+    /// Lines whose last attempt failed, or whose upstream is down.
+    pub(super) stuck: usize,
     pub(super) dead: usize,
     pub(super) dead_bytes: u64,
     /// When the next write would go out at an even pace (the generic cell rate algorithm, ITU-T I.371).
@@ -68,6 +70,7 @@ impl<K> Default for Waiting<K> {
             in_flight: 0,
             pending: 0,
             pending_bytes: 0,
+            stuck: 0,
             dead: 0,
             dead_bytes: 0,
             pace: Duration::ZERO,

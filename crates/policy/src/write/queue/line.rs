@@ -38,6 +38,8 @@ pub(super) struct Line {
     pub(super) place: Place,
     /// Failed attempts in a row, of whichever write: a newer write doesn't make a sick backend well.
     pub(super) failures: u32,
+    /// The lane that counts it among its stuck lines.
+    pub(super) stuck: Option<Lane>,
     /// How many of the items are writes that are never coalesced.
     pub(super) others: usize,
     /// How many of the items are tickets.
@@ -46,7 +48,7 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new() -> Self {
-        Self { items: VecDeque::new(), place: Place::Unplaced, failures: 0, others: 0, tickets: 0 }
+        Self { items: VecDeque::new(), place: Place::Unplaced, failures: 0, stuck: None, others: 0, tickets: 0 }
     }
 
     /// The write that stands last.
