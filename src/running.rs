@@ -25,6 +25,8 @@ use crate::observe::counters::Counters;
 use crate::observe::ledger::Ledger;
 use crate::observe::sink::Sink;
 use crate::rollout::controller;
+use crate::server::descriptors;
+use crate::server::limit::ConnectionLimit;
 use crate::server::listener::{self, ListenError};
 use crate::server::worker::{self, Begun, Command};
 use crate::upstream::resolve;
@@ -126,9 +128,12 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let (ready, is_ready) = blocking::channel();
     let admin_address = admin.as_ref().and_then(admin::Opened::address);
     let sockets = Sockets { clients, admin };
+    let descriptors = descriptors::raise();
+    let limit = ConnectionLimit::new(descriptors::connections_max(plan.server.connections_max, descriptors));
     let log = AccessLogOf { writer: writer.clone(), target: plan.log.access_to.clone() };
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        if let Err(error) = run_control(plan, Opened { sockets, ledgers, log }, (commands, &ready)) {
+        if let Err(error) = run_control(plan, Opened { sockets, ledgers, log, descriptors, limit }, (commands, &ready))
+        {
             let _gone = ready.send(Err(StartError::Resources(error)));
         }
     })?;
@@ -251,6 +256,9 @@ struct Opened {
     sockets: Sockets,
     ledgers: Vec<Ledger>,
     log: AccessLogOf,
+    /// How many may be open.
+    descriptors: u64,
+    limit: Arc<ConnectionLimit>,
 }
 
 /// The access log's writer, and where it writes to.
@@ -320,11 +328,14 @@ struct House {
     /// What the admin listener sees.
     household: Arc<Household>,
     log: AccessLogOf,
+    /// How many descriptors may be open.
+    descriptors: u64,
+    limit: Arc<ConnectionLimit>,
 }
 
 impl House {
     async fn open(world: World, generation: &Arc<Generation>, opened: Opened) -> io::Result<Self> {
-        let Opened { sockets, ledgers, log } = opened;
+        let Opened { sockets, ledgers, log, descriptors, limit } = opened;
         let backends: Rc<ToBackends> = Rc::default();
         let counters =
             ledgers.iter().map(|ledger| &ledger.counters).chain([backends.counters(), world.rollout().counters()]);
@@ -341,12 +352,15 @@ impl House {
             shutdown_timeout: generation.plan.server.shutdown_timeout,
             drain_delay: generation.plan.server.drain_delay,
             log,
+            descriptors,
+            limit,
         };
         for (index, ledger) in ledgers.into_iter().enumerate() {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let generation = Arc::clone(generation);
+            let limit = Arc::clone(&house.limit);
             let run = move || {
-                if let Err(error) = worker::run(generation, ledger, commands) {
+                if let Err(error) = worker::run(generation, ledger, limit, commands) {
                     tracing::error!("a worker has ended: {error}");
                 }
             };
@@ -414,6 +428,7 @@ impl House {
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
         self.shutdown_timeout = plan.server.shutdown_timeout;
         self.drain_delay = plan.server.drain_delay;
+        self.limit.set(descriptors::connections_max(plan.server.connections_max, self.descriptors));
         let generation = self.world.adopt(plan)?;
         if let Some(target) = log_target {
             self.log.writer.set_target(target);

@@ -36,7 +36,6 @@ pub fn run(source: Source) -> ExitCode {
     };
     let served =
         events::start(level(plan.log.level), &plan.log.events_to).map_err(StartError::Log).and_then(|events| {
-            raise_descriptor_limit();
             warn(&warnings);
             serve(&source, plan, events)
         });
@@ -181,16 +180,6 @@ pub(super) fn level(level: Level) -> LevelFilter {
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
-    }
-}
-
-/// Every connection needs a descriptor: takes as many as the system lets us have.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
-        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
 }
 

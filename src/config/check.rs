@@ -130,7 +130,7 @@ fn server(section: &Section<'_>) -> Server {
         write_timeout: section.duration("write_timeout"),
         header_bytes_max: usize::try_from(section.size("header_bytes_max")).unwrap_or(usize::MAX),
         body_bytes_max: Some(section.size("body_bytes_max")).filter(|bytes| *bytes > 0),
-        connections_max: section.number("connections_max"),
+        connections_max: section.count("connections_max").map(Spanned::into_inner),
         shutdown_timeout: section.duration("shutdown_timeout"),
         drain_delay: section.duration("drain_delay"),
         trusted_proxies: networks(section, "trusted_proxies"),

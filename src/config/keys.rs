@@ -222,8 +222,9 @@ section! {
     header_bytes_max: Kind::Size(8 * KIB, MIB) => "32KiB";
     /// The longest request body; 0 is no limit.
     body_bytes_max: Kind::Size(0, TIB) => "10MiB";
-    /// Client connections at once, all workers together; more wait in the kernel's backlog.
-    connections_max: Kind::Count(1, 10_000_000) => "65536";
+    /// Client connections at once, all workers together; more wait in the kernel's backlog. Left out:
+    /// (limit − 64) / 2, from 8 to 65536, where the limit is that of open files (`ulimit -Hn`).
+    connections_max: Kind::Count(1, 10_000_000);
     /// How long a drain may take after SIGTERM; 0 ends open requests at once.
     shutdown_timeout: Kind::Duration(Duration::ZERO, DAY) => "30s";
     /// How long before a drain `/ready` answers 503 while connections are still accepted: time for a load balancer in

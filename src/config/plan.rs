@@ -66,8 +66,9 @@ pub struct Server {
     pub header_bytes_max: usize,
     /// The longest request body, in bytes; `None`: no limit.
     pub body_bytes_max: Option<u64>,
-    /// Client connections at once, all workers together; more wait in the kernel's backlog.
-    pub connections_max: usize,
+    /// Client connections at once, all workers together; more wait in the kernel's backlog. `None`: as many as the limit
+    /// of open files leaves room for.
+    pub connections_max: Option<usize>,
     /// How long a drain may take.
     pub shutdown_timeout: Duration,
     /// How long before a drain it is announced.

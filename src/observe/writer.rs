@@ -272,7 +272,7 @@ impl Pump {
         }
         self.shared.is_troubled.store(false, Ordering::Relaxed);
         let lost = self.shared.lost.swap(0, Ordering::Relaxed);
-        tracing::info!(lost, "{}: is written again, {lost} lines were dropped", self.shared.name);
+        tracing::info!("{}: is written again, {lost} lines were dropped", self.shared.name);
     }
 }
 

@@ -4,6 +4,8 @@
 //! ([`connection`]) is parked while it waits for a request, and hyper's while it has one.
 
 pub mod connection;
+pub mod descriptors;
+pub mod limit;
 pub mod linger;
 pub mod listener;
 pub mod tap;

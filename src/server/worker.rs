@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::connection;
+use super::limit::{ConnectionLimit, Place};
 use super::tap::Room;
 use crate::flow::site::{Generation, Site};
 use crate::observe::clock;
@@ -54,8 +55,9 @@ pub struct Worker {
     site: RefCell<Rc<Site>>,
     is_draining: Cell<bool>,
     drain: Notify,
-    connections: Cell<usize>,
-    left: Notify,
+    limit: Arc<ConnectionLimit>,
+    /// The last connection could not be accepted: that has been told.
+    is_exhausted: Cell<bool>,
     /// Where its connections read heads.
     pub room: Rc<Room>,
 }
@@ -81,19 +83,10 @@ impl Worker {
         }
     }
 
-    /// The most connections that this worker may hold: its share of `server.connections_max`.
-    fn connections_max(&self) -> usize {
-        let site = self.site.borrow();
-        let server = &site.plan().server;
-        server.connections_max.div_ceil(server.workers.get())
-    }
-
     fn adopt(&self, generation: Arc<Generation>) {
         let before = self.site();
         self.ledger.set_form(generation.plan.log.access.clone());
         *self.site.borrow_mut() = Rc::new(Site::new(generation, Some(&before), &self.ledger.counters));
-        // The new plan may have room for more connections.
-        self.left.notify_waiters();
     }
 }
 
@@ -101,7 +94,12 @@ impl Worker {
 ///
 /// # Errors
 /// When the system can't give it a runtime.
-pub fn run(generation: Arc<Generation>, ledger: Ledger, commands: mpsc::Receiver<Command>) -> io::Result<()> {
+pub fn run(
+    generation: Arc<Generation>,
+    ledger: Ledger,
+    limit: Arc<ConnectionLimit>,
+    commands: mpsc::Receiver<Command>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
@@ -114,8 +112,8 @@ pub fn run(generation: Arc<Generation>, ledger: Ledger, commands: mpsc::Receiver
             site: RefCell::new(site),
             is_draining: Cell::new(false),
             drain: Notify::new(),
-            connections: Cell::new(0),
-            left: Notify::new(),
+            limit,
+            is_exhausted: Cell::new(false),
             room: Rc::default(),
         });
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
@@ -170,39 +168,47 @@ async fn accept(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut ended
         }
     }
     let Ok(listener) = listener.into_std() else { return };
-    let room = worker.connections_max().saturating_sub(worker.connections.get());
-    for (stream, _peer) in std::iter::from_fn(|| listener.accept().ok()).take(room) {
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            admit(&worker, stream);
+    while let Some(place) = worker.limit.try_place() {
+        match accept_now(&listener) {
+            Ok(stream) => admit(&worker, stream, place),
+            Err(_none) => return,
         }
     }
 }
 
-/// Accepts a connection when there is room for it.
+/// Accepts a connection, and serves it when there is a place for it. The place is asked for last: one that is kept for a
+/// client who may come would be missing at another worker.
 async fn accept_one(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
-    while worker.connections.get() >= worker.connections_max() {
-        worker.left.notified().await;
-    }
     match listener.accept().await {
-        Ok((stream, _peer)) => admit(worker, stream),
+        Ok((stream, _peer)) => {
+            worker.is_exhausted.set(false);
+            let place = worker.limit.place().await;
+            admit(worker, stream, place);
+        }
         Err(error) if is_the_clients(&error) => {}
         Err(error) => {
             worker.ledger.counters.accept_failures.up();
-            tracing::warn!("can't accept a connection: {error}");
+            if !worker.is_exhausted.replace(true) {
+                tracing::warn!("connections can't be accepted, they wait: {error}");
+            }
             tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 }
 
-fn admit(worker: &Rc<Worker>, stream: TcpStream) {
-    let _untuned = stream.set_nodelay(true);
-    let place = Place::take(worker);
-    tokio::task::spawn_local(serve(Rc::clone(worker), stream, place));
+fn accept_now(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
 }
 
-async fn serve(worker: Rc<Worker>, stream: TcpStream, _place: Place) {
+fn admit(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
+    let _untuned = stream.set_nodelay(true);
+    let counted = Counted::begin(worker, place);
+    tokio::task::spawn_local(serve(Rc::clone(worker), stream, counted));
+}
+
+async fn serve(worker: Rc<Worker>, stream: TcpStream, _counted: Counted) {
     connection::serve(worker, stream).await;
 }
 
@@ -210,23 +216,22 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
-/// One of the connections that a worker may hold.
-struct Place(Rc<Worker>);
+/// A connection that is open, as it is counted.
+struct Counted {
+    worker: Rc<Worker>,
+    _place: Place,
+}
 
-impl Place {
-    fn take(worker: &Rc<Worker>) -> Self {
-        worker.connections.set(worker.connections.get() + 1);
+impl Counted {
+    fn begin(worker: &Rc<Worker>, place: Place) -> Self {
         worker.ledger.counters.connections.up();
-        Self(Rc::clone(worker))
+        Self { worker: Rc::clone(worker), _place: place }
     }
 }
 
-impl Drop for Place {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get().saturating_sub(1));
-        self.0.ledger.counters.connections.down();
-        // All of them: the listener that is woken first may have nobody to let in.
-        self.0.left.notify_waiters();
+        self.worker.ledger.counters.connections.down();
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::backend::Backend;
-use super::pool::{Connection, Link};
+use super::pool::{self, Connection, Link};
 use super::upload::Upload;
 use crate::config::plan::Address;
 use crate::exchange::pieces;
@@ -36,11 +36,24 @@ pub enum Socket {
 }
 
 /// Opens a stream to a backend; one of its addresses after the other if it has several. Each gets an equal share of
-/// `limit`, so that one that swallows packets leaves time for the others; the caller keeps the limit as a whole.
+/// `limit`, so that one that swallows packets leaves time for the others; the caller keeps the limit as a whole. When
+/// this process has no descriptor left, a connection that waits for a request is closed, and it is tried once more.
 ///
 /// # Errors
 /// Those of the last address tried; `NotFound` if its name is not resolved.
 pub async fn open(backend: &Backend, limit: Duration) -> io::Result<Socket> {
+    match open_once(backend, limit).await {
+        Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(backend, limit).await,
+        opened => opened,
+    }
+}
+
+fn lacks_descriptor(error: &io::Error) -> bool {
+    const LACKS: [rustix::io::Errno; 2] = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    rustix::io::Errno::from_io_error(error).is_some_and(|errno| LACKS.contains(&errno))
+}
+
+async fn open_once(backend: &Backend, limit: Duration) -> io::Result<Socket> {
     if let Address::Unix(path) = &backend.address {
         return UnixStream::connect(path).await.map(Socket::Unix);
     }

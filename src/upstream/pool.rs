@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
@@ -48,11 +48,45 @@ struct Idle {
     since: Duration,
 }
 
+type IdleList = RefCell<VecDeque<Idle>>;
+
+thread_local! {
+    /// The pools of this thread: of one worker, of the control thread, or of the mirrors.
+    static POOLS: RefCell<Vec<Weak<IdleList>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Closes the connection that has waited longest in any pool of this thread, so that its descriptor is free at once.
+/// `false`: there is none.
+pub(super) fn close_oldest() -> bool {
+    let oldest = POOLS.with_borrow(|pools| {
+        let pools = pools.iter().filter_map(Weak::upgrade);
+        let waiting = pools.filter_map(|pool| {
+            let since = pool.borrow().front()?.since;
+            Some((since, pool))
+        });
+        waiting.min_by_key(|(since, _)| *since).and_then(|(_, pool)| pool.borrow_mut().pop_front())
+    });
+    // Dropping the connection alone would leave it open until its task runs.
+    oldest.map(|idle| drop(idle.connection.engine.take())).is_some()
+}
+
 /// Connections to one backend that wait for a request.
-#[derive(Default)]
 pub struct Pool {
-    idle: RefCell<VecDeque<Idle>>,
+    idle: Rc<IdleList>,
     is_closed: Cell<bool>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        let idle = Rc::default();
+        POOLS.with_borrow_mut(|pools| {
+            if pools.len() == pools.capacity() {
+                pools.retain(|pool| pool.strong_count() > 0);
+            }
+            pools.push(Rc::downgrade(&idle));
+        });
+        Self { idle, is_closed: Cell::new(false) }
+    }
 }
 
 impl Pool {
