@@ -15,7 +15,7 @@ use toml::de::DeTable;
 
 use super::document::{Section, Text};
 use super::keys::TOP;
-use super::plan::{Cache, Plan, Server, StatusRanges};
+use super::plan::{Cache, MergeSlashes, Plan, Server, StatusRanges};
 use super::problem::Report;
 
 mod admin;
@@ -49,7 +49,11 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     let invalidate = invalidate::rules(&bounded(&top, "invalidate"));
     let upstream_sections = bounded(&top, "upstream");
     let mut upstreams = upstream::all(&upstream_sections);
-    let ground = Ground { cache: &cache, has_state_dir: server.state_dir.is_some() };
+    let ground = Ground {
+        cache: &cache,
+        has_state_dir: server.state_dir.is_some(),
+        merges_slashes: server.merge_slashes != MergeSlashes::Off,
+    };
     let route_sections = bounded(&top, "route");
     let (routes, table) = route::all(&route_sections, &ground, &mut upstreams);
     let plan = Plan { listen, server, log, cache, admin, invalidate, upstreams, routes, table };
@@ -60,12 +64,14 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     plan
 }
 
-/// What a route's cache stands on.
+/// What a route stands on.
 struct Ground<'a> {
     /// What all caching routes share.
     cache: &'a Cache,
     /// Whether something can be kept across a restart.
     has_state_dir: bool,
+    /// Whether routes match paths without runs of slashes.
+    merges_slashes: bool,
 }
 
 /// The tables of a list; what is over the limit is reported and left aside.
@@ -117,6 +123,8 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 fn server(section: &Section<'_>) -> Server {
     let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = section.count::<usize>("workers").map(Spanned::into_inner);
+    let merge_slashes =
+        [("match", MergeSlashes::Match), ("forward", MergeSlashes::Forward), ("off", MergeSlashes::Off)];
     let state_dir = section.text("state_dir");
     if let Some(text) = state_dir.as_ref().filter(|text| text.value.is_empty()) {
         section.report.add(text.span.clone(), "state_dir is empty", "name a directory, or leave it out");
@@ -134,6 +142,7 @@ fn server(section: &Section<'_>) -> Server {
         shutdown_timeout: section.duration("shutdown_timeout"),
         drain_delay: section.duration("drain_delay"),
         trusted_proxies: networks(section, "trusted_proxies"),
+        merge_slashes: section.choice("merge_slashes", &merge_slashes).unwrap_or(MergeSlashes::Match),
         upgrades: section.texts("upgrades").iter().filter_map(|text| upgrade(section, text)).collect(),
         state_dir: state_dir.map(|text| PathBuf::from(text.value)),
     }

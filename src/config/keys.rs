@@ -232,6 +232,10 @@ section! {
     drain_delay: Kind::Duration(Duration::ZERO, HOUR) => "0s";
     /// Networks in CIDR form, or single addresses, whose forwarding headers are believed.
     trusted_proxies: Kind::Texts => "";
+    /// What runs of slashes in a path count for. `match`: routes match as if each run were one slash, so that `//admin`
+    /// takes the route of `/admin`; the path that is forwarded, the cache's key and purges keep them. `forward`: they
+    /// are merged there, too. `off`: they count everywhere. `%2F` is never a slash.
+    merge_slashes: Kind::Choice(&["match", "forward", "off"]) => "match";
     /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
     /// carries could not be checked.
     upgrades: Kind::Texts => "websocket";

@@ -2,6 +2,7 @@
 //!
 //! Made by `check`, read by everyone. Nothing here is learnt at run time; that lives in the world.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use policy::events;
 use policy::message::network::Network;
+use policy::message::target;
 use policy::route::Table;
 
 mod admin;
@@ -75,11 +77,44 @@ pub struct Server {
     pub drain_delay: Duration,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// What runs of slashes in a path count for.
+    pub merge_slashes: MergeSlashes,
     /// Protocols that `Upgrade` may ask for, in lower case.
     pub upgrades: Vec<String>,
     /// What must survive a restart is kept here: the journal of writes, weights set at run time, canaries' progress, the
     /// key of cookies.
     pub state_dir: Option<PathBuf>,
+}
+
+/// Where runs of slashes in a path are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MergeSlashes {
+    /// Where routes match.
+    Match,
+    /// There, in what is forwarded, and in the cache's keys.
+    Forward,
+    /// Nowhere.
+    Off,
+}
+
+impl Plan {
+    /// The path that routes match for a path in normal form.
+    #[must_use]
+    pub fn match_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match self.server.merge_slashes {
+            MergeSlashes::Match | MergeSlashes::Forward => target::merged(path),
+            MergeSlashes::Off => Cow::Borrowed(path),
+        }
+    }
+
+    /// The path that the cache's keys hold for a path in normal form.
+    #[must_use]
+    pub fn key_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
+        match self.server.merge_slashes {
+            MergeSlashes::Forward => target::merged(path),
+            MergeSlashes::Match | MergeSlashes::Off => Cow::Borrowed(path),
+        }
+    }
 }
 
 /// `[[upstream]]`: a named group of backends that can stand in for one another.

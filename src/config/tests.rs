@@ -56,6 +56,17 @@ fn the_five_line_start_is_fine() {
 }
 
 #[test]
+fn a_path_with_a_run_of_slashes_matches_nothing_unless_slashes_count() {
+    for lines in ["path = \"//a\"", "path = \"=/a//b\"", "path = \"/a\"\nstrip_prefix = \"/a//b\""] {
+        let lines = format!("{lines}\nbackends = [\"http://b\"]");
+        refused(&route(&lines), "can never match");
+        fine(&format!("{LISTEN}[server]\nmerge_slashes = \"off\"\n[[route]]\n{lines}\n"));
+    }
+    fine(&route("path = \"~^/a//b\"\nbackends = [\"http://b\"]"));
+    refused(&format!("{LISTEN}[server]\nmerge_slashes = \"of\""), "did you mean");
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let plan = fine(&upstream("backends = [\"http://a\"]\nqueue = {}\n[upstream.health]"));
     let (server, upstream) = (&plan.server, &plan.upstreams[0]);

@@ -306,6 +306,8 @@ async fn pass(
 
 /// Forgets all that is stored for a target, by whichever route's rules.
 pub(super) fn forget_target(site: &Site, target: &Target<'_>) {
+    // What a response names has not been through `sanitize`.
+    let target = &target.on_path(site.plan().key_path(target.path()));
     for caching in site.cachings_of(target.name(), target.path()) {
         caching.store.purge_uri(&line(caching, target), Purge::Hard);
     }

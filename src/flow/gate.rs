@@ -27,7 +27,8 @@ use crate::writeback::take::FOREBAY_WRITE;
 /// [`Fault::NoRoute`].
 pub fn route<'a>(site: &'a Site, ex: &mut Exchange, admitted: &Admitted) -> Result<(usize, &'a Route), Fault> {
     // `OPTIONS *` asks about the host as a whole: whoever answers for its root answers that.
-    let path = if ex.head.uri.path() == "*" { "/" } else { ex.head.uri.path() };
+    let own = if ex.head.uri.path() == "*" { "/" } else { ex.head.uri.path() };
+    let path = admitted.match_path.as_deref().unwrap_or(own);
     let asked = Asked {
         host: &admitted.host.name,
         path,
@@ -63,7 +64,9 @@ pub fn draft(
     let target = if (route.strip_prefix.is_none() && route.add_prefix.is_none()) || uri.path() == "*" {
         std::mem::take(&mut ex.head.uri)
     } else {
-        let path = rewrite::path(route.strip_prefix.as_deref(), route.add_prefix.as_deref(), uri.path());
+        let merges_slashes = admitted.match_path.is_some();
+        let (strip, add) = (route.strip_prefix.as_deref(), route.add_prefix.as_deref());
+        let path = rewrite::path(strip, add, uri.path(), merges_slashes);
         sanitize::with_path(&path, uri.query()).ok_or(Fault::BadRequest("invalid target"))?
     };
     let limits = Limits::of(&site.plan().server, &plan.retry);

@@ -68,6 +68,7 @@ fn purge(site: &Site, ex: &Exchange, admitted: &Admitted) -> Result<usize, &'sta
 impl Generation {
     /// Forgets all that routes have stored for a URL, and counts it.
     pub fn purge_url(&self, target: &Target<'_>, mode: Purge) -> usize {
+        let target = &target.on_path(self.plan.key_path(target.path()));
         let mut seen: Vec<Key> = Vec::new();
         for (space, rules) in self.spaces_of(target.name(), target.path()) {
             let key = Key::of_uri(Space { name: &space, rules: &rules.key }, target);
@@ -80,6 +81,7 @@ impl Generation {
 
     /// Forgets all that routes have stored for a path, whatever the host, and counts it.
     pub fn purge_anywhere(&self, path: &str, query: Option<&str>, mode: Purge) -> usize {
+        let path = &*self.plan.key_path(path);
         let target = Target::of_normal(Scheme::Http, "", None, path, query);
         let mut spaces = Vec::new();
         for (space, rules) in self.spaces() {

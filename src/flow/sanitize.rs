@@ -2,6 +2,7 @@
 //!
 //! The rules are `policy::message`'s; this file knows their order, and what hyper leaves to us.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
@@ -16,6 +17,7 @@ use policy::message::transfer::{self, BadCoding};
 use policy::message::{forwarded, hop, names, stamp, target, upgrade, via};
 
 use super::site::Site;
+use crate::config::plan::MergeSlashes;
 use crate::exchange::fault::Fault;
 use crate::exchange::{ClientConnection, Exchange, Host};
 use crate::observe::dice;
@@ -42,6 +44,8 @@ pub struct Admitted {
     pub census: Census,
     /// Who asks.
     pub client: forwarded::Client,
+    /// The path that routes match, where that is not the target's own.
+    pub match_path: Option<Box<str>>,
 }
 
 /// Refuses what may not pass; cleans what may.
@@ -60,7 +64,8 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     }
     let census = Census::of(&ex.head.headers);
     let host = host(ex, census)?;
-    if let Some(target) = origin_form(&ex.head)? {
+    let Normal { target, match_path } = origin_form(&ex.head, site.plan().server.merge_slashes)?;
+    if let Some(target) = target {
         ex.head.uri = target;
     }
     judge_body(site, ex, census)?;
@@ -74,7 +79,7 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     let client = forwarded::client(ex.connection.peer.ip(), SCHEME, &ex.head.headers, trusted)
         .map_err(|_| Fault::BadRequest("unknown scheme in a forwarding field of a trusted proxy"))?;
     ex.client = client.address;
-    Ok(Admitted { host, switches, waits_to_continue, ends_here, census, client })
+    Ok(Admitted { host, switches, waits_to_continue, ends_here, census, client, match_path })
 }
 
 /// The one host that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
@@ -117,8 +122,17 @@ fn valid(authority: &HeaderValue, client: &ClientConnection) -> Result<Rc<Host>,
     Ok(Rc::clone(known.insert(Rc::new(host))))
 }
 
-/// The target in origin form, or `*` (RFC 9112 §3.2), its path in normal form; `None`: it is so already.
-fn origin_form(head: &http::request::Parts) -> Result<Option<Uri>, Fault> {
+/// A target that has been brought into its one form.
+#[derive(Default)]
+struct Normal {
+    /// `None`: it is in that form already.
+    target: Option<Uri>,
+    /// The path that routes match, where that is not the target's own.
+    match_path: Option<Box<str>>,
+}
+
+/// The target in origin form, or `*` (RFC 9112 §3.2), its path in normal form.
+fn origin_form(head: &http::request::Parts, merge: MergeSlashes) -> Result<Normal, Fault> {
     let uri = &head.uri;
     if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
         return Err(Fault::BadRequest("scheme is neither http nor https"));
@@ -132,16 +146,25 @@ fn origin_form(head: &http::request::Parts) -> Result<Option<Uri>, Fault> {
     }
     if uri.path() == "*" && uri.scheme().is_none() {
         return match head.method {
-            Method::OPTIONS => Ok(None),
+            Method::OPTIONS => Ok(Normal::default()),
             _ => Err(Fault::BadRequest("target * without OPTIONS")),
         };
     }
     let path = if uri.path().is_empty() { "/" } else { uri.path() };
-    let normal = target::normal_path(path).map_err(|_| Fault::BadRequest("invalid path"))?;
-    if normal == uri.path() && uri.scheme().is_none() && uri.authority().is_none() {
-        return Ok(None);
+    let read = target::read_path(path).map_err(|_| Fault::BadRequest("invalid path"))?;
+    let (mut normal, mut match_path) = (read.normal, None);
+    if read.has_slash_runs {
+        match merge {
+            MergeSlashes::Match => match_path = Some(Box::from(target::merged(&normal))),
+            MergeSlashes::Forward => normal = Cow::Owned(target::merged(&normal).into_owned()),
+            MergeSlashes::Off => {}
+        }
     }
-    with_path(&normal, uri.query()).map(Some).ok_or(Fault::BadRequest("invalid target"))
+    if normal == uri.path() && uri.scheme().is_none() && uri.authority().is_none() {
+        return Ok(Normal { target: None, match_path });
+    }
+    let target = with_path(&normal, uri.query()).ok_or(Fault::BadRequest("invalid target"))?;
+    Ok(Normal { target: Some(target), match_path })
 }
 
 /// An origin-form target of this path and query.

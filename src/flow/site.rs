@@ -40,7 +40,8 @@ impl Generation {
     /// The space of each caching route that answers for this host and path may be stored for, whatever else they ask,
     /// and its rules. Made anew each time: for purges, not for every request.
     pub fn spaces_of(&self, host: &str, path: &str) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
-        let routes = self.plan.table.all(host, path).into_iter().filter_map(|index| self.plan.routes.get(index));
+        let routes = self.plan.table.all(host, &self.plan.match_path(path)).into_iter();
+        let routes = routes.filter_map(|index| self.plan.routes.get(index));
         routes.flat_map(|route| spaces(&self.plan, route))
     }
 
@@ -141,7 +142,7 @@ impl Site {
 
     /// All ways of caching that answers for this host and path may be stored in, whatever else they ask.
     pub fn cachings_of(&self, host: &str, path: &str) -> impl Iterator<Item = &Rc<Caching>> {
-        let routes = self.plan().table.all(host, path).into_iter();
+        let routes = self.plan().table.all(host, &self.plan().match_path(path)).into_iter();
         routes.filter_map(|index| self.cachings.get(index)).flatten()
     }
 

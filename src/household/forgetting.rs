@@ -26,7 +26,8 @@ impl Household {
             }
             Purge::Prefix(place) => {
                 let authority = Some((place.host.clone(), place.port));
-                let prefix = Prefix { scheme: place.scheme, authority, path: place.path.clone() };
+                let path = generation.plan.key_path(&place.path).into();
+                let prefix = Prefix { scheme: place.scheme, authority, path };
                 generation.store.purge_prefix(prefix, mode)
             }
             Purge::Tags(tags) => tags.iter().map(|tag| generation.store.purge_tag(tag, mode)).sum(),
@@ -63,7 +64,8 @@ fn apply(generation: &Generation, touched: &events::Touched) -> usize {
     let urls = touched.urls.iter().map(|place| url(generation, place, mode));
     let prefixes = touched.prefixes.iter().map(|place| {
         let authority = place.authority.as_ref().map(|authority| (authority.name.clone(), authority.port));
-        generation.store.purge_prefix(Prefix { scheme: None, authority, path: place.path.as_str().into() }, mode)
+        let path = generation.plan.key_path(&place.path).into();
+        generation.store.purge_prefix(Prefix { scheme: None, authority, path }, mode)
     });
     tags.chain(urls).chain(prefixes).sum()
 }

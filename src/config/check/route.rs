@@ -29,6 +29,9 @@ pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut
         let before = section.report.count();
         let rule = condition::rule(section);
         condition::check_cookies(section);
+        if ground.merges_slashes {
+            check_runs(section);
+        }
         // A wrong condition reads as none, and would look like the conditions of another route.
         let sound = section.report.count() == before;
         let name = match section.text("name") {
@@ -78,6 +81,17 @@ fn default_name(rule: &Rule, number: usize, names: &mut HashSet<String>) -> Arc<
     let free = candidates.into_iter().find(|candidate| !names.contains(candidate)).unwrap_or_default();
     names.insert(free.clone());
     Arc::from(free)
+}
+
+/// Reports paths with runs of slashes, which no request has where they are merged.
+fn check_runs(section: &Section<'_>) {
+    for key in ["path", "strip_prefix"] {
+        let text = section.text(key).filter(|text| !text.value.starts_with('~') && text.value.contains("//"));
+        if let Some(text) = text {
+            let hint = "routes match with runs of slashes merged: write one, or server.merge_slashes = \"off\"";
+            section.report.add(text.span.clone(), format!("{key} {text} can never match"), hint);
+        }
+    }
 }
 
 /// The rest of a route, but for its mirror; it is checked even when its action is wrong.

@@ -35,18 +35,58 @@ pub enum BadTarget {
 /// # Errors
 /// [`BadTarget`] → 400.
 pub fn normal_path(path: &str) -> Result<Cow<'_, str>, BadTarget> {
+    read_path(path).map(|path| path.normal)
+}
+
+/// A path that has been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path<'a> {
+    /// In the form of [`normal_path`].
+    pub normal: Cow<'a, str>,
+    /// Whether slashes follow one another in the normal form, so that [`merged`] changes it.
+    pub has_slash_runs: bool,
+}
+
+/// Reads a path: [`normal_path`], and what its one look at the path shows besides.
+///
+/// # Errors
+/// [`BadTarget`] → 400.
+pub fn read_path(path: &str) -> Result<Path<'_>, BadTarget> {
     if !path.starts_with('/') {
         return Err(BadTarget::NotAbsolute);
     }
+    let rewritten = |normal: String| {
+        // What stood between two slashes may be gone.
+        let has_slash_runs = normal.contains("//");
+        Path { normal: Cow::Owned(normal), has_slash_runs }
+    };
     match survey(path.as_bytes())? {
-        Form { escapes_normal: true, dots: false } => Ok(Cow::Borrowed(path)),
-        Form { escapes_normal: true, dots: true } => without_dots(path).map(Cow::Owned),
-        Form { escapes_normal: false, dots } => {
+        Form { escapes_normal: true, dots: false, slash_runs } => {
+            Ok(Path { normal: Cow::Borrowed(path), has_slash_runs: slash_runs })
+        }
+        Form { escapes_normal: true, dots: true, .. } => without_dots(path).map(rewritten),
+        Form { escapes_normal: false, dots, .. } => {
             let decoded = with_normal_escapes(path);
             // An escape may have hidden a dot.
-            if dots || has_dots(&decoded) { without_dots(&decoded).map(Cow::Owned) } else { Ok(Cow::Owned(decoded)) }
+            let normal = if dots || has_dots(&decoded) { without_dots(&decoded)? } else { decoded };
+            Ok(rewritten(normal))
         }
     }
+}
+
+/// The path with each run of slashes made one. Borrowed if there is none. `%2F` is data, and stays.
+#[must_use]
+pub fn merged(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let mut merged = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !merged.ends_with('/') {
+            merged.push(character);
+        }
+    }
+    Cow::Owned(merged)
 }
 
 /// Refuses a query (without its `?`) that holds raw controls, spaces or bytes past ASCII; all else is data.
@@ -61,6 +101,7 @@ pub fn check_query(query: &str) -> Result<(), BadTarget> {
 struct Form {
     escapes_normal: bool,
     dots: bool,
+    slash_runs: bool,
 }
 
 /// What has been seen of the segment at hand.
@@ -79,13 +120,15 @@ impl Segment {
 }
 
 fn survey(path: &[u8]) -> Result<Form, BadTarget> {
-    let mut form = Form { escapes_normal: true, dots: false };
-    let mut segment = Segment::Empty;
+    let mut form = Form { escapes_normal: true, dots: false, slash_runs: false };
+    // Nothing has ended before the first slash.
+    let mut segment = Segment::Other;
     let mut bytes = path.iter().copied();
     while let Some(byte) = bytes.next() {
         segment = match byte {
             b'/' => {
                 form.dots |= segment.is_dots();
+                form.slash_runs |= matches!(segment, Segment::Empty);
                 Segment::Empty
             }
             b'.' => match segment {
@@ -259,7 +302,38 @@ mod tests {
         proptest::collection::vec(pieces, 0..16).prop_map(|pieces| format!("/{}", pieces.concat()))
     }
 
+    #[test]
+    fn runs_of_slashes_are_seen_and_merged_after_dots_are_gone() {
+        for (path, normal, match_path) in [
+            ("//admin", "//admin", "/admin"),
+            ("/x//../admin", "/x/admin", "/x/admin"),
+            ("/x/..//admin", "//admin", "/admin"),
+            ("/a/.//b", "/a//b", "/a/b"),
+            ("/a//%2e%2e//b", "/a//b", "/a/b"),
+            ("///", "///", "/"),
+            ("/a//", "/a//", "/a/"),
+            ("/%2f/admin", "/%2F/admin", "/%2F/admin"),
+            ("/a/b/", "/a/b/", "/a/b/"),
+            ("/", "/", "/"),
+        ] {
+            let read = read_path(path).unwrap();
+            assert_eq!((&*read.normal, &*merged(&read.normal)), (normal, match_path), "{path}");
+            assert_eq!(read.has_slash_runs, normal != match_path, "{path}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_merged_path_holds_no_run_and_is_still_normal(path in any_path()) {
+            if let Ok(read) = read_path(&path) {
+                let merged = merged(&read.normal).into_owned();
+                let again = normal_path(&merged);
+                prop_assert!(!merged.contains("//"));
+                prop_assert_eq!(read.has_slash_runs, merged != read.normal);
+                prop_assert_eq!(again.as_deref(), Ok(merged.as_str()));
+            }
+        }
+
         #[test]
         fn the_normal_form_of_a_normal_form_is_itself(path in any_path()) {
             if let Ok(normal) = normal_path(&path) {

@@ -49,7 +49,7 @@ pub enum PathPattern {
 pub struct Asked<'a> {
     /// In lower case, without a port and without a final dot; empty if there is none.
     pub host: &'a str,
-    /// In normal form.
+    /// In normal form; with runs of slashes merged, unless the configuration says otherwise.
     pub path: &'a str,
     /// Without its `?`.
     pub query: Option<&'a str>,

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 /// The path without `strip` at its front and then with `add` there, both by whole segments.
 ///
-/// `strip` is left alone where the path does not begin with it; a final slash of either makes no difference. The result
-/// always begins with a slash. Borrowed if nothing is added.
+/// `strip` is left alone where the path does not begin with it; a final slash of either makes no difference. With
+/// `merges_slashes` a run of slashes in the path counts as one where `strip` is compared; what follows `strip` keeps its
+/// runs. The result always begins with a slash. Borrowed if nothing is added.
 #[must_use]
-pub fn path<'a>(strip: Option<&str>, add: Option<&str>, path: &'a str) -> Cow<'a, str> {
+pub fn path<'a>(strip: Option<&str>, add: Option<&str>, path: &'a str, merges_slashes: bool) -> Cow<'a, str> {
+    let without = if merges_slashes { without_merged } else { without };
     let rest = strip.and_then(|strip| without(path, strip.trim_end_matches('/'))).unwrap_or(path);
     let front = add.map_or("", |add| add.trim_end_matches('/'));
     let slash = |text: &str| if text.starts_with('/') { "" } else { "/" };
@@ -23,6 +25,15 @@ pub fn path<'a>(strip: Option<&str>, add: Option<&str>, path: &'a str) -> Cow<'a
 /// What follows these segments; `None` if the path does not begin with them as a whole.
 fn without<'a>(path: &'a str, segments: &str) -> Option<&'a str> {
     path.strip_prefix(segments).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The same, where each slash of `segments` stands for any number of them in the path.
+fn without_merged<'a>(path: &'a str, segments: &str) -> Option<&'a str> {
+    let mut rest = path;
+    for segment in segments.split('/').skip(1) {
+        rest = rest.strip_prefix('/')?.trim_start_matches('/').strip_prefix(segment)?;
+    }
+    Some(rest).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -41,7 +52,7 @@ mod tests {
             ("/api", "/x/api", "/x/api"),
             ("/", "/x", "/x"),
         ] {
-            assert_eq!(path(Some(strip), None, from), to, "{strip} {from}");
+            assert_eq!(path(Some(strip), None, from, false), to, "{strip} {from}");
         }
     }
 
@@ -56,14 +67,29 @@ mod tests {
             (None, "/", "/x", "/x"),
             (None, "/v2", "x", "/v2/x"),
         ] {
-            assert_eq!(path(strip, Some(add), from), to, "{strip:?} {add} {from}");
+            assert_eq!(path(strip, Some(add), from, false), to, "{strip:?} {add} {from}");
         }
     }
 
     #[test]
+    fn a_run_of_slashes_counts_as_one_where_a_prefix_is_stripped() {
+        for (strip, from, to) in [
+            ("/api", "//api//x", "//x"),
+            ("/api", "//api", "/"),
+            ("/api/v1", "/api///v1/x//y", "/x//y"),
+            ("/api", "//apix", "//apix"),
+            ("/api", "/x//api", "/x//api"),
+            ("/", "//x", "//x"),
+        ] {
+            assert_eq!(path(Some(strip), None, from, true), to, "{strip} {from}");
+        }
+        assert_eq!(path(Some("/api"), None, "//api//x", false), "//api//x");
+    }
+
+    #[test]
     fn an_untouched_path_is_borrowed() {
-        assert!(matches!(path(None, None, "/a/b"), Cow::Borrowed("/a/b")));
-        assert!(matches!(path(Some("/a"), None, "/a/b"), Cow::Borrowed("/b")));
+        assert!(matches!(path(None, None, "/a/b", false), Cow::Borrowed("/a/b")));
+        assert!(matches!(path(Some("/a"), None, "/a/b", false), Cow::Borrowed("/b")));
     }
 
     proptest! {
@@ -72,8 +98,9 @@ mod tests {
             strip in proptest::option::of("/?[a/]{0,4}"),
             add in proptest::option::of("/?[b/]{0,4}"),
             from in "/?[a/]{0,8}",
+            merges: bool,
         ) {
-            prop_assert!(path(strip.as_deref(), add.as_deref(), &from).starts_with('/'));
+            prop_assert!(path(strip.as_deref(), add.as_deref(), &from, merges).starts_with('/'));
         }
     }
 }

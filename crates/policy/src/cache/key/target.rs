@@ -86,6 +86,13 @@ impl<'a> Target<'a> {
         self.scheme == other.scheme && self.name == other.name && self.port == other.port
     }
 
+    /// The same origin and query with another path, in normal form.
+    #[must_use]
+    pub fn on_path<'b>(&'b self, path: Cow<'b, str>) -> Target<'b> {
+        let query = self.query.as_deref().map(Cow::Borrowed);
+        Target { scheme: self.scheme, name: Cow::Borrowed(&self.name), port: self.port, path, query }
+    }
+
     /// This origin with another path and query.
     pub(in crate::cache) fn beside(&self, path: String, query: Option<String>) -> Target<'static> {
         let name = Cow::Owned(self.name.as_ref().to_owned());
