@@ -10,7 +10,8 @@ section! {
     /// `redirect` and `respond`.
     ROUTE "[[route]]"
 
-    /// What logs and state call it. Left out: its path.
+    /// What logs and state call it. Left out: its path; where another route has that name, its first host and its path;
+    /// where that is taken too, the same with its place in the file behind, as `/api (3)`.
     name: Kind::Text;
     /// The hosts it is for, without port: `shop.example.com`, or `*.example.com` for every name below. Left out: all.
     host: Kind::TextOrTexts;
