@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::config::plan::Plan;
+use crate::config::plan::{self, Plan};
 use crate::flow::site::Generation;
 use crate::rollout::{Adopted, Rollout};
 use crate::store::Store;
+use crate::store::purge::start_sweeping;
 use crate::upstream::group::Group;
 use crate::upstream::probe::Watch;
 use crate::writeback::Desk;
@@ -43,7 +44,8 @@ struct Kept {
 }
 
 impl World {
-    /// A world in which nothing has been learnt yet, made for this plan.
+    /// A world in which nothing has been learnt yet, made for this plan. To be called on the control thread, where the
+    /// store is swept.
     ///
     /// # Errors
     /// When the journal can't be opened, or what moves traffic can't be kept.
@@ -52,7 +54,7 @@ impl World {
         let desk = state_dir.map(Desk::open).transpose()?;
         // After the journal: whoever holds that has the directory to itself.
         let rollout = Arc::new(Rollout::open(state_dir).map_err(BeginError::State)?);
-        let store = Arc::new(Store::new(&plan.cache));
+        let store = new_store(&plan.cache);
         Ok(Self { number: 0, store, desk, rollout, upstreams: HashMap::new() })
     }
 
@@ -80,7 +82,7 @@ impl World {
             self.store.adopt(&plan.cache);
         } else {
             tracing::info!("the cache begins anew, as its sizes have changed");
-            self.store = Arc::new(Store::new(&plan.cache));
+            self.store = new_store(&plan.cache);
         }
         let mut before = std::mem::take(&mut self.upstreams);
         let mut groups = Vec::with_capacity(plan.upstreams.len());
@@ -102,4 +104,11 @@ impl World {
         let (store, desk) = (Arc::clone(&self.store), self.desk.clone());
         Ok(Arc::new(Generation { number: self.number, plan, groups, splits, mirrors, store, desk }))
     }
+}
+
+/// An empty store, and the sweep that gives back the memory of what is invalidated in it.
+fn new_store(plan: &plan::Cache) -> Arc<Store> {
+    let store = Arc::new(Store::new(plan));
+    start_sweeping(&store);
+    store
 }

@@ -73,13 +73,15 @@ fn other_names_and_pages_of_other_sites_are_refused() {
 #[test]
 fn a_purge_is_understood_and_counted() {
     let listener = Listener::tcp(None);
-    for (body, asked) in [
-        (r#"{"url":"http://Shop.example.com/a/../b?q=1"}"#, r#"url shop.example.com /b Some("q=1") soft=false"#),
-        (r#"{"prefix":"//shop.example.com/api/","soft":true}"#, "prefix shop.example.com /api/ soft=true"),
-        (r#"{"tags":["orders","user:7"]}"#, "tags orders,user:7 soft=false"),
-        (r#"{"all":true}"#, "all soft=false"),
+    let url = r#"{"url":"http://Shop.example.com/a/../b?q=1"}"#;
+    let prefix = r#"{"prefix":"//shop.example.com/api/","soft":true,"wait":true}"#;
+    for (body, asked, answer) in [
+        (url, r#"url shop.example.com /b Some("q=1") soft=false"#, json!({"purged": 3})),
+        (prefix, "prefix shop.example.com /api/ soft=true", json!({"epoch": 9, "purged": 3})),
+        (r#"{"tags":["orders","user:7"]}"#, "tags orders,user:7 soft=false", json!({"epoch": 9})),
+        (r#"{"all":true}"#, "all soft=false", json!({"epoch": 9})),
     ] {
-        assert_eq!(says(&listener.post("/api/v1/purge", body), 200), json!({"purged": 3}));
+        assert_eq!(says(&listener.post("/api/v1/purge", body), 200), answer);
         assert_eq!(listener.house.asked(), [asked]);
     }
     for body in ["", "{", "{}", "[]", r#"{"url":"/a"}"#, r#"{"all":true,"tags":["a"]}"#, r#"{"every":true}"#] {
@@ -91,10 +93,13 @@ fn a_purge_is_understood_and_counted() {
 #[test]
 fn an_event_is_handed_on_with_its_headers() {
     let listener = Listener::tcp(None);
-    let request =
-        "POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nce-type: Made\r\nContent-Length: 7\r\n\r\n{\"a\":1}";
-    assert_eq!(says(&listener.asks(request), 200), json!({"touched": 4}));
-    assert_eq!(listener.house.asked(), ["event Made {\"a\":1}"]);
+    for (query, answer) in [("", json!({"epoch": 10})), ("?wait=true", json!({"epoch": 10, "touched": 4}))] {
+        let request = format!(
+            "POST /api/v1/events{query} HTTP/1.1\r\nHost: localhost\r\nce-type: Made\r\nContent-Length: 7\r\n\r\n{{\"a\":1}}"
+        );
+        assert_eq!(says(&listener.asks(&request), 200), answer);
+        assert_eq!(listener.house.asked(), ["event Made {\"a\":1}"]);
+    }
     refuses(&listener.post("/api/v1/events", "{}"), 422);
 }
 
@@ -228,7 +233,7 @@ fn a_unix_socket_answers_and_goes_when_it_ends() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     let output = command.args(["purge", "--all", "--admin"]).arg(format!("unix:{}", path.display())).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "3 purged\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "purged; memory is being swept (epoch 9)\n");
     listener.ends();
     assert!(!path.exists());
 }
@@ -243,7 +248,9 @@ fn the_command_line_asks_and_prints() {
     };
     assert_eq!(said(&["purge", "http://a.example/b", "--soft"]), "3 purged\n");
     assert_eq!(listener.house.asked(), ["url a.example /b None soft=true"]);
-    assert_eq!(said(&["purge", "--tag", "a", "--tag", "b", "--json"]), "{\"purged\":3}\n");
+    assert_eq!(said(&["purge", "--tag", "a", "--tag", "b", "--json"]), "{\"epoch\":9}\n");
+    assert_eq!(listener.house.asked(), ["tags a,b soft=false"]);
+    assert_eq!(said(&["purge", "--tag", "a", "--tag", "b", "--wait"]), "3 purged\n");
     assert_eq!(listener.house.asked(), ["tags a,b soft=false"]);
     let list = said(&["journal", "list", "--dead"]);
     assert!(list.contains("/cart/7  (status 503: unavailable)") && list.ends_with("more: --after 8\n"), "{list}");
@@ -301,8 +308,8 @@ fn the_description_and_the_answers_have_the_same_fields() {
         (&write["headers"][0], fields("Header")),
         (&says(&listener.get("/live"), 200), fields("Status")),
         (&says(&listener.get("/none"), 404), fields("Problem")),
-        (&says(&listener.post("/api/v1/purge", r#"{"all":true}"#), 200), fields("Purged")),
-        (&says(&listener.post("/api/v1/events", "[]"), 200), fields("Touched")),
+        (&says(&listener.post("/api/v1/purge", r#"{"all":true,"wait":true}"#), 200), fields("Purged")),
+        (&says(&listener.post("/api/v1/events?wait=true", "[]"), 200), fields("Touched")),
         (&says(&listener.post("/api/v1/journal/7/retry", ""), 200), fields("Settled")),
         (&says(&listener.post("/api/v1/journal/flush", ""), 202), fields("Flushing")),
     ] {

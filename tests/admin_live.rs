@@ -32,8 +32,16 @@ fn post(forebay: &Forebay, target: &str, order: &Value) -> Value {
     told(&asks(forebay, "POST", target, JSON, &order.to_string()), 200)
 }
 
+/// Purges, waits until all is swept, and says how many responses that touched.
 fn purge(forebay: &Forebay, order: &Value) -> u64 {
-    post(forebay, "/api/v1/purge", order)["purged"].as_u64().unwrap()
+    let mut order = order.clone();
+    order["wait"] = json!(true);
+    post(forebay, "/api/v1/purge", &order)["purged"].as_u64().unwrap()
+}
+
+/// Sends an event, waits until all is swept, and says how many responses that touched.
+fn touched(forebay: &Forebay, event: &Value) -> u64 {
+    post(forebay, "/api/v1/events?wait=true", event)["touched"].as_u64().unwrap()
 }
 
 fn metrics(forebay: &Forebay) -> String {
@@ -126,6 +134,24 @@ fn tags_prefixes_and_everything_are_purged() {
     forebay.get("/orders/7").is_stored();
 }
 
+#[test]
+fn a_purge_of_more_than_a_url_answers_its_epoch_and_is_counted_only_for_who_waits() {
+    let origin = origin();
+    let forebay = stored(&origin, RULES);
+    assert_eq!(post(&forebay, "/api/v1/purge", &json!({"tags": ["user:42"]})), json!({"epoch": 1}));
+    forebay.get("/orders/7").is_stored();
+    forebay.get("/orders/8").is_hit();
+    let waits = json!({"prefix": "http://shop.test/orders/7", "wait": true});
+    assert_eq!(post(&forebay, "/api/v1/purge", &waits), json!({"epoch": 2, "purged": 1}));
+    assert_eq!(post(&forebay, "/api/v1/events", &json!({"type": "Cleared"})), json!({"epoch": 3}));
+    forebay.get("/orders/8").is_stored();
+    assert_eq!(post(&forebay, "/api/v1/events", &json!({"type": "ShopMoved"})), json!({"touched": 0}));
+    asks(&forebay, "POST", "/api/v1/events?wait=perhaps", JSON, "{}").is_status(400);
+    eventually("all is swept", || has(&metrics(&forebay), "forebay_cache_bans 0"));
+    assert!(has(&metrics(&forebay), "forebay_cache_bans_merged_total 0"));
+    assert!(has(&metrics(&forebay), "forebay_cache_keys 1"));
+}
+
 const RULES: &str = "[[invalidate]]\nevent = \"OrderCreated\"\ntags = [\"user:{data.user_id}\"]\n\
      urls = [\"/orders/{aggregate_id}\"]\n\
      [[invalidate]]\nevent = \"ShopMoved\"\nurls = [\"http://shop.test/orders/7\"]\n\
@@ -136,13 +162,13 @@ fn an_event_makes_void_what_its_rule_says() {
     let origin = origin();
     let forebay = stored(&origin, RULES);
     let event = json!({"type": "OrderCreated", "aggregate_id": "8", "data": {"user_id": 42}});
-    assert_eq!(post(&forebay, "/api/v1/events", &event), json!({"touched": 2}));
+    assert_eq!(touched(&forebay, &event), 2);
     forebay.get("/orders/7").is_stored();
     forebay.get("/orders/8").is_stored();
-    assert_eq!(post(&forebay, "/api/v1/events", &json!({"type": "ShopMoved"})), json!({"touched": 1}));
+    assert_eq!(touched(&forebay, &json!({"type": "ShopMoved"})), 1);
     forebay.get("/orders/7").is_stored();
     forebay.get("/orders/8").is_hit();
-    assert_eq!(post(&forebay, "/api/v1/events", &json!({"type": "Cleared"})), json!({"touched": 2}));
+    assert_eq!(touched(&forebay, &json!({"type": "Cleared"})), 2);
 }
 
 #[test]
@@ -153,7 +179,7 @@ fn a_url_without_a_host_is_meant_on_every_host_and_with_its_query_alone() {
     other().is_stored();
     forebay.get("/orders/8?full=1").is_stored();
     let event = json!({"type": "OrderCreated", "aggregate_id": "8", "data": {"user_id": 1}});
-    assert_eq!(post(&forebay, "/api/v1/events", &event), json!({"touched": 2}));
+    assert_eq!(touched(&forebay, &event), 2);
     other().is_stored();
     forebay.get("/orders/8?full=1").is_hit();
     forebay.get("/orders/7").is_hit();
@@ -167,7 +193,7 @@ fn a_url_of_an_event_is_normal_by_the_rules_of_each_route() {
     let forebay = start(config.more(rule));
     forebay.get("/orders/8?a=1&b=2").is_stored();
     let event = json!({"type": "Moved", "aggregate_id": "1"});
-    assert_eq!(post(&forebay, "/api/v1/events", &event), json!({"touched": 1}));
+    assert_eq!(touched(&forebay, &event), 1);
     forebay.get("/orders/8?b=2&a=1&utm_medium=y").is_stored();
 }
 
@@ -177,7 +203,7 @@ fn a_soft_rule_makes_stale_what_may_be_served_so() {
     let rule = "[[invalidate]]\nevent = \"Moved\"\nurls = [\"/a\"]\nsoft = true\n";
     let forebay = start(forward([&origin]).cached("").more(rule));
     forebay.get("/a").is_stored();
-    assert_eq!(post(&forebay, "/api/v1/events", &json!({"type": "Moved"})), json!({"touched": 1}));
+    assert_eq!(touched(&forebay, &json!({"type": "Moved"})), 1);
     forebay.get("/a").is(200, "old");
     eventually("it is fetched anew", || origin.count("GET /a") == 2);
 }
@@ -207,12 +233,18 @@ fn cloud_events_are_events() {
     let forebay = stored(&origin, RULES);
     let structured =
         r#"{"specversion":"1.0","type":"OrderCreated","source":"/s","id":"1","subject":"7","data":{"user_id":1}}"#;
-    let answer = asks(&forebay, "POST", "/api/v1/events", "Content-Type: application/cloudevents+json\r\n", structured);
-    assert_eq!(told(&answer, 200), json!({"touched": 1}));
+    let answer = asks(
+        &forebay,
+        "POST",
+        "/api/v1/events?wait=true",
+        "Content-Type: application/cloudevents+json\r\n",
+        structured,
+    );
+    assert_eq!(told(&answer, 200)["touched"], 1);
     forebay.get("/orders/7").is_stored();
     let fields = "ce-specversion: 1.0\r\nce-type: OrderCreated\r\nce-source: /s\r\nce-id: 2\r\nce-subject: 7\r\n";
-    let answer = asks(&forebay, "POST", "/api/v1/events", &format!("{fields}{JSON}"), r#"{"user_id":1}"#);
-    assert_eq!(told(&answer, 200), json!({"touched": 1}));
+    let answer = asks(&forebay, "POST", "/api/v1/events?wait=true", &format!("{fields}{JSON}"), r#"{"user_id":1}"#);
+    assert_eq!(told(&answer, 200)["touched"], 1);
     forebay.get("/orders/7").is_stored();
 }
 
@@ -223,7 +255,7 @@ fn an_event_that_lacks_something_changes_nothing_and_an_unknown_one_is_counted()
     let lacking = json!({"type": "OrderCreated", "aggregate_id": "7"}).to_string();
     told(&asks(&forebay, "POST", "/api/v1/events", JSON, &lacking), 422);
     forebay.get("/orders/7").is_hit();
-    assert_eq!(post(&forebay, "/api/v1/events", &json!({"type": "Other"})), json!({"touched": 0}));
+    assert_eq!(touched(&forebay, &json!({"type": "Other"})), 0);
     let text = metrics(&forebay);
     for (kind, count) in [("known", 0), ("unknown", 1), ("refused", 1)] {
         assert!(has(&text, &format!("forebay_events_total{{type=\"{kind}\"}} {count}")), "{kind} in\n{text}");
@@ -236,9 +268,9 @@ fn a_reload_brings_new_rules_and_leaves_the_listener_where_it_is() {
     let config = || forward([&origin]).cached("ttl = \"60s\"");
     let forebay = start(config());
     forebay.get("/orders/7").is_stored();
-    assert_eq!(post(&forebay, "/api/v1/events", &json!({"type": "Cleared"})), json!({"touched": 0}));
+    assert_eq!(touched(&forebay, &json!({"type": "Cleared"})), 0);
     forebay.reload(config().more(RULES));
-    assert_eq!(post(&forebay, "/api/v1/events", &json!({"type": "Cleared"})), json!({"touched": 1}));
+    assert_eq!(touched(&forebay, &json!({"type": "Cleared"})), 1);
 }
 
 /// A write-back route of its own, and where its journal is.
@@ -364,6 +396,11 @@ fn commands_ask_the_listener_that_the_configuration_names() {
     forebay.get("/orders/7").is_stored();
     let purged = command(&config, &["purge", "http://shop.test/orders/7"]);
     assert_eq!(String::from_utf8_lossy(&purged.stdout), "1 purged\n", "{purged:?}");
+    forebay.get("/orders/7").is_stored();
+    let purged = command(&config, &["purge", "--prefix", "http://shop.test/orders/"]);
+    assert_eq!(String::from_utf8_lossy(&purged.stdout), "purged; memory is being swept (epoch 1)\n", "{purged:?}");
+    let purged = command(&config, &["purge", "--all", "--wait"]);
+    assert_eq!(String::from_utf8_lossy(&purged.stdout), "0 purged\n", "{purged:?}");
     drop(forebay);
     assert!(!socket.exists());
     assert_eq!(command(&config, &["purge", "--all"]).status.code(), Some(2));

@@ -391,8 +391,9 @@ fn the_whole_keeps_the_tags_of_its_part() {
     let response = range(&forebay, "0-4");
     assert!(!response.is(206, "01234").head.has("surrogate-key"));
     assert!(!forebay.get("/").is(200, "0123456789").head.has("surrogate-key"));
-    let purge = "PURGE / HTTP/1.1\r\nHost: shop.test\r\nForebay-Purge: tag\r\nForebay-Purge-Tag: two\r\n\r\n";
-    forebay.ask(purge).is(200, "{\"purged\":1}\n");
+    let purge = "PURGE / HTTP/1.1\r\nHost: shop.test\r\nForebay-Purge: tag\r\nForebay-Purge-Tag: two\r\n\
+                 Forebay-Purge-Wait: true\r\n\r\n";
+    forebay.ask(purge).is(200, "{\"epoch\":1,\"purged\":1}\n");
     origin.now(digits());
     forebay.get("/").is(200, "0123456789").is_stored();
 }

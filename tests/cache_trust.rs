@@ -52,8 +52,8 @@ fn a_head_that_confirms_what_is_stored_leaves_it_its_tags() {
     origin.now(answer(200, &[HOUR, etag], "a"));
     let head = "HEAD / HTTP/1.1\r\nHost: shop.test\r\nCache-Control: no-cache\r\n\r\n";
     assert_eq!(asking(&forebay, head).read_response_to("HEAD").status, 200);
-    let purge = "PURGE / HTTP/1.1\r\nHost: shop.test\r\nforebay-purge: tag\r\nforebay-purge-tag: x\r\n\r\n";
-    asking(&forebay, purge).read_response().is(200, "{\"purged\":1}\n");
+    let purge = "PURGE / HTTP/1.1\r\nHost: shop.test\r\nforebay-purge: tag\r\nforebay-purge-tag: x\r\nforebay-purge-wait: true\r\n\r\n";
+    asking(&forebay, purge).read_response().is(200, "{\"epoch\":1,\"purged\":1}\n");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn a_head_hides_tags_and_loses_none() {
     forebay.get("/").is(200, "one");
     origin.now(answer(200, &[MINUTE, ("ETag", "\"a\"")], "one"));
     forebay.ask(head).is(200, "");
-    let purge = "PURGE / HTTP/1.1\r\nHost: shop.test\r\nForebay-Purge: tag\r\nForebay-Purge-Tag: shoes\r\n\r\n";
+    let purge = "PURGE / HTTP/1.1\r\nHost: shop.test\r\nForebay-Purge: tag\r\nForebay-Purge-Tag: shoes\r\nForebay-Purge-Wait: true\r\n\r\n";
     assert!(forebay.ask(purge).text().contains("\"purged\":1"));
 }
 

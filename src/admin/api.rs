@@ -32,6 +32,9 @@ pub struct PurgeOrder {
     /// Makes stale instead of forgetting.
     #[serde(default)]
     pub soft: bool,
+    /// Answers when all that is stored has been swept, with the count.
+    #[serde(default)]
+    pub wait: bool,
 }
 
 impl PurgeOrder {
@@ -59,18 +62,26 @@ fn place(field: &str, text: &str) -> Result<Place, String> {
     Place::parse(text).map_err(|error| format!("{field}: {error}"))
 }
 
-/// The answer to a purge.
+/// The answer to a purge: an epoch, a count, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purged {
-    /// How many responses it touched.
-    pub purged: u64,
+    /// Its number, if it was about more than URLs; later ones have higher numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// How many responses it touched, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purged: Option<u64>,
 }
 
-/// The answer to an event.
+/// The answer to an event: an epoch, a count, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Touched {
-    /// How many responses it touched.
-    pub touched: u64,
+    /// The number of the last of its purges that was about more than URLs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// How many responses it touched, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<u64>,
 }
 
 /// The answer when something is refused.
@@ -242,8 +253,12 @@ pub struct Facts {
 /// The cache's numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheFacts {
-    /// Keys under which something is stored.
+    /// Keys under which something is stored, be it invalidated and not swept yet.
     pub keys: u64,
+    /// Purges by prefix, tag and of all that are not swept yet.
+    pub bans: u64,
+    /// Purges that found the list of those full, so that older ones were merged into a wider one.
+    pub bans_merged: u64,
     /// What is stored, in bytes.
     pub bytes: u64,
     /// What it may grow to, in bytes.

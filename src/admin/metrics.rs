@@ -49,6 +49,9 @@ fn cache(page: &mut Page, cache: &CacheFacts) {
     page.single(Gauge, "forebay_cache_keys", "Keys under which something is stored.", cache.keys);
     page.single(Gauge, "forebay_cache_bytes", "What is stored.", cache.bytes);
     page.single(Gauge, "forebay_cache_max_bytes", "What the cache may grow to.", cache.bytes_max);
+    page.single(Gauge, "forebay_cache_bans", "Purges by prefix, tag and of all not swept yet.", cache.bans);
+    let help = "Purges that found the list of those full: older ones were merged into a wider one.";
+    page.single(Counter, "forebay_cache_bans_merged_total", help, cache.bans_merged);
     let help = "Requests on caching routes, by what the cache did for them.";
     by(page, ("forebay_cache_results_total", "result"), help, &cache.results);
 }

@@ -74,6 +74,22 @@ impl Refusal {
     }
 }
 
+/// What a purge or an event has done. It holds; what is not counted yet, a sweep counts.
+pub struct Done {
+    /// How many responses it has touched at once.
+    pub counted: u64,
+    /// What it has banned.
+    pub sweep: Option<Sweep>,
+}
+
+/// What is banned and waits for the sweep.
+pub struct Sweep {
+    /// The number of the last ban.
+    pub epoch: u64,
+    /// How many responses the bans have touched, when all is swept.
+    pub touched: Pin<Box<dyn Future<Output = u64> + Send>>,
+}
+
 /// An answer that has to wait for the disk.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
 
@@ -88,17 +104,17 @@ pub trait House: Send + Sync {
     /// The numbers of `/metrics`.
     fn facts(&self) -> api::Facts;
 
-    /// Forgets (`soft`: makes stale) what is stored, and counts it.
+    /// Forgets (`soft`: makes stale) what is stored.
     ///
     /// # Errors
     /// When there is no such thing to purge.
-    fn purge(&self, what: &Purge, soft: bool) -> Result<u64, Refusal>;
+    fn purge(&self, what: &Purge, soft: bool) -> Result<Done, Refusal>;
 
-    /// Takes an event, as its request's headers and body tell it, and counts the responses that it made void.
+    /// Takes an event, as its request's headers and body tell it, and forgets what it makes void.
     ///
     /// # Errors
     /// When the event can't be read, or lacks what a rule needs (400, 422); then nothing has changed.
-    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<u64, Refusal>;
+    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal>;
 
     /// A part of the journal, in the order of numbers.
     ///

@@ -21,7 +21,7 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::api::{self, Flushing, Outcome, Problem, Purged, Settled, Status, Touched};
 use super::guard::{self, Guard};
-use super::{House, Order, Part, Readiness, Refusal, metrics};
+use super::{Done, House, Order, Part, Readiness, Refusal, metrics};
 use crate::observe::exposition;
 
 mod rollout;
@@ -30,6 +30,8 @@ mod rollout;
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// How long an answer may take, its request's body too.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// For how long an answer waits until all is swept: less than an answer may take.
+const SWEPT_MAX: Duration = Duration::from_secs(8);
 /// Requests answered at once; more get 503.
 const REQUESTS_MAX: usize = 32;
 /// How many writes are listed when the request does not say.
@@ -182,14 +184,41 @@ async fn purge(State(house): State<Shared>, body: Result<Bytes, BytesRejection>)
     let order: api::PurgeOrder = serde_json::from_slice(&whole(body)?)
         .map_err(|error| bad(format!("the body is no order to purge: {error}")))?;
     let what = order.purge().map_err(bad)?;
-    let purged = aside(move || house.purge(&what, order.soft)).await?;
-    Ok(json(StatusCode::OK, &Purged { purged }))
+    let done = aside(move || house.purge(&what, order.soft)).await?;
+    let (epoch, purged) = counted(done, order.wait).await;
+    Ok(json(StatusCode::OK, &Purged { epoch, purged }))
 }
 
-async fn event(State(house): State<Shared>, headers: HeaderMap, body: Result<Bytes, BytesRejection>) -> Answer {
+/// The query of `POST /api/v1/events`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Delivery {
+    #[serde(default)]
+    wait: bool,
+}
+
+async fn event(
+    State(house): State<Shared>,
+    query: Result<Query<Delivery>, QueryRejection>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
+    let Query(Delivery { wait }) = query.map_err(bad_query)?;
     let body = whole(body)?;
-    let touched = aside(move || house.event(&headers, &body)).await?;
-    Ok(json(StatusCode::OK, &Touched { touched }))
+    let done = aside(move || house.event(&headers, &body)).await?;
+    let (epoch, touched) = counted(done, wait).await;
+    Ok(json(StatusCode::OK, &Touched { epoch, touched }))
+}
+
+/// The epoch of what was banned, and how many responses were touched, as far as that is known, or is to be waited for.
+async fn counted(done: Done, waits: bool) -> (Option<u64>, Option<u64>) {
+    let Some(sweep) = done.sweep else { return (None, Some(done.counted)) };
+    let swept = if waits { tokio::time::timeout(SWEPT_MAX, sweep.touched).await.ok() } else { None };
+    (Some(sweep.epoch), swept.map(|touched| done.counted + touched))
+}
+
+fn bad_query(rejection: QueryRejection) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 
 fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
@@ -215,8 +244,7 @@ struct Listing {
 }
 
 async fn journal(State(house): State<Shared>, query: Result<Query<Listing>, QueryRejection>) -> Answer {
-    let Query(Listing { state, limit, after }) =
-        query.map_err(|rejection| Refusal::new(StatusCode::BAD_REQUEST, rejection.body_text()))?;
+    let Query(Listing { state, limit, after }) = query.map_err(bad_query)?;
     let limit = limit.unwrap_or(PAGE);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("limit is a number from 1 to {PAGE_MAX}")));

@@ -16,6 +16,9 @@ pub struct Purge {
     /// Only make it stale: served while it is fetched anew, where that is allowed
     #[arg(long)]
     soft: bool,
+    /// Wait until all that is stored has been swept, and say how many responses that touched
+    #[arg(long)]
+    wait: bool,
 }
 
 /// One of these.
@@ -35,11 +38,20 @@ struct What {
     all: bool,
 }
 
-/// Purges, and prints how many responses that touched.
+/// Purges, and prints how many responses that touched, as far as that is known.
 #[must_use]
 pub fn run(config: &Path, reach: &Reach, purge: &Purge) -> ExitCode {
     let body = serde_json::to_vec(&order(purge)).unwrap_or_default();
-    reach.tell(config, Question::post("/api/v1/purge", body), |answer: &Purged| format!("{} purged\n", answer.purged))
+    reach.tell(config, Question::post("/api/v1/purge", body), shown)
+}
+
+fn shown(answer: &Purged) -> String {
+    match answer {
+        Purged { purged: Some(purged), .. } => format!("{purged} purged\n"),
+        Purged { purged: None, epoch } => {
+            format!("purged; memory is being swept (epoch {})\n", epoch.unwrap_or_default())
+        }
+    }
 }
 
 fn order(purge: &Purge) -> PurgeOrder {
@@ -50,6 +62,7 @@ fn order(purge: &Purge) -> PurgeOrder {
         tags: Some(tag).filter(|tags| !tags.is_empty()),
         all: Some(true).filter(|_| all),
         soft: purge.soft,
+        wait: purge.wait,
     }
 }
 
@@ -73,10 +86,10 @@ mod tests {
     #[test]
     fn the_order_says_what_the_line_says() {
         for (words, expected) in [
-            (vec!["http://a/b"], r#"{"url":"http://a/b","soft":false}"#),
-            (vec!["--soft", "--prefix", "http://a/b"], r#"{"prefix":"http://a/b","soft":true}"#),
-            (vec!["--tag", "a", "--tag", "b"], r#"{"tags":["a","b"],"soft":false}"#),
-            (vec!["--all"], r#"{"all":true,"soft":false}"#),
+            (vec!["http://a/b"], r#"{"url":"http://a/b","soft":false,"wait":false}"#),
+            (vec!["--soft", "--prefix", "http://a/b"], r#"{"prefix":"http://a/b","soft":true,"wait":false}"#),
+            (vec!["--tag", "a", "--tag", "b"], r#"{"tags":["a","b"],"soft":false,"wait":false}"#),
+            (vec!["--all", "--wait"], r#"{"all":true,"soft":false,"wait":true}"#),
         ] {
             assert_eq!(asked(&words).unwrap(), expected);
         }

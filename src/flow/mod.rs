@@ -23,6 +23,7 @@ use self::site::Site;
 use crate::config::plan::{Action, Edits, Route};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
+use crate::store::purge::Banned;
 use crate::upstream::send::Draft;
 
 /// How far a request gets without waiting for anybody.
@@ -31,6 +32,8 @@ pub enum Step {
     Answered(Answer),
     /// To where somebody has to be asked.
     Waits(Way),
+    /// To where a `PURGE` waits until all is swept: [`purge::swept`].
+    Sweeps(Banned),
 }
 
 /// The rest of a request's way, to be gone with [`go_on`].
@@ -64,7 +67,7 @@ pub fn begin(site: &Site, ex: &mut Exchange) -> Result<Step, Fault> {
     if *"PURGE" == *ex.head.method.as_str()
         && let Some(purged) = purge::answer(site, ex, &admitted)
     {
-        return Ok(Step::Answered(purged));
+        return Ok(purged);
     }
     let (index, route) = gate::route(site, ex, &admitted)?;
     let mut chosen = match &route.action {

@@ -1,17 +1,22 @@
-//! Forgetting by URL, as clients write it; and `PURGE`: forgetting by request, for peers that may.
+//! Invalidation by URL, as clients write it; and `PURGE`: invalidation by request, for peers that may.
 //!
 //! Of a `PURGE` only the peer's own address counts, whatever forwarding headers say.
+
+use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use policy::cache::key::{Key, Scheme, Space, Target};
 
+use super::Step;
 use super::sanitize::Admitted;
 use super::site::{Generation, Site};
 use crate::exchange::body::Body;
 use crate::exchange::{Answer, Exchange};
-use crate::store::purge::{Anywhere, Prefix, Purge};
+use crate::observe::clock;
+use crate::store::purge::{Anywhere, Banned, Prefix, Purge};
 
 /// What to purge: `url` (unless given), `prefix`, `tag` or `all`.
 const WHAT: &str = "forebay-purge";
@@ -19,23 +24,64 @@ const WHAT: &str = "forebay-purge";
 const TAGS: &str = "forebay-purge-tag";
 /// `hard` (unless given) or `soft`.
 const MODE: &str = "forebay-purge-mode";
+/// Whether to answer only when all is swept, with the count: `true` or `false` (unless given).
+const WAIT: &str = "forebay-purge-wait";
+
+/// For how long a `PURGE` waits until all is swept.
+const SWEPT_MAX: Duration = Duration::from_secs(8);
+
+/// What a purge has done.
+enum Purged {
+    /// So many responses were touched.
+    Counted(usize),
+    /// It holds; how many responses it touches the sweep will show.
+    Banned(Banned),
+}
 
 /// Answers a `PURGE`; `None`: nothing is ever stored for this URI, so it is a method like any other.
 #[must_use]
-pub fn answer(site: &Site, ex: &Exchange, admitted: &Admitted) -> Option<Answer> {
+pub fn answer(site: &Site, ex: &Exchange, admitted: &Admitted) -> Option<Step> {
     let path = ex.head.uri.path();
     site.cachings_of(&admitted.host.name, path).next()?;
     let peer = ex.connection.peer.ip().to_canonical();
     if !site.plan().cache.purge_from.iter().any(|network| network.contains(peer)) {
-        return Some(said(StatusCode::FORBIDDEN, "{\"error\":\"this peer may not purge\"}\n".to_owned()));
+        let refused = said(StatusCode::FORBIDDEN, "{\"error\":\"this peer may not purge\"}\n".to_owned());
+        return Some(Step::Answered(refused));
     }
-    Some(match purge(site, ex, admitted) {
-        Ok(purged) => said(StatusCode::OK, format!("{{\"purged\":{purged}}}\n")),
-        Err(wrong) => said(StatusCode::BAD_REQUEST, format!("{{\"error\":\"{wrong}\"}}\n")),
+    let purged = waits(&ex.head.headers).and_then(|waits| Ok((purge(site, ex, admitted)?, waits)));
+    Some(match purged {
+        Ok((Purged::Banned(banned), true)) => Step::Sweeps(banned),
+        Ok((Purged::Banned(banned), false)) => {
+            Step::Answered(said(StatusCode::OK, format!("{{\"epoch\":{}}}\n", banned.epoch())))
+        }
+        Ok((Purged::Counted(purged), _)) => Step::Answered(said(StatusCode::OK, format!("{{\"purged\":{purged}}}\n"))),
+        Err(wrong) => Step::Answered(said(StatusCode::BAD_REQUEST, format!("{{\"error\":\"{wrong}\"}}\n"))),
     })
 }
 
-fn purge(site: &Site, ex: &Exchange, admitted: &Admitted) -> Result<usize, &'static str> {
+/// Answers a `PURGE` when all is swept; without the count when that takes too long.
+pub async fn swept(site: &Site, ex: &Exchange, banned: &Banned) -> Answer {
+    let until = clock::mono() + SWEPT_MAX;
+    let swept = pin!(site.generation.store.swept(banned));
+    let epoch = banned.epoch();
+    said(
+        StatusCode::OK,
+        match ex.connection.deadline.wait(until, swept).await {
+            Ok(purged) => format!("{{\"epoch\":{epoch},\"purged\":{purged}}}\n"),
+            Err(_expired) => format!("{{\"epoch\":{epoch}}}\n"),
+        },
+    )
+}
+
+fn waits(headers: &HeaderMap) -> Result<bool, &'static str> {
+    match word(headers, WAIT)? {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err("forebay-purge-wait is true or false"),
+    }
+}
+
+fn purge(site: &Site, ex: &Exchange, admitted: &Admitted) -> Result<Purged, &'static str> {
     let headers = &ex.head.headers;
     let mode = match word(headers, MODE)? {
         None | Some("hard") => Purge::Hard,
@@ -47,20 +93,20 @@ fn purge(site: &Site, ex: &Exchange, admitted: &Admitted) -> Result<usize, &'sta
     match word(headers, WHAT)? {
         None | Some("url") => {
             let target = |scheme| Target::of_normal(scheme, host, port, uri.path(), uri.query());
-            Ok([Scheme::Http, Scheme::Https]
-                .map(|scheme| site.generation.purge_url(&target(scheme), mode))
-                .iter()
-                .sum())
+            let schemes = [Scheme::Http, Scheme::Https];
+            Ok(Purged::Counted(schemes.map(|scheme| site.generation.purge_url(&target(scheme), mode)).iter().sum()))
         }
         Some("prefix") => {
             let authority = Some((Box::from(&**host), port));
-            Ok(store.purge_prefix(Prefix { scheme: None, authority, path: uri.path().into() }, mode))
+            let prefix = Prefix { scheme: None, authority, path: uri.path().into() };
+            Ok(Purged::Banned(store.purge_prefix(prefix, mode)))
         }
         Some("tag") => {
             let tags = word(headers, TAGS)?.ok_or("forebay-purge-tag names no tag")?;
-            Ok(tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(|tag| store.purge_tag(tag, mode)).sum())
+            let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(Box::from).collect();
+            Ok(Purged::Banned(store.purge_tags(tags, mode)))
         }
-        Some("all") => Ok(store.purge_all(mode)),
+        Some("all") => Ok(Purged::Banned(store.purge_all(mode))),
         Some(_) => Err("forebay-purge is url, prefix, tag or all"),
     }
 }
@@ -79,19 +125,19 @@ impl Generation {
         seen.iter().map(|key| self.store.purge_uri(key, mode)).sum()
     }
 
-    /// Forgets all that routes have stored for a path, whatever the host, and counts it.
-    pub fn purge_anywhere(&self, path: &str, query: Option<&str>, mode: Purge) -> usize {
+    /// Forgets all that routes have stored for a path, whatever the host.
+    pub fn purge_anywhere(&self, path: &str, query: Option<&str>, mode: Purge) -> Banned {
         let path = &*self.plan.key_path(path);
         let target = Target::of_normal(Scheme::Http, "", None, path, query);
-        let mut spaces = Vec::new();
+        let mut queries = Vec::new();
         for (space, rules) in self.spaces() {
             let key = Key::of_uri(Space { name: &space, rules: &rules.key }, &target);
             let query = key.parts().and_then(|parts| parts.query).map(Box::from);
-            if !spaces.contains(&(space.clone(), query.clone())) {
-                spaces.push((space, query));
+            if !queries.contains(&query) {
+                queries.push(query);
             }
         }
-        self.store.purge_anywhere(Anywhere { path: path.into(), spaces }, mode)
+        self.store.purge_anywhere(Anywhere { path: path.into(), queries }, mode)
     }
 }
 

@@ -1,43 +1,46 @@
 //! Purges and events: what people and other programs make the cache forget.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, StatusCode};
 use policy::cache::key::{Scheme, Target};
 use policy::events;
 
 use super::Household;
-use crate::admin::{Purge, Refusal};
+use crate::admin::{Done, Purge, Refusal, Sweep};
 use crate::events::read::read;
 use crate::flow::site::Generation;
 use crate::observe::clock;
-use crate::store::purge::{Prefix, Purge as Mode};
+use crate::store::Store;
+use crate::store::purge::{Banned, Prefix, Purge as Mode};
 
 impl Household {
-    /// Forgets (`soft`: makes stale) what is asked for, and counts it.
-    pub(super) fn forget(&self, what: &Purge, soft: bool) -> u64 {
+    /// Forgets (`soft`: makes stale) what is asked for.
+    pub(super) fn forget(&self, what: &Purge, soft: bool) -> Done {
         let generation = self.generation.load_full();
-        let mode = mode(soft);
-        let purged = match what {
+        let (store, mode) = (&generation.store, mode(soft));
+        match what {
             Purge::Url(place) => {
                 let target =
                     |scheme| Target::of_normal(scheme, &place.host, place.port, &place.path, place.query.as_deref());
                 let schemes = [Scheme::Http, Scheme::Https].into_iter();
                 let schemes = schemes.filter(|scheme| place.scheme.is_none_or(|meant| meant == *scheme));
-                schemes.map(|scheme| generation.purge_url(&target(scheme), mode)).sum()
+                let purged: usize = schemes.map(|scheme| generation.purge_url(&target(scheme), mode)).sum();
+                done(store, purged, Vec::new())
             }
             Purge::Prefix(place) => {
                 let authority = Some((place.host.clone(), place.port));
                 let path = generation.plan.key_path(&place.path).into();
                 let prefix = Prefix { scheme: place.scheme, authority, path };
-                generation.store.purge_prefix(prefix, mode)
+                done(store, 0, vec![store.purge_prefix(prefix, mode)])
             }
-            Purge::Tags(tags) => tags.iter().map(|tag| generation.store.purge_tag(tag, mode)).sum(),
-            Purge::All => generation.store.purge_all(mode),
-        };
-        purged as u64
+            Purge::Tags(tags) => done(store, 0, vec![store.purge_tags(tags.as_slice().into(), mode)]),
+            Purge::All => done(store, 0, vec![store.purge_all(mode)]),
+        }
     }
 
     /// Takes an event: all of it, or nothing.
-    pub(super) fn take_event(&self, headers: &HeaderMap, body: &[u8]) -> Result<u64, Refusal> {
+    pub(super) fn take_event(&self, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
         let generation = self.generation.load_full();
         let touched =
             read(headers, body).map_err(|error| Refusal::new(error.status(), error.to_string())).and_then(|event| {
@@ -49,30 +52,55 @@ impl Household {
             Ok(_) => self.events.known.up(),
             Err(_) => self.events.refused.up(),
         }
-        Ok(touched?.iter().map(|touched| apply(&generation, touched) as u64).sum())
+        let (mut counted, mut bans) = (0, Vec::new());
+        for touched in touched? {
+            counted += apply(&generation, touched, &mut bans);
+        }
+        Ok(done(&generation.store, counted, bans))
     }
+}
+
+/// What has been done, and how to learn what the bans have touched.
+fn done(store: &Arc<Store>, counted: usize, bans: Vec<Banned>) -> Done {
+    let sweep = bans.last().map(Banned::epoch).map(|epoch| {
+        let store = Arc::clone(store);
+        let touched = async move {
+            let mut touched = 0;
+            for banned in &bans {
+                touched += store.swept(banned).await;
+            }
+            touched
+        };
+        Sweep { epoch, touched: Box::pin(touched) }
+    });
+    Done { counted: counted as u64, sweep }
 }
 
 fn mode(soft: bool) -> Mode {
     if soft { Mode::Soft(clock::now()) } else { Mode::Hard }
 }
 
-/// Does what one rule says.
-fn apply(generation: &Generation, touched: &events::Touched) -> usize {
+/// Does what one rule says. Says how many responses URLs have touched; the rest is banned.
+fn apply(generation: &Generation, touched: events::Touched, bans: &mut Vec<Banned>) -> usize {
     let mode = mode(touched.soft);
-    let tags = touched.tags.iter().map(|tag| generation.store.purge_tag(tag, mode));
-    let urls = touched.urls.iter().map(|place| url(generation, place, mode));
-    let prefixes = touched.prefixes.iter().map(|place| {
+    if !touched.tags.is_empty() {
+        let tags = touched.tags.into_iter().map(String::into_boxed_str).collect();
+        bans.push(generation.store.purge_tags(tags, mode));
+    }
+    for place in &touched.prefixes {
         let authority = place.authority.as_ref().map(|authority| (authority.name.clone(), authority.port));
         let path = generation.plan.key_path(&place.path).into();
-        generation.store.purge_prefix(Prefix { scheme: None, authority, path }, mode)
-    });
-    tags.chain(urls).chain(prefixes).sum()
+        bans.push(generation.store.purge_prefix(Prefix { scheme: None, authority, path }, mode));
+    }
+    touched.urls.iter().map(|place| url(generation, place, mode, bans)).sum()
 }
 
-fn url(generation: &Generation, place: &events::Place, mode: Mode) -> usize {
+fn url(generation: &Generation, place: &events::Place, mode: Mode, bans: &mut Vec<Banned>) -> usize {
     let query = place.query.as_deref();
-    let Some(authority) = &place.authority else { return generation.purge_anywhere(&place.path, query, mode) };
+    let Some(authority) = &place.authority else {
+        bans.push(generation.purge_anywhere(&place.path, query, mode));
+        return 0;
+    };
     let target = |scheme| Target::of_normal(scheme, &authority.name, authority.port, &place.path, query);
     [Scheme::Http, Scheme::Https].iter().map(|scheme| generation.purge_url(&target(*scheme), mode)).sum()
 }

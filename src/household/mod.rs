@@ -10,7 +10,7 @@ use http::HeaderMap;
 
 use crate::admin::api::rollout;
 use crate::admin::api::{CacheFacts, Details, EventFacts, Facts, JournalFacts, Page};
-use crate::admin::{House, Order, Part, Pending, Purge, Readiness, Refusal};
+use crate::admin::{Done, House, Order, Part, Pending, Purge, Readiness, Refusal};
 use crate::flow::site::Generation;
 use crate::observe::counters::{CacheResults, Counter, Counters};
 use crate::observe::{clock, events};
@@ -97,7 +97,10 @@ impl Household {
 
     fn cache_facts(&self) -> CacheFacts {
         let generation = self.generation.load();
+        let (bans, bans_merged) = generation.store.bans();
         CacheFacts {
+            bans: bans as u64,
+            bans_merged,
             keys: generation.store.len() as u64,
             bytes: generation.store.bytes(),
             bytes_max: generation.plan.cache.memory_max,
@@ -153,11 +156,11 @@ impl House for Household {
         }
     }
 
-    fn purge(&self, what: &Purge, soft: bool) -> Result<u64, Refusal> {
+    fn purge(&self, what: &Purge, soft: bool) -> Result<Done, Refusal> {
         Ok(self.forget(what, soft))
     }
 
-    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<u64, Refusal> {
+    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
         self.take_event(headers, body)
     }
 

@@ -28,7 +28,7 @@ use crate::exchange::tunnel::End;
 use crate::exchange::{Answer, ClientConnection, Exchange};
 use crate::flow::finish::Open;
 use crate::flow::site::Site;
-use crate::flow::{self, Step};
+use crate::flow::{self, Step, purge};
 use crate::observe::record::Record;
 use crate::observe::{clock, dice};
 use crate::relay::Aside;
@@ -337,6 +337,10 @@ fn answer(worker: &Worker, client: &Rc<ClientConnection>, tap: &Rc<State>, reque
             let handled = flow::go_on(&site, open.exchange(), &mut way).await;
             open.answer(handled)
         })),
+        Ok(Step::Sweeps(banned)) => Answering::Later(Box::pin(async move {
+            let answer = purge::swept(&site, open.exchange(), &banned).await;
+            open.answer(Ok(answer))
+        })),
         Ok(Step::Answered(answer)) => Answering::Now(Some(open.answer(Ok(answer)))),
         Err(fault) => Answering::Now(Some(open.answer(Err(fault)))),
     }
@@ -347,6 +351,7 @@ async fn after(tap: Rc<State>, site: Rc<Site>, mut open: Open) -> Answer {
     tap.flushed().await;
     let handled = match flow::begin(&site, open.exchange()) {
         Ok(Step::Waits(mut way)) => flow::go_on(&site, open.exchange(), &mut way).await,
+        Ok(Step::Sweeps(banned)) => Ok(purge::swept(&site, open.exchange(), &banned).await),
         Ok(Step::Answered(answer)) => Ok(answer),
         Err(fault) => Err(fault),
     };

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::cache::bans::Epoch;
 use policy::cache::flight::{Arrival, Head, Id, is_overtaken};
 use policy::cache::key::Key;
 use policy::message::vary::Choice;
@@ -57,8 +58,8 @@ pub struct Lead {
     id: Id,
     /// When it began (monotonic time).
     began: Duration,
-    /// How many purges there had been by then.
-    since: u64,
+    /// The newest ban by then.
+    since: Epoch,
     /// Others may join; `false`: it is for one request alone, or over.
     is_joined: bool,
 }
@@ -154,7 +155,7 @@ impl Drop for Wait<'_> {
 impl Lead {
     fn begin(store: &Arc<Store>, shard: &mut Shard, (course, id): (Course, Id), is_joined: bool) -> Self {
         shard.begun(&course.key);
-        let (began, since) = (clock::mono(), shard.lately.count());
+        let (began, since) = (clock::mono(), shard.epoch());
         Self { store: Arc::clone(store), course, id, began, since, is_joined }
     }
 
@@ -271,7 +272,7 @@ impl Lead {
         let mut left: Vec<Shelf> = Vec::new();
         let mut shard = self.store.shard(self.key());
         shard.release(reserved);
-        if self.is_current(&shard, &entry) && !self.is_overtaken(&shard, &entry) {
+        if self.is_current(&shard, &entry) && !self.is_overtaken(&mut shard, &entry, &mut left) {
             shard.put(self.key(), entry, &mut left);
         }
         if !self.is_joined {
@@ -285,12 +286,12 @@ impl Lead {
     /// Whether what this brings was not invalidated since it began.
     pub(super) fn is_current(&self, shard: &Shard, entry: &Entry) -> bool {
         let is_of_same_uri = shard.era(self.key()).is_of_same_uri(self.course.era);
-        is_of_same_uri && !shard.lately.concern(self.since, self.key(), &entry.head.tags)
+        is_of_same_uri && !shard.is_banned(self.since, self.key(), entry)
     }
 
     /// Whether another fetch has brought a newer response meanwhile.
-    fn is_overtaken(&self, shard: &Shard, new: &Entry) -> bool {
-        let Some(shelf) = shard.index.peek(self.key()) else { return false };
+    fn is_overtaken(&self, shard: &mut Shard, new: &Entry, left: &mut Vec<Shelf>) -> bool {
+        let Some(shelf) = shard.peek(self.key(), left) else { return false };
         let mut rivals = shelf.variants().iter().filter(|old| new.replaces(old));
         rivals.any(|old| is_overtaken(&new.head.stored(), &old.head.stored(), self.began))
     }

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
 use parking_lot::{Mutex, MutexGuard};
+use policy::cache::bans::Epoch;
 use policy::cache::flight::{Id, Limits};
 use policy::cache::key::Key;
 use policy::cache::overlap::Overlap;
 use policy::time::Now;
+use tokio::sync::watch;
 
 use super::entry::{Entry, Shelf};
 use policy::cache::index::Spread;
@@ -27,18 +29,25 @@ const FLIGHTS_MAX: usize = 65_536;
 const REMEMBERED_MAX: usize = 4096;
 /// How many leaders of one fetch may fail before all who wait do.
 const ATTEMPTS_MAX: u32 = 2;
-/// How many purged entries of a shard are given back at a time.
-const RECLAIM_MAX: usize = 1024;
 
 /// The store: all that is kept, behind one lock a shard. No lock is held for longer than a look-up or a change takes.
 #[derive(Debug)]
 pub struct Store {
-    first: Mutex<Shard>,
+    pub(super) first: Mutex<Shard>,
     others: Box<[Mutex<Shard>]>,
     hasher: Spread,
     ids: AtomicU64,
     /// By target in absolute form: whichever route a write takes.
     pub(super) writes: Mutex<Overlap<Arc<str>>>,
+    /// The newest ban. Locked while it goes to all shards, so that each has them in the same order; before a shard's
+    /// lock, never after.
+    pub(super) banned: Mutex<Epoch>,
+    /// Tells the sweep that there is a new ban.
+    pub(super) to_sweep: watch::Sender<Epoch>,
+    /// Up to which ban all shards are swept.
+    pub(super) swept: watch::Sender<Epoch>,
+    /// How many bans found the list full.
+    pub(super) bans_merged: AtomicU64,
 }
 
 /// What a look-up has found.
@@ -64,6 +73,10 @@ impl Store {
             hasher: Spread::default(),
             ids: AtomicU64::new(0),
             writes: Mutex::new(Overlap::new(plan.pass_for)),
+            banned: Mutex::default(),
+            to_sweep: watch::Sender::default(),
+            swept: watch::Sender::default(),
+            bans_merged: AtomicU64::new(0),
         }
     }
 
@@ -113,16 +126,22 @@ impl Store {
     /// it counts as used.
     #[must_use]
     pub fn find_plain(&self, key: &Key) -> Option<Entry> {
+        let mut left = Vec::new();
         // All of such a key is the URI's.
         let mut shard = self.shard_of(key.bytes());
-        shard.index.get(key)?.for_everybody().cloned()
+        let found = shard.find(key, &mut left).and_then(Shelf::for_everybody).cloned();
+        drop(shard);
+        drop(left);
+        found
     }
 
     /// Looks up what is stored for a request; it counts as used.
     #[must_use]
     pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {
+        // Dropped after the lock.
+        let mut left = Vec::new();
         let mut shard = self.shard(key);
-        let shelf = shard.index.get(key);
+        let shelf = shard.find(key, &mut left);
         let Some(shelf) = shelf else { return Found { entry: None, parts: Vec::new(), is_known: false } };
         let entry = shelf.find(request).cloned();
         let parts = if entry.is_none() { shelf.parts(request).cloned().collect() } else { Vec::new() };
@@ -132,14 +151,16 @@ impl Store {
     /// All that is stored for a key, the newest first.
     #[must_use]
     pub fn variants(&self, key: &Key) -> Vec<Entry> {
-        self.shard(key).index.peek(key).map(|shelf| shelf.variants().to_vec()).unwrap_or_default()
+        // Dropped after the lock.
+        let mut left = Vec::new();
+        self.shard(key).peek(key, &mut left).map(|shelf| shelf.variants().to_vec()).unwrap_or_default()
     }
 
     /// Changes what is stored for a key: each response as `change` says, `None` takes it out.
     pub fn change(&self, key: &Key, change: impl Fn(&Entry) -> Option<Entry>) {
         let mut left: Vec<Shelf> = Vec::new();
         let mut shard = self.shard(key);
-        if let Some(shelf) = shard.index.peek(key) {
+        if let Some(shelf) = shard.peek(key, &mut left) {
             let changed = shelf.map(change);
             if changed.variants().is_empty() {
                 shard.remove(key, &mut left);
@@ -156,12 +177,10 @@ impl Store {
         Id(self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Lets those fetch too who have waited for long enough, and gives back memory of what was purged. To be called a few times a second.
+    /// Lets those fetch too who have waited for long enough. To be called a few times a second.
     pub fn tick(&self, now: Now) {
         for shard in self.shards() {
-            let mut left = Vec::new();
             let mut shard = shard.lock();
-            shard.reclaim(RECLAIM_MAX, &mut left);
             let actions = if shard.flights.next_due().is_some_and(|due| due <= now.mono) {
                 shard.flights.tick(now)
             } else {
@@ -179,10 +198,10 @@ impl Store {
         self.shards().map(|shard| shard.lock().bytes()).sum()
     }
 
-    /// How many keys are stored.
+    /// How many keys are stored, banned ones that have not been swept yet among them.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shards().map(|shard| shard.lock().index.len()).sum()
+        self.shards().map(|shard| shard.lock().keys()).sum()
     }
 
     /// Whether nothing is stored.

@@ -1,123 +1,47 @@
-//! Forgetting on purpose: by URL, by prefix, by tag, or all; gone, or only stale. Every call says how many responses it
-//! touched.
+//! Invalidation on purpose: a URI at once, and bans of prefixes, tags or all, which hold at once and are swept later
+//! (decision 0028).
+//!
+//! Each shard has the list of bans: what that decides is `policy::cache::bans`'s. [`start_sweeping`] is the task that
+//! holds all that is stored against them, a few hundred entries at a time.
 
-use std::collections::VecDeque;
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use policy::cache::key::{Key, Scheme};
-use policy::time::Now;
+use policy::cache::bans::{Ban, Epoch, Scope};
+use policy::cache::key::Key;
+use tokio::sync::watch;
 
 use super::memory::Store;
-use super::shard::Shard;
+use super::shard::SWEEP_COST_MAX;
 
-/// How many purges are remembered, for what is being fetched meanwhile.
-const LATELY_MAX: usize = 256;
+pub use policy::cache::bans::{Anywhere, Prefix, Purge};
 
-/// What becomes of what is purged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purge {
-    /// It is gone.
-    Hard,
-    /// It is stale: served while it is fetched anew, where that is allowed.
-    Soft(Now),
-}
+/// How many parts of a sweep are done in a row before the thread rests.
+const PARTS_IN_A_ROW: usize = 8;
+/// For how long it rests: other threads need the processor and the memory, too. With purges all the time it sweeps all
+/// the time, and this is what that costs: about a tenth of a core.
+const REST: Duration = Duration::from_millis(10);
+/// For how long it rests when a count is waited for.
+const SHORT_REST: Duration = Duration::from_millis(1);
+/// With so many bans to hold against, it does not rest.
+const BANS_AT_EASE: usize = 1024;
 
-/// What a purge was about, other than one URI.
+/// How many responses a ban has touched so far.
+pub type Touched = Arc<AtomicU64>;
+
+/// A ban that has been made: it holds for every request that begins after this.
 #[derive(Clone, Debug)]
-pub enum Purged {
-    /// Everything.
-    All,
-    /// What carries this tag.
-    Tag(Box<str>),
-    /// What is stored for URIs that begin so.
-    Prefix(Prefix),
-    /// What is stored for a path on whichever host.
-    Anywhere(Anywhere),
+pub struct Banned {
+    epoch: Epoch,
+    touched: Touched,
 }
 
-/// The beginning of URIs.
-#[derive(Clone, Debug)]
-pub struct Prefix {
-    /// The scheme; `None`: either.
-    pub scheme: Option<Scheme>,
-    /// The host in normal form, and the port (`None`: the scheme's own); `None`: any host and port.
-    pub authority: Option<(Box<str>, Option<u16>)>,
-    /// The beginning of the path.
-    pub path: Box<str>,
-}
-
-impl Prefix {
-    fn is_of(&self, key: &Key) -> bool {
-        key.parts().is_some_and(|parts| {
-            let is_there = self.authority.as_ref().is_none_or(|(host, port)| {
-                *parts.host == **host && parts.port == port.unwrap_or(parts.scheme.default_port())
-            });
-            is_there && self.scheme.is_none_or(|scheme| scheme == parts.scheme) && parts.path.starts_with(&*self.path)
-        })
-    }
-}
-
-/// A path and its query on whichever host.
-#[derive(Clone, Debug)]
-pub struct Anywhere {
-    /// The path.
-    pub path: Box<str>,
-    /// Where.
-    pub spaces: Vec<InSpace>,
-}
-
-/// A space that is meant: its name, and the query as its rules leave it.
-pub type InSpace = (Box<[u8]>, Option<Box<str>>);
-
-impl Anywhere {
-    fn is_of(&self, key: &Key) -> bool {
-        key.parts().filter(|parts| *parts.path == *self.path).is_some_and(|parts| {
-            self.spaces.iter().any(|(space, query)| **space == *parts.space && query.as_deref() == parts.query)
-        })
-    }
-}
-
-impl Purged {
-    /// Whether it is about a response with this key and these tags.
+impl Banned {
+    /// Its number: later bans have higher ones.
     #[must_use]
-    pub fn is_about(&self, key: &Key, tags: &[Box<str>]) -> bool {
-        match self {
-            Self::All => true,
-            Self::Tag(tag) => tags.contains(tag),
-            Self::Prefix(prefix) => prefix.is_of(key),
-            Self::Anywhere(anywhere) => anywhere.is_of(key),
-        }
-    }
-}
-
-/// The purges of late: what was fetched meanwhile is held against them before it is stored.
-#[derive(Debug, Default)]
-pub struct Lately {
-    count: u64,
-    purged: VecDeque<Purged>,
-}
-
-impl Lately {
-    /// How many purges there have been, ever.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// There was another.
-    pub fn note(&mut self, purged: Purged) {
-        self.count += 1;
-        self.purged.push_back(purged);
-        if self.purged.len() > LATELY_MAX {
-            self.purged.pop_front();
-        }
-    }
-
-    /// Whether one since then was about this response; also when so many have been that nobody can tell.
-    #[must_use]
-    pub fn concern(&self, since: u64, key: &Key, tags: &[Box<str>]) -> bool {
-        let new = usize::try_from(self.count - since).unwrap_or(usize::MAX);
-        new > self.purged.len() || self.purged.iter().rev().take(new).any(|purged| purged.is_about(key, tags))
+    pub fn epoch(&self) -> u64 {
+        self.epoch.number()
     }
 }
 
@@ -136,64 +60,119 @@ impl Store {
         purged
     }
 
-    /// Forgets all that is stored for URIs that begin so.
-    ///
-    /// Looks at every key: for people, not for programs that do it often.
-    pub fn purge_prefix(&self, prefix: Prefix, purge: Purge) -> usize {
-        self.purge_keys(&Purged::Prefix(prefix), purge)
+    /// Invalidates all that is stored for URIs that begin so.
+    pub fn purge_prefix(&self, prefix: Prefix, purge: Purge) -> Banned {
+        self.ban(Scope::Prefix(prefix), purge)
     }
 
-    /// Forgets all that is stored for a path, whatever the host.
-    ///
-    /// Looks at every key, as no host says where they are.
-    pub fn purge_anywhere(&self, anywhere: Anywhere, purge: Purge) -> usize {
-        self.purge_keys(&Purged::Anywhere(anywhere), purge)
+    /// Invalidates all that is stored for a path, whatever the host.
+    pub fn purge_anywhere(&self, anywhere: Anywhere, purge: Purge) -> Banned {
+        self.ban(Scope::Anywhere(anywhere), purge)
     }
 
-    /// Forgets what keys alone tell.
-    fn purge_keys(&self, purged: &Purged, purge: Purge) -> usize {
-        self.purge_each(purge, purged, |shard| {
-            shard.index.keys().filter(|key| purged.is_about(key, &[])).cloned().collect()
-        })
+    /// Invalidates all that carries one of these tags.
+    pub fn purge_tags(&self, tags: Box<[Box<str>]>, purge: Purge) -> Banned {
+        self.ban(Scope::Tags(tags), purge)
     }
 
-    /// Forgets all that carries a tag.
-    pub fn purge_tag(&self, tag: &str, purge: Purge) -> usize {
-        self.purge_each(purge, &Purged::Tag(tag.into()), |shard| shard.tags.keys(tag).cloned().collect())
+    /// Invalidates everything.
+    pub fn purge_all(&self, purge: Purge) -> Banned {
+        self.ban(Scope::All, purge)
     }
 
-    fn purge_each(&self, purge: Purge, purged: &Purged, keys: impl Fn(&Shard) -> Vec<Key>) -> usize {
-        let mut count = 0;
+    /// Costs the same however much is stored. When this returns, no request that begins later is answered with what the
+    /// ban is about, on whichever worker: each look-up takes its shard's lock, as this has done since.
+    fn ban(&self, scope: Scope, purge: Purge) -> Banned {
+        let touched = Touched::default();
+        let mut newest = self.banned.lock();
+        let epoch = newest.next();
+        *newest = epoch;
+        let ban = Arc::new(Ban { epoch, scope, purge, note: Arc::clone(&touched) });
+        let merged = self.shards().filter(|shard| shard.lock().ban(Arc::clone(&ban))).count();
+        drop(newest);
+        if merged > 0 {
+            self.bans_merged.fetch_add(1, Ordering::Relaxed);
+        }
+        self.to_sweep.send_replace(epoch);
+        Banned { epoch, touched }
+    }
+
+    /// Waits until all that is stored has been held against a ban, and says how many responses it has touched. Can take
+    /// as long as the sweep does: the caller sets a limit.
+    pub async fn swept(&self, banned: &Banned) -> u64 {
+        let mut swept = self.swept.subscribe();
+        // It ends with the store, which is borrowed here.
+        let _ended = swept.wait_for(|swept| *swept >= banned.epoch).await;
+        banned.touched.load(Ordering::Relaxed)
+    }
+
+    /// How many bans are not swept yet, and how many have found the list full.
+    #[must_use]
+    pub fn bans(&self) -> (usize, u64) {
+        let waiting = self.shards().map(|shard| shard.lock().bans_waiting()).max();
+        (waiting.unwrap_or_default(), self.bans_merged.load(Ordering::Relaxed))
+    }
+
+    /// Goes on with the sweep of one shard. `true`: a round is over, or there is no such shard.
+    fn sweep_part(&self, place: usize) -> bool {
+        let mut left = Vec::new();
+        let Some(shard) = self.shards().nth(place) else { return true };
+        let mut shard = shard.lock();
+        let is_over = shard.sweep(SWEEP_COST_MAX, &mut left);
+        drop(shard);
+        drop(left);
+        is_over
+    }
+
+    /// For how long the sweep rests now and then.
+    fn rest(&self) -> Option<Duration> {
+        let is_waited_for = self.swept.receiver_count() > 0;
+        let rest = if is_waited_for { SHORT_REST } else { REST };
+        let waiting = self.first.lock().bans_waiting();
+        (waiting <= BANS_AT_EASE).then_some(rest)
+    }
+
+    /// Tells those who wait up to which ban all is swept. `true`: up to the newest.
+    fn note_swept(&self) -> bool {
+        let (mut swept, mut newest) = (None, Epoch::default());
         for shard in self.shards() {
-            let mut left = Vec::new();
-            let mut shard = shard.lock();
-            // What is being fetched may turn out to be meant, too.
-            shard.outdate_all(purged.clone());
-            let keys = keys(&shard);
-            count += shard.purge(&keys, purge, &mut left);
-            drop(shard);
-            drop(left);
+            let shard = shard.lock();
+            newest = newest.max(shard.epoch());
+            swept = Some(swept.map_or(shard.swept(), |swept: Epoch| swept.min(shard.swept())));
         }
-        count
-    }
-
-    /// Forgets everything: at once, however much there is. The memory is given back little by little. Counts keys.
-    ///
-    /// A soft purge has to look at every entry.
-    pub fn purge_all(&self, purge: Purge) -> usize {
-        if let Purge::Soft(_) = purge {
-            return self.purge_each(purge, &Purged::All, |shard| shard.index.keys().cloned().collect());
-        }
-        let mut purged = 0;
-        let mut tags = Vec::new();
-        for shard in self.shards() {
-            let mut shard = shard.lock();
-            shard.outdate_all(Purged::All);
-            purged += shard.index.purge_all();
-            tags.push(shard.tags.take());
-        }
-        // To let go of a million tags takes a while: nobody should wait for that.
-        let _without_thread = thread::Builder::new().name("purge".to_owned()).spawn(move || drop(tags));
-        purged
+        let swept = swept.unwrap_or_default();
+        self.swept.send_replace(swept);
+        swept == newest
     }
 }
+
+/// Starts the sweep of a store, for as long as there is the store. To be called on a thread that serves no requests.
+pub fn start_sweeping(store: &Arc<Store>) {
+    tokio::task::spawn_local(keep_sweeping(Arc::downgrade(store), store.to_sweep.subscribe()));
+}
+
+async fn keep_sweeping(store: Weak<Store>, mut bans: watch::Receiver<Epoch>) {
+    // An error says that there is no store any more.
+    while bans.changed().await.is_ok() {
+        while sweep(&store).await == Some(false) {}
+    }
+}
+
+/// One round through all that is stored. `Some(true)`: nothing is left to do; `None`: there is no store any more.
+async fn sweep(store: &Weak<Store>) -> Option<bool> {
+    let mut parts = 0;
+    for place in 0..store.upgrade()?.shards().count() {
+        while !store.upgrade()?.sweep_part(place) {
+            parts += 1;
+            let rest = if parts % PARTS_IN_A_ROW == 0 { store.upgrade()?.rest() } else { None };
+            match rest {
+                Some(rest) => tokio::time::sleep(rest).await,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+    Some(store.upgrade()?.note_swept())
+}
+
+#[cfg(test)]
+mod tests;

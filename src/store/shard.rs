@@ -1,22 +1,35 @@
 //! One shard of the store: what is kept, what is being fetched, and who waits for it. Behind a lock of its own.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use policy::cache::bans::{Ban, Bans, Epoch, Limits, Subject, Verdict};
 use policy::cache::flight::{Action, Flights, Id};
-use policy::cache::index::{Displaced, Index, Refused};
+use policy::cache::index::{Displaced, Index, Left, Place, Refused};
 use policy::cache::key::Key;
-use policy::cache::tags::{self, Tags};
+use policy::cache::siblings::Siblings;
+use policy::cache::tags;
 use policy::message::vary::{Choice, VARIANTS_MAX};
 use policy::time::Now;
 use tokio::sync::oneshot;
 
 use super::entry::{Entry, Shelf};
-use super::purge::{Lately, Purge, Purged};
+use super::purge::{Purge, Touched};
 use crate::exchange::fault::Fault;
 
 /// Bounds on the tags of one entry.
 const TAGS: tags::Limits = tags::Limits { tags_max: 256, tag_bytes_max: 1024 };
+
+/// Bounds on the bans that are not swept yet, and on those that are kept for what is being fetched.
+const BANS: Limits = Limits { bans_max: 4096, bytes_max: 1024 * 1024, swept_max: 256 };
+
+/// What a part of a sweep may cost: [`SLOT_COST`] for a free slot, and so on. A few hundred entries against one ban.
+pub const SWEEP_COST_MAX: usize = 8192;
+/// What a look at a free slot costs.
+const SLOT_COST: usize = 1;
+/// What a look at an entry costs, and that to hold one of its tags against a ban.
+const LOOK_COST: usize = 16;
 
 /// The longest course that is remembered as not worth waiting for, in bytes.
 const REMEMBERED_BYTES_MAX: usize = 1024;
@@ -45,12 +58,12 @@ impl Course {
 /// Counts invalidations: what was fetched in one era is not stored in the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Era {
-    of_all: u64,
+    of_all: Epoch,
     of_uri: u64,
 }
 
 impl Era {
-    /// Whether nothing of this URI was invalidated in between. Other purges are [`Lately`]'s to know.
+    /// Whether nothing of this URI was invalidated in between. Bans are not looked at.
     #[must_use]
     pub fn is_of_same_uri(self, other: Self) -> bool {
         self.of_uri == other.of_uri
@@ -90,10 +103,14 @@ struct Fetching {
 /// One shard.
 #[derive(Debug)]
 pub struct Shard {
-    /// What is kept.
-    pub index: Index<Key, Shelf>,
-    /// Its tags.
-    pub tags: Tags<Key>,
+    /// What is kept. Reached through what holds it against the bans first.
+    index: Index<Key, Shelf>,
+    /// The keys of each URI that has several.
+    siblings: Siblings<Key>,
+    /// What was invalidated by prefix, tag, or altogether.
+    bans: Bans<Touched>,
+    /// The slot of the index where the sweep goes on, and the ban that this round is for.
+    sweep: (u32, Epoch),
     /// What is being fetched once for many.
     pub flights: Flights<Course>,
     /// Who waits.
@@ -102,10 +119,6 @@ pub struct Shard {
     pub reading: HashMap<Course, Entry>,
     /// By what all keys of a URI have in common.
     fetching: HashMap<Box<[u8]>, Fetching>,
-    era: u64,
-    /// What was purged lately.
-    pub lately: Lately,
-    hasher: RandomState,
     /// What its part of the memory is, in bytes.
     bytes_max: u64,
     /// What bodies that are being fetched take of it.
@@ -118,14 +131,13 @@ impl Shard {
     pub fn new(bytes_max: u64, limits: policy::cache::flight::Limits) -> Self {
         Self {
             index: Index::new(bytes_max),
-            tags: Tags::new(TAGS),
+            siblings: Siblings::new(),
+            bans: Bans::new(BANS),
+            sweep: (0, Epoch::default()),
             flights: Flights::new(limits),
             waiting: HashMap::new(),
             reading: HashMap::new(),
             fetching: HashMap::new(),
-            era: 0,
-            lately: Lately::default(),
-            hasher: RandomState::new(),
             bytes_max,
             reserved: 0,
         }
@@ -133,7 +145,7 @@ impl Shard {
 
     /// Begins a fetch for a key: what [`Shard::ended`] ends.
     pub fn begun(&mut self, key: &Key) -> Era {
-        let of_all = self.era;
+        let of_all = self.bans.epoch();
         let fetching = self.fetching.entry(key.uri().into()).or_default();
         fetching.count += 1;
         Era { of_all, of_uri: fetching.era }
@@ -142,7 +154,7 @@ impl Shard {
     /// The era that a fetch for this key would begin in.
     #[must_use]
     pub fn era(&self, key: &Key) -> Era {
-        Era { of_all: self.era, of_uri: self.fetching.get(key.uri()).map_or(0, |fetching| fetching.era) }
+        Era { of_all: self.bans.epoch(), of_uri: self.fetching.get(key.uri()).map_or(0, |fetching| fetching.era) }
     }
 
     /// A fetch has ended.
@@ -162,10 +174,35 @@ impl Shard {
         }
     }
 
-    /// Of what is being fetched now nothing is to be stored that this purge is about; nobody joins any of it any more.
-    pub fn outdate_all(&mut self, purged: Purged) {
-        self.era += 1;
-        self.lately.note(purged);
+    /// Adds a ban: of what is stored and being fetched now nothing is served or stored that it is about, and nobody joins
+    /// any fetch of before. `true`: older bans had to be merged into a wider one.
+    pub fn ban(&mut self, ban: Arc<Ban<Touched>>) -> bool {
+        self.bans.add(ban)
+    }
+
+    /// The newest ban.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.bans.epoch()
+    }
+
+    /// Up to which ban all that is stored has been swept.
+    #[must_use]
+    pub fn swept(&self) -> Epoch {
+        self.bans.swept()
+    }
+
+    /// How many bans wait for the sweep.
+    #[must_use]
+    pub fn bans_waiting(&self) -> usize {
+        self.bans.waiting()
+    }
+
+    /// Whether a ban since then is about what has been fetched.
+    #[must_use]
+    pub fn is_banned(&self, since: Epoch, key: &Key, entry: &Entry) -> bool {
+        let has_tag = |tag: &str| entry.head.tags.iter().any(|own| **own == *tag);
+        self.bans.concern(since, &Subject::new(key, has_tag))
     }
 
     /// Takes room for a body that is being fetched; what was used least goes. `false`: there is not enough.
@@ -193,8 +230,10 @@ impl Shard {
     }
 
     fn fit(&mut self, left: &mut Vec<Shelf>) {
-        let evicted = self.index.resize(self.bytes_max.saturating_sub(self.reserved));
-        self.untag(evicted, left);
+        let bytes_max = self.bytes_max.saturating_sub(self.reserved);
+        self.sweep_for_room(bytes_max, left);
+        let evicted = self.index.resize(bytes_max);
+        self.let_go(evicted, left);
     }
 
     /// What it takes now, in bytes.
@@ -203,29 +242,119 @@ impl Shard {
         self.index.bytes() + self.reserved
     }
 
+    /// How many keys are stored, banned ones that have not been swept yet among them.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.index.len()
+    }
+
+    /// What is stored for a key; it counts as used. `left`: what has to be dropped without the lock.
+    pub fn find(&mut self, key: &Key, left: &mut Vec<Shelf>) -> Option<&Shelf> {
+        let place = self.current(key, left)?;
+        self.index.touch(place)
+    }
+
+    /// The same, without counting as used.
+    pub fn peek(&mut self, key: &Key, left: &mut Vec<Shelf>) -> Option<&Shelf> {
+        let place = self.current(key, left)?;
+        self.index.value(place)
+    }
+
+    /// Where a key's entry is, once it has been held against all bans.
+    fn current(&mut self, key: &Key, left: &mut Vec<Shelf>) -> Option<Place> {
+        let place = self.index.find(key)?;
+        if self.index.checked(place) == Some(self.bans.epoch()) || self.check(place, left) { Some(place) } else { None }
+    }
+
+    /// Holds an entry against the bans that are newer than the last time. `false`: it is gone.
+    #[cold]
+    fn check(&mut self, place: Place, left: &mut Vec<Shelf>) -> bool {
+        let (Some(key), Some(shelf), Some(since)) =
+            (self.index.key(place), self.index.value(place), self.index.checked(place))
+        else {
+            return false;
+        };
+        match judge(&self.bans, since, (key, shelf)) {
+            Verdict::Untouched => {}
+            Verdict::Stale(now) => {
+                let outdated = shelf.map(|entry| Some(entry.outdated(now)));
+                left.extend(self.index.replace(place, outdated));
+            }
+            Verdict::Gone => {
+                self.take(place, left);
+                return false;
+            }
+        }
+        self.index.check(place, self.bans.epoch());
+        true
+    }
+
+    /// Goes on with holding all that is stored against the bans, for as much as this may cost. `true`: a round is over.
+    pub fn sweep(&mut self, cost_max: usize, left: &mut Vec<Shelf>) -> bool {
+        let epoch = self.bans.epoch();
+        if self.bans.swept() == epoch {
+            return true;
+        }
+        if self.sweep.0 == 0 {
+            self.sweep.1 = epoch;
+        }
+        let mut cost = 0;
+        while self.sweep.0 < self.index.slots() {
+            if cost >= cost_max {
+                return false;
+            }
+            cost += match self.index.at(self.sweep.0) {
+                Some(place) => self.sweep_one(place, left),
+                None => SLOT_COST,
+            };
+            self.sweep.0 += 1;
+        }
+        let (_, up_to) = std::mem::take(&mut self.sweep);
+        self.bans.sweep(up_to);
+        true
+    }
+
+    /// Says what that has cost.
+    fn sweep_one(&mut self, place: Place, left: &mut Vec<Shelf>) -> usize {
+        let bans = self.index.checked(place).map_or(0, |since| self.bans.newer(since).len());
+        if bans == 0 {
+            return LOOK_COST;
+        }
+        let tags = self.index.value(place).map_or(0, |shelf| tags_of(shelf).count());
+        self.check(place, left);
+        LOOK_COST + bans * (1 + tags)
+    }
+
+    /// Before anything goes to make room, a part of the sweep: what is banned goes first.
+    fn sweep_for_room(&mut self, bytes_max: u64, left: &mut Vec<Shelf>) {
+        if self.index.bytes() > bytes_max && self.bans.swept() != self.bans.epoch() {
+            self.sweep(SWEEP_COST_MAX, left);
+        }
+    }
+
     /// Stores a response. `false`: it does not fit. What had to go is added to `left`, to be dropped without the lock.
     pub fn put(&mut self, key: &Key, entry: Entry, left: &mut Vec<Shelf>) -> bool {
-        let shelf = self.index.peek(key).cloned().unwrap_or_default().with(entry, VARIANTS_MAX);
+        let shelf = self.peek(key, left).cloned().unwrap_or_default().with(entry, VARIANTS_MAX);
         self.set(key, shelf, left)
     }
 
-    /// Stores a shelf in place of the key's present one.
+    /// Stores a shelf in place of the key's present one, which it was made of.
     pub fn set(&mut self, key: &Key, mut shelf: Shelf, left: &mut Vec<Shelf>) -> bool {
-        let mark = self.mark(key);
+        if tags::admit(tags_of(&shelf), TAGS).is_err() {
+            self.remove(key, left);
+            return false;
+        }
+        let of_siblings = if key.has_choice() { Siblings::<Key>::KEY_BYTES } else { 0 };
         loop {
-            let tags = {
-                let of_entries = shelf.variants().iter().flat_map(|entry| &entry.head.tags).map(AsRef::as_ref);
-                self.tags.insert(key, of_entries.chain(mark.as_deref()))
-            };
-            let Ok(tag_bytes) = tags else {
-                self.remove(key, left);
-                return false;
-            };
-            let bytes = shelf.bytes() + key.bytes().len() as u64 + tag_bytes;
-            match self.index.insert(key.clone(), shelf, bytes) {
+            let bytes = shelf.bytes() + key.bytes().len() as u64 + of_siblings;
+            self.sweep_for_room(self.index.bytes_max().saturating_sub(bytes), left);
+            match self.index.insert(key.clone(), shelf, bytes, self.bans.epoch()) {
                 Ok(Displaced { replaced, evicted }) => {
                     left.extend(replaced);
-                    self.untag(evicted, left);
+                    if key.has_choice() {
+                        self.siblings.insert(key.uri(), key);
+                    }
+                    self.let_go(evicted, left);
                     return true;
                 }
                 Err(Refused { value, .. }) if value.variants().len() > 1 => {
@@ -244,25 +373,23 @@ impl Shard {
         }
     }
 
-    /// A tag that no response can have, for a key that is not the only one of its URI: by it all of them are found.
-    fn mark(&self, key: &Key) -> Option<String> {
-        key.has_choice().then(|| self.mark_of(key.uri()))
-    }
-
-    fn mark_of(&self, uri: &[u8]) -> String {
-        format!("\u{0}{:016x}", self.hasher.hash_one(uri))
-    }
-
     /// The other keys of a URI.
     #[must_use]
     pub fn keys_of_uri(&self, uri: &Key) -> Vec<Key> {
-        self.tags.keys(&self.mark_of(uri.uri())).cloned().collect()
+        self.siblings.of(uri.uri()).cloned().collect()
     }
 
     /// Takes out all that is stored for a key. Says how many responses that were.
     pub fn remove(&mut self, key: &Key, left: &mut Vec<Shelf>) -> usize {
-        self.tags.remove(key);
-        let Some((_, shelf)) = self.index.remove(key) else { return 0 };
+        let Some(place) = self.current(key, left) else { return 0 };
+        self.take(place, left)
+    }
+
+    fn take(&mut self, place: Place, left: &mut Vec<Shelf>) -> usize {
+        let Some(Left { key, value: shelf, .. }) = self.index.take(place) else { return 0 };
+        if key.has_choice() {
+            self.siblings.remove(key.uri(), &key);
+        }
         let count = shelf.variants().len();
         left.push(shelf);
         count
@@ -278,24 +405,22 @@ impl Shard {
     }
 
     fn soften(&mut self, key: &Key, now: Now, left: &mut Vec<Shelf>) -> usize {
-        let Some(shelf) = self.index.peek(key) else { return 0 };
-        let outdated = shelf.map(|entry| Some(entry.outdated(now)));
+        let Some(place) = self.current(key, left) else { return 0 };
+        let outdated = self.index.value(place).map(|shelf| shelf.map(|entry| Some(entry.outdated(now))));
+        let Some(outdated) = outdated else { return 0 };
         let count = outdated.variants().len();
-        self.set(key, outdated, left);
+        left.extend(self.index.replace(place, outdated));
         count
     }
 
-    /// Gives back memory of entries that were purged all at once.
-    pub fn reclaim(&mut self, entries_max: usize, left: &mut Vec<Shelf>) {
-        let reclaimed = self.index.reclaim(entries_max);
-        left.extend(reclaimed.into_iter().map(|(_, shelf)| shelf));
-    }
-
-    fn untag(&mut self, evicted: Vec<(Key, Shelf)>, left: &mut Vec<Shelf>) {
-        for (key, shelf) in evicted {
-            // An entry of the same key that came after a purge keeps its tags.
-            if self.index.peek(&key).is_none() {
-                self.tags.remove(&key);
+    /// What had to go to make room. What a ban was about is counted for it, though nobody has come to look.
+    fn let_go(&mut self, evicted: Vec<Left<Key, Shelf>>, left: &mut Vec<Shelf>) {
+        for Left { key, value: shelf, checked } in evicted {
+            if checked != self.bans.epoch() {
+                judge(&self.bans, checked, (&key, &shelf));
+            }
+            if key.has_choice() {
+                self.siblings.remove(key.uri(), &key);
             }
             left.push(shelf);
         }
@@ -332,10 +457,54 @@ impl Shard {
     }
 }
 
+/// Holds what is stored against the bans since then, and counts it for those that are about it.
+fn judge(bans: &Bans<Touched>, since: Epoch, (key, shelf): (&Key, &Shelf)) -> Verdict {
+    let has_tag = |tag: &str| tags_of(shelf).any(|own| *own == *tag);
+    let responses = shelf.variants().len() as u64;
+    bans.judge(since, &Subject::new(key, has_tag), |touched| {
+        touched.fetch_add(responses, Ordering::Relaxed);
+    })
+}
+
+/// The tags of all variants.
+fn tags_of(shelf: &Shelf) -> impl Iterator<Item = &str> {
+    shelf.variants().iter().flat_map(|entry| &entry.head.tags).map(AsRef::as_ref)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+    use policy::cache::bans::{Prefix, Scope};
+    use policy::cache::facts::ResponseFacts;
+    use policy::cache::key::{Rules, Scheme, Space, Target};
+    use policy::message::vary::Vary;
+
+    use super::super::entry::{Content, Head};
+    use super::*;
+
+    fn key(path: &str) -> Key {
+        let target = Target::of_normal(Scheme::Http, "shop.test", None, path, None);
+        Key::of_uri(Space { name: b"shop", rules: &Rules::default() }, &target)
+    }
+
+    fn entry() -> Entry {
+        let headers = HeaderMap::new();
+        let head = Head {
+            status: StatusCode::OK,
+            facts: ResponseFacts::of(StatusCode::OK, &headers, Now::default()),
+            lifetime: None,
+            age_on_arrival: Duration::ZERO,
+            received: Now::default(),
+            vary: Vary::of(&headers),
+            choice: Choice::default(),
+            tags: Box::default(),
+            headers,
+        };
+        Entry { head: Arc::new(head), content: Content::One(Bytes::from_static(b"abc")) }
+    }
 
     fn shard(bytes_max: u64) -> Shard {
         let limits = policy::cache::flight::Limits {
@@ -365,5 +534,52 @@ mod tests {
         let mut shard = shard(1000);
         assert!(shard.reserve(1, &mut Vec::new()));
         assert!(!shard.reserve(u64::MAX, &mut Vec::new()));
+    }
+
+    #[test]
+    fn what_is_banned_goes_before_what_was_used_least() {
+        let entries = 10;
+        let (keep, ban): (Vec<Key>, Vec<Key>) =
+            (0..entries).map(|number| (key(&format!("/keep/{number}")), key(&format!("/ban/{number}")))).unzip();
+        let mut roomy = shard(u64::MAX / 2);
+        roomy.put(&keep[0], entry(), &mut Vec::new());
+        let mut shard = shard(roomy.bytes() * 2 * entries);
+        let mut left = Vec::new();
+        // The banned ones are those used last.
+        for key in keep.iter().chain(&ban) {
+            assert!(shard.put(key, entry(), &mut left));
+        }
+        let full = shard.bytes();
+        let prefix = Prefix { scheme: None, authority: None, path: "/ban/".into() };
+        let epoch = shard.epoch().next();
+        let note = Touched::default();
+        shard.ban(Arc::new(Ban { epoch, scope: Scope::Prefix(prefix), purge: Purge::Hard, note: Arc::clone(&note) }));
+        assert_eq!(shard.bytes(), full, "what is not swept counts");
+        for number in 0..entries {
+            assert!(shard.put(&key(&format!("/new/{number}")), entry(), &mut left));
+        }
+        assert!(keep.iter().all(|key| shard.peek(key, &mut Vec::new()).is_some()));
+        assert_eq!(note.load(Ordering::Relaxed), entries);
+    }
+
+    #[test]
+    fn a_part_of_a_sweep_looks_at_a_few_hundred_entries() {
+        let mut shard = shard(u64::MAX / 2);
+        for number in 0..2000 {
+            shard.put(&key(&format!("/{number}")), entry(), &mut Vec::new());
+        }
+        for _ in 0..2 {
+            let epoch = shard.epoch().next();
+            shard.ban(Arc::new(Ban { epoch, scope: Scope::All, purge: Purge::Hard, note: Touched::default() }));
+            let mut parts = 1;
+            let mut left = Vec::new();
+            while !shard.sweep(SWEEP_COST_MAX, &mut left) {
+                assert!(left.len() <= 512, "{}", left.len());
+                left.clear();
+                parts += 1;
+            }
+            assert!(parts < 10, "{parts}");
+            assert_eq!((shard.swept(), shard.keys(), shard.bytes()), (epoch, 0, 0));
+        }
     }
 }

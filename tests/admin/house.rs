@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 
 use forebay::admin::api::rollout;
 use forebay::admin::api::{Details, Entry, Facts, Header, JournalFacts, Page, State};
-use forebay::admin::{self, House, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Settings, Token};
+use forebay::admin::{
+    self, Done, House, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Settings, Sweep, Token,
+};
 use http::{HeaderMap, HeaderName, StatusCode};
 use policy::write::kept::ShownValue;
 use serde_json::{Value, json};
@@ -147,7 +149,7 @@ impl House for Made {
         Facts { requests: 17, journal: Some(JournalFacts { dead: 2, ..JournalFacts::default() }), ..Facts::default() }
     }
 
-    fn purge(&self, what: &Purge, soft: bool) -> Result<u64, Refusal> {
+    fn purge(&self, what: &Purge, soft: bool) -> Result<Done, Refusal> {
         let what = match what {
             Purge::Url(place) => format!("url {} {} {:?}", place.host, place.path, place.query),
             Purge::Prefix(place) => format!("prefix {} {}", place.host, place.path),
@@ -155,17 +157,18 @@ impl House for Made {
             Purge::Tags(tags) => format!("tags {}", tags.join(",")),
             Purge::All => "all".to_owned(),
         };
+        let sweep = (!what.starts_with("url")).then(|| Sweep { epoch: 9, touched: Box::pin(async { 3 }) });
         self.note(format!("{what} soft={soft}"));
-        Ok(3)
+        Ok(Done { counted: if sweep.is_some() { 0 } else { 3 }, sweep })
     }
 
-    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<u64, Refusal> {
+    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
         let kind = headers.get("ce-type").map_or("none", |kind| kind.to_str().unwrap());
         self.note(format!("event {kind} {}", String::from_utf8_lossy(body)));
         if body == b"{}" {
             return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the event has no data.user_id"));
         }
-        Ok(4)
+        Ok(Done { counted: 1, sweep: Some(Sweep { epoch: 10, touched: Box::pin(async { 3 }) }) })
     }
 
     fn journal(&self, part: Part) -> Result<Page, Refusal> {

@@ -3,6 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
+use policy::cache::bans::Epoch;
 use policy::cache::index::Index;
 
 fn resident_bytes() -> Option<u64> {
@@ -19,7 +20,7 @@ fn an_entry_costs_what_is_counted_for_it() {
     let before = resident_bytes().unwrap();
     let mut index = Entries::new(u64::MAX);
     for key in 0..ENTRIES {
-        index.insert(key, [key; 4], 0).unwrap();
+        index.insert(key, [key; 4], 0, Epoch::default()).unwrap();
     }
     let measured = resident_bytes().unwrap().saturating_sub(before) / ENTRIES;
     let counted = Entries::OVERHEAD_BYTES;

@@ -1,249 +1,235 @@
 //! What is in the cache, how many bytes it costs, and what goes first when room is needed.
 //!
-//! The least recently used entry goes first. A pinned entry (a write that has not reached the backend yet) never goes
-//! by itself. Whether an entry may be served is not asked here, and tags are kept in [`tags`](super::tags).
+//! The least recently used entry goes first. Each entry notes the [`Epoch`] in which it was last held against the
+//! [`bans`](super::bans); what follows from that is the caller's business. Whether an entry may be served is not asked
+//! here.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hash};
 use std::num::Saturating;
 
-use lru::LruCache;
+use hashbrown::HashTable;
+
+use super::bans::Epoch;
 
 /// How keys are spread: a quick hash with a seed of its own for each table, so that nobody outside can aim.
 pub type Spread = foldhash::fast::RandomState;
 
+/// The end of the list.
+const NONE: u32 = u32::MAX;
+
+/// Where an entry is kept, for as long as it stays: what [`Index::find`] finds by hash is reached without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
 /// Entries by key, least recently used first, within a limit of bytes.
 ///
 /// Every entry costs the bytes that the caller names (what key and value hold on the heap) and
-/// [`OVERHEAD_BYTES`](Self::OVERHEAD_BYTES). What leaves is handed back, so that its tags and body can be released.
+/// [`OVERHEAD_BYTES`](Self::OVERHEAD_BYTES). What leaves is handed back, so that it can be dropped elsewhere.
+///
+/// Entries are nodes of a list in the order of use. They stand in numbered slots, so that all of them can be walked
+/// through a few at a time while others come and go.
 #[derive(Debug)]
-pub struct Index<K: Hash + Eq, V> {
-    /// Entries that may be evicted. Those of an older generation are all at the least recently used end, because
-    /// they are never promoted.
-    evictable: LruCache<K, Slot<V>>,
-    /// The same structure, so that an entry costs the same here; its order means nothing.
-    pinned: LruCache<K, Slot<V>>,
-    generation: u64,
-    /// How many of `evictable` belong to the present generation.
-    live: usize,
+pub struct Index<K, V> {
+    /// The slot of each key.
+    table: HashTable<u32>,
+    slots: Vec<Option<Box<Node<K, V>>>>,
+    /// Slots that are free.
+    free: Vec<u32>,
+    newest: u32,
+    oldest: u32,
+    hasher: Spread,
     bytes_max: u64,
     bytes: Saturating<u64>,
-    bytes_pinned: Saturating<u64>,
 }
 
 #[derive(Debug)]
-struct Slot<V> {
+struct Node<K, V> {
+    key: K,
     value: V,
     /// Overhead included.
     bytes: u64,
-    generation: u64,
+    checked: Epoch,
+    newer: u32,
+    older: u32,
+}
+
+/// An entry that has left.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Left<K, V> {
+    /// Its key.
+    pub key: K,
+    /// Its value.
+    pub value: V,
+    /// When it was last held against the bans.
+    pub checked: Epoch,
 }
 
 /// What an insertion pushed out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Displaced<K, V> {
-    /// The value that the key had before. Not there when it had been purged: then it is among the evicted.
+    /// The value that the key had before.
     pub replaced: Option<V>,
-    /// What had to go to make room, least recently used first. Purged entries come first of all.
-    pub evicted: Vec<(K, V)>,
+    /// What had to go to make room, least recently used first.
+    pub evicted: Vec<Left<K, V>>,
 }
 
-/// An entry that did not go in. The index is as it was; an older entry of the same key is still there.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Refused<K, V> {
-    /// The key, handed back.
-    pub key: K,
+/// An entry that did not go in, as it is larger than the whole index may be. The index is as it was; an older entry of
+/// the same key is still there.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the entry costs {bytes} bytes, the limit is {bytes_max}")]
+pub struct Refused<V> {
     /// The value, handed back.
     pub value: V,
-    /// Why it was refused.
-    pub reason: Reason,
-}
-
-/// Why an entry was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// It is larger than the whole index may be.
-    #[error("the entry costs {bytes} bytes, the limit is {bytes_max}")]
-    TooLarge {
-        /// What it costs, overhead included.
-        bytes: u64,
-        /// What the index may hold.
-        bytes_max: u64,
-    },
-    /// Too much of the index is pinned.
-    #[error("{bytes_pinned} of {bytes_max} bytes are pinned")]
-    Pinned {
-        /// What the pinned entries of other keys cost.
-        bytes_pinned: u64,
-        /// What the index may hold.
-        bytes_max: u64,
-    },
+    /// What it costs, overhead included.
+    pub bytes: u64,
+    /// What the index may hold.
+    pub bytes_max: u64,
 }
 
 impl<K: Hash + Eq, V> Index<K, V> {
-    /// What an entry costs beyond what its key and value hold on the heap: key and value themselves, the entry's
-    /// numbers and links, the allocator's share, and its place in the hash table just after that has doubled.
+    /// What an entry costs beyond what its key and value hold on the heap: its node, the allocator's share, its slot and
+    /// its place in the hash table just after these have doubled.
     ///
     /// An upper bound: held against the memory of a real process in `tests/index_overhead.rs`.
     pub const OVERHEAD_BYTES: u64 = {
-        const LINKS: usize = 2 * size_of::<usize>();
         const ALLOCATOR: usize = 16;
-        // Two pointers and a control byte for each bucket; a table is at least 7/16 full after it has grown.
-        const TABLE: usize = (2 * size_of::<usize>() + 1) * 16 / 7 + 1;
-        (size_of::<K>() + size_of::<Slot<V>>() + LINKS + ALLOCATOR + TABLE) as u64
+        const SLOT: usize = 2 * size_of::<usize>();
+        // A number and a control byte for each bucket; a table is at least 7/16 full after it has grown.
+        const TABLE: usize = (size_of::<u32>() + 1) * 16 / 7 + 1;
+        (size_of::<Node<K, V>>() + ALLOCATOR + SLOT + TABLE) as u64
     };
 
     /// An empty index that holds at most this many bytes.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
         Self {
-            evictable: LruCache::unbounded(),
-            pinned: LruCache::unbounded(),
-            generation: 0,
-            live: 0,
+            table: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            hasher: Spread::default(),
             bytes_max,
             bytes: Saturating(0),
-            bytes_pinned: Saturating(0),
         }
     }
 
     /// Puts an entry in as the most recently used one and evicts what no longer fits.
     ///
-    /// `bytes` is what key and value hold on the heap. An entry that takes the place of a pinned one stays pinned.
+    /// `bytes` is what key and value hold on the heap, `checked` when it was held against the bans.
     ///
     /// # Errors
     ///
-    /// [`Refused`], when it is larger than the limit or would not fit beside what is pinned. Nothing is evicted then.
-    pub fn insert(&mut self, key: K, value: V, bytes: u64) -> Result<Displaced<K, V>, Refused<K, V>> {
+    /// [`Refused`], when it is larger than the limit. Nothing is evicted then.
+    pub fn insert(&mut self, key: K, value: V, bytes: u64, checked: Epoch) -> Result<Displaced<K, V>, Refused<V>> {
         let bytes = bytes.saturating_add(Self::OVERHEAD_BYTES);
-        if let Some(reason) = self.refuses(&key, bytes) {
-            return Err(Refused { key, value, reason });
+        if bytes > self.bytes_max {
+            return Err(Refused { value, bytes, bytes_max: self.bytes_max });
         }
-        let slot = Slot { value, bytes, generation: self.generation };
+        let replaced = self.find(&key).and_then(|place| self.take(place)).map(|left| left.value);
+        self.bytes += bytes;
+        let hash = self.hasher.hash_one(&key);
+        let node = Box::new(Node { key, value, bytes, checked, newer: NONE, older: NONE });
+        let slot = self.occupy(node);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.table.insert_unique(hash, slot, |slot| {
+            slots.get(*slot as usize).and_then(Option::as_ref).map_or(0, |node| hasher.hash_one(&node.key))
+        });
+        self.link(slot);
         let mut evicted = Vec::new();
-        let replaced = if self.pinned.contains(&key) {
-            self.bytes += bytes;
-            self.bytes_pinned += bytes;
-            self.pinned.put(key, slot).map(|old| {
-                self.bytes -= old.bytes;
-                self.bytes_pinned -= old.bytes;
-                old.value
-            })
-        } else {
-            let old = self.take_evictable(&key);
-            self.link(key, slot);
-            match old {
-                Some((_, old)) if old.generation == self.generation => Some(old.value),
-                Some((key, old)) => {
-                    evicted.push((key, old.value));
-                    None
-                }
-                None => None,
-            }
-        };
         self.shrink(&mut evicted);
         Ok(Displaced { replaced, evicted })
     }
 
-    /// The entry, which is now the most recently used one.
-    pub fn get(&mut self, key: &K) -> Option<&V> {
-        if let Some(slot) = self.pinned.peek(key) {
-            return Some(&slot.value);
-        }
-        // A purged entry must stay at its end of the order; without any there is no need to look twice.
-        if self.live < self.evictable.len() && !self.is_live(key) {
-            return None;
-        }
-        self.evictable.get(key).map(|slot| &slot.value)
-    }
-
-    /// The entry, its place in the order unchanged.
+    /// Where a key's entry is.
     #[must_use]
-    pub fn peek(&self, key: &K) -> Option<&V> {
-        let slot = self.pinned.peek(key).or_else(|| self.live_slot(key))?;
-        Some(&slot.value)
+    pub fn find(&self, key: &K) -> Option<Place> {
+        let is_it = |slot: &u32| self.node(*slot).is_some_and(|node| node.key == *key);
+        self.table.find(self.hasher.hash_one(key), is_it).map(|slot| Place(*slot))
     }
 
-    /// The keys of all entries that can be found, in no particular order.
-    pub fn keys(&self) -> impl Iterator<Item = &K> {
-        let live = self.evictable.iter().filter(|(_, slot)| slot.generation == self.generation);
-        live.chain(self.pinned.iter()).map(|(key, _)| key)
-    }
-
-    /// Takes an entry out, pinned or not. A purged one is not found here: [`reclaim`](Self::reclaim) hands it back.
-    pub fn remove(&mut self, key: &K) -> Option<(K, V)> {
-        let (key, slot) = if self.is_live(key) { self.take_evictable(key) } else { self.take_pinned(key) }?;
-        Some((key, slot.value))
-    }
-
-    /// Keeps an entry from being evicted or purged until [`unpin`](Self::unpin). `false`: there is no such entry.
-    pub fn pin(&mut self, key: &K) -> bool {
-        if self.pinned.contains(key) {
-            return true;
-        }
-        if !self.is_live(key) {
-            return false;
-        }
-        let Some((key, slot)) = self.take_evictable(key) else { return false };
-        self.bytes += slot.bytes;
-        self.bytes_pinned += slot.bytes;
-        self.pinned.put(key, slot);
-        true
-    }
-
-    /// Lets an entry be evicted again, as the most recently used one. Handed back is what has to go at once, because
-    /// the limit was lowered meanwhile.
-    pub fn unpin(&mut self, key: &K) -> Vec<(K, V)> {
-        let mut evicted = Vec::new();
-        if let Some((key, slot)) = self.take_pinned(key) {
-            self.link(key, Slot { generation: self.generation, ..slot });
-            self.shrink(&mut evicted);
-        }
-        evicted
-    }
-
-    /// Whether the entry is there and pinned.
+    /// How many slots there are; [`Index::at`] tells which of them hold an entry.
     #[must_use]
-    pub fn is_pinned(&self, key: &K) -> bool {
-        self.pinned.contains(key)
+    pub fn slots(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(NONE)
     }
 
-    /// Sets a new limit and evicts what no longer fits. Pinned entries stay, even above the limit.
-    pub fn resize(&mut self, bytes_max: u64) -> Vec<(K, V)> {
+    /// The entry in this slot. It keeps its slot for as long as it stays.
+    #[must_use]
+    pub fn at(&self, slot: u32) -> Option<Place> {
+        self.node(slot).map(|_| Place(slot))
+    }
+
+    /// An entry's key.
+    #[must_use]
+    pub fn key(&self, place: Place) -> Option<&K> {
+        self.node(place.0).map(|node| &node.key)
+    }
+
+    /// An entry's value.
+    #[must_use]
+    pub fn value(&self, place: Place) -> Option<&V> {
+        self.node(place.0).map(|node| &node.value)
+    }
+
+    /// When an entry was last held against the bans.
+    #[must_use]
+    pub fn checked(&self, place: Place) -> Option<Epoch> {
+        self.node(place.0).map(|node| node.checked)
+    }
+
+    /// Notes that an entry has been held against the bans.
+    pub fn check(&mut self, place: Place, checked: Epoch) {
+        if let Some(node) = self.node_mut(place.0) {
+            node.checked = checked;
+        }
+    }
+
+    /// Gives an entry another value that costs the same; its place in the order is unchanged.
+    pub fn replace(&mut self, place: Place, value: V) -> Option<V> {
+        self.node_mut(place.0).map(|node| std::mem::replace(&mut node.value, value))
+    }
+
+    /// An entry's value; it is now the most recently used one.
+    pub fn touch(&mut self, place: Place) -> Option<&V> {
+        if self.newest != place.0 && self.node(place.0).is_some() {
+            self.unlink(place.0);
+            self.link(place.0);
+        }
+        self.value(place)
+    }
+
+    /// Takes an entry out.
+    pub fn take(&mut self, place: Place) -> Option<Left<K, V>> {
+        let hash = self.hasher.hash_one(self.key(place)?);
+        self.unlink(place.0);
+        let node = self.slots.get_mut(place.0 as usize)?.take()?;
+        if let Ok(found) = self.table.find_entry(hash, |slot| *slot == place.0) {
+            found.remove();
+        }
+        self.bytes -= node.bytes;
+        if self.table.is_empty() {
+            // Room for what was there once is given back.
+            (self.table, self.slots, self.free) = (HashTable::new(), Vec::new(), Vec::new());
+        } else {
+            self.free.push(place.0);
+        }
+        let Node { key, value, checked, .. } = *node;
+        Some(Left { key, value, checked })
+    }
+
+    /// Sets a new limit and evicts what no longer fits.
+    pub fn resize(&mut self, bytes_max: u64) -> Vec<Left<K, V>> {
         self.bytes_max = bytes_max;
         let mut evicted = Vec::new();
         self.shrink(&mut evicted);
         evicted
     }
 
-    /// Counts every entry that is not pinned as gone, in constant time. Says how many there were.
-    ///
-    /// Their memory comes back when room is needed, or by [`reclaim`](Self::reclaim).
-    pub fn purge_all(&mut self) -> usize {
-        // 2^64 purges do not happen within the life of a process.
-        self.generation = self.generation.wrapping_add(1);
-        std::mem::take(&mut self.live)
-    }
-
-    /// Takes out at most `entries_max` purged entries. Empty: there are none left.
-    pub fn reclaim(&mut self, entries_max: usize) -> Vec<(K, V)> {
-        let purged = self.evictable.len().saturating_sub(self.live);
-        let mut reclaimed = Vec::new();
-        for _ in 0..purged.min(entries_max) {
-            self.evict(&mut reclaimed);
-        }
-        reclaimed
-    }
-
-    /// What is held now, overhead, pinned and purged but not yet reclaimed entries included.
+    /// What is held now, overhead included.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.0
-    }
-
-    /// What the pinned entries cost, overhead included.
-    #[must_use]
-    pub fn bytes_pinned(&self) -> u64 {
-        self.bytes_pinned.0
     }
 
     /// The limit.
@@ -252,74 +238,68 @@ impl<K: Hash + Eq, V> Index<K, V> {
         self.bytes_max
     }
 
-    /// How many entries can be found.
+    /// How many entries there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.live.saturating_add(self.pinned.len())
+        self.table.len()
     }
 
-    /// Whether no entry can be found.
+    /// Whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.table.is_empty()
     }
 
-    fn refuses(&self, key: &K, bytes: u64) -> Option<Reason> {
-        let bytes_max = self.bytes_max;
-        if bytes > bytes_max {
-            return Some(Reason::TooLarge { bytes, bytes_max });
+    fn node(&self, slot: u32) -> Option<&Node<K, V>> {
+        self.slots.get(slot as usize)?.as_deref()
+    }
+
+    fn node_mut(&mut self, slot: u32) -> Option<&mut Node<K, V>> {
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// Puts a node into a slot.
+    fn occupy(&mut self, node: Box<Node<K, V>>) -> u32 {
+        if let Some(slot) = self.free.pop()
+            && let Some(free) = self.slots.get_mut(slot as usize)
+        {
+            *free = Some(node);
+            return slot;
         }
-        let own = self.pinned.peek(key).map_or(0, |slot| slot.bytes);
-        let bytes_pinned = self.bytes_pinned.0.saturating_sub(own);
-        (bytes_pinned.saturating_add(bytes) > bytes_max).then_some(Reason::Pinned { bytes_pinned, bytes_max })
+        let slot = self.slots();
+        self.slots.push(Some(node));
+        slot
     }
 
-    fn live_slot(&self, key: &K) -> Option<&Slot<V>> {
-        self.evictable.peek(key).filter(|slot| slot.generation == self.generation)
-    }
-
-    fn is_live(&self, key: &K) -> bool {
-        self.live_slot(key).is_some()
-    }
-
-    /// Puts an entry of the present generation at the most recently used end.
-    fn link(&mut self, key: K, slot: Slot<V>) {
-        self.bytes += slot.bytes;
-        self.live = self.live.saturating_add(1);
-        self.evictable.put(key, slot);
-    }
-
-    /// An evictable entry of any generation.
-    fn take_evictable(&mut self, key: &K) -> Option<(K, Slot<V>)> {
-        let (key, slot) = self.evictable.pop_entry(key)?;
-        self.count_out(&slot);
-        Some((key, slot))
-    }
-
-    fn take_pinned(&mut self, key: &K) -> Option<(K, Slot<V>)> {
-        let (key, slot) = self.pinned.pop_entry(key)?;
-        self.bytes -= slot.bytes;
-        self.bytes_pinned -= slot.bytes;
-        Some((key, slot))
-    }
-
-    fn shrink(&mut self, evicted: &mut Vec<(K, V)>) {
-        while self.bytes.0 > self.bytes_max && !self.evictable.is_empty() {
-            self.evict(evicted);
+    /// Puts an entry at the most recently used end.
+    fn link(&mut self, slot: u32) {
+        let older = std::mem::replace(&mut self.newest, slot);
+        match self.node_mut(older) {
+            Some(node) => node.newer = slot,
+            None => self.oldest = slot,
+        }
+        if let Some(node) = self.node_mut(slot) {
+            (node.newer, node.older) = (NONE, older);
         }
     }
 
-    fn evict(&mut self, evicted: &mut Vec<(K, V)>) {
-        if let Some((key, slot)) = self.evictable.pop_lru() {
-            self.count_out(&slot);
-            evicted.push((key, slot.value));
+    fn unlink(&mut self, slot: u32) {
+        let Some(node) = self.node(slot) else { return };
+        let (newer, older) = (node.newer, node.older);
+        match self.node_mut(newer) {
+            Some(node) => node.older = older,
+            None => self.newest = older,
+        }
+        match self.node_mut(older) {
+            Some(node) => node.newer = newer,
+            None => self.oldest = newer,
         }
     }
 
-    fn count_out(&mut self, slot: &Slot<V>) {
-        self.bytes -= slot.bytes;
-        if slot.generation == self.generation {
-            self.live = self.live.saturating_sub(1);
+    fn shrink(&mut self, evicted: &mut Vec<Left<K, V>>) {
+        while self.bytes.0 > self.bytes_max {
+            let Some(left) = self.take(Place(self.oldest)) else { return };
+            evicted.push(left);
         }
     }
 }
@@ -339,7 +319,13 @@ mod tests {
     }
 
     fn put(index: &mut Index<u8, u32>, key: u8, value: u32) -> Vec<(u8, u32)> {
-        index.insert(key, value, 100).unwrap().evicted
+        let evicted = index.insert(key, value, 100, Epoch::default()).unwrap().evicted;
+        evicted.into_iter().map(|left| (left.key, left.value)).collect()
+    }
+
+    fn get(index: &mut Index<u8, u32>, key: u8) -> Option<u32> {
+        let place = index.find(&key)?;
+        index.touch(place).copied()
     }
 
     #[test]
@@ -347,17 +333,20 @@ mod tests {
         let mut index = index(2);
         put(&mut index, 1, 10);
         put(&mut index, 2, 20);
-        assert_eq!(index.get(&1), Some(&10));
+        assert_eq!(get(&mut index, 1), Some(10));
         assert_eq!(put(&mut index, 3, 30), [(2, 20)]);
     }
 
     #[test]
-    fn a_peek_does_not_promote() {
+    fn to_look_at_an_entry_does_not_use_it() {
         let mut index = index(2);
         put(&mut index, 1, 10);
         put(&mut index, 2, 20);
-        assert_eq!(index.peek(&1), Some(&10));
-        assert_eq!(put(&mut index, 3, 30), [(1, 10)]);
+        let place = index.find(&1).unwrap();
+        assert_eq!((index.value(place), index.key(place)), (Some(&10), Some(&1)));
+        index.check(place, Epoch::default().next());
+        assert_eq!((index.checked(place), index.replace(place, 11)), (Some(Epoch::default().next()), Some(10)));
+        assert_eq!(put(&mut index, 3, 30), [(1, 11)]);
     }
 
     #[test]
@@ -366,8 +355,8 @@ mod tests {
         for key in 1..=3 {
             put(&mut index, key, 0);
         }
-        let evicted = index.insert(4, 0, 200 + OVERHEAD).unwrap().evicted;
-        assert_eq!(evicted, [(1, 0), (2, 0)]);
+        let evicted = index.insert(4, 0, 200 + OVERHEAD, Epoch::default()).unwrap().evicted;
+        assert_eq!(evicted.iter().map(|left| left.key).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(index.bytes(), index.bytes_max());
     }
 
@@ -375,55 +364,30 @@ mod tests {
     fn an_entry_larger_than_the_limit_is_handed_back_and_evicts_nothing() {
         let mut index = index(1);
         put(&mut index, 1, 10);
-        let refused = index.insert(1, 11, 101).unwrap_err();
-        assert_eq!((refused.key, refused.value), (1, 11));
-        assert_eq!(refused.reason, Reason::TooLarge { bytes: 101 + OVERHEAD, bytes_max: 100 + OVERHEAD });
-        assert_eq!(index.peek(&1), Some(&10));
-        assert!(index.insert(2, 0, u64::MAX).is_err());
+        let refused = index.insert(1, 11, 101, Epoch::default()).unwrap_err();
+        assert_eq!(refused, Refused { value: 11, bytes: 101 + OVERHEAD, bytes_max: 100 + OVERHEAD });
+        assert_eq!(get(&mut index, 1), Some(10));
+        assert!(index.insert(2, 0, u64::MAX, Epoch::default()).is_err());
     }
 
     #[test]
-    fn a_pinned_entry_is_never_evicted_and_what_does_not_fit_beside_it_is_refused() {
-        let mut index = index(2);
-        put(&mut index, 1, 10);
-        assert!(index.pin(&1) && index.is_pinned(&1));
-        put(&mut index, 2, 20);
-        assert_eq!(put(&mut index, 3, 30), [(2, 20)]);
-        let bytes_pinned = 100 + OVERHEAD;
-        let refused = index.insert(4, 0, 101).unwrap_err();
-        assert_eq!(refused.reason, Reason::Pinned { bytes_pinned, bytes_max: 2 * bytes_pinned });
-        assert_eq!(index.resize(0), [(3, 30)]);
-        assert_eq!(index.get(&1), Some(&10));
-        assert_eq!(index.unpin(&1), [(1, 10)]);
-        assert_eq!((index.bytes(), index.bytes_pinned(), index.len()), (0, 0, 0));
-    }
-
-    #[test]
-    fn a_write_over_a_pinned_entry_stays_pinned() {
-        let mut index = index(2);
-        put(&mut index, 1, 10);
-        index.pin(&1);
-        assert_eq!(index.insert(1, 11, 50).unwrap(), Displaced { replaced: Some(10), evicted: vec![] });
-        assert!(index.is_pinned(&1));
-        assert_eq!((index.bytes(), index.bytes_pinned()), (50 + OVERHEAD, 50 + OVERHEAD));
-    }
-
-    #[test]
-    fn what_is_purged_is_gone_at_once_and_its_memory_is_handed_back_later() {
-        let mut index = index(3);
-        for key in 1..=3 {
-            put(&mut index, key, 0);
+    fn an_entry_keeps_its_slot_and_a_free_slot_is_taken_again() {
+        let mut index = index(9);
+        for key in 0..4 {
+            put(&mut index, key, u32::from(key));
         }
-        index.pin(&2);
-        assert_eq!(index.purge_all(), 2);
-        assert_eq!((index.get(&1).copied(), index.get(&2).copied(), index.peek(&3)), (None, Some(0), None));
-        assert!(!index.pin(&1));
-        assert_eq!(index.remove(&3), None);
-        assert_eq!(index.len(), 1);
-        assert_eq!(index.bytes(), index.bytes_max(), "memory that is not yet free is counted");
-        assert_eq!(index.insert(1, 7, 100).unwrap(), Displaced { replaced: None, evicted: vec![(1, 0)] });
-        assert_eq!(index.reclaim(10), [(3, 0)]);
-        assert_eq!(index.reclaim(10), []);
-        assert_eq!(index.get(&1), Some(&7));
+        let two = index.find(&2).unwrap();
+        index.take(index.find(&0).unwrap());
+        index.take(index.find(&3).unwrap());
+        assert_eq!((index.find(&2), index.value(two), index.slots()), (Some(two), Some(&2), 4));
+        put(&mut index, 7, 7);
+        put(&mut index, 8, 8);
+        assert_eq!(index.slots(), 4);
+        let all: Vec<u8> = (0..4).filter_map(|slot| index.key(index.at(slot)?).copied()).collect();
+        assert_eq!(all, [8, 1, 2, 7]);
+        for key in [1, 2, 7, 8] {
+            index.take(index.find(&key).unwrap());
+        }
+        assert_eq!((index.slots(), index.bytes(), index.is_empty()), (0, 0, true));
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! No body is held here, and no clock is read: facts come in, verdicts go out.
 
+pub mod bans;
 pub mod facts;
 pub mod flight;
 pub mod forget;
@@ -15,6 +16,7 @@ pub mod overlap;
 pub mod partial;
 #[cfg(test)]
 mod scripted;
+pub mod siblings;
 pub mod storable;
 pub mod tags;
 pub mod validate;
