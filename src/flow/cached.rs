@@ -25,7 +25,7 @@ use crate::config::plan::{CacheMode, Route};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
-use crate::store::purge::Purge;
+use crate::store::purge::{Prefix, Purge};
 use crate::store::serve::Wanted;
 use crate::store::{self, Caching, Fetch, Request};
 use crate::upstream::send::Draft;
@@ -264,7 +264,8 @@ pub(super) async fn write(
     }
     let underway = Underway::begin(site, outgoing);
     let answered = onward.forward(ex, draft).await;
-    underway.end(through::ended(&answered, ex), |_is_alone| match &answered {
+    let is_success = answered.as_ref().is_ok_and(|answer| answer.status().is_success());
+    underway.end(through::ended(&answered, ex), is_success, |_is_alone| match &answered {
         Ok(answer) => {
             for target in forgotten(&method, target, answer.status(), answer.headers()) {
                 forget_target(site, &target);
@@ -305,6 +306,13 @@ async fn pass(
 }
 
 /// Forgets all that is stored for a target, by whichever route's rules.
+/// Forgets all that is stored for URIs of this origin whose path begins with this one's.
+pub(super) fn forget_members(site: &Site, collection: &Target<'_>) {
+    let authority = Some((Box::from(collection.name()), Some(collection.port())));
+    let prefix = Prefix { scheme: Some(collection.scheme()), authority, path: collection.path().into() };
+    let _touched = site.generation.store.purge_prefix(prefix, Purge::Hard);
+}
+
 pub(super) fn forget_target(site: &Site, target: &Target<'_>) {
     // What a response names has not been through `sanitize`.
     let target = &target.on_path(site.plan().key_path(target.path()));

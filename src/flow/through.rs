@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, Uri};
 use policy::cache::facts::RequestFacts;
-use policy::cache::forget::forgotten;
+use policy::cache::forget::{Reach, forgotten};
 use policy::cache::key::{Key, Target};
 use policy::cache::overlap::{Ended, Writer};
 use policy::cache::written::{self, Change, End, Stored};
@@ -17,7 +17,7 @@ use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::vary::Choice;
 use policy::time::Now;
 
-use super::cached::{forget_others, forget_target};
+use super::cached::{forget_members, forget_others, forget_target};
 use super::onward::Onward;
 use super::site::Site;
 use super::write::line;
@@ -47,10 +47,12 @@ pub(super) struct Outgoing<'a> {
 }
 
 /// A write on its way. Marks its URI before it goes out and when it has ended; dropped in between, as when its client
-/// leaves, nobody knows whether it was applied, and the URI is forgotten.
+/// leaves, nobody knows whether it was applied, and the URI is forgotten. So is what else it may have changed, where it has
+/// succeeded or its end is not known.
 pub struct Underway<'a> {
     site: &'a Site,
     target: &'a Target<'static>,
+    reach: Reach,
     uri: Arc<str>,
     writer: Writer,
     is_over: bool,
@@ -60,19 +62,34 @@ impl<'a> Underway<'a> {
     /// A write to this target is about to go out: what is being fetched for it is not to be stored.
     #[must_use]
     pub(super) fn begin(site: &'a Site, write: Outgoing<'a>) -> Self {
-        let Outgoing { target, writer, draft: _ } = write;
+        let Outgoing { target, writer, draft } = write;
+        let reach = Reach::of(&draft.method, target, &draft.headers);
         let uri = Arc::from(target.to_string());
         site.generation.store.write_begins(&uri, writer, clock::mono());
         for caching in site.cachings_of(target.name(), target.path()) {
             caching.store.outdate_uri(&line(caching, target));
         }
-        Self { site, target, uri, writer, is_over: false }
+        Self { site, target, reach, uri, writer, is_over: false }
     }
 
-    /// It has ended. `then` learns whether it was alone, and changes what is stored.
-    pub fn end<R>(mut self, ended: Ended, then: impl FnOnce(bool) -> R) -> R {
+    /// It has ended, and was a success or not. `then` learns whether it was alone, and changes what is stored of the target.
+    pub fn end<R>(mut self, ended: Ended, is_success: bool, then: impl FnOnce(bool) -> R) -> R {
         self.is_over = true;
-        self.site.generation.store.write_ended(&self.uri, self.writer, (ended, clock::mono()), then)
+        let store = &self.site.generation.store;
+        let changed = store.write_ended(&self.uri, self.writer, (ended, clock::mono()), then);
+        if is_success || ended == Ended::Unsure {
+            self.forget_reach();
+        }
+        changed
+    }
+
+    fn forget_reach(&self) {
+        if let Some(destination) = &self.reach.destination {
+            forget_target(self.site, destination);
+        }
+        for collection in &self.reach.collections {
+            forget_members(self.site, collection);
+        }
     }
 }
 
@@ -82,6 +99,7 @@ impl Drop for Underway<'_> {
             let ended = (Ended::Unsure, clock::mono());
             let store = &self.site.generation.store;
             store.write_ended(&self.uri, self.writer, ended, |_| forget_target(self.site, self.target));
+            self.forget_reach();
         }
     }
 }
@@ -190,7 +208,7 @@ pub(super) async fn write(
     // Copied before the lock is taken.
     let is_done = answered.as_ref().is_ok_and(|answer| answer.status().is_success());
     let kept = keeping.filter(|_| is_done).and_then(|keeping| Some((keeping.content()?, keeping)));
-    let done = underway.end(ended, |is_alone| {
+    let done = underway.end(ended, is_done, |is_alone| {
         let end = match &answered {
             Ok(answer) => End::Answered { status: answer.status(), headers: answer.headers(), received },
             Err(_) if sends == 0 => End::Unsent,

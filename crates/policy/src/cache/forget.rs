@@ -4,7 +4,7 @@
 //! came from a backend. `Key::of_uri` turns a URI into what its keys have in common.
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::key::{Scheme, Target};
 use crate::message::host::Host;
@@ -36,6 +36,60 @@ pub fn forgotten(
         }
     }
     all
+}
+
+/// What a request can change beside its target: known before it goes out, and to be invalidated when it has succeeded, or
+/// when its end is not known. Empty for most requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// What a COPY or MOVE writes to, if it is of the same origin.
+    pub destination: Option<Target<'static>>,
+    /// Collections whose members change: all URIs of this origin whose path begins with this one's, which ends with a
+    /// slash. At most two.
+    pub collections: Vec<Target<'static>>,
+}
+
+impl Reach {
+    /// What COPY, MOVE and DELETE can change (RFC 4918 §9.6, §9.8, §9.9).
+    ///
+    /// They are about a collection if the request has `Depth`, or if the path of the target or the destination ends with a
+    /// slash. A plain `DELETE /users` is about one resource.
+    #[must_use]
+    pub fn of(method: &Method, target: &Target<'_>, request: &HeaderMap) -> Self {
+        let is_transfer = matches!(method.as_str(), "COPY" | "MOVE");
+        if !is_transfer && *method != Method::DELETE {
+            return Self::default();
+        }
+        let destination =
+            request.get("destination").filter(|_| is_transfer).and_then(|named| destination(target, named));
+        let paths = [Some(target.path()), destination.as_ref().map(Target::path)];
+        let is_collection = request.contains_key("depth") || paths.iter().flatten().any(|path| path.ends_with('/'));
+        let members = |path: &str| target.beside(format!("{}/", path.strip_suffix('/').unwrap_or(path)), None);
+        let collections = if is_collection { paths.into_iter().flatten().map(members).collect() } else { Vec::new() };
+        Self { destination, collections }
+    }
+}
+
+/// The target that `Destination` names, if it is of the same origin. Behind a proxy that ends TLS and is not believed, a
+/// client's `https` URI is one of the origin that this side knows as `http`: with the port of its scheme on both sides it is
+/// taken for that.
+fn destination(target: &Target<'_>, named: &HeaderValue) -> Option<Target<'static>> {
+    use std::fmt::Write as _;
+    let mut reference = String::with_capacity(named.len());
+    for byte in named.as_bytes() {
+        match byte {
+            0x21..=0x7e => reference.push(char::from(*byte)),
+            // Some clients do not encode what they should.
+            _ => drop(write!(reference, "%{byte:02X}")),
+        }
+    }
+    let named = resolve(target, &reference)?;
+    let has_own_port = |one: &Target<'_>| one.port() == one.scheme().default_port();
+    let is_own = named.name() == target.name() && has_own_port(&named) && has_own_port(target);
+    if !is_own && !named.has_same_origin(target) {
+        return None;
+    }
+    Some(target.beside(named.path().to_owned(), named.query().map(str::to_owned)))
 }
 
 /// Whether a method is known to change nothing (RFC 9110 §9.2.1 and the registry of §16.1). `CONNECT` opens a tunnel:
@@ -113,7 +167,7 @@ fn path_without_dots(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
     use proptest::prelude::*;
 
     fn base() -> Target<'static> {
@@ -164,6 +218,65 @@ mod tests {
     fn rfc9111_4_4_another_origin_is_left_alone() {
         for other in ["https://a/x", "http://b/x", "http://a:81/x", "//b/x", "ftp://a/x", "http://a@b/x", "http:x"] {
             assert_eq!(written("POST", 200, &[("location", other), ("content-location", other)]), [SELF], "{other}");
+        }
+    }
+
+    /// What a request to this path reaches: its destination, and its collections.
+    fn reach(
+        method: &str,
+        path: &'static str,
+        fields: &[(&'static str, &'static str)],
+    ) -> (Option<String>, Vec<String>) {
+        let target = Target::new(Scheme::Http, &Host::parse(b"a").unwrap(), path.into(), None);
+        let headers: HeaderMap = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap()))
+            .collect();
+        let reach = Reach::of(&Method::from_bytes(method.as_bytes()).unwrap(), &target, &headers);
+        (reach.destination.map(|one| one.to_string()), reach.collections.iter().map(ToString::to_string).collect())
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn rfc4918_9_8_and_9_9_copy_and_move_reach_a_destination_of_the_same_origin() {
+        for (named, expected) in [
+            ("/c", "http://a/c"),
+            ("http://A:80/x/../c%7e?q#f", "http://a/c~?q"),
+            ("https://a/c", "http://a/c"),
+            ("https://a:443/c", "http://a/c"),
+            ("//a/c", "http://a/c"),
+            ("/ü c", "http://a/%C3%BC%20c"),
+        ] {
+            for method in ["COPY", "MOVE"] {
+                assert_eq!(reach(method, "/e", &[("destination", named)]), (Some(expected.into()), vec![]), "{named}");
+            }
+            assert_eq!(reach("DELETE", "/e", &[("destination", named)]), (None, vec![]), "{named}");
+            assert_eq!(reach("PUT", "/e", &[("destination", named)]), (None, vec![]), "{named}");
+        }
+        for other in
+            ["http://b/c", "http://a:81/c", "https://a:80/c", "https://a:8443/c", "ftp://a/c", "/%zz", "http:c"]
+        {
+            assert_eq!(reach("MOVE", "/e", &[("destination", other)]), (None, vec![]), "{other}");
+        }
+    }
+
+    #[test]
+    fn rfc4918_9_6_collections_are_told_by_a_slash_or_by_depth() {
+        let (depth, to) = (("depth", "infinity"), |named| ("destination", named));
+        assert_eq!(reach("DELETE", "/users", &[]), (None, vec![]));
+        assert_eq!(reach("DELETE", "/d/", &[]).1, texts(&["http://a/d/"]));
+        assert_eq!(reach("DELETE", "/d", &[depth]).1, texts(&["http://a/d/"]));
+        assert_eq!(reach("DELETE", "/", &[]).1, texts(&["http://a/"]));
+        for (path, named) in [("/d/", "/e"), ("/d", "/e/"), ("/d/", "/e/")] {
+            assert_eq!(reach("MOVE", path, &[to(named)]).1, texts(&["http://a/d/", "http://a/e/"]), "{path} {named}");
+        }
+        assert_eq!(reach("COPY", "/d", &[to("/e"), depth]).1, texts(&["http://a/d/", "http://a/e/"]));
+        assert_eq!(reach("MOVE", "/d/", &[to("http://b/e/")]), (None, texts(&["http://a/d/"])));
+        for method in ["PUT", "POST", "PATCH", "PROPPATCH", "MKCOL", "LOCK", "UNLOCK", "GET", "PROPFIND"] {
+            assert_eq!(reach(method, "/d/", &[depth]), (None, vec![]), "{method}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::message::list::elements;
 
 /// What belongs to the content, what backends choose by, what a write is followed by, and who asked. In order, for the
 /// search.
-const KEPT: [&str; 27] = [
+const KEPT: [&str; 28] = [
     "accept",
     "accept-encoding",
     "accept-language",
@@ -26,6 +26,7 @@ const KEPT: [&str; 27] = [
     "content-language",
     "content-location",
     "content-type",
+    "depth",
     "forwarded",
     "host",
     "idempotency-key",
