@@ -41,7 +41,7 @@ section! {
     /// `[route.cache.write_back]`; it needs `state_dir`. `off` stores nothing.
     mode: Kind::Choice(&["cache-aside", "write-through", "write-back", "off"]) => "cache-aside";
     /// How long an answer stays fresh when the backend names no time: for statuses that may be stored unasked (200,
-    /// 203, 204, 300, 301, 308, 404, 405, 410, 451 and 501), and `public` ones. It goes before a guess from
+    /// 203, 204, 206, 300, 301, 308, 404, 405, 410, 451 and 501), and `public` ones. It goes before a guess from
     /// `Last-Modified`.
     ttl: Kind::Duration(Duration::ZERO, YEAR);
     /// How long an answer stays fresh, whatever the backend says: beats its `max-age`, `Expires` and `no-cache`, and
