@@ -27,14 +27,17 @@ use crate::observe::sink::Sink;
 use crate::rollout::controller;
 use crate::server::descriptors;
 use crate::server::limit::ConnectionLimit;
-use crate::server::listener::{self, ListenError};
+use crate::server::listener;
 use crate::server::worker::{self, Begun, Command};
-use crate::upstream::resolve;
-use crate::world::{BeginError, World};
+use crate::upstream::resolve::{self, Resolver, System};
+use crate::world::World;
 use crate::writeback::Desk;
 use crate::writeback::flush;
 
+mod error;
 pub mod preflight;
+
+pub use error::StartError;
 
 /// Commands on their way to one thread.
 const COMMANDS_MAX: usize = 64;
@@ -42,29 +45,6 @@ const COMMANDS_MAX: usize = 64;
 const DRAIN_BEGIN_MAX: Duration = Duration::from_secs(1);
 /// How often a drain looks whether it is over.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
-
-/// Why a proxy can't start, or can't take up a plan.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address can't be listened on.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The admin listener can't be opened.
-    #[error(transparent)]
-    Admin(#[from] admin::OpenError),
-    /// A log's target can't be opened.
-    #[error("{0}")]
-    Log(#[source] io::Error),
-    /// The system has no thread or descriptor left.
-    #[error("can't start: {0}")]
-    Resources(#[from] io::Error),
-    /// What must survive a restart can't be had.
-    #[error(transparent)]
-    Begin(#[from] BeginError),
-    /// The proxy is stopping.
-    #[error("the proxy is stopping")]
-    Stopping,
-}
 
 /// What a running proxy is busy with now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +89,14 @@ enum Control {
 /// # Errors
 /// When an address can't be listened on, or the system has no threads left.
 pub fn start(plan: Plan) -> Result<Running, StartError> {
+    start_with(plan, Arc::new(System))
+}
+
+/// Starts a proxy under a plan whose backends' names are looked up by this resolver. Returns when it listens.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_with(plan: Plan, resolver: Arc<dyn Resolver>) -> Result<Running, StartError> {
     let workers = plan.server.workers.get();
     let admin = plan.admin.as_ref().map(admin::open).transpose()?;
     if let Some(admin) = &admin {
@@ -132,8 +120,8 @@ pub fn start(plan: Plan) -> Result<Running, StartError> {
     let limit = ConnectionLimit::new(descriptors::connections_max(plan.server.connections_max, descriptors));
     let log = AccessLogOf { writer: writer.clone(), target: plan.log.access_to.clone() };
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        if let Err(error) = run_control(plan, Opened { sockets, ledgers, log, descriptors, limit }, (commands, &ready))
-        {
+        let opened = Opened { sockets, ledgers, log, descriptors, limit };
+        if let Err(error) = run_control(plan, resolver, opened, (commands, &ready)) {
             let _gone = ready.send(Err(StartError::Resources(error)));
         }
     })?;
@@ -280,12 +268,17 @@ type Made = (Option<Arc<Desk>>, Arc<Counters>);
 type Ready = Result<Made, StartError>;
 type Channels<'a> = (mpsc::Receiver<Control>, &'a blocking::Sender<Ready>);
 
-fn run_control(plan: Plan, opened: Opened, (commands, ready): Channels<'_>) -> io::Result<()> {
+fn run_control(
+    plan: Plan,
+    resolver: Arc<dyn Resolver>,
+    opened: Opened,
+    (commands, ready): Channels<'_>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     let house = runtime.block_on(async {
-        let mut world = match World::new(&plan) {
+        let mut world = match World::new(&plan, resolver) {
             Ok(world) => world,
             Err(error) => return Ok(Err(StartError::Begin(error))),
         };
@@ -374,6 +367,8 @@ impl House {
         house.backends.adopt(generation);
         if let Some(desk) = house.world.desk() {
             tokio::task::spawn_local(flush::run(Arc::clone(desk), Rc::new(Rc::clone(&house.backends))));
+            let backends = Rc::clone(&house.backends);
+            tokio::task::spawn_local(async move { backends.tidy().await });
         }
         let rollout = Arc::clone(house.world.rollout());
         tokio::task::spawn_local(controller::run(Arc::clone(&rollout)));
@@ -434,6 +429,8 @@ impl House {
             self.log.writer.set_target(target);
             self.log.target = generation.plan.log.access_to.clone();
         }
+        // A name that is new has no endpoint before it is looked up: until then the plan before holds.
+        resolve::first(&generation.groups).await;
         self.backends.adopt(&generation);
         self.household.adopt(Arc::clone(&generation));
         self.tell(|| Command::Adopt(Arc::clone(&generation))).await;

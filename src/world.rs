@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use crate::config::plan::{self, Plan};
 use crate::flow::site::Generation;
+use crate::observe::clock;
 use crate::rollout::{Adopted, Rollout};
 use crate::store::Store;
 use crate::store::purge::start_sweeping;
 use crate::upstream::group::Group;
 use crate::upstream::probe::Watch;
+use crate::upstream::resolve::Resolver;
 use crate::writeback::Desk;
 use crate::writeback::segments::OpenError;
 
@@ -33,6 +35,7 @@ pub struct World {
     /// What is written and not at its backend yet.
     desk: Option<Arc<Desk>>,
     rollout: Arc<Rollout>,
+    resolver: Arc<dyn Resolver>,
     upstreams: HashMap<Arc<str>, Kept>,
 }
 
@@ -44,18 +47,18 @@ struct Kept {
 }
 
 impl World {
-    /// A world in which nothing has been learnt yet, made for this plan. To be called on the control thread, where the
-    /// store is swept.
+    /// A world in which nothing has been learnt yet, made for this plan; names are looked up by this resolver. To be
+    /// called on the control thread, where the store is swept.
     ///
     /// # Errors
     /// When the journal can't be opened, or what moves traffic can't be kept.
-    pub fn new(plan: &Plan) -> Result<Self, BeginError> {
+    pub fn new(plan: &Plan, resolver: Arc<dyn Resolver>) -> Result<Self, BeginError> {
         let state_dir = plan.server.state_dir.as_deref();
         let desk = state_dir.map(Desk::open).transpose()?;
         // After the journal: whoever holds that has the directory to itself.
-        let rollout = Arc::new(Rollout::open(state_dir).map_err(BeginError::State)?);
+        let rollout = Arc::new(Rollout::open(state_dir, Arc::clone(&resolver)).map_err(BeginError::State)?);
         let store = new_store(&plan.cache);
-        Ok(Self { number: 0, store, desk, rollout, upstreams: HashMap::new() })
+        Ok(Self { number: 0, store, desk, rollout, resolver, upstreams: HashMap::new() })
     }
 
     /// What moves traffic.
@@ -90,7 +93,9 @@ impl World {
             let kept = match before.remove(&upstream.name) {
                 Some(kept) if kept.group.plan == *upstream => kept,
                 other => {
-                    let group = Arc::new(Group::new(upstream.clone(), other.as_ref().map(|kept| &*kept.group)));
+                    let old = other.as_ref().map(|kept| &*kept.group);
+                    let resolver = Arc::clone(&self.resolver);
+                    let group = Arc::new(Group::new(upstream.clone(), old, resolver, clock::now()));
                     let watch = Watch::start(&group);
                     Kept { group, _watch: watch }
                 }

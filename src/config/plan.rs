@@ -3,6 +3,7 @@
 //! Made by `check`, read by everyone. Nothing here is learnt at run time; that lives in the world.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use policy::endpoints::Family;
 use policy::events;
 use policy::message::network::Network;
 use policy::message::target;
@@ -142,7 +144,9 @@ pub struct Upstream {
     pub host: HostHeader,
     /// How often backend names are resolved anew.
     pub resolve_interval: Duration,
-    /// Unused connections kept, for each worker and backend.
+    /// Which addresses of a name are used.
+    pub address_family: Family,
+    /// Unused connections kept, for each worker and endpoint.
     pub pool_max: usize,
 }
 
@@ -191,9 +195,9 @@ pub struct Backend {
     pub address: Address,
     /// Its authority, for `Host` when the upstream says `host = "backend"` and for checks.
     pub authority: HeaderValue,
-    /// Its share; 1 unless given.
+    /// The share of each of its addresses; 1 unless given.
     pub weight: u32,
-    /// The most requests in flight, all workers together; `None`: no limit.
+    /// The most requests in flight, for each of its addresses, all workers together; `None`: no limit.
     pub max_in_flight: Option<u32>,
     /// Used only for requests that no other backend can take.
     pub backup: bool,
@@ -253,6 +257,20 @@ pub enum Check {
 /// A set of status codes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusRanges(pub Vec<std::ops::RangeInclusive<u16>>);
+
+impl fmt::Display for StatusRanges {
+    /// As the file says it: `200-299, 304`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.0.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            match (range.start(), range.end()) {
+                (first, last) if first == last => write!(f, "{comma}{first}")?,
+                (first, last) => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
 
 impl StatusRanges {
     /// Whether the set holds this status.

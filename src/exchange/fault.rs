@@ -1,5 +1,6 @@
 //! What can go wrong with a request, once: what the client is told, whose fault it is, whether a repeat may help.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,12 +56,12 @@ pub enum Fault {
     /// No route takes this request (§15.5.5).
     #[error("no route")]
     NoRoute,
-    /// Every backend of the upstream is down, ejected or full (§15.6.4).
-    #[error("upstream {upstream}: none of {total} backends is usable")]
+    /// Every endpoint of the upstream is down, ejected or full (§15.6.4).
+    #[error("upstream {upstream}: none of {total} endpoints is usable")]
     NoBackend {
         /// The upstream's name.
         upstream: Arc<str>,
-        /// How many backends it has.
+        /// How many endpoints it has; 0 while no name of its backends is resolved.
         total: usize,
     },
     /// The upstream's queue is full (§15.6.4).
@@ -276,6 +277,12 @@ impl Fault {
         self.blame() == Blame::Client && !matches!(self, Self::NoRoute | Self::OnlyIfCached)
     }
 
+    /// What was wrong, without the backend's name.
+    #[must_use]
+    pub fn cause(&self) -> Cause<'_> {
+        Cause(self)
+    }
+
     /// What the client may read of it: no names of backends or upstreams.
     #[must_use]
     pub fn told(&self) -> String {
@@ -293,9 +300,39 @@ impl Fault {
     }
 }
 
+/// What was wrong, without the backend's name: for a text that has named it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause<'a>(&'a Fault);
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let after_name = if let Fault::Connect { backend, .. }
+        | Fault::ConnectTimeout { backend, .. }
+        | Fault::Reset { backend }
+        | Fault::BadAnswer { backend, .. }
+        | Fault::HeadTimeout { backend, .. }
+        | Fault::BodyCut { backend }
+        | Fault::BodyStalled { backend, .. } = self.0
+        {
+            text.strip_prefix(&format!("backend {backend}: "))
+        } else {
+            None
+        };
+        f.write_str(after_name.unwrap_or(&text))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_does_not_repeat_the_name() {
+        let backend: Arc<str> = Arc::from("http://app.test:80 at 10.0.0.1:80");
+        assert_eq!(Fault::Reset { backend }.cause().to_string(), "closed before its answer");
+        assert_eq!(Fault::NoRoute.cause().to_string(), "no route");
+    }
 
     #[test]
     fn no_client_is_told_a_backends_name() {

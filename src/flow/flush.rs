@@ -38,6 +38,8 @@ use crate::writeback::take::FOREBAY_WRITE;
 
 /// How long an attempt may take for a route that is gone.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How often old connections are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// How much of an answer is read, so that its connection can be used again.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
@@ -85,6 +87,17 @@ impl ToBackends {
             site,
         };
         *self.present.borrow_mut() = Some(Rc::new(present));
+    }
+
+    /// Drops connections that have been idle too long, or that lead to endpoints that have left, for as long as the future
+    /// is kept.
+    pub async fn tidy(&self) {
+        loop {
+            tokio::time::sleep(TIDY_EVERY).await;
+            let now = clock::mono();
+            let present = self.present.borrow().clone();
+            present.iter().flat_map(|present| present.site.upstreams()).for_each(|group| group.tidy(now));
+        }
     }
 
     async fn attempt(&self, attempt: Attempt) -> Came {
@@ -237,7 +250,7 @@ impl Way for Rc<ToBackends> {
             return 0;
         }
         // None is usable, but one is to be tried.
-        shared.backends.iter().filter(|backend| backend.is_usable()).count().max(1)
+        shared.endpoints().seats.iter().filter(|seat| seat.endpoint.is_usable()).count().max(1)
     }
 }
 

@@ -91,7 +91,8 @@ impl Line<'_> {
             Variable::RequestId => value(out, record.id.as_ref()?.as_bytes())?,
             Variable::UpstreamAddr => {
                 let backend = record.backend.as_deref()?;
-                value(out, backend.strip_prefix("http://").unwrap_or(backend).as_bytes())?;
+                let address = record.address.as_deref().or_else(|| backend.strip_prefix("http://"));
+                value(out, address.unwrap_or(backend).as_bytes())?;
             }
             Variable::UpstreamStatus => text::decimal(out, record.backend_status?.as_u16().into()),
             Variable::UpstreamConnectTime => seconds(out, record.connect_time?),

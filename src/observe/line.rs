@@ -81,6 +81,7 @@ impl Line<'_> {
         }
         object.name(b",\"upstream\":\"", record.upstream.as_deref());
         object.name(b",\"backend\":\"", record.backend.as_deref());
+        object.name(b",\"upstream_addr\":\"", record.address.as_deref());
         if record.backend_status.is_some() {
             object.status(b",\"upstream_status\":", record.backend_status);
         }

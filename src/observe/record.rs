@@ -22,6 +22,8 @@ pub struct Record {
     pub upstream: Option<Rc<str>>,
     /// The name of the backend that was asked last.
     pub backend: Option<Rc<str>>,
+    /// Which address of its name that was; `None`: the backend's name says it.
+    pub address: Option<Rc<str>>,
     /// What that backend answered.
     pub backend_status: Option<StatusCode>,
     /// How often the request was sent to a backend.

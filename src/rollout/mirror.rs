@@ -14,10 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::capture::{self, Seen};
 use super::findings::Findings;
-use crate::config::plan::{self, Plan, Upstream};
+use crate::config::plan::{self, Upstream};
 use crate::exchange::{Answer, Exchange};
+use crate::observe::clock;
 use crate::observe::counters::Counter;
 use crate::upstream::group::Group;
+use crate::upstream::resolve::Resolver;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::Source;
 
@@ -115,16 +117,26 @@ pub struct Sampled {
 }
 
 impl Mirror {
-    /// A route's mirror; `None`: it leads nowhere, which a checked plan rules out.
+    /// An upstream as copies see it.
     #[must_use]
-    pub fn new(route: &Arc<str>, written: &Arc<plan::Mirror>, plan: &Plan, queue: mpsc::Sender<Copy>) -> Option<Self> {
-        let group = |upstream: usize| plan.upstreams.get(upstream).map(|plan| Arc::new(Group::new(apart(plan), None)));
+    pub fn group(plan: &Upstream, resolver: &Arc<dyn Resolver>) -> Arc<Group> {
+        Arc::new(Group::new(apart(plan), None, Arc::clone(resolver), clock::now()))
+    }
+
+    /// A route's mirror, by the upstream of each index; `None`: it leads nowhere, which a checked plan rules out.
+    #[must_use]
+    pub fn new(
+        route: &Arc<str>,
+        written: &Arc<plan::Mirror>,
+        group: impl Fn(usize) -> Option<Arc<Group>>,
+        queue: mpsc::Sender<Copy>,
+    ) -> Option<Self> {
         let compare = written.compare.as_ref();
         Some(Self {
             route: Arc::clone(route),
             plan: Arc::clone(written),
             target: group(written.upstream)?,
-            noise: compare.and_then(|compare| compare.noise_from).and_then(group),
+            noise: compare.and_then(|compare| compare.noise_from).and_then(&group),
             counts: Counts::default(),
             findings: compare.map(|compare| Mutex::new(Findings::new(compare))),
             in_flight: AtomicUsize::new(0),

@@ -29,6 +29,7 @@ use self::steering::Steering;
 use self::webhook::Reports;
 use crate::config::plan::{Action, Plan};
 use crate::observe::counters::Counters;
+use crate::upstream::resolve::Resolver;
 
 /// So many routes' states are kept; beyond, those of routes that are not there now are given up.
 const ROUTES_MAX: usize = 1000;
@@ -41,6 +42,7 @@ pub struct Rollout {
     own_key: Vec<u8>,
     reports: Reports,
     counters: Arc<Counters>,
+    resolver: Arc<dyn Resolver>,
     /// Whether what holds now is in the file.
     is_saved: AtomicBool,
     state: Mutex<State>,
@@ -68,11 +70,11 @@ pub struct Adopted {
 }
 
 impl Rollout {
-    /// Reads what was kept.
+    /// Reads what was kept; the names of mirrors and webhooks are looked up by this resolver.
     ///
     /// # Errors
     /// When the key that cookies are signed with can't be read or made.
-    pub fn open(state_dir: Option<&Path>) -> io::Result<Self> {
+    pub fn open(state_dir: Option<&Path>, resolver: Arc<dyn Resolver>) -> io::Result<Self> {
         let file = state_dir.map(StateFile::new);
         let own_key = match &file {
             Some(file) => file.key()?,
@@ -80,9 +82,9 @@ impl Rollout {
         };
         let kept = file.as_ref().map(StateFile::read).unwrap_or_default();
         let state = State { kept, ..State::default() };
-        let (reports, counters) = (Reports::default(), Arc::default());
+        let (reports, counters) = (Reports::new(Arc::clone(&resolver)), Arc::default());
         let is_saved = AtomicBool::new(true);
-        Ok(Self { file, own_key, reports, counters, is_saved, state: Mutex::new(state) })
+        Ok(Self { file, own_key, reports, counters, resolver, is_saved, state: Mutex::new(state) })
     }
 
     /// Takes up a plan: weights that were set and canaries go on where the file's own weights have not changed.
@@ -91,7 +93,7 @@ impl Rollout {
     /// When the thread that copies are sent on can't be started.
     pub fn adopt(&self, plan: &Plan) -> io::Result<Adopted> {
         let mut state = self.state.lock();
-        let mirrors = state.adopt_mirrors(plan, &self.counters)?;
+        let mirrors = state.adopt_mirrors(plan, &self.counters, &self.resolver)?;
         let mut before = std::mem::take(&mut state.steerings);
         let mut splits = Vec::with_capacity(plan.routes.len());
         for (route, mirror) in plan.routes.iter().zip(&mirrors) {
@@ -231,7 +233,12 @@ impl Rollout {
 
 impl State {
     /// The mirrors of a plan. One that has not changed goes on as it is.
-    fn adopt_mirrors(&mut self, plan: &Plan, counters: &Arc<Counters>) -> io::Result<Vec<Option<Arc<Mirror>>>> {
+    fn adopt_mirrors(
+        &mut self,
+        plan: &Plan,
+        counters: &Arc<Counters>,
+        resolver: &Arc<dyn Resolver>,
+    ) -> io::Result<Vec<Option<Arc<Mirror>>>> {
         if self.shadow.is_none() && plan.routes.iter().any(|route| route.mirror.is_some()) {
             self.shadow = Some(Shadow::start(counters)?);
         }
@@ -240,7 +247,8 @@ impl State {
         for route in &plan.routes {
             let written = route.mirror.as_ref();
             let queue = self.shadow.as_ref().and_then(Shadow::queue);
-            let made = written.zip(queue).and_then(|(written, queue)| Mirror::new(&route.name, written, plan, queue));
+            let group = |upstream: usize| plan.upstreams.get(upstream).map(|plan| Mirror::group(plan, resolver));
+            let made = written.zip(queue).and_then(|(written, queue)| Mirror::new(&route.name, written, group, queue));
             let known = made.as_ref().and_then(|made| before.iter().find(|old| old.is_like(made)).map(Arc::clone));
             let mirror = known.or_else(|| made.map(Arc::new));
             self.mirrors.extend(mirror.clone());

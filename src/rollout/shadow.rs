@@ -27,6 +27,7 @@ use crate::upstream;
 use crate::upstream::group::Group;
 use crate::upstream::local::LocalGroup;
 use crate::upstream::probe::Watch;
+use crate::upstream::resolve;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 
@@ -107,7 +108,7 @@ impl Drop for Shadow {
 /// An upstream, as this thread has it.
 struct Known {
     group: Rc<LocalGroup>,
-    /// Name look-ups, for as long as it is there.
+    /// Checks and name look-ups, for as long as it is there.
     _watch: Watch,
 }
 
@@ -200,7 +201,9 @@ async fn ask(
     request: &Request,
     mirror: &Mirror,
 ) -> Result<Seen, crate::exchange::fault::Fault> {
-    let group = keep.group(group);
+    let shared = group;
+    let group = keep.group(shared);
+    resolve::first(std::slice::from_ref(shared)).await;
     let stall_max = mirror.plan.timeout;
     let source = request.body.as_ref().map(|pieces| {
         let mut body = BytesMut::new();

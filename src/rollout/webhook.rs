@@ -22,7 +22,7 @@ use crate::observe::{clock, dice};
 use crate::upstream;
 use crate::upstream::group::Group;
 use crate::upstream::local::LocalGroup;
-use crate::upstream::resolve;
+use crate::upstream::resolve::{self, Resolver};
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 
@@ -48,13 +48,7 @@ struct Report {
 pub struct Reports {
     sender: mpsc::Sender<Report>,
     receiver: Mutex<Option<mpsc::Receiver<Report>>>,
-}
-
-impl Default for Reports {
-    fn default() -> Self {
-        let (sender, receiver) = mpsc::channel(REPORTS_MAX);
-        Self { sender, receiver: Mutex::new(Some(receiver)) }
-    }
+    resolver: Arc<dyn Resolver>,
 }
 
 /// What a receiver gets.
@@ -68,6 +62,13 @@ struct Told<'a> {
 }
 
 impl Reports {
+    /// With nothing to tell yet; the names of receivers are looked up by this resolver.
+    #[must_use]
+    pub fn new(resolver: Arc<dyn Resolver>) -> Self {
+        let (sender, receiver) = mpsc::channel(REPORTS_MAX);
+        Self { sender, receiver: Mutex::new(Some(receiver)), resolver }
+    }
+
     /// Tells of a change, if anybody wants to know.
     pub fn tell(&self, route: &str, webhook: Option<&Arc<Webhook>>, change: &Change) {
         let Some(webhook) = webhook else { return };
@@ -84,14 +85,14 @@ impl Reports {
     pub async fn run(&self) {
         let Some(mut reports) = self.receiver.lock().take() else { return };
         while let Some(report) = reports.recv().await {
-            deliver(&report).await;
+            deliver(&report, &self.resolver).await;
         }
     }
 }
 
-async fn deliver(report: &Report) {
+async fn deliver(report: &Report, resolver: &Arc<dyn Resolver>) {
     let counters: Arc<Counters> = Arc::default();
-    let group = Arc::new(Group::new(report.webhook.upstream.clone(), None));
+    let group = Arc::new(Group::new(report.webhook.upstream.clone(), None, Arc::clone(resolver), clock::now()));
     let group = Rc::new(LocalGroup::new(group, None, &counters, 1));
     let mut pause = PAUSE;
     for attempt in 1..=ATTEMPTS {
@@ -115,7 +116,7 @@ async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>)
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    let authority = group.backends.first().map(|backend| backend.shared.authority.clone());
+    let authority = group.shared.plan.backends.first().map(|backend| backend.authority.clone());
     headers.extend(authority.map(|authority| (header::HOST, authority)));
     let limits = Limits { bytes_max: None, stall_max: TIMEOUT, rate_min: 0, kept_max: body.len() };
     let source = Rc::new(Source::whole(body, limits, Arc::clone(counters)));

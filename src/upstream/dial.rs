@@ -2,12 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -15,10 +13,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::backend::Backend;
+use super::endpoint::{Endpoint, Peer};
 use super::pool::{self, Connection, Link};
 use super::upload::Upload;
-use crate::config::plan::Address;
 use crate::exchange::pieces;
 use crate::exchange::tunnel::End;
 use crate::observe::counters::Counters;
@@ -35,15 +32,14 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
-/// Opens a stream to a backend; one of its addresses after the other if it has several. Each gets an equal share of
-/// `limit`, so that one that swallows packets leaves time for the others; the caller keeps the limit as a whole. When
-/// this process has no descriptor left, a connection that waits for a request is closed, and it is tried once more.
+/// Opens a stream to an endpoint. The caller limits the time. When this process has no descriptor left, a connection that
+/// waits for a request is closed, and it is tried once more.
 ///
 /// # Errors
-/// Those of the last address tried; `NotFound` if its name is not resolved.
-pub async fn open(backend: &Backend, limit: Duration) -> io::Result<Socket> {
-    match open_once(backend, limit).await {
-        Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(backend, limit).await,
+/// What the system says.
+pub async fn open(endpoint: &Endpoint) -> io::Result<Socket> {
+    match open_once(endpoint).await {
+        Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(endpoint).await,
         opened => opened,
     }
 }
@@ -53,35 +49,23 @@ fn lacks_descriptor(error: &io::Error) -> bool {
     rustix::io::Errno::from_io_error(error).is_some_and(|errno| LACKS.contains(&errno))
 }
 
-async fn open_once(backend: &Backend, limit: Duration) -> io::Result<Socket> {
-    if let Address::Unix(path) = &backend.address {
-        return UnixStream::connect(path).await.map(Socket::Unix);
-    }
-    let addresses: Arc<Vec<SocketAddr>> = backend.resolved.load_full();
-    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "its name is not resolved"));
-    let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-    for address in addresses.iter() {
-        result = match addresses.as_slice() {
-            [_only] => TcpStream::connect(address).await,
-            _ => tokio::time::timeout(share, TcpStream::connect(address)).await.unwrap_or_else(|_| {
-                Err(io::Error::new(io::ErrorKind::TimedOut, "no connection in its share of the time"))
-            }),
-        };
-        if result.is_ok() {
-            break;
+async fn open_once(endpoint: &Endpoint) -> io::Result<Socket> {
+    match &endpoint.peer {
+        Peer::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+        Peer::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Socket::Tcp(stream))
         }
     }
-    let stream = result?;
-    stream.set_nodelay(true)?;
-    Ok(Socket::Tcp(stream))
 }
 
-/// Opens an HTTP/1.1 connection to a backend, and starts the task that runs it.
+/// Opens an HTTP/1.1 connection to an endpoint, and starts the task that runs it.
 ///
 /// # Errors
 /// As [`open`].
-pub async fn connect(backend: &Backend, limit: Duration, counters: &Arc<Counters>) -> io::Result<Connection> {
-    let socket = open(backend, limit).await?;
+pub async fn connect(endpoint: &Endpoint, counters: &Arc<Counters>) -> io::Result<Connection> {
+    let socket = open(endpoint).await?;
     let link = Rc::new(Link::default());
     let (sender, connection) = handshake(socket, &link).await?;
     let engine = Rc::new(Engine::default());

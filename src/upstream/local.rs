@@ -1,4 +1,4 @@
-//! One upstream, as one worker has it: its balancer, its connections, its retry budget.
+//! One upstream, as one worker has it: its endpoints with their connections, its balancer, its retry budget.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -6,15 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use policy::balance::peak_ewma::Ewma;
-use policy::balance::{
-    Balancer, Consistent, IpHash, LeastConnections, PeakEwma, Random, RoundRobin, TwoChoices, Weighted,
-};
+use policy::balance::{Balancer, RoundRobin};
 use policy::retry::budget::Budget;
 
-use super::backend::Backend;
+use super::endpoint::Endpoint;
+use super::endpoints::Endpoints;
 use super::group::Group;
 use super::pool::Pool;
-use crate::config::plan::{Balance, Upstream};
 use crate::observe::counters::Counters;
 use crate::observe::dice;
 
@@ -24,22 +22,41 @@ pub struct LocalGroup {
     pub shared: Arc<Group>,
     /// The upstream's name.
     pub name: Rc<str>,
-    /// The backends, in file order.
-    pub backends: Vec<Rc<LocalBackend>>,
-    /// Chooses among them.
-    pub balancer: RefCell<Balancer>,
     /// How many retries are left.
     pub budget: RefCell<Budget>,
     /// What this worker has counted.
     pub counters: Arc<Counters>,
+    endpoints: RefCell<Rc<LocalEndpoints>>,
 }
 
-/// One backend, as one worker has it.
-pub struct LocalBackend {
+/// The endpoints of an upstream at one moment, as one worker has them.
+pub struct LocalEndpoints {
+    /// That of the set that all workers share.
+    version: u64,
+    /// In the order of that set.
+    pub seats: Vec<LocalSeat>,
+    /// Chooses among them.
+    pub balancer: RefCell<Balancer>,
+}
+
+/// An endpoint as one worker has it, and how this plan uses it.
+pub struct LocalSeat {
+    /// The endpoint.
+    pub endpoint: Rc<LocalEndpoint>,
+    /// The most requests in flight, all workers together; `None`: no limit.
+    pub max_in_flight: Option<u32>,
+    /// Used only for requests that no other endpoint can take.
+    pub backup: bool,
+}
+
+/// One endpoint, as one worker has it.
+pub struct LocalEndpoint {
     /// What all workers share.
-    pub shared: Arc<Backend>,
-    /// Its name.
-    pub name: Rc<str>,
+    pub shared: Arc<Endpoint>,
+    /// The name of its backend.
+    pub backend: Rc<str>,
+    /// Its address; `None`: the backend's name says it.
+    pub address: Option<Rc<str>>,
     /// Connections that wait for a request.
     pub pool: Pool,
     /// How fast it answered lately.
@@ -47,54 +64,97 @@ pub struct LocalBackend {
 }
 
 impl LocalGroup {
-    /// This worker's part of a group; connections to backends that the part before had too are kept.
+    /// This worker's part of a group; connections to endpoints that the part before had too are kept.
     #[must_use]
     pub fn new(shared: Arc<Group>, before: Option<&Self>, counters: &Arc<Counters>, workers: usize) -> Self {
-        // By address in memory: a search for each of thousands of backends would hold the worker up.
-        let known: HashMap<*const Backend, &Rc<LocalBackend>> =
-            before.iter().flat_map(|group| &group.backends).map(|known| (Arc::as_ptr(&known.shared), known)).collect();
-        let backends = shared
-            .backends
-            .iter()
-            .map(|backend| {
-                known.get(&Arc::as_ptr(backend)).copied().map_or_else(
-                    || {
-                        Rc::new(LocalBackend {
-                            shared: Arc::clone(backend),
-                            name: Rc::from(&*backend.name),
-                            pool: Pool::default(),
-                            latency: RefCell::default(),
-                        })
-                    },
-                    Rc::clone,
-                )
-            })
-            .collect();
         let retry = &shared.plan.retry;
         let floor = f64::from(retry.budget_floor) / f64::from(u32::try_from(workers).unwrap_or(u32::MAX)).max(1.0);
+        let before = before.map(|before| Rc::clone(&before.endpoints.borrow()));
+        let endpoints = LocalEndpoints::new(&shared.endpoints(), before.as_deref());
         Self {
             name: Rc::from(&*shared.plan.name),
-            backends,
-            balancer: RefCell::new(balancer(&shared.plan)),
             budget: RefCell::new(Budget::new(retry.budget_percent, floor)),
             counters: Arc::clone(counters),
+            endpoints: RefCell::new(Rc::new(endpoints)),
             shared,
         }
     }
 
-    /// A plan without this upstream holds from now on, or one with the backends in `next`: to the others no request
-    /// goes any more, save those under way.
-    pub fn leave(&self, next: Option<&Self>) {
-        let kept: HashSet<*const LocalBackend> = next.iter().flat_map(|next| &next.backends).map(Rc::as_ptr).collect();
-        for backend in self.backends.iter().filter(|backend| !kept.contains(&Rc::as_ptr(backend))) {
-            backend.pool.close();
+    /// The endpoints that it has now. When they have changed, this worker's part is made anew: connections to endpoints
+    /// that stay are kept, those to others are closed as soon as they are idle.
+    #[must_use]
+    pub fn endpoints(&self) -> Rc<LocalEndpoints> {
+        let mut endpoints = self.endpoints.borrow_mut();
+        if endpoints.version < self.shared.version() {
+            let next = Rc::new(LocalEndpoints::new(&self.shared.endpoints(), Some(&**endpoints)));
+            endpoints.leave(Some(&*next));
+            *endpoints = next;
         }
+        Rc::clone(&endpoints)
     }
 
-    /// Drops connections that have been idle too long.
+    /// A plan without this upstream holds from now on, or one with the endpoints in `next`: to the others no request
+    /// goes any more, save those under way.
+    pub fn leave(&self, next: Option<&Self>) {
+        let next = next.map(|next| Rc::clone(&next.endpoints.borrow()));
+        self.endpoints.borrow().leave(next.as_deref());
+    }
+
+    /// Drops connections that have been idle too long, or that lead to endpoints that have left.
     pub fn tidy(&self, now: std::time::Duration) {
-        for backend in &self.backends {
-            backend.pool.tidy(now, self.shared.plan.timeouts.pool_idle);
+        for seat in &self.endpoints().seats {
+            seat.endpoint.pool.tidy(now, self.shared.plan.timeouts.pool_idle);
+        }
+    }
+}
+
+impl LocalEndpoints {
+    /// This worker's part of a set.
+    fn new(shared: &Endpoints, before: Option<&Self>) -> Self {
+        // By address in memory: a search for each of thousands of endpoints would hold the worker up.
+        let known: HashMap<*const Endpoint, &Rc<LocalEndpoint>> = before
+            .iter()
+            .flat_map(|before| &before.seats)
+            .map(|seat| (Arc::as_ptr(&seat.endpoint.shared), &seat.endpoint))
+            .collect();
+        let seats = shared.seats.iter().map(|seat| {
+            let known = known.get(&Arc::as_ptr(&seat.endpoint)).copied().map(Rc::clone);
+            let endpoint = known.unwrap_or_else(|| Rc::new(LocalEndpoint::new(&seat.endpoint)));
+            LocalSeat { endpoint, max_in_flight: seat.max_in_flight, backup: seat.backup }
+        });
+        let seats: Vec<LocalSeat> = seats.collect();
+        // In turn, each worker begins elsewhere, so that they don't all meet at the first endpoint.
+        let balancer = match matches!(shared.balancer, Balancer::RoundRobin(_)) {
+            true => Balancer::RoundRobin(RoundRobin::new(dice::below(seats.len()))),
+            false => shared.balancer.clone(),
+        };
+        Self { version: shared.version, seats, balancer: RefCell::new(balancer) }
+    }
+
+    /// Where this endpoint stands here.
+    #[must_use]
+    pub fn position(&self, endpoint: &Arc<Endpoint>) -> Option<usize> {
+        self.seats.iter().position(|seat| Arc::ptr_eq(&seat.endpoint.shared, endpoint))
+    }
+
+    /// To endpoints that are not in `next` no request goes any more, save those under way.
+    fn leave(&self, next: Option<&Self>) {
+        let kept: HashSet<*const LocalEndpoint> =
+            next.iter().flat_map(|next| &next.seats).map(|seat| Rc::as_ptr(&seat.endpoint)).collect();
+        for seat in self.seats.iter().filter(|seat| !kept.contains(&Rc::as_ptr(&seat.endpoint))) {
+            seat.endpoint.pool.close();
+        }
+    }
+}
+
+impl LocalEndpoint {
+    fn new(shared: &Arc<Endpoint>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            backend: Rc::from(&*shared.backend),
+            address: shared.address.as_deref().map(Rc::from),
+            pool: Pool::default(),
+            latency: RefCell::default(),
         }
     }
 }
@@ -102,21 +162,5 @@ impl LocalGroup {
 impl std::fmt::Debug for LocalGroup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LocalGroup").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-fn balancer(plan: &Upstream) -> Balancer {
-    let weights: Vec<u32> = plan.backends.iter().map(|backend| backend.weight).collect();
-    let names: Vec<&str> = plan.backends.iter().map(|backend| &*backend.name).collect();
-    match plan.balance {
-        // Each worker begins elsewhere, so that they don't all meet at the first backend.
-        Balance::RoundRobin => Balancer::RoundRobin(RoundRobin::new(dice::below(names.len()))),
-        Balance::Weighted => Balancer::Weighted(Weighted::new(&weights)),
-        Balance::LeastConnections => Balancer::LeastConnections(LeastConnections::new(&weights)),
-        Balance::IpHash => Balancer::IpHash(IpHash::new(&names)),
-        Balance::Random => Balancer::Random(Random::new(&weights)),
-        Balance::TwoChoices => Balancer::TwoChoices(TwoChoices),
-        Balance::PeakEwma => Balancer::PeakEwma(PeakEwma),
-        Balance::Hash(_) => Balancer::Consistent(Consistent::new(&names, &weights)),
     }
 }

@@ -1,20 +1,24 @@
 //! The way to a backend and back: pick, connect, send, judge, and again if need be.
 //!
-//! [`forward`] owns the order of things. What is learnt of backends lives in [`group::Group`], shared by all workers;
-//! connections and balancers live in [`local::LocalGroup`], one a worker.
+//! [`forward`] owns the order of things. A backend has one endpoint, or one for each address of its name. Which there are
+//! is kept by [`group::Group`] and how they stand by [`standing::Standing`], shared by all workers; connections and
+//! balancers live in [`local::LocalGroup`], one a worker.
 
-pub mod backend;
 pub mod dial;
+pub mod endpoint;
+pub mod endpoints;
 pub mod group;
 pub mod local;
 pub mod overheard;
 pub mod pick;
 pub mod pool;
 pub mod probe;
+pub mod queue;
 pub mod reply;
 pub mod resolve;
 pub mod rest;
 pub mod send;
+pub mod standing;
 pub mod tunnel;
 pub mod upload;
 
@@ -24,7 +28,7 @@ use std::time::Duration;
 use http::StatusCode;
 use policy::retry::{Progress, may_repeat};
 
-use self::local::LocalGroup;
+use self::local::{LocalEndpoint, LocalGroup};
 use self::pick::Claim;
 use self::send::{Draft, Failure, Received};
 use crate::exchange::fault::Fault;
@@ -42,8 +46,9 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -
     let mut claim = pick::claim_or_wait(group, ex, tries.until).await?;
     loop {
         ex.record.tries += 1;
-        ex.record.backend = Some(Rc::clone(&claim.backend().name));
-        let asked = claim.index();
+        ex.record.backend = Some(Rc::clone(&claim.endpoint().backend));
+        ex.record.address.clone_from(&claim.endpoint().address);
+        let asked = Rc::clone(claim.endpoint());
         let received = match send::attempt(claim, draft, ex).await {
             Ok(received) => received,
             Err(failure) => {
@@ -75,8 +80,8 @@ struct Tries {
     until: Duration,
     /// How often the request was repeated after a backend may have seen it, or after everybody was asked in vain.
     repeats: u32,
-    /// The backends that were asked.
-    tried: Vec<usize>,
+    /// The endpoints that were asked.
+    tried: Vec<Rc<LocalEndpoint>>,
 }
 
 impl Tries {
@@ -129,7 +134,7 @@ impl Tries {
             return None;
         }
         let now = clock::now();
-        self.tried.push(received.claim.index());
+        self.tried.push(Rc::clone(received.claim.endpoint()));
         let claim = pick::claim(group, ex, &self.tried, now)?;
         if !group.budget.borrow_mut().withdraw(now) {
             return None;
@@ -137,7 +142,7 @@ impl Tries {
         self.repeats += 1;
         group.counters.retries.up();
         if plan.ejection.statuses.holds(status) {
-            received.claim.failed(now);
+            received.claim.failed(now, &format_args!("it answered {}", status.as_u16()));
         } else {
             received.claim.succeeded(now);
         }

@@ -1,6 +1,7 @@
-//! Which backend gets a request: asks the balancer, claims a place, waits in the queue if there is none.
+//! Which endpoint gets a request: asks the balancer, claims a place, waits in the queue if there is none.
 
 use std::cell::Cell;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use policy::health::slow_start;
 use policy::message::{cookies, query};
 use policy::time::Now;
 
-use super::group::{Group, Place};
-use super::local::{LocalBackend, LocalGroup};
+use super::endpoint::Endpoint;
+use super::group::Group;
+use super::local::{LocalEndpoint, LocalEndpoints, LocalGroup, LocalSeat};
+use super::queue::Place;
 use crate::config::plan::{Balance, HashKey};
 use crate::exchange::Exchange;
 use crate::exchange::fault::Fault;
@@ -20,13 +23,12 @@ use crate::observe::counters::Counters;
 /// A failure counts as an answer this slow: it must not make a backend look quick, however fast it comes.
 const FAILURE_LATENCY: Duration = Duration::from_secs(1);
 
-/// A backend's place that a request holds. Gives it back on drop, whatever became of the request.
+/// An endpoint's place that a request holds. Gives it back on drop, whatever became of the request.
 pub struct Claim {
     group: Rc<LocalGroup>,
-    backend: Rc<LocalBackend>,
-    index: usize,
+    endpoint: Rc<LocalEndpoint>,
     since: Duration,
-    /// Whether the request is the trial of an ejected backend, and its outcome not yet reported.
+    /// Whether the request is the trial of an ejected endpoint, and its outcome not yet reported.
     trial: Cell<bool>,
 }
 
@@ -37,16 +39,10 @@ impl Claim {
         &self.group
     }
 
-    /// The backend.
+    /// The endpoint.
     #[must_use]
-    pub fn backend(&self) -> &Rc<LocalBackend> {
-        &self.backend
-    }
-
-    /// The backend's place in the file.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
+    pub fn endpoint(&self) -> &Rc<LocalEndpoint> {
+        &self.endpoint
     }
 
     /// When it was claimed (monotonic time).
@@ -55,41 +51,42 @@ impl Claim {
         self.since
     }
 
-    /// The request went well, as far as the backend goes.
+    /// The request went well, as far as the endpoint goes.
     pub fn succeeded(&self, now: Now) {
-        self.group.shared.succeeded(self.index, self.trial.take(), now);
+        self.group.shared.standing.succeeded(&self.endpoint.shared, self.trial.take(), now);
     }
 
     /// The response head came in, so long after the request went out.
     pub fn answered(&self, after: Duration, now: Duration) {
         if self.group.shared.plan.balance == Balance::PeakEwma {
-            self.backend.latency.borrow_mut().observe(after, Now::at(now));
+            self.endpoint.latency.borrow_mut().observe(after, Now::at(now));
         }
     }
 
-    /// The request failed, by the backend's fault.
-    pub fn failed(&self, now: Now) {
+    /// The request failed, by the endpoint's fault; `why` says which.
+    pub fn failed(&self, now: Now, why: &dyn Display) {
         self.answered(FAILURE_LATENCY, now.mono);
-        self.group.shared.failed(self.index, self.trial.take(), now);
+        self.group.shared.standing.failed(&self.endpoint.shared, self.trial.take(), now, why);
     }
 
-    /// The backend takes no connection.
-    pub fn doubt(&self) {
-        self.group.shared.doubt(self.index);
+    /// The endpoint takes no connection.
+    pub fn doubt(&self, why: &dyn Display) {
+        self.group.shared.standing.doubt(&self.endpoint.shared, why);
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.backend.shared.end();
+        self.endpoint.shared.end();
+        let standing = &self.group.shared.standing;
         if self.trial.get() {
-            self.group.shared.release_trial(self.index, clock::now());
+            standing.release_trial(&self.endpoint.shared, clock::now());
         }
-        self.group.shared.queue.capacity_freed();
+        standing.queue.capacity_freed();
     }
 }
 
-/// Which backends are looked at, in this order.
+/// Which endpoints are looked at, in this order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reach {
     Primary = 0,
@@ -98,63 +95,64 @@ enum Reach {
     Doubted,
 }
 
-/// Claims a place without waiting. `None`: no backend that is not in `tried` can take the request now.
+/// The endpoints that were tried for a request. They outlive the set that they were chosen from.
+pub type Tried = [Rc<LocalEndpoint>];
+
+/// Claims a place without waiting. `None`: no endpoint that is not in `tried` can take the request now.
 #[must_use]
-pub fn claim(group: &Rc<LocalGroup>, ex: &Exchange, tried: &[usize], now: Now) -> Option<Claim> {
-    if let Some(index) = group.shared.take_trial(tried, now) {
-        if let Some(claim) = seat(group, index, now) {
+pub fn claim(group: &Rc<LocalGroup>, ex: &Exchange, tried: &Tried, now: Now) -> Option<Claim> {
+    let set = group.endpoints();
+    let was_tried = |endpoint: &Endpoint| tried.iter().any(|tried| std::ptr::eq(&*tried.shared, endpoint));
+    if let Some(endpoint) = group.shared.standing.take_trial(was_tried, now) {
+        if let Some(claim) = set.position(&endpoint).and_then(|index| seat(group, &set, index, now)) {
             claim.trial.set(true);
             return Some(claim);
         }
-        group.shared.release_trial(index, now);
+        group.shared.standing.release_trial(&endpoint, now);
     }
     let draw = Draw { key: ex.key, dice: ex.dice.wrapping_add(tried.len() as u64), retry: !tried.is_empty() };
     let last = if group.shared.plan.queue.is_none() { Reach::Doubted } else { Reach::Backup };
     [Reach::Primary, Reach::Backup, Reach::Doubted]
         .into_iter()
         .take_while(|reach| *reach != Reach::Doubted || last == Reach::Doubted)
-        .find_map(|reach| claim_within(group, tried, &draw, (reach, now)))
+        .find_map(|reach| claim_within(&View { group, set: &set, tried, reach, now, thinned: Cell::new(None) }, &draw))
 }
 
-fn claim_within(group: &Rc<LocalGroup>, tried: &[usize], draw: &Draw, at: (Reach, Now)) -> Option<Claim> {
-    let (reach, now) = at;
-    let view = View { group, tried, reach, now, thinned: Cell::new(None) };
+fn claim_within(view: &View<'_>, draw: &Draw) -> Option<Claim> {
     // A place can be lost to another worker between the pick and the claim; then it is not open any more.
-    for _ in 0..=group.backends.len() {
-        let picked = group.balancer.borrow_mut().pick(&view, draw)?;
-        let index = thin(&view, picked, draw);
-        if let Some(claim) = seat(group, index, now) {
+    for _ in 0..=view.set.seats.len() {
+        let picked = view.set.balancer.borrow_mut().pick(view, draw)?;
+        let index = thin(view, picked, draw);
+        if let Some(claim) = seat(view.group, view.set, index, view.now) {
             return Some(claim);
         }
     }
     None
 }
 
-/// A backend that came back a moment ago gets only a share of what it is picked for (`slow_start`).
+/// An endpoint that came back a moment ago gets only a share of what it is picked for (`slow_start`).
 fn thin(view: &View<'_>, picked: usize, draw: &Draw) -> usize {
     let plan = &view.group.shared.plan;
     if plan.slow_start.is_zero() || matches!(plan.balance, Balance::IpHash | Balance::Hash(_)) {
         return picked;
     }
-    let Some(back) = view.group.backends.get(picked).and_then(|backend| backend.shared.back_at()) else {
+    let Some(back) = view.set.seats.get(picked).and_then(|seat| seat.endpoint.shared.back_at()) else {
         return picked;
     };
     if slow_start::admits(view.now.mono.saturating_sub(back), plan.slow_start, draw.dice) {
         return picked;
     }
     view.thinned.set(Some(picked));
-    let other = view.group.balancer.borrow_mut().pick(view, draw);
+    let other = view.set.balancer.borrow_mut().pick(view, draw);
     view.thinned.set(None);
     other.unwrap_or(picked)
 }
 
-fn seat(group: &Rc<LocalGroup>, index: usize, now: Now) -> Option<Claim> {
-    let backend = group.backends.get(index)?;
-    let max = group.shared.plan.backends.get(index)?.max_in_flight;
-    backend.shared.begin(max).then(|| Claim {
+fn seat(group: &Rc<LocalGroup>, set: &LocalEndpoints, index: usize, now: Now) -> Option<Claim> {
+    let seat = set.seats.get(index)?;
+    seat.endpoint.shared.begin(seat.max_in_flight).then(|| Claim {
         group: Rc::clone(group),
-        backend: Rc::clone(backend),
-        index,
+        endpoint: Rc::clone(&seat.endpoint),
         since: now.mono,
         trial: Cell::new(false),
     })
@@ -162,49 +160,52 @@ fn seat(group: &Rc<LocalGroup>, index: usize, now: Now) -> Option<Claim> {
 
 /// The upstream as the balancer sees it for one request.
 struct View<'a> {
-    group: &'a LocalGroup,
-    tried: &'a [usize],
+    group: &'a Rc<LocalGroup>,
+    set: &'a LocalEndpoints,
+    tried: &'a Tried,
     reach: Reach,
     now: Now,
     thinned: Cell<Option<usize>>,
 }
 
+impl View<'_> {
+    fn is_in_reach(&self, seat: &LocalSeat) -> bool {
+        match self.reach {
+            Reach::Primary => !seat.backup && seat.endpoint.shared.is_usable(),
+            Reach::Backup => seat.backup && seat.endpoint.shared.is_usable(),
+            Reach::Doubted => seat.endpoint.shared.is_worth_a_try(),
+        }
+    }
+}
+
 impl Seats for View<'_> {
     fn len(&self) -> usize {
-        self.group.backends.len()
+        self.set.seats.len()
     }
 
     fn usable(&self, index: usize) -> bool {
-        let (Some(backend), Some(plan)) = (self.group.backends.get(index), self.group.shared.plan.backends.get(index))
-        else {
-            return false;
-        };
-        match self.reach {
-            Reach::Primary => !plan.backup && backend.shared.is_usable(),
-            Reach::Backup => plan.backup && backend.shared.is_usable(),
-            Reach::Doubted => backend.shared.is_worth_a_try(),
-        }
+        self.set.seats.get(index).is_some_and(|seat| self.is_in_reach(seat))
     }
 
     fn open(&self, index: usize) -> bool {
-        let max = self.group.shared.plan.backends.get(index).and_then(|plan| plan.max_in_flight);
-        self.usable(index)
-            && max.is_none_or(|max| self.in_flight(index) < max)
+        let Some(seat) = self.set.seats.get(index) else { return false };
+        self.is_in_reach(seat)
+            && seat.max_in_flight.is_none_or(|max| seat.endpoint.shared.in_flight() < max)
             && self.thinned.get() != Some(index)
-            && !self.tried.contains(&index)
+            && !self.tried.iter().any(|tried| Rc::ptr_eq(tried, &seat.endpoint))
     }
 
     fn in_flight(&self, index: usize) -> u32 {
-        self.group.backends.get(index).map_or(0, |backend| backend.shared.in_flight())
+        self.set.seats.get(index).map_or(0, |seat| seat.endpoint.shared.in_flight())
     }
 
     fn latency(&self, index: usize) -> f64 {
-        self.group.backends.get(index).map_or(0.0, |backend| backend.latency.borrow().read(self.now))
+        self.set.seats.get(index).map_or(0.0, |seat| seat.endpoint.latency.borrow().read(self.now))
     }
 
     fn epoch(&self) -> u64 {
-        // Backups are another set of usable backends, and so are those better than nothing.
-        self.group.shared.epoch() * 3 + self.reach as u64
+        // Backups are another set of usable endpoints, and so are those better than nothing.
+        self.group.shared.standing.epoch() * 3 + self.reach as u64
     }
 }
 
@@ -247,8 +248,8 @@ pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duratio
     let Some(plan) = &group.shared.plan.queue else {
         return claim(group, ex, &[], now).ok_or_else(|| no_backend(&group.shared));
     };
-    // Who comes while others wait gets in line behind them.
-    if group.shared.queue.is_empty()
+    // A request that comes while others wait gets in line behind them.
+    if group.shared.queue().is_empty()
         && let Some(claim) = claim(group, ex, &[], now)
     {
         return Ok(claim);
@@ -266,7 +267,7 @@ pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duratio
 async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, place: &Place<'_>, until: Duration) -> Option<Claim> {
     let mut was_woken = false;
     loop {
-        let mut woken = place.line_up();
+        let mut woken = place.woken();
         let now = clock::now();
         if (was_woken || place.may_look())
             && let Some(claim) = claim(group, ex, &[], now)
@@ -274,7 +275,7 @@ async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, place: &Place<'_>, until: D
             return Some(claim);
         }
         was_woken = true;
-        let trial = group.shared.trial_due().filter(|due| *due > now.mono && *due < until);
+        let trial = group.shared.standing.trial_due().filter(|due| *due > now.mono && *due < until);
         if ex.connection.deadline.wait(trial.unwrap_or(until), woken.as_mut()).await.is_err() && trial.is_none() {
             return None;
         }
@@ -282,7 +283,7 @@ async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, place: &Place<'_>, until: D
 }
 
 fn no_backend(group: &Group) -> Fault {
-    Fault::NoBackend { upstream: group.plan.name.clone(), total: group.backends.len() }
+    Fault::NoBackend { upstream: group.plan.name.clone(), total: group.endpoints().seats.len() }
 }
 
 /// Counts a request as one that waits.

@@ -1,107 +1,130 @@
-//! Active checks: asks backends how they are, on the control thread.
+//! Active checks: asks endpoints how they are. Runs beside the requests, on the control thread.
 //!
-//! With `[upstream.health]` every backend is checked all the time. Without it a backend is only checked after it took
+//! With `[upstream.health]` every endpoint is checked all the time. Without it an endpoint is only checked after it took
 //! no connection, until it takes one again.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body::Body as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use policy::health::active::Checks;
 
-use super::backend::{Backend, Out};
 use super::dial;
+use super::endpoint::{Endpoint, Out};
 use super::group::Group;
 use super::resolve;
 use super::upload::Upload;
-use crate::config::plan::{Address, Check, Health};
+use crate::config::plan::{Check, Health};
 use crate::observe::{clock, dice};
 
-/// How soon a backend that took no connection is asked again, at first; doubles up to [`RECHECK_MAX`].
+/// How soon an endpoint that took no connection is asked again, at first; doubles up to [`RECHECK_MAX`].
 const RECHECK_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause between checks of a backend that took no connection.
+/// The longest pause between checks of an endpoint that took no connection.
 const RECHECK_MAX: Duration = Duration::from_millis(500);
 /// A check without `[upstream.health]` that takes longer has failed.
 const RECHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of a body is searched for `body`, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The shortest pause between two changes of an upstream's endpoints: names that change together are taken up together.
+const REGROUP_PAUSE: Duration = Duration::from_millis(10);
+/// The pause is so many times what a change has taken, if that is longer: thousands of endpoints on a ring take a while.
+const REGROUP_SHARE: u32 = 4;
 
 /// The background work for one upstream; ends when dropped.
-#[derive(Debug, Default)]
-pub struct Watch {
-    tasks: Vec<tokio::task::AbortHandle>,
-}
+#[derive(Debug)]
+pub struct Watch(tokio::task::AbortHandle);
 
 impl Watch {
-    /// Starts checking and resolving an upstream's backends. To be called on the control thread.
+    /// Starts checking an upstream's endpoints and resolving the names of its backends. To be called on a thread whose
+    /// runtime runs local tasks.
     #[must_use]
     pub fn start(group: &Arc<Group>) -> Self {
-        let mut tasks = Vec::new();
-        for (index, backend) in group.backends.iter().enumerate() {
-            tasks.push(tokio::task::spawn_local(check(Arc::clone(group), index)).abort_handle());
-            if let Address::Name { host, port } = &backend.address {
-                let interval = group.plan.resolve_interval;
-                let keep = resolve::keep(Arc::clone(backend), host.clone(), *port, interval);
-                tasks.push(tokio::task::spawn_local(keep).abort_handle());
-            }
-        }
-        Self { tasks }
+        Self::over(watch(Arc::clone(group)))
+    }
+
+    fn over(work: impl Future<Output = ()> + 'static) -> Self {
+        Self(tokio::task::spawn_local(work).abort_handle())
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.0.abort();
     }
 }
 
-/// Checks one backend for as long as the future is kept.
-async fn check(group: Arc<Group>, index: usize) {
-    let Some(backend) = group.backends.get(index).map(Arc::clone) else { return };
+/// Watches an upstream for as long as the future is kept.
+async fn watch(group: Arc<Group>) {
+    let keep = |(backend, host, port): (usize, &str, u16)| {
+        Watch::over(resolve::keep(Arc::clone(&group), backend, host.to_owned(), port))
+    };
+    let _names: Vec<Watch> = group.names().map(keep).collect();
+    let mut checks: HashMap<*const Endpoint, Watch> = HashMap::new();
+    loop {
+        // An endpoint's check holds the endpoint, so that no other has the same address in memory meanwhile.
+        let mut before = std::mem::take(&mut checks);
+        for seat in &group.endpoints().seats {
+            let endpoint = &seat.endpoint;
+            let known = before.remove(&Arc::as_ptr(endpoint));
+            let watch = known.unwrap_or_else(|| Watch::over(check(Arc::clone(&group), Arc::clone(endpoint))));
+            checks.insert(Arc::as_ptr(endpoint), watch);
+        }
+        drop(before);
+        group.renamed().await;
+        let began = clock::now();
+        group.regroup(began);
+        let took = clock::mono().saturating_sub(began.mono);
+        tokio::time::sleep(REGROUP_PAUSE.max(took * REGROUP_SHARE)).await;
+    }
+}
+
+/// Checks one endpoint for as long as the future is kept.
+async fn check(group: Arc<Group>, endpoint: Arc<Endpoint>) {
     let health = group.plan.health.as_ref();
     let (rise, fall) = health.map_or((1, 1), |health| (health.rise, health.fall));
-    let mut checks = Checks::new(rise, fall);
-    if backend.is_out(Out::Down) {
-        checks.suspect();
+    {
+        let mut checks = endpoint.checks.lock();
+        *checks = checks.carry(rise, fall);
     }
-    // Spread over the interval, so that backends aren't all asked at once; but soon, so that a dead one is found.
+    // Spread over the interval, so that endpoints aren't all asked at once; but soon, so that a dead one is found.
     let mut pause = health.map(|health| health.interval.mul_f64(dice::fraction()).min(Duration::from_secs(1)));
     let mut passes = 0;
     let mut recheck = RECHECK_FIRST;
     loop {
-        if backend.is_out(Out::Suspect) {
+        if endpoint.is_out(Out::Suspect) {
             pause = Some(health.map_or(recheck, |health| recheck.min(health.interval)));
             recheck = (recheck * 2).min(RECHECK_MAX);
         }
-        if !wait(&backend, pause).await {
+        if !wait(&endpoint, pause).await {
             // A connection has failed just now: count passes from here.
             (passes, recheck) = (0, RECHECK_FIRST);
             continue;
         }
-        let passed = ask(&backend, health).await;
+        let began = clock::mono();
+        let finding = ask(&endpoint, health).await;
         let now = clock::now();
+        let checked = Checked { finding: &finding, took: now.mono.saturating_sub(began), health };
+        let passed = finding.passes();
         passes = if passed { passes + 1 } else { 0 };
-        if health.is_some()
-            && let Some(verdict) = checks.observe(passed)
-        {
-            group.judged(index, verdict, now);
+        let verdict = health.and_then(|_| endpoint.checks.lock().observe(passed));
+        if let Some(verdict) = verdict {
+            group.standing.judged(&endpoint, verdict, now, &checked);
         }
-        if passes >= rise && backend.is_out(Out::Suspect) {
-            group.trust(index, now);
+        if passes >= rise && endpoint.is_out(Out::Suspect) {
+            group.standing.trust(&endpoint, now, &checked);
             recheck = RECHECK_FIRST;
         }
         pause = health.map(|health| health.interval.mul_f64(0.9 + 0.2 * dice::fraction()));
     }
 }
 
-/// Waits for the pause to end, or without one for ever. `false`: a connection to the backend has failed meanwhile.
-async fn wait(backend: &Backend, pause: Option<Duration>) -> bool {
+/// Waits for the pause to end, or without one for ever. `false`: a connection to the endpoint has failed meanwhile.
+async fn wait(endpoint: &Endpoint, pause: Option<Duration>) -> bool {
     let ended = async {
         match pause {
             Some(pause) => tokio::time::sleep(pause).await,
@@ -110,27 +133,86 @@ async fn wait(backend: &Backend, pause: Option<Duration>) -> bool {
     };
     tokio::select! {
         () = ended => true,
-        () = backend.doubted.notified() => false,
+        () = endpoint.doubted.notified() => false,
     }
 }
 
-async fn ask(backend: &Backend, health: Option<&Health>) -> bool {
-    let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
-    let asked = async {
-        match health.map(|health| &health.check) {
-            Some(Check::Http { .. }) => ask_http(backend, health, timeout).await.unwrap_or(false),
-            Some(Check::Tcp) | None => dial::open(backend, timeout).await.is_ok(),
-        }
-    };
-    tokio::time::timeout(timeout, asked).await.unwrap_or(false)
+/// What a check has found.
+#[derive(Debug)]
+enum Finding {
+    /// A connection was opened; nothing else was asked for.
+    Connected,
+    /// It was answered as it is to be.
+    Passed(StatusCode),
+    /// It was answered with another status.
+    Status(StatusCode),
+    /// The answer's body does not hold the text.
+    Body(StatusCode),
+    /// No connection could be opened.
+    Refused(io::Error),
+    /// The answer broke off, or is none.
+    Broken(io::Error),
+    /// It took too long.
+    Late(Duration),
 }
 
-async fn ask_http(backend: &Backend, health: Option<&Health>, timeout: Duration) -> io::Result<bool> {
-    let Some(Health { check: Check::Http { method, path, host, status, body }, .. }) = health else { return Ok(false) };
-    let socket = dial::open(backend, timeout).await?;
+impl Finding {
+    fn passes(&self) -> bool {
+        matches!(self, Self::Connected | Self::Passed(_))
+    }
+}
+
+/// A check, as the event log tells of it: `got 503 in 2 ms, wanted 200-399`.
+struct Checked<'a> {
+    finding: &'a Finding,
+    took: Duration,
+    health: Option<&'a Health>,
+}
+
+impl fmt::Display for Checked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let took = self.took.as_millis();
+        let (statuses, text) = match self.health.map(|health| &health.check) {
+            Some(Check::Http { status, body, .. }) => (Some(status), body.as_deref()),
+            Some(Check::Tcp) | None => (None, None),
+        };
+        match self.finding {
+            Finding::Connected => write!(f, "connected in {took} ms"),
+            Finding::Passed(status) => write!(f, "got {} in {took} ms", status.as_u16()),
+            Finding::Status(status) => {
+                write!(f, "got {} in {took} ms", status.as_u16())?;
+                statuses.map_or(Ok(()), |wanted| write!(f, ", wanted {wanted}"))
+            }
+            Finding::Body(status) => {
+                write!(f, "got {} in {took} ms, but not {:?} in its body", status.as_u16(), text.unwrap_or_default())
+            }
+            Finding::Refused(error) => write!(f, "got no connection in {took} ms: {error}"),
+            Finding::Broken(error) => write!(f, "got no whole answer in {took} ms: {error}"),
+            Finding::Late(limit) => write!(f, "got no answer within {} ms", limit.as_millis()),
+        }
+    }
+}
+
+async fn ask(endpoint: &Endpoint, health: Option<&Health>) -> Finding {
+    let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
+    let asked = async {
+        let socket = match dial::open(endpoint).await {
+            Ok(socket) => socket,
+            Err(error) => return Finding::Refused(error),
+        };
+        match health.map(|health| &health.check) {
+            Some(check @ Check::Http { .. }) => ask_http(endpoint, check, socket).await.unwrap_or_else(Finding::Broken),
+            Some(Check::Tcp) | None => Finding::Connected,
+        }
+    };
+    tokio::time::timeout(timeout, asked).await.unwrap_or(Finding::Late(timeout))
+}
+
+async fn ask_http(endpoint: &Endpoint, check: &Check, socket: dial::Socket) -> io::Result<Finding> {
+    let Check::Http { method, path, host, status, body } = check else { return Ok(Finding::Connected) };
     let (mut sender, connection) =
         http1::handshake::<_, Upload>(TokioIo::new(socket)).await.map_err(io::Error::other)?;
-    let host = host.clone().unwrap_or_else(|| backend.authority.clone());
+    let host = host.clone().unwrap_or_else(|| endpoint.authority.clone());
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -141,13 +223,15 @@ async fn ask_http(backend: &Backend, health: Option<&Health>, timeout: Duration)
         .map_err(io::Error::other)?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        if !status.holds(response.status()) {
-            return Ok(false);
+        let got = response.status();
+        if !status.holds(got) {
+            return Ok(Finding::Status(got));
         }
-        match body {
-            Some(text) => holds(response.into_body(), text.as_bytes()).await,
-            None => Ok(true),
-        }
+        let is_there = match body {
+            Some(text) => holds(response.into_body(), text.as_bytes()).await?,
+            None => true,
+        };
+        Ok(if is_there { Finding::Passed(got) } else { Finding::Body(got) })
     };
     let mut answer = std::pin::pin!(answer);
     let mut connection = std::pin::pin!(connection);

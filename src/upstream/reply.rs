@@ -1,5 +1,6 @@
 //! From a backend's response to the client's answer: fields cleaned, body streamed, the connection put back.
 
+use std::fmt::Display;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
     head.version = Version::HTTP_11;
     let failed = claim.group().shared.plan.ejection.statuses.holds(head.status);
     if failed {
-        claim.failed(clock::now());
+        claim.failed(clock::now(), &format_args!("it answered {}", head.status.as_u16()));
     }
     // A head that says 5xx has counted as an error already.
     let tally = ex.tally.clone().filter(|_| !head.status.is_server_error());
@@ -97,18 +98,18 @@ impl Hold {
             Some(_) | None if !self.is_reusable => {}
             Some(_) | None => {
                 let max = self.claim.group().shared.plan.pool_max;
-                self.claim.backend().pool.put(self.connection, now.mono, max);
+                self.claim.endpoint().pool.put(self.connection, now.mono, max);
             }
         }
     }
 
     /// The answer broke off: by the backend's fault, unless it was the client who broke off its request's body, or
     /// left the backend waiting for it.
-    fn broke(self) {
+    fn broke(self, why: &dyn Display) {
         let is_the_clients = self.source.as_ref().is_some_and(|source| source.is_the_clients_fault());
         if !is_the_clients {
             if !self.failed {
-                self.claim.failed(clock::now());
+                self.claim.failed(clock::now(), why);
             }
             if let Some(tally) = &self.tally {
                 tally.broke();
@@ -178,8 +179,8 @@ impl Reply {
     fn broke(&mut self, fault: impl FnOnce(std::sync::Arc<str>) -> Fault) -> Option<Fault> {
         let hold = self.hold.take()?;
         let clients = hold.source.as_ref().and_then(|source| source.fault());
-        let fault = clients.unwrap_or_else(|| fault(hold.claim.backend().shared.name.clone()));
-        hold.broke();
+        let fault = clients.unwrap_or_else(|| fault(std::sync::Arc::clone(&hold.claim.endpoint().shared.label)));
+        hold.broke(&fault.cause());
         Some(fault)
     }
 

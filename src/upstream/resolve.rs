@@ -1,29 +1,47 @@
-//! Keeps the addresses of backends that are given by name.
+//! Keeps up with the addresses of backends that are given by name.
 
+use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::backend::Backend;
 use super::group::Group;
-use crate::config::plan::Address;
+use crate::observe::{clock, dice};
 
 /// How soon a name that could not be resolved is tried again, at first.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 
-/// How long a start waits for names to be looked up once.
+/// How long a start or a reload waits for names to be looked up once.
 const FIRST_MAX: Duration = Duration::from_secs(1);
 /// How often it looks whether they are.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 
-/// Waits until each backend's name has been looked up once, so that the first requests find somebody; not for long,
-/// so that DNS being down does not keep the proxy from starting.
+/// What a look-up brings.
+pub type LookUp<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
+
+/// Looks names up.
+pub trait Resolver: Debug + Send + Sync {
+    /// The addresses of a host, each with this port.
+    fn look_up<'a>(&'a self, host: &'a str, port: u16) -> LookUp<'a>;
+}
+
+/// Looks names up as the system does: in its hosts file, by DNS, or however it is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct System;
+
+impl Resolver for System {
+    fn look_up<'a>(&'a self, host: &'a str, port: u16) -> LookUp<'a> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+    }
+}
+
+/// Waits until each backend's name has been looked up once, so that the first requests find an endpoint; not for long,
+/// so that DNS being down keeps the proxy neither from starting nor from taking up a plan.
 pub async fn first(groups: &[Arc<Group>]) {
-    let waits = |backend: &Arc<Backend>| !backend.is_looked_up.load(Ordering::Relaxed);
     let all = async {
-        while groups.iter().flat_map(|group| &group.backends).any(waits) {
+        while !groups.iter().all(|group| group.is_settled()) {
             tokio::time::sleep(FIRST_LOOK).await;
         }
     };
@@ -33,44 +51,34 @@ pub async fn first(groups: &[Arc<Group>]) {
 /// Resolves the names of an upstream's backends now, and never again: for one that is used once.
 ///
 /// # Errors
-/// What DNS says.
+/// What the resolver says.
 pub async fn once(group: &Group) -> io::Result<()> {
-    for backend in &group.backends {
-        let Address::Name { host, port } = &backend.address else { continue };
-        let found = tokio::net::lookup_host((host.as_str(), *port)).await?;
-        backend.resolved.store(Arc::new(found.collect()));
+    for (backend, host, port) in group.names() {
+        let found = group.resolver.look_up(host, port).await?;
+        group.found(backend, Ok(found));
+    }
+    if !group.is_settled() {
+        group.regroup(clock::now());
     }
     Ok(())
 }
 
-/// Resolves a name now and every `interval`, for as long as the future is kept. When DNS fails, the addresses known
-/// before stay.
-pub async fn keep(backend: Arc<Backend>, host: String, port: u16, interval: Duration) {
+/// Resolves the name of this backend now and every `resolve_interval`, for as long as the future is kept.
+pub async fn keep(group: Arc<Group>, backend: usize, host: String, port: u16) {
+    let interval = group.plan.resolve_interval;
+    if group.is_resolved(backend) {
+        // A reload has changed something else. Spread out, so that thousands of names aren't all looked up at once.
+        tokio::time::sleep(interval.mul_f64(dice::fraction())).await;
+    }
     let mut retry = RETRY_FIRST;
-    let mut failing = false;
     loop {
-        let found = tokio::net::lookup_host((host.as_str(), port)).await;
-        backend.is_looked_up.store(true, Ordering::Relaxed);
-        match found {
-            Ok(found) => {
-                let found: Vec<SocketAddr> = found.collect();
-                if failing {
-                    tracing::info!(backend = %backend.name, "name is resolved again");
-                }
-                (failing, retry) = (false, RETRY_FIRST);
-                if !found.is_empty() && **backend.resolved.load() != found {
-                    backend.resolved.store(Arc::new(found));
-                }
-                tokio::time::sleep(interval).await;
-            }
-            Err(error) => {
-                if !failing {
-                    tracing::warn!(backend = %backend.name, "name can't be resolved: {error}");
-                }
-                failing = true;
-                tokio::time::sleep(retry.min(interval)).await;
-                retry = (retry * 2).min(interval);
-            }
+        let found = group.resolver.look_up(&host, port).await;
+        if group.found(backend, found) {
+            retry = RETRY_FIRST;
+            tokio::time::sleep(interval).await;
+        } else {
+            tokio::time::sleep(retry.min(interval)).await;
+            retry = (retry * 2).min(interval);
         }
     }
 }

@@ -64,7 +64,7 @@ impl Draft {
         // A copy: whatever becomes of this try, the request may go out once more, if only on a fresh connection.
         *request.headers_mut() = self.headers.clone();
         if claim.group().shared.plan.host == HostHeader::Backend {
-            request.headers_mut().insert(header::HOST, claim.backend().shared.authority.clone());
+            request.headers_mut().insert(header::HOST, claim.endpoint().shared.authority.clone());
         }
         request
     }
@@ -105,7 +105,7 @@ pub struct Failure {
 pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<Received, Failure> {
     let repeatable = draft.method.is_idempotent();
     let age_max = if repeatable { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
-    if let Some(connection) = claim.backend().pool.take(claim.since(), age_max) {
+    if let Some(connection) = claim.endpoint().pool.take(claim.since(), age_max) {
         match exchange(connection, &claim, draft, (ex, claim.since())).await {
             Ok(exchanged) => return received(exchanged, claim, draft),
             Err(failed) if failed.is_stale(draft) => {}
@@ -120,23 +120,23 @@ pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<R
 }
 
 async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure> {
-    let backend = &claim.backend().shared;
+    let endpoint = &claim.endpoint().shared;
     let limit = claim.group().shared.plan.timeouts.connect;
-    let dialled = pin!(dial::connect(backend, limit, &claim.group().counters));
+    let dialled = pin!(dial::connect(endpoint, &claim.group().counters));
     let fault = match ex.connection.deadline.wait(clock::mono() + limit, dialled).await {
         Ok(Ok(connection)) => {
             ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
             return Ok(connection);
         }
         Ok(Err(error)) if dial::is_exhaustion(&error) => {
-            let fault = Fault::Exhausted { backend: backend.name.clone(), reason: Arc::from(error.to_string()) };
+            let fault = Fault::Exhausted { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) };
             return Err(Failure { fault, progress: Progress::Nothing });
         }
-        Ok(Err(error)) => Fault::Connect { backend: backend.name.clone(), reason: Arc::from(error.to_string()) },
-        Err(_expired) => Fault::ConnectTimeout { backend: backend.name.clone(), limit },
+        Ok(Err(error)) => Fault::Connect { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) },
+        Err(_expired) => Fault::ConnectTimeout { backend: Arc::clone(&endpoint.label), limit },
     };
-    claim.failed(clock::now());
-    claim.doubt();
+    claim.failed(clock::now(), &fault.cause());
+    claim.doubt(&fault.cause());
     Err(Failure { fault, progress: Progress::Nothing })
 }
 
@@ -159,7 +159,7 @@ impl Failed {
     /// Counts it against the backend, if it is the backend's fault.
     fn count(self, claim: &Claim) -> Failure {
         if self.fault.may_retry() {
-            claim.failed(clock::now());
+            claim.failed(clock::now(), &self.fault.cause());
         }
         Failure { fault: self.fault, progress: self.progress }
     }
@@ -198,7 +198,7 @@ async fn exchange(
         Ok(Err(error)) => Err(failed(error, &connection, claim, source.as_deref())),
         Err(_expired) => {
             let slow = source.as_ref().and_then(|source| source.fault());
-            let backend = claim.backend().shared.name.clone();
+            let backend = Arc::clone(&claim.endpoint().shared.label);
             let fault = slow.unwrap_or(Fault::HeadTimeout { backend, limit: head_max });
             Err(Failed { fault, progress: Progress::Sent, on_reused: false })
         }
@@ -234,7 +234,7 @@ fn watch<'a>(
 }
 
 fn failed(broken: Broken, connection: &Connection, claim: &Claim, source: Option<&Source>) -> Failed {
-    let backend = claim.backend().shared.name.clone();
+    let backend = Arc::clone(&claim.endpoint().shared.label);
     let error = match broken {
         Broken::Hyper(error) => *error,
         Broken::Storm => {
@@ -273,7 +273,7 @@ fn received((mut response, connection, switched): Exchanged, claim: Claim, draft
         }
         Err(bad) => Arc::from(bad.to_string()),
     };
-    claim.failed(clock::now());
-    let fault = Fault::BadAnswer { backend: claim.backend().shared.name.clone(), reason };
+    let fault = Fault::BadAnswer { backend: Arc::clone(&claim.endpoint().shared.label), reason };
+    claim.failed(clock::now(), &fault.cause());
     Err(Failure { fault, progress: Progress::Answered })
 }

@@ -7,6 +7,7 @@ pub mod balance;
 pub mod cache;
 pub mod canary;
 pub mod compare;
+pub mod endpoints;
 pub mod events;
 pub mod health;
 pub mod message;

@@ -4,12 +4,13 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use forebay::config::parse;
 use forebay::config::plan::Plan;
-use forebay::running::{Gauges, Running, start};
+use forebay::running::{Gauges, Running, start, start_with};
 
-use crate::{Client, Response};
+use crate::{Client, Names, Response};
 
 /// A running proxy.
 pub struct Forebay {
@@ -26,7 +27,22 @@ impl Forebay {
     #[must_use]
     #[track_caller]
     pub fn start(config: impl Display) -> Self {
-        let running = start(plan(&config)).unwrap_or_else(|error| panic!("forebay does not start: {error}"));
+        Self::of(start(plan(&config)).unwrap_or_else(|error| panic!("forebay does not start: {error}")))
+    }
+
+    /// As [`Forebay::start`]; the names of backends are looked up here.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration is refused, or the proxy does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start_with(names: &Names, config: impl Display) -> Self {
+        let running = start_with(plan(&config), Arc::new(names.clone()));
+        Self::of(running.unwrap_or_else(|error| panic!("forebay does not start: {error}")))
+    }
+
+    fn of(running: Running) -> Self {
         let address = *running.addresses().first().expect("forebay listens somewhere");
         Self { running, address }
     }

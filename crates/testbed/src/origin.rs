@@ -3,15 +3,16 @@
 //! Says what it saw, byte for byte. What it answers is decided by [`Script`].
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
 
 use crate::head::Head;
 use crate::script::{Script, Step};
+use crate::socket::{bound, on_one_port};
 use crate::wire::Wire;
 
 /// How long a connection may wait for anything; longer than any test runs.
@@ -102,7 +103,24 @@ impl Origin {
     /// When no port can be had.
     #[must_use]
     pub fn start(otherwise: Script) -> Self {
-        let socket = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::on(bound(any).unwrap_or_else(|error| panic!("cannot bind {any}: {error}")), otherwise)
+    }
+
+    /// Starts an origin on each of these addresses, all on one port, as the addresses of one name are. They answer 200
+    /// with their place in the row: "0", "1", …
+    ///
+    /// # Panics
+    ///
+    /// When no port is free on all of them.
+    #[must_use]
+    pub fn of_one_name(addresses: &[&str]) -> Vec<Self> {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().expect("an IP address")).collect();
+        let sockets = on_one_port(&addresses);
+        sockets.into_iter().enumerate().map(|(place, socket)| Self::on(socket, crate::ok(&place.to_string()))).collect()
+    }
+
+    fn on(socket: Socket, otherwise: Script) -> Self {
         let address =
             socket.local_addr().ok().and_then(|address| address.as_socket()).expect("a bound socket has an address");
         let shared = Arc::new(Shared {
@@ -246,7 +264,7 @@ impl Origin {
             self.shared.epoch.fetch_add(1, Ordering::SeqCst);
             // Ends the accepting thread's wait, and the listening itself.
             let _ = SockRef::from(listener).shutdown(Shutdown::Both);
-            *socket = Listening::Down(bound(self.address));
+            *socket = Listening::Down(bound(self.address).expect("the port is still ours"));
         }
         drop(socket);
         crate::eventually("the connections of an origin that went down end", || {
@@ -475,12 +493,4 @@ impl Exchange<'_> {
         }
         After::Close
     }
-}
-
-/// A socket that holds this address; port 0: any.
-fn bound(address: SocketAddr) -> Socket {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
-    socket.set_reuse_address(true).expect("an address may be reused");
-    socket.bind(&address.into()).unwrap_or_else(|error| panic!("cannot bind {address}: {error}"));
-    socket
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
+use policy::endpoints::Family;
 
 use super::{backend, is_token, name, status_ranges};
 use crate::config::document::Section;
@@ -25,6 +26,10 @@ const BALANCES: [(&str, Word); 8] = [
     ("peak-ewma", Word::PeakEwma),
     ("hash", Word::Hash),
 ];
+
+/// The words of `address_family`.
+const FAMILIES: [(&str, Family); 4] =
+    [("auto", Family::Auto), ("ipv4", Family::V4), ("ipv6", Family::V6), ("both", Family::Both)];
 
 /// A word of `balance`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,6 +118,7 @@ fn upstream(section: &Section<'_>, name: Arc<str>) -> Upstream {
         slow_start: section.duration("slow_start"),
         host: section.choice("host", &host).unwrap_or(HostHeader::Client),
         resolve_interval: section.duration("resolve_interval"),
+        address_family: section.choice("address_family", &FAMILIES).unwrap_or_default(),
         pool_max: section.number("pool_max"),
     }
 }

@@ -26,9 +26,12 @@ section! {
     slow_start: Kind::Duration(Duration::ZERO, HOUR) => "0s";
     /// Which `Host` the backends see: the client's, or their own.
     host: Kind::Choice(&["client", "backend"]) => "client";
-    /// How often the names of backends are resolved anew.
+    /// How often the names of backends are resolved anew. Each address of a name is an endpoint of its own.
     resolve_interval: Kind::Duration(SECOND, DAY) => "30s";
-    /// Unused connections kept, for each worker and backend.
+    /// Which addresses of a name are used: the IPv4 addresses if there are any, else the IPv6 addresses; those of one
+    /// family only; or all of them. At most 64 a name.
+    address_family: Kind::Choice(&["auto", "ipv4", "ipv6", "both"]) => "auto";
+    /// Unused connections kept, for each worker and address.
     pool_max: Kind::Count(0, 100_000) => "4096";
     /// Active checks. Left out: none.
     health: Kind::Table(&HEALTH);
@@ -47,9 +50,9 @@ section! {
     /// `http://host`, `http://host:port`, `http://[v6]:port` or `unix:/path`, without path, query or user.
     url: Kind::Text;
     /// Its share, for the balances that look at it: weighted, least-connections, random and hash. Elsewhere it is
-    /// refused. Left out: 1.
+    /// refused. Each address of a name has this share. Left out: 1.
     weight: Kind::Count(1, 1_000);
-    /// The most requests in flight, all workers together. Left out: no limit.
+    /// The most requests in flight, all workers together, for each address. Left out: no limit.
     max_in_flight: Kind::Count(1, 1_000_000);
     /// Used only for requests that no other backend can take: all are out, full, or were tried for it.
     backup: Kind::Flag => "false";
@@ -92,7 +95,7 @@ section! {
 }
 
 section! {
-    /// Taking a backend out for what real traffic shows; a lone backend is never taken out.
+    /// Taking a backend out for what real traffic shows; a lone endpoint is never taken out.
     EJECTION "[upstream.ejection]"
 
     /// Failures in a row that eject: no connection, a reset, a time-out, a body cut short, or one of `statuses`.

@@ -1,17 +1,23 @@
-//! One backend, as all workers share it: how busy it is, and whether it may be used.
+//! One endpoint, as all workers share it: how busy it is, and whether it may be used.
+//!
+//! A backend that is given by address is one endpoint. One that is given by name has an endpoint for each address that
+//! the name resolves to.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use http::HeaderValue;
+use parking_lot::Mutex;
+use policy::health::active::Checks;
 use tokio::sync::Notify;
 
 use crate::config::plan::{self, Address};
 
-/// Why a backend is not used. Several can hold at once; none: it is usable.
+/// Why an endpoint is not used. Several can hold at once; none: it is usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Out {
@@ -23,21 +29,35 @@ pub enum Out {
     Ejected = 4,
 }
 
-/// One backend, as all workers share it. Survives a reload as long as its name and address stay.
+/// What a connection to an endpoint is opened to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An IP address and port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// One endpoint, as all workers share it. Survives a reload and a change of its name's addresses as long as the
+/// backend's name and this address stay.
 #[derive(Debug)]
-pub struct Backend {
-    /// Its name: its URL in normal form.
-    pub name: Arc<str>,
+pub struct Endpoint {
+    /// The name of its backend: the URL in normal form.
+    pub backend: Arc<str>,
     /// Where it is.
-    pub address: Address,
-    /// Its authority.
+    pub peer: Peer,
+    /// Its address as text; `None`: the backend's name says it.
+    pub address: Option<Arc<str>>,
+    /// How logs name it: `http://app.example:80 at 10.0.0.1:80`.
+    pub label: Arc<str>,
+    /// Its backend's authority.
     pub authority: HeaderValue,
     /// Wakes the prober: a connection has failed.
     pub doubted: Notify,
-    /// Where it can be reached now; empty while its name is not resolved.
-    pub resolved: ArcSwap<Vec<SocketAddr>>,
-    /// Whether its name has been looked up, with whatever outcome.
-    pub is_looked_up: AtomicBool,
+    /// What its active checks add up to.
+    pub checks: Mutex<Checks>,
+    /// Where it stands in the newest set of endpoints; meaningless once it has left.
+    place: AtomicUsize,
     in_flight: AtomicU32,
     out: AtomicU8,
     /// Whether failures are on record, so that a success must be reported too.
@@ -46,26 +66,59 @@ pub struct Backend {
     back_at: AtomicU64,
 }
 
-impl Backend {
-    /// A backend that nothing is known of yet: usable.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label)
+    }
+}
+
+impl Endpoint {
+    /// An endpoint that nothing is known of yet: usable.
     #[must_use]
-    pub fn new(plan: &plan::Backend) -> Self {
-        let resolved = match &plan.address {
-            Address::Ip(address) => vec![*address],
-            Address::Name { .. } | Address::Unix(_) => Vec::new(),
+    pub fn new(plan: &plan::Backend, peer: Peer) -> Self {
+        let address: Option<Arc<str>> = match (&plan.address, &peer) {
+            (Address::Name { .. }, Peer::Tcp(address)) => Some(Arc::from(address.to_string())),
+            (Address::Name { .. } | Address::Ip(_) | Address::Unix(_), Peer::Tcp(_) | Peer::Unix(_)) => None,
         };
+        let label = address
+            .as_ref()
+            .map_or_else(|| Arc::clone(&plan.name), |address| Arc::from(format!("{} at {address}", plan.name)));
         Self {
-            name: plan.name.clone(),
-            address: plan.address.clone(),
+            backend: Arc::clone(&plan.name),
+            peer,
+            address,
+            label,
             authority: plan.authority.clone(),
             doubted: Notify::new(),
-            resolved: ArcSwap::from_pointee(resolved),
-            is_looked_up: AtomicBool::new(!matches!(plan.address, Address::Name { .. })),
+            checks: Mutex::new(Checks::new(1, 1)),
+            place: AtomicUsize::new(0),
             in_flight: AtomicU32::new(0),
             out: AtomicU8::new(0),
             failing: AtomicBool::new(false),
             back_at: AtomicU64::new(0),
         }
+    }
+
+    /// What balancers that hash know it by: its address, so that a name's change moves the keys of that address alone.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.address.as_ref().map_or_else(|| self.backend.to_string(), |address| format!("http://{address}"))
+    }
+
+    /// Where it stands in the newest set of endpoints, unless it has left.
+    #[must_use]
+    pub fn place(&self) -> usize {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    /// Notes where it stands in the newest set.
+    pub fn set_place(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    /// It joins others that are in use already: its share grows as that of one that has come back.
+    pub fn join(&self, now: Duration) {
+        self.back_at.store(millis(now) + 1, Ordering::Relaxed);
     }
 
     /// Requests in flight, all workers together.
@@ -86,7 +139,7 @@ impl Backend {
         self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    /// Counts one less request in flight. Whoever gets in line after this sees it.
+    /// Counts one less request in flight. A request that gets in line after this sees it.
     pub fn end(&self) {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
@@ -131,7 +184,7 @@ impl Backend {
         held
     }
 
-    /// Since when it is back; `None`: it was never out.
+    /// Since when it is back, or has joined others; `None`: neither.
     #[must_use]
     pub fn back_at(&self) -> Option<Duration> {
         self.back_at.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)

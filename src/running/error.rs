@@ -1,0 +1,30 @@
+//! Why a proxy can't start, or can't take up a plan.
+
+use std::io;
+
+use crate::admin;
+use crate::server::listener::ListenError;
+use crate::world::BeginError;
+
+/// Why a proxy can't start, or can't take up a plan.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin listener can't be opened.
+    #[error(transparent)]
+    Admin(#[from] admin::OpenError),
+    /// A log's target can't be opened.
+    #[error("{0}")]
+    Log(#[source] io::Error),
+    /// The system has no thread or descriptor left.
+    #[error("can't start: {0}")]
+    Resources(#[from] io::Error),
+    /// What must survive a restart can't be had.
+    #[error(transparent)]
+    Begin(#[from] BeginError),
+    /// The proxy is stopping.
+    #[error("the proxy is stopping")]
+    Stopping,
+}
