@@ -33,7 +33,6 @@ use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 use crate::writeback::desk::{Desk, Found};
 use crate::writeback::flush::{Attempt, Came, Way};
-use crate::writeback::read::content;
 use crate::writeback::take::FOREBAY_WRITE;
 
 /// How long an attempt may take for a route that is gone.
@@ -268,7 +267,7 @@ fn draft(attempt: &Attempt, limits: Limits, counters: &Arc<Counters>) -> Option<
     let note = format!("flush; seq={seq}; attempt={number}; accepted={accepted}");
     headers.extend(HeaderValue::try_from(note).ok().map(|note| (FOREBAY_WRITE.clone(), note)));
     let has_body = !write.body.is_empty() || write.method == Method::PUT;
-    let source = has_body.then(|| Rc::new(Source::whole(content(write), limits, Arc::clone(counters))));
+    let source = has_body.then(|| Rc::new(Source::whole(write.body.clone(), limits, Arc::clone(counters))));
     if source.is_some() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(write.body.len()));
     }

@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use policy::cache::key::{Key, Space, Target};
@@ -13,7 +13,7 @@ use policy::cache::overlap::Writer;
 use policy::message::conditions::{self, Dates, Outcome, Role, Selected};
 use policy::message::etag::EntityTag;
 use policy::write::kept;
-use policy::write::record::Write;
+use policy::write::record::{Packing, Write};
 
 use super::cached;
 use super::onward::Onward;
@@ -28,11 +28,14 @@ use crate::store::Caching;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 use crate::writeback::desk::{Desk, Found};
+use crate::writeback::journal::Failed;
+use crate::writeback::queued::Queued;
 use crate::writeback::read;
-use crate::writeback::take::{FOREBAY_WRITE, Taken, take};
+use crate::writeback::submit::Reservation;
+use crate::writeback::take::{FOREBAY_WRITE, Terms, take};
 
-/// What a body may be longer by than what is kept of it, so that it can go through all the same: one read.
-const READ_BYTES: usize = 256 * 1024;
+/// Room for content of unknown length is set aside in steps of this, and of a quarter of what has come.
+const STEP_BYTES: usize = 64 * 1024;
 
 /// The URI that a write's order is kept by.
 #[must_use]
@@ -77,48 +80,94 @@ impl Writing<'_> {
             return self.through(ex, draft, &line).await;
         }
         if conditions::asks_the_origin(&draft.headers) || draft.headers.contains_key(http::header::IF_NONE_MATCH) {
-            let Found::Dirty(seq, write) = self.desk.find(line.bytes()) else {
+            let Found::Dirty(seq, last) = self.desk.find(line.bytes()) else {
                 return self.through(ex, draft, &line).await;
             };
-            if !holds(&draft, &write, ex) {
+            if !holds(&draft, &last, ex) {
                 let mut answer = Answer::new(Body::default());
                 *answer.status_mut() = StatusCode::PRECONDITION_FAILED;
                 read::mark(&mut answer, seq);
                 return Ok(answer);
             }
         }
-        let body = match content(ex, &draft, back).await? {
-            Some(body) => body,
-            None => return self.through(ex, draft, &line).await,
-        };
-        let write = Write {
+        let head = Write {
             route: self.route.into(),
             upstream: (&*self.onward.group.name).into(),
             key: line.bytes().into(),
             method: draft.method.clone(),
             target: draft.target.to_string().into(),
             headers: kept::kept(&draft.headers, &back.keep_headers),
-            body: body.to_vec(),
+            body: Bytes::new(),
             accepted: ex.started.wall,
         };
-        if !self.desk.has_room(self.route, (write.body.len() + write.key.len()) as u64) {
-            return self.through(ex, with_body(self.site, draft, body), &line).await;
+        match self.receive(ex, &draft, head, back).await? {
+            Received::Whole(queued, room) => self.queue(ex, draft, (queued, room), back).await,
+            // What has come of it takes its room until it is sent.
+            Received::Part(_room) => self.through(ex, draft, &line).await,
         }
-        match take(self.desk, write, back.durability).await {
-            Taken::Queued(answer) => {
+    }
+
+    /// Puts a write into the journal, and answers it.
+    async fn queue(
+        &self,
+        ex: &mut Exchange,
+        draft: Draft,
+        (queued, room): (Arc<Queued>, Reservation),
+        back: &WriteBack,
+    ) -> Result<Answer, Fault> {
+        let is_tagged = draft.method == Method::PUT;
+        let terms = Terms { durability: back.durability, wait_max: back.ack_timeout, is_tagged };
+        let failed = match take(self.desk, &ex.connection.deadline, (Arc::clone(&queued), room), terms).await {
+            Ok(answer) => {
                 // What is stored under its own key went when reads began to see the write. By now its backend may have
                 // it, and what it wrote may be stored anew.
-                cached::forget_others(self.site, &self.target, &line);
+                cached::forget_others(self.site, &self.target, &line(self.caching, &self.target));
                 self.site.counters.writes_accepted.up();
-                Ok(answer)
+                return Ok(answer);
             }
-            Taken::Failed(failed) => match back.on_disk_error {
-                OnDiskError::Refuse => {
-                    self.site.counters.writes_refused.up();
-                    Err(Fault::Journal { reason: failed.to_string().into() })
-                }
-                OnDiskError::Through => self.through(ex, with_body(self.site, draft, body), &line).await,
-            },
+            Err(failed) => failed,
+        };
+        let goes_through = match &failed {
+            Failed::Behind => true,
+            Failed::Io(_) | Failed::Closed => back.on_disk_error == OnDiskError::Through,
+            // It may be in the journal; behind it nothing goes before that is known.
+            Failed::Late => false,
+        };
+        if goes_through && let Some(write) = queued.unpack() {
+            return self.through(ex, with_body(self.site, draft, write.body), &line(self.caching, &self.target)).await;
+        }
+        self.site.counters.writes_refused.up();
+        Err(Fault::Journal { reason: failed.to_string().into() })
+    }
+
+    /// Takes in the content of a write, if there is room for it.
+    async fn receive(&self, ex: &Exchange, draft: &Draft, head: Write, back: &WriteBack) -> Result<Received, Fault> {
+        let length = draft.source.as_ref().map_or(Some(0), |source| source.length());
+        let known = length.unwrap_or(0);
+        let most = usize::try_from(back.body_bytes_max).unwrap_or(usize::MAX);
+        let (Ok(place), true) = (usize::try_from(known), known <= back.body_bytes_max) else {
+            return Ok(Received::Part(None));
+        };
+        let Some(mut room) = self.desk.reserve(&head, known) else { return Ok(Received::Part(None)) };
+        let mut packing = Packing::begin(&head, place);
+        let Some(source) = &draft.source else { return Ok(Received::whole(packing, room)) };
+        source.keep_none();
+        source.release();
+        let mut upload = source.upload();
+        loop {
+            let next = pin!(poll_fn(|cx| Pin::new(&mut upload).poll_frame(cx)));
+            let until = clock::mono() + source.limits().stall_max;
+            let frame = match ex.connection.deadline.wait(until, next).await {
+                Ok(Some(frame)) => frame?,
+                Ok(None) => return Ok(Received::whole(packing, room)),
+                Err(_expired) => return Err(Fault::BodyTooSlow),
+            };
+            let Ok(piece) = frame.into_data() else { continue };
+            if packing.content_bytes() + piece.len() > most || !has_place(&mut packing, &mut room, piece.len()) {
+                source.put_back([packing.into_content(), piece]);
+                return Ok(Received::Part(Some(room)));
+            }
+            packing.put(&piece);
         }
     }
 
@@ -141,31 +190,34 @@ impl Writing<'_> {
     }
 }
 
-/// The write's content; `None`: it is too long to be kept.
-async fn content(ex: &mut Exchange, draft: &Draft, back: &WriteBack) -> Result<Option<Bytes>, Fault> {
-    let Some(source) = &draft.source else { return Ok(Some(Bytes::new())) };
-    let most = usize::try_from(back.body_bytes_max).unwrap_or(usize::MAX);
-    if source.length().is_some_and(|length| length > back.body_bytes_max) {
-        return Ok(None);
+/// What has come of a write's content.
+enum Received {
+    /// All.
+    Whole(Arc<Queued>, Reservation),
+    /// Nothing, or as much as there was room for: it is sent before the rest.
+    Part(Option<Reservation>),
+}
+
+impl Received {
+    fn whole(packing: Packing, mut room: Reservation) -> Self {
+        let spare = packing.place() as u64;
+        let packed = packing.finish();
+        room.shrink(spare);
+        Self::Whole(Arc::new(Queued::new(packed)), room)
     }
-    source.keep(most.saturating_add(READ_BYTES));
-    source.release();
-    let mut upload = source.upload();
-    let mut content = BytesMut::new();
-    loop {
-        let next = pin!(poll_fn(|cx| Pin::new(&mut upload).poll_frame(cx)));
-        let until = clock::mono() + source.limits().stall_max;
-        let frame = match ex.connection.deadline.wait(until, next).await {
-            Ok(Some(frame)) => frame?,
-            Ok(None) => return Ok(Some(content.freeze())),
-            Err(_expired) => return Err(Fault::BodyTooSlow),
-        };
-        let Ok(piece) = frame.into_data() else { continue };
-        content.extend_from_slice(&piece);
-        if content.len() > most {
-            return Ok(None);
-        }
+}
+
+/// Whether there is place for so much more content, or room to make it.
+fn has_place(packing: &mut Packing, room: &mut Reservation, bytes: usize) -> bool {
+    if packing.place() >= bytes {
+        return true;
     }
+    let step = bytes.max(STEP_BYTES).max(packing.content_bytes() / 4);
+    let has_room = room.grow(step as u64);
+    if has_room {
+        packing.widen(step);
+    }
+    has_room
 }
 
 /// The same request, with a content that has been read already.
@@ -177,16 +229,15 @@ fn with_body(site: &Site, draft: Draft, body: Bytes) -> Draft {
 }
 
 /// Whether a write's conditions hold for what the last write of its URI has left (RFC 9110 §13.2.2).
-fn holds(draft: &Draft, last: &Arc<Write>, ex: &Exchange) -> bool {
-    let entry = read::entry(last, ex.started);
-    let headers = &entry.head.headers;
-    let is_there = last.method != Method::DELETE;
-    let status = StatusCode::OK;
-    let selected = Selected::of(status, headers, ex.started.wall);
-    if !is_there {
+fn holds(draft: &Draft, last: &Arc<Queued>, ex: &Exchange) -> bool {
+    let Some(write) = last.unpack() else { return false };
+    if write.method == Method::DELETE {
         // Nothing is there: whatever must match does not, whatever must not does not either.
         return !draft.headers.contains_key(http::header::IF_MATCH);
     }
+    let entry = read::entry(&write, last.tag(), ex.started);
+    let headers = &entry.head.headers;
+    let selected = Selected::of(StatusCode::OK, headers, ex.started.wall);
     let dates = Dates::of(&draft.headers, ex.started.wall);
     debug_assert!(EntityTag::of(headers).is_some());
     conditions::evaluate(Role::Origin, &draft.method, &draft.headers, dates, &selected) != Outcome::PreconditionFailed
@@ -203,12 +254,15 @@ pub enum Pending {
 /// What is pending for this read.
 #[must_use]
 pub fn pending(desk: &Desk, line: &Key, wanted: &crate::store::serve::Wanted<'_>, ex: &Exchange) -> Option<Pending> {
-    match desk.find(line.bytes()) {
-        Found::Clean => None,
-        Found::Opaque => Some(Pending::Ask),
-        Found::Dirty(seq, write) if read::is_readers(&write, wanted.headers) => {
-            Some(Pending::Answer(read::serve(wanted, (seq, &write), ex.started)))
-        }
-        Found::Dirty(_, _) => Some(Pending::Ask),
-    }
+    let (seq, queued) = match desk.find(line.bytes()) {
+        Found::Clean => return None,
+        Found::Opaque => return Some(Pending::Ask),
+        Found::Dirty(seq, queued) => (seq, queued),
+    };
+    let Some(write) = queued.unpack().filter(|write| read::is_readers(write, wanted.headers)) else {
+        return Some(Pending::Ask);
+    };
+    let mut answer = read::serve(wanted, &write, queued.tag(), ex.started);
+    read::mark(&mut answer, seq);
+    Some(Pending::Answer(answer))
 }

@@ -1,6 +1,6 @@
 //! The journal as people see it: what is pending, what was given up, and sending all of it now.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,8 +36,9 @@ impl Standing {
         Self { seq: letter.entry.seq, state: State::Dead, attempts: letter.attempts, status: letter.status }
     }
 
-    fn entry(self, writes: &HashMap<u64, Held>) -> Option<Entry> {
-        let write = redacted(&writes.get(&self.seq)?.write);
+    fn entry(self, writes: &BTreeMap<u64, Held>) -> Option<Entry> {
+        let write = writes.get(&self.seq)?.write.unpack()?;
+        let write = redacted(&write);
         Some(Entry {
             seq: self.seq,
             state: self.state,
@@ -108,8 +109,8 @@ pub(super) fn details(desk: &Desk, seq: u64) -> Result<Details, Refusal> {
                 Standing::pending(seq, attempts)
             }
         };
-        let write = &writes.get(&seq)?.write;
-        let headers = redacted(write).headers.into_iter().map(|(name, value)| Header::shown(name, value)).collect();
+        let write = writes.get(&seq)?.write.unpack()?;
+        let headers = redacted(&write).headers.into_iter().map(|(name, value)| Header::shown(name, value)).collect();
         Some(Details { entry: standing.entry(writes)?, headers })
     });
     found.ok_or_else(unknown)

@@ -151,6 +151,22 @@ impl Source {
         self.kept_max.set(self.kept_max.get().max(bytes));
     }
 
+    /// Keeps nothing for another upload: whoever reads it puts it back, or has it for good. To be said before the first
+    /// piece is asked for.
+    pub fn keep_none(&self) {
+        self.kept_max.set(0);
+    }
+
+    /// Puts back all that has been read, for another upload to begin with.
+    pub fn put_back(&self, read: [Bytes; 2]) {
+        let pieces: Vec<Bytes> = read.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let bytes = pieces.iter().map(Bytes::len).sum();
+        self.kept_bytes.set(bytes);
+        self.kept_max.set(bytes.max(self.limits.kept_max));
+        self.is_lost.set(false);
+        *self.kept.borrow_mut() = pieces;
+    }
+
     /// How many bytes there will be, if that is known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {

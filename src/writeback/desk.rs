@@ -1,49 +1,52 @@
 //! What all threads share of write-back: what is pending, and who waits for a turn. Behind one lock, held for as long as
 //! a look-up or a change takes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use policy::cache::key::Key;
 use policy::time::Now;
+use policy::write::fingerprint::{self, fingerprint};
 use policy::write::outcome::{Backoff, Outcome};
 use policy::write::queue::{Effect, KeyState, Lane, LaneCounts, Limits, Queue, Room, Send, Ticket, Upstream};
-use policy::write::record::{Payload, Record, Write, frame_bytes};
+use policy::write::record::{Packing, Payload, Write};
 use tokio::sync::{Notify, oneshot};
 
-use super::journal::{Failed, Journal, Told};
+use super::journal::{Journal, Teller};
+use super::queued::{Queued, cost};
 use super::recover::{Recovered, entry};
 use super::segments::{Directory, OpenError};
-use super::shelf::Shelf;
+use super::shelf::{Place, Shelf};
+use super::submit::{Reservation, Submitted};
 use crate::config::plan::{CacheMode, Durability, Plan, WriteBack};
-use crate::observe::clock;
+use crate::observe::{clock, dice};
 use crate::store::Store;
 use crate::store::purge::Purge;
 
-/// How long whoever asks for it waits until a note is safe.
-const NOTE_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+mod letters;
+mod turn;
 
-/// What the order of writes is kept by: the part of a key that the URI makes.
-pub type Line = Arc<[u8]>;
+pub use turn::Turn;
+
+/// What the order of writes is kept by: a fingerprint of the part of a key that the URI makes.
+pub type Line = [u8; fingerprint::BYTES];
 
 /// A write that is pending or dead, and where its record is.
 #[derive(Clone, Debug)]
 pub struct Held {
     /// The write.
-    pub write: Arc<Write>,
-    /// The segment of its record.
-    pub segment: u64,
-    /// How many bytes its record takes.
-    pub bytes: u64,
+    pub write: Arc<Queued>,
+    /// Where its record is.
+    pub(super) place: Place,
 }
 
 /// What a segment that is made small holds of a write.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) seq: u64,
-    pub(super) write: Arc<Write>,
+    pub(super) write: Arc<Queued>,
     /// The note of its death.
     pub(super) death: Option<Payload>,
 }
@@ -54,7 +57,7 @@ pub enum Found {
     /// Nothing is pending.
     Clean,
     /// This write is the last, and says all of the state.
-    Dirty(u64, Arc<Write>),
+    Dirty(u64, Arc<Queued>),
     /// What is pending only the backend can tell the effect of; the number is that of the last.
     Opaque,
 }
@@ -63,6 +66,8 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Desk {
     journal: Journal,
+    /// What the fingerprints of this process are made with.
+    secret: Line,
     state: Mutex<State>,
     /// How many writes are pending: a read looks further only if there are any.
     pending: AtomicUsize,
@@ -76,7 +81,7 @@ pub struct Desk {
 #[derive(Debug)]
 struct State {
     queue: Queue<Line>,
-    writes: HashMap<u64, Held>,
+    writes: BTreeMap<u64, Held>,
     routes: Vec<Box<str>>,
     upstreams: Vec<Box<str>>,
     turns: HashMap<Ticket, oneshot::Sender<()>>,
@@ -94,12 +99,13 @@ impl Desk {
     /// When it can't be read or written, or belongs to another process.
     pub fn open(state_dir: &std::path::Path) -> Result<Arc<Self>, OpenError> {
         let directory = Directory::open(state_dir)?;
-        let recovered = super::recover::recover(&directory)?;
+        let secret = ((u128::from(dice::roll()) << 64) | u128::from(dice::roll())).to_le_bytes();
+        let recovered = super::recover::recover(&directory, secret)?;
         let next_segment = directory.next_segment()?;
         let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes, revived } = recovered;
         let mut shelf = Shelf::default();
         segments.iter().for_each(|(segment, is_damaged)| shelf.add(*segment, *is_damaged));
-        writes.values().for_each(|held| shelf.put(held.segment, held.bytes));
+        writes.values().for_each(|held| shelf.put(held.place));
         let counts = queue.counts();
         if counts.pending > 0 || counts.dead > 0 {
             tracing::info!("journal: {} writes are pending, {} are dead letters", counts.pending, counts.dead);
@@ -108,6 +114,7 @@ impl Desk {
         let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, shelf, revived };
         let desk = Arc::new_cyclic(|desk| Self {
             journal: Journal::start(directory, (journal, next_segment, next_seq), std::sync::Weak::clone(desk)),
+            secret,
             state: Mutex::new(state),
             pending,
             tickets: AtomicU64::new(0),
@@ -141,7 +148,7 @@ impl Desk {
         if self.is_idle() {
             return Found::Clean;
         }
-        let line = Line::from(line);
+        let line = fingerprint(&self.secret, line);
         let state = self.state.lock();
         match state.queue.state(&line) {
             KeyState::Clean => Found::Clean,
@@ -153,40 +160,52 @@ impl Desk {
         }
     }
 
-    /// Whether a route has room for a write of that size.
+    /// Sets room aside for a write of this route, with so much content at first; `None`: there is none.
     #[must_use]
-    pub fn has_room(&self, route: &str, bytes: u64) -> bool {
+    pub fn reserve(self: &Arc<Self>, write: &Write, content_bytes: u64) -> Option<Reservation> {
+        let lane = self.state.lock().lane(&write.route);
+        let bytes = cost(Packing::head_bytes(write)).saturating_add(content_bytes);
+        self.set_aside(lane, bytes).then(|| Reservation::new(Arc::clone(self), lane, bytes))
+    }
+
+    /// Sets so much aside. `false`: there is no room.
+    pub(super) fn set_aside(&self, lane: Lane, bytes: u64) -> bool {
+        self.state.lock().queue.reserve(lane, bytes) == Room::Yes
+    }
+
+    /// What was set aside is so no more.
+    pub(super) fn give_back(&self, lane: Lane, bytes: u64) {
+        self.state.lock().queue.release(lane, bytes);
+    }
+
+    /// A write is in the journal: called by its thread, in the order of the file. It is acknowledged and shown to reads in
+    /// one step, or neither, if nobody waits for it any more: then a note will say that it is not to be sent.
+    pub(super) fn recorded(&self, seq: u64, submitted: Submitted, place: Place, told: Teller) {
+        let Submitted { queued, room } = submitted;
+        let Some(write) = queued.head() else { return };
         let mut state = self.state.lock();
-        let lane = state.lane(route);
-        state.queue.room(lane, bytes) == Room::Yes
-    }
-
-    /// Puts a write into the journal. When this returns it is as safe as asked for, and reads see it.
-    ///
-    /// # Errors
-    /// [`Failed`]: nothing is acknowledged; what has become of it is not known.
-    pub async fn take(&self, write: Write, durability: Durability) -> Result<u64, Failed> {
-        let told = self.journal.append(Payload::Write(write), durability);
-        told.await.unwrap_or(Err(Failed::Closed))
-    }
-
-    /// A record is in the journal: called by its thread, in the order of the file.
-    pub(super) fn recorded(&self, record: Record, segment: u64) {
-        let bytes = frame_bytes(&record) as u64;
-        if let Payload::Write(write) = record.payload {
-            let write = Arc::new(write);
-            let mut state = self.state.lock();
-            let State { queue, writes, routes, upstreams, shelf, .. } = &mut *state;
-            let entry = entry(&write, record.seq, bytes, (routes, upstreams));
-            writes.insert(record.seq, Held { write: Arc::clone(&write), segment, bytes });
-            shelf.put(segment, bytes);
-            queue.accept(entry, clock::now());
-            self.pending.fetch_add(1, Ordering::Release);
-            let store = state.store.clone();
+        // Before it is told: a client that asks at once must not think that nothing is pending.
+        self.pending.fetch_add(1, Ordering::Release);
+        if told.send(Ok(seq)).is_err() {
+            self.pending.fetch_sub(1, Ordering::Release);
             drop(state);
-            // From here on reads see the write; what was stored before, or is being fetched, must not come back after it.
-            forget(store.as_ref(), &write);
+            return;
         }
+        let State { queue, writes, routes, upstreams, shelf, .. } = &mut *state;
+        let (lane, bytes) = room.spend();
+        queue.release(lane, bytes);
+        shelf.put(place);
+        let line = fingerprint(&self.secret, &write.key);
+        queue.accept(entry(&write, (seq, line, cost_of(&queued)), (routes, upstreams)), clock::now());
+        writes.insert(seq, Held { write: queued, place });
+        let store = state.store.clone();
+        drop(state);
+        // From here on reads see the write; what was stored before, or is being fetched, must not come back after it.
+        forget(store.as_ref(), &write.key);
+    }
+
+    /// Something has come that may be due.
+    pub(super) fn wake_flusher(&self) {
         self.changed.notify_one();
     }
 
@@ -209,7 +228,7 @@ impl Desk {
     /// can't be, since a write in it was sent to the end of its line.
     pub(super) fn live_in(&self, segment: u64) -> Option<Vec<Live>> {
         let state = self.state.lock();
-        let of_it = state.writes.iter().filter(|(_, held)| held.segment == segment);
+        let of_it = state.writes.iter().filter(|(_, held)| held.place.segment == segment);
         let mut live = Vec::new();
         for (seq, held) in of_it {
             let death = state.queue.dead_letter(*seq).map(|letter| Payload::Dead {
@@ -235,7 +254,7 @@ impl Desk {
     }
 
     /// What is to be sent now.
-    pub(super) fn due(&self, now: Now) -> Vec<(Send<Line>, Arc<Write>)> {
+    pub(super) fn due(&self, now: Now) -> Vec<(Send<Line>, Arc<Queued>)> {
         let mut state = self.state.lock();
         let sends = state.queue.due(now);
         let with = |send: Send<Line>| state.writes.get(&send.seq).map(|held| (send, Arc::clone(&held.write)));
@@ -287,36 +306,6 @@ impl Desk {
         };
         self.pending.fetch_sub(1, Ordering::Release);
         let _nobody_waits = self.journal.append(payload, Durability::Os);
-    }
-
-    fn turn(&self, ticket: Ticket) {
-        let turn = self.state.lock().turns.remove(&ticket);
-        if let Some(turn) = turn {
-            let _left = turn.send(());
-        }
-    }
-
-    /// Waits until all that is pending for this URI has gone out. What is kept holds the line: nothing of it is sent until
-    /// it is dropped.
-    pub async fn wait_turn(self: &Arc<Self>, line: &[u8]) -> Turn {
-        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
-        let turn = Turn { desk: Arc::clone(self), ticket };
-        let waiting = {
-            let mut state = self.state.lock();
-            let is_now = state.queue.wait_turn(&Line::from(line), ticket, clock::now());
-            (!is_now).then(|| {
-                let (told, waiting) = oneshot::channel();
-                state.turns.insert(ticket, told);
-                waiting
-            })
-        };
-        self.changed.notify_one();
-        match waiting {
-            Some(waiting) => drop(waiting.await),
-            // What was settled a moment ago may not be safe yet.
-            None => self.journal.notes_are_safe().await,
-        }
-        turn
     }
 
     /// Takes up a plan: the bounds of its routes' writes, and where what they make void is stored.
@@ -396,49 +385,21 @@ impl Desk {
     }
 
     /// Looks at the queue and the writes, to tell of them.
-    pub fn look<T>(&self, look: impl FnOnce(&Queue<Line>, &HashMap<u64, Held>) -> T) -> T {
+    pub fn look<T>(&self, look: impl FnOnce(&Queue<Line>, &BTreeMap<u64, Held>) -> T) -> T {
         let state = self.state.lock();
         look(&state.queue, &state.writes)
     }
-
-    /// Sends a dead letter again. `false`: there is none of that number.
-    pub async fn revive(&self, seq: u64) -> bool {
-        let noted = {
-            let mut state = self.state.lock();
-            state.queue.revive(seq, clock::now()).then(|| {
-                state.revived.insert(seq);
-                self.pending.fetch_add(1, Ordering::Release);
-                self.journal.append(Payload::Revived { write: seq }, Durability::Fsync)
-            })
-        };
-        self.changed.notify_one();
-        noted_soon(noted).await
-    }
-
-    /// Throws a dead letter away. `false`: there is none of that number.
-    pub async fn discard(&self, seq: u64) -> bool {
-        let noted = {
-            let mut state = self.state.lock();
-            state.queue.discard(seq).then(|| {
-                state.let_go(seq);
-                self.journal.append(Payload::Discarded { write: seq }, Durability::Fsync)
-            })
-        };
-        noted_soon(noted).await
-    }
 }
 
-/// Waits for a note, but not for a disk that fails: it is owed then.
-async fn noted_soon(noted: Option<Told>) -> bool {
-    let Some(noted) = noted else { return false };
-    let _noted_or_owed = tokio::time::timeout(NOTE_WAIT_MAX, noted).await;
-    true
+/// What a write takes while it is pending.
+pub(super) fn cost_of(queued: &Queued) -> u32 {
+    u32::try_from(cost(queued.packed().bytes().len())).unwrap_or(u32::MAX)
 }
 
 /// Forgets what is stored of a write's URI, and what is being fetched.
-fn forget(store: Option<&Arc<Store>>, write: &Write) {
+fn forget(store: Option<&Arc<Store>>, key: &[u8]) {
     if let Some(store) = store {
-        store.purge_uri(&Key::from_bytes(&write.key), Purge::Hard);
+        store.purge_uri(&Key::from_bytes(key), Purge::Hard);
     }
 }
 
@@ -447,7 +408,7 @@ impl State {
     fn let_go(&mut self, seq: u64) {
         self.revived.remove(&seq);
         if let Some(held) = self.writes.remove(&seq) {
-            self.shelf.let_go(held.segment, held.bytes);
+            self.shelf.let_go(held.place);
         }
     }
 
@@ -469,25 +430,5 @@ fn limits(back: &WriteBack) -> Limits {
         rate_max: back.rate_max,
         attempts_max: back.retry.attempts,
         backoff: Backoff { base: back.retry.base, max: back.retry.max },
-    }
-}
-
-/// A line held by one who writes past the journal. Dropped, it lets the next go.
-#[derive(Debug)]
-pub struct Turn {
-    desk: Arc<Desk>,
-    ticket: Ticket,
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut state = self.desk.state.lock();
-        state.turns.remove(&self.ticket);
-        let next = state.queue.finished(self.ticket, clock::now());
-        drop(state);
-        if let Some(Effect::Turn(next)) = next {
-            self.desk.turn(next);
-        }
-        self.desk.changed.notify_one();
     }
 }

@@ -59,7 +59,8 @@ pub async fn run(desk: Arc<Desk>, way: Rc<impl Way>) {
             desk.set_up(&upstream, flusher.is_up(&upstream));
         }
         let now = clock::now();
-        for (send, write) in desk.due(now) {
+        for (send, queued) in desk.due(now) {
+            let Some(write) = queued.unpack().map(Arc::new) else { continue };
             let attempt = Attempt { seq: send.seq, number: send.attempt, journal: desk.journal().identity(), write };
             tokio::task::spawn_local(Rc::clone(&flusher).send(attempt));
         }

@@ -5,13 +5,16 @@
 //! write and of a read of what is pending, and the flusher on the control thread. How a write is sent is handed in.
 
 mod alarms;
+mod clerk;
 pub mod desk;
 pub mod flush;
 pub mod journal;
+pub mod queued;
 pub mod read;
 pub mod recover;
 pub mod segments;
 mod shelf;
+pub mod submit;
 pub mod take;
 
 pub use desk::Desk;

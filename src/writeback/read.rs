@@ -3,40 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, ETAG,
-};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, DATE, ETAG};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use policy::cache::facts::ResponseFacts;
 use policy::message::vary::{Choice, Vary};
 use policy::time::Now;
 use policy::write::record::Write;
 
+use super::queued::OF_CONTENT;
 use super::take::FOREBAY_WRITE;
 use crate::exchange::Answer;
 use crate::exchange::body::Body;
 use crate::store::entry::{Content, Entry, Head};
 use crate::store::serve::{Wanted, serve_own};
-
-/// The fields that describe what was written.
-const OF_CONTENT: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
-
-/// The strong tag of what a write says: made of its content and of what describes it.
-#[must_use]
-pub fn tag(write: &Write) -> Option<HeaderValue> {
-    let mut digest = md5::Context::new();
-    for name in OF_CONTENT {
-        for value in write.headers.iter().filter(|(other, _)| *other == name).map(|(_, value)| value) {
-            digest.consume(name.as_str());
-            digest.consume([0]);
-            digest.consume(value.as_bytes());
-            digest.consume([0]);
-        }
-    }
-    digest.consume(&write.body);
-    HeaderValue::try_from(format!("\"fb-{:x}\"", digest.finalize())).ok()
-}
 
 /// Whether whoever asks may see what was written: where credentials were kept with it, the same must be shown.
 #[must_use]
@@ -47,12 +26,10 @@ pub fn is_readers(write: &Write, request: &HeaderMap) -> bool {
     })
 }
 
-/// Answers a read with what the last write says.
+/// Answers a read with what the last write says, whose tag this is.
 #[must_use]
-pub fn serve(wanted: &Wanted<'_>, (seq, write): (u64, &Arc<Write>), now: Now) -> Answer {
-    let mut answer = if write.method == Method::DELETE { gone() } else { serve_own(wanted, &entry(write, now)) };
-    mark(&mut answer, seq);
-    answer
+pub fn serve(wanted: &Wanted<'_>, write: &Write, tag: Option<HeaderValue>, now: Now) -> Answer {
+    if write.method == Method::DELETE { gone() } else { serve_own(wanted, &entry(write, tag, now)) }
 }
 
 /// Says that writes of this URI are pending; the number is that of the last.
@@ -71,12 +48,12 @@ fn gone() -> Answer {
 
 /// What was written, as a stored response.
 #[must_use]
-pub fn entry(write: &Arc<Write>, now: Now) -> Entry {
+pub fn entry(write: &Write, tag: Option<HeaderValue>, now: Now) -> Entry {
     let mut headers = HeaderMap::new();
     for (name, value) in write.headers.iter().filter(|(name, _)| OF_CONTENT.contains(name)) {
         headers.append(name.clone(), value.clone());
     }
-    headers.extend(tag(write).map(|tag| (ETAG, tag)));
+    headers.extend(tag.map(|tag| (ETAG, tag)));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let written = std::time::UNIX_EPOCH + Duration::from_secs(write.accepted.as_secs());
     headers.extend(HeaderValue::try_from(httpdate::fmt_http_date(written)).ok().map(|date| (DATE, date)));
@@ -91,19 +68,5 @@ pub fn entry(write: &Arc<Write>, now: Now) -> Entry {
         choice: Choice::default(),
         tags: Box::default(),
     };
-    Entry { head: Arc::new(head), content: Content::One(content(write)) }
-}
-
-/// The content of a write, shared.
-#[must_use]
-pub fn content(write: &Arc<Write>) -> Bytes {
-    Bytes::from_owner(Written(Arc::clone(write)))
-}
-
-struct Written(Arc<Write>);
-
-impl AsRef<[u8]> for Written {
-    fn as_ref(&self) -> &[u8] {
-        &self.0.body
-    }
+    Entry { head: Arc::new(head), content: Content::One(write.body.clone()) }
 }

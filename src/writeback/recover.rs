@@ -1,14 +1,17 @@
 //! Reading the journal again at start.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::sync::Arc;
 
+use policy::write::fingerprint::fingerprint;
 use policy::write::queue::{Class, Event, Lane, Queue, Upstream};
 use policy::write::record::{BadHead, Payload, Record, SegmentHead, Why, Write, frame_bytes, mark_behind, scan};
 
-use super::desk::{Held, Line};
+use super::desk::{Held, Line, cost_of};
+use super::queued::Queued;
 use super::segments::{Directory, OpenError, identity};
+use super::shelf::Place;
 
 /// What was found.
 #[derive(Debug)]
@@ -18,7 +21,7 @@ pub struct Recovered {
     /// What is pending and dead.
     pub queue: Queue<Line>,
     /// The writes that are pending or dead, by number.
-    pub writes: HashMap<u64, Held>,
+    pub writes: BTreeMap<u64, Held>,
     /// The next number.
     pub next_seq: u64,
     /// The segments that are there, in order, and whether each is damaged.
@@ -35,12 +38,12 @@ pub struct Recovered {
 /// already, under a key made of their number: no other write may be sent under it.
 const SEQ_GAP: u64 = 1_000_000;
 
-/// Reads all segments. Damage is told in the event log, and loses nothing but itself.
+/// Reads all segments; lines are told apart with this secret. Damage is told in the event log, and loses nothing but itself.
 ///
 /// # Errors
 /// When a file can't be read, or was written by a later version.
-pub fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
-    let mut reading = Reading::default();
+pub fn recover(directory: &Directory, secret: Line) -> Result<Recovered, OpenError> {
+    let mut reading = Reading { secret, ..Reading::default() };
     let segments = directory.segments()?;
     for path in directory.aside()? {
         tracing::error!("journal: {} is damaged; nothing in it is pending any more", path.display());
@@ -72,10 +75,11 @@ pub fn recover(directory: &Directory) -> Result<Recovered, OpenError> {
 
 #[derive(Default)]
 struct Reading {
+    secret: Line,
     journal: Option<u128>,
     next_seq: u64,
     events: Vec<Event<Line>>,
-    writes: HashMap<u64, Held>,
+    writes: BTreeMap<u64, Held>,
     upstreams: Vec<Box<str>>,
     routes: Vec<Box<str>>,
     revived: HashSet<u64>,
@@ -87,7 +91,11 @@ impl Reading {
         let mut is_damaged = false;
         for found in scan(frames, mark) {
             match found {
-                Ok((_, record)) => self.record(segment, record),
+                Ok((offset, record)) => {
+                    let short = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+                    let (offset, bytes) = (short(SegmentHead::BYTES + offset), short(frame_bytes(&record)));
+                    self.record(Place { segment, offset, bytes }, record);
+                }
                 // Not of the last segment only: one that failed while it was written was left for the next.
                 Err(bad) if bad.why == Why::Torn => {
                     self.used(bad.seq);
@@ -114,15 +122,19 @@ impl Reading {
         self.next_seq = self.next_seq.max(seq.map_or(0, |seq| seq.saturating_add(1)));
     }
 
-    fn record(&mut self, segment: u64, record: Record) {
+    fn record(&mut self, place: Place, record: Record) {
         self.used(Some(record.seq));
-        let bytes = frame_bytes(&record) as u64;
         let event = match record.payload {
-            Payload::Write(write) => {
-                let entry = entry(&write, record.seq, bytes, (&mut self.routes, &mut self.upstreams));
-                self.writes.insert(record.seq, Held { write: Arc::new(write), segment, bytes });
+            Payload::Write(packed) => {
+                let queued = Queued::new(packed);
+                let Some(write) = queued.head() else { return };
+                let line = fingerprint(&self.secret, &write.key);
+                let known = (record.seq, line, cost_of(&queued));
+                let entry = entry(&write, known, (&mut self.routes, &mut self.upstreams));
+                self.writes.insert(record.seq, Held { write: Arc::new(queued), place });
                 Event::Write(entry)
             }
+            Payload::Cancelled { write } => Event::Cancelled(write),
             Payload::Settled { write } => Event::Settled(write),
             Payload::Dead { write, status, attempts, at, reason: _ } => {
                 Event::Dead { seq: write, status, attempts, at }
@@ -155,11 +167,10 @@ impl Reading {
     }
 }
 
-/// A write as the queue knows it. Names not known yet are added to the lists.
+/// A write as the queue knows it, with its number, line and cost. Names not known yet are added to the lists.
 pub fn entry(
     write: &Write,
-    seq: u64,
-    bytes: u64,
+    (seq, key, bytes): (u64, Line, u32),
     (routes, upstreams): (&mut Vec<Box<str>>, &mut Vec<Box<str>>),
 ) -> policy::write::queue::Entry<Line> {
     let class = match write.method {
@@ -169,7 +180,7 @@ pub fn entry(
     };
     policy::write::queue::Entry {
         seq,
-        key: Line::from(&*write.key),
+        key,
         lane: Lane(place(routes, &write.route)),
         upstream: Upstream(place(upstreams, &write.upstream)),
         class,

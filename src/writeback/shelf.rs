@@ -9,13 +9,24 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use policy::write::record::{Payload, Record, SegmentHead, Write, encode};
+use policy::write::record::{Payload, Record, SegmentHead, encode};
 
 use super::desk::Live;
 use crate::observe::dice;
 
 /// How many bytes may be kept that nothing is pending in, before segments are made small.
 const SPARE_BYTES_MAX: u64 = 256 << 20;
+
+/// Where a write's record is. A segment is ended long before it has 4 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The segment's number.
+    pub(super) segment: u64,
+    /// Where its frame begins in the file.
+    pub(super) offset: u32,
+    /// How many bytes its frame takes.
+    pub(super) bytes: u32,
+}
 
 /// One segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +55,19 @@ impl Shelf {
     }
 
     /// A write is in it.
-    pub(super) fn put(&mut self, segment: u64, bytes: u64) {
-        self.add(segment, false);
-        if let Some(segment) = self.segments.get_mut(&segment) {
+    pub(super) fn put(&mut self, place: Place) {
+        self.add(place.segment, false);
+        let bytes = place.bytes.into();
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live += 1;
             segment.live_bytes = segment.live_bytes.saturating_add(bytes);
         }
     }
 
     /// A write in it is neither pending nor dead any more.
-    pub(super) fn let_go(&mut self, segment: u64, bytes: u64) {
-        if let Some(segment) = self.segments.get_mut(&segment) {
+    pub(super) fn let_go(&mut self, place: Place) {
+        let bytes = place.bytes.into();
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.live = segment.live.saturating_sub(1);
             segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
         }
@@ -114,7 +127,7 @@ pub(super) fn anew(journal: u128, live: Vec<Live>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     SegmentHead { journal, first_seq, mark }.encode(&mut bytes);
     for Live { seq, write, death } in live {
-        let write = Record { seq, payload: Payload::Write(Write::clone(&write)) };
+        let write = Record { seq, payload: Payload::Write(write.packed().clone()) };
         encode(&write, mark, &mut bytes).map_err(io::Error::other)?;
         // The number of the note that this stands for is not known any more; nobody asks for it.
         if let Some(payload) = death {
@@ -129,21 +142,24 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use policy::write::record::{Packed, Write};
+
     use super::super::desk::{Desk, Found};
+    use super::super::queued::Queued;
     use super::super::segments::Directory;
     use super::*;
 
-    fn write(key: &str) -> Arc<Write> {
-        Arc::new(Write {
+    fn write(key: &str) -> Arc<Queued> {
+        Arc::new(Queued::new(Packed::of(&Write {
             route: "/".into(),
             upstream: "b".into(),
             key: key.as_bytes().into(),
             method: http::Method::PUT,
             target: "/".into(),
             headers: Vec::new(),
-            body: key.as_bytes().to_vec(),
+            body: key.to_owned().into(),
             accepted: Duration::from_secs(1),
-        })
+        })))
     }
 
     #[test]
@@ -168,7 +184,7 @@ mod tests {
         let desk = Desk::open(&state).unwrap();
         assert_eq!(desk.journal().identity(), 7);
         assert_eq!((desk.counts().pending, desk.counts().dead), (1, 1));
-        assert!(matches!(desk.find(b"a"), Found::Dirty(21, write) if write.body == b"a"));
+        assert!(matches!(desk.find(b"a"), Found::Dirty(21, write) if write.unpack().unwrap().body == "a"));
         assert!(matches!(desk.find(b"b"), Found::Clean));
         let live = desk.live_in(3).unwrap();
         let told: Vec<(u64, bool)> = live.iter().map(|live| (live.seq, live.death.is_some())).collect();
@@ -181,7 +197,7 @@ mod tests {
         let mut shelf = Shelf::default();
         for (segment, live) in live {
             shelf.add(*segment, false);
-            (0..*live).for_each(|_| shelf.put(*segment, 100));
+            (0..*live).for_each(|_| shelf.put(Place { segment: *segment, offset: 0, bytes: 100 }));
         }
         shelf
     }
@@ -194,7 +210,7 @@ mod tests {
     fn a_segment_that_holds_notes_of_an_earlier_one_is_kept() {
         let mut shelf = shelf(&[(1, 0), (2, 1), (3, 0), (4, 0)]);
         assert_eq!(numbers(shelf.unneeded(4, true)), [1]);
-        shelf.let_go(2, 100);
+        shelf.let_go(Place { segment: 2, offset: 0, bytes: 100 });
         assert_eq!(numbers(shelf.unneeded(4, true)), [2, 3]);
     }
 

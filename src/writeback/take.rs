@@ -1,47 +1,68 @@
-//! The way of a write into the journal: its content is taken in, then it is put down, then it is acknowledged.
+//! The way of a write into the journal: it is put down, then it is acknowledged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, ETAG};
 use http::{HeaderName, HeaderValue, StatusCode};
-use policy::write::record::Write;
 
 use super::desk::Desk;
 use super::journal::Failed;
-use super::read;
+use super::queued::Queued;
+use super::submit::{Reservation, Submitted, Waiting};
 use crate::config::plan::Durability;
 use crate::exchange::Answer;
 use crate::exchange::body::Body;
+use crate::exchange::deadline::{Deadline, Expired};
+use crate::observe::clock;
 
 /// `forebay-write`.
 pub static FOREBAY_WRITE: HeaderName = HeaderName::from_static("forebay-write");
 
-/// What became of a write.
-#[derive(Debug)]
-pub enum Taken {
-    /// It is in the journal; this is its receipt.
-    Queued(Answer),
-    /// It is not.
-    Failed(Failed),
+/// How a write is put down.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How safe it is when it is acknowledged.
+    pub durability: Durability,
+    /// How long its client waits for that at most.
+    pub wait_max: Duration,
+    /// Whether its client is told the tag of what it has written.
+    pub is_tagged: bool,
 }
 
-/// Puts a write into the journal, and acknowledges it.
-pub async fn take(desk: &Arc<Desk>, write: Write, durability: Durability) -> Taken {
-    let tag = read::tag(&write);
-    let is_put = write.method == http::Method::PUT;
-    match desk.take(write, durability).await {
-        Ok(seq) => {
-            let mut answer = Answer::new(Body::default());
-            *answer.status_mut() = StatusCode::ACCEPTED;
-            let headers = answer.headers_mut();
-            let receipt = format!("queued; seq={seq}; durability={}", word(durability));
-            headers.extend(HeaderValue::try_from(receipt).ok().map(|receipt| (FOREBAY_WRITE.clone(), receipt)));
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-            headers.extend(tag.filter(|_| is_put).map(|tag| (ETAG, tag)));
-            Taken::Queued(answer)
-        }
-        Err(failed) => Taken::Failed(failed),
-    }
+/// Puts a write into the journal, and acknowledges it with the answer.
+///
+/// # Errors
+/// [`Failed`]: nothing is acknowledged. [`Failed::Behind`]: it is not in the journal. Else it may be, and may be sent.
+pub async fn take(
+    desk: &Arc<Desk>,
+    deadline: &Deadline,
+    (queued, room): (Arc<Queued>, Reservation),
+    terms: Terms,
+) -> Result<Answer, Failed> {
+    let tag = terms.is_tagged.then(|| queued.tag()).flatten();
+    let mut waiting = Waiting::submit(desk, Submitted { queued, room }, terms.durability)?;
+    let until = clock::mono() + terms.wait_max;
+    let waited = {
+        let told = std::pin::pin!(waiting.told());
+        deadline.wait(until, told).await
+    };
+    let told = match waited {
+        Ok(told) => told,
+        Err(Expired) => waiting.withdraw().unwrap_or(Err(Failed::Late)),
+    };
+    Ok(receipt(told?, tag, terms.durability))
+}
+
+fn receipt(seq: u64, tag: Option<HeaderValue>, durability: Durability) -> Answer {
+    let mut answer = Answer::new(Body::default());
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    let headers = answer.headers_mut();
+    let receipt = format!("queued; seq={seq}; durability={}", word(durability));
+    headers.extend(HeaderValue::try_from(receipt).ok().map(|receipt| (FOREBAY_WRITE.clone(), receipt)));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.extend(tag.map(|tag| (ETAG, tag)));
+    answer
 }
 
 fn word(durability: Durability) -> &'static str {

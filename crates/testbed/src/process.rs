@@ -37,6 +37,17 @@ impl Process {
     #[must_use]
     #[track_caller]
     pub fn start(binary: &str, config: impl Display) -> Self {
+        Self::start_in(binary, config, &[])
+    }
+
+    /// The same with these in its environment.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    #[must_use]
+    #[track_caller]
+    pub fn start_in(binary: &str, config: impl Display, environment: &[(&str, PathBuf)]) -> Self {
         let (address, admin) = (free(), free());
         let text = config.to_string().replacen(ANY_PORT, &address.to_string(), 1);
         let text = text.replacen(ANY_PORT, &admin.to_string(), 1).replacen(QUIET, TOLD, 1);
@@ -45,6 +56,7 @@ impl Process {
         std::fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let mut command = Command::new(binary);
         command.arg("-c").arg(&file).arg("run").env("NO_COLOR", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
         let requests = lines(child.stdout.take().expect("it is piped"));
         let events = lines(child.stderr.take().expect("it is piped"));

@@ -78,6 +78,7 @@ fn write_back(section: &Section<'_>, ground: &Ground<'_>) -> WriteBack {
         pending_bytes_max,
         body_bytes_max: at_most(section, "body_bytes_max", &bounds),
         durability: section.choice("durability", &durability).unwrap_or(Durability::Fsync),
+        ack_timeout: section.duration("ack_timeout"),
         retry: retry(&section.section("retry")),
         queue: queue(section),
         keep_headers: keep_headers(section),

@@ -83,8 +83,9 @@ section! {
     /// The longest that a write waits before it is first sent; writes of one key are joined meanwhile. 0 sends it at
     /// once.
     flush_interval: Kind::Duration(Duration::ZERO, HOUR) => "5s";
-    /// The most bytes of writes that may wait; beyond, writes go through to the backend before they are answered. At
-    /// most half of the cache's `memory_max`, all routes together, which bounds the default of each too.
+    /// The most memory for writes that wait or are being received: content, headers, key, and what the queue needs for
+    /// each. Beyond, writes go through to the backend before they are answered. At most half of the cache's
+    /// `memory_max`, all routes together, which bounds the default of each too.
     pending_bytes_max: Kind::Size(KIB, TIB) => "64MiB";
     /// The longest body that is kept; writes with longer ones go through. At most `pending_bytes_max` and the cache's
     /// `object_bytes_max`, which bound the default too.
@@ -92,6 +93,9 @@ section! {
     /// How safe a write is when it is acknowledged. `fsync`: on the disk, it survives a power cut. `batch-5ms`: on the
     /// disk within 5 ms, and `os`: when the system likes; both survive the end of the process, not that of the machine.
     durability: Kind::Choice(&["fsync", "batch-5ms", "os"]) => "fsync";
+    /// How long a client waits until its write is as safe as `durability` says. After that it is answered 503, and the
+    /// write is taken back.
+    ack_timeout: Kind::Duration(MILLISECOND, HOUR) => "5s";
     /// Sending again what failed.
     retry: Kind::Table(&WRITE_RETRY);
     /// Methods that are kept beside PUT and DELETE: `"POST"`, `"PATCH"`. They are sent in order with the others of

@@ -83,6 +83,8 @@ pub struct WriteBack {
     pub body_bytes_max: u64,
     /// How safe a write is when it is acknowledged.
     pub durability: Durability,
+    /// How long a client waits for that at most.
+    pub ack_timeout: Duration,
     /// Sending again.
     pub retry: WriteRetry,
     /// Methods other than PUT and DELETE that are kept too: POST, PATCH.

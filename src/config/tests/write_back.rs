@@ -35,6 +35,7 @@ fn what_is_left_out_of_write_back_has_its_default() {
         pending_bytes_max: 64 << 20,
         body_bytes_max: 8 << 20,
         durability: Durability::Fsync,
+        ack_timeout: Duration::from_secs(5),
         retry: WriteRetry { base: Duration::from_secs(1), max: Duration::from_secs(30), attempts: 8 },
         queue: Vec::new(),
         keep_headers: Vec::new(),
@@ -54,6 +55,7 @@ fn every_key_of_write_back_is_read() {
         pending_bytes_max: 1 << 20,
         body_bytes_max: 64 << 10,
         durability: Durability::Batch,
+        ack_timeout: Duration::from_millis(700),
         retry: WriteRetry { base: Duration::from_millis(10), max: Duration::from_secs(1), attempts: 1 },
         queue: vec![Method::PATCH, Method::POST],
         keep_headers: vec!["authorization".parse().unwrap(), "x-user".parse().unwrap()],
@@ -63,7 +65,7 @@ fn every_key_of_write_back_is_read() {
         timeout: Duration::from_secs(2),
     };
     let lines = "flush_interval = 0\npending_bytes_max = \"1MiB\"\nbody_bytes_max = \"64KiB\"\n\
-                 durability = \"batch-5ms\"\nretry = { base = \"10ms\", max = \"1s\", attempts = 1 }\n\
+                 durability = \"batch-5ms\"\nack_timeout = \"700ms\"\nretry = { base = \"10ms\", max = \"1s\", attempts = 1 }\n\
                  queue = [\"PATCH\", \"POST\", \"PATCH\"]\nkeep_headers = [\"Authorization\", \"x-user\", \"X-User\"]\n\
                  on_disk_error = \"through\"\nconcurrency = 1\nrate_max = 100\ntimeout = \"2s\"";
     assert_eq!(write_back_of(&writing_back(lines)), expected);

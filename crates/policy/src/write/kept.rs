@@ -241,7 +241,7 @@ mod tests {
             method: Method::PUT,
             target: "/notes/1".into(),
             headers: headers(fields).into_iter().map(|(name, value)| (name.unwrap(), value)).collect(),
-            body: b"secret content".to_vec(),
+            body: bytes::Bytes::from_static(b"secret content"),
             accepted: Duration::from_secs(1),
         }
     }

@@ -24,12 +24,11 @@
 //! wake; to leave a line is linear in its length.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::time::Duration;
 
 use super::outcome::{Outcome, Reason};
 use crate::time::Now;
-use lane::{Slot, Waiting};
+use lane::{Moment, Slot, Waiting};
 use line::{Item, Line, Place};
 
 pub use counts::{Counts, LaneCounts};
@@ -86,8 +85,8 @@ pub struct Entry<K> {
     pub upstream: Upstream,
     /// What it does.
     pub class: Class,
-    /// The length of its record in the journal.
-    pub bytes: u64,
+    /// What it takes while it is pending.
+    pub bytes: u32,
     /// When it was accepted, since the Unix epoch.
     pub accepted: Duration,
 }
@@ -95,7 +94,7 @@ pub struct Entry<K> {
 /// Whether another write may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// It may.
+    /// It may: what it takes is set aside.
     Yes,
     /// As much as is allowed is pending: it goes through, behind what is pending for its key
     /// ([`Queue::wait_turn`]).
@@ -172,7 +171,7 @@ pub struct DeadLetter<K> {
 struct Pending<K> {
     entry: Entry<K>,
     /// When its line need not wait for more to coalesce, if it stands in front.
-    due: Duration,
+    due: Moment,
     /// How often it was sent.
     attempts: u32,
 }
@@ -181,7 +180,7 @@ struct Pending<K> {
 #[derive(Debug)]
 pub struct Queue<K> {
     lanes: BTreeMap<Lane, Waiting<K>>,
-    lines: HashMap<K, Line>,
+    lines: BTreeMap<K, Line>,
     pending: BTreeMap<Seq, Pending<K>>,
     tickets: HashMap<Ticket, K>,
     dead: BTreeMap<Seq, DeadLetter<K>>,
@@ -196,7 +195,7 @@ impl<K> Default for Queue<K> {
     fn default() -> Self {
         Self {
             lanes: BTreeMap::new(),
-            lines: HashMap::new(),
+            lines: BTreeMap::new(),
             pending: BTreeMap::new(),
             tickets: HashMap::new(),
             dead: BTreeMap::new(),
@@ -208,20 +207,34 @@ impl<K> Default for Queue<K> {
     }
 }
 
-impl<K: Hash + Eq + Clone> Queue<K> {
+impl<K: Ord + Clone> Queue<K> {
     /// Bounds of a lane from now on; waits that have begun keep theirs. A lane never named has [`Limits::default`].
     pub fn set_lane(&mut self, lane: Lane, limits: Limits) {
         self.lane(lane).limits = limits;
     }
 
-    /// Whether a write of that size may be accepted.
+    /// Sets so much aside for a write that is on its way into the journal, if there is room; it counts like what is
+    /// pending until it is [released](Self::release).
     #[must_use]
-    pub fn room(&self, lane: Lane, bytes: u64) -> Room {
-        let has_room = match self.lanes.get(&lane) {
-            Some(lane) => lane.has_room(bytes),
-            None => bytes <= Limits::default().pending_bytes_max,
-        };
-        if has_room { Room::Yes } else { Room::Full }
+    pub fn reserve(&mut self, lane: Lane, bytes: u64) -> Room {
+        let lane = self.lane(lane);
+        if !lane.has_room(bytes) {
+            return Room::Full;
+        }
+        lane.reserved_bytes = lane.reserved_bytes.saturating_add(bytes);
+        Room::Yes
+    }
+
+    /// What was set aside is so no more: the write is accepted, or will not be.
+    pub fn release(&mut self, lane: Lane, bytes: u64) {
+        let lane = self.lane(lane);
+        lane.reserved_bytes = lane.reserved_bytes.saturating_sub(bytes);
+    }
+
+    /// A pending write.
+    #[must_use]
+    pub fn get(&self, seq: Seq) -> Option<&Entry<K>> {
+        self.pending.get(&seq).map(|write| &write.entry)
     }
 
     /// A write is in the journal: it goes to the end of its key's line. In the order of the journal, or a restart would
@@ -364,11 +377,11 @@ impl<K: Hash + Eq + Clone> Queue<K> {
         }
         let line = self.lines.entry(entry.key.clone()).or_insert_with(Line::new);
         line.items.push_back(Item::Write(entry.seq));
-        line.others += usize::from(entry.class == Class::Other);
+        line.others += u32::from(entry.class == Class::Other);
         let lane = self.lanes.entry(entry.lane).or_default();
         lane.pending += 1;
-        lane.pending_bytes = lane.pending_bytes.saturating_add(entry.bytes);
-        self.pending.insert(entry.seq, Pending { entry, due, attempts: 0 });
+        lane.pending_bytes = lane.pending_bytes.saturating_add(entry.bytes.into());
+        self.pending.insert(entry.seq, Pending { entry, due: Moment::of(due), attempts: 0 });
     }
 
     /// The first writes of a line leave it, but are still pending.
@@ -378,7 +391,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
         for _ in 0..covers {
             if let Some(Item::Write(seq)) = line.items.pop_front() {
                 let is_other = self.pending.get(&seq).is_some_and(|write| write.entry.class == Class::Other);
-                line.others = line.others.saturating_sub(usize::from(is_other));
+                line.others = line.others.saturating_sub(u32::from(is_other));
                 finished.push(seq);
             }
         }
@@ -405,7 +418,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
         let entry = self.pending.remove(&seq)?.entry;
         let lane = self.lane(entry.lane);
         lane.pending = lane.pending.saturating_sub(1);
-        lane.pending_bytes = lane.pending_bytes.saturating_sub(entry.bytes);
+        lane.pending_bytes = lane.pending_bytes.saturating_sub(entry.bytes.into());
         Some(entry)
     }
 
@@ -427,7 +440,8 @@ impl<K: Hash + Eq + Clone> Queue<K> {
                 let lane = self.lanes.entry(write.entry.lane).or_default();
                 self.slots += 1;
                 let is_urgent = before.is_some() || line.tickets > 0;
-                let slot = (before.unwrap_or(if is_urgent { now } else { write.due }), self.slots);
+                let due = before.or(is_urgent.then_some(now)).map_or(write.due, Moment::of);
+                let slot = (due, self.slots);
                 if is_urgent {
                     line.place = Place::Urgent(write.entry.lane, slot);
                     lane.urgent.insert(slot, key.clone());

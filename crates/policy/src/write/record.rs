@@ -12,14 +12,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::kept;
 
 mod fields;
+mod packed;
 mod scan;
 mod segment;
 
+pub use packed::{Packed, Packing};
 pub use scan::{Bad, Scan, Why, scan};
 pub use segment::{BadHead, SegmentHead, mark_behind};
 
@@ -44,7 +47,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// A write that is to reach its backend.
-    Write(Write),
+    Write(Packed),
     /// It is done, or a later one stands for it.
     Settled {
         /// The write's number.
@@ -68,8 +71,13 @@ pub enum Payload {
         /// The write's number.
         write: u64,
     },
-    /// A person has thrown a dead letter away.
+    /// A dead letter was thrown away: by a person, or because there were too many or it was too old.
     Discarded {
+        /// The write's number.
+        write: u64,
+    },
+    /// The write was not acknowledged in time, and is never to be sent.
+    Cancelled {
         /// The write's number.
         write: u64,
     },
@@ -91,7 +99,7 @@ pub struct Write {
     /// The fields that were kept of it, `Host` included (see `kept`).
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Its content.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// When it was accepted, since the epoch.
     pub accepted: Duration,
 }
@@ -135,25 +143,41 @@ pub struct TooLong {
 /// # Errors
 /// [`TooLong`]: then `into` is as it was.
 pub fn encode(record: &Record, mark: u64, into: &mut Vec<u8>) -> Result<(), TooLong> {
-    let bytes = fields::bytes(&record.payload);
+    let (head, payload) = frame(record, mark)?;
+    into.reserve(head.len() + payload.len());
+    into.extend_from_slice(&head);
+    into.extend_from_slice(&payload);
+    Ok(())
+}
+
+/// A record's frame in two pieces: what stands before the payload, and the payload.
+///
+/// # Errors
+/// [`TooLong`].
+pub fn frame(record: &Record, mark: u64) -> Result<(Vec<u8>, Bytes), TooLong> {
+    let payload = fields::payload(&record.payload);
+    Ok((frame_head((record.seq, fields::kind(&record.payload)), &payload, mark)?, payload))
+}
+
+/// What stands before the payload in the frame of a write; the payload is its [`Packed::bytes`].
+///
+/// # Errors
+/// [`TooLong`].
+pub fn write_frame_head(seq: u64, write: &Packed, mark: u64) -> Result<Vec<u8>, TooLong> {
+    frame_head((seq, fields::WRITE), write.bytes(), mark)
+}
+
+fn frame_head((seq, kind): (u64, u8), payload: &[u8], mark: u64) -> Result<Vec<u8>, TooLong> {
+    let bytes = payload.len();
     let length = u32::try_from(bytes).ok().filter(|_| bytes <= PAYLOAD_BYTES_MAX).ok_or(TooLong { bytes })?;
-    let start = into.len();
-    into.reserve(FRAME_HEAD_BYTES + bytes);
-    // The sums stand before what they are about, so the payload is made first and the head put into its place.
-    into.resize(start + FRAME_HEAD_BYTES, 0);
-    fields::put(&record.payload, into);
-    let payload_sum = crc32fast::hash(into.get(start + FRAME_HEAD_BYTES..).unwrap_or_default());
     let mut head = Vec::with_capacity(FRAME_HEAD_BYTES);
     head.extend_from_slice(&mark.to_le_bytes());
     head.extend_from_slice(&length.to_le_bytes());
-    head.extend_from_slice(&record.seq.to_le_bytes());
-    head.push(fields::kind(&record.payload));
-    head.extend_from_slice(&payload_sum.to_le_bytes());
+    head.extend_from_slice(&seq.to_le_bytes());
+    head.push(kind);
+    head.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
     head.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
-    for (place, byte) in into.iter_mut().skip(start).zip(head) {
-        *place = byte;
-    }
-    Ok(())
+    Ok(head)
 }
 
 /// How many bytes a record's frame takes.

@@ -12,6 +12,8 @@ const SEGMENT_BYTES: usize = 300;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Staged {
     Write(Seq),
+    /// A write that nobody waits for any more: it is not to be acknowledged.
+    Abandoned(Seq),
     Revive(Seq),
     Discard(Seq),
 }

@@ -66,6 +66,8 @@ fn no_acknowledged_write_is_lost_or_out_of_order_in_thousands_of_histories() {
         "full",
         "revived",
         "discarded",
+        "cancelled",
+        "cancelled in vain",
         "freed",
         "carried forward",
         "rotted",

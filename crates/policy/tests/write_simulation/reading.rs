@@ -6,6 +6,7 @@ use policy::write::record::{Payload, Record, frame_bytes};
 
 pub(crate) fn entry_of(record: &Record) -> Option<Entry<u8>> {
     let Payload::Write(write) = &record.payload else { return None };
+    let write = write.unpack().unwrap();
     let class = match write.method {
         Method::PUT => Class::Put,
         Method::DELETE => Class::Delete,
@@ -17,7 +18,7 @@ pub(crate) fn entry_of(record: &Record) -> Option<Entry<u8>> {
         lane: Lane(write.route.parse().unwrap()),
         upstream: Upstream(write.upstream.parse().unwrap()),
         class,
-        bytes: frame_bytes(record) as u64,
+        bytes: u32::try_from(frame_bytes(record)).unwrap(),
         accepted: write.accepted,
     })
 }
@@ -31,5 +32,6 @@ pub(crate) fn event_of(record: &Record) -> Event<u8> {
         }
         Payload::Revived { write } => Event::Revived(*write),
         Payload::Discarded { write } => Event::Discarded(*write),
+        Payload::Cancelled { write } => Event::Cancelled(*write),
     }
 }

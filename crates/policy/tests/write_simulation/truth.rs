@@ -34,6 +34,8 @@ pub(crate) struct Truth {
     /// Settled or discarded at any time; a crash may have undone that.
     pub(crate) ended: BTreeSet<Seq>,
     pub(crate) revived: BTreeSet<Seq>,
+    /// The note that they are not to be sent is durable.
+    pub(crate) cancelled: BTreeSet<Seq>,
     pub(crate) backend: BTreeMap<u8, Resource>,
     /// In which order all came to their lines.
     ranks: BTreeMap<Who, usize>,
@@ -88,6 +90,7 @@ impl Truth {
 
     /// What is sent is the front of its line, and what it stands for may be coalesced, and all of that that may.
     pub(crate) fn check_send(&self, key: u8, sent: Seq, supersedes: &[Seq]) {
+        assert!(!self.cancelled.contains(&sent), "{sent} was cancelled and is sent");
         let line = &self.lines[&key];
         let group: Vec<Who> = supersedes.iter().chain([&sent]).map(|seq| Who::Write(*seq)).collect();
         assert!(line.starts_with(&group), "{group:?} is sent, but {line:?} is pending");
@@ -158,6 +161,10 @@ impl Truth {
                     }
                 }
                 Event::Settled(seq) => self.leaves(*seq),
+                Event::Cancelled(seq) => {
+                    self.lines.values_mut().for_each(|line| line.retain(|who| *who != Who::Write(*seq)));
+                    self.cancelled.insert(*seq);
+                }
                 Event::Dead { seq, .. } => {
                     if self.is_pending(*seq) {
                         self.lines.values_mut().for_each(|line| line.retain(|who| *who != Who::Write(*seq)));
@@ -179,6 +186,7 @@ impl Truth {
         let pending: BTreeSet<Seq> = self.pending().into_iter().collect();
         for seq in &self.acknowledged {
             let is_there = pending.contains(seq) || self.dead.contains(seq) || self.ended.contains(seq);
+            let is_there = is_there || self.cancelled.contains(seq);
             assert!(is_there, "{seq} was acknowledged and is lost");
         }
     }
@@ -205,7 +213,8 @@ impl Truth {
             assert!(seen.is_sorted(), "{key} saw {seen:?}");
         }
         for seq in &self.acknowledged {
-            assert!(self.ended.contains(seq) || self.dead.contains(seq), "{seq} was never sent");
+            let is_over = self.ended.contains(seq) || self.dead.contains(seq) || self.cancelled.contains(seq);
+            assert!(is_over, "{seq} was never sent");
         }
     }
 }

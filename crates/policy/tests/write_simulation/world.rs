@@ -9,13 +9,15 @@ use http::{Method, StatusCode};
 use policy::time::Now;
 use policy::write::outcome::{Backoff, Outcome, judge};
 use policy::write::queue::{Effect, Event, KeyState, Lane, Limits, Queue, Room, Send, Seq, Ticket, Upstream};
-use policy::write::record::{Payload, Record, Write};
+use policy::write::record::{Packed, Payload, Record, Write};
 
 use crate::Seen;
 use crate::disk::{Disk, Staged};
 use crate::reading::{entry_of, event_of};
 use crate::stuck;
 use crate::truth::{Truth, Who};
+
+mod upkeep;
 
 const KEYS: u8 = 3;
 const LANES: u32 = 2;
@@ -105,7 +107,8 @@ impl World {
             74..82 => self.now += Duration::from_millis(self.dice.u64(..2_500)),
             82..84 => self.crash(),
             84..88 => self.flip_health(),
-            88..92 => self.finish_any_turn(),
+            88..91 => self.finish_any_turn(),
+            91 => self.abandon_any(),
             92..94 => self.leave_any(),
             94..97 => self.stage_for_a_dead_letter(),
             97 => self.free(),
@@ -125,16 +128,16 @@ impl World {
             method,
             target: "/".into(),
             headers: Vec::new(),
-            body: vec![key; self.dice.usize(..40)],
+            body: vec![key; self.dice.usize(..40)].into(),
             accepted: self.now().wall,
         };
-        let record = Record { seq: self.number(), payload: Payload::Write(write) };
+        let record = Record { seq: self.number(), payload: Payload::Write(Packed::of(&write)) };
         let entry = entry_of(&record).unwrap();
-        let is_full = self.queue.room(entry.lane, entry.bytes) == Room::Full;
-        if is_full {
-            self.see("full");
+        if self.dice.u8(..self.through_odds) == 0 {
+            return self.go_through(key);
         }
-        if is_full || self.dice.u8(..self.through_odds) == 0 {
+        if self.queue.reserve(entry.lane, entry.bytes.into()) == Room::Full {
+            self.see("full");
             return self.go_through(key);
         }
         self.disk.append(&record);
@@ -164,10 +167,17 @@ impl World {
             match staged {
                 Staged::Write(seq) => {
                     let entry = self.truth.known[&seq].clone();
+                    self.queue.release(entry.lane, entry.bytes.into());
                     self.truth.joins(entry.key, Who::Write(seq));
                     self.truth.acknowledged.insert(seq);
                     self.see("acknowledged");
                     self.queue.accept(entry, self.now());
+                }
+                Staged::Abandoned(seq) => {
+                    let entry = &self.truth.known[&seq];
+                    self.queue.release(entry.lane, entry.bytes.into());
+                    self.truth.cancelled.insert(seq);
+                    self.see("cancelled");
                 }
                 Staged::Revive(seq) => {
                     let is_dead = self.truth.dead.remove(&seq);
@@ -350,49 +360,6 @@ impl World {
         self.queue.set_up(upstream, is_up);
     }
 
-    fn stage_for_a_dead_letter(&mut self) {
-        let Some(seq) = self.dice.choice(self.truth.dead.iter().copied().collect::<Vec<_>>()) else { return };
-        let (staged, payload) = match self.dice.bool() {
-            true => (Staged::Discard(seq), Payload::Discarded { write: seq }),
-            false => (Staged::Revive(seq), Payload::Revived { write: seq }),
-        };
-        let record = Record { seq: self.number(), payload };
-        self.disk.append(&record);
-        self.staged.push(staged);
-    }
-
-    /// Segments are freed; dead letters that hold the oldest one back are carried forward before.
-    fn free(&mut self) {
-        self.sync();
-        let oldest = self.disk.oldest();
-        let pending = self.truth.pending();
-        if self.dice.bool() && !oldest.iter().any(|seq| pending.contains(seq)) {
-            let dead: Vec<Seq> = oldest.into_iter().filter(|seq| self.truth.dead.contains(seq)).collect();
-            dead.into_iter().for_each(|seq| self.carry_forward(seq));
-        }
-        let truth = &self.truth;
-        if self.disk.free(|seq| pending.contains(&seq) || truth.dead.contains(&seq)) > 0 {
-            self.see("freed");
-        }
-    }
-
-    fn carry_forward(&mut self, seq: Seq) {
-        let letter = self.queue.dead_letter(seq).unwrap().clone();
-        self.see("carried forward");
-        let write = self.disk.find(seq);
-        self.disk.append(&write);
-        let (status, attempts, at) = (letter.status, letter.attempts, letter.at);
-        let payload = Payload::Dead { write: seq, status, attempts, reason: "carried".into(), at };
-        let record = Record { seq: self.number(), payload };
-        self.disk.append(&record);
-    }
-
-    fn rot(&mut self) {
-        if self.rots && self.disk.rot(&mut self.dice) {
-            self.see("rotted");
-        }
-    }
-
     fn crash(&mut self) {
         self.see("crashed");
         for (key, send) in std::mem::take(&mut self.flying) {
@@ -423,6 +390,11 @@ impl World {
             match staged {
                 Staged::Write(seq) if durable.contains(&seq) => self.truth.rank(Who::Write(seq)),
                 Staged::Write(_) => self.see("lost unacknowledged"),
+                Staged::Abandoned(seq) if self.truth.is_pending(seq) => {
+                    self.truth.rank(Who::Write(seq));
+                    self.see("cancelled in vain");
+                }
+                Staged::Abandoned(_) => {}
                 Staged::Revive(seq) if self.truth.is_pending(seq) => {
                     self.truth.revived.insert(seq);
                     if risen.insert(seq) {
@@ -439,11 +411,20 @@ impl World {
         assert_eq!(queued, self.truth.pending().into_iter().collect());
     }
 
+    fn reserved_bytes(&self) -> u64 {
+        let waiting = self.staged.iter().map(|staged| match staged {
+            Staged::Write(seq) | Staged::Abandoned(seq) => self.truth.known[seq].bytes.into(),
+            Staged::Revive(_) | Staged::Discard(_) => 0,
+        });
+        waiting.sum()
+    }
+
     pub(crate) fn check(&mut self) {
         let counts = self.queue.counts();
         let pending = self.truth.pending();
         assert_eq!(counts.pending, pending.len());
-        assert_eq!(counts.pending_bytes, pending.iter().map(|seq| self.truth.known[seq].bytes).sum::<u64>());
+        assert_eq!(counts.pending_bytes, pending.iter().map(|seq| u64::from(self.truth.known[seq].bytes)).sum::<u64>());
+        assert_eq!(counts.reserved_bytes, self.reserved_bytes());
         assert_eq!(counts.in_flight, self.flying.len());
         assert_eq!(counts.tickets, self.waiting.len());
         stuck::check(&self.queue, LANES);

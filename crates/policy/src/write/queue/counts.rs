@@ -1,6 +1,5 @@
 //! What operators see of the queue.
 
-use std::hash::Hash;
 use std::time::Duration;
 
 use super::line::Place;
@@ -11,8 +10,10 @@ use super::{Entry, Lane, Queue};
 pub struct Counts {
     /// Writes that are neither settled nor dead; those under way and those they supersede included.
     pub pending: usize,
-    /// The length of their records.
+    /// What they take.
     pub pending_bytes: u64,
+    /// What is set aside for writes that are on their way into the journal.
+    pub reserved_bytes: u64,
     /// Keys with something pending, or with a turn awaited.
     pub keys: usize,
     /// Writes that are being sent.
@@ -46,13 +47,14 @@ pub struct LaneCounts {
     pub dead_bytes: u64,
 }
 
-impl<K: Hash + Eq + Clone> Queue<K> {
+impl<K: Ord + Clone> Queue<K> {
     /// The queue in numbers, at the cost of a look at each lane.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
             pending: self.pending.len(),
             pending_bytes: self.lanes.values().map(|lane| lane.pending_bytes).sum(),
+            reserved_bytes: self.lanes.values().map(|lane| lane.reserved_bytes).sum(),
             keys: self.lines.len(),
             in_flight: self.in_flight,
             asleep: self.down.values().map(|sleepers| sleepers.len()).sum(),

@@ -39,8 +39,22 @@ impl Default for Limits {
     }
 }
 
+/// A time on the monotonic clock, in nanoseconds: half of what a `Duration` takes, and there are three for each write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(u64);
+
+impl Moment {
+    pub(super) fn of(time: Duration) -> Self {
+        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn time(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+}
+
 /// When a line's turn is, and a number that no other line has at that time.
-pub(super) type Slot = (Duration, u64);
+pub(super) type Slot = (Moment, u64);
 
 /// The lines of one lane that wait, and what is under way.
 #[derive(Debug)]
@@ -55,6 +69,8 @@ pub(super) struct Waiting<K> {
     pub(super) pending_bytes: u64,
     /// Lines whose last attempt failed, or whose upstream is down.
     pub(super) stuck: usize,
+    /// What is set aside for writes that are on their way into the journal.
+    pub(super) reserved_bytes: u64,
     pub(super) dead: usize,
     pub(super) dead_bytes: u64,
     /// When the next write would go out at an even pace (the generic cell rate algorithm, ITU-T I.371).
@@ -71,6 +87,7 @@ impl<K> Default for Waiting<K> {
             pending: 0,
             pending_bytes: 0,
             stuck: 0,
+            reserved_bytes: 0,
             dead: 0,
             dead_bytes: 0,
             pace: Duration::ZERO,
@@ -81,7 +98,8 @@ impl<K> Default for Waiting<K> {
 impl<K> Waiting<K> {
     /// Whether a write of that size may be taken.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
-        self.pending_bytes.saturating_add(bytes) <= self.limits.pending_bytes_max
+        let taken = self.pending_bytes.saturating_add(self.reserved_bytes);
+        taken.saturating_add(bytes) <= self.limits.pending_bytes_max
     }
 
     /// When to look again; `None`: not before something else happens.
@@ -90,8 +108,8 @@ impl<K> Waiting<K> {
             return None;
         }
         let patient =
-            self.patient.keys().next().map(|(due, _)| if self.hurries(hurry) { Duration::ZERO } else { *due });
-        let urgent = self.urgent.keys().next().map(|(due, _)| *due);
+            self.patient.keys().next().map(|(due, _)| if self.hurries(hurry) { Duration::ZERO } else { due.time() });
+        let urgent = self.urgent.keys().next().map(|(due, _)| due.time());
         let due = [patient, urgent].into_iter().flatten().min()?;
         Some(due.max(self.pace_allows_from()))
     }
@@ -102,8 +120,8 @@ impl<K> Waiting<K> {
             return None;
         }
         let hurries = self.hurries(hurry);
-        let patient = self.patient.keys().next().filter(|(due, _)| hurries || *due <= now);
-        let urgent = self.urgent.keys().next().filter(|(due, _)| *due <= now);
+        let patient = self.patient.keys().next().filter(|(due, _)| hurries || due.time() <= now);
+        let urgent = self.urgent.keys().next().filter(|(due, _)| due.time() <= now);
         match (urgent, patient) {
             (None, None) => None,
             (Some(urgent), Some(patient)) if patient < urgent => self.patient.pop_first(),

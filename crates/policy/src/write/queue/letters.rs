@@ -1,11 +1,9 @@
 //! Writes that were given up, until a person revives or discards them.
 
-use std::hash::Hash;
-
 use super::{DeadLetter, Queue, Seq};
 use crate::time::Now;
 
-impl<K: Hash + Eq + Clone> Queue<K> {
+impl<K: Ord + Clone> Queue<K> {
     /// All dead letters, by number.
     pub fn dead(&self) -> impl Iterator<Item = &DeadLetter<K>> {
         self.dead.values()
@@ -37,7 +35,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
     pub(super) fn bury(&mut self, letter: DeadLetter<K>) {
         let lane = self.lane(letter.entry.lane);
         lane.dead += 1;
-        lane.dead_bytes = lane.dead_bytes.saturating_add(letter.entry.bytes);
+        lane.dead_bytes = lane.dead_bytes.saturating_add(letter.entry.bytes.into());
         self.dead.insert(letter.entry.seq, letter);
     }
 
@@ -45,7 +43,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
         let letter = self.dead.remove(&seq)?;
         let lane = self.lane(letter.entry.lane);
         lane.dead = lane.dead.saturating_sub(1);
-        lane.dead_bytes = lane.dead_bytes.saturating_sub(letter.entry.bytes);
+        lane.dead_bytes = lane.dead_bytes.saturating_sub(letter.entry.bytes.into());
         Some(letter)
     }
 }

@@ -4,7 +4,6 @@
 //! once, since it has waited long enough.
 
 use std::collections::HashSet;
-use std::hash::Hash;
 use std::time::Duration;
 
 use super::line::Item;
@@ -32,9 +31,11 @@ pub enum Event<K> {
     Revived(Seq),
     /// A dead letter was forgotten.
     Discarded(Seq),
+    /// A write was not acknowledged, and is not to be sent.
+    Cancelled(Seq),
 }
 
-impl<K: Hash + Eq + Clone> Queue<K> {
+impl<K: Ord + Clone> Queue<K> {
     /// The queue that these records tell of; what they say of writes that they don't hold is ignored.
     ///
     /// A line is done with in its order: so a write that is settled says the same of all before it, should the notes
@@ -66,6 +67,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
                     }
                 }
                 Event::Discarded(seq) => drop(queue.unbury(seq)),
+                Event::Cancelled(seq) => drop(queue.withdraw(seq)),
             }
         }
         let keys: Vec<K> = queue.pending.values().map(|write| write.entry.key.clone()).collect();
@@ -79,7 +81,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
     /// A write that was done, and all before it in its line.
     fn settle(&mut self, seq: Seq) {
         let Some(key) = self.pending.get(&seq).map(|write| write.entry.key.clone()) else { return };
-        let before = self.lines.get(&key).into_iter().flat_map(|line| &line.items);
+        let before = self.lines.get(&key).into_iter().flat_map(|line| line.items.iter());
         let covers = before.take_while(|item| **item != Item::Write(seq)).count() + 1;
         for finished in self.finish(&key, covers) {
             self.take(finished);
@@ -92,7 +94,7 @@ impl<K: Hash + Eq + Clone> Queue<K> {
         let entry = self.take(seq)?;
         let line = self.lines.get_mut(&entry.key)?;
         line.remove(Item::Write(seq));
-        line.others = line.others.saturating_sub(usize::from(entry.class == Class::Other));
+        line.others = line.others.saturating_sub(u32::from(entry.class == Class::Other));
         self.forget_if_empty(&entry.key);
         Some(entry)
     }
@@ -182,8 +184,16 @@ mod tests {
     }
 
     #[test]
+    fn a_cancelled_write_is_gone_and_those_about_it_are_not() {
+        let events = [1, 2, 3].map(|seq| Event::Write(post(seq, "a"))).into_iter().chain([Event::Cancelled(2)]);
+        assert_eq!(line(&mut Queue::recover(events)), [1, 3]);
+        assert_eq!(Queue::recover([Event::Write(post(1, "a")), Event::Cancelled(1)]).counts(), Counts::default());
+    }
+
+    #[test]
     fn notes_about_writes_that_are_gone_are_ignored() {
-        let events = [Event::Settled(1), dead(2), Event::Revived(3), Event::Discarded(4), Event::Write(put(5, "a"))];
+        let gone = [Event::Settled(1), dead(2), Event::Revived(3), Event::Discarded(4), Event::Cancelled(6)];
+        let events = gone.into_iter().chain([Event::Write(put(5, "a"))]);
         assert_eq!(line(&mut Queue::recover(events)), [5]);
     }
 

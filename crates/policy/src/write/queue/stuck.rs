@@ -1,8 +1,6 @@
 //! Lines that can't go on: their last attempt failed, or their upstream is down. Counted for each lane, to tell when a
 //! route's writes don't reach their backend, and whether waiting for more to go out is of use.
 
-use std::hash::Hash;
-
 use super::lane::Waiting;
 use super::line::Line;
 use super::{Lane, Queue};
@@ -17,7 +15,7 @@ impl Line {
     }
 }
 
-impl<K: Hash + Eq + Clone> Queue<K> {
+impl<K: Ord + Clone> Queue<K> {
     /// A line goes on.
     pub(super) fn unstick(&mut self, key: &K) {
         if let Some(stuck) = self.lines.get_mut(key).and_then(|line| line.stuck.take()) {

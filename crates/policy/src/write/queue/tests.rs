@@ -106,11 +106,13 @@ mod sending {
     #[test]
     fn only_as_much_is_taken_as_may_be_pending() {
         let mut queue = queue();
-        assert_eq!(queue.room(LANE, 1_000), Room::Yes);
+        assert_eq!(queue.reserve(LANE, 1_000), Room::Yes);
+        assert_eq!(queue.reserve(LANE, 1), Room::Full, "what is set aside counts");
+        queue.release(LANE, 1_000);
         queue.accept(Entry { bytes: 900, ..put(1, "a") }, at(0));
-        assert_eq!(queue.room(LANE, 100), Room::Yes);
-        assert_eq!(queue.room(LANE, 101), Room::Full);
-        assert_eq!(queue.room(Lane(1), 101), Room::Yes);
+        assert_eq!(queue.reserve(LANE, 101), Room::Full);
+        assert_eq!(queue.reserve(LANE, 100), Room::Yes);
+        assert_eq!(queue.reserve(Lane(1), 101), Room::Yes);
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Writes that go through at once, but in order: they wait for their turn behind what is pending for their key.
 
-use std::hash::Hash;
-
 use super::line::{Item, Line, Place};
 use super::{Effect, Queue, Ticket};
 use crate::time::Now;
 
-impl<K: Hash + Eq + Clone> Queue<K> {
+impl<K: Ord + Clone> Queue<K> {
     /// A write wants to go past the journal, behind all that is pending for its key now. `true`: it is its turn already,
     /// else an [`Effect::Turn`] will name it; what that demands holds for both. From then until
     /// [`finished`](Self::finished) it holds the line: nothing of its key is sent. What is before it waits for nothing

@@ -5,16 +5,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{Payload, Write};
+use super::{Packed, Payload, Write};
 use crate::write::kept;
 
-const WRITE: u8 = 1;
+pub(super) const WRITE: u8 = 1;
 const SETTLED: u8 = 2;
 const DEAD: u8 = 3;
 const REVIVED: u8 = 4;
 const DISCARDED: u8 = 5;
+const CANCELLED: u8 = 6;
 
 /// Why a sound payload is no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,45 +35,47 @@ pub(super) const fn kind(payload: &Payload) -> u8 {
         Payload::Dead { .. } => DEAD,
         Payload::Revived { .. } => REVIVED,
         Payload::Discarded { .. } => DISCARDED,
+        Payload::Cancelled { .. } => CANCELLED,
     }
 }
 
-/// How many bytes [`put`] adds.
+/// How many bytes [`payload`] makes.
 pub(super) fn bytes(payload: &Payload) -> usize {
     const LENGTH: usize = 4;
     const NUMBER: usize = 8;
     const MOMENT: usize = 12;
     match payload {
-        Payload::Write(write) => {
-            let texts = [write.route.len(), write.upstream.len(), write.key.len(), write.target.len()];
-            let text: usize = texts.iter().sum::<usize>() + write.method.as_str().len() + write.body.len();
-            let fields = write.headers.iter().map(|(name, value)| 2 * LENGTH + name.as_str().len() + value.len());
-            text + fields.sum::<usize>() + 7 * LENGTH + MOMENT
-        }
+        Payload::Write(write) => write.bytes().len(),
         Payload::Dead { reason, .. } => NUMBER + 3 + 4 + LENGTH + reason.len() + MOMENT,
-        Payload::Settled { .. } | Payload::Revived { .. } | Payload::Discarded { .. } => NUMBER,
+        Payload::Settled { .. } | Payload::Revived { .. } | Payload::Discarded { .. } | Payload::Cancelled { .. } => {
+            NUMBER
+        }
     }
 }
 
-/// Writes a payload.
-pub(super) fn put(payload: &Payload, into: &mut Vec<u8>) {
+/// A payload's bytes.
+pub(super) fn payload(payload: &Payload) -> Bytes {
     match payload {
-        Payload::Write(write) => put_write(write, into),
-        Payload::Settled { write } | Payload::Revived { write } | Payload::Discarded { write } => {
-            into.extend_from_slice(&write.to_le_bytes());
-        }
+        Payload::Write(write) => Bytes::copy_from_slice(write.bytes()),
+        Payload::Settled { write }
+        | Payload::Revived { write }
+        | Payload::Discarded { write }
+        | Payload::Cancelled { write } => Bytes::copy_from_slice(&write.to_le_bytes()),
         Payload::Dead { write, status, attempts, reason, at } => {
-            into.extend_from_slice(&write.to_le_bytes());
-            into.push(u8::from(status.is_some()));
-            into.extend_from_slice(&status.unwrap_or_default().to_le_bytes());
-            into.extend_from_slice(&attempts.to_le_bytes());
-            put_bytes(reason.as_bytes(), into);
-            put_moment(*at, into);
+            let mut bytes = Vec::with_capacity(self::bytes(payload));
+            bytes.extend_from_slice(&write.to_le_bytes());
+            bytes.push(u8::from(status.is_some()));
+            bytes.extend_from_slice(&status.unwrap_or_default().to_le_bytes());
+            bytes.extend_from_slice(&attempts.to_le_bytes());
+            put_bytes(reason.as_bytes(), &mut bytes);
+            put_moment(*at, &mut bytes);
+            bytes.into()
         }
     }
 }
 
-fn put_write(write: &Write, into: &mut Vec<u8>) {
+/// Puts down all of a write but its content, which comes last: its length, and then it.
+pub(super) fn put_head(write: &Write, into: &mut Vec<u8>) {
     put_moment(write.accepted, into);
     put_bytes(write.route.as_bytes(), into);
     put_bytes(write.upstream.as_bytes(), into);
@@ -83,7 +87,16 @@ fn put_write(write: &Write, into: &mut Vec<u8>) {
         put_bytes(name.as_str().as_bytes(), into);
         put_bytes(value.as_bytes(), into);
     }
-    put_bytes(&write.body, into);
+}
+
+/// How many bytes [`put_head`] adds.
+pub(super) fn head_bytes(write: &Write) -> usize {
+    const LENGTH: usize = 4;
+    const MOMENT: usize = 12;
+    let texts = [write.route.len(), write.upstream.len(), write.key.len(), write.target.len()];
+    let text = texts.iter().sum::<usize>() + write.method.as_str().len();
+    let fields = write.headers.iter().map(|(name, value)| 2 * LENGTH + name.as_str().len() + value.len());
+    text + fields.sum::<usize>() + 6 * LENGTH + MOMENT
 }
 
 fn put_bytes(bytes: &[u8], into: &mut Vec<u8>) {
@@ -93,7 +106,12 @@ fn put_bytes(bytes: &[u8], into: &mut Vec<u8>) {
 
 /// The whole payload is shorter than `u32::MAX`, or it would not be written; so are its parts.
 fn put_length(length: usize, into: &mut Vec<u8>) {
-    into.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    into.extend_from_slice(&self::length(length));
+}
+
+/// A length as it is put down.
+pub(super) fn length(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 fn put_moment(moment: Duration, into: &mut Vec<u8>) {
@@ -105,11 +123,12 @@ fn put_moment(moment: Duration, into: &mut Vec<u8>) {
 pub(super) fn read(kind: u8, payload: &[u8]) -> Result<Payload, Unread> {
     let mut rest = Rest(payload);
     let read = match kind {
-        WRITE => rest.write().map(Payload::Write),
+        WRITE => return Packed::read(payload).map(Payload::Write).ok_or(Unread::Malformed),
         SETTLED => rest.u64().map(|write| Payload::Settled { write }),
         DEAD => rest.dead(),
         REVIVED => rest.u64().map(|write| Payload::Revived { write }),
         DISCARDED => rest.u64().map(|write| Payload::Discarded { write }),
+        CANCELLED => rest.u64().map(|write| Payload::Cancelled { write }),
         _ => return Err(Unread::Kind),
     };
     read.filter(|_| rest.0.is_empty()).ok_or(Unread::Malformed)
@@ -119,7 +138,8 @@ pub(super) fn read(kind: u8, payload: &[u8]) -> Result<Payload, Unread> {
 pub(super) struct Rest<'a>(pub(super) &'a [u8]);
 
 impl<'a> Rest<'a> {
-    fn write(&mut self) -> Option<Write> {
+    /// All of a write but its content.
+    pub(super) fn head(&mut self) -> Option<Write> {
         let accepted = self.moment()?;
         let (route, upstream) = (self.text()?, self.text()?);
         let key = self.bytes()?.into();
@@ -128,8 +148,7 @@ impl<'a> Rest<'a> {
         let count = self.u32()?;
         // Each field takes eight bytes at least, so a count that lies ends where the bytes do.
         let headers = (0..count).map(|_| self.field()).collect::<Option<Vec<_>>>()?;
-        let body = self.bytes()?.to_vec();
-        Some(Write { route, upstream, key, method, target, headers, body, accepted })
+        Some(Write { route, upstream, key, method, target, headers, body: Bytes::new(), accepted })
     }
 
     fn dead(&mut self) -> Option<Payload> {
@@ -151,7 +170,7 @@ impl<'a> Rest<'a> {
         std::str::from_utf8(self.bytes()?).ok().map(Into::into)
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u32()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;

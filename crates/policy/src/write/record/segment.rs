@@ -6,7 +6,9 @@ use super::fields::Rest;
 use super::scan;
 
 const MAGIC: [u8; 8] = *b"forebay\n";
-const VERSION: u32 = 1;
+/// Version 2 knows of writes that are cancelled; else it is version 1.
+const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 
 /// The first bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,7 @@ pub enum BadHead {
     #[error("it is no journal of forebay's")]
     Foreign,
     /// It was written by a later version.
-    #[error("it has version {0} of the journal's format, and this forebay reads version {VERSION}")]
+    #[error("it has version {0} of the journal's format, and this forebay reads versions {OLDEST} to {VERSION}")]
     Version(u32),
     /// Its checksum is wrong.
     #[error("its head is damaged")]
@@ -73,8 +75,8 @@ impl SegmentHead {
         .ok_or(BadHead::Torn)?;
         let is_sound = crc32fast::hash(summed) == sum;
         match rest.u32().ok_or(BadHead::Torn)? {
-            VERSION if is_sound => {}
-            VERSION => return Err(BadHead::Corrupt),
+            OLDEST..=VERSION if is_sound => {}
+            OLDEST..=VERSION => return Err(BadHead::Corrupt),
             // A later version's head may end elsewhere, so its sum proves nothing.
             other => return Err(BadHead::Version(other)),
         }

@@ -1,5 +1,6 @@
 //! Records survive encoding, cuts and damage, and nothing else is ever taken for one.
 
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -16,13 +17,13 @@ fn a_write(body: &[u8]) -> Write {
         method: Method::PUT,
         target: "/notes/1?x".into(),
         headers: vec![(http::header::HOST, HeaderValue::from_static("a"))],
-        body: body.to_vec(),
+        body: Bytes::copy_from_slice(body),
         accepted: Duration::from_millis(1_782_864_000_123),
     }
 }
 
 fn record(seq: u64, body: &[u8]) -> Record {
-    Record { seq, payload: Payload::Write(a_write(body)) }
+    Record { seq, payload: Payload::Write(Packed::of(&a_write(body))) }
 }
 
 fn segment(records: &[Record]) -> Vec<u8> {
@@ -55,7 +56,7 @@ fn writes() -> impl Strategy<Value = Write> {
         method: Method::from_bytes(method.as_bytes()).unwrap(),
         target: target.into(),
         headers: fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
-        body,
+        body: body.into(),
         accepted: Duration::new(seconds, nanos),
     })
 }
@@ -63,13 +64,14 @@ fn writes() -> impl Strategy<Value = Write> {
 fn payloads() -> impl Strategy<Value = Payload> {
     let dead = (any::<u64>(), any::<Option<u16>>(), any::<u32>(), "[ -~ä]{0,30}", any::<u32>());
     prop_oneof![
-        4 => writes().prop_map(Payload::Write),
+        4 => writes().prop_map(|write| Payload::Write(Packed::of(&write))),
         2 => any::<u64>().prop_map(|write| Payload::Settled { write }),
         1 => dead.prop_map(|(write, status, attempts, reason, at)| {
             Payload::Dead { write, status, attempts, reason: reason.into(), at: Duration::from_millis(at.into()) }
         }),
         1 => any::<u64>().prop_map(|write| Payload::Revived { write }),
         1 => any::<u64>().prop_map(|write| Payload::Discarded { write }),
+        1 => any::<u64>().prop_map(|write| Payload::Cancelled { write }),
     ]
 }
 
@@ -194,10 +196,21 @@ fn a_segment_head_is_read_back_and_says_what_is_wrong_with_it() {
         damaged[place] ^= 0x10;
         assert_eq!(SegmentHead::read(&damaged), Err(BadHead::Corrupt), "{place}");
     }
-    bytes[8] = 2;
-    assert_eq!(SegmentHead::read(&bytes), Err(BadHead::Version(2)));
+    bytes[8] = 3;
+    assert_eq!(SegmentHead::read(&bytes), Err(BadHead::Version(3)));
     assert_eq!(SegmentHead::read(b"#!/bin/sh\n"), Err(BadHead::Foreign));
     assert_eq!(SegmentHead::read(b"#!"), Err(BadHead::Foreign));
+}
+
+#[test]
+fn a_segment_of_the_version_before_is_read() {
+    let mut bytes = Vec::new();
+    SegmentHead { journal: 42, first_seq: 7, mark: MARK }.encode(&mut bytes);
+    bytes[8] = 1;
+    let summed = bytes.len() - 4;
+    let sum = crc32fast::hash(&bytes[..summed]).to_le_bytes();
+    bytes[summed..].copy_from_slice(&sum);
+    assert_eq!(SegmentHead::read(&bytes).map(|(head, _)| head.first_seq), Ok(7));
 }
 
 #[test]
@@ -223,8 +236,9 @@ fn a_writes_key_is_the_clients_own_or_the_journals_and_its_number() {
 fn secrets_are_marked_again_when_a_write_is_read() {
     let mut write = a_write(b"");
     write.headers.push((http::header::COOKIE, HeaderValue::from_static("a=b")));
-    let bytes = segment(&[Record { seq: 1, payload: Payload::Write(write) }]);
+    let bytes = segment(&[Record { seq: 1, payload: Payload::Write(Packed::of(&write)) }]);
     let Payload::Write(read) = scanned(&bytes).0.remove(0).payload else { panic!("no write") };
+    let read = read.unpack().unwrap();
     assert_eq!(read.headers.iter().map(|(_, value)| value.is_sensitive()).collect::<Vec<_>>(), [false, true]);
 }
 
@@ -241,6 +255,22 @@ proptest! {
             count += 1;
         }
         prop_assert_eq!((place, count), (bytes.len(), records.len()));
+    }
+
+    #[test]
+    fn a_write_is_the_same_when_it_is_unpacked_however_its_content_came(write in writes(), cut in any::<Index>()) {
+        let (first, rest) = write.body.split_at(cut.index(write.body.len() + 1));
+        let mut packing = Packing::begin(&write, 0);
+        for piece in [first, rest] {
+            packing.widen(piece.len());
+            packing.put(piece);
+        }
+        prop_assert_eq!(packing.content_bytes(), write.body.len());
+        let packed = packing.finish();
+        prop_assert_eq!(&packed, &Packed::of(&write));
+        let head = Packed::read_head(&packed.bytes()[..Packing::head_bytes(&write)]).unwrap();
+        prop_assert_eq!(&Write { body: write.body.clone(), ..head }, &write);
+        prop_assert_eq!(packed.unpack(), Some(write));
     }
 
     #[test]
