@@ -12,10 +12,13 @@ use std::sync::mpsc as blocking;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::admin;
+use crate::config::changes::Changes;
 use crate::config::plan::{LogTarget, Plan};
+use crate::config::settings::Settings;
 use crate::flow::flush::ToBackends;
 use crate::flow::site::Generation;
 use crate::household::Household;
@@ -70,14 +73,14 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
     writer: Writer,
-    shutdown_timeout: Duration,
+    shutdown_timeout: Mutex<Duration>,
     admin: Option<SocketAddr>,
     /// What is written and not at its backend yet.
     desk: Option<Arc<Desk>>,
 }
 
 enum Control {
-    Reload(Box<Plan>, blocking::Sender<Result<(), StartError>>),
+    Reload(Box<Plan>, blocking::Sender<Result<Changes, StartError>>),
     Addresses(blocking::Sender<Vec<SocketAddr>>),
     Announce(blocking::Sender<Duration>),
     Drain(Begun),
@@ -108,7 +111,7 @@ pub fn start_with(plan: Plan, resolver: Arc<dyn Resolver>) -> Result<Running, St
     }
     let writer = Writer::start(&plan.log.access_to).map_err(StartError::Log)?;
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
-    let shutdown_timeout = plan.server.shutdown_timeout;
+    let shutdown_timeout = Mutex::new(plan.server.shutdown_timeout);
     let ledgers =
         counters.iter().map(|counters| Ledger::new(Arc::clone(counters), writer.log(plan.log.access.clone())));
     let ledgers: Vec<Ledger> = ledgers.collect();
@@ -155,15 +158,25 @@ impl Running {
         self.admin
     }
 
-    /// Takes up another plan: requests under way finish under theirs, what was learnt of backends stays.
+    /// Takes up another plan: requests under way finish under theirs, what was learnt of backends stays. Says what that
+    /// has changed.
     ///
     /// # Errors
     /// When a new address can't be listened on; then nothing has changed.
-    pub fn reload(&self, plan: Plan) -> Result<(), StartError> {
+    pub fn reload(&self, plan: Plan) -> Result<Changes, StartError> {
+        let shutdown_timeout = plan.server.shutdown_timeout;
         let (answer, answered) = blocking::channel();
         let reload = Control::Reload(Box::new(plan), answer);
         self.control.blocking_send(reload).map_err(|_| StartError::Stopping)?;
-        answered.recv().unwrap_or(Err(StartError::Stopping))
+        let changes = answered.recv().unwrap_or(Err(StartError::Stopping))?;
+        *self.shutdown_timeout.lock() = shutdown_timeout;
+        Ok(changes)
+    }
+
+    /// How long a drain may take, by the present plan.
+    #[must_use]
+    pub fn shutdown_timeout(&self) -> Duration {
+        *self.shutdown_timeout.lock()
     }
 
     /// Opens the file of the access log again: log rotation has moved it away.
@@ -196,7 +209,7 @@ impl Running {
 
     /// Waits until a drain is over, for `server.shutdown_timeout` at most, and stops.
     pub fn wait(self) {
-        let until = clock::mono() + self.shutdown_timeout;
+        let until = clock::mono() + self.shutdown_timeout();
         while !self.is_drained() && clock::mono() < until {
             std::thread::sleep(DRAIN_LOOK);
         }
@@ -314,10 +327,10 @@ struct House {
     threads: Vec<JoinHandle<()>>,
     /// Each address as the file says it, and as it is.
     listens: HashMap<SocketAddr, SocketAddr>,
-    shutdown_timeout: Duration,
-    drain_delay: Duration,
-    /// Where the admin listener is, and who may ask there.
-    admin: Option<admin::Settings>,
+    /// The present plan.
+    generation: Arc<Generation>,
+    /// What the process was started with.
+    started: Settings,
     /// What the admin listener sees.
     household: Arc<Household>,
     log: AccessLogOf,
@@ -337,13 +350,12 @@ impl House {
         let mut house = Self {
             world,
             backends,
-            admin: generation.plan.admin.clone(),
             household,
             workers: Vec::new(),
             threads: Vec::new(),
             listens: HashMap::new(),
-            shutdown_timeout: generation.plan.server.shutdown_timeout,
-            drain_delay: generation.plan.server.drain_delay,
+            generation: Arc::clone(generation),
+            started: generation.plan.settings.clone(),
             log,
             descriptors,
             limit,
@@ -399,7 +411,7 @@ impl House {
                 }
                 Control::Announce(answer) => {
                     self.household.now_drains();
-                    let _gone = answer.send(self.drain_delay);
+                    let _gone = answer.send(self.generation.plan.server.drain_delay);
                 }
                 Control::Drain(begun) => self.drain(begun).await,
                 Control::Stop => return,
@@ -407,24 +419,18 @@ impl House {
         }
     }
 
-    async fn reload(&mut self, plan: Plan) -> Result<(), StartError> {
+    async fn reload(&mut self, plan: Plan) -> Result<Changes, StartError> {
         let mut opened = Vec::new();
         for address in plan.listen.iter().filter(|address| !self.listens.contains_key(address)) {
             opened.push((*address, listener::open(*address, self.workers.len())?));
         }
         let log_target = self.log.open(&plan.log.access_to).map_err(StartError::Log)?;
-        if plan.server.workers.get() != self.workers.len() {
-            tracing::warn!("server.workers changes with the next start only");
-        }
-        if plan.admin != self.admin {
-            tracing::warn!("[admin] changes with the next start only");
-        }
+        let changes = Changes::between(&self.generation.plan, &plan, (&self.started, self.world.desk().is_some()));
         let closed: Vec<SocketAddr> =
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
-        self.shutdown_timeout = plan.server.shutdown_timeout;
-        self.drain_delay = plan.server.drain_delay;
         self.limit.set(descriptors::connections_max(plan.server.connections_max, self.descriptors));
         let generation = self.world.adopt(plan)?;
+        self.generation = Arc::clone(&generation);
         if let Some(target) = log_target {
             self.log.writer.set_target(target);
             self.log.target = generation.plan.log.access_to.clone();
@@ -441,7 +447,7 @@ impl House {
             self.listens.remove(&address);
             self.tell(|| Command::Unlisten(address)).await;
         }
-        Ok(())
+        Ok(changes)
     }
 
     /// Accepts no more, and sends at once what is written; what still runs when `server.shutdown_timeout` is over ends then.
@@ -452,7 +458,7 @@ impl House {
             desk.drain();
         }
         let workers = self.workers.clone();
-        let limit = self.shutdown_timeout;
+        let limit = self.generation.plan.server.shutdown_timeout;
         tokio::task::spawn_local(async move {
             tokio::time::sleep(limit).await;
             for worker in workers {

@@ -13,6 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::check::summary;
 use super::{EXIT_FAILED, EXIT_USAGE, output};
+use crate::config::changes::Changes;
 use crate::config::plan::{Level, LogTarget, Plan};
 use crate::config::problem::Problems;
 use crate::config::{Checked, Source};
@@ -55,7 +56,6 @@ fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> 
         let _entered = runtime.enter();
         Signals::listen()?
     };
-    let shutdown_timeout = plan.server.shutdown_timeout;
     let summary = summary(&plan);
     let events_to = plan.log.events_to.clone();
     let mut process = Process { running: running::start(plan)?, events, events_to };
@@ -71,7 +71,7 @@ fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> 
             Asked::End => break,
         }
     }
-    let finished = process.drain(&runtime, &mut signals, shutdown_timeout);
+    let finished = process.drain(&runtime, &mut signals);
     let left = process.running.gauges();
     if finished {
         tracing::info!("drained");
@@ -92,7 +92,8 @@ struct Process {
 impl Process {
     /// Takes no more connections and waits for those that are open. `false`: not all had finished when the time was over,
     /// or a second signal came.
-    fn drain(&self, runtime: &Runtime, signals: &mut Signals, limit: Duration) -> bool {
+    fn drain(&self, runtime: &Runtime, signals: &mut Signals) -> bool {
+        let limit = self.running.shutdown_timeout();
         let delay = self.running.announce_drain();
         if !delay.is_zero() {
             tracing::info!("draining in {delay:?}: until then connections are accepted, and /ready answers 503");
@@ -137,21 +138,27 @@ impl Process {
         warn(&warnings);
         let summary = summary(&plan);
         match self.adopt(plan) {
-            Ok(()) => tracing::info!("reloaded: {summary}"),
+            Ok(changes) => {
+                tracing::info!("reloaded: {summary}; {changes}");
+                if let Some(waiting) = changes.next_start() {
+                    tracing::warn!("takes effect at the next start: {waiting}");
+                }
+            }
             Err(error) => tracing::error!("not reloaded, nothing has changed: {error}"),
         }
     }
 
-    fn adopt(&mut self, plan: Plan) -> Result<(), StartError> {
-        let events_to = plan.log.events_to.clone();
+    fn adopt(&mut self, plan: Plan) -> Result<Changes, StartError> {
+        let (events_to, level) = (plan.log.events_to.clone(), level(plan.log.level));
         let target = if events_to == self.events_to { None } else { Some(Sink::open(&events_to)) };
         let target = target.transpose().map_err(StartError::Log)?;
-        self.running.reload(plan)?;
+        let changes = self.running.reload(plan)?;
+        self.events.set_level(level);
         if let Some(target) = target {
             self.events.set_target(target);
             self.events_to = events_to;
         }
-        Ok(())
+        Ok(changes)
     }
 }
 

@@ -17,6 +17,7 @@ use super::document::{Section, Text};
 use super::keys::TOP;
 use super::plan::{Cache, MergeSlashes, Plan, Server, StatusRanges};
 use super::problem::Report;
+use super::settings::Settings;
 
 mod admin;
 mod backend;
@@ -56,9 +57,11 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     };
     let route_sections = bounded(&top, "route");
     let (routes, table) = route::all(&route_sections, &ground, &mut upstreams);
-    let plan = Plan { listen, server, log, cache, admin, invalidate, upstreams, routes, table };
+    let settings = Settings::default();
+    let mut plan = Plan { listen, server, log, cache, admin, invalidate, upstreams, routes, table, settings };
     // A route or upstream that has an error is not in the plan, and would be taken for one that is missing.
     if report.count() == 0 {
+        plan.settings = Settings::of(&top);
         warnings::of_plan(&top, &route_sections, &upstream_sections, &plan);
     }
     plan

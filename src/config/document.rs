@@ -103,6 +103,22 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// What it may hold.
+    pub(super) fn declared(&self) -> &'static [Key] {
+        self.keys.keys
+    }
+
+    /// The key's value as it is written, unread; `None` when left out.
+    pub(super) fn written(&self, name: &str) -> Option<&'a DeValue<'a>> {
+        self.value(name).map(Spanned::get_ref)
+    }
+
+    /// The entries of the key's list as they are written, unread.
+    pub(super) fn items(&self, name: &str) -> impl Iterator<Item = &'a DeValue<'a>> {
+        let list = self.written(name).and_then(DeValue::as_array);
+        list.into_iter().flat_map(|list| list.iter()).map(Spanned::get_ref)
+    }
+
     /// A string; `None` when left out without a default, or wrong.
     pub(super) fn text(&self, name: &str) -> Option<Text> {
         match self.value(name) {

@@ -39,8 +39,20 @@ pub struct Key {
     pub kind: Kind,
     /// Its value when left out, bare: a list is words with blanks between them. `None`: left out is left out.
     pub default: Option<&'static str>,
+    /// When a change takes effect. `None`: of a table, its keys say it; of a key in a table that a file may have several
+    /// of, at once, since each request is answered under one plan.
+    pub reload: Option<Reload>,
     /// What it means.
     pub text: &'static str,
+}
+
+/// When a change of a key takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// With the reload, for requests and connections that begin after it.
+    Now,
+    /// With the next start of the process.
+    NextStart,
 }
 
 /// What a key may hold.
@@ -138,12 +150,30 @@ impl Section {
     }
 }
 
-/// Declares a section: its doc comment and those of its keys are their documentation.
+/// Declares a section: its doc comment and those of its keys are their documentation. In a table that a file has `once`,
+/// behind each key stands when a change of it takes effect: `now` or `next_start`; `within` for a table whose keys say it.
 macro_rules! section {
+    (
+        $(#[doc = $about:literal])*
+        once $section:ident $heading:literal
+        $($(#[doc = $text:literal])* $key:ident: $kind:expr $(=> $default:literal)?, $reload:ident;)*
+    ) => {
+        section! { @declare [$($about),*] $section $heading
+            $([$($text),*] $key: $kind => [$($default)?] [$reload];)*
+        }
+    };
     (
         $(#[doc = $about:literal])*
         $section:ident $heading:literal
         $($(#[doc = $text:literal])* $key:ident: $kind:expr $(=> $default:literal)?;)*
+    ) => {
+        section! { @declare [$($about),*] $section $heading
+            $([$($text),*] $key: $kind => [$($default)?] [within];)*
+        }
+    };
+    (
+        @declare [$($about:literal),*] $section:ident $heading:literal
+        $([$($text:literal),*] $key:ident: $kind:expr => [$($default:literal)?] [$reload:ident];)*
     ) => {
         $(#[doc = $about])*
         pub(in crate::config) static $section: $crate::config::keys::Section = $crate::config::keys::Section {
@@ -153,12 +183,16 @@ macro_rules! section {
                 name: stringify!($key),
                 kind: $kind,
                 default: section!(@default $($default)?),
+                reload: section!(@reload $reload),
                 text: concat!($($text),*),
             }),*],
         };
     };
     (@default) => { None };
     (@default $default:literal) => { Some($default) };
+    (@reload now) => { Some($crate::config::keys::Reload::Now) };
+    (@reload next_start) => { Some($crate::config::keys::Reload::NextStart) };
+    (@reload within) => { None };
 }
 use section;
 
@@ -179,69 +213,69 @@ const TIB: u64 = 1 << 40;
 
 section! {
     /// The top of the file.
-    TOP ""
+    once TOP ""
 
     /// The addresses, `ip:port`, where plain HTTP/1.1 is accepted; at least one. IPv6 is written `[::1]:8080`.
-    listen: Kind::Texts;
+    listen: Kind::Texts, now;
     /// Limits and time-outs towards clients.
-    server: Kind::Table(&SERVER);
+    server: Kind::Table(&SERVER), within;
     /// What is logged, how, and where to.
-    log: Kind::Table(&LOG);
+    log: Kind::Table(&LOG), within;
     /// What all caching routes share.
-    cache: Kind::Table(&CACHE);
+    cache: Kind::Table(&CACHE), within;
     /// A listener apart from the clients', for people and programs.
-    admin: Kind::Table(&ADMIN);
+    admin: Kind::Table(&ADMIN), next_start;
     /// The named groups of backends.
-    upstream: Kind::Tables(&UPSTREAM);
+    upstream: Kind::Tables(&UPSTREAM), within;
     /// What is done with which requests. The most specific route wins: an exact host before the longest `*.host` before
     /// none; there an exact path, then patterns in the order of the file, then the longest prefix; there the most
     /// conditions. A route whose conditions are not met does not hide less specific ones.
-    route: Kind::Tables(&ROUTE);
+    route: Kind::Tables(&ROUTE), within;
     /// What events make the cache forget.
-    invalidate: Kind::Tables(&INVALIDATE);
+    invalidate: Kind::Tables(&INVALIDATE), within;
 }
 
 section! {
     /// Limits and time-outs towards clients.
-    SERVER "[server]"
+    once SERVER "[server]"
 
     /// Worker threads. Left out: as many as there are cores.
-    workers: Kind::Count(1, 1_024);
+    workers: Kind::Count(1, 1_024), next_start;
     /// A whole request head must be in by then.
-    header_timeout: Kind::Duration(MILLISECOND, HOUR) => "10s";
+    header_timeout: Kind::Duration(MILLISECOND, HOUR) => "10s", now;
     /// How long a kept-alive connection may wait for its next request.
-    idle_timeout: Kind::Duration(MILLISECOND, DAY) => "75s";
+    idle_timeout: Kind::Duration(MILLISECOND, DAY) => "75s", now;
     /// How long a request body may make no progress.
-    body_timeout: Kind::Duration(MILLISECOND, DAY) => "30s";
+    body_timeout: Kind::Duration(MILLISECOND, DAY) => "30s", now;
     /// A request body slower than this many bytes a second on average, once `body_timeout` has passed, is given up;
     /// 0 turns it off.
-    body_rate_min: Kind::Size(0, MIB) => "100B";
+    body_rate_min: Kind::Size(0, MIB) => "100B", now;
     /// How long a client may take no byte of an answer.
-    write_timeout: Kind::Duration(MILLISECOND, DAY) => "60s";
+    write_timeout: Kind::Duration(MILLISECOND, DAY) => "60s", now;
     /// The longest request head.
-    header_bytes_max: Kind::Size(8 * KIB, MIB) => "32KiB";
+    header_bytes_max: Kind::Size(8 * KIB, MIB) => "32KiB", now;
     /// The longest request body; 0 is no limit.
-    body_bytes_max: Kind::Size(0, TIB) => "10MiB";
+    body_bytes_max: Kind::Size(0, TIB) => "10MiB", now;
     /// Client connections at once, all workers together; more wait in the kernel's backlog. Left out:
     /// (limit − 64) / 2, from 8 to 65536, where the limit is that of open files (`ulimit -Hn`).
-    connections_max: Kind::Count(1, 10_000_000);
+    connections_max: Kind::Count(1, 10_000_000), now;
     /// How long a drain may take after SIGTERM; 0 ends open requests at once.
-    shutdown_timeout: Kind::Duration(Duration::ZERO, DAY) => "30s";
+    shutdown_timeout: Kind::Duration(Duration::ZERO, DAY) => "30s", now;
     /// How long before a drain `/ready` answers 503 while connections are still accepted: time for a load balancer in
     /// front to look elsewhere.
-    drain_delay: Kind::Duration(Duration::ZERO, HOUR) => "0s";
+    drain_delay: Kind::Duration(Duration::ZERO, HOUR) => "0s", now;
     /// Networks in CIDR form, or single addresses, whose forwarding headers are believed.
-    trusted_proxies: Kind::Texts => "";
+    trusted_proxies: Kind::Texts => "", now;
     /// What runs of slashes in a path count for. `match`: routes match as if each run were one slash, so that `//admin`
     /// takes the route of `/admin`; the path that is forwarded, the cache's key and purges keep them. `forward`: they
     /// are merged there, too. `off`: they count everywhere. `%2F` is never a slash.
-    merge_slashes: Kind::Choice(&["match", "forward", "off"]) => "match";
+    merge_slashes: Kind::Choice(&["match", "forward", "off"]) => "match", now;
     /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
     /// carries could not be checked.
-    upgrades: Kind::Texts => "websocket";
+    upgrades: Kind::Texts => "websocket", now;
     /// A directory for what must survive a restart: the journal of `mode = "write-back"`, weights of splits that were
     /// set at run time, the progress of canaries, and the key that `sticky = "cookie"` signs with.
-    state_dir: Kind::Text;
+    state_dir: Kind::Text, next_start;
 }
 
 #[cfg(test)]

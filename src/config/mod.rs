@@ -13,6 +13,7 @@ use toml::de::DeTable;
 use plan::Plan;
 use problem::{Problems, Report};
 
+pub mod changes;
 mod check;
 mod document;
 pub mod keys;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod problem;
 pub mod reference;
 pub mod secrets;
+pub mod settings;
 pub mod units;
 
 /// The longest configuration file, in bytes.

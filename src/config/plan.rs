@@ -18,6 +18,8 @@ use policy::message::network::Network;
 use policy::message::target;
 use policy::route::Table;
 
+use super::settings::Settings;
+
 mod admin;
 mod cache;
 mod log;
@@ -49,6 +51,8 @@ pub struct Plan {
     pub routes: Vec<Route>,
     /// Finds the route of a request.
     pub table: Table,
+    /// What the file says key by key, to compare it with another.
+    pub settings: Settings,
 }
 
 /// `[server]`: limits and time-outs towards clients.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::keys::{Key, Kind, Section, TOP};
+use super::keys::{Key, Kind, Reload, Section, TOP};
 use super::units;
 
 /// What stands before the tables.
@@ -13,6 +13,9 @@ Written from the table of keys that also reads the file; `UPDATE=1 cargo test --
 - Durations are a whole number and `ms`, `s`, `m` or `h`; sizes a whole number and `B`, `KiB`, `MiB` or `GiB`. A number
   without a unit is refused, except `0` where it is in range.
 - Unknown keys are refused. Every problem of a file is reported at once.
+- SIGHUP reads the file again. All keys take effect then, for requests and connections that begin after it, except those
+  that a table marks with *next start*. The event log says what a reload has changed, and names each key that has
+  changed and waits for the next start.
 - In any string, `${env:NAME}` stands for an environment variable and `${file:/path}` for what a file holds, without its
   last line break; `$${` is a plain `${`.
 ";
@@ -48,7 +51,8 @@ fn write_section(page: &mut String, section: &Section) {
     page.push_str("| key | holds | default | meaning |\n|---|---|---|---|\n");
     for key in section.keys {
         let text = key.text.trim().replace('|', "\\|");
-        let _ = writeln!(page, "| `{}` | {} | {} | {text} |", key.name, holds(key.kind), default(key));
+        let waits = if key.reload == Some(Reload::NextStart) { " *(next start)*" } else { "" };
+        let _ = writeln!(page, "| `{}` | {} | {} | {text}{waits} |", key.name, holds(key.kind), default(key));
     }
 }
 

@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
 
 use super::sink::Sink;
 use super::writer::{Inlet, Piece, Writer};
@@ -21,6 +24,9 @@ const INFORMATIONAL: u8 = 6;
 
 /// The writer of this process's event log, once that is started.
 static STARTED: OnceLock<Writer> = OnceLock::new();
+
+/// What is logged at least, once the log is started.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// The event log of this process. Dropped, it waits until all events so far are written, or for a second when nobody
 /// reads them.
@@ -39,15 +45,16 @@ pub fn start(level: LevelFilter, target: &LogTarget) -> io::Result<Events> {
     let writer = Writer::start("event log", false, target, EVENTS_MAX)?;
     let inlet = writer.inlet();
     if STARTED.set(writer).is_ok() {
-        let _already_started = tracing_subscriber::fmt()
-            .with_max_level(level)
+        let (filter, handle) = reload::Layer::new(level);
+        let _only_start = LEVEL.set(handle);
+        let layer = tracing_subscriber::fmt::layer()
             .with_writer(Entry(inlet))
             .with_target(false)
             // A target that is no terminal gets them without colours.
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
             // That stderr is closed can't be told on stderr: the attempt would panic.
-            .log_internal_errors(false)
-            .try_init();
+            .log_internal_errors(false);
+        let _already_started = tracing_subscriber::registry().with(filter).with(layer).try_init();
     }
     Ok(Events(()))
 }
@@ -63,6 +70,13 @@ impl Events {
     pub fn reopen(&self) {
         if let Some(writer) = STARTED.get() {
             writer.reopen();
+        }
+    }
+
+    /// Changes the least important events that are logged.
+    pub(crate) fn set_level(&self, level: LevelFilter) {
+        if let Some(handle) = LEVEL.get() {
+            let _never_gone = handle.modify(|present| *present = level);
         }
     }
 

@@ -60,7 +60,19 @@ impl Forebay {
     /// When the configuration is refused.
     #[track_caller]
     pub fn reload(&self, config: impl Display) {
-        self.running.reload(plan(&config)).unwrap_or_else(|error| panic!("forebay does not reload: {error}"));
+        let _told = self.reload_told(config);
+    }
+
+    /// The same; says what that has changed, and what takes effect at the next start.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration is refused.
+    #[track_caller]
+    pub fn reload_told(&self, config: impl Display) -> (String, Option<String>) {
+        let reloaded = self.running.reload(plan(&config));
+        let changes = reloaded.unwrap_or_else(|error| panic!("forebay does not reload: {error}"));
+        (changes.to_string(), changes.next_start())
     }
 
     /// Begins to drain: no new connections, what runs may finish.

@@ -16,6 +16,7 @@ use crate::{Api, Caller, Client, DEADLINE, StateDir, eventually};
 const QUIET: &str = "access = \"off\"\nlevel = \"error\"";
 const TOLD: &str = "access = \"json\"\nlevel = \"warn\"";
 const ANY_PORT: &str = "127.0.0.1:0";
+const FILE: &str = "config.toml";
 
 /// A process of ours that takes requests. Killed when dropped, as by `kill -9`.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub struct Process {
     admin: SocketAddr,
     requests: Receiver<String>,
     events: Receiver<String>,
-    _folder: StateDir,
+    folder: StateDir,
 }
 
 impl Process {
@@ -49,10 +50,9 @@ impl Process {
     #[track_caller]
     pub fn start_in(binary: &str, config: impl Display, environment: &[(&str, PathBuf)]) -> Self {
         let (address, admin) = (free(), free());
-        let text = config.to_string().replacen(ANY_PORT, &address.to_string(), 1);
-        let text = text.replacen(ANY_PORT, &admin.to_string(), 1).replacen(QUIET, TOLD, 1);
+        let text = text(&config, address, admin);
         let folder = StateDir::new();
-        let file: PathBuf = folder.path().join("config.toml");
+        let file: PathBuf = folder.path().join(FILE);
         std::fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let mut command = Command::new(binary);
         command.arg("-c").arg(&file).arg("run").env("NO_COLOR", "1").stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -60,9 +60,40 @@ impl Process {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{binary}: {error}"));
         let requests = lines(child.stdout.take().expect("it is piped"));
         let events = lines(child.stderr.take().expect("it is piped"));
-        let process = Self { child, address, admin, requests, events, _folder: folder };
+        let process = Self { child, address, admin, requests, events, folder };
         eventually("it listens", || TcpStream::connect(address).is_ok());
         process
+    }
+
+    /// Gives it another configuration, with the same ports, and SIGHUP.
+    ///
+    /// # Panics
+    ///
+    /// When the file can't be written, or the signal not be sent.
+    pub fn reload(&self, config: impl Display) {
+        let file = self.folder.path().join(FILE);
+        std::fs::write(file, text(&config, self.address, self.admin)).expect("the file can be written");
+        self.signal("HUP");
+    }
+
+    /// Sends it a signal: `"TERM"`.
+    ///
+    /// # Panics
+    ///
+    /// When that can't be done.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("kill is a command").success());
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    ///
+    /// When it does not in time.
+    #[track_caller]
+    pub fn ended(mut self) {
+        eventually("it has ended", || matches!(self.child.try_wait(), Ok(Some(_))));
     }
 
     /// Where it listens for clients.
@@ -139,6 +170,12 @@ impl Drop for Process {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// The file of a configuration, with these addresses where it leaves the choice to the system.
+fn text(config: &impl Display, address: SocketAddr, admin: SocketAddr) -> String {
+    let text = config.to_string().replacen(ANY_PORT, &address.to_string(), 1);
+    text.replacen(ANY_PORT, &admin.to_string(), 1).replacen(QUIET, TOLD, 1)
 }
 
 /// An address that nobody listened on a moment ago.

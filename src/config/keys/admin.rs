@@ -4,17 +4,17 @@ use super::{Kind, section};
 
 section! {
     /// A listener apart from the clients', for people and programs that ask and direct. Left out: there is none.
-    ADMIN "[admin]"
+    once ADMIN "[admin]"
 
     /// Where: `ip:port`, or `unix:/path` for a socket that only this user may open.
-    listen: Kind::Text => "127.0.0.1:9900";
+    listen: Kind::Text => "127.0.0.1:9900", next_start;
     /// A secret, at least 16 visible characters, that every request must bring as `Authorization: Bearer …`: write it as
     /// `"${env:NAME}"` or `"${file:/path}"`. Left out: none is asked for, which only loopback addresses and Unix sockets
     /// allow.
-    token: Kind::Text;
+    token: Kind::Text, next_start;
     /// Names, without port, that a request's `Host` may have beside the address itself and `localhost`. Others are
     /// refused, so that no web page can reach the listener through a name of its own.
-    hosts: Kind::Texts => "";
+    hosts: Kind::Texts => "", next_start;
 }
 
 section! {

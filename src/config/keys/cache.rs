@@ -9,26 +9,26 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
 section! {
     /// What all caching routes share.
-    CACHE "[cache]"
+    once CACHE "[cache]"
 
     /// The most memory for all that is stored: keys, headers, bodies, index and what is being fetched. What was asked
     /// for longest ago makes room.
-    memory_max: Kind::Size(MIB, TIB) => "256MiB";
+    memory_max: Kind::Size(MIB, TIB) => "256MiB", now;
     /// The longest body that is stored; at most a quarter of `memory_max`, which bounds the default too.
-    object_bytes_max: Kind::Size(KIB, TIB) => "8MiB";
+    object_bytes_max: Kind::Size(KIB, TIB) => "8MiB", now;
     /// Networks in CIDR form, or single addresses, that may send `PURGE`: those of the peers themselves, whatever
     /// forwarding headers say. `[]` allows nobody.
-    purge_from: Kind::Texts => "";
+    purge_from: Kind::Texts => "", now;
     /// How long a request waits for another request's fetch of the same response before it starts a fetch of its own,
     /// which all that wait may share. At most four run at once, each begun at least so long after the last.
-    wait_max: Kind::Duration(MILLISECOND, HOUR) => "30s";
+    wait_max: Kind::Duration(MILLISECOND, HOUR) => "30s", now;
     /// How many requests may wait for one answer.
-    waiting_max: Kind::Count(1, 10_000_000) => "65536";
+    waiting_max: Kind::Count(1, 10_000_000) => "65536", now;
     /// How long it is remembered that answers to a request are not for sharing, so that nobody waits for one.
-    pass_for: Kind::Duration(MILLISECOND, HOUR) => "2m";
+    pass_for: Kind::Duration(MILLISECOND, HOUR) => "2m", now;
     /// How far a fetch may run ahead of the fastest client that reads along; at most a quarter of `memory_max`, which
     /// bounds the default too.
-    lead_bytes_max: Kind::Size(KIB, TIB) => "1MiB";
+    lead_bytes_max: Kind::Size(KIB, TIB) => "1MiB", now;
 }
 
 section! {
