@@ -128,3 +128,67 @@ fn events_arrive_while_the_stream_is_open() {
     gate.open();
     client.read_until("data: two\n\n");
 }
+
+/// What is logged of one tunnel, once it has ended.
+fn logged(tunnel_keys: &str, script: Script, go: impl FnOnce(Forebay, Client) -> Option<Forebay>) -> String {
+    let origin = Origin::start(script);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let log = format!("access_to = \"file:{}\"", file.path().display());
+    let config = forward([&origin]).upstream(tunnel_keys).server("shutdown_timeout = \"100ms\"").log(&log);
+    let forebay = Forebay::start(config);
+    let client = tunnelled(&forebay);
+    forebay.eventually("the tunnel is a request under way", |gauges| gauges.in_flight == 1);
+    let _still_running = go(forebay, client);
+    let mut line = String::new();
+    eventually("it is logged", || {
+        line = std::fs::read_to_string(file.path()).unwrap();
+        line.ends_with('\n')
+    });
+    assert_eq!(line.lines().count(), 1, "{line}");
+    assert!(line.contains("\"status\":101,") && line.contains("\"tunnel_time\":"), "{line}");
+    line
+}
+
+#[test]
+fn a_tunnel_is_logged_when_it_ends_with_what_passed_and_why() {
+    let line = logged("", raw(SWITCH).tunnel(), |forebay, mut client| {
+        assert_eq!(client.send("hello").read_until("hello"), "hello");
+        Some(forebay)
+    });
+    let told = "\"tunnel_bytes_in\":5,\"tunnel_bytes_out\":5,\"tunnel_end\":\"client-closed\"";
+    assert!(line.contains(told) && line.contains("\"body_bytes_sent\":5,"), "{line}");
+    let line = logged("", raw(format!("{SWITCH}bye")).close(), |forebay, mut client| {
+        assert_eq!(client.read_until_closed(), b"bye");
+        Some(forebay)
+    });
+    let told = "\"tunnel_bytes_in\":0,\"tunnel_bytes_out\":3,\"tunnel_end\":\"backend-closed\"";
+    assert!(line.contains(told), "{line}");
+    let idle = "[upstream.timeouts]\ntunnel_idle = \"1s\"";
+    let line = logged(idle, raw(SWITCH).tunnel(), |forebay, mut client| {
+        assert!(client.read_until_closed().is_empty());
+        Some(forebay)
+    });
+    assert!(line.contains("\"tunnel_end\":\"idle\""), "{line}");
+    let line = logged("", raw(SWITCH).tunnel(), |forebay, client| {
+        forebay.drain();
+        forebay.wait();
+        drop(client);
+        None
+    });
+    assert!(line.contains("\"tunnel_end\":\"drain\""), "{line}");
+}
+
+#[test]
+fn an_upgrade_whose_client_is_gone_before_the_101_is_logged_as_any_other() {
+    let gate = Gate::new();
+    let origin = Origin::start(script().wait(&gate).send(SWITCH).tunnel());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let log = format!("access_to = \"file:{}\"\naccess_format = '$status $tunnel_end'", file.path().display());
+    let forebay = Forebay::start(forward([&origin]).log(&log));
+    let mut client = forebay.client();
+    client.send(ASK);
+    eventually("the backend has the request", || origin.held() == 1);
+    drop(client);
+    eventually("it is logged", || std::fs::read_to_string(file.path()).unwrap() == "499 -\n");
+    gate.open();
+}

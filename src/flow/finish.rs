@@ -11,6 +11,7 @@ use policy::time::Now;
 
 use crate::exchange::body::{Body, Witness};
 use crate::exchange::fault::Fault;
+use crate::exchange::tunnel::{Left, Passage, Tunnel};
 use crate::exchange::{Answer, ClientConnection, Exchange};
 use crate::observe::counters::CacheResult;
 use crate::observe::format::Captured;
@@ -66,7 +67,14 @@ impl Open {
         }
         let is_head = self.ex.head.method == Method::HEAD;
         self.is_answered = true;
-        let finish = Box::new(self.finish(Some((answer.status(), cache)), is_head));
+        let mut finish = Box::new(self.finish(Some((answer.status(), cache)), is_head));
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(left) = self.ex.connection.handover.take()
+        {
+            finish.tunnel = Some(Rc::clone(&left.passage));
+            self.ex.connection.handover.leave(accounted(left, finish));
+            return answer;
+        }
         let (head, body) = answer.into_parts();
         Answer::from_parts(head, body.witnessed(finish))
     }
@@ -80,6 +88,7 @@ impl Open {
             connection: Rc::clone(&self.ex.connection),
             answer,
             is_whole,
+            tunnel: None,
         }
     }
 
@@ -182,6 +191,23 @@ struct Finish {
     /// `None`: there is none, or it is counted already.
     answer: Option<Pending>,
     is_whole: bool,
+    /// What passes after the answer, if that switches protocols.
+    tunnel: Option<Rc<Passage>>,
+}
+
+/// The tunnel, whose exchange ends with it: its log line is written then.
+fn accounted(left: Left, mut finish: Box<Finish>) -> Left {
+    let Left { tunnel, passage } = left;
+    let tunnel: Tunnel = Box::new(move |client| {
+        Box::pin(async move {
+            // The 101 has been written.
+            finish.began();
+            finish.whole();
+            tunnel(client).await;
+            drop(finish);
+        })
+    });
+    Left { tunnel, passage }
 }
 
 impl Witness for Finish {
@@ -214,6 +240,10 @@ impl Drop for Finish {
         if self.record.status.is_none() || (!self.is_whole && self.record.fault.is_none()) {
             self.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
             self.ledger.counters.abandoned.up();
+        }
+        if let Some(tunnel) = self.tunnel.as_ref().and_then(|passage| passage.record(ended.mono)) {
+            self.record.body_bytes_sent = tunnel.bytes_out;
+            self.record.tunnel = Some(Box::new(tunnel));
         }
         self.connection.is_busy.set(false);
         self.connection.idle_since.set(ended.mono);

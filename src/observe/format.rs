@@ -104,6 +104,10 @@ impl Line<'_> {
             Variable::Side => value(out, record.side.as_ref()?.0.as_bytes())?,
             Variable::Tries => text::decimal(out, record.tries.into()),
             Variable::CacheReason => value(out, record.cache_reason?.as_bytes())?,
+            Variable::TunnelTime => seconds(out, record.tunnel.as_ref()?.time),
+            Variable::TunnelBytesIn => text::decimal(out, record.tunnel.as_ref()?.bytes_in),
+            Variable::TunnelBytesOut => text::decimal(out, record.tunnel.as_ref()?.bytes_out),
+            Variable::TunnelEnd => value(out, record.tunnel.as_ref()?.end.as_bytes())?,
             Variable::Fault => value(out, record.fault.as_deref()?.as_bytes())?,
         }
         Some(())

@@ -92,6 +92,12 @@ impl Line<'_> {
         }
         object.name(b",\"cache\":\"", record.cache);
         object.name(b",\"cache_reason\":\"", record.cache_reason);
+        if let Some(tunnel) = record.tunnel.as_deref() {
+            object.seconds(b",\"tunnel_time\":", Some(tunnel.time));
+            object.number(b",\"tunnel_bytes_in\":", tunnel.bytes_in);
+            object.number(b",\"tunnel_bytes_out\":", tunnel.bytes_out);
+            object.name(b",\"tunnel_end\":\"", Some(tunnel.end));
+        }
         object.name(b",\"fault\":\"", record.fault.as_deref());
         object.put(b"}\n");
     }

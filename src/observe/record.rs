@@ -44,6 +44,21 @@ pub struct Record {
     pub connect_time: Option<Duration>,
     /// From the request's head to the backend's response head.
     pub header_time: Option<Duration>,
+    /// What became of the connection after it had switched protocols; `None`: it has not.
+    pub tunnel: Option<Box<Tunnel>>,
+}
+
+/// A connection that switched protocols, at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tunnel {
+    /// From the 101 to the end.
+    pub time: Duration,
+    /// Bytes from the client.
+    pub bytes_in: u64,
+    /// Bytes to the client.
+    pub bytes_out: u64,
+    /// Why it ended.
+    pub end: &'static str,
 }
 
 /// The request as the client wrote it.

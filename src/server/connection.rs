@@ -89,7 +89,7 @@ pub async fn serve(worker: Rc<Worker>, stream: TcpStream) {
             }
             Ended::Done(stream, read_ahead) => {
                 return match client.handover.take() {
-                    Some(tunnel) => tunnel(End { stream: Box::new(stream), read_ahead }).await,
+                    Some(left) => (left.tunnel)(End { stream: Box::new(stream), read_ahead }).await,
                     None => Box::pin(linger::close(stream)).await,
                 };
             }

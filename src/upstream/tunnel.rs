@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::pick::Claim;
 use super::send::Received;
 use crate::exchange::body::Body;
-use crate::exchange::tunnel::{End, Stream};
+use crate::exchange::tunnel::{End, Left, Passage, Stream, Tunnel, TunnelEnd};
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
 
@@ -37,28 +37,44 @@ pub fn answer(received: Received, ex: &Exchange) -> Answer {
         head.headers.insert(header::UPGRADE, chosen);
     }
     let idle_max = claim.group().shared.plan.timeouts.tunnel_idle;
-    ex.connection.handover.leave(Box::new(move |client| {
+    let passage = Rc::new(Passage::default());
+    let seen = Rc::clone(&passage);
+    let tunnel: Tunnel = Box::new(move |client| {
         Box::pin(async move {
             // The sender must live until hyper has let go of the stream.
             let _connection = connection;
-            let Some(switched) = switched else { return };
-            if let Ok(Ok(backend)) = tokio::time::timeout(HANDOVER_MAX, switched).await {
-                run(client, backend, claim, idle_max).await;
+            seen.begun.set(Some(clock::mono()));
+            let Some(switched) = switched else { return seen.end.set(Some(TunnelEnd::BackendError)) };
+            match tokio::time::timeout(HANDOVER_MAX, switched).await {
+                Ok(Ok(backend)) => run(client, backend, claim, (idle_max, &seen)).await,
+                Ok(Err(_)) | Err(_) => seen.end.set(Some(TunnelEnd::BackendError)),
             }
         })
-    }));
+    });
+    ex.connection.handover.leave(Left { tunnel, passage });
     Answer::from_parts(head, Body::default())
 }
 
 /// Carries bytes both ways until both sides have ended, either breaks, or none moves for `idle_max`.
-async fn run(client: End, backend: End, claim: Claim, idle_max: Duration) {
+async fn run(client: End, backend: End, claim: Claim, (idle_max, passage): (Duration, &Passage)) {
     claim.succeeded(clock::now());
-    let moved = Rc::new(Cell::new(clock::mono()));
-    let mut client_side = Watched { stream: client.stream, moved: Rc::clone(&moved) };
-    let mut backend_side = Watched { stream: backend.stream, moved: Rc::clone(&moved) };
+    let first = Cell::new(None);
+    let moved = Cell::new(clock::mono());
+    let watched = |end: End, closed, broken, counts| Watched {
+        stream: end.stream,
+        moved: &moved,
+        first: &first,
+        closed,
+        broken,
+        counts,
+    };
+    let (from_client, from_backend) = (client.read_ahead.clone(), backend.read_ahead.clone());
+    let mut client_side = watched(client, TunnelEnd::ClientClosed, TunnelEnd::ClientError, Some(passage));
+    let mut backend_side = watched(backend, TunnelEnd::BackendClosed, TunnelEnd::BackendError, None);
+    passage.bytes_in.set(from_client.len() as u64);
     let carry = async {
-        backend_side.write_all(&client.read_ahead).await?;
-        client_side.write_all(&backend.read_ahead).await?;
+        backend_side.write_all(&from_client).await?;
+        client_side.write_all(&from_backend).await?;
         tokio::io::copy_bidirectional_with_sizes(&mut client_side, &mut backend_side, BUFFER_BYTES, BUFFER_BYTES).await
     };
     let silence = async {
@@ -71,37 +87,67 @@ async fn run(client: End, backend: End, claim: Claim, idle_max: Duration) {
         }
     };
     tokio::select! {
-        _ended = carry => {}
-        () = silence => {}
+        _ended = carry => passage.end.set(first.get()),
+        () = silence => passage.end.set(Some(TunnelEnd::Idle)),
     }
 }
 
-/// A stream that notes when it last moved a byte.
-struct Watched {
+/// A stream that notes when it last moved a byte, and how it ended.
+struct Watched<'a> {
     stream: Box<dyn Stream>,
-    moved: Rc<Cell<Duration>>,
+    moved: &'a Cell<Duration>,
+    /// How the first of both sides ended.
+    first: &'a Cell<Option<TunnelEnd>>,
+    /// What it means when this side ends.
+    closed: TunnelEnd,
+    /// What it means when this side breaks.
+    broken: TunnelEnd,
+    /// Where its bytes are counted.
+    counts: Option<&'a Passage>,
 }
 
-impl Watched {
+impl Watched<'_> {
     fn note<T>(&self, polled: &Poll<io::Result<T>>) {
-        if matches!(polled, Poll::Ready(Ok(_))) {
-            self.moved.set(clock::mono());
+        match polled {
+            Poll::Ready(Ok(_)) => self.moved.set(clock::mono()),
+            Poll::Ready(Err(_)) => self.ended(self.broken),
+            Poll::Pending => {}
+        }
+    }
+
+    fn ended(&self, end: TunnelEnd) {
+        self.first.set(self.first.get().or(Some(end)));
+    }
+
+    fn count(&self, total: impl FnOnce(&Passage) -> &Cell<u64>, bytes: usize) {
+        if let Some(total) = self.counts.map(total) {
+            total.set(total.get() + bytes as u64);
         }
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for Watched<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.note(&polled);
+        let bytes = buf.filled().len() - before;
+        if bytes > 0 {
+            self.count(|passage| &passage.bytes_in, bytes);
+        } else if matches!(polled, Poll::Ready(Ok(()))) {
+            self.ended(self.closed);
+        }
         polled
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for Watched<'_> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note(&polled);
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.count(|passage| &passage.bytes_out, *bytes);
+        }
         polled
     }
 

@@ -16,7 +16,7 @@ const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $
 const FORMAT_BYTES_MAX: usize = 8 * 1024;
 
 /// The variables that have a name of their own.
-const VARIABLES: [(&str, Variable); 31] = [
+const VARIABLES: [(&str, Variable); 35] = [
     ("remote_addr", Variable::RemoteAddr),
     ("remote_user", Variable::RemoteUser),
     ("time_local", Variable::TimeLocal),
@@ -46,6 +46,10 @@ const VARIABLES: [(&str, Variable); 31] = [
     ("side", Variable::Side),
     ("tries", Variable::Tries),
     ("cache_reason", Variable::CacheReason),
+    ("tunnel_time", Variable::TunnelTime),
+    ("tunnel_bytes_in", Variable::TunnelBytesIn),
+    ("tunnel_bytes_out", Variable::TunnelBytesOut),
+    ("tunnel_end", Variable::TunnelEnd),
     ("fault", Variable::Fault),
     ("backend", Variable::UpstreamAddr),
 ];

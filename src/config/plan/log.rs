@@ -117,6 +117,14 @@ pub enum Variable {
     Tries,
     /// `$cache_reason`
     CacheReason,
+    /// `$tunnel_time`
+    TunnelTime,
+    /// `$tunnel_bytes_in`
+    TunnelBytesIn,
+    /// `$tunnel_bytes_out`
+    TunnelBytesOut,
+    /// `$tunnel_end`
+    TunnelEnd,
     /// `$fault`
     Fault,
 }
