@@ -106,6 +106,9 @@ pub enum Fault {
     /// The fetch that this request read along with was given up.
     #[error("another request's fetch was given up")]
     FetchBroken,
+    /// This client read too slowly along with another request's fetch, and the rest could not be had otherwise.
+    #[error("read too slowly along with another request's fetch, and the rest could not be fetched")]
+    Outpaced,
     /// No connection to the backend (§15.6.3).
     #[error("backend {backend}: {reason}")]
     Connect {
@@ -183,7 +186,8 @@ impl Fault {
             | Self::Reset { .. }
             | Self::BadAnswer { .. }
             | Self::BodyCut { .. }
-            | Self::FetchBroken => StatusCode::BAD_GATEWAY,
+            | Self::FetchBroken
+            | Self::Outpaced => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout { .. }
             | Self::HeadTimeout { .. }
             | Self::BodyStalled { .. }
@@ -214,7 +218,8 @@ impl Fault {
             | Self::Crowded
             | Self::Journal { .. }
             | Self::WaitedInVain
-            | Self::FetchBroken => Blame::Forebay,
+            | Self::FetchBroken
+            | Self::Outpaced => Blame::Forebay,
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Reset { .. }
@@ -265,6 +270,7 @@ impl Fault {
             | Self::Journal { .. }
             | Self::Crowded
             | Self::FetchBroken
+            | Self::Outpaced
             | Self::BadAnswer { .. }
             | Self::BodyCut { .. }
             | Self::BodyStalled { .. } => false,

@@ -40,7 +40,7 @@ impl Caching {
 }
 
 /// The way to the origin of a response.
-pub trait Fetch: Clone + 'static {
+pub trait Fetch: Clone + Unpin + 'static {
     /// Asks the origin, with this method and these fields instead of the client's.
     fn fetch(
         &self,

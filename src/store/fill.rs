@@ -4,10 +4,11 @@
 //! reads along like anybody else, so that its leaving stops nothing.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE, SET_COOKIE};
@@ -15,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::freshness::Lifetime;
 use policy::cache::lookup::is_error;
-use policy::cache::partial::Part;
+use policy::cache::partial::{Part, is_resumable};
 use policy::cache::storable::{Extent, storable};
 use policy::cache::{freshness, headers as fields, written};
 use policy::message::cache_status::CACHE_STATUS;
@@ -33,7 +34,10 @@ use crate::exchange::Answer;
 use crate::exchange::body::Flow;
 use crate::exchange::deadline::{Deadline, attended};
 use crate::exchange::fault::Fault;
+use crate::observe::clock;
 
+/// How long a reader that is too far behind, and can get the rest nowhere else, may hold the others.
+const HELD_MAX: Duration = Duration::from_secs(2);
 /// A body of unknown length takes room in steps of this many bytes.
 const STEP_BYTES: u64 = 64 * 1024;
 
@@ -108,7 +112,10 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
         None => flow,
     };
     let limits = &caching.limits;
-    let bounds = Bounds { lead_bytes_max: limits.lead_bytes_max, lag_bytes_max: object_bytes_max };
+    // One who comes when it is about to outgrow the store has some time to catch up.
+    let lag_bytes_max = object_bytes_max.saturating_add(limits.lead_bytes_max);
+    let is_resumable = is_resumable(head.status, &head.headers, now.wall);
+    let bounds = Bounds { lead_bytes_max: limits.lead_bytes_max, lag_bytes_max, is_resumable };
     let growth = Arc::new(Growth::new(length, bounds));
     let entry = Entry { head: Arc::clone(&head), content: Content::Growing(Arc::clone(&growth)) };
     lead.shared(&entry);
@@ -117,7 +124,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let deadline = Rc::new(Deadline::default());
     // At once: when the task begins, the client's own deadline may be that of its next request.
     flow.as_mut().wait_under(&deadline);
-    tokio::task::spawn_local(async move { attended(&deadline, pour(flow, fill)).await });
+    tokio::task::spawn_local(async move { attended(&deadline, pour(flow, fill, &deadline)).await });
     Taken::Stored(entry, withheld)
 }
 
@@ -272,15 +279,8 @@ struct Fill {
     object_bytes_max: u64,
 }
 
-async fn pour(mut flow: Flow, mut fill: Fill) {
-    loop {
-        let appetite = poll_fn(|cx| match fill.growth.poll_appetite(cx) {
-            Appetite::Sated => Poll::Pending,
-            appetite @ (Appetite::Hungry | Appetite::Gone) => Poll::Ready(appetite),
-        });
-        if appetite.await == Appetite::Gone {
-            return;
-        }
+async fn pour(mut flow: Flow, mut fill: Fill, deadline: &Deadline) {
+    while is_wanted(&fill.growth, deadline).await {
         match poll_fn(|cx| flow.as_mut().poll_frame(cx)).await {
             None => return fill.finish(None, None),
             Some(Err(fault)) => {
@@ -293,6 +293,28 @@ async fn pour(mut flow: Flow, mut fill: Fill) {
                 Ok(piece) => fill.push(&piece),
                 Err(frame) => return fill.finish(None, frame.into_trailers().ok()),
             },
+        }
+    }
+}
+
+/// Waits until more is wanted. `false`: nobody wants any more.
+async fn is_wanted(growth: &Growth, deadline: &Deadline) -> bool {
+    loop {
+        let appetite = poll_fn(|cx| match growth.poll_appetite(cx) {
+            Appetite::Sated => Poll::Pending,
+            appetite @ (Appetite::Hungry | Appetite::Gone | Appetite::Held) => Poll::Ready(appetite),
+        });
+        match appetite.await {
+            Appetite::Hungry => return true,
+            Appetite::Gone => return false,
+            Appetite::Sated | Appetite::Held => {}
+        }
+        let moves = pin!(poll_fn(|cx| match growth.poll_appetite(cx) {
+            Appetite::Held => Poll::Pending,
+            Appetite::Hungry | Appetite::Gone | Appetite::Sated => Poll::Ready(()),
+        }));
+        if deadline.wait(clock::mono().saturating_add(HELD_MAX), moves).await.is_err() {
+            growth.leave_out();
         }
     }
 }

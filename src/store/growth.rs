@@ -1,7 +1,9 @@
 //! A body while it is being fetched: grows at one end, is read along by any number of clients, each at its own pace.
 //!
 //! Readers and the fetch may be on different threads. Whether the body is worth storing is not asked here; what has
-//! to be kept for readers is.
+//! to be kept for readers is. As long as it may be stored, that is all of it. After that a reader that falls too far
+//! behind is left out: what it reads next is [`Fault::Outpaced`]. Where it can get the rest otherwise that happens at
+//! once; where not, when it has held the others for a while.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
@@ -26,8 +28,10 @@ const PASSING_BYTES: u64 = 64 * 1024;
 pub struct Bounds {
     /// How far it may run ahead of the reader that is furthest, in bytes.
     pub lead_bytes_max: u64,
-    /// How much of a body that will not be stored is kept for the reader that is furthest behind, in bytes.
+    /// How far a reader of a body that will not be stored may be behind, in bytes, if another is ahead of it.
     pub lag_bytes_max: u64,
+    /// A reader that is left out can get the rest otherwise.
+    pub is_resumable: bool,
 }
 
 /// A body that grows.
@@ -78,8 +82,16 @@ pub enum Appetite {
     Hungry,
     /// All have enough for now; the task is woken when that changes.
     Sated,
+    /// The others wait for a reader that is too far behind; the task is woken when that changes.
+    Held,
     /// Nobody is left who would want any of it.
     Gone,
+}
+
+impl Appetite {
+    fn waits(self) -> bool {
+        matches!(self, Self::Sated | Self::Held)
+    }
 }
 
 impl Growth {
@@ -109,7 +121,7 @@ impl Growth {
     pub fn poll_appetite(&self, cx: &Context<'_>) -> Appetite {
         let mut state = self.state.lock();
         let appetite = state.appetite(self.bounds);
-        state.fetching = (appetite == Appetite::Sated).then(|| cx.waker().clone());
+        state.fetching = appetite.waits().then(|| cx.waker().clone());
         appetite
     }
 
@@ -138,6 +150,9 @@ impl Growth {
             state.end = end;
         }
         let wakers = state.wakers();
+        if self.bounds.is_resumable {
+            state.leave_out(self.bounds.lag_bytes_max);
+        }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -149,6 +164,12 @@ impl Growth {
         state.drop_read();
     }
 
+    /// Leaves out the readers that [hold](Appetite::Held) the others.
+    pub fn leave_out(&self) {
+        // As they stand exactly at the bound.
+        self.state.lock().leave_out(self.bounds.lag_bytes_max.saturating_sub(1));
+    }
+
     /// All that has come. Only whole while all is kept.
     #[must_use]
     pub fn pieces(&self) -> Vec<Bytes> {
@@ -158,7 +179,7 @@ impl Growth {
     fn read(&self, id: u64, cx: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let mut state = self.state.lock();
         let dropped = state.dropped;
-        let Some(place) = state.readers.get(&id) else { return Poll::Ready(None) };
+        let Some(place) = state.readers.get(&id) else { return Poll::Ready(Some(Err(Fault::Outpaced))) };
         let next = usize::try_from(place.piece - dropped).unwrap_or(usize::MAX);
         let Some(piece) = state.pieces.get(next).cloned() else {
             return match state.end.clone() {
@@ -179,7 +200,9 @@ impl Growth {
                     Poll::Pending
                 }
                 Some(End::Whole(trailers)) => {
-                    state.readers.remove(&id);
+                    // Nothing is kept for it any more.
+                    drop(state);
+                    self.leave(id);
                     Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
                 }
             };
@@ -200,7 +223,7 @@ impl Growth {
         let has_no_trailers = matches!(state.end, Some(End::Whole(None)));
         match state.readers.get(&id) {
             Some(place) => has_no_trailers && place.bytes >= state.received,
-            None => true,
+            None => false,
         }
     }
 
@@ -219,12 +242,17 @@ impl State {
         let Some(least) = self.readers.values().map(behind).min() else {
             return if self.is_kept { Appetite::Hungry } else { Appetite::Gone };
         };
-        let most = self.readers.values().map(behind).max().unwrap_or_default();
         // What is not kept is not counted as the store's either: no more of it than the connections need.
         let lead_bytes_max =
             if self.is_kept { bounds.lead_bytes_max } else { bounds.lead_bytes_max.min(PASSING_BYTES) };
-        let is_far_ahead = least >= lead_bytes_max || (!self.is_kept && most >= bounds.lag_bytes_max);
-        if is_far_ahead { Appetite::Sated } else { Appetite::Hungry }
+        let most = self.readers.values().map(behind).max().unwrap_or_default();
+        if least >= lead_bytes_max {
+            Appetite::Sated
+        } else if !self.is_kept && !bounds.is_resumable && most > least && most >= bounds.lag_bytes_max {
+            Appetite::Held
+        } else {
+            Appetite::Hungry
+        }
     }
 
     /// A reader has moved on, or left: the task to wake, if it is wanted again.
@@ -232,7 +260,18 @@ impl State {
         if !self.is_kept {
             self.drop_read();
         }
-        if self.fetching.is_some() && self.appetite(bounds) != Appetite::Sated { self.fetching.take() } else { None }
+        if self.fetching.is_some() && !self.appetite(bounds).waits() { self.fetching.take() } else { None }
+    }
+
+    /// Readers that are too far behind are no longer kept anything for; those that are furthest are none of them.
+    fn leave_out(&mut self, lag_bytes_max: u64) {
+        if self.is_kept {
+            return;
+        }
+        let furthest = self.readers.values().map(|place| place.bytes).max().unwrap_or_default();
+        let oldest = self.received.saturating_sub(lag_bytes_max).min(furthest);
+        self.readers.retain(|_, place| place.bytes >= oldest);
+        self.drop_read();
     }
 
     fn drop_read(&mut self) {
@@ -251,8 +290,17 @@ impl State {
 #[derive(Debug)]
 pub struct Reader {
     growth: Arc<Growth>,
-    /// `None`: it came too late, when the first bytes were gone; all that it reads is that.
-    id: Option<u64>,
+    state: Reading,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// It came when the first bytes were gone; all that it reads is that.
+    Late,
+    /// It reads, under this number.
+    At(u64),
+    /// It has read everything.
+    Over,
 }
 
 impl Reader {
@@ -260,20 +308,22 @@ impl Reader {
     #[must_use]
     pub fn new(growth: Arc<Growth>) -> Self {
         let mut state = growth.state.lock();
-        let id = (state.dropped == 0).then(|| {
+        let reading = if state.dropped == 0 {
             let id = state.readers_ever;
             state.readers_ever += 1;
             state.readers.insert(id, Place::default());
-            id
-        });
+            Reading::At(id)
+        } else {
+            Reading::Late
+        };
         drop(state);
-        Self { growth, id }
+        Self { growth, state: reading }
     }
 
     /// The first bytes were gone already. A reader that has read nothing yet keeps others from being late.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.id.is_none()
+        self.state == Reading::Late
     }
 }
 
@@ -281,15 +331,29 @@ impl http_body::Body for Reader {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        match self.id {
-            Some(id) => self.growth.read(id, cx),
-            None => Poll::Ready(Some(Err(Fault::FetchBroken))),
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let polled = match self.state {
+            Reading::Late => return Poll::Ready(Some(Err(Fault::FetchBroken))),
+            Reading::Over => return Poll::Ready(None),
+            Reading::At(id) => self.growth.read(id, cx),
+        };
+        let is_over = match &polled {
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if is_over {
+            self.state = Reading::Over;
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.id.is_some_and(|id| self.growth.is_read(id))
+        match self.state {
+            Reading::Late => false,
+            Reading::At(id) => self.growth.is_read(id),
+            Reading::Over => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -305,7 +369,7 @@ impl Stream for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
+        if let Reading::At(id) = self.state {
             self.growth.leave(id);
         }
     }
@@ -316,7 +380,7 @@ mod tests {
     use super::*;
     use http_body::Body as _;
 
-    const BOUNDS: Bounds = Bounds { lead_bytes_max: 1 << 20, lag_bytes_max: 1 << 20 };
+    const BOUNDS: Bounds = Bounds { lead_bytes_max: 1 << 20, lag_bytes_max: 1 << 20, is_resumable: false };
 
     fn read(reader: &mut Reader) -> Poll<Option<Result<Bytes, Fault>>> {
         let mut cx = Context::from_waker(Waker::noop());
@@ -350,5 +414,61 @@ mod tests {
         assert_eq!(growth.poll_appetite(&cx), Appetite::Hungry);
         growth.keep_no_more();
         assert_eq!(growth.poll_appetite(&cx), Appetite::Sated);
+    }
+
+    #[test]
+    fn a_reader_that_stalls_is_left_out_and_holds_nobody() {
+        let growth =
+            Arc::new(Growth::new(None, Bounds { lead_bytes_max: 100, lag_bytes_max: 1000, is_resumable: true }));
+        let (mut quick, mut stalled) = (Reader::new(Arc::clone(&growth)), Reader::new(Arc::clone(&growth)));
+        growth.keep_no_more();
+        let cx = Context::from_waker(Waker::noop());
+        for _ in 0..50 {
+            assert_eq!(growth.poll_appetite(&cx), Appetite::Hungry);
+            growth.push(vec![Bytes::from(vec![0; 100])]);
+            assert_eq!(growth.poll_appetite(&cx), Appetite::Sated);
+            assert!(matches!(read(&mut quick), Poll::Ready(Some(Ok(piece))) if piece.len() == 100));
+            assert!(growth.state.lock().pieces.len() <= 10, "no more than that is kept for it");
+        }
+        assert!(!stalled.is_end_stream());
+        assert!(matches!(read(&mut stalled), Poll::Ready(Some(Err(Fault::Outpaced)))));
+        growth.finish(Vec::new(), None);
+        assert!(matches!(read(&mut stalled), Poll::Ready(Some(Err(Fault::Outpaced)))), "nor is it at the end");
+        assert!(matches!(read(&mut quick), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_reader_that_can_get_the_rest_nowhere_holds_the_others_until_it_is_left_out() {
+        let growth = Arc::new(Growth::new(None, Bounds { lead_bytes_max: 1000, lag_bytes_max: 1000, ..BOUNDS }));
+        let (mut quick, mut stalled) = (Reader::new(Arc::clone(&growth)), Reader::new(Arc::clone(&growth)));
+        growth.keep_no_more();
+        let cx = Context::from_waker(Waker::noop());
+        for _ in 0..10 {
+            assert_eq!(growth.poll_appetite(&cx), Appetite::Hungry);
+            growth.push(vec![Bytes::from(vec![0; 100])]);
+            assert!(matches!(read(&mut quick), Poll::Ready(Some(Ok(_)))));
+        }
+        assert_eq!(growth.poll_appetite(&cx), Appetite::Held);
+        assert!(matches!(read(&mut stalled), Poll::Ready(Some(Ok(_)))));
+        assert_eq!(growth.poll_appetite(&cx), Appetite::Hungry, "it moves on, and so do all");
+        growth.push(vec![Bytes::from(vec![0; 100])]);
+        assert!(matches!(read(&mut quick), Poll::Ready(Some(Ok(_)))));
+        assert_eq!(growth.poll_appetite(&cx), Appetite::Held);
+        growth.leave_out();
+        assert_eq!(growth.poll_appetite(&cx), Appetite::Hungry);
+        assert!(matches!(read(&mut stalled), Poll::Ready(Some(Err(Fault::Outpaced)))));
+    }
+
+    #[test]
+    fn readers_that_are_all_slow_are_waited_for() {
+        let growth =
+            Arc::new(Growth::new(None, Bounds { lead_bytes_max: 1 << 20, lag_bytes_max: 10, is_resumable: true }));
+        let mut readers = [Reader::new(Arc::clone(&growth)), Reader::new(Arc::clone(&growth))];
+        growth.keep_no_more();
+        growth.push(vec![Bytes::from(vec![0; 100_000])]);
+        assert_eq!(growth.poll_appetite(&Context::from_waker(Waker::noop())), Appetite::Sated);
+        for reader in &mut readers {
+            assert!(matches!(read(reader), Poll::Ready(Some(Ok(_)))));
+        }
     }
 }

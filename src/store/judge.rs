@@ -24,6 +24,7 @@ use super::growth::Reader;
 use super::memory::Found;
 use super::part;
 use super::renew::{self, Audience, Renewal, Setback};
+use super::resume::resumable;
 use super::serve::{Wanted, serve, serve_whole};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -166,7 +167,7 @@ fn fitting(entry: &Entry, request: &HeaderMap) -> Result<(), Choice> {
 
 /// Serves what another request has fetched, or is about to. `None`: it turned out too large meanwhile, and its beginning
 /// is gone.
-fn shared<F>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Option<Answer> {
+fn shared<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Option<Answer> {
     // Kept until the answer has a reader of its own, so that this one is not late either.
     let first = match &entry.content {
         Content::Growing(growth) => Some(Reader::new(Arc::clone(growth))),
@@ -180,7 +181,8 @@ fn shared<F>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> Option<A
     let handling = Handling::Forwarded { why: renewal.why, status: None, stored: false, collapsed: true };
     ex.cache_status = Some(said(handling, None));
     let age = entry.head.stored().freshness(now).age;
-    Some(serve(&wanted(ex, &renewal.request), entry, Some(age)))
+    let answer = serve(&wanted(ex, &renewal.request), entry, Some(age));
+    Some(resumable(ex, &renewal.request, entry, answer))
 }
 
 /// Sent forward, and nothing stored so far.

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod part;
 pub mod purge;
 pub mod renew;
+pub mod resume;
 pub mod serve;
 pub mod shard;
 pub mod writes;

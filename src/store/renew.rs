@@ -23,6 +23,7 @@ use super::flight::{Errand, Lead};
 use super::judge::{said, wanted};
 use super::memory::Store;
 use super::part;
+use super::resume::resumable;
 use super::serve::serve;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -210,7 +211,7 @@ pub(super) fn instead<F>(ex: &mut Exchange, renewal: &Renewal<F>, setback: Setba
 }
 
 /// Stores what came if it may be stored, and answers with it. `of_origin`: the origin's status, if it was another.
-fn take<F>(
+fn take<F: Fetch>(
     ex: &mut Exchange,
     renewal: &Renewal<F>,
     (lead, sent): (Lead, Now),
@@ -229,7 +230,7 @@ fn take<F>(
             }
             let handling = Handling::Forwarded { why, status: of_origin, stored: true, collapsed: false };
             ex.cache_status = Some(said(handling, None));
-            let mut answer = serve(&wanted(ex, request), &entry, None);
+            let mut answer = resumable(ex, request, &entry, serve(&wanted(ex, request), &entry, None));
             fill::give(&mut answer, &withheld);
             answer
         }

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -189,7 +189,8 @@ fn window(entry: &Entry, range: ByteRange) -> Option<Flow> {
     Some(match &entry.content {
         Content::One(_) | Content::Several(_) => Pieces::flow(entry.content.slice(place).into()),
         Content::Growing(growth) => {
-            Box::pin(Window { reader: Reader::new(Arc::clone(growth)), skip: place.first(), left: place.bytes() })
+            let flow: Flow = Box::pin(Reader::new(Arc::clone(growth)));
+            Box::pin(Window { flow, skip: place.first(), left: Some(place.bytes()) })
         }
     })
 }
@@ -233,13 +234,13 @@ impl Stream for Pieces {
     fn wait_under(self: Pin<&mut Self>, _deadline: &Rc<Deadline>) {}
 }
 
-/// A part of a body that is still being fetched.
-struct Window {
-    reader: Reader,
+/// A part of a body that flows.
+pub(super) struct Window {
+    pub(super) flow: Flow,
     /// Bytes before it that have not come yet.
-    skip: u64,
-    /// Bytes of it that have not been handed over yet.
-    left: u64,
+    pub(super) skip: u64,
+    /// Bytes of it that have not been handed over yet; `None`: all that come.
+    pub(super) left: Option<u64>,
 }
 
 impl Window {
@@ -248,8 +249,10 @@ impl Window {
         let before = usize::try_from(self.skip).unwrap_or(usize::MAX).min(piece.len());
         self.skip -= before as u64;
         let mut piece = piece.split_off(before);
-        piece.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-        self.left -= piece.len() as u64;
+        if let Some(left) = &mut self.left {
+            piece.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= piece.len() as u64;
+        }
         piece
     }
 }
@@ -259,15 +262,18 @@ impl http_body::Body for Window {
     type Error = Fault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        while self.left > 0 {
-            let Poll::Ready(polled) = Pin::new(&mut self.reader).poll_frame(cx) else { return Poll::Pending };
-            let frame = match polled {
+        while self.left != Some(0) {
+            let frame = match ready!(self.flow.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(fault)) => return Poll::Ready(Some(Err(fault))),
-                None => return Poll::Ready(None),
+                None if self.skip == 0 && self.left.is_none() => return Poll::Ready(None),
+                // Shorter than it was said to be.
+                None => return Poll::Ready(Some(Err(Fault::FetchBroken))),
             };
-            let Ok(piece) = frame.into_data() else { continue };
-            let piece = self.cut(piece);
+            let piece = match frame.into_data() {
+                Ok(piece) => self.cut(piece),
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            };
             if !piece.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
@@ -276,15 +282,16 @@ impl http_body::Body for Window {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
 impl Stream for Window {
-    /// Waits for a task that keeps time itself.
-    fn wait_under(self: Pin<&mut Self>, _deadline: &Rc<Deadline>) {}
+    fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
+        self.flow.as_mut().wait_under(deadline);
+    }
 }

@@ -4,6 +4,9 @@
 
 use crate::wire::Framing;
 
+/// A field's name and value.
+type Field = (String, String);
+
 /// The start line and the fields of a message, as received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -43,6 +46,27 @@ impl Head {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.field(name).is_some()
+    }
+
+    /// Status, fields and content of an answer to a request with this head: 206 for the one range that it asks for, else
+    /// 200.
+    pub(crate) fn ranged<'a>(&self, fields: &[Field], body: &'a [u8]) -> (u16, Vec<Field>, &'a [u8]) {
+        let Some((first, end)) = self.asked_range(body.len()) else { return (200, fields.to_vec(), body) };
+        let place = format!("bytes {first}-{}/{}", end - 1, body.len());
+        (206, [fields, &[("Content-Range".to_owned(), place)]].concat(), &body[first..end])
+    }
+
+    /// The one range of so many bytes that it asks for, the second position exclusive; `None`: it asks for none, or for
+    /// several.
+    fn asked_range(&self, length: usize) -> Option<(usize, usize)> {
+        let (first, last) = self.field("range")?.strip_prefix("bytes=")?.split_once('-')?;
+        let (first, end) = match (first.parse::<usize>(), last.parse::<usize>()) {
+            (Ok(first), Ok(last)) => (first, length.min(last + 1)),
+            (Ok(first), Err(_)) if last.is_empty() => (first, length),
+            (Err(_), Ok(last)) if first.is_empty() => (length.saturating_sub(last), length),
+            _ => return None,
+        };
+        (first < end).then_some((first, end))
     }
 
     /// Whether one of the comma-separated elements of this field is `token`, whatever its case.

@@ -34,7 +34,7 @@ pub use names::Names;
 pub use origin::{BodyEnd, Origin, Request};
 pub use process::Process;
 pub use rollout::{Api, Caller, Sides, is_share};
-pub use script::{Gate, Script, answer, chunked, close, echo, hang, ok, raw, reset, script, validated};
+pub use script::{Gate, Script, answer, chunked, close, echo, hang, ok, ranged, raw, reset, script, validated};
 pub use state::StateDir;
 pub use time::{advance, date};
 

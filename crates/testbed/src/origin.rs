@@ -400,6 +400,10 @@ impl Exchange<'_> {
                 let fields = [&[("ETag".to_owned(), etag.clone())], fields.as_slice()].concat();
                 self.answer(if is_known { 304 } else { 200 }, &fields, body)
             }
+            Step::Ranged { fields, body } => {
+                let (status, fields, bytes) = self.request().head.ranged(fields, body);
+                self.answer(status, &fields, bytes)
+            }
             Step::Drip(bytes, pause) => {
                 for byte in bytes {
                     if self.send(&[*byte]) != After::Keep || self.shared.is_down(self.epoch) {

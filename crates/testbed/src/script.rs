@@ -39,6 +39,9 @@ pub(crate) enum Step {
     Answer { status: u16, fields: Vec<(String, String)>, body: Vec<u8> },
     /// Writes 304 when the request's `If-None-Match` names this tag, else 200 with the body; the fields go with both.
     Validate { etag: String, fields: Vec<(String, String)>, body: Vec<u8> },
+    /// Writes 206 with the one range that the request's `Range` asks for, else 200 with the body; the fields go with
+    /// both. Whether `If-Range` holds is not looked at.
+    Ranged { fields: Vec<(String, String)>, body: Vec<u8> },
     /// Writes one byte, waits, writes the next.
     Drip(Vec<u8>, Duration),
     /// Writes these bytes again and again until the peer leaves.
@@ -88,6 +91,13 @@ pub fn answer(status: u16, fields: &[(&str, &str)], body: &str) -> Script {
 #[must_use]
 pub fn validated(etag: &str, body: &str, fields: &[(&str, &str)]) -> Script {
     script().step(Step::Validate { etag: etag.to_owned(), fields: owned(fields), body: body.as_bytes().to_vec() })
+}
+
+/// Answers as an origin that has this body: 206 with the one range that is asked for, else 200; the fields go with both.
+/// Whether `If-Range` holds is not looked at.
+#[must_use]
+pub fn ranged(body: &str, fields: &[(&str, &str)]) -> Script {
+    script().step(Step::Ranged { fields: owned(fields), body: body.as_bytes().to_vec() })
 }
 
 /// Answers with these bytes as they stand.

@@ -236,17 +236,101 @@ pub fn joined_head(stored: &HeaderMap, newer: &HeaderMap, part: &Part) -> (Statu
 /// Source: RFC 9111 §3.3, RFC 9110 §13.1.5.
 pub fn ask_for_rest(request: &mut HeaderMap, stored: &HeaderMap, part: &Part, today: Duration) -> Option<ByteRange> {
     let rest = part.rest()?;
-    let validator = match strong_validator(stored, today)? {
-        Validator::Tag(_) => stored.get(ETAG)?,
-        Validator::Modified(_) => stored.get(LAST_MODIFIED)?,
+    ask_for(request, stored, (rest.first(), Some(rest.last())), today).then_some(rest)
+}
+
+/// Asks for a range of what a response holds, if it is still the same. `false`, and the request is left as it is: the
+/// response has no strong validator.
+fn ask_for(request: &mut HeaderMap, response: &HeaderMap, (first, last): (u64, Option<u64>), today: Duration) -> bool {
+    let validator = match strong_validator(response, today) {
+        Some(Validator::Tag(_)) => response.get(ETAG),
+        Some(Validator::Modified(_)) => response.get(LAST_MODIFIED),
+        None => None,
     };
-    let range = HeaderValue::try_from(format!("bytes={}-{}", rest.first(), rest.last())).ok()?;
+    let last = last.map(|last| last.to_string()).unwrap_or_default();
+    let range = HeaderValue::try_from(format!("bytes={first}-{last}"));
+    let (Some(validator), Ok(range)) = (validator, range) else { return false };
     for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
         request.remove(name);
     }
     request.insert(RANGE, range);
     request.insert(IF_RANGE, validator.clone());
-    Some(rest)
+    true
+}
+
+/// Whether another response can continue this one where a client has got its beginning: it is a 200 or a part of one,
+/// with a strong validator.
+#[must_use]
+pub fn is_resumable(status: StatusCode, response: &HeaderMap, today: Duration) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) && strong_validator(response, today).is_some()
+}
+
+/// What a client still needs of a response whose beginning it has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The position of its first byte in the representation.
+    pub first: u64,
+    /// That of its last; `None`: it is the representation's last.
+    pub last: Option<u64>,
+    /// How many bytes the whole representation has; `None`: that was not known.
+    pub complete: Option<u64>,
+}
+
+/// Where what was missing stands in a response's content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// How many bytes are passed over first.
+    pub skip_bytes: u64,
+    /// How many are taken, no more and no fewer; `None`: all that follow.
+    pub bytes: Option<u64>,
+}
+
+impl Missing {
+    /// Turns a client's request into one for what is missing: its conditions go, then come `Range` and, with the
+    /// validator of the response that was begun, `If-Range`. `false`, and the request is left as it is: that has no
+    /// strong one.
+    ///
+    /// `today`, since the epoch, gives two-digit years their century.
+    ///
+    /// Source: RFC 9110 §13.1.5, §14.2.
+    pub fn ask(&self, request: &mut HeaderMap, begun: &HeaderMap, today: Duration) -> bool {
+        ask_for(request, begun, (self.first, self.last), today)
+    }
+
+    /// Where an answer to that holds what is missing. `None`: it does not, or is of another representation, as far as
+    /// anybody can tell; bytes of the two must not be put together.
+    ///
+    /// A 200 will do, too, from an origin that ignores `Range`, if the validators say that it is the same.
+    ///
+    /// Source: RFC 9110 §15.3.7.3, RFC 9111 §3.4.
+    #[must_use]
+    pub fn find(&self, begun: &HeaderMap, status: StatusCode, answer: &HeaderMap, today: Duration) -> Option<Found> {
+        if !have_one_validator(begun, answer, today) {
+            return None;
+        }
+        if status == StatusCode::PARTIAL_CONTENT {
+            let part = part_of(status, answer)?;
+            let last = self.last.or(part.complete().checked_sub(1))?;
+            let is_it = ByteRange::new(self.first, last) == Some(part.range());
+            let agrees = self.complete.is_none_or(|complete| complete == part.complete());
+            return (is_it && agrees).then_some(Found { skip_bytes: 0, bytes: Some(part.range().bytes()) });
+        }
+        let length = content_length(answer);
+        let differs = self.complete.is_some_and(|complete| length.is_some_and(|length| length != complete));
+        if status != StatusCode::OK || answer.contains_key(CONTENT_RANGE) || differs {
+            return None;
+        }
+        let last = match (self.last, length.or(self.complete)) {
+            (Some(last), _) => Some(last),
+            (None, Some(complete)) => Some(complete.checked_sub(1)?),
+            (None, None) => None,
+        };
+        let bytes = match last {
+            Some(last) => Some(ByteRange::new(self.first, last)?.bytes()),
+            None => None,
+        };
+        Some(Found { skip_bytes: self.first, bytes })
+    }
 }
 
 /// What tells for certain that two responses have the same bytes.

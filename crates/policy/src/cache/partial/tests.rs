@@ -210,6 +210,55 @@ fn what_cannot_be_completed_by_one_range_is_not_asked_for() {
 }
 
 /// The content of a part of the representation whose bytes are their own positions.
+const TAGGED: (&str, &str) = ("etag", "\"a\"");
+
+fn find(missing: &Missing, status: u16, answer: &Fields) -> Option<Found> {
+    missing.find(&headers(&[TAGGED]), StatusCode::from_u16(status).unwrap(), &headers(answer), NOW.wall)
+}
+
+#[test]
+fn what_is_missing_is_asked_for_under_the_validator_of_what_was_begun() {
+    let missing = Missing { first: 7, last: None, complete: None };
+    let mut request = headers(&[("if-none-match", "\"z\""), ("range", "bytes=0-"), ("accept", "*/*")]);
+    assert!(missing.ask(&mut request, &headers(&[TAGGED]), NOW.wall));
+    assert_eq!(request, headers(&[("range", "bytes=7-"), ("accept", "*/*"), ("if-range", "\"a\"")]));
+    assert!(Missing { last: Some(9), ..missing }.ask(&mut request, &headers(&[TAGGED]), NOW.wall));
+    assert_eq!(request.get(RANGE).unwrap(), "bytes=7-9");
+    let as_it_was = request.clone();
+    assert!(!missing.ask(&mut request, &headers(&[("etag", "W/\"a\"")]), NOW.wall));
+    assert_eq!(request, as_it_was);
+}
+
+#[test]
+fn what_is_missing_is_found_only_in_the_same_representation_at_the_same_place() {
+    let missing = Missing { first: 7, last: None, complete: Some(10) };
+    let place = ("content-range", "bytes 7-9/10");
+    assert_eq!(find(&missing, 206, &[TAGGED, place]), Some(Found { skip_bytes: 0, bytes: Some(3) }));
+    assert_eq!(find(&missing, 200, &[TAGGED]), Some(Found { skip_bytes: 7, bytes: Some(3) }));
+    let unknown = Missing { complete: None, ..missing };
+    assert_eq!(find(&unknown, 200, &[TAGGED]), Some(Found { skip_bytes: 7, bytes: None }));
+    let window = Missing { last: Some(8), ..missing };
+    assert_eq!(find(&window, 200, &[TAGGED]), Some(Found { skip_bytes: 7, bytes: Some(2) }));
+    assert_eq!(
+        find(&window, 206, &[TAGGED, ("content-range", "bytes 7-8/10")]).map(|found| found.bytes),
+        Some(Some(2))
+    );
+    let others: [(u16, &Fields); 9] = [
+        (206, &[("etag", "\"b\""), place]),
+        (206, &[("etag", "W/\"a\""), place]),
+        (206, &[place]),
+        (206, &[TAGGED, ("content-encoding", "gzip"), place]),
+        (206, &[TAGGED, ("content-range", "bytes 6-9/10")]),
+        (206, &[TAGGED, ("content-range", "bytes 7-8/10")]),
+        (206, &[TAGGED, ("content-range", "bytes 7-10/11")]),
+        (200, &[TAGGED, ("content-length", "11")]),
+        (404, &[TAGGED]),
+    ];
+    for (status, answer) in others {
+        assert_eq!(find(&missing, status, answer), None, "{status} {answer:?}");
+    }
+}
+
 fn content(part: &Part) -> Vec<u64> {
     (part.range().first()..=part.range().last()).collect()
 }
@@ -276,6 +325,29 @@ proptest! {
         let fields = HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_str(&value).unwrap())]);
         if let Some(part) = part_of(StatusCode::PARTIAL_CONTENT, &fields) {
             prop_assert!(part.range().first() <= part.range().last() && part.range().last() < part.complete());
+        }
+    }
+
+    /// Whatever an origin answers, a client that has got the beginning ends with the bytes that the answer's fields
+    /// promise, or with nothing more.
+    #[test]
+    fn what_is_found_goes_on_where_the_client_is(
+        (first, complete) in (0..40u64, 1..40u64), (from, to, of) in (0..40u64, 0..40u64, 1..40u64), is_whole: bool
+    ) {
+        let missing = Missing { first, last: None, complete: Some(complete) };
+        let mut answer = headers(&[TAGGED]);
+        let (status, holds) = if is_whole {
+            answer.insert(CONTENT_LENGTH, HeaderValue::from(of));
+            (StatusCode::OK, 0..of)
+        } else {
+            let place = format!("bytes {from}-{to}/{of}");
+            answer.insert(CONTENT_RANGE, HeaderValue::try_from(place).unwrap());
+            (StatusCode::PARTIAL_CONTENT, from..to + 1)
+        };
+        if let Some(found) = missing.find(&headers(&[TAGGED]), status, &answer, NOW.wall) {
+            let bytes = usize::try_from(found.bytes.unwrap()).unwrap();
+            let taken: Vec<u64> = holds.skip(usize::try_from(found.skip_bytes).unwrap()).take(bytes).collect();
+            prop_assert_eq!(taken, (first..complete).collect::<Vec<_>>());
         }
     }
 }
