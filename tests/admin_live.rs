@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use socket2::SockRef;
 use tempfile::TempDir;
-use testbed::{Config, Forebay, Gate, Origin, Response, answer, eventually, forward, ok, script};
+use testbed::{Config, Forebay, Gate, Origin, Response, StateDir, answer, eventually, forward, ok, script};
 
 const ADMIN: &str = "[admin]\nlisten = \"127.0.0.1:0\"\n";
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -455,4 +455,29 @@ fn an_answer_that_was_never_sent_is_not_counted_as_one() {
     ] {
         assert!(has(&text, &line), "no {line} in\n{text}");
     }
+}
+
+#[test]
+fn a_dead_letter_is_shown_and_sent_again_from_the_disk_also_after_a_restart() {
+    let origin = Origin::start(ok("fine"));
+    origin.once(answer(422, &[], "no"));
+    let state = StateDir::new();
+    let keys = "flush_interval = \"10ms\"";
+    let config = || {
+        let cached = "mode = \"write-back\"\nttl = \"60s\"";
+        forward([&origin]).server(&state.key()).cached(cached).more(&format!("[route.cache.write_back]\n{keys}"))
+    };
+    let forebay = start(config());
+    let content = "of a dead letter ".repeat(1_000);
+    put(&forebay, "/a", &content).is(202, "");
+    let dead = |forebay: &Forebay| journal(forebay, "?state=dead")["entries"].as_array().unwrap().clone();
+    eventually("it is dead", || dead(&forebay).len() == 1);
+    assert_eq!(dead(&forebay)[0]["body_bytes"], content.len());
+    drop(forebay);
+    let forebay = start(config());
+    let letter = dead(&forebay)[0].clone();
+    assert_eq!((&letter["target"], &letter["body_bytes"]), (&json!("/a"), &json!(content.len())));
+    told(&asks(&forebay, "POST", &format!("/api/v1/journal/{}/retry", letter["seq"]), "", ""), 200);
+    eventually("it has arrived", || origin.count_whole("PUT /a") == 2);
+    assert!(origin.last().body == content.as_bytes());
 }

@@ -1,6 +1,5 @@
 //! The journal as people see it: what is pending, what was given up, and sending all of it now.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,12 +7,13 @@ use std::time::Duration;
 use http::StatusCode;
 use policy::write::kept::redacted;
 use policy::write::queue::DeadLetter;
+use policy::write::record::Write;
 
 use super::{Household, milliseconds};
 use crate::admin::api::{Details, Entry, Header, Page, State};
 use crate::admin::{Part, Refusal};
 use crate::writeback::Desk;
-use crate::writeback::desk::{Held, Line};
+use crate::writeback::desk::Line;
 
 /// How often a flush looks whether it is over.
 const FLUSH_LOOK: Duration = Duration::from_millis(50);
@@ -36,10 +36,9 @@ impl Standing {
         Self { seq: letter.entry.seq, state: State::Dead, attempts: letter.attempts, status: letter.status }
     }
 
-    fn entry(self, writes: &BTreeMap<u64, Held>) -> Option<Entry> {
-        let write = writes.get(&self.seq)?.write.unpack()?;
-        let write = redacted(&write);
-        Some(Entry {
+    fn entry(self, write: &Write) -> Entry {
+        let write = redacted(write);
+        Entry {
             seq: self.seq,
             state: self.state,
             route: write.route.to_owned(),
@@ -52,7 +51,7 @@ impl Standing {
             status: self.status,
             reason: self.reason(),
             next_attempt_unix_ms: None,
-        })
+        }
     }
 
     /// Why it was given up.
@@ -78,7 +77,7 @@ pub(super) fn page(desk: &Desk, part: Part) -> Page {
     let is_meant = |seq: u64, state: State| {
         part.after.is_none_or(|after| seq > after) && part.state.is_none_or(|meant| meant == state)
     };
-    desk.look(|queue, writes| {
+    let (found, next) = desk.look(|queue, _| {
         let pending = queue.pending().map(|(entry, attempts)| Standing::pending(entry.seq, attempts));
         let mut found: Vec<Standing> = pending
             .filter(|one| is_meant(one.seq, State::Pending))
@@ -95,25 +94,25 @@ pub(super) fn page(desk: &Desk, part: Part) -> Page {
         let is_last = found.len() <= part.limit;
         found.truncate(part.limit);
         let next = found.last().filter(|_| !is_last).map(|one| one.seq);
-        Page { entries: found.into_iter().filter_map(|one| one.entry(writes)).collect(), next }
-    })
+        (found, next)
+    });
+    let entry = |one: Standing| Some(one.entry(&desk.write(one.seq)?.unpack()?));
+    Page { entries: found.into_iter().filter_map(entry).collect(), next }
 }
 
 /// One write, with its headers.
 pub(super) fn details(desk: &Desk, seq: u64) -> Result<Details, Refusal> {
-    let found = desk.look(|queue, writes| {
-        let standing = match queue.dead_letter(seq) {
-            Some(letter) => Standing::dead(letter),
-            None => {
-                let (_, attempts) = queue.pending().find(|(entry, _)| entry.seq == seq)?;
-                Standing::pending(seq, attempts)
-            }
-        };
-        let write = writes.get(&seq)?.write.unpack()?;
-        let headers = redacted(&write).headers.into_iter().map(|(name, value)| Header::shown(name, value)).collect();
-        Some(Details { entry: standing.entry(writes)?, headers })
+    let standing = desk.look(|queue, _| match queue.dead_letter(seq) {
+        Some(letter) => Some(Standing::dead(letter)),
+        None => {
+            let (_, attempts) = queue.pending().find(|(entry, _)| entry.seq == seq)?;
+            Some(Standing::pending(seq, attempts))
+        }
     });
-    found.ok_or_else(unknown)
+    let write = desk.write(seq).and_then(|queued| queued.unpack());
+    let (Some(standing), Some(write)) = (standing, write) else { return Err(unknown()) };
+    let headers = redacted(&write).headers.into_iter().map(|(name, value)| Header::shown(name, value)).collect();
+    Ok(Details { entry: standing.entry(&write), headers })
 }
 
 /// Why this write can't be revived or discarded.

@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Who writes.
 pub(super) struct Clerk {
-    directory: Directory,
+    directory: Arc<Directory>,
     identity: u128,
     /// The number of the present segment, or of the next if there is none.
     segment: u64,
@@ -137,7 +137,12 @@ impl What {
 }
 
 impl Clerk {
-    pub(super) fn new(directory: Directory, from: (u128, u64, u64), desk: Weak<Desk>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        directory: Arc<Directory>,
+        from: (u128, u64, u64),
+        desk: Weak<Desk>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let (identity, segment, seq) = from;
         Self {
             directory,
@@ -375,10 +380,11 @@ impl Clerk {
         let to_thin = desk.to_thin(self.segment, bytes.map(|segment| self.directory.bytes(segment)).sum());
         for (segment, is_damaged) in to_thin {
             let Some(live) = desk.live_in(segment).filter(|live| !live.is_empty()) else { continue };
-            let done = anew(self.identity, live).and_then(|bytes| self.directory.replace(segment, &bytes, is_damaged));
+            let done = anew(self.identity, &self.directory, live)
+                .and_then(|(bytes, places)| self.directory.replace(segment, &bytes, is_damaged).map(|()| places));
             match done {
-                Ok(()) => desk.thinned(segment, self.segment),
-                Err(error) => return tracing::warn!("journal: segment {segment} can't be made small: {error}"),
+                Ok(places) => desk.thinned(segment, self.segment, &places),
+                Err(error) => tracing::warn!("journal: segment {segment} can't be made small: {error}"),
             }
         }
         self.tidy();

@@ -36,8 +36,8 @@ pub type Line = [u8; fingerprint::BYTES];
 /// A write that is pending or dead, and where its record is.
 #[derive(Clone, Debug)]
 pub struct Held {
-    /// The write.
-    pub write: Arc<Queued>,
+    /// The write, while it is pending; a dead letter is on the disk only.
+    pub write: Option<Arc<Queued>>,
     /// Where its record is.
     pub(super) place: Place,
 }
@@ -46,7 +46,9 @@ pub struct Held {
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) seq: u64,
-    pub(super) write: Arc<Queued>,
+    /// `None`: on the disk only.
+    pub(super) write: Option<Arc<Queued>>,
+    pub(super) place: Place,
     /// The note of its death.
     pub(super) death: Option<Payload>,
 }
@@ -66,6 +68,7 @@ pub enum Found {
 #[derive(Debug)]
 pub struct Desk {
     journal: Journal,
+    directory: Arc<Directory>,
     /// What the fingerprints of this process are made with.
     secret: Line,
     state: Mutex<State>,
@@ -98,7 +101,7 @@ impl Desk {
     /// # Errors
     /// When it can't be read or written, or belongs to another process.
     pub fn open(state_dir: &std::path::Path) -> Result<Arc<Self>, OpenError> {
-        let directory = Directory::open(state_dir)?;
+        let directory = Arc::new(Directory::open(state_dir)?);
         let secret = ((u128::from(dice::roll()) << 64) | u128::from(dice::roll())).to_le_bytes();
         let recovered = super::recover::recover(&directory, secret)?;
         let next_segment = directory.next_segment()?;
@@ -113,7 +116,12 @@ impl Desk {
         let pending = AtomicUsize::new(counts.pending);
         let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, shelf, revived };
         let desk = Arc::new_cyclic(|desk| Self {
-            journal: Journal::start(directory, (journal, next_segment, next_seq), std::sync::Weak::clone(desk)),
+            journal: Journal::start(
+                Arc::clone(&directory),
+                (journal, next_segment, next_seq),
+                std::sync::Weak::clone(desk),
+            ),
+            directory,
             secret,
             state: Mutex::new(state),
             pending,
@@ -153,8 +161,8 @@ impl Desk {
         match state.queue.state(&line) {
             KeyState::Clean => Found::Clean,
             KeyState::Opaque => Found::Opaque,
-            KeyState::Dirty { seq, class: _ } => match state.writes.get(&seq) {
-                Some(held) => Found::Dirty(seq, Arc::clone(&held.write)),
+            KeyState::Dirty { seq, class: _ } => match state.writes.get(&seq).and_then(|held| held.write.as_ref()) {
+                Some(write) => Found::Dirty(seq, Arc::clone(write)),
                 None => Found::Opaque,
             },
         }
@@ -197,7 +205,7 @@ impl Desk {
         shelf.put(place);
         let line = fingerprint(&self.secret, &write.key);
         queue.accept(entry(&write, (seq, line, cost_of(&queued)), (routes, upstreams)), clock::now());
-        writes.insert(seq, Held { write: queued, place });
+        writes.insert(seq, Held { write: Some(queued), place });
         let store = state.store.clone();
         drop(state);
         // From here on reads see the write; what was stored before, or is being fetched, must not come back after it.
@@ -241,24 +249,30 @@ impl Desk {
             if death.is_none() && state.revived.contains(seq) {
                 return None;
             }
-            live.push(Live { seq: *seq, write: Arc::clone(&held.write), death });
+            live.push(Live { seq: *seq, write: held.write.clone(), place: held.place, death });
         }
         drop(state);
         live.sort_unstable_by_key(|live| live.seq);
         Some(live)
     }
 
-    /// A segment was made small when notes went into `present`.
-    pub(super) fn thinned(&self, segment: u64, present: u64) {
-        self.state.lock().shelf.thinned(segment, present);
+    /// A segment was made small when notes went into `present`; these are its writes, and where they are now.
+    pub(super) fn thinned(&self, segment: u64, present: u64, places: &[(u64, Place)]) {
+        let mut state = self.state.lock();
+        state.shelf.thinned(segment, present);
+        for (seq, place) in places {
+            if let Some(held) = state.writes.get_mut(seq) {
+                held.place = *place;
+            }
+        }
     }
 
     /// What is to be sent now.
     pub(super) fn due(&self, now: Now) -> Vec<(Send<Line>, Arc<Queued>)> {
         let mut state = self.state.lock();
         let sends = state.queue.due(now);
-        let with = |send: Send<Line>| state.writes.get(&send.seq).map(|held| (send, Arc::clone(&held.write)));
-        sends.into_iter().filter_map(with).collect()
+        let with = |send: Send<Line>| Some((state.writes.get(&send.seq)?.write.clone()?, send));
+        sends.into_iter().filter_map(with).map(|(write, send)| (send, write)).collect()
     }
 
     /// When to ask [`Desk::due`] next (monotonic time).
@@ -300,6 +314,9 @@ impl Desk {
                 Payload::Settled { write }
             }
             Effect::Bury { seq: write, status, attempts, reason } => {
+                if let Some(held) = state.writes.get_mut(&write) {
+                    held.write = None;
+                }
                 Payload::Dead { write, status, attempts, reason: reason.to_string().into(), at: now.wall }
             }
             Effect::Turn(_) => return,

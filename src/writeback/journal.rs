@@ -86,7 +86,7 @@ pub struct Journal {
 
 impl Journal {
     /// Starts the thread. `(identity, segment, seq)`: the journal's identity, and the first numbers that are free.
-    pub(super) fn start(directory: Directory, from: (u128, u64, u64), desk: Weak<Desk>) -> Self {
+    pub(super) fn start(directory: Arc<Directory>, from: (u128, u64, u64), desk: Weak<Desk>) -> Self {
         let (orders, taken) = mpsc::channel();
         let shared = Arc::new(Shared {
             waiting: AtomicUsize::new(0),

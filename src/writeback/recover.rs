@@ -131,7 +131,7 @@ impl Reading {
                 let line = fingerprint(&self.secret, &write.key);
                 let known = (record.seq, line, cost_of(&queued));
                 let entry = entry(&write, known, (&mut self.routes, &mut self.upstreams));
-                self.writes.insert(record.seq, Held { write: Arc::new(queued), place });
+                self.writes.insert(record.seq, Held { write: Some(Arc::new(queued)), place });
                 Event::Write(entry)
             }
             Payload::Cancelled { write } => Event::Cancelled(write),
@@ -153,6 +153,9 @@ impl Reading {
         let mut known: HashSet<u64> = queue.pending().map(|(entry, _)| entry.seq).collect();
         known.extend(queue.dead().map(|letter| letter.entry.seq));
         self.writes.retain(|seq, _| known.contains(seq));
+        for (_, held) in self.writes.iter_mut().filter(|(seq, _)| queue.dead_letter(**seq).is_some()) {
+            held.write = None;
+        }
         self.revived.retain(|seq| known.contains(seq));
         Recovered {
             journal: self.journal.unwrap_or_else(identity),

@@ -2,11 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use policy::write::record::SegmentHead;
+use policy::write::record::{Packed, Payload, Record, SegmentHead, scan};
 
+use super::shelf::Place;
 use crate::observe::dice;
 
 /// The directory within `server.state_dir`.
@@ -136,6 +137,25 @@ impl Directory {
         }
         fs::rename(anew, path)?;
         File::open(&self.path)?.sync_all()
+    }
+
+    /// Reads the write of this number back from its place.
+    ///
+    /// # Errors
+    /// Those of the system; and when the write does not stand there whole, as when its segment has been made small since.
+    pub(super) fn read(&self, place: Place, seq: u64) -> io::Result<Packed> {
+        let file = File::open(self.path(place.segment))?;
+        let mut frame = vec![0; place.bytes as usize];
+        file.read_exact_at(&mut frame, place.offset.into())?;
+        let mut head = [0; SegmentHead::BYTES];
+        file.read_exact_at(&mut head, 0)?;
+        // A segment whose head is damaged has frames that are sound: each begins with the mark.
+        let first = frame.first_chunk().copied().map_or(0, u64::from_le_bytes);
+        let mark = SegmentHead::read(&head).map_or(first, |(head, _)| head.mark);
+        match scan(&frame, mark).next() {
+            Some(Ok((0, Record { seq: found, payload: Payload::Write(packed) }))) if found == seq => Ok(packed),
+            Some(Ok(_) | Err(_)) | None => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// Where a segment is.

@@ -12,6 +12,7 @@ use std::io;
 use policy::write::record::{Payload, Record, SegmentHead, encode};
 
 use super::desk::Live;
+use super::segments::Directory;
 use crate::observe::dice;
 
 /// How many bytes may be kept that nothing is pending in, before segments are made small.
@@ -117,24 +118,33 @@ impl Shelf {
     }
 }
 
-/// The bytes of a segment that holds these only.
+/// A segment's bytes, and where each write stands in it.
+type Segmented = (Vec<u8>, Vec<(u64, Place)>);
+
+/// The bytes of a segment that holds these only, and where they stand in it. Those that are on the disk only are read.
 ///
 /// # Errors
-/// When one is longer than a journal can hold, which none is that was in one before.
-pub(super) fn anew(journal: u128, live: Vec<Live>) -> io::Result<Vec<u8>> {
+/// When one can't be read, or is longer than a journal can hold, which none is that was in one before.
+pub(super) fn anew(journal: u128, directory: &Directory, live: Vec<Live>) -> io::Result<Segmented> {
     let mark = dice::roll();
     let first_seq = live.first().map_or(0, |live| live.seq);
     let mut bytes = Vec::new();
+    let mut places = Vec::with_capacity(live.len());
     SegmentHead { journal, first_seq, mark }.encode(&mut bytes);
-    for Live { seq, write, death } in live {
-        let write = Record { seq, payload: Payload::Write(write.packed().clone()) };
-        encode(&write, mark, &mut bytes).map_err(io::Error::other)?;
+    for Live { seq, write, place, death } in live {
+        let packed = match write {
+            Some(write) => write.packed().clone(),
+            None => directory.read(place, seq)?,
+        };
+        let offset = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        encode(&Record { seq, payload: Payload::Write(packed) }, mark, &mut bytes).map_err(io::Error::other)?;
+        places.push((seq, Place { offset, ..place }));
         // The number of the note that this stands for is not known any more; nobody asks for it.
         if let Some(payload) = death {
             encode(&Record { seq, payload }, mark, &mut bytes).map_err(io::Error::other)?;
         }
     }
-    Ok(bytes)
+    Ok((bytes, places))
 }
 
 #[cfg(test)]
@@ -142,12 +152,15 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use policy::write::record::{Packed, Write};
+    use policy::write::record::{Packed, Write, frame_bytes};
 
     use super::super::desk::{Desk, Found};
     use super::super::queued::Queued;
-    use super::super::segments::Directory;
     use super::*;
+
+    fn record(seq: u64, key: &str) -> Record {
+        Record { seq, payload: Payload::Write(write(key).packed().clone()) }
+    }
 
     fn write(key: &str) -> Arc<Queued> {
         Arc::new(Queued::new(Packed::of(&Write {
@@ -175,9 +188,23 @@ mod tests {
             reason: Box::default(),
             at: Duration::from_secs(2),
         };
-        let pending = Live { seq: 21, write: write("a"), death: None };
-        let dead = Live { seq: 22, write: write("b"), death: Some(death) };
-        directory.replace(3, &anew(7, vec![pending, dead]).unwrap(), true).unwrap();
+        let bytes = u32::try_from(frame_bytes(&record(21, "a"))).unwrap();
+        let place = Place { segment: 3, offset: 0, bytes };
+        let pending = Live { seq: 21, write: Some(write("a")), place, death: None };
+        let dead = Live { seq: 22, write: Some(write("b")), place, death: Some(death.clone()) };
+        let (text, places) = anew(7, &directory, vec![pending, dead]).unwrap();
+        directory.replace(3, &text, true).unwrap();
+        assert_eq!(directory.read(places[0].1, 21).unwrap(), *write("a").packed());
+        let stale = places[1].1;
+        assert_eq!(directory.read(stale, 22).unwrap(), *write("b").packed());
+        directory.read(stale, 21).unwrap_err();
+        // Once more, with the dead one from the disk.
+        let pending = Live { seq: 21, write: Some(write("a")), place, death: None };
+        let dead = Live { seq: 22, write: None, place: stale, death: Some(death) };
+        let (text, places) = anew(7, &directory, vec![pending, dead]).unwrap();
+        assert_eq!(places[1].1, stale);
+        std::fs::remove_file(directory.aside().unwrap().remove(0)).unwrap();
+        directory.replace(3, &text, true).unwrap();
         assert_eq!(directory.aside().unwrap().len(), 1);
         assert_eq!(directory.next_segment().unwrap(), 4);
         drop(directory);
@@ -186,6 +213,8 @@ mod tests {
         assert_eq!((desk.counts().pending, desk.counts().dead), (1, 1));
         assert!(matches!(desk.find(b"a"), Found::Dirty(21, write) if write.unpack().unwrap().body == "a"));
         assert!(matches!(desk.find(b"b"), Found::Clean));
+        assert!(desk.look(|_, writes| writes[&22].write.is_none()), "a dead letter is on the disk only");
+        assert_eq!(desk.write(22).unwrap().unpack().unwrap().body, "b");
         let live = desk.live_in(3).unwrap();
         let told: Vec<(u64, bool)> = live.iter().map(|live| (live.seq, live.death.is_some())).collect();
         assert_eq!(told, [(21, false), (22, true)]);
