@@ -428,9 +428,10 @@ impl House {
         let changes = Changes::between(&self.generation.plan, &plan, (&self.started, self.world.desk().is_some()));
         let closed: Vec<SocketAddr> =
             self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
-        self.limit.set(descriptors::connections_max(plan.server.connections_max, self.descriptors));
         let generation = self.world.adopt(plan)?;
         self.generation = Arc::clone(&generation);
+        let connections_max = generation.plan.server.connections_max;
+        self.limit.set(descriptors::connections_max(connections_max, self.descriptors));
         if let Some(target) = log_target {
             self.log.writer.set_target(target);
             self.log.target = generation.plan.log.access_to.clone();

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
-use testbed::{Client, Config, Forebay, Origin, Process, forward, ok, routes};
+use testbed::{Client, Config, Forebay, Origin, Process, eventually, forward, ok, routes};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 const RESPOND: &str = "[[route]]\npath = \"/\"\nrespond = { body = \"here\" }\n";
@@ -92,13 +93,21 @@ fn without_a_descriptor_for_a_backend_an_unused_connection_to_another_is_closed(
     let more =
         format!("[admin]\nlisten = \"127.0.0.1:0\"\n[[route]]\npath = \"/other\"\nbackends = [\"{}\"]\n", other.url());
     let server = "connections_max = 1000\nheader_timeout = \"1h\"\nidle_timeout = \"1h\"";
-    let process = Process::start(&with_few_descriptors(&folder), forward([&one]).server(server).more(&more));
+    let health = "[upstream.health]\npath = \"/healthz\"\ninterval = \"100ms\"\nfall = 1";
+    let config = forward([&one]).upstream(health).server(server).more(&more);
+    let process = Process::start(&with_few_descriptors(&folder), config);
     process.told(&["WARN", "connections_max = 1000 may need 2064 open files", "the limit is 64, enough for 8"]);
     let mut client = process.client();
     client.send(GET).read_response().is(200, "one");
     let clients: Vec<Client> = (0..60).map(|_| process.client()).collect();
     process.told(&["WARN", "connections can't be accepted, they wait", "Too many open files"]);
     client.send("GET /other HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is(200, "other");
+    // Checks fail for want of a descriptor, which says nothing of the backend.
+    let begun = Instant::now();
+    eventually("many checks have been due", || {
+        client.send("GET /other HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is(200, "other");
+        begun.elapsed() > Duration::from_secs(1)
+    });
     drop(clients);
     process.client().send(GET).read_response().is(200, "one");
 }

@@ -107,6 +107,11 @@ async fn check(group: Arc<Group>, endpoint: Arc<Endpoint>) {
         }
         let began = clock::mono();
         let finding = ask(&endpoint, health).await;
+        if finding.is_inconclusive() {
+            // Nothing is known of the endpoint.
+            pause = Some(health.map_or(recheck, |health| health.interval));
+            continue;
+        }
         let now = clock::now();
         let checked = Checked { finding: &finding, took: now.mono.saturating_sub(began), health };
         let passed = finding.passes();
@@ -157,6 +162,11 @@ enum Finding {
 }
 
 impl Finding {
+    /// Whether this machine had no descriptor, port or memory for the check.
+    fn is_inconclusive(&self) -> bool {
+        matches!(self, Self::Refused(error) if dial::is_exhaustion(error))
+    }
+
     fn passes(&self) -> bool {
         matches!(self, Self::Connected | Self::Passed(_))
     }
