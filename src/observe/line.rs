@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
-use super::record::{Record, Request};
+use super::record::{Outcome, Record, Request, Try};
 use super::second::Second;
 use super::text;
 
@@ -87,9 +87,7 @@ impl Line<'_> {
         }
         object.seconds(b",\"upstream_connect_time\":", record.connect_time);
         object.seconds(b",\"upstream_header_time\":", record.header_time);
-        if record.tries > 0 {
-            object.number(b",\"tries\":", record.tries.into());
-        }
+        object.tries(&record.history);
         object.name(b",\"cache\":\"", record.cache);
         object.name(b",\"cache_reason\":\"", record.cache_reason);
         if let Some(tunnel) = record.tunnel.as_deref() {
@@ -150,6 +148,26 @@ impl Object<'_> {
             self.put(key);
             text::seconds(self.0, value);
         }
+    }
+
+    /// Each try, where there was more than one.
+    fn tries(&mut self, history: &[Try]) {
+        if history.len() < 2 {
+            return;
+        }
+        self.put(b",\"tries\":");
+        for (index, made) in history.iter().enumerate() {
+            self.put(if index == 0 { b"[" } else { b"," });
+            self.text(b"{\"backend\":\"", made.backend.as_bytes());
+            self.name(b",\"upstream_addr\":\"", made.address.as_deref());
+            match &made.outcome {
+                Outcome::Status(status) => self.status(b",\"status\":", Some(*status)),
+                Outcome::Fault(fault) => self.text(b",\"fault\":\"", fault.as_bytes()),
+            }
+            self.number(b",\"ms\":", u64::try_from(made.took.as_millis()).unwrap_or(u64::MAX));
+            self.put(b"}");
+        }
+        self.put(b"]");
     }
 
     fn request(&mut self, request: &Request) {

@@ -28,6 +28,9 @@ pub struct Record {
     pub backend_status: Option<StatusCode>,
     /// How often the request was sent to a backend.
     pub tries: u32,
+    /// The tries that failed, and the one that was answered after them; at most [`HISTORY_MAX`]. Empty where the first try
+    /// was answered.
+    pub history: Vec<Try>,
     /// How often it went out on a connection, wholly or in part: a connection that was just closed under it counts too.
     pub sends: u32,
     /// What the cache made of it: `hit`, `stale`, `revalidated`, `miss` or `bypass`; `None` where nothing caches.
@@ -59,6 +62,40 @@ pub struct Tunnel {
     pub bytes_out: u64,
     /// Why it ended.
     pub end: &'static str,
+}
+
+/// The most tries that are remembered one by one.
+pub const HISTORY_MAX: usize = 16;
+
+/// One try to have a request answered.
+#[derive(Debug)]
+pub struct Try {
+    /// The name of the backend that was asked.
+    pub backend: Rc<str>,
+    /// Which address of its name; `None`: the backend's name says it.
+    pub address: Option<Rc<str>>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long it took, up to the response's head or the failure.
+    pub took: Duration,
+}
+
+/// What came of a try.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It was answered.
+    Status(StatusCode),
+    /// It failed, for this reason.
+    Fault(String),
+}
+
+impl Record {
+    /// Remembers a try.
+    pub fn remember(&mut self, made: Try) {
+        if self.history.len() < HISTORY_MAX {
+            self.history.push(made);
+        }
+    }
 }
 
 /// The request as the client wrote it.

@@ -34,6 +34,7 @@ use self::send::{Draft, Failure, Received};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
+use crate::observe::record::{Outcome, Try};
 
 /// Sends a request to the upstream, and makes the answer of what comes back.
 ///
@@ -48,10 +49,11 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -
         ex.record.tries += 1;
         ex.record.backend = Some(Rc::clone(&claim.endpoint().backend));
         ex.record.address.clone_from(&claim.endpoint().address);
-        let asked = Rc::clone(claim.endpoint());
+        let (asked, since) = (Rc::clone(claim.endpoint()), claim.since());
         let received = match send::attempt(claim, draft, ex).await {
             Ok(received) => received,
             Err(failure) => {
+                remember(ex, &asked, since, Outcome::Fault(failure.fault.cause().to_string()));
                 tries.tried.push(asked);
                 // Boxed, as is whatever else is seldom waited for: the room of a request is moved with it.
                 claim = Box::pin(tries.next(group, ex, draft, failure)).await?;
@@ -59,11 +61,22 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -
             }
         };
         ex.record.backend_status = Some(received.response.status());
-        match tries.instead_of(&received, group, ex, draft) {
+        let instead = tries.instead_of(&received, group, ex, draft);
+        if instead.is_some() || !ex.record.history.is_empty() {
+            remember(ex, &asked, since, Outcome::Status(received.response.status()));
+        }
+        match instead {
             Some(other) => claim = other,
             None => return Ok(answer(received, draft, ex)),
         }
     }
+}
+
+/// Notes a try that began then (monotonic time) and has come to this.
+fn remember(ex: &mut Exchange, asked: &LocalEndpoint, since: Duration, outcome: Outcome) {
+    let took = clock::mono().saturating_sub(since);
+    let (backend, address) = (Rc::clone(&asked.backend), asked.address.clone());
+    ex.record.remember(Try { backend, address, outcome, took });
 }
 
 fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {

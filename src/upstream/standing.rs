@@ -147,9 +147,9 @@ impl Standing {
             back
         };
         if back {
+            self.bring_back(endpoint, Out::Ejected, now);
             let (upstream, backend, address) = self.names(endpoint);
             tracing::info!(%upstream, %backend, address, "backend {endpoint} is back: its trial went well");
-            self.bring_back(endpoint, Out::Ejected, now);
         }
     }
 
@@ -164,11 +164,11 @@ impl Standing {
             ejected
         };
         if let Some(ejected) = ejected {
+            self.take_out(endpoint, Out::Ejected);
             let seconds = ejected.until.saturating_sub(now.mono).as_secs_f64();
             let (upstream, backend, address) = self.names(endpoint);
             tracing::warn!(%upstream, %backend, address, times = ejected.times,
                 "backend {endpoint} is ejected for {seconds:.1} s: it fails requests, the last one: {why}");
-            self.take_out(endpoint, Out::Ejected);
         }
     }
 
@@ -188,15 +188,15 @@ impl Standing {
         let (upstream, backend, address) = self.names(endpoint);
         match verdict {
             Verdict::Up => {
-                tracing::info!(%upstream, %backend, address, "backend {endpoint} is up: check {check}");
                 if endpoint.is_out(Out::Down) {
                     self.pardon(endpoint, now);
                 }
                 self.bring_back(endpoint, Out::Down, now);
+                tracing::info!(%upstream, %backend, address, "backend {endpoint} is up: check {check}");
             }
             Verdict::Down => {
-                tracing::warn!(%upstream, %backend, address, "backend {endpoint} is down: check {check}");
                 self.take_out(endpoint, Out::Down);
+                tracing::warn!(%upstream, %backend, address, "backend {endpoint} is down: check {check}");
             }
             Verdict::Unknown => {}
         }
@@ -204,10 +204,10 @@ impl Standing {
 
     /// Checks have passed for an endpoint that took no connection; `check` says what the last one found.
     pub fn trust(&self, endpoint: &Endpoint, now: Now, check: &dyn Display) {
-        let (upstream, backend, address) = self.names(endpoint);
-        tracing::info!(%upstream, %backend, address, "backend {endpoint} takes connections again: check {check}");
         self.pardon(endpoint, now);
         self.bring_back(endpoint, Out::Suspect, now);
+        let (upstream, backend, address) = self.names(endpoint);
+        tracing::info!(%upstream, %backend, address, "backend {endpoint} takes connections again: check {check}");
     }
 
     /// What an endpoint failed at before it was gone is not held against it when it is back.

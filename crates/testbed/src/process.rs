@@ -159,6 +159,24 @@ impl Process {
         panic!("nothing told of {words:?}, but\n{seen}")
     }
 
+    /// The events up to the first in whose line all these words are, and that.
+    ///
+    /// # Panics
+    ///
+    /// When none comes in time.
+    #[track_caller]
+    pub fn told_up_to(&self, words: &[&str]) -> Vec<String> {
+        let mut seen = Vec::new();
+        while let Ok(line) = self.events.recv_timeout(DEADLINE) {
+            let is_it = words.iter().all(|word| line.contains(word));
+            seen.push(line);
+            if is_it {
+                return seen;
+            }
+        }
+        panic!("nothing told of {words:?}, but\n{}", seen.join("\n"))
+    }
+
     /// Ends it at once, as `kill -9` does.
     pub fn kill(self) {
         drop(self);
