@@ -2,7 +2,7 @@
 //! (decision 0028).
 //!
 //! Each shard has the list of bans: what that decides is `policy::cache::bans`'s. [`start_sweeping`] is the task that
-//! holds all that is stored against them, a few hundred entries at a time.
+//! holds all that is stored against them, about a hundred entries at a time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -17,13 +17,18 @@ use super::shard::SWEEP_COST_MAX;
 
 pub use policy::cache::bans::{Anywhere, Prefix, Purge};
 
-/// How many parts of a sweep are done in a row before the thread rests.
-const PARTS_IN_A_ROW: usize = 8;
-/// For how long it rests: other threads need the processor and the memory, too. With purges all the time it sweeps all
-/// the time, and this is what that costs: about a tenth of a core.
-const REST: Duration = Duration::from_millis(10);
-/// For how long it rests when a count is waited for.
-const SHORT_REST: Duration = Duration::from_millis(1);
+/// How much of a sweep is done in a row, and how long the thread rests then: other threads need the processor and the
+/// memory, too.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    parts: usize,
+    rest: Duration,
+}
+
+/// With purges all the time it sweeps all the time: this is what that may cost, about a tenth of a core.
+const AT_EASE: Pace = Pace { parts: 2, rest: Duration::from_millis(2) };
+/// When a count is waited for.
+const IN_HASTE: Pace = Pace { parts: 8, rest: Duration::from_millis(1) };
 /// With so many bans to hold against, it does not rest.
 const BANS_AT_EASE: usize = 1024;
 
@@ -124,12 +129,11 @@ impl Store {
         is_over
     }
 
-    /// For how long the sweep rests now and then.
-    fn rest(&self) -> Option<Duration> {
-        let is_waited_for = self.swept.receiver_count() > 0;
-        let rest = if is_waited_for { SHORT_REST } else { REST };
-        let waiting = self.first.lock().bans_waiting();
-        (waiting <= BANS_AT_EASE).then_some(rest)
+    /// For how long the sweep rests after so many parts; `None`: it goes on.
+    fn rest(&self, parts: usize) -> Option<Duration> {
+        let Pace { parts: in_a_row, rest } = if self.swept.receiver_count() > 0 { IN_HASTE } else { AT_EASE };
+        let is_due = parts.is_multiple_of(in_a_row) && self.first.lock().bans_waiting() <= BANS_AT_EASE;
+        is_due.then_some(rest)
     }
 
     /// Tells those who wait up to which ban all is swept. `true`: up to the newest.
@@ -164,7 +168,7 @@ async fn sweep(store: &Weak<Store>) -> Option<bool> {
     for place in 0..store.upgrade()?.shards().count() {
         while !store.upgrade()?.sweep_part(place) {
             parts += 1;
-            let rest = if parts % PARTS_IN_A_ROW == 0 { store.upgrade()?.rest() } else { None };
+            let rest = store.upgrade()?.rest(parts);
             match rest {
                 Some(rest) => tokio::time::sleep(rest).await,
                 None => tokio::task::yield_now().await,
