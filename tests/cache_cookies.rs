@@ -84,6 +84,18 @@ fn a_cookie_that_the_backend_or_the_route_shares_is_stored() {
 }
 
 #[test]
+fn a_route_that_removes_cookies_may_store_the_page_without_one() {
+    let origin = Origin::start(session(200, "1", &[MINUTE]));
+    let config = caching(&origin, "store_set_cookie = true").route("remove_response_headers = [\"set-cookie\"]");
+    let forebay = Forebay::start(config);
+    for _ in 0..2 {
+        assert_eq!(cookie(forebay.get("/").is(200, "page")), None);
+    }
+    forebay.get("/").is_hit();
+    assert_eq!(origin.seen(), 1);
+}
+
+#[test]
 fn clients_that_wait_for_one_page_get_a_session_each() {
     let gate = Gate::new();
     let origin = Origin::start(session(200, "0", &[MINUTE]));

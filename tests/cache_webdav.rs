@@ -88,6 +88,22 @@ fn a_plain_delete_forgets_one_resource() {
 }
 
 #[test]
+fn where_paths_are_merged_so_are_those_of_destinations_and_collections() {
+    let origin = Origin::start(page("old"));
+    let config = forward([&origin]).cached("").server("merge_slashes = \"forward\"");
+    let forebay = Forebay::start(config);
+    for each in ALL {
+        forebay.get(each).is_stored();
+    }
+    origin.once(answer(204, &[], ""));
+    send(&forebay, "MOVE", "//x", "Destination: /.//d//\r\n").is_status(204);
+    assert_eq!(held(&forebay), ["/c", "/e", "/dd"]);
+    origin.once(answer(204, &[], ""));
+    send(&forebay, "MOVE", "//e", "Destination: http://shop.test//c\r\n").is_status(204);
+    assert_eq!(held(&forebay), ["/d/", "/d/one", "/d/two/three", "/dd"]);
+}
+
+#[test]
 fn a_collection_of_another_host_stays() {
     let origin = Origin::start(page("old"));
     let forebay = holding(&origin, "");

@@ -309,7 +309,8 @@ async fn pass(
 /// Forgets all that is stored for URIs of this origin whose path begins with this one's.
 pub(super) fn forget_members(site: &Site, collection: &Target<'_>) {
     let authority = Some((Box::from(collection.name()), Some(collection.port())));
-    let prefix = Prefix { scheme: Some(collection.scheme()), authority, path: collection.path().into() };
+    let path = site.plan().key_path(collection.path()).into();
+    let prefix = Prefix { scheme: Some(collection.scheme()), authority, path };
     let _touched = site.generation.store.purge_prefix(prefix, Purge::Hard);
 }
 
