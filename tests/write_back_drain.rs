@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use testbed::{Forebay, Gate, Origin, StateDir, answer, eventually, ok, routes, script};
+use testbed::{Forebay, Gate, Origin, StateDir, answer, eventually, hang, ok, reset, routes, script};
 
 const LATER: &str = "flush_interval = \"1h\"";
 const SOON: &str = "flush_interval = \"10ms\"\nretry = { base = \"10ms\", max = \"50ms\", attempts = 50 }";
@@ -87,6 +87,19 @@ fn a_backend_that_dies_during_the_drain_is_not_waited_for() {
     origin.come_back();
     let _next = start(&state, &[&origin], SOON);
     eventually("all has arrived", || (0..50).all(|number| origin.count(&format!("PUT /0/{number}")) >= 1));
+}
+
+#[test]
+fn an_attempt_on_its_way_to_a_backend_that_has_not_answered_the_one_before_is_not_waited_for() {
+    let (state, origin) = (StateDir::new(), Origin::start(hang()));
+    origin.once(reset());
+    let forebay = start(&state, &[&origin], &format!("{SOON}\ntimeout = \"10m\""));
+    put(&forebay, "/0/1");
+    eventually("the second attempt is on its way", || origin.count("PUT /0/1") == 2);
+    ends(forebay);
+    origin.now(ok(""));
+    let next = start(&state, &[&origin], SOON);
+    eventually("it is flushed", || next.gauges().pending_writes == 0);
 }
 
 #[test]

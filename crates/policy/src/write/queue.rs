@@ -187,7 +187,10 @@ pub struct Queue<K> {
     /// The upstreams that are down, each with the lines that sleep until it is up.
     down: HashMap<Upstream, BTreeMap<Slot, K>>,
     hurry: bool,
-    in_flight: usize,
+    /// How many writes are being sent to each upstream.
+    in_flight: BTreeMap<Upstream, usize>,
+    /// How many of these failed before.
+    retrying: usize,
     slots: u64,
 }
 
@@ -201,7 +204,8 @@ impl<K> Default for Queue<K> {
             dead: BTreeMap::new(),
             down: HashMap::new(),
             hurry: false,
-            in_flight: 0,
+            in_flight: BTreeMap::new(),
+            retrying: 0,
             slots: 0,
         }
     }
@@ -264,7 +268,8 @@ impl<K: Ord + Clone> Queue<K> {
                 let Some(send) = start(line, &mut self.pending) else { continue };
                 debug_assert_eq!(self.pending.get(&send.seq).map(|write| write.entry.lane), Some(*name));
                 lane.sent(now.mono);
-                self.in_flight += 1;
+                *self.in_flight.entry(upstream).or_default() += 1;
+                self.retrying += usize::from(line.stuck.is_some());
                 sends.push(send);
             }
         }
@@ -292,7 +297,10 @@ impl<K: Ord + Clone> Queue<K> {
         }
         line.place = Place::Unplaced;
         lane.in_flight = lane.in_flight.saturating_sub(1);
-        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(in_flight) = self.in_flight.get_mut(&write.entry.upstream) {
+            *in_flight = in_flight.saturating_sub(1);
+        }
+        self.retrying = self.retrying.saturating_sub(usize::from(line.stuck.is_some()));
         let bury = |status, reason| Some(Effect::Bury { seq, status, attempts, reason });
         let burial = match outcome {
             Outcome::Done => None,

@@ -56,7 +56,7 @@ impl<K: Ord + Clone> Queue<K> {
             pending_bytes: self.lanes.values().map(|lane| lane.pending_bytes).sum(),
             reserved_bytes: self.lanes.values().map(|lane| lane.reserved_bytes).sum(),
             keys: self.lines.len(),
-            in_flight: self.in_flight,
+            in_flight: self.in_flight.values().sum(),
             asleep: self.down.values().map(|sleepers| sleepers.len()).sum(),
             tickets: self.tickets.len(),
             dead: self.dead.len(),
