@@ -91,7 +91,7 @@ fn what_lies_beyond_a_part_is_asked_for_and_joined_to_it() {
     let forebay = holding(&origin, "2-4");
     origin.once(part("4-7"));
     range(&forebay, "4-7").is(206, "4567").says("forebay; fwd=partial; stored");
-    assert_eq!(origin.last().head.field("range"), Some("bytes=4-7"));
+    assert!(!origin.last().head.has("range"), "what is known to be short is asked for as a whole");
     range(&forebay, "2-7").is(206, "234567").is_hit();
     assert_eq!(origin.seen(), 2);
 }
@@ -261,7 +261,7 @@ fn conditions_are_judged_only_where_the_part_answers() {
     with("Range: bytes=2-3\r\nIf-Range: \"a\"\r\n").is(206, "23").is_hit();
     assert_eq!(origin.seen(), 1);
     with("Range: bytes=2-3\r\nIf-Range: \"b\"\r\n").is(200, "0123456789").says("forebay; fwd=partial; stored");
-    assert_eq!(origin.last().head.field("if-range"), Some("\"b\""));
+    assert_eq!(origin.seen(), 2);
 }
 
 #[test]

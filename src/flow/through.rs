@@ -133,7 +133,7 @@ impl Keeping {
             None => 0,
         };
         let is_authorized = draft.headers.contains_key(http::header::AUTHORIZATION);
-        let errand = Errand { key, choice: Choice::default(), is_authorized };
+        let errand = Errand { key, choice: Choice::default(), is_authorized, range: None };
         let lead = Lead::alone(&caching.store, errand);
         let reserved = cost(length);
         if length > longest || !lead.reserve(reserved) {
@@ -291,7 +291,7 @@ impl Written<'_> {
     fn lead(&self, stored: &Stored) -> Option<Lead> {
         stored.lifetime?;
         let is_authorized = self.headers.contains_key(http::header::AUTHORIZATION);
-        let errand = Errand { key: self.key.clone()?, choice: Choice::default(), is_authorized };
+        let errand = Errand { key: self.key.clone()?, choice: Choice::default(), is_authorized, range: None };
         Some(Lead::alone(&self.caching.store, errand))
     }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use http::Method;
+use policy::cache::reach::Reach;
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::Forward;
 
@@ -18,7 +19,8 @@ use crate::observe::clock;
 pub fn refresh<F: Fetch>(ex: &Exchange, request: Request<F>, stale: Entry) {
     let directives = RequestDirectives::default();
     let (stale, why) = (Some(stale), Forward::Stale);
-    let renewal = Renewal { request, stale, held: None, why, directives, audience: Audience::Nobody };
+    let renewal =
+        Renewal { request, stale, held: None, why, directives, reach: Reach::Whole, audience: Audience::Nobody };
     let Some(lead) = Lead::behind(&renewal.request.caching.store, renewal.errand(renewal.choice())) else { return };
     let mut behind = ex.behind(clock::now());
     let deadline = Rc::clone(&behind.connection.deadline);

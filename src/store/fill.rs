@@ -89,16 +89,16 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let part_bytes = head.facts.part.map(|part| part.range().bytes());
     let length = part_bytes.or(http_body::Body::size_hint(answer.body()).exact());
     let object_bytes_max = caching.limits.object_bytes_max;
-    if length.is_some_and(|length| length > object_bytes_max) {
-        lead.unshared();
+    let is_large = length.is_some_and(|length| length > object_bytes_max);
+    if is_large && !is_read_through(&mut lead, &head, length, now) {
         return Taken::Passed(Box::new(answer), "too-large");
     }
-    let reserved = length.map_or(STEP_BYTES, cost);
+    let reserved = length.filter(|_| !is_large).map_or(STEP_BYTES, cost);
     if !lead.reserve(reserved) {
         lead.unshared_now();
         return Taken::Passed(Box::new(answer), "memory");
     }
-    if part_bytes.is_some() || !is_shared(&head, now) {
+    if (part_bytes.is_some() && !lead.is_of_range()) || !is_shared(&head, now) {
         lead.unshared();
     }
     let Some(flow) = answer.into_body().into_flow() else {
@@ -126,6 +126,27 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     flow.as_mut().wait_under(&deadline);
     tokio::task::spawn_local(async move { attended(&deadline, pour(flow, fill, &deadline)).await });
     Taken::Stored(entry, withheld)
+}
+
+/// Whether those who wait now read along from what is too long to be stored. If not, they have been told to go on.
+fn is_read_through(lead: &mut Lead, head: &Head, length: Option<u64>, now: Now) -> bool {
+    if head.facts.part.is_none()
+        && let Some(length) = length
+    {
+        lead.note_length(length);
+    }
+    // A reader that falls behind must be able to go on by itself.
+    let is_for_all = head.facts.part.is_none() && is_resumable(head.status, &head.headers, now.wall);
+    if !is_for_all || !is_shared(head, now) {
+        lead.unshared();
+        return false;
+    }
+    let is_awaited = lead.is_awaited();
+    if !is_awaited {
+        // The next ones may find company.
+        lead.unshared_now();
+    }
+    is_awaited
 }
 
 /// Whether those who asked meanwhile may have it too: if it is fresh, as if it had been stored a moment ago.
@@ -340,7 +361,11 @@ impl Fill {
         } else {
             self.is_kept = false;
             self.lead.release(std::mem::take(&mut self.reserved));
-            self.lead.outgrown();
+            if self.growth.length().is_some() {
+                self.lead.closed();
+            } else {
+                self.lead.outgrown();
+            }
             self.growth.keep_no_more();
         }
     }

@@ -41,12 +41,14 @@ pub struct Errand {
     pub choice: Choice,
     /// It carries `Authorization`.
     pub is_authorized: bool,
+    /// Its `Range` and `If-Range`, if just that is to be fetched.
+    pub range: Option<Box<[u8]>>,
 }
 
 impl Errand {
     fn course(self, shard: &Shard) -> Course {
         let era = shard.era(&self.key);
-        Course { key: self.key, choice: self.choice, is_authorized: self.is_authorized, era }
+        Course { key: self.key, choice: self.choice, is_authorized: self.is_authorized, range: self.range, era }
     }
 }
 
@@ -190,6 +192,29 @@ impl Lead {
         &self.course.key
     }
 
+    /// Whether others wait for what comes, which is to be the whole.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.is_joined
+            && self.course.range.is_none()
+            && self.store.shard(self.key()).flights.is_awaited(&self.course, self.id)
+    }
+
+    /// Whether it fetches a range, for all who ask for just that.
+    #[must_use]
+    pub fn is_of_range(&self) -> bool {
+        self.course.range.is_some()
+    }
+
+    /// Remembers how long a response is that is too long to be stored.
+    pub fn note_length(&self, bytes: u64) {
+        // What clients make up must not fill the memory.
+        if !self.course.is_long() {
+            let now = clock::mono();
+            self.store.shard(self.key()).lengths.remember(self.key().clone(), bytes, now);
+        }
+    }
+
     /// No response came. One of those who wait tries again, or all fail.
     pub fn failed(mut self, fault: &Fault) {
         self.report(Head::Failed, None, Some(fault));
@@ -234,6 +259,16 @@ impl Lead {
         drop(shard);
         tell(news);
         true
+    }
+
+    /// Nobody joins any more: its beginning will not be kept, as was clear from the start.
+    pub fn closed(&mut self) {
+        if std::mem::take(&mut self.is_joined) {
+            let mut shard = self.store.shard(self.key());
+            if shard.flights.done(&self.course, self.id) {
+                shard.reading.remove(&self.course);
+            }
+        }
     }
 
     /// It turned out too large: nobody joins any more.
@@ -344,7 +379,7 @@ mod tests {
     }
 
     fn errand() -> Errand {
-        Errand { key: key(), choice: Choice::default(), is_authorized: false }
+        Errand { key: key(), choice: Choice::default(), is_authorized: false, range: None }
     }
 
     fn entry() -> Entry {

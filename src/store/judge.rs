@@ -10,6 +10,7 @@ use http::{HeaderMap, Method};
 use policy::cache::facts::RequestFacts;
 use policy::cache::key::Key;
 use policy::cache::lookup::{Because, Freshness, StaleRules, Verdict, lookup};
+use policy::cache::reach::{Reach, reach};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::vary::Choice;
@@ -114,7 +115,8 @@ async fn fetched<F: Fetch>(
 ) -> Result<Answer, Fault> {
     ex.cache_status = Some(said(forwarded(why), None));
     let held = part::beginning(&request.method, &request.headers, &found.parts).cloned();
-    let mut renewal = Renewal { request, stale: found.entry, held, why, directives, audience: Audience::All };
+    let reach = if found.entry.is_some() { Reach::Whole } else { reached(&request, &found.parts) };
+    let mut renewal = Renewal { request, stale: found.entry, held, why, reach, directives, audience: Audience::All };
     if renewal.request.method == Method::HEAD {
         return renew::head(ex, &renewal).await;
     }
@@ -131,11 +133,18 @@ async fn fetched<F: Fetch>(
             join(&caching.store, &caching.counters, errand, patience).await
         };
         match place {
-            Ok(Place::Lead(lead)) => return renew::fetch(ex, &renewal, lead).await,
+            Ok(Place::Lead(lead)) => match renew::fetch(ex, &renewal, lead).await? {
+                Some(answer) => return Ok(answer),
+                None => break,
+            },
             Ok(Place::Alone(lead)) => {
                 renewal.audience = Audience::One;
-                return renew::fetch(ex, &renewal, lead).await;
+                match renew::fetch(ex, &renewal, lead).await? {
+                    Some(answer) => return Ok(answer),
+                    None => break,
+                }
             }
+            Ok(Place::Read(entry)) if !renewal.is_served_by(&entry, clock::now()) => break,
             Ok(Place::Read(entry)) => match fitting(&entry, &renewal.request.headers) {
                 Ok(()) => match shared(ex, &renewal, &entry) {
                     Some(answer) => return Ok(answer),
@@ -148,14 +157,28 @@ async fn fetched<F: Fetch>(
         }
     }
     renewal.audience = Audience::One;
-    let lead = Lead::alone(&renewal.request.caching.store, renewal.errand(choice));
-    renew::fetch(ex, &renewal, lead).await
+    if renewal.request.headers.contains_key(RANGE) {
+        // It asks for what it wants, and for nothing else.
+        (renewal.reach, renewal.stale) = (Reach::Own, None);
+    }
+    let lead = Lead::alone(&renewal.request.caching.store, renewal.errand(renewal.choice()));
+    Ok(renew::fetch(ex, &renewal, lead).await?.unwrap_or_default())
+}
+
+/// How much is fetched for a request that nothing stored answers.
+fn reached<F>(request: &Request<F>, parts: &[Entry]) -> Reach {
+    if !request.headers.contains_key(RANGE) {
+        return Reach::Whole;
+    }
+    let of_part = parts.iter().find_map(|entry| entry.part().map(|part| part.complete()));
+    let complete = of_part.or_else(|| request.caching.store.known_length(&request.key, clock::now()));
+    reach(&request.headers, complete, request.caching.limits.object_bytes_max)
 }
 
 /// Whether a request asks for what none should wait for, and what it should not wait for itself.
 pub(super) fn asks_alone<F>(renewal: &Renewal<F>) -> bool {
     let directives = &renewal.directives;
-    let asks_for_part = renewal.stale.is_none() && renewal.request.headers.contains_key(RANGE);
+    let asks_for_part = renewal.reach == Reach::Own;
     directives.no_store || directives.no_cache || renewal.why == Forward::Request || asks_for_part
 }
 
@@ -198,7 +221,7 @@ pub fn take_unasked(
     (key, headers, facts, sent): (Key, &HeaderMap, RequestFacts<'_>, Now),
     answer: Answer,
 ) -> Answer {
-    let errand = Errand { key, choice: Choice::default(), is_authorized: facts.is_authorized };
+    let errand = Errand { key, choice: Choice::default(), is_authorized: facts.is_authorized, range: None };
     let lead = Lead::alone(&caching.store, errand);
     take_led(ex, caching, lead, (headers, facts, sent), answer)
 }

@@ -94,7 +94,7 @@ impl Store {
             let mut left = Vec::new();
             let mut shard = shard.lock();
             shard.resize(bytes_max, &mut left);
-            shard.flights.set_limits(limits(plan));
+            shard.set_limits(limits(plan));
             drop(shard);
             drop(left);
         }
@@ -156,6 +156,12 @@ impl Store {
         self.shard(key).peek(key, &mut left).map(|shelf| shelf.variants().to_vec()).unwrap_or_default()
     }
 
+    /// How long a response was lately that was too long to be stored, in bytes.
+    #[must_use]
+    pub fn known_length(&self, key: &Key, now: Now) -> Option<u64> {
+        self.shard(key).lengths.get(key, now.mono)
+    }
+
     /// Changes what is stored for a key: each response as `change` says, `None` takes it out.
     pub fn change(&self, key: &Key, change: impl Fn(&Entry) -> Option<Entry>) {
         let mut left: Vec<Shelf> = Vec::new();
@@ -181,6 +187,7 @@ impl Store {
     pub fn tick(&self, now: Now) {
         for shard in self.shards() {
             let mut shard = shard.lock();
+            shard.lengths.expire(now.mono);
             let actions = if shard.flights.next_due().is_some_and(|due| due <= now.mono) {
                 shard.flights.tick(now)
             } else {

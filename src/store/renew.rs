@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use http::header::SET_COOKIE;
+use http::header::{IF_RANGE, RANGE, SET_COOKIE};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
+use policy::cache::reach::{Reach, is_all};
 use policy::cache::validate::{
     self, Asking, Candidate, Confirmed, Glimpse, Update, freshen, glimpse, may_be_chosen, refresh,
 };
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{Forward, Handling};
+use policy::message::conditions::{Outcome, evaluate_stored};
 use policy::message::etag::EntityTag;
 use policy::message::vary::Choice;
 use policy::time::Now;
 
-use super::entry::{Entry, Head};
+use super::entry::{Content, Entry, Head};
 use super::fetch::{Fetch, Request};
 use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead};
@@ -24,7 +26,7 @@ use super::judge::{said, wanted};
 use super::memory::Store;
 use super::part;
 use super::resume::resumable;
-use super::serve::serve;
+use super::serve::{read_through, serve};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
@@ -40,6 +42,8 @@ pub struct Renewal<F> {
     pub held: Option<Entry>,
     /// Why it is sent forward.
     pub why: Forward,
+    /// How much of it is fetched.
+    pub reach: Reach,
     /// What it says of caches.
     pub directives: RequestDirectives,
     /// Who waits for it.
@@ -73,7 +77,38 @@ impl<F> Renewal<F> {
 
     pub(super) fn errand(&self, choice: Choice) -> Errand {
         let is_authorized = self.request.headers.contains_key(http::header::AUTHORIZATION);
-        Errand { key: self.request.key.clone(), choice, is_authorized }
+        let range = (self.reach == Reach::Range).then(|| {
+            let headers = &self.request.headers;
+            let fields = [RANGE, IF_RANGE].into_iter().filter_map(|name| headers.get(name));
+            fields.flat_map(|value| [value.as_bytes(), b"\n"].concat()).collect()
+        });
+        Errand { key: self.request.key.clone(), choice, is_authorized, range }
+    }
+
+    /// Whether the request goes to the origin as it is, with its own conditions and `Range`.
+    fn goes_as_it_is(&self) -> bool {
+        self.reach == Reach::Range || (self.audience == Audience::One && self.stale.is_none())
+    }
+
+    /// Whether a response that can only be read through is of use to the request: one that will not be stored as a
+    /// whole, or of unknown length. `complete`: its length.
+    pub(super) fn reads_through(&self, head: (StatusCode, &HeaderMap), complete: Option<u64>, now: Now) -> bool {
+        let (status, fields) = head;
+        let request = &self.request.headers;
+        if self.goes_as_it_is() || status != StatusCode::OK || !request.contains_key(RANGE) {
+            return true;
+        }
+        match evaluate_stored(&self.request.method, request, status, fields, now.wall) {
+            Outcome::Serve => is_all(request, complete),
+            Outcome::NotModified | Outcome::ServeWhole | Outcome::PreconditionFailed => true,
+        }
+    }
+
+    /// The same of an entry, which may be stored, or on its way into the store.
+    pub(super) fn is_served_by(&self, entry: &Entry, now: Now) -> bool {
+        let Content::Growing(growth) = &entry.content else { return true };
+        let is_kept = growth.length().is_some_and(|length| length <= self.request.caching.limits.object_bytes_max);
+        is_kept || self.reads_through((entry.head.status, &entry.head.headers), growth.length(), now)
     }
 
     /// Makes of the request one for what is lacking, if that is of use. Says what is there already.
@@ -103,19 +138,21 @@ enum Came {
 
 /// Fetches, validating what is stored if there is something; stores what comes if it may be stored.
 ///
+/// `None`: the whole came, and the request is for a part that can't be had from that. It is to ask for itself.
+///
 /// # Errors
 /// Why nothing came, unless a stale response stands in for it.
-pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead) -> Result<Answer, Fault> {
+pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead) -> Result<Option<Answer>, Fault> {
     let sent = clock::now();
     let (answer, of_origin) = match ask(ex, renewal, sent).await {
         Ok(Came::Answer(answer)) => (answer, None),
         Ok(Came::Rest(answer)) => (answer, Some(StatusCode::PARTIAL_CONTENT)),
         Ok(Came::Confirmed(answer, held, update)) => {
-            return Ok(confirm(ex, renewal, (lead, sent), (&answer, update), held));
+            return Ok(Some(confirm(ex, renewal, (lead, sent), (&answer, update), held)));
         }
         Err(fault) => {
             lead.failed(&fault);
-            return instead(ex, renewal, Setback::Fault(&fault)).ok_or(fault);
+            return instead(ex, renewal, Setback::Fault(&fault)).map(Some).ok_or(fault);
         }
     };
     let status = answer.status();
@@ -123,7 +160,7 @@ pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead
         let served = instead(ex, renewal, Setback::Status(status));
         if served.is_some() || renewal.audience == Audience::Nobody {
             lead.failed(&Fault::FetchBroken);
-            return Ok(served.unwrap_or(answer));
+            return Ok(Some(served.unwrap_or(answer)));
         }
     }
     Ok(take(ex, renewal, (lead, sent), (answer, of_origin)))
@@ -143,7 +180,7 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
             None => anew(ex, request).await,
         };
     }
-    if renewal.audience == Audience::One && renewal.stale.is_none() {
+    if renewal.goes_as_it_is() {
         // Nothing is waited for by others or needed here: the client's own conditions and ranges are the origin's to judge.
         return Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?));
     }
@@ -211,28 +248,35 @@ pub(super) fn instead<F>(ex: &mut Exchange, renewal: &Renewal<F>, setback: Setba
 }
 
 /// Stores what came if it may be stored, and answers with it. `of_origin`: the origin's status, if it was another.
+/// `None`: it is of no use to this request.
 fn take<F: Fetch>(
     ex: &mut Exchange,
     renewal: &Renewal<F>,
     (lead, sent): (Lead, Now),
     (answer, of_origin): (Answer, Option<StatusCode>),
-) -> Answer {
+) -> Option<Answer> {
     let request = &renewal.request;
     let target = Uri::default();
     let store = Arc::clone(lead.store());
     let status = answer.status();
-    let taken = fill::take(&request.caching, &renewal.asked(&target, sent), lead, (answer, clock::now()));
+    let now = clock::now();
+    let taken = fill::take(&request.caching, &renewal.asked(&target, sent), lead, (answer, now));
     let why = renewal.why;
     match taken {
         Taken::Stored(entry, withheld) => {
             if let Some(old) = &renewal.stale {
                 supersede(&store, renewal, old, &entry.head);
             }
-            let handling = Handling::Forwarded { why, status: of_origin, stored: true, collapsed: false };
-            ex.cache_status = Some(said(handling, None));
+            if !renewal.is_served_by(&entry, now) {
+                return None;
+            }
+            let object_bytes_max = request.caching.limits.object_bytes_max;
+            let stored = entry.content.length().is_none_or(|length| length <= object_bytes_max);
+            let handling = Handling::Forwarded { why, status: of_origin, stored, collapsed: false };
+            ex.cache_status = Some(said(handling, (!stored).then_some("too-large")));
             let mut answer = resumable(ex, request, &entry, serve(&wanted(ex, request), &entry, None));
             fill::give(&mut answer, &withheld);
-            answer
+            Some(answer)
         }
         Taken::Passed(answer, reason) => {
             // What a request that asks for itself is told says nothing of what others get.
@@ -247,7 +291,11 @@ fn take<F: Fetch>(
             let is_known_for_it =
                 renewal.audience == Audience::One && renewal.stale.is_none() && !super::judge::asks_alone(renewal);
             ex.cache_status = Some(said(handling, Some(if is_known_for_it { "hit-for-miss" } else { reason })));
-            *answer
+            let complete = http_body::Body::size_hint(answer.body()).exact();
+            if !renewal.reads_through((answer.status(), answer.headers()), complete, now) {
+                return None;
+            }
+            Some(if renewal.goes_as_it_is() { *answer } else { read_through(&wanted(ex, request), *answer, now) })
         }
     }
 }

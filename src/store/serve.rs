@@ -16,6 +16,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use policy::message::conditions::{Dates, Outcome, Role, Selected, evaluate, evaluate_stored};
 use policy::message::range::{ByteRange, ContentRange, Multipart, Selection, multipart_type, select};
 
+use policy::time::Now;
+
 use super::entry::{Content, Entry};
 use super::growth::Reader;
 use crate::exchange::Answer;
@@ -62,6 +64,25 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
         }
         Outcome::Serve | Outcome::ServeWhole | Outcome::PreconditionFailed => whole(wanted.method, entry, headers),
     }
+}
+
+/// An origin's 200 for a request that asks for all of it, be it by a `Range`: 206 then, if its length is known.
+#[must_use]
+pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer {
+    let (status, fields) = (answer.status(), answer.headers());
+    let has_range = wanted.headers.contains_key(RANGE) && status == StatusCode::OK;
+    if !has_range || evaluate_stored(wanted.method, wanted.headers, status, fields, now.wall) != Outcome::Serve {
+        return answer;
+    }
+    let Some(complete) = answer.body().size_hint().exact() else { return answer };
+    if let Selection::Single(range) = select(&wanted.headers.get_all(RANGE), complete)
+        && range.bytes() == complete
+        && let Some(value) = ContentRange::Part(range, Some(complete)).value()
+    {
+        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+        answer.headers_mut().insert(CONTENT_RANGE, value);
+    }
+    answer
 }
 
 /// Answers with all of a stored response, for a request without conditions and ranges.

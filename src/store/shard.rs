@@ -8,6 +8,7 @@ use policy::cache::bans::{Ban, Bans, Epoch, Limits, Subject, Verdict};
 use policy::cache::flight::{Action, Flights, Id};
 use policy::cache::index::{Displaced, Index, Left, Place, Refused};
 use policy::cache::key::Key;
+use policy::cache::remembered::Remembered;
 use policy::cache::siblings::Siblings;
 use policy::cache::tags;
 use policy::message::vary::{Choice, VARIANTS_MAX};
@@ -44,6 +45,8 @@ pub struct Course {
     pub choice: Choice,
     /// Those with `Authorization` keep to themselves: what they get is mostly not for sharing (RFC 9111 §3.5).
     pub is_authorized: bool,
+    /// Just this is fetched: the request's `Range` and `If-Range`; `None`: the whole.
+    pub range: Option<Box<[u8]>>,
     /// When it began.
     pub era: Era,
 }
@@ -52,7 +55,8 @@ impl Course {
     /// Whether it is too long to be remembered: what clients make up must not fill the memory.
     #[must_use]
     pub fn is_long(&self) -> bool {
-        self.key.bytes().len() + self.choice.as_bytes().len() > REMEMBERED_BYTES_MAX
+        let range = self.range.as_ref().map_or(0, |range| range.len());
+        self.key.bytes().len() + self.choice.as_bytes().len() + range > REMEMBERED_BYTES_MAX
     }
 }
 
@@ -116,6 +120,8 @@ pub struct Shard {
     pub flights: Flights<Course>,
     /// Who waits.
     pub waiting: HashMap<Id, oneshot::Sender<Told>>,
+    /// How long what was found too long to be stored is, in bytes.
+    pub lengths: Remembered<Key, u64>,
     /// What is being read along.
     pub reading: HashMap<Course, Entry>,
     /// By what all keys of a URI have in common.
@@ -136,12 +142,19 @@ impl Shard {
             bans: Bans::new(BANS),
             sweep: (0, Epoch::default()),
             flights: Flights::new(limits),
+            lengths: Remembered::new(limits.remembered_max, limits.remember_for),
             waiting: HashMap::new(),
             reading: HashMap::new(),
             fetching: HashMap::new(),
             bytes_max,
             reserved: 0,
         }
+    }
+
+    /// Other bounds hold from now on.
+    pub fn set_limits(&mut self, limits: policy::cache::flight::Limits) {
+        self.flights.set_limits(limits);
+        self.lengths.set_limits(limits.remembered_max, limits.remember_for);
     }
 
     /// Begins a fetch for a key: what [`Shard::ended`] ends.

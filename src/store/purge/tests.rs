@@ -48,7 +48,7 @@ fn entry(tag: &str, received: Now) -> Entry {
 }
 
 fn begin(store: &Arc<Store>, path: &str) -> Lead {
-    Lead::alone(store, Errand { key: key(path), choice: Choice::default(), is_authorized: false })
+    Lead::alone(store, Errand { key: key(path), choice: Choice::default(), is_authorized: false, range: None })
 }
 
 fn put(store: &Arc<Store>, path: &str, entry: Entry) {

@@ -28,12 +28,11 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use super::lookup::Stored;
+use super::remembered::Remembered;
 use crate::time::Now;
 use asking::{Asking, Follower, Next};
-use remembered::Remembered;
 
 mod asking;
-mod remembered;
 
 /// How many leaders of one flight may ask the backend at the same time.
 pub const FETCHES_MAX: usize = 4;
@@ -182,6 +181,15 @@ impl<K: Hash + Ord + Clone> Flights<K> {
         })
     }
 
+    /// Whether others wait for this one's answer.
+    #[must_use]
+    pub fn is_awaited(&self, key: &K, id: Id) -> bool {
+        self.flights.get(key).is_some_and(|flight| match &flight.stage {
+            Stage::Asking(asking) => asking.is_led_by(id) && !asking.followers.is_empty(),
+            Stage::Reading { .. } => false,
+        })
+    }
+
     /// The backend has answered a leader, or will not. Ignored from anybody who does not lead (any more).
     pub fn head(&mut self, key: &K, id: Id, head: Head, now: Now) -> Vec<Action> {
         let Some(Flight { stage, .. }) = self.flights.get_mut(key) else { return Vec::new() };
@@ -199,7 +207,7 @@ impl<K: Hash + Ord + Clone> Flights<K> {
             Head::Uncacheable => {
                 let released = asking.dismiss();
                 self.end(key);
-                self.remembered.remember(key.clone(), now.mono);
+                self.remembered.remember(key.clone(), (), now.mono);
                 named(released, Action::Release)
             }
             Head::Unshared => {
@@ -228,7 +236,7 @@ impl<K: Hash + Ord + Clone> Flights<K> {
     pub fn outgrown(&mut self, key: &K, id: Id, now: Now) -> bool {
         let is_read = self.done(key, id);
         if is_read {
-            self.remembered.remember(key.clone(), now.mono);
+            self.remembered.remember(key.clone(), (), now.mono);
         }
         is_read
     }
@@ -296,7 +304,7 @@ impl<K: Hash + Ord + Clone> Flights<K> {
 
     /// The first to arrive at a key: leads, unless there is a reason to go alone.
     fn depart(&mut self, key: &K, id: Id, now: Now) -> Arrival {
-        if self.remembered.holds(key, now.mono) || self.flights.len() >= self.limits.flights_max {
+        if self.remembered.get(key, now.mono).is_some() || self.flights.len() >= self.limits.flights_max {
             return Arrival::Alone;
         }
         // Nobody follows yet, so nothing is due.

@@ -14,6 +14,8 @@ pub mod key;
 pub mod lookup;
 pub mod overlap;
 pub mod partial;
+pub mod reach;
+pub mod remembered;
 #[cfg(test)]
 mod scripted;
 pub mod siblings;

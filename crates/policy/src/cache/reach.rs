@@ -1,0 +1,122 @@
+//! How much is fetched for a request with a `Range` of which nothing is stored: what it asks for, or more.
+//!
+//! Whoever fetches the whole can share it with all who ask for the URI, and store it; players and download managers
+//! begin with `bytes=0-`. A range from the middle of what may be long is better left to the origin.
+
+use http::HeaderMap;
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+
+use crate::message::range::{Selection, select};
+
+/// What is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The whole, for all who ask for the URI: `Range` is held back.
+    Whole,
+    /// The range, for all who ask for just that.
+    Range,
+    /// What the request asks for, for it alone.
+    Own,
+}
+
+/// What to fetch for a GET. `complete`: how long the representation is, if that is known. `object_bytes_max`: what is
+/// longer is not stored.
+///
+/// Ranges that are not understood may be to the origin. So are conditions next to a range that is forwarded.
+///
+/// Source: RFC 9110 §14.2, §14.3.
+#[must_use]
+pub fn reach(request: &HeaderMap, complete: Option<u64>, object_bytes_max: u64) -> Reach {
+    if !request.contains_key(RANGE) || complete.is_some_and(|complete| complete <= object_bytes_max) {
+        return Reach::Whole;
+    }
+    let is_conditional = request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE);
+    match select(&request.get_all(RANGE), complete.unwrap_or(u64::MAX)) {
+        Selection::Single(range) if range.first() == 0 && (complete.is_none() || is_all(request, complete)) => {
+            Reach::Whole
+        }
+        Selection::Single(_) if !is_conditional => Reach::Range,
+        Selection::Single(_) | Selection::Several(_) | Selection::Whole | Selection::Unsatisfiable => Reach::Own,
+    }
+}
+
+/// Whether a request is for all of a representation, be it by a `Range` from its first byte to its last. A body that can
+/// only be read through is of use to no other.
+#[must_use]
+pub fn is_all(request: &HeaderMap, complete: Option<u64>) -> bool {
+    let complete = complete.unwrap_or(u64::MAX);
+    match select(&request.get_all(RANGE), complete) {
+        Selection::Whole => true,
+        Selection::Single(range) => range.bytes() == complete,
+        Selection::Several(_) | Selection::Unsatisfiable => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted::headers;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(range: &'static str, complete: Option<u64>) -> Reach {
+        reach(&headers(&[("range", range)]), complete, 100)
+    }
+
+    #[test]
+    fn what_begins_at_the_first_byte_is_fetched_whole_unless_it_is_a_part_of_what_is_known_to_be_long() {
+        for range in ["bytes=0-", "bytes=0-9", "bytes=0-0"] {
+            assert_eq!(of(range, None), Reach::Whole, "{range}");
+            assert_eq!(of(range, Some(100)), Reach::Whole, "{range}");
+        }
+        assert_eq!(of("bytes=0-", Some(101)), Reach::Whole);
+        assert_eq!(of("bytes=0-9", Some(101)), Reach::Range);
+        assert_eq!(reach(&headers(&[]), Some(101), 100), Reach::Whole);
+    }
+
+    #[test]
+    fn any_range_of_what_is_known_to_be_short_is_fetched_whole() {
+        for range in ["bytes=5-9", "bytes=-5", "bytes=1-2,5-6", "bytes=200-", "lines=1"] {
+            assert_eq!(of(range, Some(100)), Reach::Whole, "{range}");
+        }
+    }
+
+    #[test]
+    fn other_ranges_are_forwarded_and_shared_by_those_who_ask_for_the_same() {
+        for range in ["bytes=5-9", "bytes=5-", "bytes=-5"] {
+            assert_eq!(of(range, None), Reach::Range, "{range}");
+            assert_eq!(of(range, Some(101)), Reach::Range, "{range}");
+        }
+        for range in ["bytes=0-1,5-6", "bytes=-0", "lines=1-2", "bytes=a"] {
+            assert_eq!(of(range, None), Reach::Own, "{range}");
+        }
+        let conditional = headers(&[("range", "bytes=5-9"), ("if-none-match", "\"a\"")]);
+        assert_eq!(reach(&conditional, None, 100), Reach::Own);
+        assert_eq!(reach(&headers(&[("range", "bytes=0-"), ("range", "bytes=5-")]), None, 100), Reach::Own);
+    }
+
+    #[test]
+    fn all_is_asked_for_without_a_range_or_by_one_that_covers_it() {
+        let is = |range, complete| is_all(&headers(&[("range", range)]), complete);
+        assert!(is_all(&headers(&[]), None) && is_all(&headers(&[]), Some(10)));
+        assert!(
+            is("bytes=0-", None) && is("bytes=0-", Some(10)) && is("bytes=0-9", Some(10)) && is("bytes=-10", Some(10))
+        );
+        assert!(
+            !is("bytes=0-9", None) && !is("bytes=0-8", Some(10)) && !is("bytes=10-", Some(10)) && !is("bytes=1-", None)
+        );
+    }
+
+    proptest! {
+        /// Nothing that is longer than what may be stored is read through for a part of it, once its length is known.
+        #[test]
+        fn what_is_long_is_fetched_whole_only_for_all_of_it(first in 0..300u64, last in 0..300u64, complete in 101..300u64) {
+            let request = headers(&[]);
+            let mut request = request;
+            let range = http::HeaderValue::try_from(format!("bytes={first}-{last}")).unwrap();
+            request.insert(RANGE, range);
+            if reach(&request, Some(complete), 100) == Reach::Whole {
+                prop_assert!(is_all(&request, Some(complete)));
+            }
+        }
+    }
+}
