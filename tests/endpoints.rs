@@ -426,3 +426,20 @@ fn a_hanging_address_times_out_alone() {
     }
     assert_eq!(named.origins[0].seen(), 1);
 }
+
+#[test]
+fn metrics_name_each_endpoint() {
+    let named = Named::new(2, 2);
+    named.origins[1].go_down();
+    let config = named.config("[upstream.health]\nkind = \"tcp\"\ninterval = \"20ms\"\nfall = 1");
+    let forebay = Forebay::start_with(&named.names, config.more("[admin]\nlisten = \"127.0.0.1:0\""));
+    let port = named.origins[0].address().port();
+    let line = |address: &str, usable: u8| {
+        let labels = format!("upstream=\"origins\",backend=\"http://app.test:{port}\",address=\"{address}:{port}\"");
+        format!("forebay_endpoint_usable{{{labels}}} {usable}\n")
+    };
+    eventually("each has its line", || {
+        let admin = forebay.admin().send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").read_response().text();
+        admin.contains(&line("127.0.0.1", 1)) && admin.contains(&line("127.0.0.2", 0))
+    });
+}

@@ -2,6 +2,8 @@
 //!
 //! Times are milliseconds since the epoch. Nothing here holds a body, nor the value of a header that may be a secret.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 use policy::write::kept::ShownValue;
 use serde::{Deserialize, Serialize};
@@ -242,12 +244,29 @@ pub struct Facts {
     pub log_lines_dropped: u64,
     /// Events that the event log dropped.
     pub log_events_dropped: u64,
+    /// The endpoints of each upstream.
+    pub endpoints: Vec<EndpointFacts>,
     /// The cache's.
     pub cache: CacheFacts,
     /// Those of invalidating events.
     pub events: EventFacts,
     /// The journal's; `None`: there is none.
     pub journal: Option<JournalFacts>,
+}
+
+/// One endpoint's numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointFacts {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// The backend's name.
+    pub backend: Arc<str>,
+    /// Its address; empty where the backend's name says it.
+    pub address: Arc<str>,
+    /// Whether it is neither down, ejected nor doubted.
+    pub is_usable: bool,
+    /// Requests in flight.
+    pub in_flight: u64,
 }
 
 /// The cache's numbers.

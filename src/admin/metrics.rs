@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Readiness;
-use super::api::{CacheFacts, EventFacts, Facts, JournalFacts};
+use super::api::{CacheFacts, EndpointFacts, EventFacts, Facts, JournalFacts};
 use crate::observe::exposition::Kind::{Counter, Gauge};
 use crate::observe::exposition::Page;
 
@@ -19,6 +19,7 @@ pub(super) fn text(facts: &Facts, readiness: Readiness, rollout: &Rollout) -> St
     let ready = u64::from(readiness == Readiness::Ready);
     page.single(Gauge, "forebay_ready", "Whether it takes requests: not while it starts or drains.", ready);
     requests(&mut page, facts);
+    endpoints(&mut page, &facts.endpoints);
     cache(&mut page, &facts.cache);
     events(&mut page, facts.events);
     if let Some(facts) = facts.journal {
@@ -43,6 +44,23 @@ fn requests(page: &mut Page, facts: &Facts) {
     page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", facts.accept_failures);
     page.single(Counter, "forebay_log_lines_dropped_total", "Access log lines dropped.", facts.log_lines_dropped);
     page.single(Counter, "forebay_log_events_dropped_total", "Events not logged.", facts.log_events_dropped);
+}
+
+fn endpoints(page: &mut Page, facts: &[EndpointFacts]) {
+    if facts.is_empty() {
+        return;
+    }
+    let mut write = |name: &'static str, help: &str, value: fn(&EndpointFacts) -> u64| {
+        let mut family = page.family(Gauge, name, help);
+        for facts in facts {
+            let EndpointFacts { upstream, backend, address, .. } = facts;
+            family.sample(&[("upstream", upstream), ("backend", backend), ("address", address)], value(facts));
+        }
+    };
+    let help = "Whether this endpoint gets requests: not while it is down, ejected or doubted.";
+    write("forebay_endpoint_usable", help, |facts| facts.is_usable.into());
+    let help = "Requests under way at this endpoint.";
+    write("forebay_endpoint_requests_in_flight", help, |facts| facts.in_flight);
 }
 
 fn cache(page: &mut Page, cache: &CacheFacts) {

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use http::HeaderMap;
 
 use crate::admin::api::rollout;
-use crate::admin::api::{CacheFacts, Details, EventFacts, Facts, JournalFacts, Page};
+use crate::admin::api::{CacheFacts, Details, EndpointFacts, EventFacts, Facts, JournalFacts, Page};
 use crate::admin::{Done, House, Order, Part, Pending, Purge, Readiness, Refusal};
 use crate::flow::site::Generation;
 use crate::observe::counters::{CacheResults, Counter, Counters};
@@ -110,6 +110,20 @@ impl Household {
         }
     }
 
+    fn endpoint_facts(&self) -> Vec<EndpointFacts> {
+        let mut facts = Vec::new();
+        for group in &self.generation.load().groups {
+            facts.extend(group.endpoints().seats.iter().map(|seat| EndpointFacts {
+                upstream: Arc::clone(&group.plan.name),
+                backend: Arc::clone(&seat.endpoint.backend),
+                address: seat.endpoint.address.clone().unwrap_or_default(),
+                is_usable: seat.endpoint.is_usable(),
+                in_flight: seat.endpoint.in_flight().into(),
+            }));
+        }
+        facts
+    }
+
     fn responses(&self) -> Vec<(&'static str, u64)> {
         let mut sums: Vec<(&'static str, u64)> = Vec::new();
         for (class, count) in self.counters.iter().flat_map(|counters| counters.responses.all()) {
@@ -146,6 +160,7 @@ impl House for Household {
             accept_failures: self.sum(|counters| counters.accept_failures.get()),
             log_lines_dropped: self.sum(|counters| counters.log_lines_dropped.get()),
             log_events_dropped: events::dropped(),
+            endpoints: self.endpoint_facts(),
             cache: self.cache_facts(),
             events: EventFacts {
                 known: self.events.known.get(),
