@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::config::plan::{self, Plan};
 use crate::flow::site::Generation;
-use crate::observe::clock;
+use crate::observe::notice::Notice;
+use crate::observe::{clock, dice};
+use crate::rollout::state::StateFile;
 use crate::rollout::{Adopted, Rollout};
 use crate::store::Store;
 use crate::store::purge::start_sweeping;
@@ -36,6 +38,8 @@ pub struct World {
     desk: Option<Arc<Desk>>,
     rollout: Arc<Rollout>,
     resolver: Arc<dyn Resolver>,
+    /// The name that `Via` is signed with unless the file gives one.
+    via_name: Arc<str>,
     upstreams: HashMap<Arc<str>, Kept>,
 }
 
@@ -58,7 +62,12 @@ impl World {
         // After the journal: whoever holds that has the directory to itself.
         let rollout = Arc::new(Rollout::open(state_dir, Arc::clone(&resolver)).map_err(BeginError::State)?);
         let store = new_store(&plan.cache);
-        Ok(Self { number: 0, store, desk, rollout, resolver, upstreams: HashMap::new() })
+        let make = || format!("forebay-{:08x}", dice::roll() >> 32);
+        let via_name = match state_dir {
+            Some(directory) => StateFile::new(directory).via_name(make).map_err(BeginError::State)?,
+            None => make(),
+        };
+        Ok(Self { number: 0, store, desk, rollout, via_name: via_name.into(), resolver, upstreams: HashMap::new() })
     }
 
     /// What moves traffic.
@@ -107,7 +116,19 @@ impl World {
             desk.adopt(&plan, &self.store);
         }
         let (store, desk) = (Arc::clone(&self.store), self.desk.clone());
-        Ok(Arc::new(Generation { number: self.number, plan, groups, splits, mirrors, store, desk }))
+        let loop_notice = Notice::default();
+        let via_name = plan.server.via_name.clone().unwrap_or_else(|| Arc::clone(&self.via_name));
+        Ok(Arc::new(Generation {
+            number: self.number,
+            plan,
+            groups,
+            splits,
+            mirrors,
+            store,
+            desk,
+            via_name,
+            loop_notice,
+        }))
     }
 }
 

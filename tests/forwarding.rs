@@ -108,10 +108,10 @@ fn fields_that_override_the_target_or_method_are_removed() {
 #[test]
 fn via_is_added_in_both_directions_and_appended_to() {
     let origin = Origin::start(answer(200, &[("Via", "1.1 behind")], ""));
-    let forebay = Forebay::start(forward([&origin]));
+    let forebay = Forebay::start(forward([&origin]).server("via_name = \"edge-1\""));
     let response = forebay.get_with("/", "Via: 1.0 before\r\n");
-    assert_eq!(origin.last().head.fields("via").join(", "), "1.0 before, 1.1 forebay");
-    assert_eq!(response.head.fields("via").join(", "), "1.1 behind, 1.1 forebay");
+    assert_eq!(origin.last().head.fields("via").join(", "), "1.0 before, 1.1 edge-1");
+    assert_eq!(response.head.fields("via").join(", "), "1.1 behind, 1.1 edge-1");
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod condition;
 mod header;
 mod invalidate;
 mod log;
+mod loops;
 mod mirror;
 mod route;
 mod split;
@@ -146,6 +147,7 @@ fn server(section: &Section<'_>) -> Server {
         drain_delay: section.duration("drain_delay"),
         trusted_proxies: networks(section, "trusted_proxies"),
         merge_slashes: section.choice("merge_slashes", &merge_slashes).unwrap_or(MergeSlashes::Match),
+        via_name: section.text("via_name").and_then(|text| via_name(section, &text)),
         upgrades: section.texts("upgrades").iter().filter_map(|text| upgrade(section, text)).collect(),
         state_dir: state_dir.map(|text| PathBuf::from(text.value)),
     }
@@ -163,6 +165,18 @@ fn networks(section: &Section<'_>, name: &str) -> Vec<Network> {
         network
     };
     section.texts(name).into_iter().filter_map(network).collect()
+}
+
+/// A pseudonym (RFC 9110 §7.6.3).
+fn via_name(section: &Section<'_>, text: &Text) -> Option<Arc<str>> {
+    /// It goes along with every message.
+    const NAME_BYTES_MAX: usize = 100;
+    let fits = is_token(&text.value) && text.value.len() <= NAME_BYTES_MAX;
+    if !fits {
+        let hint = "1 to 100 letters, digits and - . _ as in \"edge-1\"";
+        section.report.add(text.span.clone(), format!("{text} is no name for Via"), hint);
+    }
+    fits.then(|| Arc::from(text.value.as_str()))
 }
 
 /// The name of a protocol (RFC 9110 §7.8), in lower case.

@@ -270,11 +270,15 @@ section! {
     /// takes the route of `/admin`; the path that is forwarded, the cache's key and purges keep them. `forward`: they
     /// are merged there, too. `off`: they count everywhere. `%2F` is never a slash.
     merge_slashes: Kind::Choice(&["match", "forward", "off"]) => "match", now;
+    /// The name by which this proxy signs in `Via`, a token, and knows requests that come back to it: a request that
+    /// has it three times is answered 508. Every process needs its own. Left out: `forebay-` and eight random
+    /// hexadecimal digits, kept in `state_dir` if there is one, else new at each start.
+    via_name: Kind::Text, now;
     /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
     /// carries could not be checked.
     upgrades: Kind::Texts => "websocket", now;
     /// A directory for what must survive a restart: the journal of `mode = "write-back"`, weights of splits that were
-    /// set at run time, the progress of canaries, and the key that `sticky = "cookie"` signs with.
+    /// set at run time, the progress of canaries, the key that `sticky = "cookie"` signs with, and the name for `Via`.
     state_dir: Kind::Text, next_start;
 }
 

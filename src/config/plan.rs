@@ -85,6 +85,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// What runs of slashes in a path count for.
     pub merge_slashes: MergeSlashes,
+    /// The name that this proxy signs `Via` with; `None`: one that is made at the first start.
+    pub via_name: Option<Arc<str>>,
     /// Protocols that `Upgrade` may ask for, in lower case.
     pub upgrades: Vec<String>,
     /// What must survive a restart is kept here: the journal of writes, weights set at run time, canaries' progress, the

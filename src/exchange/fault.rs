@@ -53,6 +53,9 @@ pub enum Fault {
     /// The client left before it was answered. Never sent.
     #[error("client left")]
     ClientLeft,
+    /// The request has come back to this proxy (RFC 5842 §7.2).
+    #[error("loop: Via names this proxy more than {} times", policy::message::via::PASSES_MAX)]
+    Loop,
     /// No route takes this request (§15.5.5).
     #[error("no route")]
     NoRoute,
@@ -175,6 +178,7 @@ impl Fault {
             Self::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::NoBackend { .. }
             | Self::QueueFull { .. }
@@ -219,7 +223,8 @@ impl Fault {
             | Self::Journal { .. }
             | Self::WaitedInVain
             | Self::FetchBroken
-            | Self::Outpaced => Blame::Forebay,
+            | Self::Outpaced
+            | Self::Loop => Blame::Forebay,
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Reset { .. }
@@ -266,6 +271,7 @@ impl Fault {
             | Self::BodyBroken
             | Self::ClientLeft
             | Self::NoRoute
+            | Self::Loop
             | Self::OnlyIfCached
             | Self::Journal { .. }
             | Self::Crowded
@@ -297,6 +303,7 @@ impl Fault {
             (_, Blame::Client) => return self.to_string(),
             (Self::Journal { .. }, _) => "the write can't be kept",
             (Self::WaitedInVain | Self::FetchBroken, _) => "the backend took too long",
+            (Self::Loop, _) => "the request has come back to this proxy",
             (_, Blame::Forebay) => "no backend can take this request now",
             (Self::BadAnswer { .. }, _) => "the backend's answer can't be passed on",
             (_, Blame::Backend) if self.status() == StatusCode::GATEWAY_TIMEOUT => "the backend took too long",

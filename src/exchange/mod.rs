@@ -15,13 +15,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Version};
 use hyper::body::Incoming;
 use policy::message::cache_status::CacheStatus;
 use policy::message::host::{self, BadHost};
 use policy::message::scheme::Scheme;
 use policy::message::stamp::Stamp;
+use policy::message::via::Signature;
 use policy::time::Now;
 
 use self::deadline::Deadline;
@@ -59,11 +60,20 @@ pub struct Exchange {
     pub cache_status: Option<CacheStatus<'static>>,
     /// Where answers are counted, if the request has gone to one side of a split.
     pub tally: Option<Arc<Tally>>,
+    /// How this proxy signs `Via`; `None`: no client sees the answer.
+    pub signature: Option<Rc<Signature>>,
     /// What will be logged and counted.
     pub record: Record,
 }
 
 impl Exchange {
+    /// Signs a message that was received in this version (RFC 9110 §7.6.3).
+    pub fn sign(&self, headers: &mut HeaderMap, received: Version) {
+        if let Some(signature) = &self.signature {
+            signature.sign(headers, received);
+        }
+    }
+
     /// An exchange that no client began.
     #[must_use]
     pub fn alone(address: SocketAddr, started: Now, dice: u64) -> Self {
@@ -79,6 +89,7 @@ impl Exchange {
             accept: None,
             key: 0,
             tally: None,
+            signature: None,
             record: Record::default(),
             cache_status: None,
         }
@@ -102,6 +113,7 @@ impl Exchange {
             accept: None,
             key: self.key,
             tally: None,
+            signature: self.signature.clone(),
             record: Record::default(),
             cache_status: None,
         }

@@ -64,7 +64,8 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     let draft = gate::draft(site, route, &onward.group, (ex, admitted))?;
     let fetch = ToUpstream { onward: Rc::clone(onward), target: draft.target };
     let caching = Rc::clone(caching);
-    store::answer(ex, Request { caching, key, method: draft.method, headers: draft.headers, fetch }).await
+    let (method, headers, is_returning) = (draft.method, draft.headers, admitted.is_returning);
+    store::answer(ex, Request { caching, key, method, headers, is_returning, fetch }).await
 }
 
 /// Gives a request the query that its key holds: what the answer is made of must be the same for all who get it.

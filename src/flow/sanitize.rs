@@ -14,7 +14,8 @@ use policy::message::expect::{self, Expectation};
 use policy::message::max_forwards::{self, Forwarding};
 use policy::message::scheme::Scheme;
 use policy::message::transfer::{self, BadCoding};
-use policy::message::{forwarded, hop, names, stamp, target, upgrade, via};
+use policy::message::via::PASSES_MAX;
+use policy::message::{forwarded, hop, names, stamp, target, upgrade};
 
 use super::site::Site;
 use crate::config::plan::MergeSlashes;
@@ -46,6 +47,8 @@ pub struct Admitted {
     pub client: forwarded::Client,
     /// The path that routes match, where that is not the target's own.
     pub match_path: Option<Box<str>>,
+    /// Whether the request has been here before: then it must not wait for what may be its own beginning.
+    pub is_returning: bool,
 }
 
 /// Refuses what may not pass; cleans what may.
@@ -68,6 +71,7 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     if let Some(target) = target {
         ex.head.uri = target;
     }
+    let is_returning = passes(site, ex, &host, census)? > 0;
     judge_body(site, ex, census)?;
     let waits_to_continue = expectation(ex, census)?;
     clean(site, ex, census);
@@ -79,7 +83,25 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     let client = forwarded::client(ex.connection.peer.ip(), SCHEME, &ex.head.headers, trusted)
         .map_err(|_| Fault::BadRequest("unknown scheme in a forwarding field of a trusted proxy"))?;
     ex.client = client.address;
-    Ok(Admitted { host, switches, waits_to_continue, ends_here, census, client, match_path })
+    Ok(Admitted { host, switches, waits_to_continue, ends_here, census, client, match_path, is_returning })
+}
+
+/// How often a request has been here before, as its `Via` says (RFC 9110 §7.6.3).
+fn passes(site: &Site, ex: &Exchange, host: &Host, census: Census) -> Result<usize, Fault> {
+    let signature = site.signature().filter(|_| census.has(Rare::Via));
+    let passes = signature.map_or(0, |signature| signature.count(&ex.head.headers));
+    if passes <= PASSES_MAX {
+        return Ok(passes);
+    }
+    // Anybody can write such a request, so few of them are told of.
+    if site.generation.loop_notice.is_due(ex.started.mono) {
+        let path = ex.head.uri.path();
+        tracing::warn!(
+            "a request for {}{path:.100} has come back {passes} times: does a backend lead here?",
+            host.name
+        );
+    }
+    Err(Fault::Loop)
 }
 
 /// The one host that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
@@ -259,7 +281,9 @@ pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &HeaderV
         ex.connection.stamp(site.generation.number, || stamp::Stamp::new(ex.connection.peer.ip(), SCHEME, trusted));
     let headers = &mut ex.head.headers;
     stamp.apply(headers, census, &admitted.client, host);
-    via::sign(headers, ex.head.version);
+    if let Some(signature) = &ex.signature {
+        signature.sign(headers, ex.head.version);
+    }
     let kept = if census.has(Rare::RequestId) && stamp.is_trusted() { known_id(headers) } else { None };
     let id = kept.unwrap_or_else(|| dice::id(ex.dice));
     headers.insert(&names::X_REQUEST_ID, id.clone());

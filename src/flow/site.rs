@@ -5,10 +5,13 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use policy::message::via::Signature;
+
 use super::onward::Onward;
 use super::side::LocalSplit;
 use crate::config::plan::{Action, Plan, Route, RouteCache};
 use crate::observe::counters::Counters;
+use crate::observe::notice::Notice;
 use crate::observe::tally::Tally;
 use crate::rollout::mirror::Mirror;
 use crate::rollout::split::Split;
@@ -34,6 +37,10 @@ pub struct Generation {
     pub store: Arc<Store>,
     /// What is written and not at its backend yet; `None`: there is no journal.
     pub desk: Option<Arc<Desk>>,
+    /// The name that `Via` is signed with.
+    pub via_name: Arc<str>,
+    /// Says when loops may be told of again.
+    pub loop_notice: Notice,
 }
 
 impl Generation {
@@ -67,6 +74,7 @@ pub struct Site {
     /// How each route caches: not at all, in one way, or in one for each side of its split.
     cachings: Vec<Box<[Rc<Caching>]>>,
     caches: bool,
+    signature: Option<Rc<Signature>>,
     upstreams: Vec<Rc<LocalGroup>>,
 }
 
@@ -105,7 +113,9 @@ impl Site {
             generation.plan.routes.iter().map(|route| cachings(&generation, route, counters)).collect();
         let caches = cachings.iter().any(|ways| !ways.is_empty());
         let counters = Arc::clone(counters);
-        Self { generation, counters, routes, onwards, by_hand, splits, cachings, caches, upstreams }
+        // A copy: workers that shared one would share the count of its users, too.
+        let signature = Signature::new(&generation.via_name).map(Rc::new);
+        Self { signature, generation, counters, routes, onwards, by_hand, splits, cachings, caches, upstreams }
     }
 
     /// What the file says.
@@ -124,6 +134,12 @@ impl Site {
     #[must_use]
     pub fn desk(&self) -> Option<&Arc<Desk>> {
         self.generation.desk.as_ref()
+    }
+
+    /// How this proxy signs `Via`.
+    #[must_use]
+    pub fn signature(&self) -> Option<&Rc<Signature>> {
+        self.signature.as_ref()
     }
 
     /// Whether any route caches.

@@ -11,6 +11,7 @@ pub mod exposition;
 pub mod format;
 pub mod ledger;
 mod line;
+pub mod notice;
 pub mod record;
 mod second;
 pub(crate) mod sink;

@@ -10,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use policy::canary::progress::Progress;
+use policy::message::via::Signature;
 use serde::{Deserialize, Serialize};
 
 /// The form that is written; another is not read.
@@ -128,6 +129,25 @@ impl StateFile {
         }
     }
 
+    /// The name that `Via` is signed with unless the file gives one: `make` is called at the first start.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn via_name(&self, make: impl FnOnce() -> String) -> io::Result<String> {
+        let path = self.directory.join("via-name");
+        let kept = match fs::read_to_string(&path) {
+            Ok(text) => Some(text.trim_end().to_owned()).filter(|name| Signature::new(name).is_some()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(name) = kept {
+            return Ok(name);
+        }
+        let name = make();
+        self.put(&path, format!("{name}\n").as_bytes())?;
+        Ok(name)
+    }
+
     fn make_key(&self, path: &Path) -> io::Result<Vec<u8>> {
         let key = random_key()?;
         self.put(path, &key)?;
@@ -201,5 +221,15 @@ mod tests {
         assert_eq!(file.key().unwrap(), key);
         fs::write(directory.path().join("cookie.key"), b"short").unwrap();
         assert_ne!(file.key().unwrap(), key);
+    }
+
+    #[test]
+    fn the_name_for_via_is_made_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = StateFile::new(directory.path());
+        assert_eq!(file.via_name(|| "forebay-1".to_owned()).unwrap(), "forebay-1");
+        assert_eq!(file.via_name(|| "forebay-2".to_owned()).unwrap(), "forebay-1");
+        fs::write(directory.path().join("via-name"), b"no name\n").unwrap();
+        assert_eq!(file.via_name(|| "forebay-3".to_owned()).unwrap(), "forebay-3");
     }
 }

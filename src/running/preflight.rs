@@ -1,12 +1,12 @@
-//! What would keep a plan from starting on this machine, found without starting it: ports, addresses, `state_dir`, and
-//! backend names that do not resolve.
+//! What would keep a plan from starting on this machine, found without starting it: ports, addresses, `state_dir`,
+//! backend names that do not resolve, and backends that are this proxy itself.
 //!
 //! What a running forebay holds is no problem: the plan is probably meant for its next reload or restart.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use crate::config::plan::{Address, AdminAddress, Plan};
@@ -32,7 +32,7 @@ pub fn problems(plan: &Plan) -> Vec<Problem> {
     });
     let state = plan.server.state_dir.iter().filter_map(|path| state_dir(path).err());
     let errors = ports.chain(admin).chain(state).map(|cause| problem(Severity::Error, cause));
-    errors.chain(names(plan).into_iter().map(|cause| problem(Severity::Warning, cause))).collect()
+    errors.chain(backends(plan).into_iter().map(|cause| problem(Severity::Warning, cause))).collect()
 }
 
 fn problem(severity: Severity, cause: String) -> Problem {
@@ -86,8 +86,38 @@ fn state_dir(path: &Path) -> Result<(), String> {
     fs::remove_file(&probe).map_err(|error| cause(nearest, error))
 }
 
-/// What can't be resolved of the backends' names.
-fn names(plan: &Plan) -> Vec<String> {
+/// What is wrong with the backends: names that can't be resolved, addresses that lead back here. Those that are seen
+/// to do so without a look at the machine have been warned about already.
+fn backends(plan: &Plan) -> Vec<String> {
+    let loops = |name: &str, address: SocketAddr, is_resolved: bool| {
+        let listener = plan
+            .listener_at(address, is_local)
+            .filter(|_| is_resolved || plan.listener_at(address, |_| false).is_none())?;
+        Some(format!("backend {name} is this proxy's own listener {listener}"))
+    };
+    let all = plan.upstreams.iter().flat_map(|upstream| &upstream.backends);
+    let written = all.filter_map(|backend| match &backend.address {
+        Address::Ip(address) => loops(&backend.name, *address, false),
+        Address::Name { .. } | Address::Unix(_) => None,
+    });
+    let resolved = lookups(plan).into_iter().filter_map(|(host, found)| match found {
+        Err(error) => Some(format!("backend name {host:?} can't be resolved: {error}")),
+        Ok(_) if host == "localhost" => None,
+        Ok(addresses) => addresses.into_iter().find_map(|address| loops(&host, address, true)),
+    });
+    let mut causes: Vec<String> = written.chain(resolved).collect();
+    causes.sort_unstable();
+    causes.dedup();
+    causes
+}
+
+/// Whether an address is one of this machine: then a socket can be bound to it.
+fn is_local(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// The backends' names, and what they resolve to.
+fn lookups(plan: &Plan) -> Vec<(String, io::Result<Vec<SocketAddr>>)> {
     let backends = plan.upstreams.iter().flat_map(|upstream| &upstream.backends);
     let names: BTreeSet<(&str, u16)> = backends
         .filter_map(|backend| match &backend.address {
@@ -96,19 +126,19 @@ fn names(plan: &Plan) -> Vec<String> {
         })
         .collect();
     let names: Vec<(&str, u16)> = names.into_iter().collect();
-    let mut causes = Vec::new();
+    let mut found = Vec::new();
     for some in names.chunks(LOOKUPS) {
         std::thread::scope(|scope| {
             let lookups: Vec<_> =
                 some.iter().map(|name| (name.0, scope.spawn(move || name.to_socket_addrs()))).collect();
             for (host, lookup) in lookups {
-                if let Ok(Err(error)) = lookup.join() {
-                    causes.push(format!("backend name {host:?} can't be resolved: {error}"));
+                if let Ok(addresses) = lookup.join() {
+                    found.push((host.to_owned(), addresses.map(Iterator::collect)));
                 }
             }
         });
     }
-    causes
+    found
 }
 
 #[cfg(test)]

@@ -313,6 +313,7 @@ fn answer(worker: &Worker, client: &Rc<ClientConnection>, tap: &Rc<State>, reque
     client.is_busy.set(true);
     let signs = tap.signs(&request);
     let (head, body) = request.into_parts();
+    let site = worker.site();
     let exchange = Exchange {
         started: clock::now(),
         dice: dice::roll(),
@@ -325,10 +326,10 @@ fn answer(worker: &Worker, client: &Rc<ClientConnection>, tap: &Rc<State>, reque
         key: 0,
         cache_status: None,
         tally: None,
+        signature: site.signature().map(Rc::clone),
         record: Record::default(),
     };
     let mut open = Open::begin(exchange, Rc::clone(&worker.ledger));
-    let site = worker.site();
     if !tap.is_flushed() {
         return Answering::Later(Box::pin(after(Rc::clone(tap), site, open)));
     }

@@ -64,6 +64,8 @@ pub struct Request<F> {
     pub method: Method,
     /// Its fields, as they would go to the origin.
     pub headers: HeaderMap,
+    /// Whether it must not wait for another's fetch, which may be waiting for it.
+    pub is_returning: bool,
     /// How to ask the origin.
     pub fetch: F,
 }

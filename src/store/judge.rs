@@ -179,7 +179,11 @@ fn reached<F>(request: &Request<F>, parts: &[Entry]) -> Reach {
 pub(super) fn asks_alone<F>(renewal: &Renewal<F>) -> bool {
     let directives = &renewal.directives;
     let asks_for_part = renewal.reach == Reach::Own;
-    directives.no_store || directives.no_cache || renewal.why == Forward::Request || asks_for_part
+    renewal.request.is_returning
+        || directives.no_store
+        || directives.no_cache
+        || renewal.why == Forward::Request
+        || asks_for_part
 }
 
 /// Whether a response fits a request; if not, what the request says where they differ.

@@ -13,7 +13,7 @@ use http::{Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use policy::message::census::{Census, Rare};
-use policy::message::{hop, list, trailers, via};
+use policy::message::{hop, list, trailers};
 use policy::time::Now;
 
 use super::pick::Claim;
@@ -41,7 +41,7 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
     let persists = persists(&head, census);
     // Nominations that may not be followed are ignored in a response, never refused.
     let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
-    via::sign(&mut head.headers, head.version);
+    ex.sign(&mut head.headers, head.version);
     head.version = Version::HTTP_11;
     let failed = claim.group().shared.plan.ejection.statuses.holds(head.status);
     if failed {

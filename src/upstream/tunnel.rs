@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderValue, Version, header};
-use policy::message::{hop, via};
+use policy::message::hop;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::pick::Claim;
@@ -30,7 +30,7 @@ pub fn answer(received: Received, ex: &Exchange) -> Answer {
     let (mut head, _no_body) = response.into_parts();
     let chosen = head.headers.get(header::UPGRADE).cloned();
     let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
-    via::sign(&mut head.headers, head.version);
+    ex.sign(&mut head.headers, head.version);
     head.version = Version::HTTP_11;
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(chosen) = chosen {

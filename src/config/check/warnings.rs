@@ -8,6 +8,7 @@ use http::{HeaderMap, Method};
 use policy::message::network::Network;
 use policy::route::Asked;
 
+use super::loops;
 use crate::config::document::{Section, Text};
 use crate::config::plan::{Action, Plan, Route};
 
@@ -24,6 +25,7 @@ pub(super) fn of_plan(top: &Section<'_>, routes: &[Section<'_>], upstreams: &[Se
         let cause = format!("no route uses upstream {name:?}");
         section.report.warn(section.at("name"), cause, "name it in a route, or leave it out");
     }
+    loops::warn(routes, upstreams, plan);
     for (index, section) in routes.iter().enumerate() {
         redirect(section, index, plan);
     }

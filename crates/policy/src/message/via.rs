@@ -1,32 +1,58 @@
-//! Saying that a message came through here (RFC 9110 §7.6.3).
+//! Saying that a message came through here, and seeing that it has been here before (RFC 9110 §7.6.3).
 
 use http::header::VIA;
 use http::{HeaderMap, HeaderValue, Version};
 
-use super::list::elements;
+use super::list::{elements, is_token};
 
-/// The name under which this proxy signs.
-pub const PSEUDONYM: &str = "forebay";
+/// How often a proxy's own name may be in the `Via` of a request that comes in. Two are allowed, for a host that is
+/// routed through another one of the same proxy.
+pub const PASSES_MAX: usize = 2;
 
-/// Signs a message that was received in this version. What was there before is kept; the head limit bounds it.
-pub fn sign(headers: &mut HeaderMap, received: Version) {
-    // A matching line of its own costs no copy of what is there, and means the same as a longer list.
-    let ours = if received == Version::HTTP_10 {
-        HeaderValue::from_static("1.0 forebay")
-    } else if received == Version::HTTP_2 {
-        HeaderValue::from_static("2 forebay")
-    } else {
-        HeaderValue::from_static("1.1 forebay")
-    };
-    headers.append(VIA, ours);
+/// How one proxy signs messages.
+#[derive(Clone, Debug)]
+pub struct Signature {
+    name: Box<str>,
+    http_10: HeaderValue,
+    http_11: HeaderValue,
+    http_2: HeaderValue,
 }
 
-/// How often this proxy's name is in `Via`: more than a few times means that requests run in a circle.
-///
-/// Others may sign with the same name, so this alone proves nothing.
-#[must_use]
-pub fn count(headers: &HeaderMap) -> usize {
-    elements(&headers.get_all(VIA)).filter(|one| received_by(one) == Some(PSEUDONYM.as_bytes())).count()
+impl Signature {
+    /// The signature of a proxy that goes by this pseudonym; `None` unless it is a token.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Self> {
+        let value = |version: &str| HeaderValue::from_str(&format!("{version} {name}")).ok();
+        is_token(name.as_bytes()).then_some(())?;
+        Some(Self { name: name.into(), http_10: value("1.0")?, http_11: value("1.1")?, http_2: value("2")? })
+    }
+
+    /// The pseudonym.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Signs a message that was received in this version. What was there before is kept; the head limit bounds it.
+    pub fn sign(&self, headers: &mut HeaderMap, received: Version) {
+        // A matching line of its own costs no copy of what is there, and means the same as a longer list.
+        let ours = if received == Version::HTTP_10 {
+            &self.http_10
+        } else if received == Version::HTTP_2 {
+            &self.http_2
+        } else {
+            &self.http_11
+        };
+        headers.append(VIA, ours.clone());
+    }
+
+    /// How often this pseudonym is in `Via`, in any case, over all lines. More than [`PASSES_MAX`] times means that
+    /// the request runs in a circle.
+    #[must_use]
+    pub fn count(&self, headers: &HeaderMap) -> usize {
+        let is_ours = |one: &&[u8]| received_by(one).is_some_and(|by| by.eq_ignore_ascii_case(self.name.as_bytes()));
+        elements(&headers.get_all(VIA)).filter(is_ours).count()
+    }
 }
 
 /// The second word: `1.1 forebay (comment)`.
@@ -38,29 +64,41 @@ fn received_by(element: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
+    fn signature() -> Signature {
+        Signature::new("forebay-1a2b3c4d").unwrap()
+    }
+
     #[test]
     fn our_signature_follows_those_of_others() {
         let mut headers = HeaderMap::from_iter([(VIA, HeaderValue::from_static("1.0 fred, 1.1 p.example.net"))]);
-        sign(&mut headers, Version::HTTP_11);
+        signature().sign(&mut headers, Version::HTTP_11);
         let lines: Vec<_> = headers.get_all(VIA).iter().collect();
-        assert_eq!(lines, ["1.0 fred, 1.1 p.example.net", "1.1 forebay"]);
+        assert_eq!(lines, ["1.0 fred, 1.1 p.example.net", "1.1 forebay-1a2b3c4d"]);
     }
 
     #[test]
     fn the_version_is_the_one_received() {
-        for (version, expected) in
-            [(Version::HTTP_10, "1.0 forebay"), (Version::HTTP_11, "1.1 forebay"), (Version::HTTP_2, "2 forebay")]
-        {
+        for (version, expected) in [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")] {
             let mut headers = HeaderMap::new();
-            sign(&mut headers, version);
-            assert_eq!(headers[VIA], expected);
+            signature().sign(&mut headers, version);
+            assert_eq!(headers[VIA], format!("{expected} forebay-1a2b3c4d"));
         }
     }
 
     #[test]
-    fn our_own_signatures_are_counted() {
-        let value = HeaderValue::from_static("1.1 forebay, 1.1  forebay (x), 1.1 other, forebay, 1.1 forebays");
-        assert_eq!(count(&HeaderMap::from_iter([(VIA, value)])), 2);
-        assert_eq!(count(&HeaderMap::new()), 0);
+    fn our_own_signatures_are_counted_over_all_lines() {
+        let one = "1.1 forebay-1a2b3c4d, 1.1  FOREBAY-1A2B3C4D (x), 1.1 other, forebay-1a2b3c4d, 1.1 forebay-1a2b3c4dd";
+        let lines = [one, "HTTP/1.1 forebay-1a2b3c4d", "1.1 forebay"].map(HeaderValue::from_static);
+        let headers: HeaderMap = lines.into_iter().map(|line| (VIA, line)).collect();
+        assert_eq!(signature().count(&headers), 3);
+        assert_eq!(signature().count(&HeaderMap::new()), 0);
+    }
+
+    #[test]
+    fn a_pseudonym_is_a_token() {
+        for name in ["", "a b", "a,b", "a:80", "(a)", "\u{e4}"] {
+            assert!(Signature::new(name).is_none(), "{name}");
+        }
+        assert_eq!(Signature::new("edge-1.example").unwrap().name(), "edge-1.example");
     }
 }
