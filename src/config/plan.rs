@@ -17,6 +17,7 @@ use policy::events;
 use policy::message::network::Network;
 use policy::message::target;
 use policy::route::Table;
+use policy::route::template::Template;
 
 use super::settings::Settings;
 
@@ -368,6 +369,8 @@ pub struct Route {
     pub strip_prefix: Option<String>,
     /// Put in front of the path before forwarding, after `strip_prefix`.
     pub add_prefix: Option<String>,
+    /// The path and query that backends see, instead of those.
+    pub rewrite: Option<Template>,
     /// Changes to the request before forwarding.
     pub request_headers: Edits,
     /// Changes to the response before it goes to the client.
@@ -409,21 +412,8 @@ pub enum Action {
 pub struct Redirect {
     /// 301, 302, 303, 307 or 308.
     pub status: StatusCode,
-    /// The `Location`: literal pieces and parts of the request.
-    pub to: Vec<Piece>,
-}
-
-/// A piece of a redirect's target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// Text as it stands.
-    Text(String),
-    /// The request's host and port, as the client gave them.
-    Host,
-    /// The request's path.
-    Path,
-    /// The request's query with its `?`; nothing if there is none.
-    Query,
+    /// The `Location`.
+    pub to: Template,
 }
 
 /// `respond = { status = 200, content_type = "text/plain", body = "…" }`.

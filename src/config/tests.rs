@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::keys::{Key, Section, TOP};
 use super::parse;
-use super::plan::{Action, Balance, CacheMode, Check, HashKey, Piece, Plan, WriteBack, WriteRetry};
+use super::plan::{Action, Balance, CacheMode, Check, HashKey, Plan, WriteBack, WriteRetry};
 
 mod admin;
 mod cache;
@@ -266,8 +266,15 @@ fn keys_of_a_route_are_checked() {
         (&format!("{A}set_response_headers = {{ a = \"x\\ny\" }}"), "a can't have this value"),
         (&format!("{A}remove_response_headers = [\"Transfer-Encoding\"]"), "transfer-encoding can't be set or removed"),
         ("redirect = {}", "to is missing"),
-        ("redirect = { to = \"/{user}\" }", "is no target of a redirect"),
-        ("redirect = { to = \"/a}\" }", "is no target of a redirect"),
+        ("redirect = { to = \"/{user}\" }", "has an unknown word in braces | in braces may stand {scheme}, {host}"),
+        ("redirect = { to = \"/{hostnme}\" }", "did you mean {hostname}?"),
+        ("redirect = { to = \"/{1}\" }", "has a group, but path is no pattern"),
+        ("path = \"~^/(a)\"\nredirect = { to = \"/{2}\" }", "or a group of path by number or name"),
+        ("redirect = { to = \"/a}\" }", "has a brace without its partner"),
+        ("redirect = { to = \"/\u{e4}\" }", "percent-encoded"),
+        ("backends = [\"http://a\"]\nrewrite = \"v2\"", "is no path | start with a slash"),
+        ("backends = [\"http://a\"]\nrewrite = \"/v2\"\nadd_prefix = \"/a\"", "both rewrite and add_prefix"),
+        ("redirect = { to = \"/b\" }\nrewrite = \"/v2\"", "rewrite has no effect"),
         ("redirect = { to = \"javascript:x\" }", "is no target of a redirect"),
         ("redirect = { to = \"/\", status = 304 }", "304 is no redirect"),
         ("respond = { status = 204, body = \"x\" }", "a response 204 has no body"),
@@ -303,8 +310,7 @@ fn routes_without_a_name_get_names_of_their_own() {
 fn a_redirect_is_read_in_pieces() {
     let plan = fine(&route("redirect = { to = \"https://{host}/new{path}{query}\" }"));
     let Action::Redirect(redirect) = &plan.routes[0].action else { panic!("no redirect") };
-    let text = |piece: &str| Piece::Text(piece.to_owned());
-    assert_eq!(redirect.to, [text("https://"), Piece::Host, text("/new"), Piece::Path, Piece::Query]);
+    assert_eq!(redirect.to.to_string(), "https://{host}/new{path}{query}");
     assert_eq!(redirect.status.as_u16(), 308);
 }
 

@@ -3,15 +3,17 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Body as _;
 use policy::message::census::Rare;
 use policy::message::names;
+use policy::message::target::normal_path;
+use policy::route::template::{Parts, Template};
 use policy::route::{Asked, rewrite};
 
 use super::sanitize::{self, Admitted};
 use super::site::Site;
-use crate::config::plan::{CacheMode, Piece, Redirect, Respond, Route};
+use crate::config::plan::{CacheMode, Redirect, Respond, Route};
 use crate::exchange::body::Body;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -61,7 +63,9 @@ pub fn draft(
     }
     super::edit(&mut ex.head.headers, &route.request_headers);
     let uri = &ex.head.uri;
-    let target = if (route.strip_prefix.is_none() && route.add_prefix.is_none()) || uri.path() == "*" {
+    let target = if let Some(rewrite) = route.rewrite.as_ref().filter(|_| uri.path() != "*") {
+        rewritten(rewrite, ex, admitted)?
+    } else if (route.strip_prefix.is_none() && route.add_prefix.is_none()) || uri.path() == "*" {
         std::mem::take(&mut ex.head.uri)
     } else {
         let merges_slashes = admitted.match_path.is_some();
@@ -98,36 +102,42 @@ pub fn options() -> Answer {
     answer
 }
 
+/// What templates are filled with.
+fn parts<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Parts<'a> {
+    let (host, scheme, uri) = (&admitted.host, admitted.client.scheme, &ex.head.uri);
+    Parts {
+        scheme,
+        host: host.normal(scheme).to_str().unwrap_or(&host.name),
+        hostname: &host.name,
+        port: host.port,
+        path: uri.path(),
+        match_path: admitted.match_path.as_deref().unwrap_or(uri.path()),
+        query: uri.query(),
+    }
+}
+
+/// The target that a route's template makes of a request.
+fn rewritten(rewrite: &Template, ex: &Exchange, admitted: &Admitted) -> Result<Uri, Fault> {
+    const BAD: Fault = Fault::BadRequest("target fits no rewrite");
+    let target = rewrite.fill(&parts(ex, admitted));
+    let (path, query) = target.split_once('?').map_or((&*target, None), |(path, query)| (path, Some(query)));
+    // Parts that were sound apart may make dots together, and lead elsewhere.
+    let normal = normal_path(path).map_err(|_| BAD)?;
+    if normal != path {
+        return Err(BAD);
+    }
+    sanitize::with_path(path, query).ok_or(BAD)
+}
+
 /// Answers with a redirect.
 ///
 /// # Errors
 /// [`Fault::BadRequest`] when the parts of the request make no valid `Location`.
 pub fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
-    let mut to: Vec<u8> = Vec::new();
-    for piece in &redirect.to {
-        match piece {
-            Piece::Text(text) => to.extend_from_slice(text.as_bytes()),
-            Piece::Host => to.extend_from_slice(admitted.host.authority.as_bytes()),
-            Piece::Path => {
-                // At the front, `//x` would name another host (RFC 3986 §4.2).
-                let path = ex.head.uri.path();
-                let path = if to.is_empty() { path.trim_start_matches('/') } else { path };
-                if to.is_empty() {
-                    to.push(b'/');
-                }
-                to.extend_from_slice(path.as_bytes());
-            }
-            Piece::Query => {
-                if let Some(query) = ex.head.uri.query() {
-                    to.push(b'?');
-                    to.extend_from_slice(query.as_bytes());
-                }
-            }
-        }
-    }
+    let to = redirect.to.fill(&parts(ex, admitted));
     let mut answer = Answer::new(Body::default());
     *answer.status_mut() = redirect.status;
-    let location = HeaderValue::from_bytes(&to).map_err(|_| Fault::BadRequest("target fits no redirect"))?;
+    let location = HeaderValue::try_from(to).map_err(|_| Fault::BadRequest("target fits no redirect"))?;
     answer.headers_mut().insert(header::LOCATION, location);
     Ok(answer)
 }

@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
+use policy::route::template::{BadTemplate, Template, WORDS};
 use policy::route::{PathPattern, Rule, Table};
 
 use super::condition::{self, Seen, check_path, without_last_slash};
 use super::{Ground, cache, header, mirror, name, split, upstream, write_back};
-use crate::config::document::Section;
-use crate::config::plan::{Action, Piece, Redirect, Respond, Route, Upstream};
+use crate::config::document::{Section, Text};
+use crate::config::plan::{Action, Redirect, Respond, Route, Upstream};
+use crate::config::problem::nearest;
 
 /// The keys that say what a route does.
 const ACTIONS: [&str; 5] = ["upstream", "backends", "split", "redirect", "respond"];
 
 /// The keys that only mean something for a request that is forwarded.
-const FORWARDING: [&str; 6] =
-    ["strip_prefix", "add_prefix", "set_request_headers", "remove_request_headers", "cache", "mirror"];
+const FORWARDING: [&str; 7] =
+    ["strip_prefix", "add_prefix", "rewrite", "set_request_headers", "remove_request_headers", "cache", "mirror"];
 
 /// Checks every `[[route]]`; backends in place become further upstreams.
 pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut Vec<Upstream>) -> (Vec<Route>, Table) {
@@ -43,7 +45,7 @@ pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut
             let cause = format!("route {label} can never match");
             section.report.add(section.span.clone(), cause, format!("route {first} before it has the same conditions"));
         }
-        let action = action(section, &name, upstreams);
+        let action = action(section, &name, &rule.path, upstreams);
         let mirror = mirror::of_route(section, action.as_ref(), upstreams);
         if let Some(route) = route(section, name, action, &rule, ground) {
             if let Some(cache) = &route.cache {
@@ -117,6 +119,7 @@ fn route(
         section.report.add(section.at("strip_prefix"), "strip_prefix never fits", hint);
     }
     let add_prefix = prefix(section, "add_prefix");
+    let rewrite = rewrite(section, &rule.path);
     let request_headers = header::edits(section, "set_request_headers", "remove_request_headers");
     let response_headers = header::edits(section, "set_response_headers", "remove_response_headers");
     let cache = cache::of_route(section, ground).map(Arc::new);
@@ -131,6 +134,7 @@ fn route(
         is_conditional,
         strip_prefix,
         add_prefix,
+        rewrite,
         request_headers,
         response_headers,
     })
@@ -155,7 +159,7 @@ fn never_strips(strip: &str, path: &PathPattern) -> bool {
 }
 
 /// What the route does; `None`, reported, unless the file says exactly one thing.
-fn action(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream>) -> Option<Action> {
+fn action(section: &Section<'_>, name: &Arc<str>, path: &PathPattern, upstreams: &mut Vec<Upstream>) -> Option<Action> {
     let split = split::of_route(section, name, upstreams).map(|split| Action::Split(Arc::new(split)));
     let mut given = ACTIONS.into_iter().filter(|key| section.has(key));
     let Some(first) = given.next() else {
@@ -169,7 +173,7 @@ fn action(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream>)
     }
     let in_place = section.has("backends").then(|| in_place(section, name, upstreams));
     let named = upstream::named(section, "upstream", upstreams);
-    let redirect = section.has("redirect").then(|| redirect(&section.section("redirect"))).flatten();
+    let redirect = section.has("redirect").then(|| redirect(&section.section("redirect"), path)).flatten();
     let respond = section.has("respond").then(|| respond(&section.section("respond"))).flatten();
     let forward = named.or(in_place).map(Action::Forward);
     forward.or(split).or(redirect.map(Action::Redirect)).or(respond.map(Action::Respond))
@@ -184,7 +188,7 @@ fn in_place(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream
     upstreams.len() - 1
 }
 
-fn redirect(section: &Section<'_>) -> Option<Redirect> {
+fn redirect(section: &Section<'_>, path: &PathPattern) -> Option<Redirect> {
     section.missing("to", "say where to: to = \"https://{host}{path}{query}\"");
     let status = section.count::<u16>("status")?;
     let known = [301, 302, 303, 307, 308].contains(status.get_ref());
@@ -192,42 +196,56 @@ fn redirect(section: &Section<'_>) -> Option<Redirect> {
         section.report.add(status.span(), format!("{} is no redirect", status.get_ref()), "301, 302, 303, 307 or 308");
     }
     let text = section.text("to")?;
-    let to = pieces(&text.value).filter(|_| is_location(&text.value));
-    if to.is_none() {
-        let hint = "start with https://, http:// or /; only {host}, {path} and {query} may stand in braces";
+    let to = template(section, &text, path);
+    if !["https://", "http://", "{scheme}://", "/", "{path}"].iter().any(|front| text.value.starts_with(front)) {
+        let hint = "start with https://, http://, {scheme}:// or /";
         section.report.add(text.span.clone(), format!("{text} is no target of a redirect"), hint);
     }
     Some(Redirect { status: StatusCode::from_u16(status.into_inner()).ok()?, to: to? })
 }
 
-/// Whether a redirect may go there: an absolute URL or path, of visible ASCII.
-fn is_location(to: &str) -> bool {
-    let absolute = ["https://", "http://", "/", "{path}"].iter().any(|front| to.starts_with(front));
-    absolute && to.bytes().all(|byte| byte.is_ascii_graphic())
+/// The path and query that backends see instead of the client's.
+fn rewrite(section: &Section<'_>, path: &PathPattern) -> Option<Template> {
+    let text = section.text("rewrite")?;
+    for other in ["strip_prefix", "add_prefix"].into_iter().filter(|key| section.has(key)) {
+        let cause = format!("a route can't have both rewrite and {other}");
+        section.report.add(section.at("rewrite"), cause, "leave one out");
+    }
+    if !text.value.starts_with('/') && !text.value.starts_with("{path}") || text.value.contains('#') {
+        let hint = "start with a slash: rewrite = \"/v2{path}{query}\"";
+        section.report.add(text.span.clone(), format!("{text} is no path"), hint);
+    }
+    template(section, &text, path)
 }
 
-/// Splits a target at its braces; `None` when a brace is open, stray or unknown.
-fn pieces(to: &str) -> Option<Vec<Piece>> {
-    let mut pieces = Vec::new();
-    let text = |pieces: &mut Vec<Piece>, piece: &str| {
-        if !piece.is_empty() {
-            pieces.push(Piece::Text(piece.to_owned()));
-        }
-        !piece.contains('}')
+/// A template of visible ASCII, with words and groups of the route's pattern in braces.
+fn template(section: &Section<'_>, text: &Text, path: &PathPattern) -> Option<Template> {
+    let pattern = match path {
+        PathPattern::Regex(regex) => Some(regex),
+        PathPattern::Prefix(_) | PathPattern::Exact(_) => None,
     };
-    let mut rest = to;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (word, after) = after.split_once('}')?;
-        text(&mut pieces, before).then_some(())?;
-        pieces.push(match word {
-            "host" => Piece::Host,
-            "path" => Piece::Path,
-            "query" => Piece::Query,
-            _ => return None,
-        });
-        rest = after;
-    }
-    text(&mut pieces, rest).then_some(pieces)
+    let words = || WORDS.map(|word| format!("{{{word}}}")).join(", ");
+    let parsed = Template::parse(&text.value, pattern);
+    let (cause, hint) = match &parsed {
+        Ok(_) if text.value.bytes().all(|byte| byte.is_ascii_graphic()) => return parsed.ok(),
+        Ok(_) => ("other characters than visible ASCII", "write them percent-encoded: %20".to_owned()),
+        Err(BadTemplate::Brace) => ("a brace without its partner", format!("in braces may stand {}", words())),
+        Err(BadTemplate::Word(word)) if word.bytes().all(|byte| byte.is_ascii_digit()) && !word.is_empty() => (
+            "a group, but path is no pattern",
+            "write path = \"~^/old/(.*)$\": {1} is what its first group matches".to_owned(),
+        ),
+        Err(BadTemplate::Word(word)) => {
+            let near = nearest(word, WORDS).map(|near| format!("did you mean {{{near}}}?"));
+            ("an unknown word in braces", near.unwrap_or_else(|| format!("in braces may stand {}", words())))
+        }
+        Err(BadTemplate::Group(word)) => {
+            let near = nearest(word, WORDS).map(|near| format!("did you mean {{{near}}}?"));
+            let groups = || format!("in braces may stand {}, or a group of path by number or name", words());
+            ("an unknown word in braces", near.unwrap_or_else(groups))
+        }
+    };
+    section.report.add(text.span.clone(), format!("{text} has {cause}"), hint);
+    None
 }
 
 fn respond(section: &Section<'_>) -> Option<Respond> {

@@ -48,7 +48,8 @@ fn redirect(route: &Section<'_>, index: usize, plan: &Plan) {
         return;
     }
     let Some(to) = route.section("redirect").text("to") else { return };
-    let target = to.value.strip_prefix("http://{host}").unwrap_or(&to.value);
+    let fronts = ["http://{host}", "{scheme}://{host}"];
+    let target = fronts.iter().find_map(|front| to.value.strip_prefix(front)).unwrap_or(&to.value);
     let is_same = match target {
         "{path}" | "{path}{query}" => true,
         fixed if fixed.starts_with('/') && !fixed.contains('{') => leads_back(route, index, fixed, plan),
@@ -161,6 +162,7 @@ mod tests {
         for (lines, is_found) in [
             ("redirect = { to = \"{path}\" }", true),
             ("redirect = { to = \"http://{host}{path}{query}\" }", true),
+            ("redirect = { to = \"{scheme}://{host}{path}{query}\" }", true),
             ("redirect = { to = \"https://{host}{path}{query}\" }", false),
             ("path = \"/old\"\nredirect = { to = \"/old/new\" }", true),
             ("path = \"=/old\"\nredirect = { to = \"/old/new\" }", false),

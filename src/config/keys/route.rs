@@ -30,6 +30,9 @@ section! {
     strip_prefix: Kind::Text;
     /// Put in front of the path before forwarding, after `strip_prefix`.
     add_prefix: Kind::Text;
+    /// The path and query that backends see, as a [template](templates.md): `/v2/users/{1}{query}`. In place of
+    /// `strip_prefix` and `add_prefix`.
+    rewrite: Kind::Text;
     /// Request headers that backends see with just this value.
     set_request_headers: Kind::Pairs;
     /// Request headers that backends don't see.
@@ -74,7 +77,7 @@ section! {
     /// A redirect.
     REDIRECT "redirect = { … }"
 
-    /// Where to; `{host}`, `{path}` and `{query}` (with its `?`) stand for those of the request.
+    /// Where to, as a [template](templates.md): `https://{host}{path}{query}`.
     to: Kind::Text;
     /// 301, 302, 303, 307 or 308.
     status: Kind::Count(300, 399) => "308";

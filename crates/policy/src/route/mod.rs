@@ -5,6 +5,7 @@ pub mod rewrite;
 pub mod split;
 pub mod sticky;
 mod table;
+pub mod template;
 
 pub use matching::{Asked, HostPattern, PathPattern, Rule};
 pub use table::Table;
