@@ -308,6 +308,8 @@ pub struct JournalFacts {
     pub oldest_ms: u64,
     /// Dead letters.
     pub dead: u64,
+    /// Dead letters that were dropped, as there were more than are kept.
+    pub dead_dropped: u64,
     /// Writes acknowledged.
     pub accepted: u64,
     /// Writes that their backends have taken.

@@ -86,6 +86,8 @@ fn journal(page: &mut Page, journal: JournalFacts) {
     let oldest = Duration::from_millis(journal.oldest_ms).as_secs_f64();
     page.single(Gauge, "forebay_journal_oldest_seconds", "How long the oldest of them has been pending.", oldest);
     page.single(Gauge, "forebay_journal_dead", "Writes given up, waiting for a person.", journal.dead);
+    let help = "Of these, dropped as there were more than are kept.";
+    page.single(Counter, "forebay_journal_dead_dropped_total", help, journal.dead_dropped);
     page.single(Counter, "forebay_journal_accepted_total", "Writes acknowledged.", journal.accepted);
     page.single(Counter, "forebay_journal_sent_total", "Writes that their backends have taken.", journal.sent);
     let help = "Attempts to send a write that failed.";

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use policy::message::network::Network;
+use policy::write::queue::Keep;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -149,7 +150,16 @@ fn server(section: &Section<'_>) -> Server {
         merge_slashes: section.choice("merge_slashes", &merge_slashes).unwrap_or(MergeSlashes::Match),
         via_name: section.text("via_name").and_then(|text| via_name(section, &text)),
         upgrades: section.texts("upgrades").iter().filter_map(|text| upgrade(section, text)).collect(),
+        dead_letters: dead_letters(&section.section("dead_letters")),
         state_dir: state_dir.map(|text| PathBuf::from(text.value)),
+    }
+}
+
+fn dead_letters(section: &Section<'_>) -> Keep {
+    Keep {
+        age_max: section.duration("keep"),
+        bytes_max: section.size("bytes_max"),
+        count_max: section.number("count_max"),
     }
 }
 

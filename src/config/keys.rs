@@ -204,6 +204,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// One day.
 const DAY: Duration = Duration::from_secs(86_400);
+/// A year of 365 days: the longest time that anything is kept for.
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
 /// 1,024 bytes.
 const KIB: u64 = 1 << 10;
 /// 1,024 KiB.
@@ -280,6 +282,21 @@ section! {
     /// A directory for what must survive a restart: the journal of `mode = "write-back"`, weights of splits that were
     /// set at run time, the progress of canaries, the key that `sticky = "cookie"` signs with, and the name for `Via`.
     state_dir: Kind::Text, next_start;
+    /// How many dead letters of `mode = "write-back"` are kept, and for how long.
+    dead_letters: Kind::Table(&DEAD_LETTERS), within;
+}
+
+section! {
+    /// How many dead letters of `mode = "write-back"` are kept, those of all routes together, and for how long. Beyond
+    /// that the oldest are dropped, with a warning and a count in the metrics.
+    once DEAD_LETTERS "[server.dead_letters]"
+
+    /// The longest that one is kept.
+    keep: Kind::Duration(MILLISECOND, YEAR) => "30d", now;
+    /// The most that all may take: content, kept headers, key, target and 580 bytes for each.
+    bytes_max: Kind::Size(KIB, TIB) => "1GiB", now;
+    /// The most at once.
+    count_max: Kind::Count(1, 10_000_000) => "100000", now;
 }
 
 #[cfg(test)]

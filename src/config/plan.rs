@@ -18,6 +18,7 @@ use policy::message::network::Network;
 use policy::message::target;
 use policy::route::Table;
 use policy::route::template::Template;
+use policy::write::queue::Keep;
 
 use super::settings::Settings;
 
@@ -90,6 +91,8 @@ pub struct Server {
     pub via_name: Option<Arc<str>>,
     /// Protocols that `Upgrade` may ask for, in lower case.
     pub upgrades: Vec<String>,
+    /// How many dead letters are kept, and for how long.
+    pub dead_letters: Keep,
     /// What must survive a restart is kept here: the journal of writes, weights set at run time, canaries' progress, the
     /// key of cookies.
     pub state_dir: Option<PathBuf>,

@@ -10,7 +10,7 @@ const PREFACE: &str = "# config.toml, key by key
 
 Written from the table of keys that also reads the file; `UPDATE=1 cargo test --test config_reference` renews it.
 
-- Durations are a whole number and `ms`, `s`, `m` or `h`; sizes a whole number and `B`, `KiB`, `MiB` or `GiB`. A number
+- Durations are a whole number and `ms`, `s`, `m`, `h` or `d`; sizes a whole number and `B`, `KiB`, `MiB` or `GiB`. A number
   without a unit is refused, except `0` where it is in range.
 - Unknown keys are refused. Every problem of a file is reported at once.
 - SIGHUP reads the file again. All keys take effect then, for requests and connections that begin after it, except those

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 /// The units of durations and their lengths in milliseconds, longest first.
-const DURATIONS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const DURATIONS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// The units of sizes and their lengths in bytes, longest first.
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -27,7 +27,7 @@ pub enum UnitError {
     TooLarge,
 }
 
-/// Reads a duration: a whole number and `ms`, `s`, `m` or `h`.
+/// Reads a duration: a whole number and `ms`, `s`, `m`, `h` or `d`.
 ///
 /// # Errors
 /// When there is no number, no known unit, or more than 64 bits of milliseconds.
@@ -87,6 +87,7 @@ mod tests {
             ("5s", Ok(Duration::from_secs(5))),
             ("1m", Ok(Duration::from_secs(60))),
             ("1h", Ok(Duration::from_secs(3600))),
+            ("30d", Ok(Duration::from_secs(2_592_000))),
             ("0s", Ok(Duration::ZERO)),
             ("0", Ok(Duration::ZERO)),
             ("5", Err(UnitError::NoUnit)),

@@ -80,13 +80,16 @@ impl Household {
     }
 
     fn journal_facts(&self) -> Option<JournalFacts> {
-        let counts = self.generation.load().desk.as_ref()?.counts();
+        let generation = self.generation.load();
+        let desk = generation.desk.as_ref()?;
+        let counts = desk.counts();
         let age = counts.oldest.map_or(0, |oldest| milliseconds(clock::now().wall.saturating_sub(oldest)));
         Some(JournalFacts {
             pending: counts.pending as u64,
             pending_bytes: counts.pending_bytes,
             oldest_ms: age,
             dead: counts.dead as u64,
+            dead_dropped: desk.letters_dropped(),
             accepted: self.sum(|counters| counters.writes_accepted.get()),
             sent: self.sum(|counters| counters.writes_sent.get()),
             failures: self.sum(|counters| counters.write_failures.get()),

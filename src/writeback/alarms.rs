@@ -1,11 +1,12 @@
 //! What the event log is told of writes on their way to their backends: that a route's writes fail, that they do no
-//! more, and which have become dead letters.
+//! more, which have become dead letters, and which of these were dropped.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use policy::write::alarm::{Alarm, News};
+use policy::write::alarm::{Alarm, Gathered, Groups, News};
 use policy::write::outcome::Reason;
+use policy::write::queue::Bound;
 
 use super::desk::Desk;
 
@@ -14,6 +15,7 @@ use super::desk::Desk;
 pub(super) struct Alarms {
     /// Of routes that there is something to remember of.
     routes: HashMap<Box<str>, Watched>,
+    dropped: Groups,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +57,20 @@ impl Alarms {
         }
     }
 
+    /// A dead letter of this route was dropped.
+    pub(super) fn dropped(&mut self, route: &str, seq: u64, bound: Bound, now: Duration) {
+        let why = match bound {
+            Bound::Age => "dead_letters.keep has passed",
+            Bound::Bytes => "all take more than dead_letters.bytes_max",
+            Bound::Count => "there are more than dead_letters.count_max",
+        };
+        if self.dropped.add(seq, now) {
+            tracing::warn!("journal: dead letter {seq} of route {route} was dropped: {why}");
+        } else {
+            tracing::debug!("journal: dead letter {seq} of route {route} was dropped: {why}");
+        }
+    }
+
     fn watch(&mut self, route: &str) -> &mut Watched {
         if !self.routes.contains_key(route) {
             self.routes.insert(route.into(), Watched::default());
@@ -79,6 +95,9 @@ impl Alarms {
         for (route, news, pending) in news {
             self.tell(&route, news, pending);
         }
+        if let Some(Gathered { count, last }) = self.dropped.gathered(now) {
+            tracing::warn!("journal: {count} more dead letters were dropped, the last is {last}");
+        }
     }
 
     fn tell(&self, route: &str, news: News, pending: usize) {
@@ -93,7 +112,7 @@ impl Alarms {
             News::Recovered => {
                 tracing::info!("journal: writes of route {route} reach their backend again; {pending} are pending");
             }
-            News::Dead { count, last } => {
+            News::Dead(Gathered { count, last }) => {
                 tracing::warn!("journal: {count} more writes of route {route} are dead letters, the last is {last}");
             }
         }

@@ -28,6 +28,7 @@ use crate::store::purge::Purge;
 mod letters;
 mod turn;
 
+pub(super) use letters::Gone;
 pub use turn::Turn;
 
 /// What the order of writes is kept by: a fingerprint of the part of a key that the URI makes.
@@ -75,6 +76,8 @@ pub struct Desk {
     /// How many writes are pending: a read looks further only if there are any.
     pending: AtomicUsize,
     tickets: AtomicU64,
+    /// How many dead letters were dropped.
+    dropped: AtomicU64,
     /// The process ends when nothing more can be sent.
     is_draining: AtomicBool,
     /// Wakes the flusher.
@@ -126,6 +129,7 @@ impl Desk {
             state: Mutex::new(state),
             pending,
             tickets: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             is_draining: AtomicBool::new(false),
             changed: Notify::new(),
         });
@@ -325,10 +329,11 @@ impl Desk {
         let _nobody_waits = self.journal.append(payload, Durability::Os);
     }
 
-    /// Takes up a plan: the bounds of its routes' writes, and where what they make void is stored.
+    /// Takes up a plan: the bounds of its routes' writes and of dead letters, and where what they make void is stored.
     pub fn adopt(&self, plan: &Plan, store: &Arc<Store>) {
         let mut state = self.state.lock();
         state.store = Some(Arc::clone(store));
+        state.queue.set_keep(plan.server.dead_letters);
         for route in &plan.routes {
             if let Some(CacheMode::Back(back)) = route.cache.as_ref().map(|cache| &cache.mode) {
                 let lane = state.lane(&route.name);
@@ -427,6 +432,11 @@ impl State {
         if let Some(held) = self.writes.remove(&seq) {
             self.shelf.let_go(held.place);
         }
+    }
+
+    /// The name of the route that this is the lane of.
+    fn route(&self, lane: Lane) -> Box<str> {
+        usize::try_from(lane.0).ok().and_then(|place| self.routes.get(place)).cloned().unwrap_or_default()
     }
 
     fn lane(&mut self, route: &str) -> Lane {

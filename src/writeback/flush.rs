@@ -13,7 +13,7 @@ use policy::write::queue::Effect;
 use policy::write::record::Write;
 
 use super::alarms::{Alarms, Death};
-use super::desk::Desk;
+use super::desk::{Desk, Gone};
 use crate::observe::{clock, dice};
 
 /// How long the flusher sleeps at most, for what nobody tells it.
@@ -63,6 +63,9 @@ pub async fn run(desk: Arc<Desk>, way: Rc<impl Way>) {
             let Some(write) = queued.unpack().map(Arc::new) else { continue };
             let attempt = Attempt { seq: send.seq, number: send.attempt, journal: desk.journal().identity(), write };
             tokio::task::spawn_local(Rc::clone(&flusher).send(attempt));
+        }
+        for Gone { route, seq, bound } in desk.drop_letters(now) {
+            flusher.alarms.borrow_mut().dropped(&route, seq, bound, now.mono);
         }
         flusher.alarms.borrow_mut().look(desk, now.mono);
         let wait = desk.next_due().map_or(SLEEP_MAX, |due| due.saturating_sub(clock::mono()).min(SLEEP_MAX));

@@ -116,11 +116,17 @@ fn file(section: &Section, key: &Key, value: &str) -> String {
     }
 }
 
+/// This table and those in it that are there once, with what stands before the names of their keys.
+fn once(prefix: String, section: &'static Section) -> Vec<(String, &'static Section)> {
+    let tables = section.keys.iter().filter(|key| matches!(key.kind, Kind::Table(_)));
+    let inner: Vec<_> =
+        tables.filter_map(|key| Some(once(format!("{prefix}{}.", key.name), key.kind.inner()?))).flatten().collect();
+    std::iter::once((prefix, section)).chain(inner).collect()
+}
+
 #[test]
 fn every_key_of_a_table_that_is_there_once_takes_effect_or_is_said_to_wait() {
-    let tables = TOP.keys.iter().filter(|key| matches!(key.kind, Kind::Table(_)));
-    let once = tables.filter_map(|key| Some((format!("{}.", key.name), key.kind.inner()?)));
-    for (prefix, section) in once.chain([(String::new(), &TOP)]) {
+    for (prefix, section) in once(String::new(), &TOP) {
         for key in section.keys.iter().filter(|key| key.kind.inner().is_none()) {
             let name = format!("{prefix}{}", key.name);
             let fine = values(key.kind).into_iter().map(|value| file(section, key, &value));

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DAY, HOUR, KIB, Kind, MIB, MILLISECOND, TIB, section};
-
-/// A year of 365 days: the longest time that anything is kept for.
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
+use super::{DAY, HOUR, KIB, Kind, MIB, MILLISECOND, TIB, YEAR, section};
 
 section! {
     /// What all caching routes share.
@@ -52,7 +49,7 @@ section! {
     /// before `ttl`.
     ttl_status: Kind::DurationByStatus(Duration::ZERO, YEAR);
     /// When nobody names a time: a tenth of the time since `Last-Modified`, at most this; 0 guesses nothing.
-    heuristic_max: Kind::Duration(Duration::ZERO, YEAR) => "24h";
+    heuristic_max: Kind::Duration(Duration::ZERO, YEAR) => "1d";
     /// How long an answer may be served stale while it is fetched anew, unless the backend says. Left out: not at all.
     stale_while_revalidate: Kind::Duration(Duration::ZERO, YEAR);
     /// How long an answer may be served stale in place of an error, unless the backend says. Left out: not in place of

@@ -45,7 +45,7 @@ section! {
     /// Its `Domain`: it is sent to all names below, too. Left out: to the host alone that was asked for.
     domain: Kind::Text;
     /// How long it is good for. After that the client gets a new one, and perhaps another side.
-    max_age: Kind::Duration(MINUTE, COOKIE_AGE_MAX) => "720h";
+    max_age: Kind::Duration(MINUTE, COOKIE_AGE_MAX) => "30d";
     /// Its `SameSite`; with `none` it is always `Secure`, so browsers keep it only where they come by https.
     same_site: Kind::Choice(&["lax", "strict", "none"]) => "lax";
     /// What it is signed with, at least 16 visible characters: write it as `"${env:NAME}"` or `"${file:/path}"`, the

@@ -1,9 +1,11 @@
-//! What people decide on dead letters.
+//! Dead letters: read from the disk, sent again or discarded by people, or dropped when there are too many.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use policy::time::Now;
+use policy::write::queue::{Bound, Dropped};
 use policy::write::record::Payload;
 
 use super::Desk;
@@ -17,6 +19,14 @@ const NOTE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// How often a dead letter is looked for: its segment may be made small meanwhile, which moves it.
 const READS: usize = 3;
+
+/// A dead letter that was dropped.
+#[derive(Debug)]
+pub(in crate::writeback) struct Gone {
+    pub(in crate::writeback) route: Box<str>,
+    pub(in crate::writeback) seq: u64,
+    pub(in crate::writeback) bound: Bound,
+}
 
 impl Desk {
     /// A write that is pending or dead; a dead letter is read from the disk. `None`: there is none, or it can't be read.
@@ -64,6 +74,32 @@ impl Desk {
             })
         };
         noted_soon(noted).await
+    }
+
+    /// Drops the oldest dead letters if there are more than are kept. Like those that a person discards they stay so after
+    /// a restart.
+    pub(in crate::writeback) fn drop_letters(&self, now: Now) -> Vec<Gone> {
+        let mut state = self.state.lock();
+        let dropped = state.queue.drop_letters(now);
+        let mut gone = Vec::with_capacity(dropped.len());
+        for Dropped { seq, lane, bound } in dropped {
+            state.let_go(seq);
+            let _nobody_waits = self.journal.append(Payload::Discarded { write: seq }, Durability::Os);
+            gone.push(Gone { route: state.route(lane), seq, bound });
+        }
+        drop(state);
+        if !gone.is_empty() {
+            self.dropped.fetch_add(gone.len() as u64, Ordering::Relaxed);
+            // There may be more.
+            self.changed.notify_one();
+        }
+        gone
+    }
+
+    /// How many dead letters were dropped since the start.
+    #[must_use]
+    pub fn letters_dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 

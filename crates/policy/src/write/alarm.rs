@@ -18,19 +18,14 @@ pub enum News {
     /// They reach their backend again.
     Recovered,
     /// So many writes have become dead letters since they were last told of.
-    Dead {
-        /// How many.
-        count: u64,
-        /// The last of them.
-        last: Seq,
-    },
+    Dead(Gathered),
 }
 
 /// The alarm of one route. Times are those of the clock that never jumps.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alarm {
     trouble: Option<Trouble>,
-    group: Option<Group>,
+    dead: Groups,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +36,12 @@ struct Trouble {
     is_reached: bool,
 }
 
+/// Writes that the same becomes of: told of one by one or, when they come in numbers, in groups.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Groups {
+    group: Option<Group>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Group {
     until: Duration,
@@ -48,17 +49,19 @@ struct Group {
     last: Seq,
 }
 
-impl Alarm {
-    /// A backend has answered, whatever it said.
-    pub fn reached(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.is_reached = true;
-        }
-    }
+/// Writes that are told of together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gathered {
+    /// How many.
+    pub count: u64,
+    /// The last of them.
+    pub last: Seq,
+}
 
-    /// A write has become a dead letter. `true`: it is to be told of by itself; else it is of a group.
+impl Groups {
+    /// One more. `true`: it is to be told of by itself; else it is of a group.
     #[must_use]
-    pub fn died(&mut self, seq: Seq, now: Duration) -> bool {
+    pub fn add(&mut self, seq: Seq, now: Duration) -> bool {
         match &mut self.group {
             Some(group) => {
                 group.count = group.count.saturating_add(1);
@@ -72,11 +75,37 @@ impl Alarm {
         }
     }
 
+    /// A group that is to be told of now. To be asked every second.
+    #[must_use]
+    pub fn gathered(&mut self, now: Duration) -> Option<Gathered> {
+        let Group { until, count, last } = self.group?;
+        if now < until {
+            return None;
+        }
+        self.group = (count > 0).then(|| Group { until: now.saturating_add(GROUP), count: 0, last });
+        (count > 0).then_some(Gathered { count, last })
+    }
+}
+
+impl Alarm {
+    /// A backend has answered, whatever it said.
+    pub fn reached(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.is_reached = true;
+        }
+    }
+
+    /// A write has become a dead letter. `true`: it is to be told of by itself; else it is of a group.
+    #[must_use]
+    pub fn died(&mut self, seq: Seq, now: Duration) -> bool {
+        self.dead.add(seq, now)
+    }
+
     /// Looks at the route, of which so many lines are stuck. To be called when that may have changed, and every second.
     #[must_use]
     pub fn look(&mut self, stuck: usize, now: Duration) -> Option<News> {
-        if let Some(dead) = self.gathered(now) {
-            return Some(dead);
+        if let Some(dead) = self.dead.gathered(now) {
+            return Some(News::Dead(dead));
         }
         match &mut self.trouble {
             None if stuck > 0 => {
@@ -95,19 +124,10 @@ impl Alarm {
         }
     }
 
-    fn gathered(&mut self, now: Duration) -> Option<News> {
-        let Group { until, count, last } = self.group?;
-        if now < until {
-            return None;
-        }
-        self.group = (count > 0).then(|| Group { until: now.saturating_add(GROUP), count: 0, last });
-        (count > 0).then_some(News::Dead { count, last })
-    }
-
     /// Whether there is nothing to remember.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.trouble.is_none() && self.group.is_none()
+        self.trouble.is_none() && self.dead.group.is_none()
     }
 }
 
@@ -162,9 +182,9 @@ mod tests {
             assert!(!alarm.died(seq, at(21)));
         }
         assert_eq!(alarm.look(0, at(29)), None);
-        assert_eq!(alarm.look(0, at(30)), Some(News::Dead { count: 97, last: 99 }));
+        assert_eq!(alarm.look(0, at(30)), Some(News::Dead(Gathered { count: 97, last: 99 })));
         assert!(!alarm.died(100, at(31)));
-        assert_eq!(alarm.look(0, at(40)), Some(News::Dead { count: 1, last: 100 }));
+        assert_eq!(alarm.look(0, at(40)), Some(News::Dead(Gathered { count: 1, last: 100 })));
         assert_eq!(alarm.look(0, at(50)), None);
         assert!(alarm.is_quiet());
     }

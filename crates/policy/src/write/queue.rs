@@ -23,7 +23,7 @@
 //! All operations are logarithmic in what is pending, or linear in what they coalesce, settle or
 //! wake; to leave a line is linear in its length.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::outcome::{Outcome, Reason};
@@ -33,6 +33,7 @@ use line::{Item, Line, Place};
 
 pub use counts::{Counts, LaneCounts};
 pub use lane::Limits;
+pub use letters::{Bound, Dropped, Keep};
 pub use recovery::Event;
 
 mod counts;
@@ -184,6 +185,11 @@ pub struct Queue<K> {
     pending: BTreeMap<Seq, Pending<K>>,
     tickets: HashMap<Ticket, K>,
     dead: BTreeMap<Seq, DeadLetter<K>>,
+    /// They, by when they died.
+    dead_by_age: BTreeSet<(Duration, Seq)>,
+    /// What they took while they were pending.
+    dead_bytes: u64,
+    keep: Keep,
     /// The upstreams that are down, each with the lines that sleep until it is up.
     down: HashMap<Upstream, BTreeMap<Slot, K>>,
     hurry: bool,
@@ -202,6 +208,9 @@ impl<K> Default for Queue<K> {
             pending: BTreeMap::new(),
             tickets: HashMap::new(),
             dead: BTreeMap::new(),
+            dead_by_age: BTreeSet::new(),
+            dead_bytes: 0,
+            keep: Keep::ALL,
             down: HashMap::new(),
             hurry: false,
             in_flight: BTreeMap::new(),

@@ -60,7 +60,7 @@ impl<K: Ord + Clone> Queue<K> {
             asleep: self.down.values().map(|sleepers| sleepers.len()).sum(),
             tickets: self.tickets.len(),
             dead: self.dead.len(),
-            dead_bytes: self.lanes.values().map(|lane| lane.dead_bytes).sum(),
+            dead_bytes: self.dead_bytes,
             oldest: self.pending.values().next().map(|write| write.entry.accepted),
         }
     }
