@@ -116,6 +116,8 @@ fn no_client_can_pass_for_a_mirror() {
 
 /// What the backend gets and what the client gets, byte by byte, but for the request's id and the date.
 fn both_ways(main: &Origin, config: Config, request: &str) -> [String; 2] {
+    // Each process would have a name of its own in `Via`.
+    let config = config.server("via_name = \"forebay\"");
     let answer = Forebay::start(config).client().send(request).read_until_closed();
     // A copy for noise goes to the same backend.
     let seen = main.requests().into_iter().rfind(|seen| !seen.head.has("forebay-mirror")).unwrap();

@@ -50,7 +50,8 @@ fn dead_letters_are_told_of_one_by_one_or_in_groups() {
     for number in 1..=20 {
         put(&process, &format!("/{number}"));
     }
-    process.told(&["WARN", "write 1 of route", "is a dead letter: refused by the backend (status 422)"]);
+    // Several are on their way at once: which is answered first is not certain.
+    process.told(&["WARN", "of route", "is a dead letter: refused by the backend (status 422)"]);
     let group = process.told_within(Duration::from_secs(60), &["WARN", "dead letters"]);
     assert!(group.contains("19 more writes of route"), "{group}");
 }

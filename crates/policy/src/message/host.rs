@@ -21,7 +21,7 @@ pub struct Host<'a> {
 /// Why a text names no host: 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHost {
-    /// There is no name.
+    /// There is no name, or its last label is empty.
     #[error("host is empty")]
     Empty,
     /// The name is longer than any can be.
@@ -109,7 +109,8 @@ impl<'a> Host<'a> {
 }
 
 fn check_name(name: &str) -> Result<(), BadHost> {
-    if name.is_empty() || name == "." {
+    // With two final dots the name without its final dot would have one again, and be another host's.
+    if name.is_empty() || name == "." || name.ends_with("..") {
         return Err(BadHost::Empty);
     }
     if name.len() > NAME_BYTES_MAX {
@@ -177,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_empty_host_is_refused() {
-        for text in ["", ".", ":80"] {
+        for text in ["", ".", ":80", "..", "a..", "a..:80"] {
             assert_eq!(Host::parse(text.as_bytes()), Err(BadHost::Empty), "{text}");
         }
     }
