@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::entry::{Entry, Shelf};
 use super::memory::Store;
-use super::shard::{Course, Shard, Told, tell};
+use super::shard::{Course, Era, Shard, Told, tell};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 use crate::observe::clock;
@@ -60,6 +60,8 @@ pub struct Lead {
     id: Id,
     /// When it began (monotonic time).
     began: Duration,
+    /// The era of then: that of its course may be over, if it waited.
+    era: Era,
     /// The newest ban by then.
     since: Epoch,
     /// Others may join; `false`: it is for one request alone, or over.
@@ -156,9 +158,9 @@ impl Drop for Wait<'_> {
 
 impl Lead {
     fn begin(store: &Arc<Store>, shard: &mut Shard, (course, id): (Course, Id), is_joined: bool) -> Self {
-        shard.begun(&course.key);
+        let era = shard.begun(&course.key);
         let (began, since) = (clock::mono(), shard.epoch());
-        Self { store: Arc::clone(store), course, id, began, since, is_joined }
+        Self { store: Arc::clone(store), course, id, began, era, since, is_joined }
     }
 
     /// A fetch that nobody may join.
@@ -320,7 +322,7 @@ impl Lead {
 
     /// Whether what this brings was not invalidated since it began.
     pub(super) fn is_current(&self, shard: &Shard, entry: &Entry) -> bool {
-        let is_of_same_uri = shard.era(self.key()).is_of_same_uri(self.course.era);
+        let is_of_same_uri = shard.era(self.key()).is_of_same_uri(self.era);
         is_of_same_uri && !shard.is_banned(self.since, self.key(), entry)
     }
 
@@ -467,6 +469,51 @@ mod tests {
             }
             self.leads.push((lead, Some(reserved.unwrap_or_default())));
         }
+    }
+
+    /// One who arrives and fetches at once.
+    fn leading(crowd: &mut Crowd) -> Lead {
+        crowd.arrive();
+        crowd.poll();
+        crowd.leads.pop().unwrap().0
+    }
+
+    #[test]
+    fn an_era_that_is_over_does_not_come_again() {
+        let mut crowd = Crowd::new();
+        let first = leading(&mut crowd);
+        crowd.store.purge_uri(&key(), Purge::Hard);
+        let second = leading(&mut crowd);
+        crowd.arrive();
+        crowd.poll();
+        // Nothing is being fetched any more, and who waited in the second era fetches.
+        drop(first);
+        drop(second);
+        crowd.poll();
+        assert_eq!(crowd.leads.len(), 1);
+        crowd.store.purge_uri(&key(), Purge::Hard);
+        crowd.arrive();
+        crowd.poll();
+        assert_eq!((crowd.leads.len(), crowd.waiting.len()), (2, 0), "nobody joins a fetch from before the purge");
+        let (stale, _) = crowd.leads.remove(0);
+        stale.store_whole(entry(), 0);
+        assert!(crowd.store.is_empty());
+    }
+
+    #[test]
+    fn what_one_fetches_who_waited_during_a_purge_is_stored() {
+        let mut crowd = Crowd::new();
+        let first = leading(&mut crowd);
+        crowd.arrive();
+        crowd.poll();
+        crowd.store.purge_uri(&key(), Purge::Hard);
+        let second = leading(&mut crowd);
+        drop(first);
+        crowd.poll();
+        let (promoted, _) = crowd.leads.pop().unwrap();
+        promoted.store_whole(entry(), 0);
+        assert_eq!(crowd.store.len(), 1);
+        drop((promoted, second));
     }
 
     proptest! {

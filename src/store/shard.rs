@@ -102,6 +102,7 @@ pub fn tell(news: News) {
 #[derive(Debug, Default)]
 struct Fetching {
     count: usize,
+    /// The last invalidation of the URI since the first of them began; zero: there was none.
     era: u64,
 }
 
@@ -126,6 +127,9 @@ pub struct Shard {
     pub reading: HashMap<Course, Entry>,
     /// By what all keys of a URI have in common.
     fetching: HashMap<Box<[u8]>, Fetching>,
+    /// How many invalidations fetches have met. Eras are numbered by it: one that is over must not come again for those
+    /// who still wait in it, when the count of a URI begins anew.
+    outdated: u64,
     /// What its part of the memory is, in bytes.
     bytes_max: u64,
     /// What bodies that are being fetched take of it.
@@ -146,6 +150,7 @@ impl Shard {
             waiting: HashMap::new(),
             reading: HashMap::new(),
             fetching: HashMap::new(),
+            outdated: 0,
             bytes_max,
             reserved: 0,
         }
@@ -184,7 +189,8 @@ impl Shard {
     /// What is being fetched now for this key's URI is not to be stored.
     pub fn outdate(&mut self, key: &Key) {
         if let Some(fetching) = self.fetching.get_mut(key.uri()) {
-            fetching.era += 1;
+            self.outdated += 1;
+            fetching.era = self.outdated;
         }
     }
 
