@@ -133,6 +133,22 @@ fn those_who_ask_for_the_same_range_share_one_fetch() {
 }
 
 #[test]
+fn a_range_is_shared_only_with_those_who_know_the_same() {
+    let (gate, body) = (Gate::new(), body(1000));
+    let origin = Origin::start(waiting(&gate, ranged(&body, &[MINUTE, TAG])));
+    let forebay = Forebay::start(caching(&origin));
+    let fields = "Range: bytes=8-15\r\nIf-Range: \"b\"\r\n";
+    let mut twice = asking(&forebay, &get(&format!("{fields}If-Range: \"a\"\r\n")));
+    eventually("it fetches", || origin.held() == 1);
+    let mut once = asking(&forebay, &get(fields));
+    eventually("each fetches", || origin.held() == 2);
+    gate.open();
+    for client in [&mut twice, &mut once] {
+        client.read_response().is(206, cut(&body, 8..16));
+    }
+}
+
+#[test]
 fn a_range_of_what_is_known_to_be_short_is_fetched_as_a_whole() {
     let body = body(1000);
     let origin = Origin::start(ranged(&body, &[MINUTE, TAG]));

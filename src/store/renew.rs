@@ -79,7 +79,8 @@ impl<F> Renewal<F> {
         let is_authorized = self.request.headers.contains_key(http::header::AUTHORIZATION);
         let range = (self.reach == Reach::Range).then(|| {
             let headers = &self.request.headers;
-            let fields = [RANGE, IF_RANGE].into_iter().filter_map(|name| headers.get(name));
+            // All lines: of two `If-Range` the origin may take either.
+            let fields = [RANGE, IF_RANGE].into_iter().flat_map(|name| headers.get_all(name));
             fields.flat_map(|value| [value.as_bytes(), b"\n"].concat()).collect()
         });
         Errand { key: self.request.key.clone(), choice, is_authorized, range }
