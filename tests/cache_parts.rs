@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use testbed::{Ending, Forebay, Gate, Origin, Response, Script, advance, answer, eventually, forward, raw, script};
+use testbed::{
+    Ending, Forebay, Gate, Origin, Response, Script, advance, answer, eventually, forward, leader_and_followers, raw,
+    script,
+};
 
 const MINUTE: (&str, &str) = ("Cache-Control", "max-age=60");
 const TAG: (&str, &str) = ("ETag", "\"a\"");
@@ -219,6 +222,23 @@ fn the_rest_is_asked_for_once_for_all_who_want_the_whole() {
         client.read_response().is(200, "0123456789");
     }
     assert_eq!(origin.seen(), 2);
+}
+
+#[test]
+fn what_was_purged_while_a_request_waited_is_not_completed() {
+    let gate = Gate::new();
+    let origin = Origin::start(script().wait(&gate).then(answer(500, &[], "broken")));
+    let forebay = Forebay::start(forward([&origin]).cached("").cache("purge_from = [\"127.0.0.1\"]"));
+    origin.once(part("0-4"));
+    range(&forebay, "0-4").is_status(206).is_stored();
+    let (mut leader, mut followers) = leader_and_followers(&forebay, &origin, 1);
+    assert!(origin.last().head.has("range"));
+    forebay.ask("PURGE / HTTP/1.1\r\nHost: shop.test\r\n\r\n").is(200, "{\"purged\":1}\n");
+    origin.now(digits());
+    gate.open();
+    leader.read_response().is_status(500);
+    followers[0].read_response().is(200, "0123456789");
+    assert!(!origin.last().head.has("range"), "{}", origin.last().head.text());
 }
 
 #[test]

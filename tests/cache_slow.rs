@@ -130,6 +130,24 @@ fn after_an_invalidation_nobody_joins_the_fetches_from_before() {
 }
 
 #[test]
+fn what_was_purged_while_a_request_waited_is_not_confirmed() {
+    let stale = |body: &str| answer(200, &[("Cache-Control", "max-age=0"), ("Last-Modified", &date(-60))], body);
+    let gate = Gate::new();
+    let origin = Origin::start(stale("old"));
+    let forebay = Forebay::start(caching(&origin, "1h"));
+    forebay.get("/").is(200, "old").is_stored();
+    origin.once(script().wait(&gate).then(answer(500, &[], "broken")));
+    origin.now(stale("new"));
+    let (mut leader, mut followers) = leader_and_followers(&forebay, &origin, 1);
+    assert!(origin.last().head.has("if-modified-since"));
+    forebay.ask("PURGE / HTTP/1.1\r\nHost: shop.test\r\n\r\n").is(200, "{\"purged\":1}\n");
+    gate.open();
+    leader.read_response().is_status(500);
+    all_get(&mut followers, "new");
+    assert!(!origin.last().head.has("if-modified-since"), "{}", origin.last().head.text());
+}
+
+#[test]
 fn a_request_waits_no_longer_than_its_own_time_limit() {
     let gate = Gate::new();
     let origin = Origin::start(script().wait(&gate).then(kept("one")));

@@ -23,7 +23,7 @@ use super::fetch::{Fetch, Request};
 use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead};
 use super::judge::{said, wanted};
-use super::memory::Store;
+use super::memory::{Found, Store};
 use super::part;
 use super::resume::resumable;
 use super::serve::{read_through, serve};
@@ -113,12 +113,19 @@ impl<F> Renewal<F> {
     }
 
     /// Makes of the request one for what is lacking, if that is of use. Says what is there already.
-    fn ask_for_rest(&self, headers: &mut HeaderMap, now: Now) -> Option<&Entry> {
+    fn ask_for_rest(&self, headers: &mut HeaderMap, now: Now) -> Option<Entry> {
         // What may not be stored, or is too large for it, is better asked for as it is.
         let object_bytes_max = self.request.caching.limits.object_bytes_max;
-        let held = self.held.as_ref().filter(|_| !self.directives.no_store)?;
+        self.held.as_ref().filter(|_| !self.directives.no_store)?;
+        let held = part::beginning(&self.request.method, &self.request.headers, &self.stored().parts)?.clone();
         let part = held.part().filter(|part| part.complete() <= object_bytes_max)?;
         ask_for_rest(headers, &held.head.headers, &part, now.wall).map(|_rest| held)
+    }
+
+    /// What is stored for it now. It may have waited since it was looked up, and what a purge has taken meanwhile must not
+    /// come back.
+    fn stored(&self) -> Found {
+        self.request.caching.store.find(&self.request.key, &self.request.headers)
     }
 
     fn asked<'a>(&'a self, target: &'a Uri, sent: Now) -> Asked<'a> {
@@ -176,7 +183,7 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
         if !matches!(answer.status(), StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE) {
             return Ok(Came::Answer(answer));
         }
-        return match part::completed(&request.caching.rules, held, answer, clock::now()) {
+        return match part::completed(&request.caching.rules, &held, answer, clock::now()) {
             Some(whole) => Ok(Came::Rest(whole)),
             None => anew(ex, request).await,
         };
@@ -202,10 +209,13 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
 /// What is asked about with the stored response that fits the request: whatever the origin may choose instead.
 fn asked_about<F>(renewal: &Renewal<F>) -> Vec<Entry> {
     let request = &renewal.request;
-    let Some(stale) = &renewal.stale else { return Vec::new() };
+    if renewal.stale.is_none() {
+        return Vec::new();
+    }
+    let Some(stale) = renewal.stored().entry else { return Vec::new() };
     // Without a tag only its date can be asked with, and that for one response alone (RFC 9111 §4.3.1).
     if EntityTag::of(&stale.head.headers).is_none() {
-        return vec![stale.clone()];
+        return vec![stale];
     }
     let mut variants = request.caching.store.variants(&request.key);
     variants.retain(|entry| {
@@ -425,7 +435,9 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
     {
         return Ok(served);
     }
-    if let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK) {
+    let is_stored =
+        |entry: &&Entry| renewal.stored().entry.is_some_and(|stored| Arc::ptr_eq(&stored.head, &entry.head));
+    if let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK).filter(is_stored) {
         learn(renewal, (lead, sent), answer.headers(), entry);
     }
     request.caching.hide_tags(answer.headers_mut());
