@@ -306,7 +306,6 @@ async fn pass(
     Ok(store::take_unasked(ex, caching, (key, &headers, facts, sent), answer))
 }
 
-/// Forgets all that is stored for a target, by whichever route's rules.
 /// Forgets all that is stored for URIs of this origin whose path begins with this one's.
 pub(super) fn forget_members(site: &Site, collection: &Target<'_>) {
     let authority = Some((Box::from(collection.name()), Some(collection.port())));
@@ -315,6 +314,7 @@ pub(super) fn forget_members(site: &Site, collection: &Target<'_>) {
     let _touched = site.generation.store.purge_prefix(prefix, Purge::Hard);
 }
 
+/// Forgets all that is stored for a target, by whichever route's rules.
 pub(super) fn forget_target(site: &Site, target: &Target<'_>) {
     // What a response names has not been through `sanitize`.
     let target = &target.on_path(site.plan().key_path(target.path()));
