@@ -384,7 +384,8 @@ mod tests {
         Errand { key: key(), choice: Choice::default(), is_authorized: false, range: None }
     }
 
-    fn entry() -> Entry {
+    /// What the backend answers after so many purges.
+    fn entry(purges: u64) -> Entry {
         let received = Now::at(Duration::ZERO);
         let headers = HeaderMap::new();
         let head = Stored {
@@ -398,7 +399,12 @@ mod tests {
             tags: Box::default(),
             headers,
         };
-        Entry { head: Arc::new(head), content: Content::One(Bytes::from_static(b"abc")) }
+        Entry { head: Arc::new(head), content: Content::One(Bytes::copy_from_slice(&purges.to_be_bytes())) }
+    }
+
+    fn purges(entry: &Entry) -> u64 {
+        let Content::One(bytes) = &entry.content else { panic!("it is whole") };
+        u64::from_be_bytes(bytes[..].try_into().unwrap())
     }
 
     type Joining = Pin<Box<dyn Future<Output = Result<Place, Fault>>>>;
@@ -406,34 +412,59 @@ mod tests {
     /// Requests for one key, and how far they are.
     struct Crowd {
         store: Arc<Store>,
-        waiting: Vec<Joining>,
-        /// Each with what it has reserved, if its response head has come.
-        leads: Vec<(Lead, Option<u64>)>,
+        /// How often the key was purged.
+        purges: u64,
+        /// Each with the purges before it asked, if it has.
+        waiting: Vec<(Option<u64>, Joining)>,
+        leads: Vec<Fetching>,
+    }
+
+    struct Fetching {
+        lead: Lead,
+        /// The purges before it began.
+        purges: u64,
+        /// What it has reserved, if its response head has come.
+        reserved: Option<u64>,
     }
 
     impl Crowd {
-        fn new() -> Self {
-            Self { store: Arc::new(Store::new(&plan::Cache::default())), waiting: Vec::new(), leads: Vec::new() }
+        fn new(wait_max: Duration) -> Self {
+            let store = Arc::new(Store::new(&plan::Cache { wait_max, ..plan::Cache::default() }));
+            Self { store, purges: 0, waiting: Vec::new(), leads: Vec::new() }
         }
 
         fn arrive(&mut self) {
             let store = Arc::clone(&self.store);
-            self.waiting.push(Box::pin(async move {
+            let joining = Box::pin(async move {
                 let deadline = Deadline::default();
                 let patience = Patience { deadline: &deadline, until: Duration::MAX };
                 join(&store, &Counters::default(), errand(), patience).await
-            }));
+            });
+            self.waiting.push((None, joining));
+        }
+
+        fn purge<R>(&mut self, purge: impl FnOnce(&Store) -> R) {
+            self.purges += 1;
+            purge(&self.store);
+        }
+
+        fn begin(&mut self, lead: Lead) {
+            self.leads.push(Fetching { lead, purges: self.purges, reserved: None });
         }
 
         /// Lets everybody go on who can. Says how many could.
         fn poll(&mut self) -> usize {
             let before = self.waiting.len();
             let mut cx = Context::from_waker(Waker::noop());
-            for mut joining in std::mem::take(&mut self.waiting) {
+            for (asked, mut joining) in std::mem::take(&mut self.waiting) {
+                let asked = asked.unwrap_or(self.purges);
                 match joining.as_mut().poll(&mut cx) {
-                    Poll::Pending => self.waiting.push(joining),
-                    Poll::Ready(Ok(Place::Lead(lead) | Place::Alone(lead))) => self.leads.push((lead, None)),
-                    Poll::Ready(Ok(Place::Read(_)) | Err(_)) => {}
+                    Poll::Pending => self.waiting.push((Some(asked), joining)),
+                    Poll::Ready(Ok(Place::Lead(lead) | Place::Alone(lead))) => self.begin(lead),
+                    Poll::Ready(Ok(Place::Read(entry))) => {
+                        assert!(purges(&entry) >= asked, "it is from before a purge")
+                    }
+                    Poll::Ready(Err(_)) => {}
                 }
             }
             before - self.waiting.len()
@@ -443,31 +474,40 @@ mod tests {
             match step {
                 0..=3 => self.arrive(),
                 4 if !self.waiting.is_empty() => drop(self.waiting.swap_remove(which % self.waiting.len())),
-                5 => drop(self.store.purge_uri(&key(), Purge::Hard)),
-                6 => drop(self.store.purge_all(Purge::Hard)),
+                5 => self.purge(|store| store.purge_uri(&key(), Purge::Hard)),
+                6 => self.purge(|store| store.purge_all(Purge::Hard)),
                 7 => self.store.tick(Now::at(clock::mono())),
                 8 => drop(self.poll()),
-                9 => self.leads.extend(Lead::behind(&self.store, errand()).map(|lead| (lead, None))),
+                9 => Lead::behind(&self.store, errand()).into_iter().for_each(|lead| self.begin(lead)),
                 _ if !self.leads.is_empty() => self.lead(step, which % self.leads.len()),
                 _ => {}
             }
+            let stored = self.store.variants(&key());
+            assert!(stored.iter().all(|entry| purges(entry) == self.purges), "it is from before a purge");
         }
 
         fn lead(&mut self, step: u8, which: usize) {
-            let (mut lead, reserved) = self.leads.swap_remove(which);
-            match (step, reserved) {
+            let Fetching { mut lead, purges, reserved } = self.leads.swap_remove(which);
+            let reserved = match (step, reserved) {
                 (10, None) => return lead.failed(&Fault::FetchBroken),
-                (11, None) => lead.unshared(),
-                (12..=13, None) => lead.shared(&entry()),
-                (10, Some(reserved)) => return lead.store_whole(entry(), reserved),
-                (11, Some(_)) => lead.outgrown(),
-                (12..=13, Some(reserved)) if lead.reserve(1000) => {
-                    return self.leads.push((lead, Some(reserved + 1000)));
+                (11, None) => {
+                    lead.unshared();
+                    0
                 }
+                (12..=13, None) => {
+                    lead.shared(&entry(purges));
+                    0
+                }
+                (10, Some(reserved)) => return lead.store_whole(entry(purges), reserved),
+                (11, Some(reserved)) => {
+                    lead.outgrown();
+                    reserved
+                }
+                (12..=13, Some(reserved)) if lead.reserve(1000) => reserved + 1000,
                 // Its client leaves, or the body breaks.
                 _ => return lead.release(reserved.unwrap_or_default()),
-            }
-            self.leads.push((lead, Some(reserved.unwrap_or_default())));
+            };
+            self.leads.push(Fetching { lead, purges, reserved: Some(reserved) });
         }
     }
 
@@ -475,12 +515,12 @@ mod tests {
     fn leading(crowd: &mut Crowd) -> Lead {
         crowd.arrive();
         crowd.poll();
-        crowd.leads.pop().unwrap().0
+        crowd.leads.pop().unwrap().lead
     }
 
     #[test]
     fn an_era_that_is_over_does_not_come_again() {
-        let mut crowd = Crowd::new();
+        let mut crowd = Crowd::new(Duration::MAX);
         let first = leading(&mut crowd);
         crowd.store.purge_uri(&key(), Purge::Hard);
         let second = leading(&mut crowd);
@@ -495,14 +535,13 @@ mod tests {
         crowd.arrive();
         crowd.poll();
         assert_eq!((crowd.leads.len(), crowd.waiting.len()), (2, 0), "nobody joins a fetch from before the purge");
-        let (stale, _) = crowd.leads.remove(0);
-        stale.store_whole(entry(), 0);
+        crowd.leads.remove(0).lead.store_whole(entry(1), 0);
         assert!(crowd.store.is_empty());
     }
 
     #[test]
     fn what_one_fetches_who_waited_during_a_purge_is_stored() {
-        let mut crowd = Crowd::new();
+        let mut crowd = Crowd::new(Duration::MAX);
         let first = leading(&mut crowd);
         crowd.arrive();
         crowd.poll();
@@ -510,23 +549,24 @@ mod tests {
         let second = leading(&mut crowd);
         drop(first);
         crowd.poll();
-        let (promoted, _) = crowd.leads.pop().unwrap();
-        promoted.store_whole(entry(), 0);
+        let promoted = crowd.leads.pop().unwrap().lead;
+        promoted.store_whole(entry(1), 0);
         assert_eq!(crowd.store.len(), 1);
         drop((promoted, second));
     }
 
     proptest! {
         #[test]
-        fn whatever_happens_nobody_waits_for_nothing_and_nothing_is_left_behind(
-            steps in prop::collection::vec((0_u8..16, any::<usize>()), 0..80)
+        fn whatever_happens_nobody_waits_for_nothing_nothing_is_left_behind_and_no_purge_is_undone(
+            steps in prop::collection::vec((0_u8..16, any::<usize>()), 0..80),
+            is_slow in any::<bool>(),
         ) {
-            let mut crowd = Crowd::new();
+            let mut crowd = Crowd::new(if is_slow { Duration::ZERO } else { Duration::MAX });
             steps.into_iter().for_each(|step| crowd.step(step));
             // Whoever fetches leaves, one after the other.
             for _ in 0..1000 {
                 crowd.poll();
-                let Some((lead, reserved)) = crowd.leads.pop() else { break };
+                let Some(Fetching { lead, reserved, .. }) = crowd.leads.pop() else { break };
                 lead.release(reserved.unwrap_or_default());
             }
             prop_assert!(crowd.waiting.is_empty() && crowd.leads.is_empty());
