@@ -4,6 +4,7 @@
 //! segment is begun as soon as that works. A write that could not be put down is refused; a note of what became of one
 //! is owed until it is put down, for without it the write would be sent again after a restart, over newer ones.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, Write as _};
 use std::sync::atomic::Ordering;
@@ -12,11 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use policy::write::record::{Record, SegmentHead, TooLong, frame, write_frame_head};
+use policy::write::shelf::Place;
 
+use super::anew::anew;
 use super::desk::Desk;
 use super::journal::{Failed, Note, Order, Shared, Teller};
 use super::segments::Directory;
-use super::shelf::{Place, anew};
 use super::submit::Submitted;
 use crate::config::plan::Durability;
 use crate::observe::{clock, dice};
@@ -49,6 +51,8 @@ pub(super) struct Clerk {
     is_failing: bool,
     /// How many notes were put down.
     noted: u64,
+    /// Segments that are to be made small, and whether they are damaged: one between two batches, as writers wait meanwhile.
+    thinning: VecDeque<(u64, bool)>,
     desk: Weak<Desk>,
     shared: Arc<Shared>,
 }
@@ -155,6 +159,7 @@ impl Clerk {
             owed: Vec::new(),
             is_failing: false,
             noted: 0,
+            thinning: VecDeque::new(),
             desk,
             shared,
         }
@@ -172,11 +177,13 @@ impl Clerk {
                 Err(mpsc::RecvTimeoutError::Timeout) => self.sync_late(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return self.finish(orders),
             }
+            self.thin_next();
         }
     }
 
     fn wake_in(&self) -> Option<Duration> {
         match self.unsynced_since {
+            _ if !self.thinning.is_empty() => Some(Duration::ZERO),
             Some(since) => Some((since + BATCH_WAIT).saturating_sub(clock::mono())),
             None => self.is_owing().then_some(RETRY),
         }
@@ -373,13 +380,19 @@ impl Clerk {
         }
     }
 
-    /// Makes segments small that keep others from being removed.
-    fn thin(&self) {
+    /// Whether segments are to be made small that keep others from being removed.
+    fn thin(&mut self) {
+        let Some(desk) = self.desk.upgrade().filter(|_| self.thinning.is_empty()) else { return };
+        self.thinning = desk.worth_thinning(self.segment, self.bytes_before()).into();
+    }
+
+    /// Makes the next of them small.
+    fn thin_next(&mut self) {
+        let Some((segment, is_damaged)) = self.thinning.pop_front() else { return };
+        // Nobody who was promised it within some milliseconds waits for this.
+        self.sync_late();
         let Some(desk) = self.desk.upgrade() else { return };
-        let bytes = self.directory.segments().unwrap_or_default().into_iter().filter(|segment| *segment < self.segment);
-        let to_thin = desk.to_thin(self.segment, bytes.map(|segment| self.directory.bytes(segment)).sum());
-        for (segment, is_damaged) in to_thin {
-            let Some(live) = desk.live_in(segment).filter(|live| !live.is_empty()) else { continue };
+        if let Some(live) = desk.live_in(segment).filter(|live| !live.is_empty()) {
             let done = anew(self.identity, &self.directory, live)
                 .and_then(|(bytes, places)| self.directory.replace(segment, &bytes, is_damaged).map(|()| places));
             match done {
@@ -387,7 +400,17 @@ impl Clerk {
                 Err(error) => tracing::warn!("journal: segment {segment} can't be made small: {error}"),
             }
         }
+        // Before the next: the notes in that may be about what can go now.
         self.tidy();
+        if self.thinning.is_empty() {
+            desk.thinning_done(self.segment, self.bytes_before());
+        }
+    }
+
+    /// How many bytes are in the segments before the present one.
+    fn bytes_before(&self) -> u64 {
+        let segments = self.directory.segments().unwrap_or_default().into_iter();
+        segments.filter(|segment| *segment < self.segment).map(|segment| self.directory.bytes(segment)).sum()
     }
 
     fn sync_late(&mut self) {
@@ -412,11 +435,15 @@ impl Clerk {
 
     fn tidy(&self) {
         let Some(desk) = self.desk.upgrade() else { return };
-        for (segment, is_damaged) in desk.unneeded(self.segment, self.file.is_some()) {
-            let done = if is_damaged { self.directory.set_aside(segment) } else { self.directory.remove(segment) };
+        let unneeded = desk.unneeded(self.segment, self.file.is_some());
+        let mut rest = unneeded.as_slice();
+        while let [(segment, is_damaged), behind @ ..] = rest {
+            let done = if *is_damaged { self.directory.set_aside(*segment) } else { self.directory.remove(*segment) };
             if let Err(error) = done {
-                tracing::warn!("journal: segment {segment} can't be removed: {error}");
+                tracing::warn!("journal: segment {segment} can't be removed, nor those behind it: {error}");
+                return desk.keep((*segment, *is_damaged), behind);
             }
+            rest = behind;
         }
     }
 }

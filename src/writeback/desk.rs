@@ -12,24 +12,28 @@ use policy::write::fingerprint::{self, fingerprint};
 use policy::write::outcome::{Backoff, Outcome};
 use policy::write::queue::{Effect, KeyState, Lane, LaneCounts, Limits, Queue, Room, Send, Ticket, Upstream};
 use policy::write::record::{Packing, Payload, Write};
+use policy::write::shelf::{Place, Shelf};
 use tokio::sync::{Notify, oneshot};
 
 use super::journal::{Journal, Teller};
 use super::queued::{Queued, cost};
 use super::recover::{Recovered, entry};
 use super::segments::{Directory, OpenError};
-use super::shelf::{Place, Shelf};
 use super::submit::{Reservation, Submitted};
 use crate::config::plan::{CacheMode, Durability, Plan, WriteBack};
 use crate::observe::{clock, dice};
 use crate::store::Store;
 use crate::store::purge::Purge;
 
+mod files;
 mod letters;
 mod turn;
 
 pub(super) use letters::Gone;
 pub use turn::Turn;
+
+/// How many bytes of the journal's files may be kept that are not needed any more, before they are written anew.
+const SPARE_BYTES_MAX: u64 = 256 << 20;
 
 /// What the order of writes is kept by: a fingerprint of the part of a key that the URI makes.
 pub type Line = [u8; fingerprint::BYTES];
@@ -109,7 +113,7 @@ impl Desk {
         let recovered = super::recover::recover(&directory, secret)?;
         let next_segment = directory.next_segment()?;
         let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes, revived } = recovered;
-        let mut shelf = Shelf::default();
+        let mut shelf = Shelf::new(SPARE_BYTES_MAX);
         segments.iter().for_each(|(segment, is_damaged)| shelf.add(*segment, *is_damaged));
         writes.values().for_each(|held| shelf.put(held.place));
         let counts = queue.counts();
@@ -219,56 +223,6 @@ impl Desk {
     /// Something has come that may be due.
     pub(super) fn wake_flusher(&self) {
         self.changed.notify_one();
-    }
-
-    /// A segment has been begun.
-    pub(super) fn begun(&self, segment: u64) {
-        self.state.lock().shelf.add(segment, false);
-    }
-
-    /// The segments before `present` that nobody needs any more; with each, whether it is damaged.
-    pub(super) fn unneeded(&self, present: u64, is_begun: bool) -> Vec<(u64, bool)> {
-        self.state.lock().shelf.unneeded(present, is_begun)
-    }
-
-    /// The segments before `present` that are to be made small, where `bytes` are in all of them.
-    pub(super) fn to_thin(&self, present: u64, bytes: u64) -> Vec<(u64, bool)> {
-        self.state.lock().shelf.to_thin(present, bytes)
-    }
-
-    /// What a segment is to hold, by number, when it is made small; with each write, how it died if it did. `None`: it
-    /// can't be, since a write in it was sent to the end of its line.
-    pub(super) fn live_in(&self, segment: u64) -> Option<Vec<Live>> {
-        let state = self.state.lock();
-        let of_it = state.writes.iter().filter(|(_, held)| held.place.segment == segment);
-        let mut live = Vec::new();
-        for (seq, held) in of_it {
-            let death = state.queue.dead_letter(*seq).map(|letter| Payload::Dead {
-                write: *seq,
-                status: letter.status,
-                attempts: letter.attempts,
-                reason: Box::default(),
-                at: letter.at,
-            });
-            if death.is_none() && state.revived.contains(seq) {
-                return None;
-            }
-            live.push(Live { seq: *seq, write: held.write.clone(), place: held.place, death });
-        }
-        drop(state);
-        live.sort_unstable_by_key(|live| live.seq);
-        Some(live)
-    }
-
-    /// A segment was made small when notes went into `present`; these are its writes, and where they are now.
-    pub(super) fn thinned(&self, segment: u64, present: u64, places: &[(u64, Place)]) {
-        let mut state = self.state.lock();
-        state.shelf.thinned(segment, present);
-        for (seq, place) in places {
-            if let Some(held) = state.writes.get_mut(seq) {
-                held.place = *place;
-            }
-        }
     }
 
     /// What is to be sent now.

@@ -5,6 +5,7 @@
 //! write and of a read of what is pending, and the flusher on the control thread. How a write is sent is handed in.
 
 mod alarms;
+mod anew;
 mod clerk;
 pub mod desk;
 pub mod flush;
@@ -13,7 +14,6 @@ pub mod queued;
 pub mod read;
 pub mod recover;
 pub mod segments;
-mod shelf;
 pub mod submit;
 pub mod take;
 

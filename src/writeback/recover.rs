@@ -7,11 +7,11 @@ use std::sync::Arc;
 use policy::write::fingerprint::fingerprint;
 use policy::write::queue::{Class, Event, Lane, Queue, Upstream};
 use policy::write::record::{BadHead, Payload, Record, SegmentHead, Why, Write, frame_bytes, mark_behind, scan};
+use policy::write::shelf::Place;
 
 use super::desk::{Held, Line, cost_of};
 use super::queued::Queued;
 use super::segments::{Directory, OpenError, identity};
-use super::shelf::Place;
 
 /// What was found.
 #[derive(Debug)]

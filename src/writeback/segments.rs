@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use policy::write::record::{Packed, Payload, Record, SegmentHead, scan};
+use policy::write::shelf::Place;
 
-use super::shelf::Place;
 use crate::observe::dice;
 
 /// The directory within `server.state_dir`.
@@ -82,7 +82,20 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(OpenError::Taken(path)),
             Err(TryLockError::Error(error)) => return Err(OpenError::io(&lock_path)(error)),
         }
-        Ok(Self { path, _lock: lock })
+        let directory = Self { path, _lock: lock };
+        directory.clear().map_err(OpenError::io(&directory.path))?;
+        Ok(directory)
+    }
+
+    /// Removes what a process has left that ended while it wrote a segment anew: the segment itself is as it was.
+    fn clear(&self) -> io::Result<()> {
+        for file in fs::read_dir(&self.path)? {
+            let path = file?.path();
+            if path.to_str().is_some_and(|name| name.ends_with(ANEW)) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// The numbers of its segments, in order.
@@ -133,7 +146,11 @@ impl Directory {
             return Err(error);
         }
         if is_damaged {
-            fs::hard_link(&path, aside)?;
+            match fs::hard_link(&path, aside) {
+                // A crash may have come between this and the next step.
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
         }
         fs::rename(anew, path)?;
         File::open(&self.path)?.sync_all()
@@ -195,7 +212,10 @@ impl Directory {
     /// # Errors
     /// Those of the system.
     pub fn remove(&self, segment: u64) -> io::Result<()> {
-        fs::remove_file(self.path(segment))?;
+        match fs::remove_file(self.path(segment)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         File::open(&self.path)?.sync_all()
     }
 

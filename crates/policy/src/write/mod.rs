@@ -9,3 +9,4 @@ pub mod kept;
 pub mod outcome;
 pub mod queue;
 pub mod record;
+pub mod shelf;

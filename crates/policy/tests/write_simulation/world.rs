@@ -112,6 +112,7 @@ impl World {
             92..94 => self.leave_any(),
             94..97 => self.stage_for_a_dead_letter(),
             97 => self.free(),
+            98 if self.dice.bool() => self.drop_letters(),
             98 => self.queue.set_hurry(self.dice.bool()),
             _ => self.rot(),
         }
@@ -171,6 +172,7 @@ impl World {
                     self.truth.joins(entry.key, Who::Write(seq));
                     self.truth.acknowledged.insert(seq);
                     self.see("acknowledged");
+                    self.disk.hold(seq);
                     self.queue.accept(entry, self.now());
                 }
                 Staged::Abandoned(seq) => {
@@ -194,6 +196,7 @@ impl World {
                     assert_eq!(self.queue.discard(seq), is_dead);
                     if is_dead {
                         self.see("discarded");
+                        self.disk.let_go(seq);
                         self.truth.ended.insert(seq);
                     }
                 }
@@ -295,6 +298,9 @@ impl World {
             Effect::Turn(ticket) => return self.turn(ticket),
         };
         let is_burial = matches!(payload, Payload::Dead { .. });
+        if let Payload::Settled { write } = payload {
+            self.disk.let_go(write);
+        }
         let record = Record { seq: self.number(), payload };
         self.disk.append(&record);
         if is_burial {
@@ -405,6 +411,8 @@ impl World {
             }
         }
         self.queue = Queue::recover(events);
+        let pending = self.queue.pending().map(|(entry, _)| entry.seq);
+        self.disk.hold_only(pending.chain(self.queue.dead().map(|letter| letter.entry.seq)));
         self.configure();
         self.see("recovered");
         let queued: BTreeSet<Seq> = self.queue.pending().map(|(entry, _)| entry.seq).collect();

@@ -1,7 +1,7 @@
-//! What happens to the journal beside traffic: writes are cancelled, people decide on dead letters, segments are freed,
-//! and the disk forgets.
+//! What happens to the journal beside traffic: writes are cancelled, people decide on dead letters, these are dropped,
+//! segments are freed, and the disk forgets.
 
-use policy::write::queue::Seq;
+use policy::write::queue::{DeadLetter, Keep, Seq};
 use policy::write::record::{Payload, Record};
 
 use super::World;
@@ -29,30 +29,84 @@ impl World {
         self.staged.push(staged);
     }
 
-    /// Segments are freed; dead letters that hold the oldest one back are carried forward before.
+    /// Segments are freed, and made small so that others can be: the notes of what is settled need not be on the disk by
+    /// then, and power may be cut between any two steps.
     pub(super) fn free(&mut self) {
         self.sync();
-        let oldest = self.disk.oldest();
-        let pending = self.truth.pending();
-        if self.dice.bool() && !oldest.iter().any(|seq| pending.contains(seq)) {
-            let dead: Vec<Seq> = oldest.into_iter().filter(|seq| self.truth.dead.contains(seq)).collect();
-            dead.into_iter().for_each(|seq| self.carry_forward(seq));
+        (0..self.dice.u8(..3)).for_each(|_| self.answer_any());
+        if !self.remove_unneeded() {
+            return;
         }
-        let truth = &self.truth;
-        if self.disk.free(|seq| pending.contains(&seq) || truth.dead.contains(&seq)) > 0 {
-            self.see("freed");
+        let to_thin = self.disk.worth_thinning();
+        let (is_any, mut is_blocked) = (!to_thin.is_empty(), false);
+        for segment in to_thin {
+            if self.dice.u8(..8) == 0 {
+                return self.crash();
+            }
+            match self.live_in(segment) {
+                Some(live) if !live.is_empty() => {
+                    self.disk.thin(segment, live);
+                    self.see("made small");
+                }
+                Some(_) => {}
+                None => {
+                    is_blocked = true;
+                    self.see("not made small");
+                }
+            }
+            if !self.remove_unneeded() {
+                return;
+            }
         }
+        if !is_any {
+            return;
+        }
+        self.disk.thinning_done();
+        let notes_max = 60 * self.truth.dead.len() as u64;
+        assert!(is_blocked || self.disk.spare_bytes() <= notes_max, "{} are kept", self.disk.spare_bytes());
     }
 
-    fn carry_forward(&mut self, seq: Seq) {
-        let letter = self.queue.dead_letter(seq).unwrap().clone();
-        self.see("carried forward");
-        let write = self.disk.find(seq);
-        self.disk.append(&write);
-        let (status, attempts, at) = (letter.status, letter.attempts, letter.at);
-        let payload = Payload::Dead { write: seq, status, attempts, reason: "carried".into(), at };
-        let record = Record { seq: self.number(), payload };
-        self.disk.append(&record);
+    /// Whether power was not cut meanwhile.
+    fn remove_unneeded(&mut self) -> bool {
+        for segment in self.disk.unneeded() {
+            if self.dice.u8(..8) == 0 {
+                self.crash();
+                return false;
+            }
+            self.disk.remove(segment);
+            self.see("freed");
+        }
+        true
+    }
+
+    /// What a segment is to hold when it is made small. `None`: it can't be, since a letter in it was revived, or an
+    /// earlier one needs the notes in it.
+    fn live_in(&self, segment: u64) -> Option<Vec<(Seq, Option<Payload>)>> {
+        if !self.disk.may_thin(segment) {
+            return None;
+        }
+        let death = |seq: Seq| {
+            let DeadLetter { status, attempts, at, .. } = self.queue.dead_letter(seq)?.clone();
+            Some(Payload::Dead { write: seq, status, attempts, reason: Box::default(), at })
+        };
+        let live: Vec<_> = self.disk.held_in(segment).into_iter().map(|seq| (seq, death(seq))).collect();
+        let is_revived = |(seq, death): &(Seq, Option<Payload>)| death.is_none() && self.truth.revived.contains(seq);
+        (!live.iter().any(is_revived)).then_some(live)
+    }
+
+    /// The oldest dead letters give way.
+    pub(super) fn drop_letters(&mut self) {
+        self.sync();
+        self.queue.set_keep(Keep { count_max: self.dice.usize(1..4), ..Keep::ALL });
+        for dropped in self.queue.drop_letters(self.now()) {
+            let record = Record { seq: self.number(), payload: Payload::Discarded { write: dropped.seq } };
+            self.disk.append(&record);
+            self.disk.let_go(dropped.seq);
+            assert!(self.truth.dead.remove(&dropped.seq), "{dropped:?} is no dead letter");
+            self.truth.ended.insert(dropped.seq);
+            self.see("dropped");
+        }
+        self.queue.set_keep(Keep::ALL);
     }
 
     pub(super) fn rot(&mut self) {
