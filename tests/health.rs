@@ -366,3 +366,31 @@ fn a_backend_that_is_back_from_the_dead_is_not_kept_out_by_what_it_failed_before
         origins[0].seen() > before
     });
 }
+
+#[test]
+fn a_trial_is_made_also_when_the_first_that_waits_for_it_has_left() {
+    let (origins, gate) = (Origin::row(2), Gate::new());
+    origins[0].now(script().wait(&gate).reset());
+    origins[1].now(hang());
+    let keys = "queue = { length = 10, wait_max = \"20s\" }\n[upstream.ejection]\nconsecutive_failures = 1\n\
+                base_time = \"2s\"\n[upstream.retry]\nattempts = 0";
+    let config =
+        forward([]).backend(origins[0].with("max_in_flight = 1")).backend(origins[1].with("max_in_flight = 1"));
+    let forebay = Forebay::start(config.upstream(keys));
+    let ask = || {
+        let mut client = forebay.client();
+        client.send(GET);
+        client
+    };
+    let _busy = [ask(), ask()];
+    eventually("both backends are busy", || origins.iter().all(|origin| origin.seen() == 1));
+    let first = ask();
+    forebay.eventually("one waits", |gauges| gauges.queued == 1);
+    let mut second = ask();
+    forebay.eventually("two wait", |gauges| gauges.queued == 2);
+    origins[0].now(ok("0"));
+    gate.open();
+    forebay.eventually("a backend has failed", |gauges| gauges.in_flight == 3);
+    first.reset();
+    second.read_response().is(200, "0");
+}

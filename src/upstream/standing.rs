@@ -138,16 +138,15 @@ impl Standing {
         if !trial && !endpoint.is_failing() {
             return;
         }
-        let back = {
+        let is_back = {
             let mut judge = self.judge.lock();
             let Some((ejection, index)) = judge.of(endpoint) else { return };
-            let back = ejection.succeeded(index, trial, now);
+            let is_back = ejection.succeeded(index, trial, now);
             endpoint.set_failing(ejection.is_ejected(index));
-            self.note_trial(ejection);
-            back
+            self.follow(ejection, (endpoint, index), now);
+            is_back
         };
-        if back {
-            self.bring_back(endpoint, Out::Ejected, now);
+        if is_back {
             let (upstream, backend, address) = self.names(endpoint);
             tracing::info!(%upstream, %backend, address, "backend {endpoint} is back: its trial went well");
         }
@@ -160,11 +159,10 @@ impl Standing {
             let Some((ejection, index)) = judge.of(endpoint) else { return };
             endpoint.set_failing(true);
             let ejected = ejection.failed(index, trial, now);
-            self.note_trial(ejection);
+            self.follow(ejection, (endpoint, index), now);
             ejected
         };
         if let Some(ejected) = ejected {
-            self.take_out(endpoint, Out::Ejected);
             let seconds = ejected.until.saturating_sub(now.mono).as_secs_f64();
             let (upstream, backend, address) = self.names(endpoint);
             tracing::warn!(%upstream, %backend, address, times = ejected.times,
@@ -212,16 +210,26 @@ impl Standing {
 
     /// What an endpoint failed at before it was gone is not held against it when it is back.
     fn pardon(&self, endpoint: &Endpoint, now: Now) {
-        let was_out = {
-            let mut judge = self.judge.lock();
-            let Some((ejection, index)) = judge.of(endpoint) else { return };
-            let was_out = ejection.pardon(index, now);
+        let mut judge = self.judge.lock();
+        if let Some((ejection, index)) = judge.of(endpoint) {
+            ejection.pardon(index, now);
             endpoint.set_failing(false);
-            self.note_trial(ejection);
-            was_out
+            self.follow(ejection, (endpoint, index), now);
+        }
+    }
+
+    /// What the machine says of an endpoint now holds for it. To be called before the machine is let go: two who changed
+    /// it one after the other could follow it in another order, and the endpoint would stay out for good.
+    fn follow(&self, ejection: &Ejection, (endpoint, index): (&Endpoint, usize), now: Now) {
+        let has_changed = match ejection.is_ejected(index) {
+            true => endpoint.take_out(Out::Ejected),
+            false => endpoint.bring_back(Out::Ejected, now.mono),
         };
-        if was_out {
-            self.bring_back(endpoint, Out::Ejected, now);
+        self.note_trial(ejection);
+        if has_changed {
+            self.epoch.fetch_add(1, Ordering::Relaxed);
+            // All that wait look again: for a place, or for when the trial is due, which any of them may have to make.
+            self.queue.wake_all();
         }
     }
 
@@ -261,4 +269,50 @@ fn rules(plan: &plan::Ejection) -> Rules {
 
 fn micros(at: Duration) -> u64 {
     u64::try_from(at.as_micros()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_out_as_long_as_it_counts_as_ejected_however_its_judges_meet() {
+        let text = "listen = [\"127.0.0.1:1\"]\n[[route]]\npath = \"/\"\nupstream = \"u\"\n[[upstream]]\n\
+                    name = \"u\"\nbackends = [\"http://127.0.0.1:2\", \"http://127.0.0.1:3\"]\n\
+                    [upstream.ejection]\nconsecutive_failures = 1";
+        let plan = crate::config::parse("test.toml", text).unwrap().upstreams.remove(0);
+        let standing = Standing::new(&plan);
+        let peers = [2, 3].map(|port| vec![Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], port)))]);
+        let now = Now::at(Duration::from_secs(1));
+        let endpoints = standing.adopt(&plan, &peers, now);
+        let endpoint = &*endpoints.seats[0].endpoint;
+        let rounds = 20_000;
+        let met = AtomicU64::new(0);
+        let meet = |number: u64| {
+            met.fetch_add(1, Ordering::SeqCst);
+            while met.load(Ordering::SeqCst) < 2 * number {
+                std::thread::yield_now();
+            }
+        };
+        let mut wrong = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..rounds {
+                    meet(2 * round + 1);
+                    standing.failed(endpoint, false, now, &"it failed");
+                    meet(2 * round + 2);
+                }
+            });
+            for round in 0..rounds {
+                meet(2 * round + 1);
+                standing.pardon(endpoint, now);
+                meet(2 * round + 2);
+                let is_ejected = standing.judge.lock().ejection.is_ejected(0);
+                wrong += usize::from(endpoint.is_out(Out::Ejected) != is_ejected);
+            }
+        });
+        assert_eq!(wrong, 0);
+    }
 }
