@@ -46,6 +46,8 @@ pub use error::StartError;
 const COMMANDS_MAX: usize = 64;
 /// How long a drain may take to begin.
 const DRAIN_BEGIN_MAX: Duration = Duration::from_secs(1);
+/// How long the end waits for what runs on threads of its own beside the control thread.
+const BESIDE_MAX: Duration = Duration::from_secs(1);
 /// How often a drain looks whether it is over.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
@@ -307,7 +309,7 @@ fn run_control(
     };
     let _gone = ready.send(Ok((house.world.desk().cloned(), Arc::clone(house.world.rollout().counters()))));
     runtime.block_on(house.obey(commands));
-    house.close(&runtime);
+    house.close(runtime);
     Ok(())
 }
 
@@ -474,7 +476,7 @@ impl House {
         }
     }
 
-    fn close(mut self, runtime: &tokio::runtime::LocalRuntime) {
+    fn close(mut self, runtime: tokio::runtime::LocalRuntime) {
         runtime.block_on(self.tell(|| Command::Stop));
         for thread in self.threads.drain(..) {
             let _panicked = thread.join();
@@ -483,6 +485,9 @@ impl House {
         if let Some(desk) = self.world.desk() {
             desk.journal().close();
         }
+        drop(self);
+        // What still runs beside it may be a look-up of a name that DNS does not answer.
+        runtime.shutdown_timeout(BESIDE_MAX);
     }
 }
 

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
+use forebay::upstream::resolve::{LookUp, Resolver};
 use testbed::{
     Client, Config, Forebay, Gate, Names, Origin, StateDir, answer, eventually, forward, hang, ok, reset, script,
 };
@@ -442,4 +445,39 @@ fn metrics_name_each_endpoint() {
         let admin = forebay.admin().send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").read_response().text();
         admin.contains(&line("127.0.0.1", 1)) && admin.contains(&line("127.0.0.2", 0))
     });
+}
+
+/// Answers no look-up while a test holds it.
+#[derive(Debug)]
+struct Silent(Arc<Mutex<()>>);
+
+impl Resolver for Silent {
+    fn look_up<'a>(&'a self, _host: &'a str, _port: u16) -> LookUp<'a> {
+        let held = Arc::clone(&self.0);
+        Box::pin(async move {
+            tokio::task::spawn_blocking(move || drop(held.lock())).await?;
+            Ok(Vec::new())
+        })
+    }
+}
+
+#[test]
+fn the_end_does_not_wait_for_a_look_up() {
+    let main = Origin::start(ok("main"));
+    let shadow = "[[upstream]]\nname = \"shadow\"\nbackends = [\"http://app.test:80\"]";
+    let config = forward([&main]).route("mirror = { upstream = \"shadow\" }").more(shadow);
+    let plan = forebay::config::parse("test.toml", &config.to_string()).unwrap();
+    let held = Arc::new(Mutex::new(()));
+    let silence = held.lock().unwrap();
+    let running = forebay::running::start_with(plan, Arc::new(Silent(Arc::clone(&held)))).unwrap();
+    Client::to(running.addresses()[0]).send(GET).read_response().is(200, "main");
+    let (ended, has_ended) = mpsc::channel();
+    let stopping = std::thread::spawn(move || {
+        drop(running);
+        ended.send(()).unwrap();
+    });
+    let in_time = has_ended.recv_timeout(Duration::from_secs(60));
+    drop(silence);
+    stopping.join().unwrap();
+    assert!(in_time.is_ok());
 }

@@ -68,12 +68,16 @@ impl Shadow {
         let present = Arc::<Present>::default();
         let (shared, counters) = (Arc::clone(&present), Arc::clone(counters));
         let thread = std::thread::Builder::new().name("mirror".to_owned()).spawn(move || match runtime() {
-            Ok(runtime) => runtime.block_on(async {
-                tokio::select! {
-                    _told = stopped => {}
-                    () = run(copies, shared, counters) => {}
-                }
-            }),
+            Ok(runtime) => {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _told = stopped => {}
+                        () = run(copies, shared, counters) => {}
+                    }
+                });
+                // What still runs beside it is a look-up of a name that DNS does not answer.
+                runtime.shutdown_background();
+            }
             Err(error) => tracing::error!("nothing is mirrored: {error}"),
         })?;
         Ok(Self { queue: Some(queue), present, stop: Some(stop), thread: Some(thread) })
