@@ -1,7 +1,7 @@
 //! The end of an exchange: the client's answer, the log line, the counters; also when the client leaves.
 
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -85,7 +85,7 @@ impl Open {
             ledger: Rc::clone(&self.ledger),
             client: self.ex.client,
             started: self.ex.started,
-            connection: Rc::clone(&self.ex.connection),
+            connection: Rc::downgrade(&self.ex.connection),
             answer,
             is_whole,
             tunnel: None,
@@ -187,7 +187,8 @@ struct Finish {
     ledger: Rc<Ledger>,
     client: IpAddr,
     started: Now,
-    connection: Rc<ClientConnection>,
+    /// Not held: a tunnel that never begins is dropped with its client's connection, and this with the tunnel.
+    connection: Weak<ClientConnection>,
     /// `None`: there is none, or it is counted already.
     answer: Option<Pending>,
     is_whole: bool,
@@ -245,8 +246,42 @@ impl Drop for Finish {
             self.record.body_bytes_sent = tunnel.bytes_out;
             self.record.tunnel = Some(Box::new(tunnel));
         }
-        self.connection.is_busy.set(false);
-        self.connection.idle_since.set(ended.mono);
+        if let Some(connection) = self.connection.upgrade() {
+            connection.is_busy.set(false);
+            connection.idle_since.set(ended.mono);
+        }
         self.ledger.end(&self.record, self.client, self.started, ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::plan::{AccessLog, LogTarget};
+    use crate::observe::access_log::Writer;
+    use crate::observe::counters::Counters;
+
+    #[test]
+    fn a_tunnel_whose_client_leaves_before_it_begins_is_dropped_and_counted_out() {
+        let counters: Arc<Counters> = Arc::default();
+        let log = Writer::start(&LogTarget::Stderr).unwrap().log(AccessLog::Off);
+        let ledger = Rc::new(Ledger::new(Arc::clone(&counters), log));
+        let ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), clock::now(), 0);
+        // As a place at the backend.
+        let claim = Rc::new(());
+        let held = Rc::clone(&claim);
+        let tunnel: Tunnel = Box::new(move |_client| Box::pin(async move { drop(held) }));
+        ex.connection.handover.leave(Left { tunnel, passage: Rc::default() });
+        let mut open = Open::begin(ex, ledger);
+        let mut answer = Answer::new(Body::default());
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let answer = open.answer(Ok(answer));
+        assert_eq!(counters.exchanges.get(), 1);
+        drop((answer, open));
+        assert_eq!(Rc::strong_count(&claim), 1);
+        assert_eq!((counters.exchanges.get(), counters.abandoned.get()), (0, 1));
     }
 }
