@@ -25,7 +25,7 @@ const TAGS: tags::Limits = tags::Limits { tags_max: 256, tag_bytes_max: 1024 };
 /// Bounds on the bans that are not swept yet, and on those that are kept for what is being fetched.
 const BANS: Limits = Limits { bans_max: 4096, bytes_max: 1024 * 1024, swept_max: 256 };
 
-/// What a part of a sweep may cost: [`SLOT_COST`] for a free slot, and so on. About a hundred entries against one ban:
+/// What a part of a sweep may cost: `SLOT_COST` for a free slot, and so on. About a hundred entries against one ban:
 /// the shard is locked for some 50 µs.
 pub const SWEEP_COST_MAX: usize = 2048;
 /// What a look at a free slot costs.
