@@ -1,0 +1,32 @@
+//! Changes to a head, as data: policy returns them, a stage applies them with [`Fields::apply`](crate::Fields::apply).
+
+use std::borrow::Cow;
+
+use crate::known::KnownSet;
+
+/// One change to the fields of a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit<'e> {
+    /// Removes all lines with one of these tags.
+    DropKnown(KnownSet),
+    /// Removes all lines of this name, in any case.
+    Drop(Cow<'e, [u8]>),
+    /// Removes all lines of this name and appends one.
+    Set(Cow<'e, [u8]>, Cow<'e, [u8]>),
+    /// Appends a line.
+    Append(Cow<'e, [u8]>, Cow<'e, [u8]>),
+}
+
+/// Why an edit was not applied. The head is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// The name is no token (RFC 9110 §5.6.2).
+    #[error("field name is not a token")]
+    Name,
+    /// The value holds a control character, which could end the line (RFC 9110 §5.5).
+    #[error("field value holds a control character")]
+    Value,
+    /// The appended lines exceed 64 KiB.
+    #[error("appended fields exceed 64 KiB")]
+    TooLarge,
+}
