@@ -41,7 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const PLAN_ONLY: &[&str] = &["exchange", "observe"];
 
 /// The crates without IO.
-const PURE: &[&str] = &["message", "policy"];
+const PURE: &[&str] = &["http1", "message", "policy"];
 
 /// What may stand nowhere in product code, and what to do instead.
 const WORDS: &[(&str, &str)] = &[

@@ -1,0 +1,189 @@
+//! The scanner of field lines, for heads and trailer sections (RFC 9112 §5).
+//!
+//! A line that is there as a whole is taken in one step. Any other is walked byte by byte by a cursor, which keeps its
+//! place between two calls: however the bytes arrive, none is looked at more than twice. The step accepts only what the
+//! cursor accepts, and leaves errors to it.
+
+use message::{Fields, Known, Line, Span, TooLarge};
+
+use crate::bytes::{TOKEN, class, find_colon, skip_text};
+use crate::error::Error;
+use crate::write::CRLF;
+
+/// Where the scanner stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cursor {
+    /// Where the current line begins.
+    line: usize,
+    /// Where the current line's colon is, once it was found.
+    colon: usize,
+    known: Known,
+    /// The next byte to look at.
+    at: usize,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// In a name, or where one may begin.
+    #[default]
+    Name,
+    Value,
+    /// Behind the CR of a line.
+    LineFeed,
+    /// Behind the CR of the empty line.
+    LastLineFeed,
+}
+
+impl Cursor {
+    /// A cursor whose first line begins at this offset.
+    pub(crate) fn at(start: usize) -> Self {
+        Self { line: start, at: start, ..Self::default() }
+    }
+
+    /// Scans lines up to the empty one, and pushes them to `fields`. Returns the offset behind the empty line, or `None`
+    /// if it has not arrived yet: then to be called again with the same bytes and more behind them.
+    pub(crate) fn scan(
+        &mut self,
+        bytes: &[u8],
+        fields_max: usize,
+        fields: &mut Fields,
+    ) -> Result<Option<usize>, Error> {
+        loop {
+            if self.place == Place::Name && self.at == self.line {
+                let start = push_whole_lines(bytes, self.line, fields_max, fields);
+                *self = Self::at(start);
+            }
+            let goes_on = match self.place {
+                Place::Name => self.scan_name(bytes)?,
+                Place::Value => self.scan_value(bytes)?,
+                Place::LineFeed => self.end_line(bytes, fields_max, fields)?,
+                Place::LastLineFeed => {
+                    return match bytes.get(self.at) {
+                        Some(b'\n') => Ok(Some(self.at + 1)),
+                        Some(_) => Err(Error::LineEnd),
+                        None => Ok(None),
+                    };
+                }
+            };
+            if !goes_on {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn scan_name(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        let rest = bytes.get(self.at..).unwrap_or_default();
+        if self.at == self.line {
+            match rest.first() {
+                None => return Ok(false),
+                Some(b'\r') => {
+                    self.at += 1;
+                    self.place = Place::LastLineFeed;
+                    return Ok(true);
+                }
+                Some(b' ' | b'\t') => return Err(Error::FoldedLine),
+                Some(_) => {}
+            }
+        }
+        let Some(offset) = rest.iter().position(|byte| *byte == b':') else {
+            check_token(rest)?;
+            self.at = bytes.len();
+            return Ok(false);
+        };
+        self.colon = self.at + offset;
+        let name = bytes.get(self.line..self.colon).unwrap_or_default();
+        self.known = Known::exact(name);
+        if self.known == Known::Other {
+            // A known name is a token; others are looked at byte by byte.
+            check_token(name)?;
+            if name.is_empty() {
+                return Err(Error::FieldName);
+            }
+            self.known = Known::family(name);
+        }
+        self.at = self.colon + 1;
+        self.place = Place::Value;
+        Ok(true)
+    }
+
+    fn scan_value(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        self.at = skip_text(bytes, self.at);
+        match bytes.get(self.at) {
+            None => Ok(false),
+            Some(b'\r') => {
+                self.at += 1;
+                self.place = Place::LineFeed;
+                Ok(true)
+            }
+            Some(b'\n') => Err(Error::LineEnd),
+            Some(_) => Err(Error::FieldValue),
+        }
+    }
+
+    fn end_line(&mut self, bytes: &[u8], fields_max: usize, fields: &mut Fields) -> Result<bool, Error> {
+        match bytes.get(self.at) {
+            None => return Ok(false),
+            Some(b'\n') => {}
+            Some(_) => return Err(Error::LineEnd),
+        }
+        if fields.received_count() >= fields_max {
+            return Err(Error::TooManyFields);
+        }
+        let end = self.at + 1;
+        fields.push(line(bytes, self.line, self.colon, self.at - 1, self.known).map_err(|_| Error::HeadTooLarge)?);
+        *self = Self::at(end);
+        Ok(true)
+    }
+}
+
+/// The line from `start` to its CR, and where its colon is.
+fn line(bytes: &[u8], start: usize, colon: usize, end: usize, known: Known) -> Result<Line, TooLarge> {
+    let padded = bytes.get(colon + 1..end).unwrap_or_default();
+    let value = padded.trim_ascii_start();
+    let value_start = end - value.len();
+    let value_end = value_start + value.trim_ascii_end().len();
+    let spans = Span::new(start, colon).zip(Span::new(value_start, value_end));
+    let (name, value) = spans.ok_or(TooLarge)?;
+    Line::new(name, value, end + CRLF.len(), known)
+}
+
+/// Pushes the lines from `start` on that are there as a whole. Returns the offset behind them.
+fn push_whole_lines(bytes: &[u8], start: usize, fields_max: usize, fields: &mut Fields) -> usize {
+    let mut start = start;
+    for _ in fields.received_count()..fields_max {
+        let Some((line, end)) = whole_line(bytes, start) else { break };
+        fields.push(line);
+        start = end;
+    }
+    start
+}
+
+/// The line that begins at `start` and the offset behind it, if it is there as a whole and nothing is wrong with it.
+fn whole_line(bytes: &[u8], start: usize) -> Option<(Line, usize)> {
+    let rest = bytes.get(start..)?;
+    if rest.first() == Some(&b'\r') {
+        return None;
+    }
+    let name = rest.get(..find_colon(rest))?;
+    let exact = Known::exact(name);
+    let known = if exact == Known::Other { is_name(name).then(|| Known::family(name))? } else { exact };
+    let colon = start + name.len();
+    let end = skip_text(bytes, colon + 1);
+    if bytes.get(end..end + CRLF.len()) != Some(CRLF) {
+        return None;
+    }
+    Some((line(bytes, start, colon, end, known).ok()?, end + CRLF.len()))
+}
+
+fn is_name(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| class(*byte) & TOKEN != 0)
+}
+
+fn check_token(bytes: &[u8]) -> Result<(), Error> {
+    match bytes.iter().find(|byte| class(**byte) & TOKEN == 0) {
+        None => Ok(()),
+        Some(b'\r' | b'\n') => Err(Error::LineEnd),
+        Some(_) => Err(Error::FieldName),
+    }
+}

@@ -1,0 +1,164 @@
+//! Response heads (RFC 9112 §4), scanned as their bytes arrive.
+
+use message::{Fields, Span, Status, View};
+
+use crate::Version;
+use crate::bytes::skip_text;
+use crate::error::Error;
+use crate::limits::HeadLimits;
+use crate::lines::Cursor;
+use crate::request::{Shape, version};
+
+/// A response's head. Made to be used for many responses: [`ResponseHead::reset`] keeps the allocations.
+#[derive(Debug)]
+pub struct ResponseHead {
+    /// The fields, as offsets into the bytes that [`ResponseHead::scan`] was given.
+    pub fields: Fields,
+    status: Status,
+    reason: Span,
+    version: Version,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    /// Up to the status code and what is behind it.
+    Begin,
+    Reason {
+        start: usize,
+        at: usize,
+    },
+    /// Behind the CR of the status line.
+    LineFeed(usize),
+    Fields(Cursor),
+    /// The head's length.
+    Complete(usize),
+}
+
+impl Default for ResponseHead {
+    fn default() -> Self {
+        Self {
+            fields: Fields::default(),
+            status: Status::BAD_GATEWAY,
+            reason: Span::default(),
+            version: Version::default(),
+            progress: Progress::Begin,
+        }
+    }
+}
+
+impl ResponseHead {
+    /// Makes it ready for another response. Built anew around the old allocations, so that no state of the last one can
+    /// be left over.
+    pub fn reset(&mut self) {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.reset();
+        *self = Self { fields, ..Self::default() };
+    }
+
+    /// Scans a head. Returns its length, with the empty line, or `None` if it is incomplete: then to be called again with
+    /// the same bytes and more behind them. No byte but the first 13 is looked at more than twice.
+    ///
+    /// An interim response (1xx) is a head of its own: after it, reset and scan what follows.
+    ///
+    /// # Errors
+    /// [`Error`] if the bytes are no head, or exceed a limit. How the bytes were cut does not change which one.
+    pub fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
+        let window = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
+        match self.advance(window, limits)? {
+            None if bytes.len() >= limits.head_bytes_max => Err(Error::HeadTooLarge),
+            end => Ok(end),
+        }
+    }
+
+    fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
+        loop {
+            let goes_on = match self.progress {
+                Progress::Begin => self.scan_status(bytes)?,
+                Progress::Reason { start, at } => self.scan_reason(bytes, start, at)?,
+                Progress::LineFeed(at) => match bytes.get(at) {
+                    None => false,
+                    Some(b'\n') => {
+                        self.progress = Progress::Fields(Cursor::at(at + 1));
+                        true
+                    }
+                    Some(_) => return Err(Error::LineEnd),
+                },
+                Progress::Fields(mut cursor) => {
+                    let end = cursor.scan(bytes, limits.fields_max, &mut self.fields);
+                    self.progress = Progress::Fields(cursor);
+                    let end = end?;
+                    if let Some(end) = end {
+                        self.progress = Progress::Complete(end);
+                    }
+                    return Ok(end);
+                }
+                Progress::Complete(end) => return Ok(Some(end)),
+            };
+            if !goes_on {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The version, the status, and the blank behind it. Some servers leave the blank out if there is no reason.
+    fn scan_status(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        match Shape::of(bytes, b"HTTP/d.d ddd") {
+            Shape::Broken => return Err(Error::StatusLine),
+            Shape::Partial => return Ok(false),
+            Shape::Whole => {}
+        }
+        let Some(behind) = bytes.get(12) else { return Ok(false) };
+        self.version = version(bytes)?;
+        let digits = bytes.get(9..12).unwrap_or_default();
+        let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit & 0x0f));
+        self.status = Status::new(code).ok_or(Error::StatusLine)?;
+        self.progress = match behind {
+            b' ' => Progress::Reason { start: 13, at: 13 },
+            b'\r' => Progress::LineFeed(13),
+            _ => return Err(Error::StatusLine),
+        };
+        Ok(true)
+    }
+
+    fn scan_reason(&mut self, bytes: &[u8], start: usize, from: usize) -> Result<bool, Error> {
+        let at = skip_text(bytes, from);
+        match bytes.get(at) {
+            None => {
+                self.progress = Progress::Reason { start, at };
+                Ok(false)
+            }
+            Some(b'\r') => {
+                self.reason = Span::new(start, at).ok_or(Error::HeadTooLarge)?;
+                self.progress = Progress::LineFeed(at + 1);
+                Ok(true)
+            }
+            Some(b'\n') => Err(Error::LineEnd),
+            Some(_) => Err(Error::StatusLine),
+        }
+    }
+
+    /// The status; meaningless before the head is complete.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Where the reason phrase lies; it may be empty.
+    #[must_use]
+    pub const fn reason(&self) -> Span {
+        self.reason
+    }
+
+    /// The version.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The fields together with the bytes that were scanned.
+    #[must_use]
+    pub fn view<'h>(&'h self, bytes: &'h [u8]) -> View<'h> {
+        self.fields.view(bytes)
+    }
+}
