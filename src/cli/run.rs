@@ -135,10 +135,10 @@ impl Process {
                 return;
             }
         };
-        warn(&warnings);
         let summary = summary(&plan);
         match self.adopt(plan) {
             Ok(changes) => {
+                warn(&warnings);
                 tracing::info!("reloaded: {summary}; {changes}");
                 if let Some(waiting) = changes.next_start() {
                     tracing::warn!("takes effect at the next start: {waiting}");
