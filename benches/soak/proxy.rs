@@ -43,7 +43,7 @@ fn configuration(address: SocketAddr, admin: SocketAddr, origin: SocketAddr, sta
         write!(
             text,
             "[[upstream]]\nname = \"{name}\"\nbackends = [\"http://{backend}\"]\n\
-             [upstream.timeouts]\npool_idle = \"1s\"\n[upstream.ejection]\nconsecutive_failures = 0\n"
+             [upstream.timeouts]\npool_idle = \"1s\"\nrequest = \"2s\"\n[upstream.ejection]\nconsecutive_failures = 0\n"
         )?;
     }
     text += "[[route]]\npath = \"/pass\"\nupstream = \"good\"\n[[route]]\npath = \"/hit\"\nupstream = \"good\"\ncache = {}\n";
@@ -65,8 +65,14 @@ impl Proxy {
         let file = folder.path().join("config.toml");
         let state = folder.path().join("state").display().to_string();
         fs::write(&file, configuration(address, admin, origin, &state)?)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-        command.arg("-c").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
+        // Ended by the kernel when this program is.
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_forebay")])
+            .arg("-c")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let proxy = Self { address, admin, child: command.spawn()?, _folder: folder };
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
