@@ -9,19 +9,31 @@ use http_body::{Frame, SizeHint};
 
 use super::deadline::Deadline;
 use super::fault::Fault;
+use crate::relay::Pipe;
 
 /// A body that flows from elsewhere, a backend say.
-pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> {
+pub trait StreamingBody: http_body::Body<Data = Bytes, Error = Fault> {
     /// Another task polls it from now on: its waits count against that one's deadline.
     fn wait_under(self: Pin<&mut Self>, deadline: &Rc<Deadline>);
 
     /// The client's connection alone will see what comes from here on: what it gets may stand in for bytes that the
     /// kernel moves (see `relay`). Whoever looks at the bytes, or passes them to somebody else, leaves this as it is.
     fn stand_aside(self: Pin<&mut Self>) {}
+
+    /// How many bytes of the body follow that the kernel can move without this process; 0: they must be read.
+    fn spliceable_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Moves bytes that [`StreamingBody::spliceable_bytes`] counts into an empty pipe. Returns how many: at least one.
+    /// When all are in, the body may be at its end.
+    fn poll_splice(self: Pin<&mut Self>, _cx: &mut Context<'_>, _pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+        Poll::Pending
+    }
 }
 
 /// A body that flows from elsewhere, wherever that is.
-pub type Flow = Pin<Box<dyn Stream>>;
+pub type Flow = Pin<Box<dyn StreamingBody>>;
 
 /// Told how an answer's way to the client goes. Dropped when the answer is written or given up.
 pub trait Witness {

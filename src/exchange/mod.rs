@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
-use hyper::body::Incoming;
 use policy::message::cache_status::CacheStatus;
 use policy::message::host::{self, BadHost};
 use policy::message::scheme::Scheme;
@@ -34,6 +33,9 @@ use crate::relay::Aside;
 
 /// What a request is answered with.
 pub type Answer = http::Response<body::Body>;
+
+/// A request's body, as it comes from the client.
+pub type Incoming = hyper::body::Incoming;
 
 /// One request on its way through the house, with what is known of it so far.
 #[derive(Debug)]

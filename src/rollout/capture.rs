@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::oneshot;
 
 use crate::exchange::Answer;
-use crate::exchange::body::{Flow, Stream};
+use crate::exchange::body::{Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 
@@ -129,7 +129,7 @@ impl http_body::Body for Capture {
     }
 }
 
-impl Stream for Capture {
+impl StreamingBody for Capture {
     fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
         self.flow.as_mut().wait_under(deadline);
     }
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    impl Stream for Endless {
+    impl StreamingBody for Endless {
         fn wait_under(self: Pin<&mut Self>, _: &Rc<Deadline>) {}
     }
 

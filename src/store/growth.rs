@@ -16,7 +16,7 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
-use crate::exchange::body::Stream;
+use crate::exchange::body::StreamingBody;
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 
@@ -362,7 +362,7 @@ impl http_body::Body for Reader {
     }
 }
 
-impl Stream for Reader {
+impl StreamingBody for Reader {
     /// Waits for a task that keeps time itself.
     fn wait_under(self: Pin<&mut Self>, _deadline: &Rc<Deadline>) {}
 }

@@ -27,7 +27,7 @@ use super::fill::add_date;
 use super::memory::Store;
 use crate::config::plan::RouteCache;
 use crate::exchange::Answer;
-use crate::exchange::body::{Body, Flow, Stream};
+use crate::exchange::body::{Body, Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 
@@ -203,7 +203,7 @@ impl http_body::Body for Exactly {
     }
 }
 
-impl Stream for Exactly {
+impl StreamingBody for Exactly {
     fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
         self.rest.as_mut().wait_under(deadline);
     }

@@ -22,7 +22,7 @@ use super::entry::{Content, Entry, Head};
 use super::fetch::{Fetch, Request};
 use super::fill::add_date;
 use super::serve::Window;
-use crate::exchange::body::{Flow, Stream};
+use crate::exchange::body::{Flow, StreamingBody};
 use crate::exchange::deadline::{Deadline, attended};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, ClientConnection, Exchange};
@@ -137,7 +137,7 @@ impl<F: Fetch> http_body::Body for Resuming<F> {
     }
 }
 
-impl<F: Fetch> Stream for Resuming<F> {
+impl<F: Fetch> StreamingBody for Resuming<F> {
     fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
         self.deadline = Rc::clone(deadline);
         if let Stage::Along(flow) | Stage::Own(flow) = &mut self.stage {

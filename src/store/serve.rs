@@ -21,7 +21,7 @@ use policy::time::Now;
 use super::entry::{Content, Entry};
 use super::growth::Reader;
 use crate::exchange::Answer;
-use crate::exchange::body::{Body, Flow, Stream};
+use crate::exchange::body::{Body, Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 
@@ -250,7 +250,7 @@ impl http_body::Body for Pieces {
     }
 }
 
-impl Stream for Pieces {
+impl StreamingBody for Pieces {
     /// Waits for nothing.
     fn wait_under(self: Pin<&mut Self>, _deadline: &Rc<Deadline>) {}
 }
@@ -311,7 +311,7 @@ impl http_body::Body for Window {
     }
 }
 
-impl Stream for Window {
+impl StreamingBody for Window {
     fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
         self.flow.as_mut().wait_under(deadline);
     }

@@ -21,7 +21,7 @@ use super::pool::Connection;
 use super::rest::{Rest, Waits};
 use super::send::Received;
 use super::upload::Source;
-use crate::exchange::body::{Body, Flow, Stream};
+use crate::exchange::body::{Body, Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, ClientConnection, Exchange};
@@ -241,7 +241,7 @@ impl http_body::Body for Reply {
     }
 }
 
-impl Stream for Reply {
+impl StreamingBody for Reply {
     fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
         self.deadline.clear();
         self.deadline = Rc::clone(deadline);

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use policy::message::trailers;
 use policy::retry::Replay;
 
 use crate::config::plan;
+use crate::exchange::Incoming;
 use crate::exchange::fault::Fault;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
