@@ -1,6 +1,6 @@
 //! Bodies of any framing, decoded as their bytes arrive.
 
-use message::Fields;
+use message::Lines;
 
 use crate::chunked::ChunkDecoder;
 use crate::error::Error;
@@ -51,7 +51,7 @@ impl BodyDecoder {
     /// # Errors
     /// [`Error`] if a chunked body is broken or exceeds a limit. How the bytes were cut does not change which one. The
     /// decoder can't be used after it.
-    pub fn decode<'b>(&mut self, input: &mut &'b [u8], trailers: &mut Fields) -> Result<Event<'b>, Error> {
+    pub fn decode<'b>(&mut self, input: &mut &'b [u8], trailers: &mut Lines) -> Result<Event<'b>, Error> {
         match self {
             Self::Length(0) => Ok(Event::End { trailers: &[] }),
             Self::Chunked(decoder) => decoder.decode(input, trailers),

@@ -3,7 +3,7 @@
 //! Content is handed out as slices of what was received; nothing is copied. Extensions are checked by their grammar and
 //! ignored. The trailer section is scanned like a head and handed out apart from the header fields.
 
-use message::Fields;
+use message::Lines;
 
 use crate::body::Event;
 use crate::error::Error;
@@ -50,7 +50,7 @@ impl ChunkDecoder {
     ///
     /// # Errors
     /// [`Error`] if the coding is broken or a limit is exceeded. It is then broken for good.
-    pub fn decode<'b>(&mut self, input: &mut &'b [u8], trailers: &mut Fields) -> Result<Event<'b>, Error> {
+    pub fn decode<'b>(&mut self, input: &mut &'b [u8], trailers: &mut Lines) -> Result<Event<'b>, Error> {
         loop {
             match self.expects {
                 Expects::Content => {
@@ -144,7 +144,7 @@ impl ChunkDecoder {
         }
     }
 
-    fn scan_trailers<'b>(&mut self, input: &mut &'b [u8], trailers: &mut Fields) -> Result<Event<'b>, Error> {
+    fn scan_trailers<'b>(&mut self, input: &mut &'b [u8], trailers: &mut Lines) -> Result<Event<'b>, Error> {
         let window = input.get(..self.limits.trailer_bytes_max).unwrap_or(input);
         let Some(end) = self.cursor.scan(window, self.limits.trailers_max, trailers)? else {
             let is_full = input.len() >= self.limits.trailer_bytes_max;

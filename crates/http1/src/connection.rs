@@ -23,12 +23,12 @@ pub fn persists(version: Version, fields: View<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use message::Fields;
+    use message::Lines;
 
     use super::*;
 
     fn persist(version: Version, lines: &[&str]) -> bool {
-        let mut fields = Fields::default();
+        let mut fields = Lines::default();
         for line in lines {
             fields.append(b"Connection", line.as_bytes()).unwrap();
         }

@@ -1,6 +1,6 @@
 //! Where a message's body ends (RFC 9112 §6).
 
-use message::{EditError, Fields, Known, KnownSet, Method, View};
+use message::{EditError, Known, KnownSet, Lines, Method, View};
 
 use crate::Version;
 use crate::error::Error;
@@ -172,7 +172,7 @@ fn check_chunked(view: View<'_>) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`EditError::TooLarge`] if the appended lines exceed 64 KiB.
-pub fn declare_length(fields: &mut Fields, bytes: &[u8], length: Length) -> Result<(), EditError> {
+pub fn declare_length(fields: &mut Lines, bytes: &[u8], length: Length) -> Result<(), EditError> {
     let decimal = Decimal::new(if let Length::Known(length) = length { length } else { 0 });
     let (kept, name, value): (_, &[u8], _) = match length {
         Length::Undeclared => {

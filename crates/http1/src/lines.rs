@@ -4,7 +4,7 @@
 //! place between two calls: however the bytes arrive, none is looked at more than twice. The step accepts only what the
 //! cursor accepts, and leaves errors to it.
 
-use message::{Fields, Known, Line, Span, TooLarge};
+use message::{Known, Line, Lines, Span, TooLarge};
 
 use crate::bytes::{TOKEN, class, find_colon, skip_text};
 use crate::error::Error;
@@ -43,12 +43,7 @@ impl Cursor {
 
     /// Scans lines up to the empty one, and pushes them to `fields`. Returns the offset behind the empty line, or `None`
     /// if it has not arrived yet: then to be called again with the same bytes and more behind them.
-    pub(crate) fn scan(
-        &mut self,
-        bytes: &[u8],
-        fields_max: usize,
-        fields: &mut Fields,
-    ) -> Result<Option<usize>, Error> {
+    pub(crate) fn scan(&mut self, bytes: &[u8], fields_max: usize, fields: &mut Lines) -> Result<Option<usize>, Error> {
         loop {
             if self.place == Place::Name && self.at == self.line {
                 let start = push_whole_lines(bytes, self.line, fields_max, fields);
@@ -121,7 +116,7 @@ impl Cursor {
         }
     }
 
-    fn end_line(&mut self, bytes: &[u8], fields_max: usize, fields: &mut Fields) -> Result<bool, Error> {
+    fn end_line(&mut self, bytes: &[u8], fields_max: usize, fields: &mut Lines) -> Result<bool, Error> {
         match bytes.get(self.at) {
             None => return Ok(false),
             Some(b'\n') => {}
@@ -149,7 +144,7 @@ fn line(bytes: &[u8], start: usize, colon: usize, end: usize, known: Known) -> R
 }
 
 /// Pushes the lines from `start` on that are there as a whole. Returns the offset behind them.
-fn push_whole_lines(bytes: &[u8], start: usize, fields_max: usize, fields: &mut Fields) -> usize {
+fn push_whole_lines(bytes: &[u8], start: usize, fields_max: usize, fields: &mut Lines) -> usize {
     let mut start = start;
     for _ in fields.received_count()..fields_max {
         let Some((line, end)) = whole_line(bytes, start) else { break };

@@ -1,6 +1,6 @@
 //! Request heads (RFC 9112 §3), scanned as their bytes arrive.
 
-use message::{Fields, Method, Span, View};
+use message::{Lines, Method, Span, View};
 
 use crate::Version;
 use crate::bytes::{DOT, ESCAPE, SLASH, TARGET_END, TOKEN, class};
@@ -12,7 +12,7 @@ use crate::lines::Cursor;
 #[derive(Debug, Default)]
 pub struct RequestHead {
     /// The fields, as offsets into the bytes that [`RequestHead::scan`] was given.
-    pub fields: Fields,
+    pub fields: Lines,
     line: RequestLine,
     progress: Progress,
 }
@@ -49,7 +49,7 @@ enum Progress {
         at: usize,
     },
     Version(usize),
-    Fields(Cursor),
+    Lines(Cursor),
     /// The head's length.
     Complete(usize),
 }
@@ -73,7 +73,7 @@ impl RequestHead {
         match self.advance(window, limits)? {
             None if bytes.len() >= limits.head_bytes_max => Err(match self.progress {
                 Progress::Target { .. } | Progress::Version(_) => Error::TargetTooLong,
-                Progress::Fields(_) | Progress::Complete(_) => Error::HeadTooLarge,
+                Progress::Lines(_) | Progress::Complete(_) => Error::HeadTooLarge,
                 Progress::Begin | Progress::EmptyLine(_) | Progress::Method { .. } => Error::RequestLine,
             }),
             end => Ok(end),
@@ -88,9 +88,9 @@ impl RequestHead {
                 Progress::Method { start, at } => self.line.scan_method(bytes, start, at)?,
                 Progress::Target { start, at } => self.line.scan_target(bytes, start, at, limits.target_bytes_max)?,
                 Progress::Version(at) => self.line.scan_version(bytes, at)?,
-                Progress::Fields(mut cursor) => {
+                Progress::Lines(mut cursor) => {
                     let end = cursor.scan(bytes, limits.fields_max, &mut self.fields);
-                    self.progress = Progress::Fields(cursor);
+                    self.progress = Progress::Lines(cursor);
                     let end = end?;
                     if let Some(end) = end {
                         self.progress = Progress::Complete(end);
@@ -240,7 +240,7 @@ impl RequestLine {
     fn scan_version(&mut self, bytes: &[u8], at: usize) -> Result<Step, Error> {
         let rest = bytes.get(at..).unwrap_or_default();
         if rest.starts_with(b"HTTP/1.1\r\n") {
-            return Ok(Step::On(Progress::Fields(Cursor::at(at + 10))));
+            return Ok(Step::On(Progress::Lines(Cursor::at(at + 10))));
         }
         match Shape::of(rest, b"HTTP/d.d\r\n") {
             Shape::Broken => return Err(Error::RequestLine),
@@ -248,7 +248,7 @@ impl RequestLine {
             Shape::Whole => {}
         }
         self.version = version(rest)?;
-        Ok(Step::On(Progress::Fields(Cursor::at(at + 10))))
+        Ok(Step::On(Progress::Lines(Cursor::at(at + 10))))
     }
 }
 

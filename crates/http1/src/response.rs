@@ -1,6 +1,6 @@
 //! Response heads (RFC 9112 §4), scanned as their bytes arrive.
 
-use message::{Fields, Span, Status, View};
+use message::{Lines, Span, Status, View};
 
 use crate::Version;
 use crate::bytes::skip_text;
@@ -13,7 +13,7 @@ use crate::request::{Shape, version};
 #[derive(Debug)]
 pub struct ResponseHead {
     /// The fields, as offsets into the bytes that [`ResponseHead::scan`] was given.
-    pub fields: Fields,
+    pub fields: Lines,
     status: Status,
     reason: Span,
     version: Version,
@@ -30,7 +30,7 @@ enum Progress {
     },
     /// Behind the CR of the status line.
     LineFeed(usize),
-    Fields(Cursor),
+    Lines(Cursor),
     /// The head's length.
     Complete(usize),
 }
@@ -38,7 +38,7 @@ enum Progress {
 impl Default for ResponseHead {
     fn default() -> Self {
         Self {
-            fields: Fields::default(),
+            fields: Lines::default(),
             status: Status::BAD_GATEWAY,
             reason: Span::default(),
             version: Version::default(),
@@ -79,14 +79,14 @@ impl ResponseHead {
                 Progress::LineFeed(at) => match bytes.get(at) {
                     None => false,
                     Some(b'\n') => {
-                        self.progress = Progress::Fields(Cursor::at(at + 1));
+                        self.progress = Progress::Lines(Cursor::at(at + 1));
                         true
                     }
                     Some(_) => return Err(Error::LineEnd),
                 },
-                Progress::Fields(mut cursor) => {
+                Progress::Lines(mut cursor) => {
                     let end = cursor.scan(bytes, limits.fields_max, &mut self.fields);
-                    self.progress = Progress::Fields(cursor);
+                    self.progress = Progress::Lines(cursor);
                     let end = end?;
                     if let Some(end) = end {
                         self.progress = Progress::Complete(end);

@@ -1,4 +1,4 @@
-//! Changes to a head, as data: policy returns them, a stage applies them with [`Fields::apply`](crate::Fields::apply).
+//! Changes to a head, as data: policy returns them, a stage applies them with [`Lines::apply`](crate::Lines::apply).
 
 use std::borrow::Cow;
 

@@ -19,7 +19,7 @@ impl Status {
     pub const BAD_REQUEST: Self = Self(400);
     /// 414 URI Too Long.
     pub const URI_TOO_LONG: Self = Self(414);
-    /// 431 Request Header Fields Too Large (RFC 6585 §5).
+    /// 431 Request Header Lines Too Large (RFC 6585 §5).
     pub const FIELDS_TOO_LARGE: Self = Self(431);
     /// 501 Not Implemented.
     pub const NOT_IMPLEMENTED: Self = Self(501);
@@ -139,7 +139,7 @@ const fn client_error(code: u16) -> &'static str {
         426 => "Upgrade Required",
         428 => "Precondition Required",
         429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
+        431 => "Request Header Lines Too Large",
         451 => "Unavailable For Legal Reasons",
         _ => "",
     }

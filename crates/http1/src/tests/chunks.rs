@@ -1,6 +1,6 @@
 //! Bodies: chunks, extensions, trailers; the same result however the bytes are cut.
 
-use message::Fields;
+use message::Lines;
 use proptest::prelude::*;
 
 use crate::{
@@ -19,7 +19,7 @@ struct Decoded {
 
 /// Decodes a body whose bytes arrive in pieces; the decoder's input is kept as a connection keeps it.
 fn decode(framing: Framing, limits: BodyLimits, pieces: &[&[u8]]) -> Result<Decoded, Error> {
-    let (mut decoder, mut fields) = (BodyDecoder::new(framing, limits), Fields::default());
+    let (mut decoder, mut fields) = (BodyDecoder::new(framing, limits), Lines::default());
     let (mut decoded, mut buffer) = (Decoded::default(), Vec::new());
     for piece in pieces {
         if let Some(rest) = &mut decoded.rest {
@@ -77,7 +77,7 @@ fn chunks_are_joined_and_what_follows_is_left() {
 #[test]
 fn content_is_not_copied() {
     let bytes = b"5\r\nhello\r\n0\r\n\r\n".as_slice();
-    let (mut input, mut fields) = (bytes, Fields::default());
+    let (mut input, mut fields) = (bytes, Lines::default());
     let mut decoder = BodyDecoder::new(Framing::Chunked, BodyLimits::default());
     let Ok(Event::Content(content)) = decoder.decode(&mut input, &mut fields) else { panic!() };
     assert_eq!(content.as_ptr(), bytes[3..].as_ptr());
@@ -245,7 +245,7 @@ fn a_body_until_close_takes_everything() {
 
 #[test]
 fn content_that_is_moved_past_the_decoder_is_counted() {
-    let mut fields = Fields::default();
+    let mut fields = Lines::default();
     let mut decoder = BodyDecoder::new(Framing::Chunked, BodyLimits::default());
     assert_eq!(decoder.content_left(), 0);
     let mut input = b"ff\r\na".as_slice();
@@ -306,7 +306,7 @@ proptest! {
             wire.extend_from_slice(part);
             wire.extend_from_slice(crate::CRLF);
         }
-        let mut trailers = Fields::default();
+        let mut trailers = Lines::default();
         trailers.append(b"X-Sum", b"7").unwrap();
         write_last_chunk(&mut wire, with_trailers.then(|| trailers.view(&[])));
         wire.extend_from_slice(b"next");

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use message::{Fields, Known, Status};
+use message::{Known, Lines, Status};
 
 use super::{request, response};
 use crate::{ChunkHeader, InvalidRequestLine, write_last_chunk, write_request_head, write_response_head};
@@ -21,7 +21,7 @@ fn a_request_is_written_from_its_parts() {
 
 #[test]
 fn a_target_or_method_that_would_split_the_request_is_not_written() {
-    let (mut out, fields) = (Vec::new(), Fields::default());
+    let (mut out, fields) = (Vec::new(), Lines::default());
     for target in ["/a b", "/a\r\nHost: x", "/\0", "", "/\u{e4}"] {
         let written = write_request_head(&mut out, b"GET", &[target.as_bytes()], fields.view(&[]));
         assert_eq!(written, Err(InvalidRequestLine), "{target:?}");
@@ -42,7 +42,7 @@ fn a_response_is_written_with_the_reason_of_the_registry() {
     write_response_head(&mut out, head.status(), head.view(bytes));
     assert_eq!(out, b"HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n");
     out.clear();
-    write_response_head(&mut out, Status::new(299).unwrap(), Fields::default().view(&[]));
+    write_response_head(&mut out, Status::new(299).unwrap(), Lines::default().view(&[]));
     assert_eq!(out, b"HTTP/1.1 299 \r\n\r\n");
 }
 
@@ -59,7 +59,7 @@ fn the_last_chunk_carries_the_trailers() {
     let mut out = Vec::new();
     write_last_chunk(&mut out, None);
     assert_eq!(out, b"0\r\n\r\n");
-    let mut trailers = Fields::default();
+    let mut trailers = Lines::default();
     trailers.append(b"X-Sum", b"7").unwrap();
     out.clear();
     write_last_chunk(&mut out, Some(trailers.view(&[])));

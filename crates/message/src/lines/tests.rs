@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use super::*;
 
 /// Reads lines of the form `Name: value`, each with its CRLF, without checking them.
-fn read(head: &[u8]) -> Fields {
-    let mut fields = Fields::default();
+fn read(head: &[u8]) -> Lines {
+    let mut fields = Lines::default();
     let mut start = 0;
     for line in head.split_inclusive(|byte| *byte == b'\n') {
         let colon = start + line.iter().position(|byte| *byte == b':').unwrap();
@@ -23,7 +23,7 @@ fn read(head: &[u8]) -> Fields {
     fields
 }
 
-fn written(fields: &Fields, head: &[u8]) -> String {
+fn written(fields: &Lines, head: &[u8]) -> String {
     let mut out = Vec::new();
     fields.view(head).write(&mut out);
     assert_eq!(out.len(), fields.view(head).written_bytes());
@@ -47,7 +47,7 @@ fn unedited_fields_are_written_as_they_came_in_one_run() {
 
 #[test]
 fn fields_without_a_line_are_written_as_nothing() {
-    assert_eq!(written(&Fields::default(), b""), "");
+    assert_eq!(written(&Lines::default(), b""), "");
     let mut fields = read(HEAD);
     for name in ["host", "x-one", "te", "keep-alive", "empty"] {
         fields.drop_named(HEAD, name.as_bytes());
@@ -70,7 +70,7 @@ fn dropped_lines_are_left_out_wherever_they_are() {
 #[test]
 fn look_ups_see_every_line_in_any_case_and_no_dropped_one() {
     let mut fields = read(HEAD);
-    let values = |fields: &Fields, name: &str| {
+    let values = |fields: &Lines, name: &str| {
         fields.view(HEAD).named(name.as_bytes()).map(|field| field.value.to_vec()).collect::<Vec<_>>()
     };
     assert_eq!(values(&fields, "X-ONE"), [b"1", b"2"]);
@@ -125,7 +125,7 @@ fn an_edit_that_would_not_make_one_line_changes_nothing() {
 
 #[test]
 fn appended_lines_are_bounded() {
-    let mut fields = Fields::default();
+    let mut fields = Lines::default();
     let value = vec![b'a'; 40_000];
     fields.append(b"A", &value).unwrap();
     assert_eq!(fields.append(b"A", &value), Err(EditError::TooLarge));
@@ -135,7 +135,7 @@ fn appended_lines_are_bounded() {
 
 #[test]
 fn a_value_may_hold_bytes_past_ascii_and_tabs() {
-    let mut fields = Fields::default();
+    let mut fields = Lines::default();
     fields.append(b"A", b"\xe4\tb").unwrap();
     assert_eq!(fields.view(b"").first(Known::Other), Some(&b"\xe4\tb"[..]));
 }
@@ -146,7 +146,7 @@ fn reset_fields_are_as_new() {
     fields.append(b"Via", b"a").unwrap();
     fields.drop_known(Known::Host.into());
     fields.reset();
-    assert_eq!(format!("{fields:?}"), format!("{:?}", Fields::default()));
+    assert_eq!(format!("{fields:?}"), format!("{:?}", Lines::default()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The fields of one head: received bytes plus edits.
+//! The field lines of one head as offsets into its bytes, plus edits.
 //!
 //! A received line is a few offsets into the head and a tag; nothing is copied or lower-cased, so order, case and
 //! duplicates are kept. An edit marks a line as dropped or appends one in wire form. The head is written once, in runs
@@ -36,9 +36,9 @@ impl Line {
 #[error("fields exceed 64 KiB")]
 pub struct TooLarge;
 
-/// The fields of one head. Made to be used for many heads: [`Fields::reset`] keeps the allocations.
+/// The field lines of one head. Made to be used for many heads: [`Lines::reset`] keeps the allocations.
 #[derive(Clone, Debug, Default)]
-pub struct Fields {
+pub struct Lines {
     /// Lines in the head's bytes, in their order.
     received: Vec<Line>,
     /// Lines in `appended`, in their order.
@@ -49,7 +49,7 @@ pub struct Fields {
     present: KnownSet,
 }
 
-impl Fields {
+impl Lines {
     /// Makes it empty. Built anew around the old allocations, so that no state of the last head can be left over.
     pub fn reset(&mut self) {
         let Self { mut received, mut added, mut appended, present: _ } = std::mem::take(self);
@@ -133,7 +133,7 @@ impl Fields {
     /// Appends a line.
     ///
     /// # Errors
-    /// As [`Fields::apply`].
+    /// As [`Lines::apply`].
     pub fn append(&mut self, name: &[u8], value: &[u8]) -> Result<(), EditError> {
         let line = self.check(name, value)?;
         self.append_checked(name, value, line);
@@ -182,11 +182,11 @@ pub struct Field<'h> {
     pub known: Known,
 }
 
-/// Fields together with the bytes of their head: the head as it is to be sent, edits included.
+/// Lines together with the bytes of their head: the head as it is to be sent, edits included.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'h> {
     head: &'h [u8],
-    fields: &'h Fields,
+    fields: &'h Lines,
 }
 
 impl<'h> View<'h> {
