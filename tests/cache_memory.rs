@@ -11,7 +11,8 @@ use forebay::config::plan;
 use forebay::store::Store;
 use forebay::store::entry::{Blocks, Content, Entry, Head, compact};
 use forebay::store::flight::{Errand, Lead};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use message::Fields;
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::{Lifetime, Source};
 use policy::cache::key::{Key, Rules, Scheme, Space, Target};
@@ -35,7 +36,7 @@ fn key(number: u64) -> Key {
 }
 
 fn entry(number: u64, length: usize) -> Entry {
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     for (name, value) in [
         ("content-type", "application/json".to_owned()),
         ("cache-control", "max-age=3600".to_owned()),
@@ -44,7 +45,7 @@ fn entry(number: u64, length: usize) -> Entry {
         ("content-length", length.to_string()),
         ("x-request", format!("{number:032x}")),
     ] {
-        headers.insert(http::HeaderName::from_static(name), value.parse().unwrap());
+        headers.set(name, value);
     }
     let now = Now { mono: Duration::from_secs(1), wall: Duration::from_secs(1_800_000_000) };
     let head = Head {

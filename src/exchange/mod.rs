@@ -15,8 +15,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use message::Fields;
 use policy::message::cache_status::CacheStatus;
 use policy::message::host::{self, BadHost};
 use policy::message::scheme::Scheme;
@@ -32,7 +32,36 @@ use crate::observe::tally::Tally;
 use crate::relay::Aside;
 
 /// What a request is answered with.
-pub type Answer = http::Response<body::Body>;
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields.
+    pub fields: Fields,
+    /// The body.
+    pub body: body::Body,
+}
+
+impl Answer {
+    /// A 200 without fields, with this body.
+    #[must_use]
+    pub fn new(body: body::Body) -> Self {
+        Self { body, ..Self::default() }
+    }
+}
+
+/// A request's head.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// The target.
+    pub uri: Uri,
+    /// The version that the client speaks.
+    pub version: Version,
+    /// The header fields.
+    pub fields: Fields,
+}
 
 /// A request's body, as it comes from the client.
 pub type Incoming = hyper::body::Incoming;
@@ -45,7 +74,7 @@ pub struct Exchange {
     /// Chance, drawn once.
     pub dice: u64,
     /// The request's head; cleaned by `sanitize`, then as it goes to a backend.
-    pub head: Parts,
+    pub head: Head,
     /// The request's body, until it is sent on.
     pub body: Option<Incoming>,
     /// The client's address: the peer's, or what a trusted proxy says.
@@ -70,20 +99,19 @@ pub struct Exchange {
 
 impl Exchange {
     /// Signs a message that was received in this version (RFC 9110 §7.6.3).
-    pub fn sign(&self, headers: &mut HeaderMap, received: Version) {
+    pub fn sign(&self, fields: &mut Fields, received: Version) {
         if let Some(signature) = &self.signature {
-            signature.sign(headers, received);
+            signature.sign(fields, received);
         }
     }
 
     /// An exchange that no client began.
     #[must_use]
     pub fn alone(address: SocketAddr, started: Now, dice: u64) -> Self {
-        let (head, ()) = http::Request::new(()).into_parts();
         Self {
             started,
             dice,
-            head,
+            head: Head::default(),
             body: None,
             client: address.ip(),
             connection: Rc::new(ClientConnection::new(address, address, started.mono)),
@@ -102,8 +130,7 @@ impl Exchange {
     /// It has no head but the target's, and no body.
     #[must_use]
     pub fn behind(&self, started: Now) -> Self {
-        let (mut head, ()) = http::Request::new(()).into_parts();
-        head.method = self.head.method.clone();
+        let head = Head { method: self.head.method.clone(), ..Head::default() };
         Self {
             started,
             dice: self.dice.rotate_left(32),

@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::CONTENT_LOCATION;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as _;
+use message::Fields;
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
 use policy::cache::key::{Key, Space, Target};
@@ -48,7 +49,7 @@ pub async fn answer(site: &Site, way: Way<'_>, ex: &mut Exchange, admitted: &Adm
     let target = target(ex, admitted);
     let has_body = ex.body.as_ref().is_some_and(|body| !body.is_end_stream());
     let space = Space { name: &caching.space, rules: &caching.rules.key };
-    let key = Key::of_request(space, &ex.head.method, &target, &ex.head.headers, has_body);
+    let key = Key::of_request(space, &ex.head.method, &target, &ex.head.fields, has_body);
     let aside = aside(ex, admitted, key.is_some());
     let (Some(key), None) = (key, aside) else {
         let target = target.into_owned();
@@ -86,7 +87,7 @@ fn key_of_content(space: Space<'_>, ex: &Exchange, target: &Target<'_>) -> Optio
     let is_settled = || space.rules.query(target.query()).as_deref() == target.query();
     // Before the route's changes to the fields, as for a GET.
     matches!(ex.head.method, Method::PUT | Method::POST)
-        .then(|| Key::of_request(space, &Method::GET, target, &ex.head.headers, false))
+        .then(|| Key::of_request(space, &Method::GET, target, &ex.head.fields, false))
         .flatten()
         .filter(|_| is_settled())
 }
@@ -150,7 +151,7 @@ async fn kept(
     if !matches!(ex.head.method, Method::GET | Method::HEAD) || desk.is_idle() {
         return None;
     }
-    let wanted = Wanted { method: &ex.head.method, headers: &ex.head.headers, dice: ex.dice };
+    let wanted = Wanted { method: &ex.head.method, headers: &ex.head.fields, dice: ex.dice };
     match pending(desk, &line(caching, &target), &wanted, ex)? {
         Pending::Answer(answer) => {
             ex.cache_status = Some(CacheStatus { detail: Some("dirty"), ..CacheStatus::new(Handling::Hit) });
@@ -167,8 +168,8 @@ async fn kept(
                 Ok(answer) => answer,
                 Err(fault) => return Some(Err(fault)),
             };
-            caching.hide_tags(answer.headers_mut());
-            answer.headers_mut().insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("pending"));
+            caching.hide_tags(&mut answer.fields);
+            answer.fields.insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("pending"));
             Some(Ok(answer))
         }
     }
@@ -197,7 +198,7 @@ fn aside(ex: &Exchange, admitted: &Admitted, has_key: bool) -> Option<CacheStatu
         (Forward::Bypass, Some("request-body"))
     } else if admitted.switches.is_some() {
         (Forward::Bypass, Some("upgrade"))
-    } else if asks_the_origin(&ex.head.headers) {
+    } else if asks_the_origin(&ex.head.fields) {
         (Forward::Bypass, Some("precondition"))
     } else {
         return None;
@@ -210,7 +211,7 @@ fn aside(ex: &Exchange, admitted: &Admitted, has_key: bool) -> Option<CacheStatu
 /// never answered from a store the directive means nothing.
 fn is_only_if_cached(ex: &mut Exchange) -> bool {
     let is_it =
-        matches!(ex.head.method, Method::GET | Method::HEAD) && RequestDirectives::of(&ex.head.headers).only_if_cached;
+        matches!(ex.head.method, Method::GET | Method::HEAD) && RequestDirectives::of(&ex.head.fields).only_if_cached;
     if is_it {
         ex.cache_status = Some(CacheStatus { detail: Some("only-if-cached"), ..CacheStatus::new(Handling::Neither) });
     }
@@ -225,7 +226,7 @@ struct ToUpstream {
 }
 
 impl Fetch for ToUpstream {
-    async fn fetch(&self, ex: &mut Exchange, method: Method, headers: HeaderMap) -> Result<Answer, Fault> {
+    async fn fetch(&self, ex: &mut Exchange, method: Method, headers: Fields) -> Result<Answer, Fault> {
         let draft = Draft { method, target: self.target.clone(), headers, source: None, switches: None };
         self.onward.forward(ex, &draft).await
     }
@@ -265,10 +266,10 @@ pub(super) async fn write(
     }
     let underway = Underway::begin(site, outgoing);
     let answered = onward.forward(ex, draft).await;
-    let is_success = answered.as_ref().is_ok_and(|answer| answer.status().is_success());
+    let is_success = answered.as_ref().is_ok_and(|answer| answer.status.is_success());
     underway.end(through::ended(&answered, ex), is_success, |_is_alone| match &answered {
         Ok(answer) => {
-            for target in forgotten(&method, target, answer.status(), answer.headers()) {
+            for target in forgotten(&method, target, answer.status, &answer.fields) {
                 forget_target(site, &target);
             }
         }
@@ -296,10 +297,10 @@ async fn pass(
     } else {
         write(site, onward, ex, outgoing).await?
     };
-    let is_stored = answer.status() == StatusCode::OK && answer.headers().contains_key(CONTENT_LOCATION);
+    let is_stored = answer.status == StatusCode::OK && answer.fields.contains_key(CONTENT_LOCATION);
     let uri = target.to_string().parse::<Uri>();
     let (Some((key, headers, has_body)), Ok(uri)) = (asked.filter(|_| is_stored), uri) else {
-        caching.hide_tags(answer.headers_mut());
+        caching.hide_tags(&mut answer.fields);
         return Ok(answer);
     };
     let facts = RequestFacts::of(&Method::POST, &uri, &headers, has_body);

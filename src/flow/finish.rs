@@ -37,7 +37,7 @@ impl Open {
     pub fn begin(mut ex: Exchange, ledger: Rc<Ledger>) -> Self {
         ledger.begin();
         if ledger.is_logging() {
-            let captured = ledger.capture(&ex.head.headers);
+            let captured = ledger.capture(&ex.head.fields);
             ex.record.request = Some(Box::new(request(&ex, captured)));
         }
         Self { ex, ledger, is_answered: false }
@@ -53,7 +53,7 @@ impl Open {
     pub fn answer(&mut self, handled: Result<Answer, Fault>) -> Answer {
         let mut answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
         let cache = self.ex.cache_status.take().map(|status| {
-            status.append_to(answer.headers_mut());
+            status.append_to(&mut answer.fields);
             let (result, reason) = result(&status);
             (self.ex.record.cache, self.ex.record.cache_reason) = (Some(result.as_str()), reason);
             result
@@ -62,21 +62,20 @@ impl Open {
             // What was answered from here has had no need of a name so far.
             self.ex.record.id.get_or_insert_with(|| dice::id(self.ex.dice));
             if let Some(captured) = self.ex.record.request.as_mut().and_then(|request| request.captured.as_mut()) {
-                captured.answered(answer.headers());
+                captured.answered(&answer.fields);
             }
         }
         let is_head = self.ex.head.method == Method::HEAD;
         self.is_answered = true;
-        let mut finish = Box::new(self.finish(Some((answer.status(), cache)), is_head));
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        let mut finish = Box::new(self.finish(Some((answer.status, cache)), is_head));
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(left) = self.ex.connection.handover.take()
         {
             finish.tunnel = Some(Rc::clone(&left.passage));
             self.ex.connection.handover.leave(accounted(left, finish));
             return answer;
         }
-        let (head, body) = answer.into_parts();
-        Answer::from_parts(head, body.witnessed(finish))
+        Answer { body: answer.body.witnessed(finish), ..answer }
     }
 
     fn finish(&mut self, answer: Option<Pending>, is_whole: bool) -> Finish {
@@ -98,7 +97,7 @@ impl Open {
         let id = id.to_str().unwrap_or_default();
         self.ex.record.fault = Some(fault.to_string());
         let status = fault.status();
-        let accept = self.ex.accept.as_ref().or_else(|| self.ex.head.headers.get(header::ACCEPT));
+        let accept = self.ex.accept.as_ref().or_else(|| self.ex.head.fields.get(header::ACCEPT));
         let (kind, text) = if accept::prefers_json(accept.map(HeaderValue::as_bytes)) {
             let told = fault.told().replace(['"', '\\'], "'");
             let text = format!("{{\"status\":{},\"error\":\"{told}\",\"id\":\"{}\"}}\n", status.as_u16(), plain(id));
@@ -110,8 +109,8 @@ impl Open {
         let is_head = self.ex.head.method == Method::HEAD;
         let length = text.len();
         let mut answer = Answer::new(Body::whole(if is_head { Bytes::new() } else { Bytes::from(text) }));
-        *answer.status_mut() = status;
-        let headers = answer.headers_mut();
+        answer.status = status;
+        let headers = &mut answer.fields;
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if is_head {
@@ -164,7 +163,7 @@ fn plain(id: &str) -> String {
 }
 
 fn request(ex: &Exchange, captured: Option<Box<Captured>>) -> Request {
-    let field = |name: &HeaderName| ex.head.headers.get(name).cloned();
+    let field = |name: &HeaderName| ex.head.fields.get(name).cloned();
     Request {
         method: ex.head.method.clone(),
         target: ex.head.uri.clone(),
@@ -277,7 +276,7 @@ mod tests {
         ex.connection.handover.leave(Left { tunnel, passage: Rc::default() });
         let mut open = Open::begin(ex, ledger);
         let mut answer = Answer::new(Body::default());
-        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        answer.status = StatusCode::SWITCHING_PROTOCOLS;
         let answer = open.answer(Ok(answer));
         assert_eq!(counters.exchanges.get(), 1);
         drop((answer, open));

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use message::Fields;
 use policy::cache::key::{Key, Space, Target};
 use policy::cache::overlap::Writer;
 use policy::message::cache_control::delta_seconds;
@@ -117,11 +118,11 @@ impl ToBackends {
         let sent = Box::pin(present.send(onward, &mut ex, (&attempt, &draft)));
         match tokio::time::timeout(timeout, attended(&deadline, sent)).await {
             Ok(Ok(answer)) => {
-                let outcome = judge(class, answer.status(), retry_after(answer.headers()));
+                let outcome = judge(class, answer.status, retry_after(&answer.fields));
                 let is_failed = matches!(outcome, Outcome::Retry { .. });
-                let why = is_failed.then(|| format!("the backend answered {}", answer.status()).into());
+                let why = is_failed.then(|| format!("the backend answered {}", answer.status).into());
                 // Its content may be what is stored.
-                let bytes_max = match answer.headers().contains_key(header::CONTENT_LOCATION) {
+                let bytes_max = match answer.fields.contains_key(header::CONTENT_LOCATION) {
                     true => present.site.plan().cache.object_bytes_max,
                     false => ANSWER_BYTES_MAX,
                 };
@@ -177,7 +178,7 @@ impl Present {
             Some(_) | None => cached::write(&self.site, onward, ex, outgoing).await,
         };
         // Refused: reads get what the backend has. Or a DELETE found nothing to delete.
-        if answered.as_ref().is_ok_and(|answer| answer.status().is_client_error()) {
+        if answered.as_ref().is_ok_and(|answer| answer.status.is_client_error()) {
             cached::forget_target(&self.site, &target);
         }
         answered
@@ -212,7 +213,7 @@ impl Present {
 
 /// Gives the fields of a write the `Host` of its client again, for keys are made before a route's changes. A final dot of
 /// it stays.
-fn settle_host(headers: &mut HeaderMap, target: &Target<'_>) {
+fn settle_host(headers: &mut Fields, target: &Target<'_>) {
     let uri = target.to_string();
     let authority = uri.split('/').nth(2).unwrap_or_default();
     let is_same = |kept: &HeaderValue| {
@@ -261,7 +262,7 @@ fn is_unsent(fault: &Fault) -> bool {
 fn draft(attempt: &Attempt, limits: Limits, counters: &Arc<Counters>) -> Option<Draft> {
     let write = &attempt.write;
     let target: Uri = write.target.parse().ok()?;
-    let mut headers: HeaderMap = write.headers.iter().cloned().collect();
+    let mut headers: Fields = write.headers.iter().cloned().collect();
     headers.insert(&IDEMPOTENCY_KEY, write.idempotency_key(attempt.journal, attempt.seq));
     let (seq, number, accepted) = (attempt.seq, attempt.number, write.accepted.as_secs());
     let note = format!("flush; seq={seq}; attempt={number}; accepted={accepted}");
@@ -274,13 +275,13 @@ fn draft(attempt: &Attempt, limits: Limits, counters: &Arc<Counters>) -> Option<
     Some(Draft { method: write.method.clone(), target, headers, source, switches: None })
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &Fields) -> Option<Duration> {
     delta_seconds(headers.get(header::RETRY_AFTER)?.as_bytes().trim_ascii())
 }
 
 /// Reads an answer to its end, within bounds.
 async fn read(answer: Answer, bytes_max: u64) {
-    let Some(mut flow) = answer.into_body().into_flow() else { return };
+    let Some(mut flow) = answer.body.into_flow() else { return };
     let mut bytes = 0;
     while bytes <= bytes_max
         && let Some(Ok(frame)) = poll_fn(|cx| flow.as_mut().poll_frame(cx)).await

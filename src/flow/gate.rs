@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::Body as _;
+use message::Fields;
 use policy::message::census::Rare;
 use policy::message::names;
 use policy::message::target::normal_path;
@@ -36,7 +37,7 @@ pub fn route<'a>(site: &'a Site, ex: &mut Exchange, admitted: &Admitted) -> Resu
         path,
         query: ex.head.uri.query(),
         method: &ex.head.method,
-        headers: &ex.head.headers,
+        headers: &ex.head.fields,
     };
     let index = site.plan().table.find(&asked).ok_or(Fault::NoRoute)?;
     ex.record.route = site.route_name(index);
@@ -57,11 +58,11 @@ pub fn draft(
     let plan = &group.shared.plan;
     ex.record.upstream = Some(Rc::clone(&group.name));
     ex.key = pick::key(&plan.balance, ex);
-    ex.accept = ex.head.headers.get(header::ACCEPT).cloned();
+    ex.accept = ex.head.fields.get(header::ACCEPT).cloned();
     if admitted.census.has(Rare::Ours) {
-        drop_orders(route, &mut ex.head.headers);
+        drop_orders(route, &mut ex.head.fields);
     }
-    super::edit(&mut ex.head.headers, &route.request_headers);
+    super::edit(&mut ex.head.fields, &route.request_headers);
     let uri = &ex.head.uri;
     let target = if let Some(rewrite) = route.rewrite.as_ref().filter(|_| uri.path() != "*") {
         rewritten(rewrite, ex, admitted)?
@@ -78,14 +79,14 @@ pub fn draft(
         Rc::new(Source::new(body, admitted.waits_to_continue, limits, std::sync::Arc::clone(&site.counters)))
     });
     let method = ex.head.method.clone();
-    let headers = std::mem::take(&mut ex.head.headers);
+    let headers = std::mem::take(&mut ex.head.fields);
     let switches = admitted.switches.clone();
     Ok(Draft { method, target, headers, source, switches })
 }
 
 /// What is told to this proxy goes no further, nor can a client pass for it. How a write is to be done, the one who does
 /// it still has to read.
-fn drop_orders(route: &Route, headers: &mut HeaderMap) {
+fn drop_orders(route: &Route, headers: &mut Fields) {
     let is_read = route.cache.as_ref().is_some_and(|cache| matches!(cache.mode, CacheMode::Back(_)));
     let order = headers.get(&FOREBAY_WRITE).filter(|_| is_read).cloned();
     names::drop_orders(headers);
@@ -96,9 +97,9 @@ fn drop_orders(route: &Route, headers: &mut HeaderMap) {
 #[must_use]
 pub fn options() -> Answer {
     let mut answer = Answer::new(Body::default());
-    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.status = StatusCode::NO_CONTENT;
     let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    answer.headers_mut().insert(header::ALLOW, methods);
+    answer.fields.insert(header::ALLOW, methods);
     answer
 }
 
@@ -136,9 +137,9 @@ fn rewritten(rewrite: &Template, ex: &Exchange, admitted: &Admitted) -> Result<U
 pub fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
     let to = redirect.to.fill(&parts(ex, admitted));
     let mut answer = Answer::new(Body::default());
-    *answer.status_mut() = redirect.status;
+    answer.status = redirect.status;
     let location = HeaderValue::try_from(to).map_err(|_| Fault::BadRequest("target fits no redirect"))?;
-    answer.headers_mut().insert(header::LOCATION, location);
+    answer.fields.insert(header::LOCATION, location);
     Ok(answer)
 }
 
@@ -147,12 +148,12 @@ pub fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Resu
 pub fn respond(respond: &Respond, method: &Method) -> Answer {
     let head_only = *method == Method::HEAD;
     let mut answer = Answer::new(Body::whole(if head_only { Bytes::new() } else { respond.body.clone() }));
-    *answer.status_mut() = respond.status;
+    answer.status = respond.status;
     if let Some(kind) = &respond.content_type {
-        answer.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+        answer.fields.insert(header::CONTENT_TYPE, kind.clone());
     }
     if head_only {
-        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(respond.body.len()));
+        answer.fields.insert(header::CONTENT_LENGTH, HeaderValue::from(respond.body.len()));
     }
     answer
 }

@@ -14,7 +14,7 @@ pub mod site;
 pub mod through;
 pub mod write;
 
-use http::HeaderMap;
+use message::Fields;
 use policy::cache::forget;
 
 use self::sanitize::Admitted;
@@ -78,7 +78,7 @@ pub fn begin(site: &Site, ex: &mut Exchange) -> Result<Step, Fault> {
     let errand = match site.caching(index, chosen.side) {
         Some(caching) => {
             if let Some(mut answer) = cached::at_once(site, (route, caching), ex, &admitted) {
-                chosen.mark(answer.headers_mut());
+                chosen.mark(&mut answer.fields);
                 return Ok(done(route, answer));
             }
             Errand::Cached(admitted)
@@ -93,7 +93,7 @@ pub fn begin(site: &Site, ex: &mut Exchange) -> Result<Step, Fault> {
 }
 
 fn done(route: &Route, mut answer: Answer) -> Step {
-    edit(answer.headers_mut(), &route.response_headers);
+    edit(&mut answer.fields, &route.response_headers);
     Step::Answered(answer)
 }
 
@@ -112,13 +112,13 @@ pub async fn go_on(site: &Site, ex: &mut Exchange, way: &mut Way) -> Result<Answ
         }
         Errand::Change(admitted) => Box::pin(cached::change(site, (route, onward), ex, admitted)).await?,
     };
-    way.chosen.mark(answer.headers_mut());
-    edit(answer.headers_mut(), &route.response_headers);
+    way.chosen.mark(&mut answer.fields);
+    edit(&mut answer.fields, &route.response_headers);
     Ok(answer)
 }
 
 /// Carries out a route's changes to a header section.
-fn edit(headers: &mut HeaderMap, edits: &Edits) {
+fn edit(headers: &mut Fields, edits: &Edits) {
     for name in &edits.remove {
         headers.remove(name);
     }

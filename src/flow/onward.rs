@@ -44,7 +44,7 @@ impl Onward {
 /// A body that breaks off is noted where it does.
 fn note(tally: &Tally, answered: &Result<Answer, Fault>, ex: &Exchange) {
     match answered {
-        Ok(answer) => tally.answered(ex.record.header_time.unwrap_or_default(), answer.status().is_server_error()),
+        Ok(answer) => tally.answered(ex.record.header_time.unwrap_or_default(), answer.status.is_server_error()),
         Err(fault) if fault.status().is_server_error() => tally.unanswered(),
         Err(_) => {}
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
+use message::Fields;
 use policy::cache::key::{Key, Scheme, Space, Target};
 
 use super::Step;
@@ -48,7 +49,7 @@ pub fn answer(site: &Site, ex: &Exchange, admitted: &Admitted) -> Option<Step> {
         let refused = said(StatusCode::FORBIDDEN, "{\"error\":\"this peer may not purge\"}\n".to_owned());
         return Some(Step::Answered(refused));
     }
-    let purged = waits(&ex.head.headers).and_then(|waits| Ok((purge(site, ex, admitted)?, waits)));
+    let purged = waits(&ex.head.fields).and_then(|waits| Ok((purge(site, ex, admitted)?, waits)));
     Some(match purged {
         Ok((Purged::Banned(banned), true)) => Step::Sweeps(banned),
         Ok((Purged::Banned(banned), false)) => {
@@ -73,7 +74,7 @@ pub async fn swept(site: &Site, ex: &Exchange, banned: &Banned) -> Answer {
     )
 }
 
-fn waits(headers: &HeaderMap) -> Result<bool, &'static str> {
+fn waits(headers: &Fields) -> Result<bool, &'static str> {
     match word(headers, WAIT)? {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
@@ -82,7 +83,7 @@ fn waits(headers: &HeaderMap) -> Result<bool, &'static str> {
 }
 
 fn purge(site: &Site, ex: &Exchange, admitted: &Admitted) -> Result<Purged, &'static str> {
-    let headers = &ex.head.headers;
+    let headers = &ex.head.fields;
     let mode = match word(headers, MODE)? {
         None | Some("hard") => Purge::Hard,
         Some("soft") => Purge::Soft(ex.started),
@@ -142,7 +143,7 @@ impl Generation {
 }
 
 /// A field that may stand once.
-fn word<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, &'static str> {
+fn word<'a>(headers: &'a Fields, name: &str) -> Result<Option<&'a str>, &'static str> {
     let mut lines = headers.get_all(name).iter();
     let first = lines.next().map(HeaderValue::to_str).transpose().map_err(|_| "a purge field is no text")?;
     if lines.next().is_some() { Err("a purge field stands twice") } else { Ok(first.map(str::trim)) }
@@ -150,8 +151,8 @@ fn word<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, &'sta
 
 fn said(status: StatusCode, text: String) -> Answer {
     let mut answer = Answer::new(Body::whole(Bytes::from(text)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.status = status;
+    answer.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

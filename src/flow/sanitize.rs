@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderValue, Method, Uri, Version, header};
 use http_body::Body as _;
+use message::Fields;
 use policy::cache::key::target_fields;
 use policy::message::census::{Census, Rare};
 use policy::message::expect::{self, Expectation};
@@ -20,7 +21,7 @@ use policy::message::{forwarded, hop, names, stamp, target, upgrade};
 use super::site::Site;
 use crate::config::plan::MergeSlashes;
 use crate::exchange::fault::Fault;
-use crate::exchange::{ClientConnection, Exchange, Host};
+use crate::exchange::{ClientConnection, Exchange, Head, Host};
 use crate::observe::dice;
 
 /// What listeners speak.
@@ -65,7 +66,7 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     if ex.head.method == Method::CONNECT || ex.head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed);
     }
-    let census = Census::of(&ex.head.headers);
+    let census = Census::of(&ex.head.fields);
     let host = host(ex, census)?;
     let Normal { target, match_path } = origin_form(&ex.head, site.plan().server.merge_slashes)?;
     if let Some(target) = target {
@@ -77,10 +78,10 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     clean(site, ex, census);
     let ends_here = ex.head.method == Method::OPTIONS
         && census.has(Rare::MaxForwards)
-        && max_forwards::count_down(&mut ex.head.headers) == Forwarding::AnswerHere;
+        && max_forwards::count_down(&mut ex.head.fields) == Forwarding::AnswerHere;
     let switches = take_upgrade(site, ex, census)?;
     let trusted = &site.plan().server.trusted_proxies;
-    let client = forwarded::client(ex.connection.peer.ip(), SCHEME, &ex.head.headers, trusted)
+    let client = forwarded::client(ex.connection.peer.ip(), SCHEME, &ex.head.fields, trusted)
         .map_err(|_| Fault::BadRequest("unknown scheme in a forwarding field of a trusted proxy"))?;
     ex.client = client.address;
     Ok(Admitted { host, switches, waits_to_continue, ends_here, census, client, match_path, is_returning })
@@ -89,7 +90,7 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
 /// How often a request has been here before, as its `Via` says (RFC 9110 §7.6.3).
 fn passes(site: &Site, ex: &Exchange, host: &Host, census: Census) -> Result<usize, Fault> {
     let signature = site.signature().filter(|_| census.has(Rare::Via));
-    let passes = signature.map_or(0, |signature| signature.count(&ex.head.headers));
+    let passes = signature.map_or(0, |signature| signature.count(&ex.head.fields));
     if passes <= PASSES_MAX {
         return Ok(passes);
     }
@@ -107,7 +108,7 @@ fn passes(site: &Site, ex: &Exchange, host: &Host, census: Census) -> Result<usi
 /// The one host that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
 fn host(ex: &mut Exchange, census: Census) -> Result<Rc<Host>, Fault> {
     let version = ex.head.version;
-    let headers = &mut ex.head.headers;
+    let headers = &mut ex.head.fields;
     let named = match (census.hosts(), headers.get(header::HOST)) {
         (1, Some(named)) => Some(valid(named, &ex.connection)?),
         (0, _) if version == Version::HTTP_10 => None,
@@ -154,7 +155,7 @@ struct Normal {
 }
 
 /// The target in origin form, or `*` (RFC 9112 §3.2), its path in normal form.
-fn origin_form(head: &http::request::Parts, merge: MergeSlashes) -> Result<Normal, Fault> {
+fn origin_form(head: &Head, merge: MergeSlashes) -> Result<Normal, Fault> {
     let uri = &head.uri;
     if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
         return Err(Fault::BadRequest("scheme is neither http nor https"));
@@ -203,7 +204,7 @@ pub fn with_path(path: &str, query: Option<&str>) -> Option<Uri> {
 /// Framing and length of the body (RFC 9112 §6).
 fn judge_body(site: &Site, ex: &mut Exchange, census: Census) -> Result<(), Fault> {
     if census.has(Rare::TransferEncoding) {
-        let lines = ex.head.headers.get_all(header::TRANSFER_ENCODING);
+        let lines = ex.head.fields.get_all(header::TRANSFER_ENCODING);
         transfer::judge(&lines).map_err(|bad| match bad {
             BadCoding::Unknown => Fault::UnknownCoding,
             BadCoding::Malformed => Fault::BadRequest("malformed Transfer-Encoding"),
@@ -221,23 +222,23 @@ fn expectation(ex: &mut Exchange, census: Census) -> Result<bool, Fault> {
     if !census.has(Rare::Expect) {
         return Ok(false);
     }
-    let expected = expect::judge(&ex.head.headers).map_err(|_| Fault::Expectation)?;
+    let expected = expect::judge(&ex.head.fields).map_err(|_| Fault::Expectation)?;
     let has_body = ex.body.as_ref().is_some_and(|body| !body.is_end_stream());
     let waits = expected == Expectation::Continue && has_body && ex.head.version == Version::HTTP_11;
     if !waits {
-        ex.head.headers.remove(header::EXPECT);
+        ex.head.fields.remove(header::EXPECT);
     }
     Ok(waits)
 }
 
 /// Takes away what belongs to the client's connection only, and what passes for something it isn't.
 fn clean(site: &Site, ex: &mut Exchange, census: Census) {
-    let headers = &mut ex.head.headers;
+    let headers = &mut ex.head.fields;
     if census.has(Rare::Underscore) {
         site.counters.underscore_fields.add(names::drop_twins(headers) as u64);
     }
     if census.has(Rare::Override) && !is_trusted(site, ex) {
-        names::drop_overrides(&mut ex.head.headers);
+        names::drop_overrides(&mut ex.head.fields);
     }
 }
 
@@ -253,7 +254,7 @@ fn take_upgrade(site: &Site, ex: &mut Exchange, census: Census) -> Result<Option
     if !census.has_hop_by_hop() {
         return Ok(None);
     }
-    let headers = &mut ex.head.headers;
+    let headers = &mut ex.head.fields;
     let switches = census
         .has(Rare::Upgrade)
         .then(|| upgrade::wanted(headers, &site.plan().server.upgrades))
@@ -262,7 +263,7 @@ fn take_upgrade(site: &Site, ex: &mut Exchange, census: Census) -> Result<Option
     hop::remove(headers, hop::Direction::Request, census)
         .map_err(|_| Fault::BadRequest("Connection names a field that is not the connection's own"))?;
     if let Some(protocols) = &switches {
-        headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.append(&header::CONNECTION, "upgrade");
         headers.insert(header::UPGRADE, protocols.clone());
     }
     if ex.body.as_ref().is_some_and(|body| body.size_hint().exact().is_none()) {
@@ -279,7 +280,7 @@ pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &HeaderV
     let trusted = &site.plan().server.trusted_proxies;
     let stamp =
         ex.connection.stamp(site.generation.number, || stamp::Stamp::new(ex.connection.peer.ip(), SCHEME, trusted));
-    let headers = &mut ex.head.headers;
+    let headers = &mut ex.head.fields;
     stamp.apply(headers, census, &admitted.client, host);
     if let Some(signature) = &ex.signature {
         signature.sign(headers, ex.head.version);
@@ -293,10 +294,10 @@ pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &HeaderV
 /// The same, for a request on a caching route: all that a backend builds URLs from is as the request's key holds it.
 pub fn stamp_settled(site: &Site, ex: &mut Exchange, admitted: &Admitted) {
     let host = admitted.host.normal(admitted.client.scheme);
-    target_fields::settle(&mut ex.head.headers, admitted.census, host);
+    target_fields::settle(&mut ex.head.fields, admitted.census, host);
     stamp(site, ex, admitted, host);
 }
 
-fn known_id(headers: &HeaderMap) -> Option<HeaderValue> {
+fn known_id(headers: &Fields) -> Option<HeaderValue> {
     headers.get(&names::X_REQUEST_ID).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len())).cloned()
 }

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
+use message::Fields;
 use policy::balance::dice::splitmix64;
 use policy::message::cookies;
 use policy::message::scheme::Scheme;
@@ -91,7 +92,7 @@ pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted)
         return Ok(Chosen { onward, side: 0, marks: None });
     };
     let plan = &split.shared.plan;
-    let (side, by, new) = match overridden(plan, &mut ex.head.headers) {
+    let (side, by, new) = match overridden(plan, &mut ex.head.fields) {
         Some(side) => (side, By::Override, None),
         None => {
             let known = known(split, ex);
@@ -101,7 +102,7 @@ pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted)
     };
     if let Sticky::Cookie(cookie) = &plan.sticky {
         // It differs for each client, and means nothing to a backend: where answers vary by `Cookie` none would be shared.
-        cookies::remove(&mut ex.head.headers, &cookie.name);
+        cookies::remove(&mut ex.head.fields, &cookie.name);
     }
     let onward = match by {
         By::Override => site.onward_by_hand(route, side),
@@ -121,12 +122,12 @@ pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted)
 
 impl Chosen {
     /// Tells the client what it is to be told.
-    pub fn mark(&mut self, headers: &mut HeaderMap) {
+    pub fn mark(&mut self, headers: &mut Fields) {
         let Some(marks) = self.marks.take() else { return };
         if let Some(cookie) = marks.cookie {
-            headers.append(header::SET_COOKIE, cookie);
+            headers.append(&header::SET_COOKIE, cookie);
             // A cache that many share would give all of them this client's key (RFC 9111 §5.2.2.7, §7.3).
-            headers.append(header::CACHE_CONTROL, HeaderValue::from_static("private"));
+            headers.append(&header::CACHE_CONTROL, HeaderValue::from_static("private"));
         }
         if let Some((name, side)) = marks.side {
             headers.insert(name, side);
@@ -135,7 +136,7 @@ impl Chosen {
 }
 
 /// The side that the request names by hand. What named it goes no further, whatever it says.
-fn overridden(plan: &plan::Split, headers: &mut HeaderMap) -> Option<usize> {
+fn overridden(plan: &plan::Split, headers: &mut Fields) -> Option<usize> {
     let name = plan.override_header.as_ref()?;
     let given = headers.remove(name)?;
     plan.sides.iter().position(|side| side.name.as_bytes() == given.as_bytes())
@@ -166,7 +167,7 @@ fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Know
 
 /// What the client is known by; `None`: nothing, so chance decides.
 fn known(split: &LocalSplit, ex: &Exchange) -> Option<Known> {
-    let headers = &ex.head.headers;
+    let headers = &ex.head.fields;
     let salt = split.shared.salt;
     let of = |bytes: &[u8]| Some(Known { key: salt.key(bytes), new: None });
     match &split.shared.plan.sticky {

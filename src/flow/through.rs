@@ -7,7 +7,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
+use message::Fields;
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{Reach, forgotten};
 use policy::cache::key::{Key, Target};
@@ -109,7 +110,7 @@ impl Drop for Underway<'_> {
 pub fn ended(answered: &Result<Answer, Fault>, ex: &Exchange) -> Ended {
     match answered {
         // These say that whoever answers does not know how it ended either (RFC 9110 §15.6.3, §15.6.5).
-        Ok(answer) if matches!(answer.status(), StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) => Ended::Unsure,
+        Ok(answer) if matches!(answer.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) => Ended::Unsure,
         Ok(_) if ex.record.sends <= 1 => Ended::Known,
         Err(_) if ex.record.sends == 0 => Ended::Known,
         Ok(_) | Err(_) => Ended::Unsure,
@@ -168,7 +169,7 @@ struct Written<'a> {
     /// What a GET with its fields would be looked up by; `None`: it would not be.
     key: Option<Key>,
     method: Method,
-    headers: HeaderMap,
+    headers: Fields,
     sent: Now,
     writer: Writer,
 }
@@ -206,11 +207,11 @@ pub(super) async fn write(
     let received = clock::now();
     let (ended, sends) = (ended(&answered, ex), ex.record.sends);
     // Copied before the lock is taken.
-    let is_done = answered.as_ref().is_ok_and(|answer| answer.status().is_success());
+    let is_done = answered.as_ref().is_ok_and(|answer| answer.status.is_success());
     let kept = keeping.filter(|_| is_done).and_then(|keeping| Some((keeping.content()?, keeping)));
     let done = underway.end(ended, is_done, |is_alone| {
         let end = match &answered {
-            Ok(answer) => End::Answered { status: answer.status(), headers: answer.headers(), received },
+            Ok(answer) => End::Answered { status: answer.status, headers: &answer.fields, received },
             Err(_) if sends == 0 => End::Unsent,
             Err(_) => End::Unknown,
         };
@@ -297,10 +298,10 @@ impl Written<'_> {
 
     /// Takes in an answer whose content is the representation, as an answer 200 to GET would be.
     fn take(&self, ex: &mut Exchange, caching: &Rc<Caching>, lead: Lead, mut answer: Answer) -> Answer {
-        let status = std::mem::replace(answer.status_mut(), StatusCode::OK);
+        let status = std::mem::replace(&mut answer.status, StatusCode::OK);
         let facts = RequestFacts::of(&Method::GET, &self.uri, &self.headers, false);
         let mut answer = store::take_led(ex, caching, lead, (&self.headers, facts, self.sent), answer);
-        *answer.status_mut() = status;
+        answer.status = status;
         answer
     }
 }

@@ -85,7 +85,7 @@ impl Writing<'_> {
             };
             if !holds(&draft, &last, ex) {
                 let mut answer = Answer::new(Body::default());
-                *answer.status_mut() = StatusCode::PRECONDITION_FAILED;
+                answer.status = StatusCode::PRECONDITION_FAILED;
                 read::mark(&mut answer, seq);
                 return Ok(answer);
             }
@@ -184,8 +184,8 @@ impl Writing<'_> {
         let answered = cached::write(self.site, self.onward, ex, outgoing).await;
         drop(turn);
         let mut answer = answered?;
-        answer.headers_mut().insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("through"));
-        self.caching.hide_tags(answer.headers_mut());
+        answer.fields.insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("through"));
+        self.caching.hide_tags(&mut answer.fields);
         Ok(answer)
     }
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use http::HeaderMap;
+use message::Fields;
 use policy::time::Now;
 
 use super::format::Captured;
@@ -95,7 +95,7 @@ impl Log {
 
     /// What the form of lines needs of this request's fields; `None`: nothing beyond what every line has.
     #[must_use]
-    pub fn capture(&self, headers: &HeaderMap) -> Option<Box<Captured>> {
+    pub fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
         match &self.form {
             AccessLog::Text(format) => Captured::new(format, headers),
             AccessLog::Json | AccessLog::Off => None,

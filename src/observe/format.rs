@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue};
+use message::Fields;
 
 use super::line::{Line, digits};
 use super::record::Request;
@@ -24,19 +24,19 @@ pub struct Captured {
 
 impl Captured {
     /// What a format needs of a request; `None`: no field of either message.
-    pub(super) fn new(format: &Arc<LogFormat>, headers: &HeaderMap) -> Option<Box<Self>> {
+    pub(super) fn new(format: &Arc<LogFormat>, headers: &Fields) -> Option<Box<Self>> {
         let is_needed = !format.request_fields.is_empty() || !format.response_fields.is_empty();
         let request = || fields(&format.request_fields, headers);
         is_needed.then(|| Box::new(Self { format: Arc::clone(format), request: request(), response: Vec::new() }))
     }
 
     /// Remembers what the format needs of the answer.
-    pub fn answered(&mut self, headers: &HeaderMap) {
+    pub fn answered(&mut self, headers: &Fields) {
         self.response = fields(&self.format.response_fields, headers);
     }
 }
 
-fn fields(names: &[HeaderName], headers: &HeaderMap) -> Vec<Option<HeaderValue>> {
+fn fields(names: &[HeaderName], headers: &Fields) -> Vec<Option<HeaderValue>> {
     names.iter().map(|name| headers.get(name).cloned()).collect()
 }
 
@@ -193,13 +193,13 @@ mod tests {
 
     fn written(text: &str) -> String {
         let format = format(text);
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert("user-agent", HeaderValue::from_bytes(b"say \"hi\"\\\xff\x09").unwrap());
         headers.insert("x-tenant", HeaderValue::from_static("blue"));
         headers.insert("cookie", HeaderValue::from_static("a=1; user=me"));
         let mut captured = Captured::new(&format, &headers);
         if let Some(captured) = &mut captured {
-            let mut answer = HeaderMap::new();
+            let mut answer = Fields::new();
             answer.insert("content-type", HeaderValue::from_static("text/plain"));
             captured.answered(&answer);
         }
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn what_another_format_has_captured_is_not_taken_for_its_own() {
         let (old, new) = (format("$http_a"), format("$http_b"));
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.insert("a", HeaderValue::from_static("1"));
         let record = Record {
             request: Some(Box::new(Request {

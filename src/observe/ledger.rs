@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use message::Fields;
 use policy::time::Now;
 
 use super::access_log::Log;
@@ -35,7 +35,7 @@ impl Ledger {
 
     /// What the form of the log needs of this request's fields.
     #[must_use]
-    pub fn capture(&self, headers: &HeaderMap) -> Option<Box<Captured>> {
+    pub fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
         self.log.borrow().capture(headers)
     }
 

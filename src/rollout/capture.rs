@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
+use message::Fields;
 use tokio::sync::oneshot;
 
 use crate::exchange::Answer;
@@ -24,7 +25,7 @@ pub struct Seen {
     /// Its status.
     pub status: StatusCode,
     /// Its fields.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// Its body; `None`: longer than what is kept, or broken off.
     pub body: Option<Vec<Bytes>>,
 }
@@ -33,15 +34,14 @@ pub struct Seen {
 /// up.
 #[must_use]
 pub fn watch(answer: Answer, bytes_max: usize, seen: oneshot::Sender<Seen>) -> Answer {
-    let head = Seen { status: answer.status(), headers: answer.headers().clone(), body: Some(Vec::new()) };
-    let (parts, body) = answer.into_parts();
+    let head = Seen { status: answer.status, headers: answer.fields.clone(), body: Some(Vec::new()) };
     let mut sight = Sight { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max, seen: Some(seen) };
-    if let Some(whole) = body.content() {
+    if let Some(whole) = answer.body.content() {
         sight.piece(&whole);
         sight.end();
-        return Answer::from_parts(parts, body);
+        return answer;
     }
-    Answer::from_parts(parts, body.map_flow(|flow| Box::pin(Capture { flow, sight })))
+    Answer { body: answer.body.map_flow(|flow| Box::pin(Capture { flow, sight })), ..answer }
 }
 
 /// What has been seen so far.
@@ -181,7 +181,7 @@ mod tests {
 
     fn watched(mark: &Arc<()>, seen: oneshot::Sender<Seen>) -> Body {
         let flow: Flow = Box::pin(Endless(Arc::clone(mark)));
-        watch(Answer::new(Body::flow(flow)), usize::MAX, seen).into_body()
+        watch(Answer::new(Body::flow(flow)), usize::MAX, seen).body
     }
 
     fn piece(body: &mut Body) {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_body_of_many_short_pieces_is_one_in_the_end_and_in_order() {
         let (sender, mut seen) = oneshot::channel();
-        let head = Seen { status: StatusCode::OK, headers: HeaderMap::new(), body: Some(Vec::new()) };
+        let head = Seen { status: StatusCode::OK, headers: Fields::new(), body: Some(Vec::new()) };
         let mut sight =
             Sight { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max: 1 << 20, seen: Some(sender) };
         let long = Bytes::from(vec![b'x'; COPY_BELOW]);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Uri, header};
+use message::Fields;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -101,7 +102,7 @@ pub struct Request {
     /// Its target.
     pub target: Uri,
     /// Its fields.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// Its body; `None`: it has none.
     pub body: Option<Vec<Bytes>>,
 }
@@ -112,7 +113,7 @@ pub struct Sampled {
     seat: Seat,
     method: Method,
     target: Uri,
-    headers: HeaderMap,
+    headers: Fields,
     source: Option<Rc<Source>>,
 }
 

@@ -18,9 +18,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use super::capture::Seen;
 use super::findings::{Pair, UNANSWERED};
 use super::mirror::{Copy, Mirror, Request};
-use crate::exchange::Exchange;
 use crate::exchange::body::Flow;
 use crate::exchange::deadline::attended;
+use crate::exchange::{Answer, Exchange};
 use crate::observe::counters::Counters;
 use crate::observe::{clock, dice};
 use crate::upstream;
@@ -221,7 +221,7 @@ async fn ask(
     let deadline = Rc::clone(&ex.connection.deadline);
     let asked = async {
         let answer = upstream::forward(&group, &mut ex, &draft).await?;
-        let (head, body) = answer.into_parts();
+        let Answer { status, fields, body } = answer;
         let body = match body.content() {
             Some(whole) => Some(vec![whole]),
             None => match body.into_flow() {
@@ -229,7 +229,7 @@ async fn ask(
                 None => Some(Vec::new()),
             },
         };
-        Ok(Seen { status: head.status, headers: head.headers, body })
+        Ok(Seen { status, headers: fields, body })
     };
     attended(&deadline, asked).await
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderValue, Method, header};
+use message::Fields;
 use parking_lot::Mutex;
 use policy::canary::progress::Change;
 use serde::Serialize;
@@ -113,7 +114,7 @@ async fn deliver(report: &Report, resolver: &Arc<dyn Resolver>) {
 async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>) -> Result<(), String> {
     resolve::once(&group.shared).await.map_err(|error| format!("its name can't be resolved: {error}"))?;
     let body = Bytes::from(report.body.clone());
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let authority = group.shared.plan.backends.first().map(|backend| backend.authority.clone());
@@ -126,6 +127,6 @@ async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>)
     let deadline = Rc::clone(&ex.connection.deadline);
     let answer =
         attended(&deadline, upstream::forward(group, &mut ex, &draft)).await.map_err(|fault| fault.to_string())?;
-    let status = answer.status();
+    let status = answer.status;
     if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
 }

@@ -23,9 +23,10 @@ use super::linger;
 use super::tap::{self, State, Tap};
 use super::worker::Worker;
 use crate::config::plan::Server;
+use crate::exchange::body::Body;
 use crate::exchange::timer::Timer;
 use crate::exchange::tunnel::End;
-use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::exchange::{Answer, ClientConnection, Exchange, Head};
 use crate::flow::finish::Open;
 use crate::flow::site::Site;
 use crate::flow::{self, Step, purge};
@@ -317,7 +318,7 @@ fn answer(worker: &Worker, client: &Rc<ClientConnection>, tap: &Rc<State>, reque
     let exchange = Exchange {
         started: clock::now(),
         dice: dice::roll(),
-        head,
+        head: Head { method: head.method, uri: head.uri, version: head.version, fields: head.headers.into() },
         body: Some(body),
         client: client.peer.ip().to_canonical(),
         connection: Rc::clone(client),
@@ -367,7 +368,7 @@ enum Answering {
 }
 
 impl Future for Answering {
-    type Output = Result<Answer, Infallible>;
+    type Output = Result<http::Response<Body>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut answer = match self.get_mut() {
@@ -378,7 +379,10 @@ impl Future for Answering {
             Self::Later(answering) => ready!(answering.as_mut().poll(cx)),
         };
         // Not before: hyper may find that the client has gone, and never ask.
-        answer.body_mut().begin();
-        Poll::Ready(Ok(answer))
+        answer.body.begin();
+        let mut response = http::Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.fields.into_map();
+        Poll::Ready(Ok(response))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use message::Fields;
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::Lifetime;
 use policy::cache::lookup::Stored;
@@ -31,7 +32,7 @@ pub struct Head {
     /// Its status.
     pub status: StatusCode,
     /// Its fields as they are served, but for `Age`.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// What the rules look at.
     pub facts: ResponseFacts,
     /// How long it is fresh; `None` counts as zero.
@@ -67,7 +68,7 @@ impl Head {
         // allocation.
         const FIELD_BYTES: usize = 120;
         let fields = self.headers.capacity().max(self.headers.len()) * FIELD_BYTES;
-        let text: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let text: usize = self.headers.iter().map(|field| field.name.len() + field.value.len()).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + size_of::<Box<str>>() + ALLOCATION_BYTES).sum();
         let choice = self.choice.as_bytes().len();
         (size_of::<Self>() + fields + text + tags + choice + 4 * ALLOCATION_BYTES) as u64
@@ -258,7 +259,7 @@ pub struct Entry {
 impl Entry {
     /// Whether it fits a request (RFC 9111 §4.1).
     #[must_use]
-    pub fn fits(&self, request: &HeaderMap) -> bool {
+    pub fn fits(&self, request: &Fields) -> bool {
         self.head.vary.matches(&self.head.choice, request)
     }
 
@@ -312,21 +313,21 @@ impl Entry {
 /// Copies a header section: as it came, its values are pieces of the buffer that it was read into, and would keep all
 /// of that. All text is in one allocation.
 #[must_use]
-pub fn compact(headers: &HeaderMap) -> HeaderMap {
-    let text: usize = headers.values().map(HeaderValue::len).sum();
+pub fn compact(headers: &Fields) -> Fields {
+    let text: usize = headers.iter().map(|field| field.value.len()).sum();
     let mut buffer = BytesMut::with_capacity(text);
-    for value in headers.values() {
-        buffer.extend_from_slice(value.as_bytes());
+    for field in headers.iter() {
+        buffer.extend_from_slice(field.value);
     }
     let mut buffer = buffer.freeze();
     let mut copied = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
+    for (name, value) in &**headers {
         let text = buffer.split_to(value.len().min(buffer.len()));
         let Ok(mut copy) = HeaderValue::from_maybe_shared(text) else { continue };
         copy.set_sensitive(value.is_sensitive());
         copied.append(compact_name(name), copy);
     }
-    copied
+    copied.into()
 }
 
 /// Known names cost nothing; others are copied.
@@ -344,18 +345,18 @@ impl Shelf {
     /// What fits this request and is whole, the newest of it; what does not vary only where nothing that does fits, as
     /// some origins leave `Vary` out of what they send to those who ask for nothing in particular (RFC 9111 §4.1).
     #[must_use]
-    pub fn find(&self, request: &HeaderMap) -> Option<&Entry> {
+    pub fn find(&self, request: &Fields) -> Option<&Entry> {
         let mut whole = self.fitting(request).filter(|entry| entry.part().is_none());
         let newest = whole.next()?;
         if newest.varies() { Some(newest) } else { whole.find(|entry| entry.varies()).or(Some(newest)) }
     }
 
     /// The parts of what fits this request, the newest first.
-    pub fn parts(&self, request: &HeaderMap) -> impl Iterator<Item = &Entry> {
+    pub fn parts(&self, request: &Fields) -> impl Iterator<Item = &Entry> {
         self.fitting(request).filter(|entry| entry.part().is_some())
     }
 
-    fn fitting(&self, request: &HeaderMap) -> impl Iterator<Item = &Entry> {
+    fn fitting(&self, request: &Fields) -> impl Iterator<Item = &Entry> {
         let mut asked: Option<(&Vary, Option<Choice>)> = None;
         self.variants.iter().filter(move |entry| {
             let vary = &entry.head.vary;

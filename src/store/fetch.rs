@@ -4,7 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::Method;
+use message::Fields;
 use policy::cache::key::Key;
 
 use super::memory::Store;
@@ -32,7 +33,7 @@ pub struct Caching {
 
 impl Caching {
     /// Tags are for us: the client does not see them.
-    pub fn hide_tags(&self, headers: &mut HeaderMap) {
+    pub fn hide_tags(&self, headers: &mut Fields) {
         for name in &self.rules.tags_headers {
             headers.remove(name);
         }
@@ -42,12 +43,7 @@ impl Caching {
 /// The way to the origin of a response.
 pub trait Fetch: Clone + Unpin + 'static {
     /// Asks the origin, with this method and these fields instead of the client's.
-    fn fetch(
-        &self,
-        ex: &mut Exchange,
-        method: Method,
-        headers: HeaderMap,
-    ) -> impl Future<Output = Result<Answer, Fault>>;
+    fn fetch(&self, ex: &mut Exchange, method: Method, headers: Fields) -> impl Future<Output = Result<Answer, Fault>>;
 
     /// How long after it began a request may still wait: the upstream's limit for a request with all its tries.
     fn time_limit(&self) -> Duration;
@@ -63,7 +59,7 @@ pub struct Request<F> {
     /// Its method.
     pub method: Method,
     /// Its fields, as they would go to the origin.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// Whether it must not wait for another's fetch, which may be waiting for it.
     pub is_returning: bool,
     /// How to ask the origin.

@@ -12,7 +12,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
+use message::Fields;
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::freshness::Lifetime;
 use policy::cache::lookup::is_error;
@@ -47,7 +48,7 @@ pub struct Asked<'a> {
     /// The request.
     pub facts: RequestFacts<'a>,
     /// Its fields.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// When it went out.
     pub sent: Now,
 }
@@ -59,7 +60,7 @@ pub type Reason = &'static str;
 #[derive(Debug)]
 pub enum Taken {
     /// It is, or will be, stored; the entry can be served at once, and these fields are for the one who asked alone.
-    Stored(Entry, HeaderMap),
+    Stored(Entry, Fields),
     /// It is for the one who asked.
     Passed(Box<Answer>, Reason),
 }
@@ -69,7 +70,7 @@ pub enum Taken {
 pub fn take(caching: &Caching, asked: &Asked<'_>, lead: Lead, (answer, now): (Answer, Now)) -> Taken {
     let mut taken = judge(caching, asked, lead, (answer, now));
     if let Taken::Passed(answer, _) = &mut taken {
-        caching.hide_tags(answer.headers_mut());
+        caching.hide_tags(&mut answer.fields);
     }
     taken
 }
@@ -78,7 +79,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let (head, withheld) = match head(&caching.rules, asked, &answer, now) {
         Ok((head, withheld)) => (Arc::new(head), withheld),
         Err(reason) => {
-            if is_error(answer.status()) {
+            if is_error(answer.status) {
                 lead.unshared_now();
             } else {
                 lead.unshared();
@@ -87,7 +88,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
         }
     };
     let part_bytes = head.facts.part.map(|part| part.range().bytes());
-    let length = part_bytes.or(http_body::Body::size_hint(answer.body()).exact());
+    let length = part_bytes.or(http_body::Body::size_hint(&answer.body).exact());
     let object_bytes_max = caching.limits.object_bytes_max;
     let is_large = length.is_some_and(|length| length > object_bytes_max);
     if is_large && !is_read_through(&mut lead, &head, length, now) {
@@ -101,7 +102,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     if (part_bytes.is_some() && !lead.is_of_range()) || !is_shared(&head, now) {
         lead.unshared();
     }
-    let Some(flow) = answer.into_body().into_flow() else {
+    let Some(flow) = answer.body.into_flow() else {
         let entry = Entry { head, content: Content::One(Bytes::new()) };
         lead.shared(&entry);
         lead.store_whole(entry.clone(), reserved);
@@ -158,14 +159,14 @@ pub(super) fn is_shared(head: &Head, now: Now) -> bool {
 ///
 /// # Errors
 /// Why there is none.
-pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, HeaderMap), Reason> {
-    let mut facts = ResponseFacts::of(answer.status(), answer.headers(), now);
+pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, Fields), Reason> {
+    let mut facts = ResponseFacts::of(answer.status, &answer.fields, now);
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
-    let mut status = answer.status();
+    let mut status = answer.status;
     match storable(&asked.facts, &facts, lifetime, rules.exceptions) {
         Ok(Extent::Whole) => {}
         Ok(Extent::Part(part)) if is_all(part, asked.headers, answer) => status = StatusCode::OK,
-        Ok(Extent::Part(_)) if is_part_told(asked, answer.headers()) => {}
+        Ok(Extent::Part(_)) if is_part_told(asked, &answer.fields) => {}
         Ok(Extent::Part(_)) => return Err("partial"),
         Err(refusal) => return Err(refusal.word()),
     };
@@ -176,8 +177,8 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     if is_useless {
         return Err("no-freshness");
     }
-    let mut headers = fields::stored(answer.headers());
-    if status != answer.status() {
+    let mut headers = fields::stored(&answer.fields);
+    if status != answer.status {
         headers.remove(CONTENT_RANGE);
         facts.part = None;
     }
@@ -198,10 +199,10 @@ pub fn written(rules: &RouteCache, asked: &Asked<'_>, stored: written::Stored, n
 fn assemble(
     rules: &RouteCache,
     asked: &Asked<'_>,
-    (status, mut headers): (StatusCode, HeaderMap),
+    (status, mut headers): (StatusCode, Fields),
     (mut facts, lifetime): (ResponseFacts, Option<Lifetime>),
     now: Now,
-) -> Result<(Head, HeaderMap), Reason> {
+) -> Result<(Head, Fields), Reason> {
     let vary = Vary::of(&headers);
     let choice = vary.choice(asked.headers).ok_or("vary-star")?;
     let tags = take_tags(rules, &mut headers);
@@ -228,42 +229,42 @@ fn assemble(
 
 /// Whether a 206 is a 200 in all but name (RFC 9110 §15.3.7.3), as when players ask for `bytes=0-`. After `If-Range` it
 /// may lack fields that the client has already, and a body of unknown length might turn out shorter.
-fn is_all(part: Part, request: &HeaderMap, answer: &Answer) -> bool {
-    let length = http_body::Body::size_hint(answer.body()).exact();
+fn is_all(part: Part, request: &Fields, answer: &Answer) -> bool {
+    let length = http_body::Body::size_hint(&answer.body).exact();
     part.is_whole() && length == Some(part.complete()) && !request.contains_key(IF_RANGE)
 }
 
 /// Adds what was withheld from the store to the answer of the one who asked, where that has no such fields itself.
-pub(super) fn give(answer: &mut Answer, withheld: &HeaderMap) {
-    let headers = answer.headers_mut();
+pub(super) fn give(answer: &mut Answer, withheld: &Fields) {
+    let headers = &mut answer.fields;
     for name in withheld.keys().filter(|name| !headers.contains_key(*name)).collect::<Vec<_>>() {
         for value in withheld.get_all(name) {
-            headers.append(name.clone(), value.clone());
+            headers.append(name, value);
         }
     }
 }
 
 /// Gives the client the cookies of an origin's answer whose other fields went into a stored response: they replace those
 /// that the stored response has.
-pub(super) fn give_cookies(answer: &mut Answer, of_origin: &HeaderMap) {
-    let headers = answer.headers_mut();
+pub(super) fn give_cookies(answer: &mut Answer, of_origin: &Fields) {
+    let headers = &mut answer.fields;
     if of_origin.contains_key(SET_COOKIE) {
         headers.remove(SET_COOKIE);
     }
     for cookie in of_origin.get_all(SET_COOKIE) {
-        headers.append(SET_COOKIE, cookie.clone());
+        headers.append(&SET_COOKIE, cookie);
     }
 }
 
 /// Whether a part was asked for, and is told of in full: to `If-Range` an origin need not send the fields that the client
 /// has already, and most that leave some out leave out `Content-Type` (RFC 9110 §15.3.7).
-fn is_part_told(asked: &Asked<'_>, answer: &HeaderMap) -> bool {
+fn is_part_told(asked: &Asked<'_>, answer: &Fields) -> bool {
     let is_asked_for = *asked.facts.method == Method::GET && asked.headers.contains_key(RANGE);
     is_asked_for && (!asked.headers.contains_key(IF_RANGE) || answer.contains_key(CONTENT_TYPE))
 }
 
 /// A response without a `Date` that can be read gets the moment when it came (RFC 9110 §6.6.1).
-pub(super) fn add_date(headers: &mut HeaderMap, now: Now) {
+pub(super) fn add_date(headers: &mut Fields, now: Now) {
     let is_dated = headers.get(DATE).is_some_and(|date| dates::read(date.as_bytes(), now.wall).is_some());
     if !is_dated && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + now.wall)) {
         headers.insert(DATE, date);
@@ -271,7 +272,7 @@ pub(super) fn add_date(headers: &mut HeaderMap, now: Now) {
 }
 
 /// Tags are for us: the client does not see them.
-fn take_tags(rules: &RouteCache, headers: &mut HeaderMap) -> Box<[Box<str>]> {
+fn take_tags(rules: &RouteCache, headers: &mut Fields) -> Box<[Box<str>]> {
     let mut tags: Vec<Box<str>> = Vec::new();
     for name in &rules.tags_headers {
         let is_separator = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
@@ -312,7 +313,7 @@ async fn pour(mut flow: Flow, mut fill: Fill, deadline: &Deadline) {
                 // With the last piece the end is there, too: whoever has read it finds the whole stored.
                 Ok(piece) if flow.is_end_stream() => return fill.finish(Some(&piece), None),
                 Ok(piece) => fill.push(&piece),
-                Err(frame) => return fill.finish(None, frame.into_trailers().ok()),
+                Err(frame) => return fill.finish(None, frame.into_trailers().ok().map(Fields::from)),
             },
         }
     }
@@ -371,7 +372,7 @@ impl Fill {
     }
 
     /// The body is whole.
-    fn finish(mut self, last: Option<&Bytes>, trailers: Option<HeaderMap>) {
+    fn finish(mut self, last: Option<&Bytes>, trailers: Option<Fields>) {
         let last = last.map(|piece| self.blocks.copy(piece)).unwrap_or_default();
         self.make_room(last.iter().map(Bytes::len).sum());
         if std::mem::take(&mut self.is_kept) {

@@ -364,7 +364,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use bytes::Bytes;
-    use http::{HeaderMap, StatusCode};
+    use http::StatusCode;
     use policy::cache::facts::ResponseFacts;
     use policy::cache::key::{Rules, Scheme, Space, Target};
     use policy::message::vary::Vary;
@@ -387,7 +387,7 @@ mod tests {
     /// What the backend answers after so many purges.
     fn entry(purges: u64) -> Entry {
         let received = Now::at(Duration::ZERO);
-        let headers = HeaderMap::new();
+        let headers = message::Fields::new();
         let head = Stored {
             status: StatusCode::OK,
             facts: ResponseFacts::of(StatusCode::OK, &headers, received),

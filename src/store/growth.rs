@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use message::Fields;
 use parking_lot::Mutex;
 
 use crate::exchange::body::StreamingBody;
@@ -61,7 +61,7 @@ struct State {
 
 #[derive(Clone, Debug)]
 enum End {
-    Whole(Option<HeaderMap>),
+    Whole(Option<Fields>),
     Broken(Fault),
 }
 
@@ -131,7 +131,7 @@ impl Growth {
     }
 
     /// The last pieces and the end, at once: whoever sees the last byte finds the end there, too.
-    pub fn finish(&self, last: Vec<Bytes>, trailers: Option<HeaderMap>) {
+    pub fn finish(&self, last: Vec<Bytes>, trailers: Option<Fields>) {
         self.add(last, Some(End::Whole(trailers)));
     }
 
@@ -203,7 +203,7 @@ impl Growth {
                     // Nothing is kept for it any more.
                     drop(state);
                     self.leave(id);
-                    Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields))))
+                    Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields.into_map()))))
                 }
             };
         };

@@ -5,8 +5,9 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use http::Method;
 use http::header::RANGE;
-use http::{HeaderMap, Method};
+use message::Fields;
 use policy::cache::facts::RequestFacts;
 use policy::cache::key::Key;
 use policy::cache::lookup::{Because, Freshness, StaleRules, Verdict, lookup};
@@ -187,7 +188,7 @@ pub(super) fn asks_alone<F>(renewal: &Renewal<F>) -> bool {
 }
 
 /// Whether a response fits a request; if not, what the request says where they differ.
-fn fitting(entry: &Entry, request: &HeaderMap) -> Result<(), Choice> {
+fn fitting(entry: &Entry, request: &Fields) -> Result<(), Choice> {
     let choice = entry.head.vary.choice(request).unwrap_or_default();
     if choice == entry.head.choice { Ok(()) } else { Err(choice) }
 }
@@ -222,7 +223,7 @@ pub(super) fn forwarded(why: Forward) -> Handling {
 pub fn take_unasked(
     ex: &mut Exchange,
     caching: &Rc<Caching>,
-    (key, headers, facts, sent): (Key, &HeaderMap, RequestFacts<'_>, Now),
+    (key, headers, facts, sent): (Key, &Fields, RequestFacts<'_>, Now),
     answer: Answer,
 ) -> Answer {
     let errand = Errand { key, choice: Choice::default(), is_authorized: facts.is_authorized, range: None };
@@ -236,7 +237,7 @@ pub fn take_led(
     ex: &mut Exchange,
     caching: &Rc<Caching>,
     lead: Lead,
-    (headers, facts, sent): (&HeaderMap, RequestFacts<'_>, Now),
+    (headers, facts, sent): (&Fields, RequestFacts<'_>, Now),
     answer: Answer,
 ) -> Answer {
     let asked = Asked { facts, headers, sent };
@@ -244,7 +245,7 @@ pub fn take_led(
         Taken::Stored(entry, withheld) => {
             let handling = Handling::Forwarded { why: Forward::Method, status: None, stored: true, collapsed: false };
             ex.cache_status = Some(said(handling, None));
-            let nothing = HeaderMap::new();
+            let nothing = Fields::new();
             let mut answer = serve(&Wanted { method: &Method::GET, headers: &nothing, dice: ex.dice }, &entry, None);
             fill::give(&mut answer, &withheld);
             answer

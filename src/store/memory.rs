@@ -4,7 +4,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderMap;
+use message::Fields;
 use parking_lot::{Mutex, MutexGuard};
 use policy::cache::bans::Epoch;
 use policy::cache::flight::{Id, Limits};
@@ -137,7 +137,7 @@ impl Store {
 
     /// Looks up what is stored for a request; it counts as used.
     #[must_use]
-    pub fn find(&self, key: &Key, request: &HeaderMap) -> Found {
+    pub fn find(&self, key: &Key, request: &Fields) -> Found {
         // Dropped after the lock.
         let mut left = Vec::new();
         let mut shard = self.shard(key);

@@ -11,8 +11,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::RANGE;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::{Frame, SizeHint};
+use message::Fields;
 use policy::cache::facts::ResponseFacts;
 use policy::cache::key::Key;
 use policy::cache::partial::{
@@ -33,7 +34,7 @@ use crate::exchange::fault::Fault;
 
 /// Which of these parts holds all that a request asks for, or tells the client that it has it already.
 #[must_use]
-pub fn answering<'a>(method: &Method, request: &HeaderMap, parts: &'a [Entry]) -> Option<&'a Entry> {
+pub fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> Option<&'a Entry> {
     if *method != Method::GET || !request.contains_key(RANGE) {
         return None;
     }
@@ -50,7 +51,7 @@ pub fn answering<'a>(method: &Method, request: &HeaderMap, parts: &'a [Entry]) -
 
 /// Which of these parts begins the whole that a request asks for, so that only the rest is needed.
 #[must_use]
-pub fn beginning<'a>(method: &Method, request: &HeaderMap, parts: &'a [Entry]) -> Option<&'a Entry> {
+pub fn beginning<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> Option<&'a Entry> {
     if *method != Method::GET || request.contains_key(RANGE) {
         return None;
     }
@@ -115,7 +116,7 @@ fn taken(new: &Entry, old: &Entry, piece: Piece) -> Vec<Bytes> {
 }
 
 /// A head with another status and other fields.
-fn changed(head: &Head, status: StatusCode, headers: &HeaderMap) -> Head {
+fn changed(head: &Head, status: StatusCode, headers: &Fields) -> Head {
     let facts = ResponseFacts::of(status, headers, head.received);
     Head { status, headers: compact(headers), facts, ..head.clone() }
 }
@@ -125,21 +126,21 @@ fn changed(head: &Head, status: StatusCode, headers: &HeaderMap) -> Head {
 pub fn cut_off(head: &Head, pieces: Vec<Bytes>) -> Option<Entry> {
     let received = pieces.iter().map(|piece| piece.len() as u64).sum();
     let part = part_of_truncated(head.status, &head.headers, received, head.received.wall)?;
-    let (status, headers) = joined_head(&head.headers, &HeaderMap::new(), &part);
+    let (status, headers) = joined_head(&head.headers, &Fields::new(), &part);
     Some(Entry { head: Arc::new(changed(head, status, &headers)), content: Content::gather(pieces, false) })
 }
 
 /// The whole: what is held of it, and then what has come for the rest. `None`: they do not make the whole together.
 #[must_use]
 pub fn completed(rules: &RouteCache, held: &Entry, answer: Answer, now: Now) -> Option<Answer> {
-    let rest = part_of(answer.status(), answer.headers())?;
+    let rest = part_of(answer.status, &answer.fields)?;
     let part = held.part()?;
     let whole = Part::new(ByteRange::new(0, part.complete().checked_sub(1)?)?, part.complete())?;
     if part.rest() != Some(rest.range()) || part.complete() != rest.complete() {
         return None;
     }
     // Without a `Date` it has been made now; a strong `Last-Modified` cannot be told without (RFC 9110 §6.6.1).
-    let mut newer = answer.headers().clone();
+    let mut newer = answer.fields.clone();
     add_date(&mut newer, now);
     if !have_one_validator(&held.head.headers, &newer, now.wall) {
         return None;
@@ -150,14 +151,10 @@ pub fn completed(rules: &RouteCache, held: &Entry, answer: Answer, now: Now) -> 
     if let (Some(name), Ok(tags)) = (name, HeaderValue::try_from(held.head.tags.join(" "))) {
         headers.insert(name, tags);
     }
-    let (parts, body) = answer.into_parts();
     let own = ByteRange::new(0, part.range().bytes().checked_sub(1)?)?;
     let pieces = held.content.slice(own).into();
-    let body = Body::flow(Box::pin(Exactly { pieces, rest: body.into_flow()?, left: whole.complete() }));
-    let mut answer = Answer::from_parts(parts, body);
-    *answer.status_mut() = status;
-    *answer.headers_mut() = headers;
-    Some(answer)
+    let body = Body::flow(Box::pin(Exactly { pieces, rest: answer.body.into_flow()?, left: whole.complete() }));
+    Some(Answer { status, fields: headers, body })
 }
 
 /// A body that must be so long: `Content-Range` has said so.
@@ -231,7 +228,7 @@ mod tests {
         (range.first()..=range.last()).map(|place| u8::try_from(place).unwrap()).collect()
     }
 
-    fn head(status: StatusCode, headers: HeaderMap) -> Head {
+    fn head(status: StatusCode, headers: Fields) -> Head {
         Head {
             status,
             facts: ResponseFacts::of(status, &headers, NOW),
@@ -245,7 +242,7 @@ mod tests {
         }
     }
 
-    fn fields(tag: &'static str) -> HeaderMap {
+    fn fields(tag: &'static str) -> Fields {
         let fields = [(CACHE_CONTROL, "max-age=60"), (DATE, "Sun, 09 Sep 2001 01:46:40 GMT"), (ETAG, tag)];
         fields.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
     }
@@ -280,7 +277,7 @@ mod tests {
     #[test]
     fn a_shelf_finds_parts_only_when_asked_for_them() {
         let shelf = shelf([part(0, 4, "\"a\"")]);
-        let nothing = HeaderMap::new();
+        let nothing = Fields::new();
         assert!(shelf.find(&nothing).is_none());
         assert_eq!(shelf.parts(&nothing).count(), 1);
     }
@@ -289,7 +286,7 @@ mod tests {
     fn a_whole_takes_the_place_of_parts_and_no_part_takes_its() {
         let shelf = shelf([part(0, 4, "\"a\""), whole("\"b\""), part(5, 9, "\"a\"")]);
         assert_eq!(shelf.variants().len(), 1);
-        assert!(shelf.find(&HeaderMap::new()).is_some());
+        assert!(shelf.find(&Fields::new()).is_some());
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{IF_RANGE, RANGE, SET_COOKIE};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
+use message::Fields;
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
@@ -93,7 +94,7 @@ impl<F> Renewal<F> {
 
     /// Whether a response that can only be read through is of use to the request: one that will not be stored as a
     /// whole, or of unknown length. `complete`: its length.
-    pub(super) fn reads_through(&self, head: (StatusCode, &HeaderMap), complete: Option<u64>, now: Now) -> bool {
+    pub(super) fn reads_through(&self, head: (StatusCode, &Fields), complete: Option<u64>, now: Now) -> bool {
         let (status, fields) = head;
         let request = &self.request.headers;
         if self.goes_as_it_is() || status != StatusCode::OK || !request.contains_key(RANGE) {
@@ -113,7 +114,7 @@ impl<F> Renewal<F> {
     }
 
     /// Makes of the request one for what is lacking, if that is of use. Says what is there already.
-    fn ask_for_rest(&self, headers: &mut HeaderMap, now: Now) -> Option<Entry> {
+    fn ask_for_rest(&self, headers: &mut Fields, now: Now) -> Option<Entry> {
         // What may not be stored, or is too large for it, is better asked for as it is.
         let object_bytes_max = self.request.caching.limits.object_bytes_max;
         self.held.as_ref().filter(|_| !self.directives.no_store)?;
@@ -163,7 +164,7 @@ pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead
             return instead(ex, renewal, Setback::Fault(&fault)).map(Some).ok_or(fault);
         }
     };
-    let status = answer.status();
+    let status = answer.status;
     if is_error(status) {
         let served = instead(ex, renewal, Setback::Status(status));
         if served.is_some() || renewal.audience == Audience::Nobody {
@@ -180,7 +181,7 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
     let mut headers = request.headers.clone();
     if let Some(held) = renewal.ask_for_rest(&mut headers, sent) {
         let answer = request.fetch.fetch(ex, Method::GET, headers).await?;
-        if !matches!(answer.status(), StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE) {
+        if !matches!(answer.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE) {
             return Ok(Came::Answer(answer));
         }
         return match part::completed(&request.caching.rules, &held, answer, clock::now()) {
@@ -193,10 +194,10 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
         return Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?));
     }
     let variants = asked_about(renewal);
-    let stored: Vec<&HeaderMap> = variants.iter().map(|entry| &entry.head.headers).collect();
+    let stored: Vec<&Fields> = variants.iter().map(|entry| &entry.head.headers).collect();
     let asking = validate::ask(&mut headers, &stored);
     let answer = request.fetch.fetch(ex, Method::GET, headers).await?;
-    if answer.status() != StatusCode::NOT_MODIFIED || asking == Asking::Plainly {
+    if answer.status != StatusCode::NOT_MODIFIED || asking == Asking::Plainly {
         return Ok(Came::Answer(answer));
     }
     match held(&answer, (&request.headers, sent), &variants) {
@@ -269,7 +270,7 @@ fn take<F: Fetch>(
     let request = &renewal.request;
     let target = Uri::default();
     let store = Arc::clone(lead.store());
-    let status = answer.status();
+    let status = answer.status;
     let now = clock::now();
     let taken = fill::take(&request.caching, &renewal.asked(&target, sent), lead, (answer, now));
     let why = renewal.why;
@@ -302,8 +303,8 @@ fn take<F: Fetch>(
             let is_known_for_it =
                 renewal.audience == Audience::One && renewal.stale.is_none() && !super::judge::asks_alone(renewal);
             ex.cache_status = Some(said(handling, Some(if is_known_for_it { "hit-for-miss" } else { reason })));
-            let complete = http_body::Body::size_hint(answer.body()).exact();
-            if !renewal.reads_through((answer.status(), answer.headers()), complete, now) {
+            let complete = http_body::Body::size_hint(&answer.body).exact();
+            if !renewal.reads_through((answer.status, &answer.fields), complete, now) {
                 return None;
             }
             Some(if renewal.goes_as_it_is() { *answer } else { read_through(&wanted(ex, request), *answer, now) })
@@ -319,10 +320,10 @@ fn supersede<F>(store: &Store, renewal: &Renewal<F>, old: &Entry, new: &Head) {
 }
 
 /// The stored responses that a 304 confirms, the newest first, and what it changes of them.
-fn held(answer: &Answer, (request, sent): (&HeaderMap, Now), asked: &[Entry]) -> Option<(Vec<Entry>, Update)> {
+fn held(answer: &Answer, (request, sent): (&Fields, Now), asked: &[Entry]) -> Option<(Vec<Entry>, Update)> {
     let candidates: Vec<Candidate<'_>> =
         asked.iter().map(|entry| Candidate { headers: &entry.head.headers, fits: entry.fits(request) }).collect();
-    let Confirmed { places, update } = validate::confirm(answer.headers(), &candidates, sent.wall)?;
+    let Confirmed { places, update } = validate::confirm(&answer.fields, &candidates, sent.wall)?;
     Some((places.into_iter().filter_map(|place| asked.get(place).cloned()).collect(), update))
 }
 
@@ -335,7 +336,7 @@ fn confirm<F>(
     held: Vec<Entry>,
 ) -> Answer {
     let now = clock::now();
-    let news = News { fields: answer.headers(), update, now };
+    let news = News { fields: &answer.fields, update, now };
     let mut served = None;
     // The newest last, so that it stays where several have become alike.
     for entry in held.into_iter().rev() {
@@ -353,16 +354,16 @@ fn confirm<F>(
     let age = entry.head.stored().freshness(now).age;
     let mut served = serve(&wanted(ex, &renewal.request), &entry, Some(age));
     fill::give(&mut served, &withheld);
-    fill::give_cookies(&mut served, answer.headers());
+    fill::give_cookies(&mut served, &answer.fields);
     served
 }
 
 /// A stored response as a 304 makes it, in its place in the store, and what of the 304 is for the one who asked alone.
-fn renewed<F>(renewal: &Renewal<F>, (lead, sent): (&Lead, Now), news: &News<'_>, entry: Entry) -> (Entry, HeaderMap) {
+fn renewed<F>(renewal: &Renewal<F>, (lead, sent): (&Lead, Now), news: &News<'_>, entry: Entry) -> (Entry, Fields) {
     let request = &renewal.request;
     let target = Uri::default();
     // What is stored could be stored: who asks now, and how, does not matter for it any more.
-    let nobody = HeaderMap::new();
+    let nobody = Fields::new();
     let facts = RequestFacts::of(&Method::GET, &target, &nobody, false);
     let asked = Asked { facts, headers: &request.headers, sent };
     match fill::head(&request.caching.rules, &asked, &as_answer(request, &entry, news), news.now) {
@@ -380,14 +381,14 @@ fn renewed<F>(renewal: &Renewal<F>, (lead, sent): (&Lead, Now), news: &News<'_>,
         }
         Err(_may_not_be_stored) => {
             lead.store().change(&request.key, |old| (!Arc::ptr_eq(&old.head, &entry.head)).then(|| old.clone()));
-            (entry, HeaderMap::new())
+            (entry, Fields::new())
         }
     }
 }
 
 /// What an answer without content says of a stored response.
 struct News<'a> {
-    fields: &'a HeaderMap,
+    fields: &'a Fields,
     update: Update,
     /// When it came.
     now: Now,
@@ -397,22 +398,20 @@ struct News<'a> {
 fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &News<'_>) -> Answer {
     let mut fields = news.fields.clone();
     fill::add_date(&mut fields, news.now);
-    let mut answer = Answer::default();
-    *answer.status_mut() = entry.head.status;
-    *answer.headers_mut() = entry.head.headers.clone();
+    let mut answer = Answer { status: entry.head.status, fields: entry.head.headers.clone(), ..Answer::default() };
     match news.update {
-        Update::Fields => freshen(answer.headers_mut(), &fields),
-        Update::Freshness => refresh(answer.headers_mut(), &fields),
+        Update::Fields => freshen(&mut answer.fields, &fields),
+        Update::Freshness => refresh(&mut answer.fields, &fields),
     }
-    if answer.headers().contains_key(SET_COOKIE) && !shares_cookies(request, &answer, news.now) {
-        answer.headers_mut().remove(SET_COOKIE);
+    if answer.fields.contains_key(SET_COOKIE) && !shares_cookies(request, &answer, news.now) {
+        answer.fields.remove(SET_COOKIE);
     }
     answer
 }
 
 /// Whether the cookies of a stored response are still for all clients, after a change of its fields.
 fn shares_cookies<F>(request: &Request<F>, answer: &Answer, now: Now) -> bool {
-    let facts = ResponseFacts::of(answer.status(), answer.headers(), now);
+    let facts = ResponseFacts::of(answer.status, &answer.fields, now);
     let is_withheld = facts.directives.withheld().any(|name| *name == SET_COOKIE);
     !is_withheld && (!facts.sets_own_cookie || request.caching.rules.exceptions.set_cookie)
 }
@@ -429,7 +428,7 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
         Ok(answer) => answer,
         Err(fault) => return instead(ex, renewal, Setback::Fault(&fault)).ok_or(fault),
     };
-    let status = answer.status();
+    let status = answer.status;
     if is_error(status)
         && let Some(served) = instead(ex, renewal, Setback::Status(status))
     {
@@ -438,14 +437,14 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
     let is_stored =
         |entry: &&Entry| renewal.stored().entry.is_some_and(|stored| Arc::ptr_eq(&stored.head, &entry.head));
     if let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK).filter(is_stored) {
-        learn(renewal, (lead, sent), answer.headers(), entry);
+        learn(renewal, (lead, sent), &answer.fields, entry);
     }
-    request.caching.hide_tags(answer.headers_mut());
+    request.caching.hide_tags(&mut answer.fields);
     Ok(answer)
 }
 
 /// What a 200 to HEAD tells of the stored response that it could be about (RFC 9111 §4.3.5).
-fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), fields: &HeaderMap, entry: &Entry) {
+fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), fields: &Fields, entry: &Entry) {
     let request = &renewal.request;
     let now = clock::now();
     match glimpse(fields, &entry.head.headers, entry.content.length().unwrap_or_default()) {

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::Method;
 use http::header::CONTENT_RANGE;
-use http::{HeaderMap, Method};
 use http_body::{Frame, SizeHint};
+use message::Fields;
 use policy::cache::partial::{Missing, is_resumable};
 use policy::message::range::ContentRange;
 use policy::time::Now;
@@ -40,7 +41,7 @@ pub fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &Entry, a
     if is_kept || !is_resumable(head.status, &head.headers, head.received.wall) {
         return answer;
     }
-    let range = match answer.headers().get(CONTENT_RANGE).map(|value| ContentRange::parse(value.as_bytes())) {
+    let range = match answer.fields.get(CONTENT_RANGE).map(|value| ContentRange::parse(value.as_bytes())) {
         Some(Some(ContentRange::Part(range, _))) => Some(range),
         Some(_) => return answer,
         None => None,
@@ -57,9 +58,8 @@ pub fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &Entry, a
         dice: ex.dice,
     };
     let deadline = Rc::clone(&ex.connection.deadline);
-    answer.map(|body| {
-        body.map_flow(|flow| Box::pin(Resuming { stage: Stage::Along(flow), missing, own: Some(own), deadline }))
-    })
+    let resume = |flow| -> Flow { Box::pin(Resuming { stage: Stage::Along(flow), missing, own: Some(own), deadline }) };
+    Answer { body: answer.body.map_flow(resume), ..answer }
 }
 
 /// A body that is read along, and then perhaps fetched.
@@ -150,7 +150,7 @@ impl<F: Fetch> StreamingBody for Resuming<F> {
 struct Own<F> {
     fetch: F,
     /// The client's request.
-    headers: HeaderMap,
+    headers: Fields,
     /// The response that it has got the beginning of.
     head: Arc<Head>,
     connection: Rc<ClientConnection>,
@@ -178,11 +178,11 @@ impl<F: Fetch> Own<F> {
 }
 
 /// What is missing, if this answer holds it.
-fn continued(begun: &HeaderMap, missing: Missing, answer: Answer, now: Now) -> Option<Flow> {
-    let mut newer = answer.headers().clone();
+fn continued(begun: &Fields, missing: Missing, answer: Answer, now: Now) -> Option<Flow> {
+    let mut newer = answer.fields.clone();
     // Without a `Date` it has been made now; a strong `Last-Modified` cannot be told without (RFC 9110 §6.6.1).
     add_date(&mut newer, now);
-    let found = missing.find(begun, answer.status(), &newer, now.wall)?;
-    let flow = answer.into_body().into_flow()?;
+    let found = missing.find(begun, answer.status, &newer, now.wall)?;
+    let flow = answer.body.into_flow()?;
     Some(Box::pin(Window { flow, skip: found.skip_bytes, left: found.bytes }))
 }

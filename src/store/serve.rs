@@ -11,8 +11,9 @@ use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_RANGE,
     LAST_MODIFIED, RANGE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
+use message::Fields;
 use policy::message::conditions::{Dates, Outcome, Role, Selected, evaluate, evaluate_stored};
 use policy::message::range::{ByteRange, ContentRange, Multipart, Selection, multipart_type, select};
 
@@ -37,7 +38,7 @@ pub struct Wanted<'a> {
     /// GET or HEAD.
     pub method: &'a Method,
     /// The request's fields.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// Chance, for what may not be guessed.
     pub dice: u64,
 }
@@ -69,18 +70,18 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
 /// An origin's 200 for a request that asks for all of it, be it by a `Range`: 206 then, if its length is known.
 #[must_use]
 pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer {
-    let (status, fields) = (answer.status(), answer.headers());
+    let (status, fields) = (answer.status, &answer.fields);
     let has_range = wanted.headers.contains_key(RANGE) && status == StatusCode::OK;
     if !has_range || evaluate_stored(wanted.method, wanted.headers, status, fields, now.wall) != Outcome::Serve {
         return answer;
     }
-    let Some(complete) = answer.body().size_hint().exact() else { return answer };
+    let Some(complete) = answer.body.size_hint().exact() else { return answer };
     if let Selection::Single(range) = select(&wanted.headers.get_all(RANGE), complete)
         && range.bytes() == complete
         && let Some(value) = ContentRange::Part(range, Some(complete)).value()
     {
-        *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
-        answer.headers_mut().insert(CONTENT_RANGE, value);
+        answer.status = StatusCode::PARTIAL_CONTENT;
+        answer.fields.insert(CONTENT_RANGE, value);
     }
     answer
 }
@@ -103,7 +104,7 @@ pub fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
     let selected = Selected::of(head.status, &head.headers, head.received.wall);
     match evaluate(Role::Origin, wanted.method, wanted.headers, dates, &selected) {
         Outcome::NotModified => not_modified(headers),
-        Outcome::PreconditionFailed => answer(StatusCode::PRECONDITION_FAILED, HeaderMap::new(), Body::default()),
+        Outcome::PreconditionFailed => answer(StatusCode::PRECONDITION_FAILED, Fields::new(), Body::default()),
         Outcome::Serve if *wanted.method == Method::GET && wanted.headers.contains_key(RANGE) => {
             part(wanted, entry, headers)
         }
@@ -111,14 +112,14 @@ pub fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
     }
 }
 
-fn answer(status: StatusCode, headers: HeaderMap, body: Body) -> Answer {
+fn answer(status: StatusCode, headers: Fields, body: Body) -> Answer {
     let mut answer = Answer::new(body);
-    *answer.status_mut() = status;
-    *answer.headers_mut() = headers;
+    answer.status = status;
+    answer.fields = headers;
     answer
 }
 
-fn whole(method: &Method, entry: &Entry, mut headers: HeaderMap) -> Answer {
+fn whole(method: &Method, entry: &Entry, mut headers: Fields) -> Answer {
     let status = entry.head.status;
     if *method == Method::HEAD {
         let has_length = status != StatusCode::NO_CONTENT;
@@ -136,7 +137,7 @@ fn whole(method: &Method, entry: &Entry, mut headers: HeaderMap) -> Answer {
 }
 
 /// RFC 9110 §15.4.5.
-fn not_modified(mut headers: HeaderMap) -> Answer {
+fn not_modified(mut headers: Fields) -> Answer {
     for name in OF_CONTENT {
         headers.remove(name);
     }
@@ -147,7 +148,7 @@ fn not_modified(mut headers: HeaderMap) -> Answer {
 }
 
 /// RFC 9110 §14.2, §15.3.7, §15.5.17.
-fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
+fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: Fields) -> Answer {
     let lines = wanted.headers.get_all(RANGE);
     let selected = match entry.part() {
         // What has just come may be other than what was asked for; then it goes on as it came.
@@ -180,7 +181,7 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: HeaderMap) -> Answer {
         },
         Selection::Unsatisfiable => {
             let kept = [DATE, AGE].into_iter().filter_map(|name| headers.remove(&name).map(|value| (name, value)));
-            let mut headers: HeaderMap = kept.collect();
+            let mut headers: Fields = kept.collect();
             headers.extend(ContentRange::Unsatisfied(complete).value().map(|value| (CONTENT_RANGE, value)));
             answer(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::default())
         }

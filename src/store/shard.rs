@@ -496,7 +496,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http::{HeaderMap, StatusCode};
+    use http::StatusCode;
     use policy::cache::bans::{Prefix, Scope};
     use policy::cache::facts::ResponseFacts;
     use policy::cache::key::{Rules, Scheme, Space, Target};
@@ -511,7 +511,7 @@ mod tests {
     }
 
     fn entry() -> Entry {
-        let headers = HeaderMap::new();
+        let headers = message::Fields::new();
         let head = Head {
             status: StatusCode::OK,
             facts: ResponseFacts::of(StatusCode::OK, &headers, Now::default()),

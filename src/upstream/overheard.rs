@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use message::Fields;
 use policy::message::census::Census;
 use policy::message::hop;
 
@@ -118,13 +119,14 @@ fn parse(bytes: &[u8]) -> Option<Head> {
 }
 
 /// A 1xx response as it goes to the client: without the fields of the backend's connection (RFC 9110 §7.6.1).
-fn in_wire_form(status: StatusCode, mut fields: HeaderMap) -> Vec<u8> {
+fn in_wire_form(status: StatusCode, fields: HeaderMap) -> Vec<u8> {
+    let mut fields = Fields::from(fields);
     let census = Census::of(&fields);
     let _ignored = hop::remove(&mut fields, hop::Direction::Response, census);
     fields.remove(header::CONTENT_LENGTH);
     let reason = status.canonical_reason().unwrap_or("Informational");
     let mut wire = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
-    for (name, value) in &fields {
+    for (name, value) in &*fields {
         wire.extend_from_slice(name.as_str().as_bytes());
         wire.extend_from_slice(b": ");
         wire.extend_from_slice(value.as_bytes());

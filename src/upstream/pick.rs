@@ -212,7 +212,7 @@ impl Seats for View<'_> {
 /// The hash of what an upstream's balancer goes by, if it hashes.
 #[must_use]
 pub fn key(balance: &Balance, ex: &Exchange) -> u64 {
-    let headers = &ex.head.headers;
+    let headers = &ex.head.fields;
     match balance {
         Balance::RoundRobin
         | Balance::Weighted

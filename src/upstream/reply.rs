@@ -12,6 +12,7 @@ use http::response::Parts;
 use http::{Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use message::Fields;
 use policy::message::census::{Census, Rare};
 use policy::message::{hop, list, trailers};
 use policy::time::Now;
@@ -37,12 +38,12 @@ const MOVED_BYTES_MIN: u64 = 64 * 1024;
 pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> Answer {
     let Received { response, census, connection, claim, switched: _, is_reusable } = received;
     connection.link.switched.borrow_mut().take();
-    let (mut head, incoming) = response.into_parts();
+    let (head, incoming) = response.into_parts();
     let persists = persists(&head, census);
+    let mut fields = Fields::from(head.headers);
     // Nominations that may not be followed are ignored in a response, never refused.
-    let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
-    ex.sign(&mut head.headers, head.version);
-    head.version = Version::HTTP_11;
+    let _ignored = hop::remove(&mut fields, hop::Direction::Response, census);
+    ex.sign(&mut fields, head.version);
     let failed = claim.group().shared.plan.ejection.statuses.holds(head.status);
     if failed {
         claim.failed(clock::now(), &format_args!("it answered {}", head.status.as_u16()));
@@ -52,7 +53,7 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
     let hold = Hold { claim, connection, source, tally, failed, is_reusable };
     if incoming.is_end_stream() {
         hold.settle();
-        return Answer::from_parts(head, Body::default());
+        return Answer { status: head.status, fields, body: Body::default() };
     }
     let idle_max = hold.claim.group().shared.plan.timeouts.body_idle;
     let flow: Flow = Box::pin(Reply {
@@ -63,7 +64,7 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
         client: Rc::clone(&ex.connection),
         persists,
     });
-    Answer::from_parts(head, Body::flow(flow))
+    Answer { status: head.status, fields, body: Body::flow(flow) }
 }
 
 /// Whether the backend's connection goes on behind this response (RFC 9112 §9.3).
@@ -277,12 +278,13 @@ impl Drop for Reply {
 
 fn clean(frame: Frame<Bytes>, hold: Option<&Hold>) -> Frame<Bytes> {
     match frame.into_trailers() {
-        Ok(mut fields) => {
+        Ok(fields) => {
+            let mut fields = Fields::from(fields);
             let dropped = trailers::clean(&mut fields);
             if let Some(hold) = hold {
                 hold.claim.group().counters.trailer_fields.add(dropped as u64);
             }
-            Frame::trailers(fields)
+            Frame::trailers(fields.into_map())
         }
         Err(frame) => frame,
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use message::Fields;
 use policy::message::census::Census;
 use policy::message::response::{self, Framing};
 use policy::message::upgrade;
@@ -39,7 +40,7 @@ pub struct Draft {
     /// The target, in origin form.
     pub target: Uri,
     /// The header fields, cleaned.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// The body; `None`: there is none.
     pub source: Option<Rc<Source>>,
     /// The protocols that the client would switch to, if any.
@@ -62,7 +63,7 @@ impl Draft {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.clone();
         // A copy: whatever becomes of this try, the request may go out once more, if only on a fresh connection.
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.headers.clone().into_map();
         if claim.group().shared.plan.host == HostHeader::Backend {
             request.headers_mut().insert(header::HOST, claim.endpoint().shared.authority.clone());
         }
@@ -258,16 +259,15 @@ fn failed(broken: Broken, connection: &Connection, claim: &Claim, source: Option
 /// Judges a response head before anything of it is used.
 fn received((mut response, connection, switched): Exchanged, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
     let status = response.status();
-    let census = Census::of(response.headers());
-    let framing = response::settle(status, response.headers_mut(), census);
+    let mut fields = Fields::from(std::mem::take(response.headers_mut()));
+    let census = Census::of(&fields);
+    let framing = response::settle(status, &mut fields, census);
     let reason: Arc<str> = match framing {
-        Ok(_)
-            if status == StatusCode::SWITCHING_PROTOCOLS
-                && !upgrade::was_asked_for(response.headers(), &draft.switches) =>
-        {
+        Ok(_) if status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&fields, &draft.switches) => {
             Arc::from("it switches to a protocol that nobody asked for")
         }
         Ok(framing) => {
+            *response.headers_mut() = fields.into_map();
             let is_reusable = framing == Framing::Sound;
             return Ok(Received { response, census, connection, claim, switched, is_reusable });
         }

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, header};
+use message::Fields;
 use policy::message::hop;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -27,14 +28,14 @@ const BUFFER_BYTES: usize = 16 * 1024;
 #[must_use]
 pub fn answer(received: Received, ex: &Exchange) -> Answer {
     let Received { response, census, connection, claim, switched, is_reusable: _ } = received;
-    let (mut head, _no_body) = response.into_parts();
-    let chosen = head.headers.get(header::UPGRADE).cloned();
-    let _ignored = hop::remove(&mut head.headers, hop::Direction::Response, census);
-    ex.sign(&mut head.headers, head.version);
-    head.version = Version::HTTP_11;
-    head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    let (head, _no_body) = response.into_parts();
+    let mut fields = Fields::from(head.headers);
+    let chosen = fields.get(header::UPGRADE).cloned();
+    let _ignored = hop::remove(&mut fields, hop::Direction::Response, census);
+    ex.sign(&mut fields, head.version);
+    fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(chosen) = chosen {
-        head.headers.insert(header::UPGRADE, chosen);
+        fields.insert(header::UPGRADE, chosen);
     }
     let idle_max = claim.group().shared.plan.timeouts.tunnel_idle;
     let passage = Rc::new(Passage::default());
@@ -52,7 +53,7 @@ pub fn answer(received: Received, ex: &Exchange) -> Answer {
         })
     });
     ex.connection.handover.leave(Left { tunnel, passage });
-    Answer::from_parts(head, Body::default())
+    Answer { status: head.status, fields, body: Body::default() }
 }
 
 /// Carries bytes both ways until both sides have ended, either breaks, or none moves for `idle_max`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use message::Fields;
 use policy::message::trailers;
 use policy::retry::Replay;
 
@@ -351,11 +352,12 @@ impl Source {
     /// Trailers end a body. They are not kept, so it can't be sent again just as it was.
     fn last(&self, frame: Frame<Bytes>, now: Duration) -> Frame<Bytes> {
         match frame.into_trailers() {
-            Ok(mut fields) => {
+            Ok(fields) => {
+                let mut fields = Fields::from(fields);
                 self.counters.trailer_fields.add(trailers::clean(&mut fields) as u64);
                 self.is_lost.set(true);
                 self.ended.set(Some(now));
-                Frame::trailers(fields)
+                Frame::trailers(fields.into_map())
             }
             Err(unknown) => unknown,
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, DATE, ETAG};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
+use message::Fields;
 use policy::cache::facts::ResponseFacts;
 use policy::message::vary::{Choice, Vary};
 use policy::time::Now;
@@ -19,7 +20,7 @@ use crate::store::serve::{Wanted, serve_own};
 
 /// Whether whoever asks may see what was written: where credentials were kept with it, the same must be shown.
 #[must_use]
-pub fn is_readers(write: &Write, request: &HeaderMap) -> bool {
+pub fn is_readers(write: &Write, request: &Fields) -> bool {
     [AUTHORIZATION, COOKIE].iter().all(|name| {
         let kept = write.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_bytes());
         kept.is_none_or(|kept| request.get(name).is_some_and(|shown| shown.as_bytes() == kept))
@@ -35,23 +36,23 @@ pub fn serve(wanted: &Wanted<'_>, write: &Write, tag: Option<HeaderValue>, now: 
 /// Says that writes of this URI are pending; the number is that of the last.
 pub fn mark(answer: &mut Answer, seq: u64) {
     let pending = HeaderValue::try_from(format!("pending; seq={seq}")).ok();
-    answer.headers_mut().extend(pending.map(|pending| (FOREBAY_WRITE.clone(), pending)));
+    answer.fields.extend(pending.map(|pending| (FOREBAY_WRITE.clone(), pending)));
 }
 
 fn gone() -> Answer {
     let mut answer = Answer::new(Body::default());
-    *answer.status_mut() = StatusCode::NOT_FOUND;
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    answer.status = StatusCode::NOT_FOUND;
+    answer.fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer.fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     answer
 }
 
 /// What was written, as a stored response.
 #[must_use]
 pub fn entry(write: &Write, tag: Option<HeaderValue>, now: Now) -> Entry {
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     for (name, value) in write.headers.iter().filter(|(name, _)| OF_CONTENT.contains(name)) {
-        headers.append(name.clone(), value.clone());
+        headers.append(name, value);
     }
     headers.extend(tag.map(|tag| (ETAG, tag)));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -56,8 +56,8 @@ pub async fn take(
 
 fn receipt(seq: u64, tag: Option<HeaderValue>, durability: Durability) -> Answer {
     let mut answer = Answer::new(Body::default());
-    *answer.status_mut() = StatusCode::ACCEPTED;
-    let headers = answer.headers_mut();
+    answer.status = StatusCode::ACCEPTED;
+    let headers = &mut answer.fields;
     let receipt = format!("queued; seq={seq}; durability={}", word(durability));
     headers.extend(HeaderValue::try_from(receipt).ok().map(|receipt| (FOREBAY_WRITE.clone(), receipt)));
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

@@ -387,6 +387,12 @@ impl KnownSet {
         Self(self.0 & !other.0)
     }
 
+    /// This set and a tag.
+    #[must_use]
+    pub const fn with(self, tag: Known) -> Self {
+        Self(self.0 | 1 << tag as u8)
+    }
+
     pub(crate) const fn insert(&mut self, tag: Known) {
         self.0 |= 1 << tag as u8;
     }

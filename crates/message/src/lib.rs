@@ -4,17 +4,21 @@
 //! of the connection. How heads look on the wire is the business of the `http1` crate.
 
 mod edit;
+mod fields;
 mod known;
 mod lines;
 mod method;
+mod name;
 mod span;
 mod status;
 mod token;
 
 pub use edit::{Edit, EditError};
+pub use fields::Fields;
 pub use known::{Known, KnownSet};
 pub use lines::{Field, Line, Lines, TooLarge, View};
 pub use method::Method;
+pub use name::Name;
 pub use span::Span;
 pub use status::Status;
 pub use token::{is_token, is_token_byte};

@@ -4,7 +4,8 @@
 
 use std::collections::HashSet;
 
-use http::{HeaderMap, Method};
+use http::Method;
+use message::Fields;
 use policy::message::network::Network;
 use policy::route::Asked;
 
@@ -66,7 +67,7 @@ fn leads_back(route: &Section<'_>, index: usize, target: &str, plan: &Plan) -> b
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let hosts = route.texts("host");
     let host = hosts.first().map(|host| host.value.to_ascii_lowercase().replacen('*', "x", 1)).unwrap_or_default();
-    let headers = HeaderMap::new();
+    let headers = Fields::new();
     let asked = Asked { host: &host, path, query, method: &Method::GET, headers: &headers };
     plan.table.find(&asked) == Some(index)
 }

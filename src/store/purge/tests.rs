@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use message::Fields;
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::{Lifetime, Source};
 use policy::cache::key::{Rules, Scheme, Space, Target};
@@ -32,7 +33,7 @@ fn key(path: &str) -> Key {
 }
 
 fn entry(tag: &str, received: Now) -> Entry {
-    let headers = HeaderMap::new();
+    let headers = Fields::new();
     let head = Head {
         status: StatusCode::OK,
         facts: ResponseFacts::of(StatusCode::OK, &headers, received),
@@ -56,7 +57,7 @@ fn put(store: &Arc<Store>, path: &str, entry: Entry) {
 }
 
 fn found(store: &Store, path: &str) -> Option<Entry> {
-    store.find(&key(path), &HeaderMap::new()).entry
+    store.find(&key(path), &Fields::new()).entry
 }
 
 fn store() -> Arc<Store> {

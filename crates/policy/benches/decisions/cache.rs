@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use ::message::Fields;
 use divan::{Bencher, black_box};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::{self, TtlRules};
 use policy::cache::key::{Key, Pattern, Rules, Scheme, Space, Target};
@@ -16,7 +17,7 @@ use crate::{browser, headers};
 /// Friday, 20 November 2026, 12:00:00 UTC.
 const NOON: Duration = Duration::from_secs(1_795_176_000);
 
-fn response() -> HeaderMap {
+fn response() -> Fields {
     headers(&[
         ("server", "things"),
         ("date", "Fri, 20 Nov 2026 12:00:00 GMT"),

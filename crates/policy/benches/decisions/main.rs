@@ -9,20 +9,21 @@ mod message;
 mod route;
 mod split;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use ::message::Fields;
+use http::{HeaderName, HeaderValue};
 
 fn main() {
     divan::main();
 }
 
 /// A header section.
-fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
     let pairs = fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
     pairs.collect()
 }
 
 /// What a browser sends along with a request.
-fn browser() -> HeaderMap {
+fn browser() -> Fields {
     headers(&[
         ("host", "shop.example.com"),
         ("connection", "keep-alive"),

@@ -1,7 +1,8 @@
 //! Reading a head: the census of its names, what belongs to one connection, and `Cache-Control`.
 
+use ::message::Fields;
 use divan::{Bencher, black_box};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 use policy::message::cache_control::{RequestDirectives, ResponseDirectives};
 use policy::message::census::Census;
 use policy::message::hop::{self, Direction};
@@ -17,8 +18,8 @@ const SAID: [&str; 5] = [
     "public, s-maxage=600, stale-while-revalidate=60, stale-if-error=86400",
 ];
 
-fn said(value: &'static str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn said(value: &'static str) -> Fields {
+    let mut headers = Fields::new();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static(value));
     headers
@@ -47,7 +48,7 @@ fn hop_by_hop_nominated(bencher: Bencher<'_, '_>) {
     cleans(bencher, headers);
 }
 
-fn cleans(bencher: Bencher<'_, '_>, headers: HeaderMap) {
+fn cleans(bencher: Bencher<'_, '_>, headers: Fields) {
     let census = Census::of(&headers);
     assert_eq!(hop::remove(&mut headers.clone(), Direction::Request, census), Ok(()), "the head is meant to pass");
     bencher.with_inputs(|| headers.clone()).bench_refs(|headers| hop::remove(headers, Direction::Request, census));

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use http::header::{AGE, AUTHORIZATION, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use message::Fields;
 
 use super::partial::{self, Part};
 use crate::message::cache_control::{RequestDirectives, ResponseDirectives, delta_seconds};
@@ -30,7 +31,7 @@ pub struct RequestFacts<'a> {
 impl<'a> RequestFacts<'a> {
     /// Reads a request's head. `target` is in absolute form.
     #[must_use]
-    pub fn of(method: &'a Method, target: &'a Uri, headers: &HeaderMap, has_body: bool) -> Self {
+    pub fn of(method: &'a Method, target: &'a Uri, headers: &Fields, has_body: bool) -> Self {
         let is_authorized = headers.contains_key(AUTHORIZATION);
         Self { method, target, has_body, is_authorized, directives: RequestDirectives::of(headers) }
     }
@@ -68,7 +69,7 @@ pub struct ResponseFacts {
 impl ResponseFacts {
     /// Reads the head of a response that arrived at `received`.
     #[must_use]
-    pub fn of(status: StatusCode, headers: &HeaderMap, received: Now) -> Self {
+    pub fn of(status: StatusCode, headers: &Fields, received: Now) -> Self {
         let read_date = |value: &HeaderValue| dates::read(value.as_bytes(), received.wall);
         let targeted = targeted::directives(headers);
         let expires = if targeted.is_some() { None } else { expires(headers, received) };
@@ -102,12 +103,12 @@ fn shares_cookies(directives: &ResponseDirectives, is_targeted: bool) -> bool {
 }
 
 /// The value of a field that has exactly one line.
-fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+fn only(headers: &Fields, name: HeaderName) -> Option<&HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     lines.next().filter(|_| lines.next().is_none())
 }
 
-fn expires(headers: &HeaderMap, received: Now) -> Option<Duration> {
+fn expires(headers: &Fields, received: Now) -> Option<Duration> {
     let mut lines = headers.get_all(EXPIRES).iter();
     let first = lines.next()?;
     let agreed = lines.all(|other| other == first);
@@ -115,7 +116,7 @@ fn expires(headers: &HeaderMap, received: Now) -> Option<Duration> {
     Some(moment.unwrap_or(Duration::ZERO))
 }
 
-fn age(headers: &HeaderMap) -> Duration {
+fn age(headers: &Fields) -> Duration {
     let first = headers.get(AGE).and_then(|line| line.as_bytes().split(|byte| *byte == b',').next());
     first.map(<[u8]>::trim_ascii).and_then(delta_seconds).unwrap_or(Duration::ZERO)
 }
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn a_request_says_who_it_is_for() {
         let target = Uri::from_static("http://example.com/a");
-        let bare = RequestFacts::of(&Method::GET, &target, &HeaderMap::new(), false);
+        let bare = RequestFacts::of(&Method::GET, &target, &Fields::new(), false);
         assert!(!bare.is_authorized && !bare.has_body && !bare.directives.no_cache);
         let fields = headers(&[("authorization", "Basic x"), ("pragma", "no-cache")]);
         let full = RequestFacts::of(&Method::POST, &target, &fields, true);

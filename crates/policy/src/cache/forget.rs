@@ -4,7 +4,8 @@
 //! came from a backend. `Key::of_uri` turns a URI into what its keys have in common.
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
+use message::Fields;
 
 use super::key::{Scheme, Target};
 use crate::message::host::Host;
@@ -17,12 +18,7 @@ use crate::message::target::{check_query, normal_path};
 ///
 /// Source: RFC 9111 §4.4. Methods whose safety is not known count as unsafe.
 #[must_use]
-pub fn forgotten(
-    method: &Method,
-    target: &Target<'_>,
-    status: StatusCode,
-    response: &HeaderMap,
-) -> Vec<Target<'static>> {
+pub fn forgotten(method: &Method, target: &Target<'_>, status: StatusCode, response: &Fields) -> Vec<Target<'static>> {
     if is_safe(method) || !(status.is_success() || status.is_redirection()) {
         return Vec::new();
     }
@@ -55,7 +51,7 @@ impl Reach {
     /// They are about a collection if the request has `Depth`, or if the path of the target or the destination ends with a
     /// slash. A plain `DELETE /users` is about one resource.
     #[must_use]
-    pub fn of(method: &Method, target: &Target<'_>, request: &HeaderMap) -> Self {
+    pub fn of(method: &Method, target: &Target<'_>, request: &Fields) -> Self {
         let is_transfer = matches!(method.as_str(), "COPY" | "MOVE");
         if !is_transfer && *method != Method::DELETE {
             return Self::default();
@@ -177,7 +173,7 @@ mod tests {
 
     fn written(method: &str, status: u16, fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let headers: HeaderMap = fields
+        let headers: Fields = fields
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
@@ -228,7 +224,7 @@ mod tests {
         fields: &[(&'static str, &'static str)],
     ) -> (Option<String>, Vec<String>) {
         let target = Target::new(Scheme::Http, &Host::parse(b"a").unwrap(), path.into(), None);
-        let headers: HeaderMap = fields
+        let headers: Fields = fields
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap()))
             .collect();

@@ -2,8 +2,8 @@
 //!
 //! Whether the response may be stored at all is decided elsewhere.
 
-use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, Entry};
+use message::Fields;
 
 use crate::message::cache_control::ResponseDirectives;
 use crate::message::census::Census;
@@ -14,12 +14,12 @@ use crate::message::hop::{self, Direction};
 ///
 /// End-to-end fields stay, though `Connection` names them: see `message::hop`.
 #[must_use]
-pub fn stored(response: &HeaderMap) -> HeaderMap {
+pub fn stored(response: &Fields) -> Fields {
     let mut kept = response.clone();
     // A response may name what it likes, so this can't fail; if it could, nothing would be the safe thing to keep.
     match hop::remove(&mut kept, Direction::Response, Census::of(response)) {
         Ok(()) => kept,
-        Err(hop::Nominated) => HeaderMap::new(),
+        Err(hop::Nominated) => Fields::new(),
     }
 }
 
@@ -27,13 +27,13 @@ pub fn stored(response: &HeaderMap) -> HeaderMap {
 /// alone, and the one who asked gets all (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7).
 ///
 /// `Content-Length` stays: it says where the message ends, and nothing of anybody.
-pub fn withhold(headers: &mut HeaderMap, directives: &ResponseDirectives) -> HeaderMap {
-    let mut withheld = HeaderMap::new();
+pub fn withhold(headers: &mut Fields, directives: &ResponseDirectives) -> Fields {
+    let mut withheld = Fields::new();
     for name in directives.withheld().filter(|name| **name != CONTENT_LENGTH) {
         if let Entry::Occupied(given) = headers.entry(name) {
             let (name, values) = given.remove_entry_mult();
             for value in values {
-                withheld.append(name.clone(), value);
+                withheld.append(&name, value);
             }
         }
     }

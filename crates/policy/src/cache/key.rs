@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::{fmt, iter};
 
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderName, Method};
+use message::Fields;
 
 pub use crate::message::scheme::Scheme;
 pub use rules::{Pattern, Rules};
@@ -54,7 +55,7 @@ impl Key {
         space: Space<'_>,
         method: &Method,
         target: &Target<'_>,
-        headers: &HeaderMap,
+        headers: &Fields,
         has_body: bool,
     ) -> Option<Self> {
         if has_body || !matches!(*method, Method::GET | Method::HEAD) {
@@ -148,7 +149,7 @@ struct Source<'a> {
 
 /// What a key holds of a request beside its URI.
 struct Chosen<'a> {
-    headers: &'a HeaderMap,
+    headers: &'a Fields,
     /// The keyed fields, whatever the rules.
     keyed: Vec<&'a HeaderName>,
 }
@@ -198,7 +199,7 @@ impl<'a> Source<'a> {
 }
 
 /// For each header and cookie of the rules: how many values, and each of them.
-fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &Rules, headers: &HeaderMap) {
+fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &Rules, headers: &Fields) {
     for name in &rules.headers {
         put_lines(put, headers, name);
     }
@@ -209,19 +210,19 @@ fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &Rules, headers: &HeaderMap) {
     }
 }
 
-fn put_lines(put: &mut impl FnMut(&[u8]), headers: &HeaderMap, name: &HeaderName) {
+fn put_lines(put: &mut impl FnMut(&[u8]), headers: &Fields, name: &HeaderName) {
     let lines = headers.get_all(name);
     put_number(put, lines.iter().count());
     lines.iter().for_each(|line| put_part(put, line.as_bytes().trim_ascii()));
 }
 
-fn has_chosen(rules: &Rules, headers: &HeaderMap) -> bool {
+fn has_chosen(rules: &Rules, headers: &Fields) -> bool {
     rules.headers.iter().any(|name| headers.contains_key(name))
         || rules.cookies.iter().any(|name| cookie_values(headers, name).next().is_some())
 }
 
 /// The values of all cookies with this name, as written, be they text or not.
-fn cookie_values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+fn cookie_values<'h>(headers: &'h Fields, name: &str) -> impl Iterator<Item = &'h [u8]> {
     let pairs = headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.trim_ascii_start();
@@ -347,7 +348,7 @@ mod tests {
     fn a_request_with_a_body_or_another_method_has_no_key() {
         let rules = Rules::default();
         let target = target(Scheme::Http, "a", "/", None);
-        let of = |method: &Method, body| Key::of_request(within(&rules), method, &target, &HeaderMap::new(), body);
+        let of = |method: &Method, body| Key::of_request(within(&rules), method, &target, &Fields::new(), body);
         assert_eq!(of(&Method::GET, true), None);
         for method in [Method::POST, Method::PUT, Method::OPTIONS, Method::from_bytes(b"QUERY").unwrap()] {
             assert_eq!(of(&method, false), None);
@@ -469,7 +470,7 @@ mod tests {
         ) {
             let rules = Rules { cookies: vec!["c".to_owned()], ..Rules::default() };
             let target = Target::of_normal(Scheme::Https, &host, Some(port), &path, query.as_deref());
-            let fields = HeaderMap::from_iter([(COOKIE, cookie.parse().unwrap())]);
+            let fields = Fields::from_iter([(COOKIE, &cookie)]);
             let space = Space { name: &space, rules: &rules };
             let key = Key::of_request(space, &Method::GET, &target, &fields, false).unwrap();
             let (host, path, query) = (host.as_str(), path.as_str(), query.as_deref());

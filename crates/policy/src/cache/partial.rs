@@ -11,7 +11,8 @@ use http::header::{
     CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, GetAll, HeaderName, IF_MATCH,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
+use message::Fields;
 
 use super::validate;
 use crate::message::dates;
@@ -117,7 +118,7 @@ impl Part {
 ///
 /// Source: RFC 9110 §15.3.7, §14.4.
 #[must_use]
-pub fn part_of(status: StatusCode, response: &HeaderMap) -> Option<Part> {
+pub fn part_of(status: StatusCode, response: &Fields) -> Option<Part> {
     if status != StatusCode::PARTIAL_CONTENT || is_multipart(response) {
         return None;
     }
@@ -137,12 +138,7 @@ pub fn part_of(status: StatusCode, response: &HeaderMap) -> Option<Part> {
 ///
 /// Source: RFC 9111 §3.3.
 #[must_use]
-pub fn part_of_truncated(
-    status: StatusCode,
-    response: &HeaderMap,
-    received_bytes: u64,
-    today: Duration,
-) -> Option<Part> {
+pub fn part_of_truncated(status: StatusCode, response: &Fields, received_bytes: u64, today: Duration) -> Option<Part> {
     if status != StatusCode::OK || response.contains_key(CONTENT_RANGE) {
         return None;
     }
@@ -191,7 +187,7 @@ pub enum Holder {
 ///
 /// Source: RFC 9111 §3.4, RFC 9110 §15.3.7.3, §8.8.2.2.
 #[must_use]
-pub fn have_one_validator(one: &HeaderMap, other: &HeaderMap, today: Duration) -> bool {
+pub fn have_one_validator(one: &Fields, other: &Fields, today: Duration) -> bool {
     let same = match (strong_validator(one, today), strong_validator(other, today)) {
         (Some(Validator::Tag(tag)), Some(Validator::Tag(other))) => tag.matches(&other, Comparison::Strong),
         (Some(Validator::Modified(date)), Some(Validator::Modified(other))) => date == other,
@@ -208,13 +204,13 @@ pub fn have_one_validator(one: &HeaderMap, other: &HeaderMap, today: Duration) -
 ///
 /// Source: RFC 9111 §3.4, RFC 9110 §15.3.7.3.
 #[must_use]
-pub fn joined_head(stored: &HeaderMap, newer: &HeaderMap, part: &Part) -> (StatusCode, HeaderMap) {
+pub fn joined_head(stored: &Fields, newer: &Fields, part: &Part) -> (StatusCode, Fields) {
     let mut fields = stored.clone();
     validate::freshen(&mut fields, newer);
     // The cookies are those of the newer alone: it was judged with them, or will be.
     fields.remove(SET_COOKIE);
     for cookie in newer.get_all(SET_COOKIE) {
-        fields.append(SET_COOKIE, cookie.clone());
+        fields.append(&SET_COOKIE, cookie.clone());
     }
     fields.remove(CONTENT_RANGE);
     fields.insert(CONTENT_LENGTH, HeaderValue::from(part.range.bytes()));
@@ -234,14 +230,14 @@ pub fn joined_head(stored: &HeaderMap, newer: &HeaderMap, part: &Part) -> (Statu
 /// together.
 ///
 /// Source: RFC 9111 §3.3, RFC 9110 §13.1.5.
-pub fn ask_for_rest(request: &mut HeaderMap, stored: &HeaderMap, part: &Part, today: Duration) -> Option<ByteRange> {
+pub fn ask_for_rest(request: &mut Fields, stored: &Fields, part: &Part, today: Duration) -> Option<ByteRange> {
     let rest = part.rest()?;
     ask_for(request, stored, (rest.first(), Some(rest.last())), today).then_some(rest)
 }
 
 /// Asks for a range of what a response holds, if it is still the same. `false`, and the request is left as it is: the
 /// response has no strong validator.
-fn ask_for(request: &mut HeaderMap, response: &HeaderMap, (first, last): (u64, Option<u64>), today: Duration) -> bool {
+fn ask_for(request: &mut Fields, response: &Fields, (first, last): (u64, Option<u64>), today: Duration) -> bool {
     let validator = match strong_validator(response, today) {
         Some(Validator::Tag(_)) => response.get(ETAG),
         Some(Validator::Modified(_)) => response.get(LAST_MODIFIED),
@@ -261,7 +257,7 @@ fn ask_for(request: &mut HeaderMap, response: &HeaderMap, (first, last): (u64, O
 /// Whether another response can continue this one where a client has got its beginning: it is a 200 or a part of one,
 /// with a strong validator.
 #[must_use]
-pub fn is_resumable(status: StatusCode, response: &HeaderMap, today: Duration) -> bool {
+pub fn is_resumable(status: StatusCode, response: &Fields, today: Duration) -> bool {
     matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) && strong_validator(response, today).is_some()
 }
 
@@ -293,7 +289,7 @@ impl Missing {
     /// `today`, since the epoch, gives two-digit years their century.
     ///
     /// Source: RFC 9110 §13.1.5, §14.2.
-    pub fn ask(&self, request: &mut HeaderMap, begun: &HeaderMap, today: Duration) -> bool {
+    pub fn ask(&self, request: &mut Fields, begun: &Fields, today: Duration) -> bool {
         ask_for(request, begun, (self.first, self.last), today)
     }
 
@@ -304,7 +300,7 @@ impl Missing {
     ///
     /// Source: RFC 9110 §15.3.7.3, RFC 9111 §3.4.
     #[must_use]
-    pub fn find(&self, begun: &HeaderMap, status: StatusCode, answer: &HeaderMap, today: Duration) -> Option<Found> {
+    pub fn find(&self, begun: &Fields, status: StatusCode, answer: &Fields, today: Duration) -> Option<Found> {
         if !have_one_validator(begun, answer, today) {
             return None;
         }
@@ -342,7 +338,7 @@ enum Validator<'a> {
 
 /// The strong validator of a response, if it has one. Next to an entity tag of any kind `Last-Modified` does not count;
 /// alone, it must be strong itself.
-fn strong_validator(response: &HeaderMap, today: Duration) -> Option<Validator<'_>> {
+fn strong_validator(response: &Fields, today: Duration) -> Option<Validator<'_>> {
     if response.contains_key(ETAG) {
         return EntityTag::of(response).filter(|tag| !tag.is_weak()).map(Validator::Tag);
     }
@@ -350,18 +346,18 @@ fn strong_validator(response: &HeaderMap, today: Duration) -> Option<Validator<'
 }
 
 /// `Last-Modified`, since the epoch, if it is strong: it lies at least a second before `Date` (RFC 9110 §8.8.2.2).
-pub(super) fn strong_date(response: &HeaderMap, today: Duration) -> Option<Duration> {
+pub(super) fn strong_date(response: &Fields, today: Duration) -> Option<Duration> {
     let modified = last_modified(response, today)?;
     let date = dates::read(only(response, &DATE)?.trim_ascii(), today)?;
     (modified < date).then_some(modified)
 }
 
 /// `Last-Modified`, since the epoch.
-pub(super) fn last_modified(response: &HeaderMap, today: Duration) -> Option<Duration> {
+pub(super) fn last_modified(response: &Fields, today: Duration) -> Option<Duration> {
     dates::read(only(response, &LAST_MODIFIED)?.trim_ascii(), today)
 }
 
-fn is_multipart(response: &HeaderMap) -> bool {
+fn is_multipart(response: &Fields) -> bool {
     let is_multipart = |value: &HeaderValue| {
         let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
         media_type.trim_ascii().eq_ignore_ascii_case(b"multipart/byteranges")
@@ -369,14 +365,14 @@ fn is_multipart(response: &HeaderMap) -> bool {
     response.get_all(CONTENT_TYPE).iter().any(is_multipart)
 }
 
-fn content_length(response: &HeaderMap) -> Option<u64> {
+fn content_length(response: &Fields) -> Option<u64> {
     let digits = std::str::from_utf8(only(response, &CONTENT_LENGTH)?).ok()?.trim_ascii();
     // `parse` alone would take a sign.
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 
 /// The value of a field that has exactly one line.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+fn only<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a [u8]> {
     let mut lines = headers.get_all(name).into_iter();
     let value = lines.next()?;
     lines.next().is_none().then_some(value.as_bytes())

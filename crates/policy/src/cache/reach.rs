@@ -3,8 +3,8 @@
 //! Whoever fetches the whole can share it with all who ask for the URI, and store it; players and download managers
 //! begin with `bytes=0-`. A range from the middle of what may be long is better left to the origin.
 
-use http::HeaderMap;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use message::Fields;
 
 use crate::message::range::{Selection, select};
 
@@ -26,7 +26,7 @@ pub enum Reach {
 ///
 /// Source: RFC 9110 §14.2, §14.3.
 #[must_use]
-pub fn reach(request: &HeaderMap, complete: Option<u64>, object_bytes_max: u64) -> Reach {
+pub fn reach(request: &Fields, complete: Option<u64>, object_bytes_max: u64) -> Reach {
     if !request.contains_key(RANGE) || complete.is_some_and(|complete| complete <= object_bytes_max) {
         return Reach::Whole;
     }
@@ -43,7 +43,7 @@ pub fn reach(request: &HeaderMap, complete: Option<u64>, object_bytes_max: u64) 
 /// Whether a request is for all of a representation, be it by a `Range` from its first byte to its last. A body that can
 /// only be read through is of use to no other.
 #[must_use]
-pub fn is_all(request: &HeaderMap, complete: Option<u64>) -> bool {
+pub fn is_all(request: &Fields, complete: Option<u64>) -> bool {
     let complete = complete.unwrap_or(u64::MAX);
     match select(&request.get_all(RANGE), complete) {
         Selection::Whole => true,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
+use message::Fields;
 
 use super::facts::ResponseFacts;
 use crate::time::Now;
@@ -14,7 +15,7 @@ pub(super) const fn secs(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-pub(super) fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+pub(super) fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
     let one =
         |(name, value): &(&'static str, &'static str)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     fields.iter().map(one).collect()

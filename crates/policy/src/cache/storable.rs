@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::message::range::ByteRange;
 
-    type Fields = [(&'static str, &'static str)];
+    type Given = [(&'static str, &'static str)];
 
     const FRESH: (&str, &str) = ("cache-control", "max-age=60");
     const MODIFIED: (&str, &str) = ("last-modified", "Sun, 09 Sep 2001 01:46:40 GMT");
@@ -236,11 +236,11 @@ mod tests {
             Self { rules, ..Self::get() }
         }
 
-        fn judge(&self, asked: &Fields, status: u16, answered: &Fields) -> Result<(), Refusal> {
+        fn judge(&self, asked: &Given, status: u16, answered: &Given) -> Result<(), Refusal> {
             self.extent(asked, status, answered).map(|_| ())
         }
 
-        fn extent(&self, asked: &Fields, status: u16, answered: &Fields) -> Result<Extent, Refusal> {
+        fn extent(&self, asked: &Given, status: u16, answered: &Given) -> Result<Extent, Refusal> {
             let target = Uri::from_static("http://example.com/a?b=c");
             let request = RequestFacts::of(&self.method, &target, &headers(asked), self.has_body);
             let response = response(status, answered);
@@ -248,7 +248,7 @@ mod tests {
         }
     }
 
-    fn get(status: u16, answered: &Fields) -> Result<(), Refusal> {
+    fn get(status: u16, answered: &Given) -> Result<(), Refusal> {
         Case::get().judge(&[], status, answered)
     }
 

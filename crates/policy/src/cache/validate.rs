@@ -9,7 +9,8 @@ use http::header::{
     AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName,
     IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
+use message::Fields;
 
 use super::headers;
 use super::partial::{last_modified, strong_date};
@@ -37,7 +38,7 @@ pub enum Asking {
 /// should not come here (see `message::conditions::asks_the_origin`).
 ///
 /// Source: RFC 9111 §4.3.1.
-pub fn ask(request: &mut HeaderMap, stored: &[&HeaderMap]) -> Asking {
+pub fn ask(request: &mut Fields, stored: &[&Fields]) -> Asking {
     for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE] {
         request.remove(name);
     }
@@ -54,7 +55,7 @@ pub fn ask(request: &mut HeaderMap, stored: &[&HeaderMap]) -> Asking {
 }
 
 /// The entity tags of these responses as a list, each once.
-fn tags(stored: &[&HeaderMap]) -> Option<HeaderValue> {
+fn tags(stored: &[&Fields]) -> Option<HeaderValue> {
     let mut list: Vec<&[u8]> = Vec::new();
     let mut bytes = 0_usize;
     for value in stored.iter().filter(|one| EntityTag::of(one).is_some()).filter_map(|one| one.get(ETAG)) {
@@ -97,7 +98,7 @@ pub fn read(status: StatusCode) -> Answer {
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// Its fields.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// Whether it fits the request (RFC 9111 §4.1).
     pub fits: bool,
 }
@@ -131,12 +132,12 @@ pub enum Update {
 ///
 /// Source: RFC 9111 §4.3.4; the deviation from it is decision 0026.
 #[must_use]
-pub fn confirm(answer: &HeaderMap, candidates: &[Candidate<'_>], today: Duration) -> Option<Confirmed> {
+pub fn confirm(answer: &Fields, candidates: &[Candidate<'_>], today: Duration) -> Option<Confirmed> {
     let names_one = answer.contains_key(ETAG) || answer.contains_key(LAST_MODIFIED);
     if !names_one && candidates.len() > 1 {
         return None;
     }
-    let among = |fits: bool| -> (Vec<usize>, Vec<&HeaderMap>) {
+    let among = |fits: bool| -> (Vec<usize>, Vec<&Fields>) {
         candidates
             .iter()
             .enumerate()
@@ -165,7 +166,7 @@ pub fn confirm(answer: &HeaderMap, candidates: &[Candidate<'_>], today: Duration
 /// choose it: its entity tag is strong, and it is coded alike. A weak tag can stand for a coding that the client does not
 /// take, and there are origins that give one strong tag to all codings.
 #[must_use]
-pub fn may_be_chosen(other: &HeaderMap, fitting: &HeaderMap) -> bool {
+pub fn may_be_chosen(other: &Fields, fitting: &Fields) -> bool {
     let is_strong = EntityTag::of(other).is_some_and(|tag| !tag.is_weak());
     is_strong && other.get_all(CONTENT_ENCODING) == fitting.get_all(CONTENT_ENCODING)
 }
@@ -178,21 +179,21 @@ pub fn may_be_chosen(other: &HeaderMap, fitting: &HeaderMap) -> bool {
 /// validator too, but many servers leave the tag out, and it was this response alone that they were asked about.
 ///
 /// Source: RFC 9111 §4.3.4, RFC 9110 §8.8.2.2.
-fn confirmed(answer: &HeaderMap, stored: &[&HeaderMap], today: Duration) -> Vec<usize> {
+fn confirmed(answer: &Fields, stored: &[&Fields], today: Duration) -> Vec<usize> {
     let places = || stored.iter().enumerate();
     match (EntityTag::of(answer), answer.get(LAST_MODIFIED)) {
         (Some(tag), _) if !tag.is_weak() => {
-            let all = |fits: &dyn Fn(&HeaderMap) -> bool| -> Vec<usize> {
+            let all = |fits: &dyn Fn(&Fields) -> bool| -> Vec<usize> {
                 places().filter(|(_, one)| fits(one)).map(|(place, _)| place).collect()
             };
             let tagged = all(&|one| has_tag(one, &tag, Comparison::Strong));
             let modified = last_modified(answer, today).filter(|_| tagged.is_empty());
             let Some(modified) = modified else { return tagged };
-            let agrees = |one: &HeaderMap| !one.contains_key(ETAG) || has_tag(one, &tag, Comparison::Weak);
+            let agrees = |one: &Fields| !one.contains_key(ETAG) || has_tag(one, &tag, Comparison::Weak);
             all(&|one| agrees(one) && strong_date(one, today) == Some(modified))
         }
         (Some(tag), modified) => {
-            let fits = |one: &HeaderMap| {
+            let fits = |one: &Fields| {
                 if one.contains_key(ETAG) {
                     has_tag(one, &tag, Comparison::Weak)
                 } else {
@@ -212,20 +213,20 @@ fn confirmed(answer: &HeaderMap, stored: &[&HeaderMap], today: Duration) -> Vec<
 
 /// The one stored response whose weak tag is the answer's strong one but for the weakness: what an origin says that
 /// weakens the tag of what it compresses, and makes a 304 without compressing.
-fn resembling(answer: &HeaderMap, stored: &[&HeaderMap]) -> Option<usize> {
+fn resembling(answer: &Fields, stored: &[&Fields]) -> Option<usize> {
     let mut alike = stored.iter().enumerate().filter(|(_, one)| unweakens(answer, one)).map(|(place, _)| place);
     alike.next().filter(|_| alike.next().is_none())
 }
 
 /// Whether an answer's `Vary` names fields that the stored response's does not, and no strong entity tag says that it is
 /// about the stored response all the same.
-fn chooses_by_more(answer: &HeaderMap, stored: &HeaderMap) -> bool {
+fn chooses_by_more(answer: &Fields, stored: &Fields) -> bool {
     let Vary::Fields(named) = Vary::of(answer) else { return false };
     let names_more = added(&named, &Vary::of(stored)).next().is_some();
     names_more && !EntityTag::of(answer).is_some_and(|tag| has_tag(stored, &tag, Comparison::Strong))
 }
 
-fn has_tag(stored: &HeaderMap, tag: &EntityTag<'_>, comparison: Comparison) -> bool {
+fn has_tag(stored: &Fields, tag: &EntityTag<'_>, comparison: Comparison) -> bool {
     EntityTag::of(stored).is_some_and(|own| own.matches(tag, comparison))
 }
 
@@ -244,7 +245,7 @@ fn has_tag(stored: &HeaderMap, tag: &EntityTag<'_>, comparison: Comparison) -> b
 /// `Date` (RFC 9110 §6.6.1), and finds the response's place anew if `Vary` has changed.
 ///
 /// Source: RFC 9111 §3.2.
-pub fn freshen(stored: &mut HeaderMap, answer: &HeaderMap) {
+pub fn freshen(stored: &mut Fields, answer: &Fields) {
     stored.remove(AGE);
     let fresh = headers::stored(answer);
     let keeps_type = describes_another(answer, stored);
@@ -262,25 +263,25 @@ pub fn freshen(stored: &mut HeaderMap, answer: &HeaderMap) {
 const KEPT: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE, VARY];
 
 /// Whether an answer without content describes another representation than the stored one.
-fn describes_another(answer: &HeaderMap, stored: &HeaderMap) -> bool {
+fn describes_another(answer: &Fields, stored: &Fields) -> bool {
     let differs = |name| answer.contains_key(&name) && answer.get_all(&name) != stored.get_all(&name);
     let chooses_otherwise = || answer.contains_key(VARY) && Vary::of(answer) != Vary::of(stored);
     differs(CONTENT_ENCODING) || chooses_otherwise()
 }
 
 /// Whether an answer has the strong form of the stored weak entity tag.
-fn unweakens(answer: &HeaderMap, stored: &HeaderMap) -> bool {
+fn unweakens(answer: &Fields, stored: &Fields) -> bool {
     let (Some(new), Some(old)) = (EntityTag::of(answer), EntityTag::of(stored)) else { return false };
     old.is_weak() && !new.is_weak() && new.matches(&old, Comparison::Weak)
 }
 
 /// Adds what an answer's `Vary` names to the stored one.
-fn widen(stored: &mut HeaderMap, answer: &HeaderMap) {
+fn widen(stored: &mut Fields, answer: &Fields) {
     match Vary::of(answer) {
         Vary::Anything => drop(stored.insert(VARY, HeaderValue::from_static("*"))),
         Vary::Fields(named) => {
             for name in added(&named, &Vary::of(stored)) {
-                stored.append(VARY, HeaderValue::from(name.clone()));
+                stored.append(&VARY, HeaderValue::from(name.clone()));
             }
         }
     }
@@ -296,7 +297,7 @@ fn added<'a>(named: &'a [HeaderName], stored: &Vary) -> impl Iterator<Item = &'a
 }
 
 /// Takes over into a stored response what a 304 says of its freshness, and nothing else.
-pub fn refresh(stored: &mut HeaderMap, answer: &HeaderMap) {
+pub fn refresh(stored: &mut Fields, answer: &Fields) {
     const OF_FRESHNESS: [HeaderName; 5] = [AGE, CACHE_CONTROL, CDN_CACHE_CONTROL, DATE, EXPIRES];
     stored.remove(AGE);
     for name in OF_FRESHNESS.iter().filter(|name| answer.contains_key(*name)) {
@@ -304,7 +305,7 @@ pub fn refresh(stored: &mut HeaderMap, answer: &HeaderMap) {
     }
 }
 
-fn replace(stored: &mut HeaderMap, answer: &HeaderMap, name: &HeaderName) {
+fn replace(stored: &mut Fields, answer: &Fields, name: &HeaderName) {
     stored.remove(name);
     for value in answer.get_all(name) {
         stored.append(name, value.clone());
@@ -326,7 +327,7 @@ pub enum Glimpse {
 ///
 /// Source: RFC 9111 §4.3.5.
 #[must_use]
-pub fn glimpse(answer: &HeaderMap, stored: &HeaderMap, content_bytes: u64) -> Glimpse {
+pub fn glimpse(answer: &Fields, stored: &Fields, content_bytes: u64) -> Glimpse {
     let same = |name: HeaderName| !answer.contains_key(&name) || answer.get(&name) == stored.get(&name);
     let length = answer.get(CONTENT_LENGTH).map(|value| value.to_str().ok().and_then(|text| text.trim().parse().ok()));
     let same_length = length.is_none_or(|length: Option<u64>| length == Some(content_bytes));
@@ -357,7 +358,7 @@ mod tests {
         let one = headers(&[("etag", "\"a\""), ("last-modified", MONDAY)]);
         let two = headers(&[("etag", "\"b\"")]);
         let bad = headers(&[("etag", "c")]);
-        let mut request = HeaderMap::new();
+        let mut request = Fields::new();
         assert_eq!(ask(&mut request, &[&one, &two, &one, &bad]), Asking::Conditionally);
         assert_eq!(request, headers(&[("if-none-match", "\"a\", \"b\"")]));
     }
@@ -367,15 +368,15 @@ mod tests {
         let names = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"];
         let mut request = headers(&names.map(|name| (name, "x")));
         assert_eq!(ask(&mut request, &[&headers(&[("etag", "no tag")])]), Asking::Plainly);
-        assert_eq!(request, HeaderMap::new());
+        assert_eq!(request, Fields::new());
     }
 
     #[test]
     fn tags_beyond_the_limit_are_left_out() {
-        let stored: Vec<HeaderMap> = (0..64)
-            .map(|n| HeaderMap::from_iter([(ETAG, HeaderValue::try_from(format!("\"{n:0>200}\"")).unwrap())]))
+        let stored: Vec<Fields> = (0..64)
+            .map(|n| Fields::from_iter([(ETAG, HeaderValue::try_from(format!("\"{n:0>200}\"")).unwrap())]))
             .collect();
-        let mut request = HeaderMap::new();
+        let mut request = Fields::new();
         let _ = ask(&mut request, &stored.iter().collect::<Vec<_>>());
         let sent = request[IF_NONE_MATCH].len();
         assert!((TAGS_BYTES_MAX / 2..=TAGS_BYTES_MAX).contains(&sent), "{sent}");
@@ -431,7 +432,7 @@ mod tests {
     }
 
     /// What a 304 confirms of candidates that fit or don't.
-    fn chosen(answer: &[(&'static str, &'static str)], stored: &[(bool, &HeaderMap)]) -> Option<(Vec<usize>, Update)> {
+    fn chosen(answer: &[(&'static str, &'static str)], stored: &[(bool, &Fields)]) -> Option<(Vec<usize>, Update)> {
         let candidates: Vec<_> = stored.iter().map(|(fits, headers)| Candidate { headers, fits: *fits }).collect();
         confirm(&headers(answer), &candidates, NOW.wall).map(|Confirmed { places, update }| (places, update))
     }
@@ -655,8 +656,8 @@ mod tests {
             answer in "(W/)?\"?[ab]?\"?",
             tags in proptest::collection::vec("(W/)?\"?[ab]?\"?", 0..6),
         ) {
-            let of = |tag: &String| HeaderMap::from_iter([(ETAG, HeaderValue::from_str(tag).unwrap())]);
-            let stored: Vec<HeaderMap> = tags.iter().map(of).collect();
+            let of = |tag: &String| Fields::from_iter([(ETAG, HeaderValue::from_str(tag).unwrap())]);
+            let stored: Vec<Fields> = tags.iter().map(of).collect();
             let places = confirmed(&of(&answer), &stored.iter().collect::<Vec<_>>(), NOW.wall);
             prop_assert!(places.iter().all(|place| *place < stored.len()));
         }

@@ -8,7 +8,8 @@ use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
     COOKIE, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use message::Fields;
 
 use super::facts::{RequestFacts, ResponseFacts};
 use super::forget::is_safe;
@@ -43,7 +44,7 @@ pub struct Write<'a> {
     /// Its target in absolute form (RFC 9110 §7.1).
     pub target: &'a Uri,
     /// Its head, as the client sent it.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// Whether the backend has certainly applied it, and no other write to the target between its going out and now. If
     /// not, nobody knows whose content is there now.
     pub is_alone: bool,
@@ -59,7 +60,7 @@ pub enum End<'a> {
         /// Its status.
         status: StatusCode,
         /// Its fields.
-        headers: &'a HeaderMap,
+        headers: &'a Fields,
         /// When it came.
         received: Now,
     },
@@ -87,7 +88,7 @@ pub struct Stored {
     pub content: Content,
     /// Its fields as an answer to GET would have had them, tags and fields to withhold included; no length unless
     /// the answer's own.
-    pub headers: HeaderMap,
+    pub headers: Fields,
     /// What the rules look at.
     pub facts: ResponseFacts,
     /// How long it is fresh; `None`: to be confirmed before each use.
@@ -142,9 +143,9 @@ pub fn after(write: &Write<'_>, end: End<'_>, rules: Rules<'_>) -> Change {
 fn representation(
     write: &Write<'_>,
     status: StatusCode,
-    answer: &HeaderMap,
+    answer: &Fields,
     rules: Rules<'_>,
-) -> Option<(Content, HeaderMap)> {
+) -> Option<(Content, Fields)> {
     let has_content = matches!(status, StatusCode::OK | StatusCode::CREATED);
     let location = answer.get(CONTENT_LOCATION);
     let is_own = location.is_some_and(|location| storable::is_target(location, write.target));
@@ -153,7 +154,7 @@ fn representation(
         let is_empty = answer.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
         return (!is_empty).then(|| (Content::Answer, headers::stored(answer)));
     }
-    let mut fields = HeaderMap::new();
+    let mut fields = Fields::new();
     take(&OF_CONTENT, write.headers, &mut fields);
     take(&OF_ANSWER, answer, &mut fields);
     take(rules.tags_headers, answer, &mut fields);
@@ -164,7 +165,7 @@ fn representation(
     Some((Content::Request, fields))
 }
 
-fn take(names: &[HeaderName], from: &HeaderMap, into: &mut HeaderMap) {
+fn take(names: &[HeaderName], from: &Fields, into: &mut Fields) {
     for name in names.iter().filter(|name| !into.contains_key(*name)).collect::<Vec<_>>() {
         for value in from.get_all(name) {
             into.append(name, value.clone());
@@ -175,7 +176,7 @@ fn take(names: &[HeaderName], from: &HeaderMap, into: &mut HeaderMap) {
 /// Whether an answer 200 to GET with these fields would be stored, and for how long it would be fresh.
 fn judge(
     write: &Write<'_>,
-    headers: &HeaderMap,
+    headers: &Fields,
     received: Now,
     rules: Rules<'_>,
 ) -> Option<(ResponseFacts, Option<Lifetime>)> {
@@ -197,8 +198,8 @@ fn judge(
 /// The fields that reads of a queued PUT get: those of its content, a strong entity tag, and `Cache-Control: no-cache`,
 /// for nobody else should rely on it before the backend has it. `digest` is that of the content.
 #[must_use]
-pub fn dirty(request: &HeaderMap, digest: u128) -> HeaderMap {
-    let mut fields = HeaderMap::new();
+pub fn dirty(request: &Fields, digest: u128) -> Fields {
+    let mut fields = Fields::new();
     take(&OF_CONTENT, request, &mut fields);
     fields.insert(ETAG, entity_tag(digest));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
     use crate::message::etag::EntityTag;
 
-    type Fields = [(&'static str, &'static str)];
+    type Given = [(&'static str, &'static str)];
 
     const TYPE: (&str, &str) = ("content-type", "text/plain");
     const TAG: (&str, &str) = ("etag", "\"1\"");
@@ -229,7 +230,7 @@ mod tests {
         is_alone: bool,
         is_queued: bool,
         ttl: TtlRules,
-        asked: HeaderMap,
+        asked: Fields,
     }
 
     impl Case {
@@ -242,11 +243,11 @@ mod tests {
             Self { ttl: TtlRules::default(), ..Self::put() }
         }
 
-        fn queued(fields: &Fields) -> Self {
+        fn queued(fields: &Given) -> Self {
             Self { is_queued: true, asked: headers(fields), ..Self::without_ttl() }
         }
 
-        fn asked(fields: &Fields) -> Self {
+        fn asked(fields: &Given) -> Self {
             Self { asked: headers(fields), ..Self::put() }
         }
 
@@ -263,12 +264,12 @@ mod tests {
             after(&write, end, Rules { ttl: &self.ttl, exceptions: Exceptions::default(), tags_headers: &tags })
         }
 
-        fn answered(&self, status: u16, fields: &Fields) -> Change {
+        fn answered(&self, status: u16, fields: &Given) -> Change {
             let status = StatusCode::from_u16(status).unwrap();
             self.ends(End::Answered { status, headers: &headers(fields), received: NOW })
         }
 
-        fn stored(&self, status: u16, fields: &Fields) -> Stored {
+        fn stored(&self, status: u16, fields: &Given) -> Stored {
             match self.answered(status, fields) {
                 Change::Store(stored) => *stored,
                 Change::Stay | Change::Forget => panic!("{status} {fields:?} stores nothing"),

@@ -1,7 +1,8 @@
 //! The bodies of two answers: JSON by its structure, others byte by byte; both decoded.
 
+use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, StatusCode};
+use message::Fields;
 
 use super::coding::{self, Undecodable};
 use super::document::{Node, Unparsed};
@@ -74,7 +75,7 @@ fn content<'a>(answer: &Answer<'a>) -> Content<'a> {
 }
 
 /// Whether the media type is `application/json`, or one with `+json` (RFC 6839 §3.1); parameters don't matter.
-fn is_json(headers: &HeaderMap) -> bool {
+fn is_json(headers: &Fields) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return false };
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let essence = essence.to_ascii_lowercase();

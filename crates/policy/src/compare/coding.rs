@@ -8,8 +8,8 @@ use std::io::Read;
 use brotli_decompressor::{BrotliDecoderParameter, Decompressor};
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
-use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use message::Fields;
 
 use crate::message::list;
 
@@ -53,7 +53,7 @@ enum Coding {
 ///
 /// # Errors
 /// The coding is not known, the body is not in it, or a bound is passed.
-pub fn decode<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Undecodable> {
+pub fn decode<'a>(headers: &Fields, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Undecodable> {
     let codings = codings(headers)?;
     let bytes_max = body.len().saturating_mul(RATIO_MAX).clamp(DECODED_BYTES_FLOOR, DECODED_BYTES_MAX);
     let mut decoded = Cow::Borrowed(body);
@@ -71,7 +71,7 @@ pub fn decode<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<Cow<'a, [u8]>, 
 }
 
 /// The codings, the one that was applied last first.
-fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Undecodable> {
+fn codings(headers: &Fields) -> Result<Vec<Coding>, Undecodable> {
     let mut codings = Vec::new();
     for name in list::elements_from_right(&headers.get_all(CONTENT_ENCODING)) {
         match name.to_ascii_lowercase().as_slice() {

@@ -14,7 +14,8 @@ mod tally;
 mod trail;
 mod walk;
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
+use message::Fields;
 
 pub use noise::Noise;
 pub use tally::{Row, Tally};
@@ -32,7 +33,7 @@ pub struct Answer<'a> {
     /// Its status.
     pub status: StatusCode,
     /// Its header fields; those that describe the body (`Content-Type`, `Content-Encoding`) are gone by.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// Its body.
     pub body: Content<'a>,
 }
@@ -187,7 +188,7 @@ fn failed(status: StatusCode) -> bool {
     (status.is_client_error() || status.is_server_error()) && !hinges_on_request(status)
 }
 
-fn compare_field(name: &HeaderName, ours: &HeaderMap, theirs: &HeaderMap, found: &mut Found) {
+fn compare_field(name: &HeaderName, ours: &Fields, theirs: &Fields, found: &mut Found) {
     let (ours, theirs) = (ours.get_all(name), theirs.get_all(name));
     if !ours.iter().eq(theirs.iter()) {
         let shown = |values| Shown::field(name, values);

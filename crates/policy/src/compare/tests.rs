@@ -3,6 +3,7 @@
 use super::*;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use message::Fields;
 use proptest::prelude::*;
 use rules::Pointer;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ fn ignoring(pointers: &[&str]) -> Rules {
 #[derive(Clone, Debug)]
 struct Said {
     status: u16,
-    headers: HeaderMap,
+    headers: Fields,
     body: Option<Vec<u8>>,
 }
 

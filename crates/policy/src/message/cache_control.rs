@@ -7,8 +7,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use http::HeaderName;
 use http::header::{CACHE_CONTROL, PRAGMA};
-use http::{HeaderMap, HeaderName};
+use message::Fields;
 
 use super::list;
 
@@ -98,7 +99,7 @@ impl ResponseDirectives {
     /// A number given twice counts when both agree; otherwise, and when malformed, it is zero (RFC 9111 §4.2.1).
     /// Directives that take no argument count with one as well when they restrict, but not when they permit.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &Fields) -> Self {
         let mut all = Self::default();
         for directive in directives(headers) {
             all.note(&directive);
@@ -169,7 +170,7 @@ impl RequestDirectives {
     /// A number that is malformed, or given twice with different values, asks for the most (`max-age`, `min-fresh`) or
     /// allows nothing (`max-stale`, `stale-if-error`).
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &Fields) -> Self {
         let mut all = Self::default();
         if headers.contains_key(CACHE_CONTROL) {
             for directive in directives(headers) {
@@ -251,7 +252,7 @@ pub(super) fn field_names(argument: &[u8]) -> impl Iterator<Item = &[u8]> {
     argument.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
 }
 
-fn directives(headers: &HeaderMap) -> impl Iterator<Item = Directive<'_>> {
+fn directives(headers: &Fields) -> impl Iterator<Item = Directive<'_>> {
     let lines = headers.get_all(CACHE_CONTROL).iter();
     lines.flat_map(|line| Elements::of(line.as_bytes())).filter_map(Directive::of)
 }
@@ -333,7 +334,7 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
-    fn headers(lines: &[&str]) -> HeaderMap {
+    fn headers(lines: &[&str]) -> Fields {
         lines.iter().map(|line| (CACHE_CONTROL, HeaderValue::from_str(line).unwrap())).collect()
     }
 
@@ -475,7 +476,7 @@ mod tests {
     fn rfc9111_5_4_pragma_counts_only_without_cache_control() {
         let pragma = |cache_control: &[&str]| {
             let mut all = headers(cache_control);
-            all.append(PRAGMA, HeaderValue::from_static("x, No-Cache"));
+            all.append(&PRAGMA, HeaderValue::from_static("x, No-Cache"));
             RequestDirectives::of(&all).no_cache
         };
         assert!(pragma(&[]));

@@ -5,7 +5,8 @@
 
 use std::fmt::{self, Write};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
+use message::Fields;
 
 /// `cache-status`.
 pub static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -100,12 +101,12 @@ impl CacheStatus<'_> {
     }
 
     /// Appends this member after those of caches nearer to the origin (RFC 9211 §2).
-    pub fn append_to(&self, response: &mut HeaderMap) {
+    pub fn append_to(&self, response: &mut Fields) {
         let Some(value) = self.value() else { return };
         match response.get_mut(&CACHE_STATUS) {
             // An empty line says nothing: it keeps the place.
             Some(place) if place.is_empty() => *place = value,
-            Some(_) | None => drop(response.append(&CACHE_STATUS, value)),
+            Some(_) | None => response.append(&CACHE_STATUS, value),
         }
     }
 
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn rfc9211_2_the_member_stands_after_those_nearer_to_the_origin() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         headers.append(&CACHE_STATUS, HeaderValue::from_static("OriginCache; hit; ttl=1100"));
         forwarded(Forward::UriMiss).append_to(&mut headers);
         let lines: Vec<_> = headers.get_all(&CACHE_STATUS).iter().collect();
@@ -262,7 +263,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_key_and_detail_make_a_field_value(key in any::<String>(), detail in any::<String>()) {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             let status = CacheStatus { key: Some(&key), detail: Some(&detail), ..CacheStatus::new(Handling::Hit) };
             status.append_to(&mut headers);
             prop_assert!(headers.contains_key(&CACHE_STATUS));

@@ -3,8 +3,8 @@
 //! Most requests hold none of them, so most of the work in this module's siblings can be skipped. Values are not
 //! looked at.
 
-use http::HeaderMap;
 use http::header::HOST;
+use message::Fields;
 
 use super::names;
 
@@ -64,7 +64,7 @@ pub struct Census {
 impl Census {
     /// Counts a head. Names are in lower case, as the `http` crate keeps them.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &Fields) -> Self {
         let mut census = Self::default();
         for name in headers.keys() {
             match classify(name.as_str()) {
@@ -146,9 +146,9 @@ mod tests {
     use http::{HeaderName, HeaderValue};
 
     fn census(names: &[&'static str]) -> Census {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for name in names {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static("x"));
+            headers.append(&HeaderName::from_static(name), HeaderValue::from_static("x"));
         }
         Census::of(&headers)
     }

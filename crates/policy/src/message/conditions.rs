@@ -8,7 +8,8 @@ use std::time::Duration;
 use http::header::{
     DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
 };
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
+use message::Fields;
 
 use super::dates;
 use super::etag::{Comparison, EntityTag, named};
@@ -37,7 +38,7 @@ pub struct Dates {
 impl Dates {
     /// Reads the dates of a request. `today`, since the epoch, gives two-digit years their century.
     #[must_use]
-    pub fn of(request: &HeaderMap, today: Duration) -> Self {
+    pub fn of(request: &Fields, today: Duration) -> Self {
         Self {
             modified_since: date(request, &IF_MODIFIED_SINCE, today),
             unmodified_since: date(request, &IF_UNMODIFIED_SINCE, today),
@@ -64,7 +65,7 @@ pub struct Selected<'a> {
 impl<'a> Selected<'a> {
     /// Reads a response's head. `received` is since the epoch, and gives two-digit years their century.
     #[must_use]
-    pub fn of(status: StatusCode, response: &'a HeaderMap, received: Duration) -> Self {
+    pub fn of(status: StatusCode, response: &'a Fields, received: Duration) -> Self {
         Self {
             status,
             tag: EntityTag::of(response),
@@ -91,13 +92,13 @@ pub enum Outcome {
 /// Whether a request holds a condition that only an origin can judge. A cache may ignore it (RFC 9110 §13.1.1,
 /// §13.1.4); to forward such a request is always right.
 #[must_use]
-pub fn asks_the_origin(request: &HeaderMap) -> bool {
+pub fn asks_the_origin(request: &Fields) -> bool {
     request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
 }
 
 /// Whether a request holds a condition that a cache judges, or a `Range`. Without, a stored response is served as it is.
 #[must_use]
-pub fn asks_the_cache(request: &HeaderMap) -> bool {
+pub fn asks_the_cache(request: &Fields) -> bool {
     [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE].iter().any(|name| request.contains_key(name))
 }
 
@@ -107,9 +108,9 @@ pub fn asks_the_cache(request: &HeaderMap) -> bool {
 #[must_use]
 pub fn evaluate_stored(
     method: &Method,
-    request: &HeaderMap,
+    request: &Fields,
     status: StatusCode,
-    response: &HeaderMap,
+    response: &Fields,
     received: Duration,
 ) -> Outcome {
     if !asks_the_cache(request) {
@@ -121,7 +122,7 @@ pub fn evaluate_stored(
 
 /// Judges a request's conditions in the order of RFC 9110 §13.2.2.
 #[must_use]
-pub fn evaluate(role: Role, method: &Method, request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> Outcome {
+pub fn evaluate(role: Role, method: &Method, request: &Fields, dates: Dates, selected: &Selected<'_>) -> Outcome {
     if !selected.status.is_success() {
         return Outcome::Serve;
     }
@@ -145,7 +146,7 @@ pub fn evaluate(role: Role, method: &Method, request: &HeaderMap, dates: Dates, 
 }
 
 /// Steps 1 and 2: `If-Match` by strong comparison, else `If-Unmodified-Since`.
-fn expectation_holds(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> bool {
+fn expectation_holds(request: &Fields, dates: Dates, selected: &Selected<'_>) -> bool {
     if request.contains_key(IF_MATCH) {
         return named(&request.get_all(IF_MATCH), selected.tag.as_ref(), Comparison::Strong);
     }
@@ -157,7 +158,7 @@ fn expectation_holds(request: &HeaderMap, dates: Dates, selected: &Selected<'_>)
 }
 
 /// Step 4. Without `Last-Modified`, `Date` stands in for it, and without that the time of receipt (RFC 9111 §4.3.2).
-fn is_unmodified(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> bool {
+fn is_unmodified(request: &Fields, dates: Dates, selected: &Selected<'_>) -> bool {
     let modified = selected.modified.or(selected.date).unwrap_or(selected.received);
     single(request, &IF_MODIFIED_SINCE).and(dates.modified_since).is_some_and(|since| modified <= since)
 }
@@ -165,7 +166,7 @@ fn is_unmodified(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> 
 /// Step 5: an entity tag by strong comparison, or a date that is exactly that of the response and strong: at least a
 /// second before `Date` (RFC 9110 §13.1.5, §8.8.2.2). Next to a weak entity tag no date is strong: by the tag the origin
 /// says that bytes may differ, and `Date` moves on with each 304.
-fn range_applies(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> bool {
+fn range_applies(request: &Fields, dates: Dates, selected: &Selected<'_>) -> bool {
     if !request.contains_key(IF_RANGE) {
         return true;
     }
@@ -180,12 +181,12 @@ fn range_applies(request: &HeaderMap, dates: Dates, selected: &Selected<'_>) -> 
     }
 }
 
-fn date(headers: &HeaderMap, name: &HeaderName, today: Duration) -> Option<u64> {
+fn date(headers: &Fields, name: &HeaderName, today: Duration) -> Option<u64> {
     dates::read(single(headers, name)?.trim_ascii(), today).map(|moment| moment.as_secs())
 }
 
 /// The value of a field that may stand once; with several lines none of them is believed.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+fn single<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a [u8]> {
     let mut lines = headers.get_all(name).into_iter();
     let value = lines.next()?;
     lines.next().is_none().then_some(value.as_bytes())
@@ -199,10 +200,10 @@ mod tests {
     const STORED: Selected<'static> =
         Selected { status: StatusCode::OK, tag: None, modified: None, date: None, received: 1000 };
 
-    fn request(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn request(fields: &[(&'static str, &'static str)]) -> Fields {
+        let mut headers = Fields::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         headers
     }

@@ -1,25 +1,26 @@
 //! The cookies of a request (RFC 6265 §4.2).
 
+use http::HeaderValue;
 use http::header::COOKIE;
-use http::{HeaderMap, HeaderValue};
+use message::Fields;
 
 /// The value of the first cookie with this name, as written, over all `Cookie` lines. Names are case-sensitive.
 ///
 /// `None` also for a cookie whose value is not ASCII.
 #[must_use]
-pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub fn find<'a>(headers: &'a Fields, name: &str) -> Option<&'a str> {
     text(values(headers, name).next()?)
 }
 
 /// The values of all cookies with this name, as written, over all `Cookie` lines; those that are not ASCII left out.
 ///
 /// There may be several: of another path or domain, or of another's making.
-pub fn find_all<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+pub fn find_all<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a str> {
     values(headers, name).filter_map(text)
 }
 
 /// Takes away all cookies with this name; the others stay as they are written.
-pub fn remove(headers: &mut HeaderMap, name: &str) {
+pub fn remove(headers: &mut Fields, name: &str) {
     let is_it = |pair: &[u8]| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes());
         rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
@@ -35,11 +36,11 @@ pub fn remove(headers: &mut HeaderMap, name: &str) {
     let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().filter_map(left).collect();
     headers.remove(COOKIE);
     for line in lines {
-        headers.append(COOKIE, line);
+        headers.append(&COOKIE, line);
     }
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+fn values<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.get_all(COOKIE).into_iter();
     lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).filter_map(move |pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
@@ -56,9 +57,9 @@ mod tests {
     use super::*;
 
     fn found(lines: &[&'static str], name: &str) -> Option<String> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append(COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            headers.append(&COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         find(&headers, name).map(str::to_owned)
     }
@@ -72,9 +73,9 @@ mod tests {
 
     #[test]
     fn all_cookies_of_a_name_are_found() {
-        let mut headers = HeaderMap::new();
-        headers.append(COOKIE, HeaderValue::from_bytes("a=1; b=2; a=\u{e4}".as_bytes()).unwrap());
-        headers.append(COOKIE, HeaderValue::from_static("a = 3"));
+        let mut headers = Fields::new();
+        headers.append(&COOKIE, HeaderValue::from_bytes("a=1; b=2; a=\u{e4}".as_bytes()).unwrap());
+        headers.append(&COOKIE, HeaderValue::from_static("a = 3"));
         assert_eq!(find_all(&headers, "a").collect::<Vec<_>>(), ["1", "3"]);
     }
 
@@ -87,9 +88,9 @@ mod tests {
             (vec!["a=b=2; bb=1;  b"], vec!["a=b=2; bb=1;  b"]),
             (vec![], vec![]),
         ] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             for line in &lines {
-                headers.append(COOKIE, HeaderValue::from_static(line));
+                headers.append(&COOKIE, HeaderValue::from_static(line));
             }
             remove(&mut headers, "b");
             assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), expected, "{lines:?}");

@@ -3,8 +3,9 @@
 //! What follows from a match is decided in `conditions`. A tag without quotes is no entity tag, so it matches nothing:
 //! the answer is then whole instead of a 304.
 
+use http::HeaderValue;
 use http::header::{ETAG, GetAll};
-use http::{HeaderMap, HeaderValue};
+use message::Fields;
 
 /// One entity tag, borrowed from a field value.
 ///
@@ -36,7 +37,7 @@ impl<'a> EntityTag<'a> {
 
     /// The tag of a response; `None` without one, with several, or with a malformed one.
     #[must_use]
-    pub fn of(response: &'a HeaderMap) -> Option<Self> {
+    pub fn of(response: &'a Fields) -> Option<Self> {
         let mut lines = response.get_all(ETAG).into_iter();
         let tag = Self::parse(lines.next()?.as_bytes())?;
         lines.next().is_none().then_some(tag)
@@ -131,9 +132,9 @@ mod tests {
     }
 
     fn is_named(lines: &[&str], stored: Option<&str>, comparison: Comparison) -> bool {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append(IF_NONE_MATCH, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            headers.append(&IF_NONE_MATCH, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         named(&headers.get_all(IF_NONE_MATCH), stored.map(tag).as_ref(), comparison)
     }
@@ -167,11 +168,11 @@ mod tests {
 
     #[test]
     fn rfc9110_8_8_3_a_response_has_one_tag_or_none() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         assert!(EntityTag::of(&headers).is_none());
-        headers.append(ETAG, HeaderValue::from_static("W/\"a\""));
+        headers.append(&ETAG, HeaderValue::from_static("W/\"a\""));
         assert!(EntityTag::of(&headers).is_some_and(|tag| tag.is_weak()));
-        headers.append(ETAG, HeaderValue::from_static("\"b\""));
+        headers.append(&ETAG, HeaderValue::from_static("\"b\""));
         assert!(EntityTag::of(&headers).is_none());
     }
 

@@ -1,7 +1,7 @@
 //! What a request's `Expect` asks for (RFC 9110 §10.1.1).
 
-use http::HeaderMap;
 use http::header::EXPECT;
+use message::Fields;
 
 use super::list::elements;
 
@@ -23,7 +23,7 @@ pub struct Unmet;
 ///
 /// # Errors
 /// [`Unmet`] for anything but `100-continue`.
-pub fn judge(headers: &HeaderMap) -> Result<Expectation, Unmet> {
+pub fn judge(headers: &Fields) -> Result<Expectation, Unmet> {
     elements(&headers.get_all(EXPECT)).try_fold(Expectation::None, |_, one| {
         if one.eq_ignore_ascii_case(b"100-continue") { Ok(Expectation::Continue) } else { Err(Unmet) }
     })

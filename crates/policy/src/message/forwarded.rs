@@ -8,8 +8,9 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use http::HeaderValue;
 use http::header::{FORWARDED, GetAll};
-use http::{HeaderMap, HeaderValue};
+use message::Fields;
 
 use super::host::Host;
 use super::list::{elements_from_right, is_token};
@@ -45,7 +46,7 @@ pub struct UnknownScheme;
 ///
 /// # Errors
 /// [`UnknownScheme`] → 400.
-pub fn client(peer: IpAddr, scheme: Scheme, headers: &HeaderMap, trusted: &[Network]) -> Result<Client, UnknownScheme> {
+pub fn client(peer: IpAddr, scheme: Scheme, headers: &Fields, trusted: &[Network]) -> Result<Client, UnknownScheme> {
     let peer = peer.to_canonical();
     let mut client = Client { address: peer, scheme, host: None, hops: Vec::new() };
     if !holds(trusted, peer) {
@@ -179,9 +180,9 @@ mod tests {
     }
 
     fn read(peer: &str, fields: &[(&str, &str)]) -> Result<Client, UnknownScheme> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in fields {
-            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            headers.append(&name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
         client(peer.parse().unwrap(), Scheme::Http, &headers, &trusted)

@@ -6,8 +6,9 @@
 //! since trailers are passed on. A request's `TE: trailers` is written anew, since it says what this proxy can do.
 //! What `Upgrade` asks for must be read before (see `upgrade`); `Transfer-Encoding` must be judged before (`transfer`).
 
+use http::HeaderValue;
 use http::header::{CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue};
+use message::Fields;
 
 use super::census::{Census, Rare};
 use super::list::{elements, holds};
@@ -38,7 +39,7 @@ pub struct Nominated;
 ///
 /// # Errors
 /// [`Nominated`] if a request's `Connection` names an end-to-end field, whether or not that field is there.
-pub fn remove(headers: &mut HeaderMap, direction: Direction, census: Census) -> Result<(), Nominated> {
+pub fn remove(headers: &mut Fields, direction: Direction, census: Census) -> Result<(), Nominated> {
     if !census.has_hop_by_hop() {
         return Ok(());
     }
@@ -73,7 +74,7 @@ pub fn remove(headers: &mut HeaderMap, direction: Direction, census: Census) -> 
 }
 
 /// Whether `Connection` says no more than most messages do: the one word that hyper has acted upon already.
-fn is_plain(headers: &HeaderMap) -> bool {
+fn is_plain(headers: &Fields) -> bool {
     let lines = headers.get_all(CONNECTION);
     let mut lines = lines.iter();
     let first = lines.next().map(HeaderValue::as_bytes).unwrap_or_default();
@@ -81,7 +82,7 @@ fn is_plain(headers: &HeaderMap) -> bool {
 }
 
 /// Takes away the fields that `Connection` names, other than those that [`remove`] treats anyway.
-fn remove_nominated(headers: &mut HeaderMap, direction: Direction) -> Result<(), Nominated> {
+fn remove_nominated(headers: &mut Fields, direction: Direction) -> Result<(), Nominated> {
     let connection = headers.get_all(CONNECTION);
     if elements(&connection).all(is_ordinary_option) {
         return Ok(());
@@ -147,14 +148,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
         fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
     }
 
-    fn removed(direction: Direction, fields: &[(&'static str, &'static str)]) -> Result<HeaderMap, Nominated> {
-        let mut headers: HeaderMap = HeaderMap::new();
+    fn removed(direction: Direction, fields: &[(&'static str, &'static str)]) -> Result<Fields, Nominated> {
+        let mut headers: Fields = Fields::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let census = Census::of(&headers);
         remove(&mut headers, direction, census).map(|()| headers)
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_option_that_is_no_field_name_is_harmless() {
-        assert_eq!(removed(Direction::Request, &[("connection", "a b, \"x\", @")]), Ok(HeaderMap::new()));
+        assert_eq!(removed(Direction::Request, &[("connection", "a b, \"x\", @")]), Ok(Fields::new()));
     }
 
     const HOP: [&str; 7] =
@@ -255,12 +256,12 @@ mod tests {
             ordinary in proptest::sample::subsequence(ORDINARY.to_vec(), 0..=ORDINARY.len()),
             nominated in proptest::sample::subsequence(vec!["x-one", "X-Two", "close", "keep-alive", "x-three"], 0..=5),
         ) {
-            let mut before = HeaderMap::new();
+            let mut before = Fields::new();
             for name in hop.iter().chain(&ordinary).filter(|name| **name != "connection") {
-                before.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+                before.append(&HeaderName::from_static(name), HeaderValue::from_static("1"));
             }
             for option in &nominated {
-                before.append(CONNECTION, HeaderValue::from_static(option));
+                before.append(&CONNECTION, HeaderValue::from_static(option));
             }
             let mut after = before.clone();
             remove(&mut after, Direction::Request, Census::of(&before)).unwrap();

@@ -47,10 +47,10 @@ fn is_comma(byte: &u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
     use http::header::CONNECTION;
+    use message::Fields;
 
-    fn connection(lines: &[&'static str]) -> HeaderMap {
+    fn connection(lines: &[&'static str]) -> Fields {
         lines.iter().map(|line| (CONNECTION, HeaderValue::from_static(line))).collect()
     }
 

@@ -2,8 +2,9 @@
 //!
 //! Only OPTIONS and TRACE are bound by it; that check is the caller's.
 
+use http::HeaderValue;
 use http::header::MAX_FORWARDS;
-use http::{HeaderMap, HeaderValue};
+use message::Fields;
 
 /// What `Max-Forwards` asks of this proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum Forwarding {
 }
 
 /// Reads `Max-Forwards` and counts it down. A value that is no number is ignored and left alone.
-pub fn count_down(headers: &mut HeaderMap) -> Forwarding {
+pub fn count_down(headers: &mut Fields) -> Forwarding {
     let number = headers.get(MAX_FORWARDS).and_then(|value| value.to_str().ok()).and_then(whole_number);
     match number {
         None => Forwarding::Free,
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     fn counted(value: &'static str) -> (Forwarding, String) {
-        let mut headers = HeaderMap::from_iter([(MAX_FORWARDS, HeaderValue::from_static(value))]);
+        let mut headers = Fields::from_iter([(MAX_FORWARDS, HeaderValue::from_static(value))]);
         let forwarding = count_down(&mut headers);
         (forwarding, headers[MAX_FORWARDS].to_str().unwrap().to_owned())
     }

@@ -2,7 +2,8 @@
 //!
 //! Whether a field may pass from one hop to the next is decided in `hop`, from trailers in `trailers`.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
+use message::Fields;
 
 /// `x-request-id`.
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -119,27 +120,27 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Takes away all underscore twins of known names; says how many.
-pub fn drop_twins(headers: &mut HeaderMap) -> usize {
+pub fn drop_twins(headers: &mut Fields) -> usize {
     drop_where(headers, is_underscore_twin)
 }
 
 /// Takes away all fields for which [`is_override`] holds; says how many.
-pub fn drop_overrides(headers: &mut HeaderMap) -> usize {
+pub fn drop_overrides(headers: &mut Fields) -> usize {
     drop_where(headers, is_override)
 }
 
 /// Takes away all fields for which [`is_order`] holds; says how many.
-pub fn drop_orders(headers: &mut HeaderMap) -> usize {
+pub fn drop_orders(headers: &mut Fields) -> usize {
     drop_where(headers, is_order)
 }
 
 /// Takes away all fields for which [`is_forwarding`] holds; says how many.
-pub fn drop_forwarding(headers: &mut HeaderMap) -> usize {
+pub fn drop_forwarding(headers: &mut Fields) -> usize {
     drop_where(headers, is_forwarding)
 }
 
 /// Takes away every field whose lower-case name is condemned; says how many names.
-pub(crate) fn drop_where(headers: &mut HeaderMap, condemned: impl Fn(&str) -> bool) -> usize {
+pub(crate) fn drop_where(headers: &mut Fields, condemned: impl Fn(&str) -> bool) -> usize {
     let names: Vec<HeaderName> = headers.keys().filter(|name| condemned(name.as_str())).cloned().collect();
     for name in &names {
         headers.remove(name);
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn headers(names: &[&'static str]) -> HeaderMap {
+    fn headers(names: &[&'static str]) -> Fields {
         names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect()
     }
 

@@ -277,14 +277,14 @@ fn size(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
     use http::header::RANGE;
+    use message::Fields;
     use proptest::prelude::*;
 
     fn selected(lines: &[&str], complete: u64) -> Selection {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for line in lines {
-            headers.append(RANGE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+            headers.append(&RANGE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         select(&headers.get_all(RANGE), complete)
     }

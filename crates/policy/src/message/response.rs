@@ -6,7 +6,8 @@
 //! elsewhere; so is whether a 101 was asked for.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
+use message::Fields;
 
 use super::census::{Census, Rare};
 use super::transfer::{self, Coding};
@@ -41,7 +42,7 @@ pub enum Framing {
 ///
 /// # Errors
 /// [`BadResponse`] → 502.
-pub fn settle(status: StatusCode, headers: &mut HeaderMap, census: Census) -> Result<Framing, BadResponse> {
+pub fn settle(status: StatusCode, headers: &mut Fields, census: Census) -> Result<Framing, BadResponse> {
     if !(status == StatusCode::SWITCHING_PROTOCOLS || (200..=599).contains(&status.as_u16())) {
         return Err(BadResponse::Status(status.as_u16()));
     }
@@ -72,7 +73,7 @@ pub fn settle(status: StatusCode, headers: &mut HeaderMap, census: Census) -> Re
 }
 
 /// The one number that all lines agree on, and how often it is said.
-fn content_length(headers: &HeaderMap) -> Result<(Option<u64>, usize), BadResponse> {
+fn content_length(headers: &Fields) -> Result<(Option<u64>, usize), BadResponse> {
     let mut agreed = None;
     let mut count = 0;
     let lines = headers.get_all(CONTENT_LENGTH);
@@ -94,10 +95,10 @@ mod tests {
     use super::*;
     use http::HeaderName;
 
-    fn settled(status: u16, fields: &[(&'static str, &'static str)]) -> Result<(Framing, HeaderMap), BadResponse> {
-        let mut headers = HeaderMap::new();
+    fn settled(status: u16, fields: &[(&'static str, &'static str)]) -> Result<(Framing, Fields), BadResponse> {
+        let mut headers = Fields::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let census = Census::of(&headers);
         settle(StatusCode::from_u16(status).unwrap(), &mut headers, census).map(|framing| (framing, headers))

@@ -11,8 +11,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use http::HeaderValue;
 use http::header::FORWARDED;
-use http::{HeaderMap, HeaderValue};
+use message::Fields;
 
 use super::census::{Census, Rare};
 use super::forwarded::Client;
@@ -55,7 +56,7 @@ impl Stamp {
     ///
     /// For an untrusted peer nothing is allocated beyond the fields' places, and every other forwarding field
     /// (`X-Forwarded-Port`, `X-Real-IP`, …) is dropped; from a trusted one those pass.
-    pub fn apply(&self, headers: &mut HeaderMap, census: Census, client: &Client, host: &HeaderValue) {
+    pub fn apply(&self, headers: &mut Fields, census: Census, client: &Client, host: &HeaderValue) {
         if self.is_trusted && census.has(Rare::Forwarding) {
             let way = || client.hops.iter().rev().copied().chain([Some(self.peer)]);
             let scheme = HeaderValue::from_static(client.scheme.as_str());
@@ -120,11 +121,11 @@ mod tests {
     use super::*;
     use http::HeaderName;
 
-    fn stamped(peer: &str, fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    fn stamped(peer: &str, fields: &[(&'static str, &'static str)]) -> Fields {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let peer = peer.parse().unwrap();
         let client = client(peer, Scheme::Http, &headers, &trusted).unwrap();

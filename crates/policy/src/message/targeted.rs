@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
+use message::Fields;
 
 use super::cache_control::{ResponseDirectives, SECONDS_MAX, Scope, field_names};
 
@@ -19,7 +20,7 @@ pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-con
 ///
 /// Of a key given twice the last counts (RFC 9651 §3.2); a negative number is zero.
 #[must_use]
-pub fn directives(headers: &HeaderMap) -> Option<ResponseDirectives> {
+pub fn directives(headers: &Fields) -> Option<ResponseDirectives> {
     let lines: Vec<_> = headers.get_all(CDN_CACHE_CONTROL).iter().map(http::HeaderValue::as_bytes).collect();
     let joined = lines.join(&b", "[..]);
     let members = Reader { rest: joined.trim_ascii() }.dictionary()?;

@@ -2,7 +2,7 @@
 //!
 //! Trailers are never merged into the header section; they are cleaned and passed on as trailers.
 
-use http::HeaderMap;
+use message::Fields;
 
 use super::names;
 
@@ -10,7 +10,7 @@ use super::names;
 /// the connection, caching, cookies or forwarding; says how many names were dropped.
 ///
 /// What is left is what a recipient can use after the body: checksums, signatures, timings, statuses.
-pub fn clean(trailers: &mut HeaderMap) -> usize {
+pub fn clean(trailers: &mut Fields) -> usize {
     if trailers.keys().any(|name| is_forbidden(name.as_str())) { names::drop_where(trailers, is_forbidden) } else { 0 }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
-    fn trailers(names: &[&'static str]) -> HeaderMap {
+    fn trailers(names: &[&'static str]) -> Fields {
         names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect()
     }
 

@@ -65,11 +65,11 @@ fn is_known_nowhere(element: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderMap;
     use http::header::TRANSFER_ENCODING;
+    use message::Fields;
 
     fn judged(lines: &[&'static str]) -> Result<Coding, BadCoding> {
-        let headers: HeaderMap = lines.iter().map(|line| (TRANSFER_ENCODING, HeaderValue::from_static(line))).collect();
+        let headers: Fields = lines.iter().map(|line| (TRANSFER_ENCODING, HeaderValue::from_static(line))).collect();
         judge(&headers.get_all(TRANSFER_ENCODING))
     }
 

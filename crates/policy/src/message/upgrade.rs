@@ -2,8 +2,9 @@
 //!
 //! What happens after a 101 is not decided here. `Upgrade` in HTTP/1.0 must be ignored; that check is the caller's.
 
+use http::HeaderValue;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, HeaderValue};
+use message::Fields;
 
 use super::list::{elements, holds};
 
@@ -12,7 +13,7 @@ use super::list::{elements, holds};
 /// `Connection: upgrade` must be there too. `allowed` holds names in lower case, with or without a version:
 /// `websocket` allows `websocket/13`. `h2c` never passes: it would hide requests from this proxy.
 #[must_use]
-pub fn wanted(headers: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
+pub fn wanted(headers: &Fields, allowed: &[String]) -> Option<HeaderValue> {
     let asked = headers.get_all(UPGRADE);
     let first = asked.iter().next()?;
     if allowed.is_empty() || !holds(&headers.get_all(CONNECTION), "upgrade") {
@@ -29,7 +30,7 @@ pub fn wanted(headers: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
 ///
 /// `asked` is what was passed on. A 101 without `Upgrade` is refused too: nobody knows what it switches to.
 #[must_use]
-pub fn was_asked_for(response: &HeaderMap, asked: &Option<HeaderValue>) -> bool {
+pub fn was_asked_for(response: &Fields, asked: &Option<HeaderValue>) -> bool {
     let Some(asked) = asked else { return false };
     let asked: Vec<&[u8]> = asked.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
     let chosen = response.get_all(UPGRADE);
@@ -49,9 +50,9 @@ mod tests {
     use super::*;
 
     fn asked(connection: &'static str, upgrades: &[&'static str]) -> Option<String> {
-        let mut headers = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static(connection))]);
+        let mut headers = Fields::from_iter([(CONNECTION, HeaderValue::from_static(connection))]);
         for upgrade in upgrades {
-            headers.append(UPGRADE, HeaderValue::from_static(upgrade));
+            headers.append(&UPGRADE, HeaderValue::from_static(upgrade));
         }
         let allowed = ["websocket".to_owned(), "h2c".to_owned(), "irc/6.9".to_owned()];
         wanted(&headers, &allowed).map(|value| value.to_str().unwrap().to_owned())

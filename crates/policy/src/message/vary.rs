@@ -4,8 +4,9 @@
 
 use std::cmp::Reverse;
 
+use http::HeaderValue;
 use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, GetAll, HeaderName, VARY};
-use http::{HeaderMap, HeaderValue};
+use message::Fields;
 
 use super::list::elements;
 
@@ -40,7 +41,7 @@ impl Choice {
 impl Vary {
     /// Reads all `Vary` lines of a response.
     #[must_use]
-    pub fn of(response: &HeaderMap) -> Self {
+    pub fn of(response: &Fields) -> Self {
         let mut fields = Vec::new();
         for element in elements(&response.get_all(VARY)) {
             // `*` would pass for a field name, as it is a token.
@@ -59,7 +60,7 @@ impl Vary {
 
     /// What this request chooses; `None` for [`Vary::Anything`], as then nothing can be known of it.
     #[must_use]
-    pub fn choice(&self, request: &HeaderMap) -> Option<Choice> {
+    pub fn choice(&self, request: &Fields) -> Option<Choice> {
         let Self::Fields(fields) = self else { return None };
         let mut bytes = Vec::new();
         for name in fields {
@@ -78,7 +79,7 @@ impl Vary {
 
     /// Whether a response that varies so, and was got by a request with this choice, fits this request.
     #[must_use]
-    pub fn matches(&self, stored: &Choice, request: &HeaderMap) -> bool {
+    pub fn matches(&self, stored: &Choice, request: &Fields) -> bool {
         self.choice(request).is_some_and(|choice| choice == *stored)
     }
 }
@@ -112,7 +113,7 @@ fn syntax(name: &HeaderName) -> Syntax {
 }
 
 /// The value of all lines in one form, where RFC 9111 §4.1 allows one; `None` if there is no line.
-fn normal_value(name: &HeaderName, request: &HeaderMap) -> Option<Vec<u8>> {
+fn normal_value(name: &HeaderName, request: &Fields) -> Option<Vec<u8>> {
     let lines = request.get_all(name);
     lines.iter().next()?;
     let parts = || elements(&lines).map(without_space_at_semicolons);
@@ -177,10 +178,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(fields: &[(&'static str, &str)]) -> Fields {
+        let mut headers = Fields::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            headers.append(&HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
     }
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn rfc9110_12_5_5_all_lines_are_read_sorted_and_each_name_once() {
-        let all: HeaderMap = headers(&[("vary", "B, a"), ("vary", ",A , c")]);
+        let all: Fields = headers(&[("vary", "B, a"), ("vary", ",A , c")]);
         let names = ["a", "b", "c"].map(HeaderName::from_static);
         assert_eq!(Vary::of(&all), Vary::Fields(names.to_vec()));
         assert_eq!(vary(&[]), Vary::Fields(vec![]));
@@ -208,8 +209,8 @@ mod tests {
         for lines in [&["*"][..], &["accept, *"], &["accept", "*"], &["*, *"], &["a b"], &["\"accept\""]] {
             let vary = vary(lines);
             assert_eq!(vary, Vary::Anything, "{lines:?}");
-            assert_eq!(vary.choice(&HeaderMap::new()), None);
-            assert!(!vary.matches(&Choice::default(), &HeaderMap::new()));
+            assert_eq!(vary.choice(&Fields::new()), None);
+            assert!(!vary.matches(&Choice::default(), &Fields::new()));
         }
     }
 

@@ -1,7 +1,8 @@
 //! Saying that a message came through here, and seeing that it has been here before (RFC 9110 §7.6.3).
 
 use http::header::VIA;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderValue, Version};
+use message::Fields;
 
 use super::list::{elements, is_token};
 
@@ -34,7 +35,7 @@ impl Signature {
     }
 
     /// Signs a message that was received in this version. What was there before is kept; the head limit bounds it.
-    pub fn sign(&self, headers: &mut HeaderMap, received: Version) {
+    pub fn sign(&self, headers: &mut Fields, received: Version) {
         // A matching line of its own costs no copy of what is there, and means the same as a longer list.
         let ours = if received == Version::HTTP_10 {
             &self.http_10
@@ -43,13 +44,13 @@ impl Signature {
         } else {
             &self.http_11
         };
-        headers.append(VIA, ours.clone());
+        headers.append(&VIA, ours.clone());
     }
 
     /// How often this pseudonym is in `Via`, in any case, over all lines. More than [`PASSES_MAX`] times means that
     /// the request runs in a circle.
     #[must_use]
-    pub fn count(&self, headers: &HeaderMap) -> usize {
+    pub fn count(&self, headers: &Fields) -> usize {
         let is_ours = |one: &&[u8]| received_by(one).is_some_and(|by| by.eq_ignore_ascii_case(self.name.as_bytes()));
         elements(&headers.get_all(VIA)).filter(is_ours).count()
     }
@@ -70,7 +71,7 @@ mod tests {
 
     #[test]
     fn our_signature_follows_those_of_others() {
-        let mut headers = HeaderMap::from_iter([(VIA, HeaderValue::from_static("1.0 fred, 1.1 p.example.net"))]);
+        let mut headers = Fields::from_iter([(VIA, HeaderValue::from_static("1.0 fred, 1.1 p.example.net"))]);
         signature().sign(&mut headers, Version::HTTP_11);
         let lines: Vec<_> = headers.get_all(VIA).iter().collect();
         assert_eq!(lines, ["1.0 fred, 1.1 p.example.net", "1.1 forebay-1a2b3c4d"]);
@@ -79,7 +80,7 @@ mod tests {
     #[test]
     fn the_version_is_the_one_received() {
         for (version, expected) in [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")] {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             signature().sign(&mut headers, version);
             assert_eq!(headers[VIA], format!("{expected} forebay-1a2b3c4d"));
         }
@@ -89,9 +90,9 @@ mod tests {
     fn our_own_signatures_are_counted_over_all_lines() {
         let one = "1.1 forebay-1a2b3c4d, 1.1  FOREBAY-1A2B3C4D (x), 1.1 other, forebay-1a2b3c4d, 1.1 forebay-1a2b3c4dd";
         let lines = [one, "HTTP/1.1 forebay-1a2b3c4d", "1.1 forebay"].map(HeaderValue::from_static);
-        let headers: HeaderMap = lines.into_iter().map(|line| (VIA, line)).collect();
+        let headers: Fields = lines.into_iter().map(|line| (VIA, line)).collect();
         assert_eq!(signature().count(&headers), 3);
-        assert_eq!(signature().count(&HeaderMap::new()), 0);
+        assert_eq!(signature().count(&Fields::new()), 0);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Host and path are looked up in `table`; here are the patterns' meaning and the further conditions.
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderName, Method};
+use message::Fields;
 
 use crate::message::{cookies, query};
 
@@ -56,7 +57,7 @@ pub struct Asked<'a> {
     /// The method.
     pub method: &'a Method,
     /// The header section.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
 }
 
 /// What a rule asks beyond host and path.

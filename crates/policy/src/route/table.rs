@@ -162,7 +162,8 @@ fn prefixes_of(path: &str, bytes_max: usize) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
     use http::header::COOKIE;
-    use http::{HeaderMap, HeaderName, HeaderValue, Method};
+    use http::{HeaderName, HeaderValue, Method};
+    use message::Fields;
     use proptest::prelude::*;
 
     fn rule(hosts: &[&str], path: &str) -> Rule {
@@ -182,7 +183,7 @@ mod tests {
     }
 
     fn found(rules: &[Rule], host: &str, path: &str) -> Option<usize> {
-        let headers = HeaderMap::new();
+        let headers = Fields::new();
         let asked = Asked { host, path, query: None, method: &Method::GET, headers: &headers };
         Table::new(rules.to_vec()).find(&asked)
     }
@@ -276,7 +277,7 @@ mod tests {
 
     #[test]
     fn head_takes_the_route_of_get() {
-        let headers = HeaderMap::new();
+        let headers = Fields::new();
         let table = Table::new(vec![Rule { methods: vec![Method::GET], ..rule(&[], "/") }]);
         let find = |method| table.find(&Asked { host: "", path: "/", query: None, method, headers: &headers });
         assert_eq!(find(&Method::HEAD), Some(0));
@@ -292,10 +293,9 @@ mod tests {
             ..rule(&[], "/")
         };
         let table = Table::new(vec![rule(&[], "/"), narrow]);
-        let mut headers = HeaderMap::new();
-        let find = |headers: &HeaderMap, query| {
-            table.find(&Asked { host: "", path: "/", query, method: &Method::GET, headers })
-        };
+        let mut headers = Fields::new();
+        let find =
+            |headers: &Fields, query| table.find(&Asked { host: "", path: "/", query, method: &Method::GET, headers });
         headers.insert("x-tenant", HeaderValue::from_static("blue"));
         assert_eq!(find(&headers, Some("v=a+b")), Some(0));
         headers.insert(COOKIE, HeaderValue::from_static("x=y; side=new"));
@@ -387,7 +387,7 @@ mod tests {
             method in proptest::sample::select(vec![Method::GET, Method::HEAD, Method::POST]),
             tenant: bool,
         ) {
-            let mut headers = HeaderMap::new();
+            let mut headers = Fields::new();
             if tenant {
                 headers.insert("x-tenant", HeaderValue::from_static("blue"));
             }

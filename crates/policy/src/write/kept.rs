@@ -8,7 +8,8 @@ use std::fmt;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_RANGE, COOKIE, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
+use message::Fields;
 
 use super::record::Write;
 use crate::message::cache_control::RequestDirectives;
@@ -68,11 +69,11 @@ const NEVER: [&str; 11] = [
 /// Never kept, though the route names them: fields of one connection and those that `Connection` names, `Proxy-*`,
 /// conditions, and what [`may_be_named`] refuses.
 #[must_use]
-pub fn kept(request: &HeaderMap, keep_headers: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
+pub fn kept(request: &Fields, keep_headers: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
     let connection = request.get_all(CONNECTION);
     let is_nominated =
         |name: &HeaderName| elements(&connection).any(|one| one.eq_ignore_ascii_case(name.as_str().as_bytes()));
-    let fields = request.iter().filter(|(name, _)| is_kept(name, keep_headers) && !is_nominated(name));
+    let fields = (**request).iter().filter(|(name, _)| is_kept(name, keep_headers) && !is_nominated(name));
     fields
         .map(|(name, value)| {
             let mut value = value.clone();
@@ -135,7 +136,7 @@ impl Hindrance {
 
 /// What in this head keeps the request from being queued on a route with these `keep_headers`.
 #[must_use]
-pub fn hindrance(request: &HeaderMap, keep_headers: &[HeaderName]) -> Option<Hindrance> {
+pub fn hindrance(request: &Fields, keep_headers: &[HeaderName]) -> Option<Hindrance> {
     let is_lost = |name: HeaderName| request.contains_key(&name) && !keep_headers.contains(&name);
     if is_lost(AUTHORIZATION) || is_lost(COOKIE) {
         Some(Hindrance::Credentials)
@@ -216,31 +217,31 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    type Fields = [(&'static str, &'static str)];
+    type Given = [(&'static str, &'static str)];
 
-    fn headers(fields: &Fields) -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn headers(fields: &Given) -> Fields {
+        let mut headers = Fields::new();
         for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         headers
     }
 
-    fn names(fields: &Fields, keep_headers: &[&'static str]) -> Vec<String> {
+    fn names(fields: &Given, keep_headers: &[&'static str]) -> Vec<String> {
         let keep: Vec<_> = keep_headers.iter().map(|name| HeaderName::from_static(name)).collect();
         let mut names: Vec<_> = kept(&headers(fields), &keep).iter().map(|(name, _)| name.to_string()).collect();
         names.sort();
         names
     }
 
-    fn write(fields: &Fields) -> Write {
+    fn write(fields: &Given) -> Write {
         Write {
             route: "notes".into(),
             upstream: "store".into(),
             key: b"k".as_slice().into(),
             method: Method::PUT,
             target: "/notes/1".into(),
-            headers: headers(fields).into_iter().map(|(name, value)| (name.unwrap(), value)).collect(),
+            headers: headers(fields).into_map().into_iter().map(|(name, value)| (name.unwrap(), value)).collect(),
             body: bytes::Bytes::from_static(b"secret content"),
             accepted: Duration::from_secs(1),
         }
@@ -298,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_would_be_lost_keeps_a_write_from_being_queued() {
-        let of = |fields: &Fields, keep: &[HeaderName]| hindrance(&headers(fields), keep);
+        let of = |fields: &Given, keep: &[HeaderName]| hindrance(&headers(fields), keep);
         assert_eq!(of(&[("content-type", "a/b"), ("x-unknown", "1")], &[]), None);
         assert_eq!(of(&[("authorization", "x")], &[]), Some(Hindrance::Credentials));
         assert_eq!(of(&[("cookie", "x")], &[AUTHORIZATION]), Some(Hindrance::Credentials));

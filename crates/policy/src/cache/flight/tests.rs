@@ -262,7 +262,7 @@ fn waits_without_end_and_waits_of_nothing_do_no_harm() {
 #[test]
 fn a_response_is_overtaken_only_by_one_that_is_newer_and_came_meanwhile() {
     let facts = |date| {
-        let bare = crate::cache::facts::ResponseFacts::of(http::StatusCode::OK, &http::HeaderMap::new(), at(0));
+        let bare = crate::cache::facts::ResponseFacts::of(http::StatusCode::OK, &message::Fields::new(), at(0));
         crate::cache::facts::ResponseFacts { date: Duration::from_secs(date), ..bare }
     };
     let [older, newer] = [facts(5), facts(6)];

@@ -5,7 +5,8 @@
 //! are the origin's business, through `Vary` (RFC 9111 §4.1), or the route's, through `key.headers`.
 
 use http::header::HOST;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+use message::Fields;
 
 use crate::message::census::{Census, Rare};
 use crate::message::names::{self, X_FORWARDED_HOST};
@@ -82,7 +83,7 @@ pub fn treatment(name: &str) -> Option<Treatment> {
 
 /// Makes the fields of a request agree with its key: `Host` in normal form, what is removed gone. Forwarding fields
 /// have been written by `message::stamp`, with the same `Host`; `census` counts the request.
-pub fn settle(headers: &mut HeaderMap, census: Census, host: &HeaderValue) {
+pub fn settle(headers: &mut Fields, census: Census, host: &HeaderValue) {
     if headers.get(HOST) != Some(host) {
         headers.insert(HOST, host.clone());
     }
@@ -92,7 +93,7 @@ pub fn settle(headers: &mut HeaderMap, census: Census, host: &HeaderValue) {
 }
 
 /// The fields of a settled request that its key holds beside its URI, in the order of their names.
-pub(super) fn keyed(headers: &HeaderMap) -> Vec<&HeaderName> {
+pub(super) fn keyed(headers: &Fields) -> Vec<&HeaderName> {
     let host = headers.get(HOST);
     let is_keyed = |name: &&HeaderName| match name.as_str() {
         "host" => host.is_some_and(has_final_dot),

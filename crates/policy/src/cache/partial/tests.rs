@@ -4,7 +4,7 @@ use super::super::scripted::{NOW, headers};
 use super::*;
 use proptest::prelude::*;
 
-type Fields = [(&'static str, &'static str)];
+type Given = [(&'static str, &'static str)];
 
 const MONDAY: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
 const TUESDAY: &str = "Tue, 02 Jan 2024 00:00:00 GMT";
@@ -17,11 +17,11 @@ fn part(first: u64, last: u64, complete: u64) -> Part {
     Part::new(range(first, last), complete).unwrap()
 }
 
-fn partial_content(fields: &Fields) -> Option<Part> {
+fn partial_content(fields: &Given) -> Option<Part> {
     part_of(StatusCode::PARTIAL_CONTENT, &headers(fields))
 }
 
-fn truncated(fields: &Fields, received_bytes: u64) -> Option<Part> {
+fn truncated(fields: &Given, received_bytes: u64) -> Option<Part> {
     part_of_truncated(StatusCode::OK, &headers(fields), received_bytes, NOW.wall)
 }
 
@@ -41,7 +41,7 @@ fn rfc9110_15_3_7_a_206_with_one_content_range_of_known_length_is_a_part() {
 #[test]
 fn rfc9110_15_3_7_a_206_that_is_unclear_about_what_it_holds_is_no_part() {
     let range = ("content-range", "bytes 10-19/100");
-    let unclear: [&Fields; 9] = [
+    let unclear: [&Given; 9] = [
         &[],
         &[range, range],
         &[range, ("content-length", "11")],
@@ -89,7 +89,7 @@ fn rfc9111_3_3_a_part_answers_what_lies_wholly_within_it() {
     for asked in ["bytes=49-59", "bytes=0-", "bytes=-51", "bytes=0-0,60-61", "bytes=100-", "bytes=", "lines=50-59"] {
         assert_eq!(answered(&stored, asked), None, "{asked}");
     }
-    assert_eq!(stored.answers(&HeaderMap::new().get_all(RANGE)), None);
+    assert_eq!(stored.answers(&Fields::new().get_all(RANGE)), None);
     assert_eq!(answered(&part(0, 49, 100), "bytes=-50"), None);
     assert_eq!(answered(&part(0, 49, 100), "bytes=40-"), None);
 }
@@ -105,7 +105,7 @@ fn a_range_is_found_in_the_content_of_the_part() {
 
 #[test]
 fn rfc9111_3_4_only_one_strong_validator_holds_parts_together() {
-    let cases: [(&Fields, &Fields, bool); 12] = [
+    let cases: [(&Given, &Given, bool); 12] = [
         (&[("etag", "\"a\"")], &[("etag", "\"a\"")], true),
         (&[("etag", "\"a\"")], &[("etag", "\"b\"")], false),
         (&[("etag", "W/\"a\"")], &[("etag", "W/\"a\"")], false),
@@ -190,7 +190,7 @@ fn rfc9110_13_1_5_the_rest_is_asked_for_under_the_stored_validator() {
     let rest = ask_for_rest(&mut request, &stored, &part(0, 49, 100), NOW.wall);
     assert_eq!(rest, Some(range(50, 99)));
     assert_eq!(request, headers(&[("accept", "*/*"), ("range", "bytes=50-99"), ("if-range", "\"a\"")]));
-    let mut request = HeaderMap::new();
+    let mut request = Fields::new();
     let dated = headers(&[("last-modified", MONDAY), ("date", TUESDAY)]);
     assert!(ask_for_rest(&mut request, &dated, &part(0, 49, 100), NOW.wall).is_some());
     assert_eq!(request["if-range"], MONDAY);
@@ -212,7 +212,7 @@ fn what_cannot_be_completed_by_one_range_is_not_asked_for() {
 /// The content of a part of the representation whose bytes are their own positions.
 const TAGGED: (&str, &str) = ("etag", "\"a\"");
 
-fn find(missing: &Missing, status: u16, answer: &Fields) -> Option<Found> {
+fn find(missing: &Missing, status: u16, answer: &Given) -> Option<Found> {
     missing.find(&headers(&[TAGGED]), StatusCode::from_u16(status).unwrap(), &headers(answer), NOW.wall)
 }
 
@@ -243,7 +243,7 @@ fn what_is_missing_is_found_only_in_the_same_representation_at_the_same_place() 
         find(&window, 206, &[TAGGED, ("content-range", "bytes 7-8/10")]).map(|found| found.bytes),
         Some(Some(2))
     );
-    let others: [(u16, &Fields); 9] = [
+    let others: [(u16, &Given); 9] = [
         (206, &[("etag", "\"b\""), place]),
         (206, &[("etag", "W/\"a\""), place]),
         (206, &[place]),
@@ -307,7 +307,7 @@ proptest! {
         stored in any_part(40),
         asked in "bytes=([0-9]{0,2}-[0-9]{0,2},){1,3}",
     ) {
-        let fields = HeaderMap::from_iter([(RANGE, HeaderValue::from_str(&asked).unwrap())]);
+        let fields = Fields::from_iter([(RANGE, HeaderValue::from_str(&asked).unwrap())]);
         let ranges = match stored.answers(&fields.get_all(RANGE)) {
             Some(Selection::Single(one)) => vec![one],
             Some(Selection::Several(all)) => all,
@@ -322,7 +322,7 @@ proptest! {
 
     #[test]
     fn any_content_range_makes_a_sound_part_or_none(value in "bytes [0-9]{1,20}-[0-9]{1,20}/[0-9*]{1,20}") {
-        let fields = HeaderMap::from_iter([(CONTENT_RANGE, HeaderValue::from_str(&value).unwrap())]);
+        let fields = Fields::from_iter([(CONTENT_RANGE, HeaderValue::from_str(&value).unwrap())]);
         if let Some(part) = part_of(StatusCode::PARTIAL_CONTENT, &fields) {
             prop_assert!(part.range().first() <= part.range().last() && part.range().last() < part.complete());
         }

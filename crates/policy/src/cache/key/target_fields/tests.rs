@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use http::Method;
+use message::Fields;
 use proptest::prelude::*;
 
 use super::super::{Key, Pattern, Rules, Scheme, Space, Target};
@@ -28,7 +29,7 @@ struct Written {
 struct Seen {
     path: String,
     query: Option<String>,
-    headers: HeaderMap,
+    headers: Fields,
 }
 
 impl Seen {
@@ -53,8 +54,7 @@ impl Seen {
             Item::Field(name) => values(name),
             Item::Fields(front) => {
                 let is_named = |name: &HeaderName| name.as_str().starts_with(front) && *name != names::X_FORWARDED_FOR;
-                let mut all: Vec<String> = self
-                    .headers
+                let mut all: Vec<String> = (*self.headers)
                     .iter()
                     .filter(|(name, _)| is_named(name))
                     .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
@@ -74,7 +74,7 @@ fn rules() -> Rules {
 fn pass(written: &Written) -> (Key, Seen) {
     let trusted: [Network; 1] = ["10.0.0.0/8".parse().unwrap()];
     let peer: IpAddr = if written.is_trusted { "10.0.0.1" } else { "192.0.2.1" }.parse().unwrap();
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.insert(HOST, HeaderValue::from_static(written.host));
     for (name, value) in &written.fields {
         headers.append(*name, HeaderValue::from_static(value));

@@ -1,0 +1,165 @@
+//! The fields of a message, as the product passes them around.
+//!
+//! For now they are kept in an `http::HeaderMap`, which code that has not been moved to this interface can still reach.
+
+use std::ops::{Deref, DerefMut};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::edit::Edit;
+use crate::known::{Known, KnownSet};
+use crate::lines::Field;
+use crate::name::Name;
+
+/// The fields of one message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields(HeaderMap);
+
+impl Fields {
+    /// No fields.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a field with one of these tags is there.
+    #[must_use]
+    pub fn has(&self, tags: impl Into<KnownSet>) -> bool {
+        let tags = tags.into();
+        self.0.keys().any(|name| tags.contains(Known::of(name.as_str().as_bytes())))
+    }
+
+    /// The tags of all fields.
+    #[must_use]
+    pub fn tags(&self) -> KnownSet {
+        self.0.keys().fold(KnownSet::EMPTY, |tags, name| tags.with(Known::of(name.as_str().as_bytes())))
+    }
+
+    /// All fields, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
+        self.0.iter().map(|(name, value)| {
+            let name = name.as_str().as_bytes();
+            Field { name, value: value.as_bytes(), known: Known::of(name) }
+        })
+    }
+
+    /// The value of the first field of this name.
+    #[must_use]
+    pub fn first<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
+        self.0.get(key(name.into())?).map(HeaderValue::as_bytes)
+    }
+
+    /// The values of all fields of this name, in order.
+    pub fn values<'n>(&self, name: impl Into<Name<'n>>) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let values = key(name.into()).map(|name| self.0.get_all(name).iter());
+        values.into_iter().flatten().map(HeaderValue::as_bytes)
+    }
+
+    /// Whether there is a field of this name.
+    #[must_use]
+    pub fn contains<'n>(&self, name: impl Into<Name<'n>>) -> bool {
+        key(name.into()).is_some_and(|name| self.0.contains_key(name))
+    }
+
+    /// Removes all fields of this name.
+    pub fn drop_named<'n>(&mut self, name: impl Into<Name<'n>>) {
+        if let Some(name) = key(name.into()) {
+            self.0.remove(name);
+        }
+    }
+
+    /// Removes all fields with one of these tags. Returns how many there were.
+    pub fn drop_known(&mut self, tags: impl Into<KnownSet>) -> usize {
+        let tags = tags.into();
+        self.retain(|field| !tags.contains(field.known))
+    }
+
+    /// Removes the fields for which `keeps` is false. Returns how many.
+    pub fn retain(&mut self, mut keeps: impl FnMut(Field<'_>) -> bool) -> usize {
+        let before = self.0.len();
+        let kept = std::mem::take(&mut self.0);
+        for (name, value) in &kept {
+            let text = name.as_str().as_bytes();
+            if keeps(Field { name: text, value: value.as_bytes(), known: Known::of(text) }) {
+                self.0.append(name.clone(), value.clone());
+            }
+        }
+        before - self.0.len()
+    }
+
+    /// Removes all fields of this name and appends one. A name or value that would not make one line is left out.
+    pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
+        if let Some((name, value)) = line(name.into(), value.as_ref()) {
+            self.0.insert(name, value);
+        }
+    }
+
+    /// Appends a field. A name or value that would not make one line is left out.
+    pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
+        if let Some((name, value)) = line(name.into(), value.as_ref()) {
+            self.0.append(name, value);
+        }
+    }
+
+    /// Applies an edit.
+    pub fn apply(&mut self, edit: &Edit<'_>) {
+        match edit {
+            Edit::DropKnown(tags) => {
+                self.drop_known(*tags);
+            }
+            Edit::Drop(name) => self.drop_named(&**name),
+            Edit::Set(name, value) => self.set(&**name, value),
+            Edit::Append(name, value) => self.append(&**name, value),
+        }
+    }
+
+    /// As `http` has them: for HTTP/2 and for what is not on the data path.
+    #[must_use]
+    pub fn into_map(self) -> HeaderMap {
+        self.0
+    }
+}
+
+fn key(name: Name<'_>) -> Option<HeaderName> {
+    HeaderName::from_bytes(name.text()?).ok()
+}
+
+fn line(name: Name<'_>, value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    Some((key(name)?, HeaderValue::from_bytes(value).ok()?))
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut made = Self::new();
+        made.extend(fields);
+        made
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Extend<(N, V)> for Fields {
+    fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, fields: I) {
+        for (name, value) in fields {
+            self.append(name.as_ref(), value);
+        }
+    }
+}
+
+impl From<HeaderMap> for Fields {
+    fn from(map: HeaderMap) -> Self {
+        Self(map)
+    }
+}
+
+impl Deref for Fields {
+    type Target = HeaderMap;
+
+    fn deref(&self) -> &HeaderMap {
+        &self.0
+    }
+}
+
+impl DerefMut for Fields {
+    fn deref_mut(&mut self) -> &mut HeaderMap {
+        &mut self.0
+    }
+}
