@@ -253,12 +253,16 @@ mod tests {
             log.line(&record(), "10.0.0.1".parse().unwrap(), Now::default(), Now::default());
             buffers.push(log.buffer.as_ptr());
             log.flush();
-            // A buffer is given back behind the write.
-            while log.spare.try_recv().map(|spare| log.back.try_send(spare)).is_err() {
+            // A buffer is given back behind the write: to the one who flushes, if the write is as fast as that.
+            let handed_over = buffers.last().copied();
+            while Some(log.buffer.as_ptr()) != handed_over
+                && log.spare.try_recv().map(|spare| log.back.try_send(spare)).is_err()
+            {
                 std::thread::yield_now();
             }
             assert_eq!(std::fs::read_to_string(file.path()).unwrap().lines().count(), count);
         }
-        assert!(buffers.iter().skip(2).all(|buffer| buffers.iter().take(2).any(|used| used == buffer)), "{buffers:?}");
+        let different: std::collections::HashSet<_> = buffers.iter().collect();
+        assert!(different.len() <= 2, "{buffers:?}");
     }
 }
