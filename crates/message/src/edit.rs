@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::known::KnownSet;
+use crate::name::Name;
 
 /// One change to the fields of a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,11 +11,23 @@ pub enum Edit<'e> {
     /// Removes all lines with one of these tags.
     DropKnown(KnownSet),
     /// Removes all lines of this name, in any case.
-    Drop(Cow<'e, [u8]>),
+    Drop(Name<'e>),
     /// Removes all lines of this name and appends one.
-    Set(Cow<'e, [u8]>, Cow<'e, [u8]>),
+    Set(Name<'e>, Cow<'e, [u8]>),
     /// Appends a line.
-    Append(Cow<'e, [u8]>, Cow<'e, [u8]>),
+    Append(Name<'e>, Cow<'e, [u8]>),
+}
+
+impl<'e> Edit<'e> {
+    /// Removes all lines of this name and appends one.
+    pub fn set(name: impl Into<Name<'e>>, value: impl Into<Cow<'e, [u8]>>) -> Self {
+        Self::Set(name.into(), value.into())
+    }
+
+    /// Appends a line.
+    pub fn append(name: impl Into<Name<'e>>, value: impl Into<Cow<'e, [u8]>>) -> Self {
+        Self::Append(name.into(), value.into())
+    }
 }
 
 /// Why an edit was not applied. The head is unchanged.

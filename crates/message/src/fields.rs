@@ -35,6 +35,18 @@ impl Fields {
         self.0.keys().fold(KnownSet::EMPTY, |tags, name| tags.with(Known::of(name.as_str().as_bytes())))
     }
 
+    /// How many fields there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.0.iter().map(|(name, value)| {
@@ -70,19 +82,24 @@ impl Fields {
 
     /// Removes all fields with one of these tags. Returns how many there were.
     pub fn drop_known(&mut self, tags: impl Into<KnownSet>) -> usize {
-        let tags = tags.into();
-        self.retain(|field| !tags.contains(field.known))
+        let (tags, before) = (tags.into(), self.0.len());
+        let is_dropped = |name: &&HeaderName| tags.contains(Known::of(name.as_str().as_bytes()));
+        while let Some(name) = self.0.keys().find(is_dropped).cloned() {
+            self.0.remove(name);
+        }
+        before - self.0.len()
     }
 
     /// Removes the fields for which `keeps` is false. Returns how many.
     pub fn retain(&mut self, mut keeps: impl FnMut(Field<'_>) -> bool) -> usize {
         let before = self.0.len();
-        let kept = std::mem::take(&mut self.0);
-        for (name, value) in &kept {
-            let text = name.as_str().as_bytes();
-            if keeps(Field { name: text, value: value.as_bytes(), known: Known::of(text) }) {
-                self.0.append(name.clone(), value.clone());
-            }
+        let verdicts: Vec<bool> = self.iter().map(&mut keeps).collect();
+        if verdicts.iter().all(|is_kept| *is_kept) {
+            return 0;
+        }
+        let all = std::mem::take(&mut self.0);
+        for ((name, value), _) in all.iter().zip(&verdicts).filter(|(_, is_kept)| **is_kept) {
+            self.0.append(name.clone(), value.clone());
         }
         before - self.0.len()
     }
@@ -107,9 +124,16 @@ impl Fields {
             Edit::DropKnown(tags) => {
                 self.drop_known(*tags);
             }
-            Edit::Drop(name) => self.drop_named(&**name),
-            Edit::Set(name, value) => self.set(&**name, value),
-            Edit::Append(name, value) => self.append(&**name, value),
+            Edit::Drop(name) => self.drop_named(*name),
+            Edit::Set(name, value) => self.set(*name, value),
+            Edit::Append(name, value) => self.append(*name, value),
+        }
+    }
+
+    /// Applies edits one after another.
+    pub fn apply_all<'e>(&mut self, edits: impl IntoIterator<Item = Edit<'e>>) {
+        for edit in edits {
+            self.apply(&edit);
         }
     }
 

@@ -128,7 +128,7 @@ pub enum Known {
     Underscore,
 }
 
-/// Every tag that stands for one name, with the spelling of the registry.
+/// Every tag that stands for one name, in the order of the tags, with the spelling of the registry.
 const NAMES: &[(Known, &str)] = &[
     (Known::Accept, "Accept"),
     (Known::AcceptEncoding, "Accept-Encoding"),
@@ -242,7 +242,8 @@ impl Known {
     /// The name that this tag stands for; `None` for [`Known::Other`] and the families.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
-        NAMES.iter().find(|(known, _)| *known == self).map(|(_, name)| *name)
+        // The first tag stands for no name.
+        NAMES.get((self as usize).checked_sub(1)?).map(|(_, name)| *name)
     }
 
     /// All tags that stand for one name.
@@ -381,6 +382,18 @@ impl KnownSet {
         Self(self.0 | other.0)
     }
 
+    /// The tags that are in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether no tag is in the set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// The tags of this set that are not in the other.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
@@ -471,7 +484,8 @@ mod tests {
         assert!(set.contains(Known::Host) && set.contains(Known::Te) && !set.contains(Known::Via));
         assert!(set.intersects(Known::Te.into()) && !set.intersects(Known::Via.into()));
         assert_eq!(set.without(Known::Te.into()), Known::Host.into());
-        assert_eq!(set.without(set), KnownSet::EMPTY);
+        assert!(set.without(set).is_empty() && !set.is_empty());
+        assert_eq!(set.intersection(Known::Te.into()), Known::Te.into());
         assert_eq!(KnownSet::from(Known::Host).union(Known::Te.into()), set);
     }
 }

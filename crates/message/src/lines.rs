@@ -91,9 +91,10 @@ impl Lines {
     pub fn apply(&mut self, head: &[u8], edit: &Edit<'_>) -> Result<(), EditError> {
         match edit {
             Edit::DropKnown(tags) => self.drop_known(*tags),
-            Edit::Drop(name) => self.drop_named(head, name),
-            Edit::Append(name, value) => self.append(name, value)?,
+            Edit::Drop(name) => self.drop_named(head, name.text().ok_or(EditError::Name)?),
+            Edit::Append(name, value) => self.append(name.text().ok_or(EditError::Name)?, value)?,
             Edit::Set(name, value) => {
+                let name = name.text().ok_or(EditError::Name)?;
                 let line = self.check(name, value)?;
                 self.drop_named(head, name);
                 self.append_checked(name, value, line);

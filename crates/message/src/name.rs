@@ -5,7 +5,7 @@ use http::HeaderName;
 use crate::known::Known;
 
 /// A field name: one that has a tag, or any other as text.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name<'n> {
     /// The one name that this tag stands for.
     Known(Known),

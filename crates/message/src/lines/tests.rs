@@ -1,7 +1,5 @@
 //! Tests of fields: what is kept is written as it came, and look-ups by tag and by name agree.
 
-use std::borrow::Cow;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -98,7 +96,7 @@ fn appended_lines_are_seen_written_last_and_dropped_like_received_ones() {
 fn set_replaces_all_lines_of_the_name_received_or_appended() {
     let mut fields = read(HEAD);
     for value in ["a", "b"] {
-        let edit = Edit::Set(Cow::Borrowed(b"X-One"), Cow::Borrowed(value.as_bytes()));
+        let edit = Edit::set("X-One", value.as_bytes());
         fields.apply(HEAD, &edit).unwrap();
     }
     assert_eq!(written(&fields, HEAD), "hOST: a\r\nTE: x\r\nKeep-Alive: 5\r\nEmpty:\r\nX-One: b\r\n");
@@ -116,9 +114,8 @@ fn an_edit_that_would_not_make_one_line_changes_nothing() {
         ("X:One", "a", EditError::Name),
         ("", "a", EditError::Name),
     ] {
-        let (name, value) = (Cow::Borrowed(name.as_bytes()), Cow::Borrowed(value.as_bytes()));
-        assert_eq!(fields.apply(HEAD, &Edit::Set(name.clone(), value.clone())), Err(error));
-        assert_eq!(fields.apply(HEAD, &Edit::Append(name, value)), Err(error));
+        assert_eq!(fields.apply(HEAD, &Edit::set(name, value.as_bytes())), Err(error));
+        assert_eq!(fields.apply(HEAD, &Edit::append(name, value.as_bytes())), Err(error));
     }
     assert_eq!(written(&fields, HEAD).as_bytes(), HEAD);
 }
@@ -153,8 +150,8 @@ fn reset_fields_are_as_new() {
 fn edits_apply_as_the_methods_do() {
     let mut fields = read(HEAD);
     fields.apply(HEAD, &Edit::DropKnown(HOP_BY_HOP)).unwrap();
-    fields.apply(HEAD, &Edit::Drop(Cow::Borrowed(b"x-one"))).unwrap();
-    fields.apply(HEAD, &Edit::Append(Cow::Borrowed(b"A"), Cow::Owned(b"b".to_vec()))).unwrap();
+    fields.apply(HEAD, &Edit::Drop("x-one".into())).unwrap();
+    fields.apply(HEAD, &Edit::append("A", b"b".to_vec())).unwrap();
     assert_eq!(written(&fields, HEAD), "hOST: a\r\nEmpty:\r\nA: b\r\n");
 }
 
@@ -212,12 +209,11 @@ proptest! {
         let mut model: Vec<(String, Vec<u8>)> =
             fields.view(&head).all().map(|field| (String::from_utf8_lossy(field.name).into_owned(), field.value.to_vec())).collect();
         for (name, value, kind) in &edits {
-            let bytes = Cow::Borrowed(name.as_bytes());
             let edit = match kind {
                 0 => Edit::DropKnown(Known::of(name.as_bytes()).into()),
-                1 => Edit::Drop(bytes),
-                2 => Edit::Set(bytes, Cow::Borrowed(value.as_bytes())),
-                _ => Edit::Append(bytes, Cow::Borrowed(value.as_bytes())),
+                1 => Edit::Drop(name.as_str().into()),
+                2 => Edit::set(name.as_str(), value.as_bytes()),
+                _ => Edit::append(name.as_str(), value.as_bytes()),
             };
             fields.apply(&head, &edit).unwrap();
             match kind {
