@@ -4,6 +4,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::edit::Edit;
@@ -59,6 +60,12 @@ impl Fields {
     #[must_use]
     pub fn first<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
         self.0.get(key(name.into())?).map(HeaderValue::as_bytes)
+    }
+
+    /// The same for what outlives the fields.
+    #[must_use]
+    pub fn first_shared<'n>(&self, name: impl Into<Name<'n>>) -> Option<Bytes> {
+        self.first(name).map(Bytes::copy_from_slice)
     }
 
     /// The values of all fields of this name, in order.
@@ -137,6 +144,18 @@ impl Fields {
         }
     }
 
+    /// A copy with allocations of exact size: for what outlives its exchange.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        self.clone()
+    }
+
+    /// As `http` has them: for what is not on the data path.
+    #[must_use]
+    pub fn to_map(&self) -> HeaderMap {
+        self.0.clone()
+    }
+
     /// As `http` has them: for HTTP/2 and for what is not on the data path.
     #[must_use]
     pub fn into_map(self) -> HeaderMap {
@@ -165,6 +184,12 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Extend<(N, V)> for Fields {
         for (name, value) in fields {
             self.append(name.as_ref(), value);
         }
+    }
+}
+
+impl From<&HeaderMap> for Fields {
+    fn from(map: &HeaderMap) -> Self {
+        Self(map.clone())
     }
 }
 
