@@ -1,145 +1,174 @@
-//! Classes of bytes, and the search for the end of text.
+//! The search for the end of names, values and targets, sixteen bytes at a time.
 
 use message::is_token_byte;
+use wide::u8x16;
 
-/// May stand in a token.
-pub(crate) const TOKEN: u8 = 1;
-/// Ends a target: a blank, a control character or not ASCII.
-pub(crate) const TARGET_END: u8 = 2;
-/// `/`.
-pub(crate) const SLASH: u8 = 4;
-/// A dot.
-pub(crate) const DOT: u8 = 8;
-/// An escape, or what should be one: `%`, `#`, a backslash.
-pub(crate) const ESCAPE: u8 = 16;
+static TOKEN: [bool; 256] = token_bytes();
 
-static CLASSES: [u8; 256] = classes();
-
-const fn classes() -> [u8; 256] {
-    let mut table = [0; 256];
-    let (mut rest, mut byte): (&mut [u8], u8) = (&mut table, 0);
+const fn token_bytes() -> [bool; 256] {
+    let mut table = [false; 256];
+    let (mut rest, mut byte): (&mut [bool], u8) = (&mut table, 0);
     while let Some((entry, others)) = rest.split_first_mut() {
-        *entry = if is_token_byte(byte) { TOKEN } else { 0 }
-            | match byte {
-                0..=0x20 | 0x7f.. => TARGET_END,
-                b'/' => SLASH,
-                b'.' => DOT,
-                b'%' | b'#' | b'\\' => ESCAPE,
-                _ => 0,
-            };
+        *entry = is_token_byte(byte);
         byte = byte.wrapping_add(1);
         rest = others;
     }
     table
 }
 
-/// The classes of a byte.
-pub(crate) fn class(byte: u8) -> u8 {
+/// Whether a byte may stand in a token.
+pub(crate) fn is_token(byte: u8) -> bool {
     // Every byte lies in the table, so the compiler leaves the check out.
-    CLASSES.get(usize::from(byte)).copied().unwrap_or(TARGET_END)
+    TOKEN.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
 /// The offset of the first control character other than a tab from `at` on, or the length of the bytes.
-pub(crate) fn skip_text(bytes: &[u8], at: usize) -> usize {
+#[inline]
+pub(crate) fn text_end(bytes: &[u8], at: usize) -> usize {
+    find(bytes, at, |block| (block.up_to(0x1f) & !block.equal(b'\t')) | block.equal(0x7f))
+}
+
+/// The offset of the first byte from `at` on that is no letter, digit or hyphen, or the length of the bytes.
+#[inline]
+pub(crate) fn plain_end(bytes: &[u8], at: usize) -> usize {
+    find(bytes, at, |block| {
+        let letters = Block(block.0 | u8x16::splat(0x20)).between(b'a', b'z');
+        !(letters | block.between(b'0', b'9') | block.equal(b'-'))
+    })
+}
+
+/// The offset of the first byte from `at` on that is not printable ASCII or is a blank, or the length of the bytes.
+#[inline]
+pub(crate) fn graphic_end(bytes: &[u8], at: usize) -> usize {
+    find(bytes, at, |block| !block.between(b'!', b'~'))
+}
+
+/// The offset of the first byte from `at` on that stops the search, or the length of the bytes.
+#[inline]
+fn find(bytes: &[u8], at: usize, stops: impl Fn(Block) -> u8x16) -> usize {
     let mut rest = bytes.get(at..).unwrap_or_default();
-    loop {
-        // A block is compared at once, in vector registers where there are some.
-        while let Some((block, others)) = rest.split_first_chunk::<16>() {
-            if block.iter().fold(false, |found, byte| found | is_control(*byte)) {
-                break;
-            }
-            rest = others;
-        }
-        rest = rest.get(find(rest, mark_controls, is_control)..).unwrap_or_default();
-        match rest.split_first() {
-            Some((b'\t', others)) => rest = others,
-            _ => return bytes.len() - rest.len(),
-        }
-    }
-}
-
-/// The offset of the first colon, or the length of the bytes.
-pub(crate) fn find_colon(bytes: &[u8]) -> usize {
-    find(bytes, |word| mark(word, b':'), |byte| byte == b':')
-}
-
-/// Looks at eight bytes at a time: `mark` sets the high bit of those that count. A borrow in its arithmetic may mark a
-/// byte behind the first that counts, never one before it.
-fn find(bytes: &[u8], mark: impl Fn(u64) -> u64, counts: impl Fn(u8) -> bool) -> usize {
-    let mut rest = bytes;
-    while let Some((word, others)) = rest.split_first_chunk::<8>() {
-        let marks = mark(u64::from_le_bytes(*word));
-        if marks != 0 {
-            let before = usize::try_from(marks.trailing_zeros() / 8).unwrap_or(0);
-            return bytes.len() - rest.len() + before;
+    while let Some((block, others)) = rest.split_first_chunk() {
+        let found = stops(Block::of(block)).to_bitmask();
+        if found != 0 {
+            return bytes.len() - rest.len() + offset(found);
         }
         rest = others;
     }
-    let before = rest.iter().position(|byte| counts(*byte)).unwrap_or(rest.len());
-    bytes.len() - rest.len() + before
+    let found = match bytes.last_chunk() {
+        // The last block again, without what was searched already.
+        Some(last) => stops(Block::of(last)).to_bitmask() >> (Block::BYTES - rest.len()),
+        None => stops(Block::of(&padded(rest))).to_bitmask(),
+    };
+    bytes.len() - rest.len() + offset(found).min(rest.len())
 }
 
-const fn is_control(byte: u8) -> bool {
-    byte < 0x20 || byte == 0x7f
+/// The place of the first bit that is set.
+pub(crate) fn offset(bits: u32) -> usize {
+    usize::try_from(bits.trailing_zeros()).unwrap_or(usize::MAX)
 }
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = ONES * 0x80;
+/// Sixteen bytes, compared at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Block(u8x16);
 
-/// Marks the bytes of a word that are equal to one.
-const fn mark(word: u64, byte: u8) -> u64 {
-    let difference = word ^ (ONES * byte as u64);
-    difference.wrapping_sub(ONES) & !difference & HIGH_BITS
+impl Block {
+    pub(crate) const BYTES: usize = 16;
+
+    /// The bytes from an offset on, with NUL in place of those that are missing.
+    #[inline]
+    pub(crate) fn at(bytes: &[u8], at: usize) -> Self {
+        let rest = bytes.get(at..).unwrap_or_default();
+        match rest.first_chunk() {
+            Some(block) => Self::of(block),
+            None => Self::of(&padded(rest)),
+        }
+    }
+
+    #[inline]
+    fn of(bytes: &[u8; Self::BYTES]) -> Self {
+        Self(u8x16::new(*bytes))
+    }
+
+    #[inline]
+    fn equal(self, byte: u8) -> u8x16 {
+        self.0.simd_eq(u8x16::splat(byte))
+    }
+
+    #[inline]
+    fn up_to(self, byte: u8) -> u8x16 {
+        self.0.min(u8x16::splat(byte)).simd_eq(self.0)
+    }
+
+    #[inline]
+    fn between(self, first: u8, last: u8) -> u8x16 {
+        Self(self.0 - u8x16::splat(first)).up_to(last - first)
+    }
+
+    /// One bit for each byte that is equal to one of these, the lowest for the first byte.
+    #[inline]
+    pub(crate) fn bits<const N: usize>(self, bytes: [u8; N]) -> u32 {
+        bytes.iter().fold(u8x16::splat(0), |found, byte| found | self.equal(*byte)).to_bitmask()
+    }
 }
 
-/// Marks the control characters of a word.
-const fn mark_controls(word: u64) -> u64 {
-    let low = word.wrapping_sub(ONES * 0x20) & !word & HIGH_BITS;
-    low | mark(word, 0x7f)
+/// Fewer bytes than a block has, with NUL behind them.
+#[cold]
+fn padded(bytes: &[u8]) -> [u8; Block::BYTES] {
+    let mut block = [0; Block::BYTES];
+    block.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    block
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_control_character_but_the_tab_ends_text_wherever_it_stands() {
+    /// Checks a search for each byte at each place of texts of each length, and from each offset.
+    fn check(search: impl Fn(&[u8], usize) -> usize, stops: impl Fn(u8) -> bool) {
         for byte in 0..=255_u8 {
-            let ends = (byte < 0x20 && byte != b'\t') || byte == 0x7f;
             for length in 1..40 {
                 for place in 0..length {
                     let mut bytes = vec![b'a'; length];
                     bytes[place] = byte;
-                    let expected = if ends { place } else { length };
-                    assert_eq!(skip_text(&bytes, 0), expected, "{byte:#x} at {place} of {length}");
-                    assert_eq!(skip_text(&bytes, place), expected);
+                    let expected = if stops(byte) { place } else { length };
+                    assert_eq!(search(&bytes, 0), expected, "{byte:#x} at {place} of {length}");
+                    assert_eq!(search(&bytes, place), expected, "{byte:#x} from {place} of {length}");
+                    assert_eq!(search(&bytes, place + 1), length, "{byte:#x} behind {place} of {length}");
                 }
             }
         }
-        assert_eq!(skip_text(b"abc", 7), 3);
+        assert_eq!(search(b"abc", 3), 3);
+        assert_eq!(search(b"", 0), 0);
     }
 
     #[test]
-    fn the_first_colon_is_found_wherever_it_stands() {
-        for length in 1..20 {
-            for place in 0..length {
-                for other in [b'a', b';', 0xba, b'9', 0] {
-                    let mut bytes = vec![other; length];
-                    assert_eq!(find_colon(&bytes), length);
-                    bytes[place] = b':';
-                    assert_eq!(find_colon(&bytes), place, "{other:#x} {place} of {length}");
-                }
-            }
-        }
+    fn every_control_character_but_the_tab_ends_text_wherever_it_stands() {
+        check(text_end, |byte| (byte < 0x20 && byte != b'\t') || byte == 0x7f);
     }
 
     #[test]
-    fn the_classes_of_bytes_are_those_of_the_grammar() {
+    fn letters_digits_and_hyphens_are_plain() {
+        check(plain_end, |byte| !byte.is_ascii_alphanumeric() && byte != b'-');
+    }
+
+    #[test]
+    fn printable_ascii_without_the_blank_is_graphic() {
+        check(graphic_end, |byte| !byte.is_ascii_graphic());
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_grammar() {
         for byte in 0..=255_u8 {
-            assert_eq!(class(byte) & TOKEN != 0, is_token_byte(byte));
-            assert_eq!(class(byte) & TARGET_END != 0, !byte.is_ascii_graphic());
-            assert_eq!(class(byte) & ESCAPE != 0, b"%#\\".contains(&byte));
+            assert_eq!(is_token(byte), is_token_byte(byte));
         }
-        assert_eq!([b'/', b'.'].map(class), [SLASH, DOT | TOKEN]);
+    }
+
+    #[test]
+    fn a_block_says_where_bytes_are() {
+        assert_eq!(Block::at(b"xa/b//", 1).bits([b'/']), 0b1_1010);
+        assert_eq!(Block::at(b"0123456789abcdef0", 0).bits([b'0', b'f', 0]), 0x8001);
+        assert_eq!(Block::at(b"ab", 2).bits([0]), 0xffff);
+        assert_eq!(Block::at(b"ab", 7).bits([0]), 0xffff);
+        assert_eq!(Block::at(b"0123456789abcdefg", 17).bits([0]), 0xffff);
     }
 }

@@ -3,7 +3,7 @@
 //! `chunk-ext = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )`, where a value is a token or a quoted
 //! string. Whitespace that no semicolon follows is refused, behind the size too.
 
-use crate::bytes::{TOKEN, class};
+use crate::bytes::is_token;
 
 /// Where in the extensions of a chunk a decoder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) enum Step {
 
 impl Extension {
     pub(crate) fn step(self, byte: u8) -> Step {
-        let (is_blank, is_token) = (matches!(byte, b' ' | b'\t'), class(byte) & TOKEN != 0);
+        let (is_blank, is_token) = (matches!(byte, b' ' | b'\t'), is_token(byte));
         let is_text = is_blank || matches!(byte, 0x21..=0x7e | 0x80..);
         match self {
             Self::Semicolon => match byte {

@@ -5,8 +5,9 @@
 //! [`write_response_head`], [`ChunkHeader`] and [`write_last_chunk`] are the way out. There are no sockets here, no clock
 //! and no waits.
 //!
-//! The scanner is our own, with httparse as its oracle in tests: one pass finds ranges and tags, and resumes at the line
-//! where it stopped, while httparse returns slices and begins again with each read.
+//! The scanner is our own, with httparse as its oracle in tests: one pass finds ranges and tags, and resumes at the byte
+//! where it stopped, while httparse returns slices and begins again with each read. It looks at sixteen bytes at a time;
+//! what that fast path does not accept goes to a state machine, which takes single bytes and names what is wrong.
 //!
 //! One set of rules holds for every head on a connection, and it is stricter than RFC 9112 requires of a recipient:
 //!

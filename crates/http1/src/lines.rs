@@ -6,7 +6,7 @@
 
 use message::{Known, Line, Lines, Span, TooLarge};
 
-use crate::bytes::{TOKEN, class, find_colon, skip_text};
+use crate::bytes::{is_token, plain_end, text_end};
 use crate::error::Error;
 use crate::write::CRLF;
 
@@ -46,8 +46,10 @@ impl Cursor {
     pub(crate) fn scan(&mut self, bytes: &[u8], fields_max: usize, fields: &mut Lines) -> Result<Option<usize>, Error> {
         loop {
             if self.place == Place::Name && self.at == self.line {
-                let start = push_whole_lines(bytes, self.line, fields_max, fields);
-                *self = Self::at(start);
+                match scan_whole_lines(bytes, self.line, fields_max, fields) {
+                    WholeLines::End(end) => return Ok(Some(end)),
+                    WholeLines::UpTo(cursor) => *self = cursor,
+                }
             }
             let goes_on = match self.place {
                 Place::Name => self.scan_name(bytes)?,
@@ -103,7 +105,7 @@ impl Cursor {
     }
 
     fn scan_value(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        self.at = skip_text(bytes, self.at);
+        self.at = text_end(bytes, self.at);
         match bytes.get(self.at) {
             None => Ok(false),
             Some(b'\r') => {
@@ -132,51 +134,66 @@ impl Cursor {
     }
 }
 
-/// The line from `start` to its CR, and where its colon is.
-fn line(bytes: &[u8], start: usize, colon: usize, end: usize, known: Known) -> Result<Line, TooLarge> {
-    let padded = bytes.get(colon + 1..end).unwrap_or_default();
-    let value = padded.trim_ascii_start();
-    let value_start = end - value.len();
-    let value_end = value_start + value.trim_ascii_end().len();
-    let spans = Span::new(start, colon).zip(Span::new(value_start, value_end));
-    let (name, value) = spans.ok_or(TooLarge)?;
-    Line::new(name, value, end + CRLF.len(), known)
+/// How far lines that are there as a whole reach.
+pub(crate) enum WholeLines {
+    /// The empty line was there; this is the offset behind it.
+    End(usize),
+    /// Up to a line that is not, or that the cursor must look at.
+    UpTo(Cursor),
 }
 
-/// Pushes the lines from `start` on that are there as a whole. Returns the offset behind them.
-fn push_whole_lines(bytes: &[u8], start: usize, fields_max: usize, fields: &mut Lines) -> usize {
+/// Pushes the lines from `start` on that are there as a whole.
+pub(crate) fn scan_whole_lines(bytes: &[u8], start: usize, fields_max: usize, fields: &mut Lines) -> WholeLines {
     let mut start = start;
     for _ in fields.received_count()..fields_max {
         let Some((line, end)) = whole_line(bytes, start) else { break };
         fields.push(line);
         start = end;
     }
-    start
+    match bytes.get(start..start + CRLF.len()) {
+        Some(CRLF) => WholeLines::End(start + CRLF.len()),
+        _ => WholeLines::UpTo(Cursor::at(start)),
+    }
 }
 
-/// The line that begins at `start` and the offset behind it, if it is there as a whole and nothing is wrong with it.
+/// The line that begins at `start` and the offset behind it, if it is there as a whole and nothing is wrong with it, nor
+/// unusual in its name.
+#[inline]
 fn whole_line(bytes: &[u8], start: usize) -> Option<(Line, usize)> {
-    let rest = bytes.get(start..)?;
-    if rest.first() == Some(&b'\r') {
+    let colon = plain_end(bytes, start);
+    if bytes.get(colon) != Some(&b':') || colon == start {
         return None;
     }
-    let name = rest.get(..find_colon(rest))?;
-    let exact = Known::exact(name);
-    let known = if exact == Known::Other { is_name(name).then(|| Known::family(name))? } else { exact };
-    let colon = start + name.len();
-    let end = skip_text(bytes, colon + 1);
+    let known = Known::of_plain(bytes.get(start..colon)?);
+    let end = text_end(bytes, colon + 1);
     if bytes.get(end..end + CRLF.len()) != Some(CRLF) {
         return None;
     }
     Some((line(bytes, start, colon, end, known).ok()?, end + CRLF.len()))
 }
 
-fn is_name(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|byte| class(*byte) & TOKEN != 0)
+/// The line from `start` to its CR, and where its colon is.
+#[inline]
+fn line(bytes: &[u8], start: usize, colon: usize, end: usize, known: Known) -> Result<Line, TooLarge> {
+    let value = match (bytes.get(colon + 1), bytes.get(colon + 2), bytes.get(end - 1)) {
+        // As nearly all values are written: one blank in front, and none around.
+        (Some(b' '), Some(b'!'..), Some(b'!'..)) => Span::new(colon + 2, end),
+        _ => trimmed(bytes, colon + 1, end),
+    };
+    let (name, value) = Span::new(start, colon).zip(value).ok_or(TooLarge)?;
+    Line::new(name, value, end + CRLF.len(), known)
+}
+
+/// The value from `start` to `end` without the whitespace around it.
+#[cold]
+fn trimmed(bytes: &[u8], start: usize, end: usize) -> Option<Span> {
+    let value = bytes.get(start..end).unwrap_or_default().trim_ascii_start();
+    let start = end - value.len();
+    Span::new(start, start + value.trim_ascii_end().len())
 }
 
 fn check_token(bytes: &[u8]) -> Result<(), Error> {
-    match bytes.iter().find(|byte| class(**byte) & TOKEN == 0) {
+    match bytes.iter().find(|byte| !is_token(**byte)) {
         None => Ok(()),
         Some(b'\r' | b'\n') => Err(Error::LineEnd),
         Some(_) => Err(Error::FieldName),

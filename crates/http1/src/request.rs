@@ -3,10 +3,10 @@
 use message::{Lines, Method, Span, View};
 
 use crate::Version;
-use crate::bytes::{DOT, ESCAPE, SLASH, TARGET_END, TOKEN, class};
+use crate::bytes::{Block, graphic_end, is_token, offset, plain_end};
 use crate::error::Error;
 use crate::limits::HeadLimits;
-use crate::lines::Cursor;
+use crate::lines::{Cursor, WholeLines, scan_whole_lines};
 
 /// A request's head. Made to be used for many requests: [`RequestHead::reset`] keeps the allocations.
 #[derive(Debug, Default)]
@@ -25,12 +25,12 @@ struct RequestLine {
     target: Span,
     /// Where the target's first `?` is, or its end.
     path_end: usize,
-    /// The classes of all bytes in the path, and those in the query.
-    path_classes: u8,
-    query_classes: u8,
-    /// The classes of the last byte of the path.
-    last_classes: u8,
-    has_slash_runs: bool,
+    /// The path holds an escape (`%`, or a `#` or backslash, which should be escaped), a dot, or two slashes in a row.
+    path_is_unusual: bool,
+    /// The query holds an escape.
+    query_is_unusual: bool,
+    /// The part of the path that has been scanned ends with a slash.
+    ends_with_slash: bool,
     version: Version,
 }
 
@@ -70,6 +70,17 @@ impl RequestHead {
     /// [`Error`] if the bytes are no head, or exceed a limit. How the bytes were cut does not change which one.
     pub fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
         let window = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
+        if let Progress::Begin = self.progress
+            && let Some(start) = self.line.scan_whole(window, limits.target_bytes_max)
+        {
+            match scan_whole_lines(window, start, limits.fields_max, &mut self.fields) {
+                WholeLines::End(end) => {
+                    self.progress = Progress::Complete(end);
+                    return Ok(Some(end));
+                }
+                WholeLines::UpTo(cursor) => self.progress = Progress::Lines(cursor),
+            }
+        }
         match self.advance(window, limits)? {
             None if bytes.len() >= limits.head_bytes_max => Err(match self.progress {
                 Progress::Target { .. } | Progress::Version(_) => Error::TargetTooLong,
@@ -80,6 +91,7 @@ impl RequestHead {
         }
     }
 
+    #[cold]
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
         loop {
             let next = match self.progress {
@@ -142,13 +154,13 @@ impl RequestHead {
     /// Whether the path is in its normal form already: it holds no `%`, dot, `#`, backslash or two slashes in a row.
     #[must_use]
     pub const fn path_is_plain(&self) -> bool {
-        self.line.path_classes & (ESCAPE | DOT) == 0 && !self.line.has_slash_runs
+        !self.line.path_is_unusual
     }
 
     /// Whether the query needs no second look: it holds no `%`, `#` or backslash.
     #[must_use]
     pub const fn query_is_plain(&self) -> bool {
-        self.line.query_classes & ESCAPE == 0
+        !self.line.query_is_unusual
     }
 
     /// The version.
@@ -183,9 +195,27 @@ fn begin(bytes: &[u8], mut at: usize) -> Result<Step, Error> {
 }
 
 impl RequestLine {
+    /// Scans the line if it is there as a whole and nothing is wrong with it, nor unusual in its method or version.
+    /// Returns the offset behind it.
+    fn scan_whole(&mut self, bytes: &[u8], target_bytes_max: usize) -> Option<usize> {
+        const REST: &[u8] = b" HTTP/1.1\r\n";
+        let method_end = plain_end(bytes, 0);
+        let (method, start) = (bytes.get(..method_end)?, method_end + 1);
+        let end = graphic_end(bytes, start);
+        let is_whole = bytes.get(method_end) == Some(&b' ') && !method.is_empty() && end > start;
+        if !is_whole || end - start > target_bytes_max || !bytes.get(end..)?.starts_with(REST) {
+            return None;
+        }
+        (self.method_span, self.target) = Span::new(0, method_end).zip(Span::new(start, end))?;
+        self.method = Method::of(method);
+        self.mark_target(bytes, start, end);
+        self.end_path(end);
+        Some(end + REST.len())
+    }
+
     fn scan_method(&mut self, bytes: &[u8], start: usize, at: usize) -> Result<Step, Error> {
         let rest = bytes.get(at..).unwrap_or_default();
-        let Some(length) = rest.iter().position(|byte| class(*byte) & TOKEN == 0) else {
+        let Some(length) = rest.iter().position(|byte| !is_token(*byte)) else {
             return Ok(Step::Wait(Progress::Method { start, at: bytes.len() }));
         };
         let end = at + length;
@@ -198,42 +228,50 @@ impl RequestLine {
     }
 
     fn scan_target(&mut self, bytes: &[u8], start: usize, from: usize, bytes_max: usize) -> Result<Step, Error> {
-        let rest = bytes.get(from..).unwrap_or_default();
-        let length = rest.iter().position(|byte| class(*byte) & TARGET_END != 0).unwrap_or(rest.len());
-        let at = from + length;
+        let at = graphic_end(bytes, from);
         if at - start > bytes_max {
             return Err(Error::TargetTooLong);
         }
-        self.mark_target(rest.get(..length).unwrap_or_default(), from);
+        self.mark_target(bytes, from, at);
         match bytes.get(at) {
             None => return Ok(Step::Wait(Progress::Target { start, at })),
             Some(b' ') if at > start => {}
             Some(_) => return Err(Error::RequestLine),
         }
-        if self.path_end == 0 {
-            self.path_end = at;
-        }
+        self.end_path(at);
         self.target = Span::new(start, at).ok_or(Error::TargetTooLong)?;
         Ok(Step::On(Progress::Version(at + 1)))
     }
 
-    /// Notes where the path ends and what is unusual in path and query, for a piece of the target that begins at `from`.
-    fn mark_target(&mut self, piece: &[u8], from: usize) {
-        let mut query = piece;
-        if self.path_end == 0 {
-            let length = piece.iter().position(|byte| *byte == b'?').unwrap_or(piece.len());
-            let (path, behind) = piece.split_at_checked(length).unwrap_or((piece, &[]));
-            for byte in path {
-                let classes = class(*byte);
-                self.has_slash_runs |= classes & self.last_classes & SLASH != 0;
-                self.path_classes |= classes;
-                self.last_classes = classes;
+    /// Notes where the path ends and what is unusual in path and query, for the piece of the target from `from` to `to`.
+    fn mark_target(&mut self, bytes: &[u8], from: usize, to: usize) {
+        let (mut at, mut in_path, mut in_query) = (from, 0, 0);
+        while at < to {
+            let (block, count) = (Block::at(bytes, at), (to - at).min(Block::BYTES));
+            let piece = (1_u32 << count) - 1;
+            let mut path = if self.path_end == 0 { piece } else { 0 };
+            let ends = block.bits([b'?']) & path;
+            if ends != 0 {
+                self.path_end = at + offset(ends);
+                path &= (1 << offset(ends)) - 1;
             }
-            let Some((_, behind)) = behind.split_first() else { return };
-            self.path_end = from + length;
-            query = behind;
+            let escapes = block.bits([b'%', b'#', b'\\']) & piece;
+            let slashes = block.bits([b'/']) & path;
+            let runs = slashes & (slashes << 1 | u32::from(self.ends_with_slash));
+            in_path |= (escapes | block.bits([b'.'])) & path | runs;
+            in_query |= escapes & !path;
+            self.ends_with_slash = slashes >> (count - 1) != 0;
+            at += count;
         }
-        self.query_classes |= query.iter().fold(0, |classes, byte| classes | class(*byte));
+        self.path_is_unusual |= in_path != 0;
+        self.query_is_unusual |= in_query != 0;
+    }
+
+    /// A target without a `?` is a path as a whole.
+    fn end_path(&mut self, target_end: usize) {
+        if self.path_end == 0 {
+            self.path_end = target_end;
+        }
     }
 
     /// The version and the end of the line, looked at once they are there as a whole: they are ten bytes.

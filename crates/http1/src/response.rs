@@ -3,11 +3,15 @@
 use message::{Lines, Span, Status, View};
 
 use crate::Version;
-use crate::bytes::skip_text;
+use crate::bytes::text_end;
 use crate::error::Error;
 use crate::limits::HeadLimits;
-use crate::lines::Cursor;
+use crate::lines::{Cursor, WholeLines, scan_whole_lines};
 use crate::request::{Shape, version};
+use crate::write::CRLF;
+
+/// Where the reason begins, behind `HTTP/1.1 200 `.
+const REASON_START: usize = 13;
 
 /// A response's head. Made to be used for many responses: [`ResponseHead::reset`] keeps the allocations.
 #[derive(Debug)]
@@ -65,12 +69,41 @@ impl ResponseHead {
     /// [`Error`] if the bytes are no head, or exceed a limit. How the bytes were cut does not change which one.
     pub fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
         let window = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
+        if let Progress::Begin = self.progress
+            && let Some(start) = self.scan_whole_line(window)
+        {
+            match scan_whole_lines(window, start, limits.fields_max, &mut self.fields) {
+                WholeLines::End(end) => {
+                    self.progress = Progress::Complete(end);
+                    return Ok(Some(end));
+                }
+                WholeLines::UpTo(cursor) => self.progress = Progress::Lines(cursor),
+            }
+        }
         match self.advance(window, limits)? {
             None if bytes.len() >= limits.head_bytes_max => Err(Error::HeadTooLarge),
             end => Ok(end),
         }
     }
 
+    /// Scans the status line if it is there as a whole and nothing is wrong with it, nor unusual in its version. Returns
+    /// the offset behind it.
+    fn scan_whole_line(&mut self, bytes: &[u8]) -> Option<usize> {
+        let Some((b"HTTP/1.1 ", [hundreds, tens, ones, b' ', ..])) = bytes.split_first_chunk() else { return None };
+        let digits = [hundreds, tens, ones];
+        if !digits.iter().all(|digit| digit.is_ascii_digit()) {
+            return None;
+        }
+        let end = text_end(bytes, REASON_START);
+        if bytes.get(end..end + CRLF.len()) != Some(CRLF) {
+            return None;
+        }
+        let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(*digit & 0x0f));
+        (self.status, self.reason) = Status::new(code).zip(Span::new(REASON_START, end))?;
+        Some(end + CRLF.len())
+    }
+
+    #[cold]
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
         loop {
             let goes_on = match self.progress {
@@ -114,7 +147,7 @@ impl ResponseHead {
         let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit & 0x0f));
         self.status = Status::new(code).ok_or(Error::StatusLine)?;
         self.progress = match behind {
-            b' ' => Progress::Reason { start: 13, at: 13 },
+            b' ' => Progress::Reason { start: REASON_START, at: REASON_START },
             b'\r' => Progress::LineFeed(13),
             _ => return Err(Error::StatusLine),
         };
@@ -122,7 +155,7 @@ impl ResponseHead {
     }
 
     fn scan_reason(&mut self, bytes: &[u8], start: usize, from: usize) -> Result<bool, Error> {
-        let at = skip_text(bytes, from);
+        let at = text_end(bytes, from);
         match bytes.get(at) {
             None => {
                 self.progress = Progress::Reason { start, at };

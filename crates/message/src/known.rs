@@ -216,12 +216,24 @@ impl Known {
     ///
     /// A name that has one is a token, so a scanner needs no second look at it.
     #[must_use]
+    #[inline]
     pub fn exact(name: &[u8]) -> Self {
-        match name.len() {
-            ..=5 => short(name),
-            6..=9 => middle(name),
-            10..=14 => long(name),
-            _ => longest(name),
+        let ends = Ends::of(name);
+        let slot = SLOTS.get(ends.slot(MULTIPLIER)).copied().unwrap_or_default();
+        match ENTRIES.get(usize::from(slot)) {
+            Some(entry) if entry.ends == ends && entry.is(name) => entry.known,
+            _ => Self::Other,
+        }
+    }
+
+    /// The tag of a name that is known to hold letters, digits and hyphens alone, in any case.
+    #[must_use]
+    #[inline]
+    pub fn of_plain(name: &[u8]) -> Self {
+        match (Self::exact(name), name.first()) {
+            // The families but that of the underscore.
+            (Self::Other, Some(b'X' | b'x' | b'F' | b'f')) => Self::family(name),
+            (known, _) => known,
         }
     }
 
@@ -234,7 +246,7 @@ impl Known {
             Some(b'x') if starts_with(name, b"x-forebay-") => Self::Forebay,
             Some(b'f') if starts_with(name, b"forebay-") => Self::Forebay,
             Some(b'x' | b'f') if is_override() => Self::Override,
-            _ if name.contains(&b'_') => Self::Underscore,
+            _ if has_underscore(name) => Self::Underscore,
             _ => Self::Other,
         }
     }
@@ -256,93 +268,114 @@ fn starts_with(name: &[u8], prefix: &[u8]) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// Whether a name, in any case, is this one, which is in lower case. Only letters are folded, so that it is exact.
-fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
-    let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
-    let mut difference = 0;
-    for (byte, known) in name.iter().zip(known) {
-        let case = if known.is_ascii_lowercase() { 0x20 } else { 0 };
-        difference |= (byte | case) ^ known;
-    }
-    difference == 0
-}
+const ONES: u64 = 0x0101_0101_0101_0101;
 
-fn short(name: &[u8]) -> Known {
-    match name.len() {
-        2 if is(name, b"te") => Known::Te,
-        3 if is(name, b"age") => Known::Age,
-        3 if is(name, b"via") => Known::Via,
-        4 if is(name, b"date") => Known::Date,
-        4 if is(name, b"etag") => Known::Etag,
-        4 if is(name, b"host") => Known::Host,
-        4 if is(name, b"vary") => Known::Vary,
-        5 if is(name, b"range") => Known::Range,
-        _ => Known::Other,
+/// The underscore is searched for in words of eight bytes; the last ones overlap.
+fn has_underscore(name: &[u8]) -> bool {
+    let is_in = |word: &[u8; 8]| {
+        let difference = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'_'));
+        difference.wrapping_sub(ONES) & !difference & (ONES * 0x80) != 0
+    };
+    match name.last_chunk() {
+        Some(last) => is_in(last) || name.as_chunks().0.iter().any(is_in),
+        None => name.contains(&b'_'),
     }
 }
 
-fn middle(name: &[u8]) -> Known {
-    match name.len() {
-        6 if is(name, b"accept") => Known::Accept,
-        6 if is(name, b"cookie") => Known::Cookie,
-        6 if is(name, b"expect") => Known::Expect,
-        6 if is(name, b"origin") => Known::Origin,
-        6 if is(name, b"pragma") => Known::Pragma,
-        6 if is(name, b"server") => Known::Server,
-        7 if is(name, b"expires") => Known::Expires,
-        7 if is(name, b"referer") => Known::Referer,
-        7 if is(name, b"trailer") => Known::Trailer,
-        7 if is(name, b"upgrade") => Known::Upgrade,
-        8 if is(name, b"if-match") => Known::IfMatch,
-        8 if is(name, b"if-range") => Known::IfRange,
-        8 if is(name, b"location") => Known::Location,
-        9 if is(name, b"forwarded") => Known::Forwarded,
-        9 if is(name, b"x-real-ip") => Known::XRealIp,
-        _ => Known::Other,
+/// The first and the last bytes of a name in lower case, up to eight each. With its length they are the whole name, if
+/// that has at most 16 bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ends {
+    first: u64,
+    last: u64,
+}
+
+impl Ends {
+    #[inline]
+    const fn of(name: &[u8]) -> Self {
+        if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            return Self { first: lower(u64::from_le_bytes(*first)), last: lower(u64::from_le_bytes(*last)) };
+        }
+        let (first, last) = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            (u32::from_le_bytes(*first), u32::from_le_bytes(*last))
+        } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            (u16::from_le_bytes(*first) as u32, u16::from_le_bytes(*last) as u32)
+        } else {
+            (0, 0)
+        };
+        Self { first: lower(first as u64), last: lower(last as u64) }
+    }
+
+    /// The place in [`SLOTS`].
+    #[inline]
+    const fn slot(self, multiplier: u64) -> usize {
+        ((self.first ^ self.last.rotate_left(32)).wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
     }
 }
 
-fn long(name: &[u8]) -> Known {
-    match name.len() {
-        10 if is(name, b"connection") => Known::Connection,
-        10 if is(name, b"keep-alive") => Known::KeepAlive,
-        10 if is(name, b"set-cookie") => Known::SetCookie,
-        10 if is(name, b"user-agent") => Known::UserAgent,
-        12 if is(name, b"cache-status") => Known::CacheStatus,
-        12 if is(name, b"content-type") => Known::ContentType,
-        12 if is(name, b"max-forwards") => Known::MaxForwards,
-        12 if is(name, b"x-request-id") => Known::XRequestId,
-        13 if is(name, b"accept-ranges") => Known::AcceptRanges,
-        13 if is(name, b"authorization") => Known::Authorization,
-        13 if is(name, b"cache-control") => Known::CacheControl,
-        13 if is(name, b"content-range") => Known::ContentRange,
-        13 if is(name, b"if-none-match") => Known::IfNoneMatch,
-        13 if is(name, b"last-modified") => Known::LastModified,
-        14 if is(name, b"content-length") => Known::ContentLength,
-        _ => Known::Other,
+/// Makes the letters of a word lower-case. Bytes below 0x40 stay, so that no control character becomes a hyphen.
+const fn lower(word: u64) -> u64 {
+    word | (word & (ONES * 0x40)) >> 1
+}
+
+/// A name that has a tag for itself alone.
+#[derive(Clone, Copy)]
+struct Entry {
+    ends: Ends,
+    name: &'static [u8],
+    known: Known,
+}
+
+impl Entry {
+    /// Whether a name with the same ends is this one.
+    fn is(&self, name: &[u8]) -> bool {
+        name.len() == self.name.len() && (name.len() <= 16 || name.eq_ignore_ascii_case(self.name))
     }
 }
 
-fn longest(name: &[u8]) -> Known {
-    match name.len() {
-        15 if is(name, b"accept-encoding") => Known::AcceptEncoding,
-        15 if is(name, b"accept-language") => Known::AcceptLanguage,
-        15 if is(name, b"x-forwarded-for") => Known::XForwardedFor,
-        16 if is(name, b"content-encoding") => Known::ContentEncoding,
-        16 if is(name, b"content-location") => Known::ContentLocation,
-        16 if is(name, b"proxy-connection") => Known::ProxyConnection,
-        16 if is(name, b"x-forwarded-host") => Known::XForwardedHost,
-        17 if is(name, b"cdn-cache-control") => Known::CdnCacheControl,
-        17 if is(name, b"if-modified-since") => Known::IfModifiedSince,
-        17 if is(name, b"surrogate-control") => Known::SurrogateControl,
-        17 if is(name, b"transfer-encoding") => Known::TransferEncoding,
-        17 if is(name, b"x-forwarded-proto") => Known::XForwardedProto,
-        18 if is(name, b"proxy-authenticate") => Known::ProxyAuthenticate,
-        19 if is(name, b"if-unmodified-since") => Known::IfUnmodifiedSince,
-        19 if is(name, b"proxy-authorization") => Known::ProxyAuthorization,
-        25 if is(name, b"proxy-authentication-info") => Known::ProxyAuthenticationInfo,
-        _ => Known::Other,
+static ENTRIES: [Entry; NAMES.len()] = entries();
+
+/// For each value that [`Ends::slot`] can have, the index of an entry: the only one that can be it.
+static SLOTS: [u8; 1 << SLOT_BITS] = slots(MULTIPLIER).0;
+
+const SLOT_BITS: u32 = 9;
+
+/// Gives all names slots of their own. Found by trying.
+const MULTIPLIER: u64 = {
+    let mut multiplier = 0x9e37_79b9_7f4a_7c15_u64;
+    while !slots(multiplier).1 {
+        multiplier = multiplier.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(2);
     }
+    multiplier
+};
+
+const fn entries() -> [Entry; NAMES.len()] {
+    let nothing = Entry { ends: Ends::of(b""), name: b"", known: Known::Other };
+    let mut entries = [nothing; NAMES.len()];
+    let (mut rest, mut names): (&mut [Entry], _) = (&mut entries, NAMES);
+    while let (Some((entry, others)), [(known, name), names_left @ ..]) = (rest.split_first_mut(), names) {
+        *entry = Entry { ends: Ends::of(name.as_bytes()), name: name.as_bytes(), known: *known };
+        (rest, names) = (others, names_left);
+    }
+    entries
+}
+
+/// The slots with this multiplier, and whether no two names share one.
+const fn slots(multiplier: u64) -> ([u8; 1 << SLOT_BITS], bool) {
+    const FREE: u8 = u8::MAX;
+    let mut slots = [FREE; 1 << SLOT_BITS];
+    let (mut names, mut index, mut are_apart) = (NAMES, 0, true);
+    while let [(_, name), others @ ..] = names {
+        let slot = Ends::of(name.as_bytes()).slot(multiplier);
+        if let Some((_, rest)) = slots.split_at_mut_checked(slot)
+            && let Some((slot, _)) = rest.split_first_mut()
+        {
+            are_apart &= *slot == FREE;
+            *slot = index;
+        }
+        (names, index) = (others, index + 1);
+    }
+    (slots, are_apart)
 }
 
 /// A set of tags.
@@ -475,6 +508,30 @@ mod tests {
             ("", Known::Other),
         ] {
             assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_plain_name_has_the_tag_that_it_has_anyway() {
+        let others =
+            ["x-forwarded-port", "X-Original-URL", "Forebay-Purge", "x-forebay-a", "x-b", "f", "F-a", "x", "a", ""];
+        for name in NAMES.iter().map(|(_, name)| *name).chain(others) {
+            assert_eq!(Known::of_plain(name.as_bytes()), Known::of(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_underscore_is_found_wherever_it_stands() {
+        for length in 1..30 {
+            for other in [b'a', b'^', b'`', b'\xdf', 0] {
+                let mut name = vec![other; length];
+                assert_eq!(Known::of(&name), Known::Other);
+                for place in 0..length {
+                    name[place] = b'_';
+                    assert_eq!(Known::of(&name), Known::Underscore, "at {place} of {length}");
+                    name[place] = other;
+                }
+            }
         }
     }
 

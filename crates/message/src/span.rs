@@ -11,8 +11,9 @@ impl Span {
     /// The span from `start` to before `end`; `None` if it ends before it starts or past 65,535.
     #[must_use]
     pub fn new(start: usize, end: usize) -> Option<Self> {
-        let (start, end) = (u16::try_from(start).ok()?, u16::try_from(end).ok()?);
-        (start <= end).then_some(Self { start, end })
+        let bound = u16::try_from(end).ok()?;
+        // Never past the bound, so the compiler leaves one check out.
+        (start <= end).then(|| Self { start: u16::try_from(start).unwrap_or(bound), end: bound })
     }
 
     /// These bytes of `head`, the head that the span was made for; empty if `head` is shorter.
