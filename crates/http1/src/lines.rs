@@ -1,7 +1,7 @@
 //! The scanner of field lines, for heads and trailer sections (RFC 9112 §5).
 //!
 //! A line that is there as a whole is taken in one step. Any other is walked byte by byte by a cursor, which keeps its
-//! place between two calls: however the bytes arrive, none is looked at more than twice. The step accepts only what the
+//! place between two calls: however the bytes arrive, the work grows with their number alone. The step accepts only what the
 //! cursor accepts, and leaves errors to it.
 
 use message::{Known, Line, Lines, Span, TooLarge};

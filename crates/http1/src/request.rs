@@ -64,7 +64,7 @@ impl RequestHead {
     }
 
     /// Scans a head. Returns its length, with the empty line, or `None` if it is incomplete: then to be called again with
-    /// the same bytes and more behind them. No byte is looked at more than twice.
+    /// the same bytes and more behind them. The work grows with the number of bytes, however they arrive.
     ///
     /// # Errors
     /// [`Error`] if the bytes are no head, or exceed a limit. How the bytes were cut does not change which one.

@@ -61,7 +61,7 @@ impl ResponseHead {
     }
 
     /// Scans a head. Returns its length, with the empty line, or `None` if it is incomplete: then to be called again with
-    /// the same bytes and more behind them. No byte but the first 13 is looked at more than twice.
+    /// the same bytes and more behind them. The work grows with the number of bytes, however they arrive.
     ///
     /// An interim response (1xx) is a head of its own: after it, reset and scan what follows.
     ///
