@@ -5,7 +5,7 @@
 
 use std::pin::Pin;
 
-use http::HeaderMap;
+use message::Fields;
 
 pub mod api;
 mod guard;
@@ -110,11 +110,11 @@ pub trait House: Send + Sync {
     /// When there is no such thing to purge.
     fn purge(&self, what: &Purge, soft: bool) -> Result<Done, Refusal>;
 
-    /// Takes an event, as its request's headers and body tell it, and forgets what it makes void.
+    /// Takes an event, as its request's fields and body tell it, and forgets what it makes void.
     ///
     /// # Errors
     /// When the event can't be read, or lacks what a rule needs (400, 422); then nothing has changed.
-    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal>;
+    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Done, Refusal>;
 
     /// A part of the journal, in the order of numbers.
     ///

@@ -205,7 +205,7 @@ async fn event(
 ) -> Answer {
     let Query(Delivery { wait }) = query.map_err(bad_query)?;
     let body = whole(body)?;
-    let done = aside(move || house.event(&headers, &body)).await?;
+    let done = aside(move || house.event(&headers.into(), &body)).await?;
     let (epoch, touched) = counted(done, wait).await;
     Ok(json(StatusCode::OK, &Touched { epoch, touched }))
 }

@@ -3,8 +3,8 @@
 //! Which of the three it is, is told by `Content-Type` and the `ce-` fields; what must stand in it, by
 //! `policy::events`.
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::StatusCode;
+use message::Fields;
 use policy::events::{Event, NoEvent, Value};
 
 /// The longest event, in bytes.
@@ -54,17 +54,17 @@ impl Unreadable {
 ///
 /// # Errors
 /// [`Unreadable`], with the status to answer.
-pub fn read(headers: &HeaderMap, body: &[u8]) -> Result<Event, Unreadable> {
+pub fn read(fields: &Fields, body: &[u8]) -> Result<Event, Unreadable> {
     if body.len() > EVENT_BYTES_MAX {
         return Err(Unreadable::TooLong);
     }
-    let media_type = media_type(headers)?;
+    let media_type = media_type(fields)?;
     if media_type == STRUCTURED {
         return Ok(Event::structured(value(serde_json::from_slice(body)?))?);
     }
     let is_json = media_type == "application/json"
         || (media_type.ends_with("+json") && !media_type.starts_with("application/cloudevents"));
-    let Some(version) = field(headers, VERSION)? else {
+    let Some(version) = field(fields, VERSION)? else {
         let is_plain = media_type == "application/json";
         return if is_plain {
             Ok(Event::of_object(value(serde_json::from_slice(body)?))?)
@@ -77,21 +77,21 @@ pub fn read(headers: &HeaderMap, body: &[u8]) -> Result<Event, Unreadable> {
         return Err(Unreadable::MediaType);
     }
     let data = if body.is_empty() { Value::Null } else { value(serde_json::from_slice(body)?) };
-    let kind = field(headers, "ce-type")?.map_or(&b""[..], HeaderValue::as_bytes);
-    let subject = field(headers, "ce-subject")?.map(HeaderValue::as_bytes);
-    Ok(Event::binary(version.as_bytes(), kind, subject, data)?)
+    let kind = field(fields, "ce-type")?.unwrap_or_default();
+    let subject = field(fields, "ce-subject")?;
+    Ok(Event::binary(version, kind, subject, data)?)
 }
 
 /// The media type without its parameters, in lower case; empty when there is none.
-fn media_type(headers: &HeaderMap) -> Result<String, Unreadable> {
-    let line = field(headers, CONTENT_TYPE.as_str())?.map(|line| line.to_str().map_err(|_| Unreadable::MediaType));
-    let line = line.transpose()?.unwrap_or_default();
+fn media_type(fields: &Fields) -> Result<String, Unreadable> {
+    let line = std::str::from_utf8(field(fields, "content-type")?.unwrap_or_default());
+    let line = line.ok().filter(|line| line.is_ascii()).ok_or(Unreadable::MediaType)?;
     Ok(line.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
 /// A field that may stand once.
-fn field<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a HeaderValue>, Unreadable> {
-    let mut lines = headers.get_all(name).iter();
+fn field<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<&'a [u8]>, Unreadable> {
+    let mut lines = fields.values(name);
     let first = lines.next();
     if lines.next().is_some() { Err(Unreadable::Twice(name)) } else { Ok(first) }
 }
@@ -113,24 +113,23 @@ fn value(json: serde_json::Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
     use proptest::prelude::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    fn fields(lines: &[(&'static str, &'static str)]) -> Fields {
+        lines.iter().copied().collect()
     }
 
     const JSON: (&str, &str) = ("content-type", "application/json; charset=utf-8");
 
     fn refused(lines: &[(&'static str, &'static str)], body: &[u8]) -> u16 {
-        read(&headers(lines), body).unwrap_err().status().as_u16()
+        read(&fields(lines), body).unwrap_err().status().as_u16()
     }
 
     #[test]
     fn the_plain_form_is_read() {
         let body =
             br#"{"type":"OrderCreated","aggregate_id":"o-1","data":{"user":7,"total":1.5,"big":18446744073709551615}}"#;
-        let event = read(&headers(&[JSON]), body).unwrap();
+        let event = read(&fields(&[JSON]), body).unwrap();
         assert_eq!((&*event.kind, event.subject.as_deref()), ("OrderCreated", Some("o-1")));
         assert_eq!(event.data.at(["user"]), Some(&Value::Whole(7)));
         assert_eq!(event.data.at(["total"]), Some(&Value::Fraction));
@@ -141,7 +140,7 @@ mod tests {
     fn structured_cloud_events_are_read_under_either_type() {
         let body = br#"{"specversion":"1.0","type":"T","source":"/s","id":"1","subject":"o","data":[true]}"#;
         for media_type in ["application/cloudevents+json", "Application/CloudEvents+JSON; charset=utf-8", JSON.1] {
-            let event = read(&headers(&[("content-type", media_type)]), body).unwrap();
+            let event = read(&fields(&[("content-type", media_type)]), body).unwrap();
             assert_eq!((&*event.kind, event.data.at(["0"])), ("T", Some(&Value::Flag(true))));
         }
         assert_eq!(refused(&[("content-type", STRUCTURED)], br#"{"type":"T"}"#), 422);
@@ -150,12 +149,12 @@ mod tests {
 
     #[test]
     fn binary_cloud_events_are_read() {
-        let fields = [("ce-specversion", "1.0"), ("ce-type", "T"), ("ce-subject", "a%20b"), JSON];
-        let event = read(&headers(&fields), br#"{"x":"y"}"#).unwrap();
+        let lines = [("ce-specversion", "1.0"), ("ce-type", "T"), ("ce-subject", "a%20b"), JSON];
+        let event = read(&fields(&lines), br#"{"x":"y"}"#).unwrap();
         assert_eq!((&*event.kind, event.subject.as_deref()), ("T", Some("a b")));
         assert_eq!(event.data.at(["x"]), Some(&Value::Text("y".to_owned())));
-        assert_eq!(read(&headers(&fields[..3]), b"").unwrap().data, Value::Null);
-        assert_eq!(refused(&fields[..3], b"{}"), 415);
+        assert_eq!(read(&fields(&lines[..3]), b"").unwrap().data, Value::Null);
+        assert_eq!(refused(&lines[..3], b"{}"), 415);
         assert_eq!(refused(&[("ce-specversion", "1.0"), JSON], b"{}"), 422);
         assert_eq!(refused(&[("ce-specversion", "0.3"), ("ce-type", "T"), JSON], b"{}"), 422);
         assert_eq!(refused(&[("ce-specversion", "1.0"), ("ce-type", "T"), ("ce-type", "U"), JSON], b"{}"), 400);
@@ -188,7 +187,7 @@ mod tests {
         fn no_body_panics(body in prop::collection::vec(prop::sample::select(vec![
             "{", "}", "[", "]", "\"type\"", "\"T\"", ":", ",", "1", "-1e999", "null", "\"data\"", "\"\\ud800\"", " ",
         ]), 0..30)) {
-            let _ = read(&headers(&[JSON]), body.concat().as_bytes());
+            let _ = read(&fields(&[JSON]), body.concat().as_bytes());
         }
     }
 }

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use message::Fields;
 use policy::message::cache_status::CacheStatus;
@@ -84,7 +85,7 @@ pub struct Exchange {
     /// What only the bytes on the wire show.
     pub signs: Signs,
     /// What the client would like error bodies to be (`Accept`).
-    pub accept: Option<HeaderValue>,
+    pub accept: Option<Bytes>,
     /// The hash of what the upstream's balancer goes by, if it hashes.
     pub key: u64,
     /// How the cache handled it; `None`: its route does not cache.

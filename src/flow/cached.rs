@@ -3,10 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::CONTENT_LOCATION;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use http_body::Body as _;
-use message::Fields;
+use message::{Fields, Known};
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
 use policy::cache::key::{Key, Space, Target};
@@ -169,7 +168,7 @@ async fn kept(
                 Err(fault) => return Some(Err(fault)),
             };
             caching.hide_tags(&mut answer.fields);
-            answer.fields.insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("pending"));
+            answer.fields.set(&FOREBAY_WRITE, "pending");
             Some(Ok(answer))
         }
     }
@@ -297,7 +296,7 @@ async fn pass(
     } else {
         write(site, onward, ex, outgoing).await?
     };
-    let is_stored = answer.status == StatusCode::OK && answer.fields.contains_key(CONTENT_LOCATION);
+    let is_stored = answer.status == StatusCode::OK && answer.fields.has(Known::ContentLocation);
     let uri = target.to_string().parse::<Uri>();
     let (Some((key, headers, has_body)), Ok(uri)) = (asked.filter(|_| is_stored), uri) else {
         caching.hide_tags(&mut answer.fields);

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
+use message::Known;
 use policy::message::accept;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::time::Now;
 
+use super::gate::METHODS;
 use crate::exchange::body::{Body, Witness};
 use crate::exchange::fault::Fault;
 use crate::exchange::tunnel::{Left, Passage, Tunnel};
@@ -20,9 +22,7 @@ use crate::observe::record::{Record, Request};
 use crate::observe::{clock, dice};
 
 /// How long a client is asked to wait when nobody can take its request (RFC 9110 §10.2.3), in seconds.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const RETRY_AFTER: &str = "1";
 
 /// An exchange under way. Dropped without an answer, it is counted as one whose client left.
 pub struct Open {
@@ -94,11 +94,11 @@ impl Open {
     /// A short error body, JSON or text by `Accept`, with the id that the log line carries.
     fn refuse(&mut self, fault: &Fault) -> Answer {
         let id = self.ex.record.id.get_or_insert_with(|| dice::id(self.ex.dice)).clone();
-        let id = id.to_str().unwrap_or_default();
+        let id = id.text();
         self.ex.record.fault = Some(fault.to_string());
         let status = fault.status();
-        let accept = self.ex.accept.as_ref().or_else(|| self.ex.head.fields.get(header::ACCEPT));
-        let (kind, text) = if accept::prefers_json(accept.map(HeaderValue::as_bytes)) {
+        let accept = self.ex.accept.as_deref().or_else(|| self.ex.head.fields.first(Known::Accept));
+        let (kind, text) = if accept::prefers_json(accept) {
             let told = fault.told().replace(['"', '\\'], "'");
             let text = format!("{{\"status\":{},\"error\":\"{told}\",\"id\":\"{}\"}}\n", status.as_u16(), plain(id));
             ("application/json", text)
@@ -110,21 +110,20 @@ impl Open {
         let length = text.len();
         let mut answer = Answer::new(Body::whole(if is_head { Bytes::new() } else { Bytes::from(text) }));
         answer.status = status;
-        let headers = &mut answer.fields;
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let fields = &mut answer.fields;
+        fields.set(Known::ContentType, kind);
+        fields.set(Known::CacheControl, "no-store");
         if is_head {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            fields.set(Known::ContentLength, length.to_string());
         }
         if fault.closes_connection() {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            fields.set(Known::Connection, "close");
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            fields.set("Retry-After", RETRY_AFTER);
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-            headers.insert(header::ALLOW, methods);
+            fields.set("Allow", METHODS);
         }
         answer
     }
@@ -163,16 +162,16 @@ fn plain(id: &str) -> String {
 }
 
 fn request(ex: &Exchange, captured: Option<Box<Captured>>) -> Request {
-    let field = |name: &HeaderName| ex.head.fields.get(name).cloned();
+    let field = |name: Known| ex.head.fields.first_shared(name);
     Request {
         method: ex.head.method.clone(),
         target: ex.head.uri.clone(),
         version: ex.head.version,
-        host: field(&header::HOST),
-        referer: field(&header::REFERER),
-        user_agent: field(&header::USER_AGENT),
-        forwarded_for: field(&FORWARDED_FOR),
-        content_length: field(&header::CONTENT_LENGTH),
+        host: field(Known::Host),
+        referer: field(Known::Referer),
+        user_agent: field(Known::UserAgent),
+        forwarded_for: field(Known::XForwardedFor),
+        content_length: field(Known::ContentLength),
         captured,
     }
 }

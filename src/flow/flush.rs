@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, Uri, header};
-use message::Fields;
+use http::{HeaderName, Method, Uri};
+use message::{Fields, Known};
 use policy::cache::key::{Key, Space, Target};
 use policy::cache::overlap::Writer;
 use policy::message::cache_control::delta_seconds;
@@ -122,7 +122,7 @@ impl ToBackends {
                 let is_failed = matches!(outcome, Outcome::Retry { .. });
                 let why = is_failed.then(|| format!("the backend answered {}", answer.status).into());
                 // Its content may be what is stored.
-                let bytes_max = match answer.fields.contains_key(header::CONTENT_LOCATION) {
+                let bytes_max = match answer.fields.has(Known::ContentLocation) {
                     true => present.site.plan().cache.object_bytes_max,
                     false => ANSWER_BYTES_MAX,
                 };
@@ -203,7 +203,7 @@ impl Present {
         }
         let mut headers = draft.headers.clone();
         for (name, _) in &edits.set {
-            headers.remove(name);
+            headers.drop_named(name);
         }
         settle_host(&mut headers, target);
         let space = Space { name: &caching.space, rules: &caching.rules.key };
@@ -216,15 +216,13 @@ impl Present {
 fn settle_host(headers: &mut Fields, target: &Target<'_>) {
     let uri = target.to_string();
     let authority = uri.split('/').nth(2).unwrap_or_default();
-    let is_same = |kept: &HeaderValue| {
+    let is_same = |kept: &[u8]| {
         let (name, port) = authority.split_once(':').map_or((authority, None), |(name, port)| (name, Some(port)));
         let dotted = port.map_or_else(|| format!("{name}."), |port| format!("{name}.:{port}"));
-        *kept == authority || *kept == dotted
+        kept == authority.as_bytes() || kept == dotted.as_bytes()
     };
-    if !headers.get(header::HOST).is_some_and(is_same)
-        && let Ok(host) = HeaderValue::from_str(authority)
-    {
-        headers.insert(header::HOST, host);
+    if !headers.first(Known::Host).is_some_and(is_same) {
+        headers.set(Known::Host, authority);
     }
 }
 
@@ -263,20 +261,20 @@ fn draft(attempt: &Attempt, limits: Limits, counters: &Arc<Counters>) -> Option<
     let write = &attempt.write;
     let target: Uri = write.target.parse().ok()?;
     let mut headers: Fields = write.headers.iter().cloned().collect();
-    headers.insert(&IDEMPOTENCY_KEY, write.idempotency_key(attempt.journal, attempt.seq));
+    headers.set(&IDEMPOTENCY_KEY, write.idempotency_key(attempt.journal, attempt.seq));
     let (seq, number, accepted) = (attempt.seq, attempt.number, write.accepted.as_secs());
     let note = format!("flush; seq={seq}; attempt={number}; accepted={accepted}");
-    headers.extend(HeaderValue::try_from(note).ok().map(|note| (FOREBAY_WRITE.clone(), note)));
+    headers.append(&FOREBAY_WRITE, note);
     let has_body = !write.body.is_empty() || write.method == Method::PUT;
     let source = has_body.then(|| Rc::new(Source::whole(write.body.clone(), limits, Arc::clone(counters))));
     if source.is_some() {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(write.body.len()));
+        headers.set(Known::ContentLength, write.body.len().to_string());
     }
     Some(Draft { method: write.method.clone(), target, headers, source, switches: None })
 }
 
 fn retry_after(headers: &Fields) -> Option<Duration> {
-    delta_seconds(headers.get(header::RETRY_AFTER)?.as_bytes().trim_ascii())
+    delta_seconds(headers.first("retry-after")?.trim_ascii())
 }
 
 /// Reads an answer to its end, within bounds.

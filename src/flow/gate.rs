@@ -3,11 +3,9 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as _;
-use message::Fields;
-use policy::message::census::Rare;
-use policy::message::names;
+use message::{Fields, Known};
 use policy::message::target::normal_path;
 use policy::route::template::{Parts, Template};
 use policy::route::{Asked, rewrite};
@@ -23,6 +21,9 @@ use crate::upstream::pick;
 use crate::upstream::send::Draft;
 use crate::upstream::upload::{Limits, Source};
 use crate::writeback::take::FOREBAY_WRITE;
+
+/// The methods that are forwarded (RFC 9110 §10.2.1).
+pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Finds a request's route, and its index.
 ///
@@ -58,8 +59,8 @@ pub fn draft(
     let plan = &group.shared.plan;
     ex.record.upstream = Some(Rc::clone(&group.name));
     ex.key = pick::key(&plan.balance, ex);
-    ex.accept = ex.head.fields.get(header::ACCEPT).cloned();
-    if admitted.census.has(Rare::Ours) {
+    ex.accept = ex.head.fields.first_shared(Known::Accept);
+    if ex.head.fields.has(Known::Forebay) {
         drop_orders(route, &mut ex.head.fields);
     }
     super::edit(&mut ex.head.fields, &route.request_headers);
@@ -86,11 +87,15 @@ pub fn draft(
 
 /// What is told to this proxy goes no further, nor can a client pass for it. How a write is to be done, the one who does
 /// it still has to read.
-fn drop_orders(route: &Route, headers: &mut Fields) {
-    let is_read = route.cache.as_ref().is_some_and(|cache| matches!(cache.mode, CacheMode::Back(_)));
-    let order = headers.get(&FOREBAY_WRITE).filter(|_| is_read).cloned();
-    names::drop_orders(headers);
-    headers.extend(order.map(|order| (FOREBAY_WRITE.clone(), order)));
+fn drop_orders(route: &Route, fields: &mut Fields) {
+    let mut is_read = route.cache.as_ref().is_some_and(|cache| matches!(cache.mode, CacheMode::Back(_)));
+    fields.retain(|field| {
+        let is_order = field.known == Known::Forebay;
+        // Of several lines the first is read.
+        let is_kept = is_order && is_read && field.name.eq_ignore_ascii_case(FOREBAY_WRITE.as_str().as_bytes());
+        is_read &= !is_kept;
+        is_kept || !is_order
+    });
 }
 
 /// Answers an `OPTIONS` that may go no further (RFC 9110 §7.6.2, §9.3.7).
@@ -98,8 +103,7 @@ fn drop_orders(route: &Route, headers: &mut Fields) {
 pub fn options() -> Answer {
     let mut answer = Answer::new(Body::default());
     answer.status = StatusCode::NO_CONTENT;
-    let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    answer.fields.insert(header::ALLOW, methods);
+    answer.fields.set("Allow", METHODS);
     answer
 }
 
@@ -139,7 +143,7 @@ pub fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Resu
     let mut answer = Answer::new(Body::default());
     answer.status = redirect.status;
     let location = HeaderValue::try_from(to).map_err(|_| Fault::BadRequest("target fits no redirect"))?;
-    answer.fields.insert(header::LOCATION, location);
+    answer.fields.set(Known::Location, location);
     Ok(answer)
 }
 
@@ -150,10 +154,10 @@ pub fn respond(respond: &Respond, method: &Method) -> Answer {
     let mut answer = Answer::new(Body::whole(if head_only { Bytes::new() } else { respond.body.clone() }));
     answer.status = respond.status;
     if let Some(kind) = &respond.content_type {
-        answer.fields.insert(header::CONTENT_TYPE, kind.clone());
+        answer.fields.set(Known::ContentType, kind);
     }
     if head_only {
-        answer.fields.insert(header::CONTENT_LENGTH, HeaderValue::from(respond.body.len()));
+        answer.fields.set(Known::ContentLength, respond.body.len().to_string());
     }
     answer
 }

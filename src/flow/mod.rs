@@ -70,7 +70,7 @@ pub fn begin(site: &Site, ex: &mut Exchange) -> Result<Step, Fault> {
         return Ok(purged);
     }
     let (index, route) = gate::route(site, ex, &admitted)?;
-    let mut chosen = match &route.action {
+    let chosen = match &route.action {
         Action::Redirect(redirect) => return gate::redirect(redirect, ex, &admitted).map(|answer| done(route, answer)),
         Action::Respond(respond) => return Ok(done(route, gate::respond(respond, &ex.head.method))),
         Action::Forward(_) | Action::Split(_) => side::choose(site, index, ex, &admitted)?,
@@ -118,11 +118,11 @@ pub async fn go_on(site: &Site, ex: &mut Exchange, way: &mut Way) -> Result<Answ
 }
 
 /// Carries out a route's changes to a header section.
-fn edit(headers: &mut Fields, edits: &Edits) {
+fn edit(fields: &mut Fields, edits: &Edits) {
     for name in &edits.remove {
-        headers.remove(name);
+        fields.drop_named(name);
     }
     for (name, value) in &edits.set {
-        headers.insert(name.clone(), value.clone());
+        fields.set(name, value);
     }
 }

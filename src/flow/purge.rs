@@ -6,9 +6,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
-use message::Fields;
+use http::StatusCode;
+use message::{Fields, Known};
 use policy::cache::key::{Key, Scheme, Space, Target};
 
 use super::Step;
@@ -144,15 +143,18 @@ impl Generation {
 
 /// A field that may stand once.
 fn word<'a>(headers: &'a Fields, name: &str) -> Result<Option<&'a str>, &'static str> {
-    let mut lines = headers.get_all(name).iter();
-    let first = lines.next().map(HeaderValue::to_str).transpose().map_err(|_| "a purge field is no text")?;
+    let mut lines = headers.values(name);
+    let first = lines.next().map(std::str::from_utf8).transpose().map_err(|_| "a purge field is no text")?;
+    if first.is_some_and(|first| !first.is_ascii()) {
+        return Err("a purge field is no text");
+    }
     if lines.next().is_some() { Err("a purge field stands twice") } else { Ok(first.map(str::trim)) }
 }
 
 fn said(status: StatusCode, text: String) -> Answer {
     let mut answer = Answer::new(Body::whole(Bytes::from(text)));
     answer.status = status;
-    answer.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer.fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.fields.set(Known::ContentType, "application/json");
+    answer.fields.set(Known::CacheControl, "no-store");
     answer
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Uri, Version, header};
 use http_body::Body as _;
-use message::Fields;
+use message::{Fields, Known};
 use policy::cache::key::target_fields;
 use policy::message::census::{Census, Rare};
 use policy::message::expect::{self, Expectation};
@@ -23,6 +23,7 @@ use crate::config::plan::MergeSlashes;
 use crate::exchange::fault::Fault;
 use crate::exchange::{ClientConnection, Exchange, Head, Host};
 use crate::observe::dice;
+use crate::observe::request_id::RequestId;
 
 /// What listeners speak.
 const SCHEME: Scheme = Scheme::Http;
@@ -287,7 +288,7 @@ pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &HeaderV
     }
     let kept = if census.has(Rare::RequestId) && stamp.is_trusted() { known_id(headers) } else { None };
     let id = kept.unwrap_or_else(|| dice::id(ex.dice));
-    headers.insert(&names::X_REQUEST_ID, id.clone());
+    headers.set(Known::XRequestId, id.as_bytes());
     ex.record.id = Some(id);
 }
 
@@ -298,6 +299,7 @@ pub fn stamp_settled(site: &Site, ex: &mut Exchange, admitted: &Admitted) {
     stamp(site, ex, admitted, host);
 }
 
-fn known_id(headers: &Fields) -> Option<HeaderValue> {
-    headers.get(&names::X_REQUEST_ID).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len())).cloned()
+fn known_id(fields: &Fields) -> Option<RequestId> {
+    let id = fields.first_shared(Known::XRequestId);
+    id.filter(|id| (1..=ID_BYTES_MAX).contains(&id.len())).map(RequestId::Given)
 }

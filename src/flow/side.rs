@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, header};
-use message::Fields;
+use http::HeaderName;
+use message::{Fields, Known};
 use policy::balance::dice::splitmix64;
 use policy::message::cookies;
 use policy::message::scheme::Scheme;
@@ -36,6 +36,25 @@ pub struct LocalSplit {
     pub names: Box<[Rc<str>]>,
     /// What this worker has seen of each.
     pub tallies: Box<[Arc<Tally>]>,
+    /// What clients are told of each side, by what has decided; empty: nothing.
+    pub notes: Box<[[Rc<Note>; 4]]>,
+}
+
+/// The field that tells a client its side, and what has decided that.
+#[derive(Debug)]
+pub struct Note {
+    name: HeaderName,
+    value: Box<str>,
+}
+
+/// What the clients of a split are told: each note is made once, not for each request.
+#[must_use]
+pub fn notes(plan: &plan::Split) -> Box<[[Rc<Note>; 4]]> {
+    let Some(name) = &plan.side_header else { return Box::default() };
+    let note = |side: &str, by: By| {
+        Rc::new(Note { name: name.clone(), value: format!("{side}; by={}", by.word()).into_boxed_str() })
+    };
+    plan.sides.iter().map(|side| By::ALL.map(|by| note(&side.name, by))).collect()
 }
 
 /// Where a request goes.
@@ -44,13 +63,10 @@ pub struct Chosen {
     pub onward: Rc<Onward>,
     /// The side, counted from 0; 0 too where there is no split.
     pub side: usize,
-    marks: Option<Box<Marks>>,
-}
-
-/// What the client is told.
-struct Marks {
-    cookie: Option<HeaderValue>,
-    side: Option<(HeaderName, HeaderValue)>,
+    /// The cookie that the client gets.
+    cookie: Option<String>,
+    /// What the client is told of the side.
+    note: Option<Rc<Note>>,
 }
 
 /// What has decided.
@@ -64,6 +80,9 @@ enum By {
 }
 
 impl By {
+    /// All of them, in order.
+    const ALL: [Self; 4] = [Self::Override, Self::Sticky, Self::Weight, Self::Fallback];
+
     /// Its word in the log and towards the client.
     const fn word(self) -> &'static str {
         match self {
@@ -76,7 +95,7 @@ impl By {
 }
 
 /// What a client is known by.
-struct Known {
+struct ClientKey {
     key: u64,
     /// The key to give it: it had none that is good.
     new: Option<u64>,
@@ -89,7 +108,7 @@ struct Known {
 pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted) -> Result<Chosen, Fault> {
     let Some(split) = site.split(route) else {
         let onward = site.onward(route, 0).map(Rc::clone).ok_or(Fault::NoRoute)?;
-        return Ok(Chosen { onward, side: 0, marks: None });
+        return Ok(Chosen { onward, side: 0, cookie: None, note: None });
     };
     let plan = &split.shared.plan;
     let (side, by, new) = match overridden(plan, &mut ex.head.fields) {
@@ -112,38 +131,35 @@ pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted)
     let name = split.names.get(side).ok_or(Fault::NoRoute)?;
     ex.record.side = Some((Rc::clone(name), by.word()));
     let cookie = new.and_then(|key| cookie(split, key, ex, admitted));
-    let told = plan.side_header.as_ref().and_then(|header| {
-        let side = HeaderValue::try_from(format!("{name}; by={}", by.word())).ok()?;
-        Some((header.clone(), side))
-    });
-    let marks = (cookie.is_some() || told.is_some()).then(|| Box::new(Marks { cookie, side: told }));
-    Ok(Chosen { onward, side, marks })
+    let note = split.notes.get(side).and_then(|notes| notes.get(by as usize)).map(Rc::clone);
+    Ok(Chosen { onward, side, cookie, note })
 }
 
 impl Chosen {
     /// Tells the client what it is to be told.
-    pub fn mark(&mut self, headers: &mut Fields) {
-        let Some(marks) = self.marks.take() else { return };
-        if let Some(cookie) = marks.cookie {
-            headers.append(&header::SET_COOKIE, cookie);
+    pub fn mark(&self, fields: &mut Fields) {
+        if let Some(cookie) = &self.cookie {
+            fields.append(Known::SetCookie, cookie);
             // A cache that many share would give all of them this client's key (RFC 9111 §5.2.2.7, §7.3).
-            headers.append(&header::CACHE_CONTROL, HeaderValue::from_static("private"));
+            fields.append(Known::CacheControl, "private");
         }
-        if let Some((name, side)) = marks.side {
-            headers.insert(name, side);
+        if let Some(note) = self.note.as_deref() {
+            fields.set(&note.name, &*note.value);
         }
     }
 }
 
 /// The side that the request names by hand. What named it goes no further, whatever it says.
-fn overridden(plan: &plan::Split, headers: &mut Fields) -> Option<usize> {
+fn overridden(plan: &plan::Split, fields: &mut Fields) -> Option<usize> {
     let name = plan.override_header.as_ref()?;
-    let given = headers.remove(name)?;
-    plan.sides.iter().position(|side| side.name.as_bytes() == given.as_bytes())
+    let given = fields.first(name)?;
+    let side = plan.sides.iter().position(|side| side.name.as_bytes() == given);
+    fields.drop_named(name);
+    side
 }
 
 /// The side for a client that is known, or by chance; another where that one can take nothing now.
-fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Known>, ex: &Exchange) -> (usize, By) {
+fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&ClientKey>, ex: &Exchange) -> (usize, By) {
     let choose = |shares: &Shares, dice: u64| match known {
         Some(known) => shares.keep(known.key, &split.shared.order),
         None => shares.draw(dice),
@@ -166,14 +182,14 @@ fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Know
 }
 
 /// What the client is known by; `None`: nothing, so chance decides.
-fn known(split: &LocalSplit, ex: &Exchange) -> Option<Known> {
+fn known(split: &LocalSplit, ex: &Exchange) -> Option<ClientKey> {
     let headers = &ex.head.fields;
     let salt = split.shared.salt;
-    let of = |bytes: &[u8]| Some(Known { key: salt.key(bytes), new: None });
+    let of = |bytes: &[u8]| Some(ClientKey { key: salt.key(bytes), new: None });
     match &split.shared.plan.sticky {
         Sticky::None => None,
-        Sticky::ClientIp => Some(Known { key: salt.address_key(ex.client), new: None }),
-        Sticky::Header(name) => of(headers.get(name)?.as_bytes()),
+        Sticky::ClientIp => Some(ClientKey { key: salt.address_key(ex.client), new: None }),
+        Sticky::Header(name) => of(headers.first(name)?),
         Sticky::TheirCookie(name) => of(cookies::find(headers, name)?.as_bytes()),
         Sticky::Cookie(cookie) => {
             let signer = split.shared.signer.as_ref()?;
@@ -181,17 +197,17 @@ fn known(split: &LocalSplit, ex: &Exchange) -> Option<Known> {
             let brought = cookies::find_all(headers, &cookie.name).take(COOKIES_MAX).find_map(read);
             let new = brought.is_none().then(dice::roll);
             let key = brought.or(new)?;
-            Some(Known { key: salt.key(&key.to_be_bytes()), new })
+            Some(ClientKey { key: salt.key(&key.to_be_bytes()), new })
         }
     }
 }
 
 /// The cookie that gives a client its key (RFC 6265 §4.1).
-fn cookie(split: &LocalSplit, key: u64, ex: &Exchange, admitted: &Admitted) -> Option<HeaderValue> {
+fn cookie(split: &LocalSplit, key: u64, ex: &Exchange, admitted: &Admitted) -> Option<String> {
     let Sticky::Cookie(cookie) = &split.shared.plan.sticky else { return None };
     let value = split.shared.signer.as_ref()?.issue(key, ex.started.wall);
     let is_secure = admitted.client.scheme == Scheme::Https || cookie.same_site == SameSite::None;
-    HeaderValue::try_from(written(cookie, &value, is_secure)).ok()
+    Some(written(cookie, &value, is_secure))
 }
 
 fn written(cookie: &StickyCookie, value: &str, is_secure: bool) -> String {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use policy::message::via::Signature;
 
 use super::onward::Onward;
-use super::side::LocalSplit;
+use super::side::{self, LocalSplit};
 use crate::config::plan::{Action, Plan, Route, RouteCache};
 use crate::observe::counters::Counters;
 use crate::observe::notice::Notice;
@@ -204,6 +204,7 @@ fn local_split(split: &Arc<Split>, before: Option<&Site>) -> LocalSplit {
         shared: Arc::clone(split),
         names: split.plan.sides.iter().map(|side| Rc::from(&*side.name)).collect(),
         tallies: known.map_or_else(|| split.live.enroll(), |known| known.tallies.clone()),
+        notes: side::notes(&split.plan),
     }
 }
 

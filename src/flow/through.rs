@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::{Method, StatusCode, Uri};
-use message::Fields;
+use message::{Fields, Known};
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{Reach, forgotten};
 use policy::cache::key::{Key, Target};
@@ -133,7 +133,7 @@ impl Keeping {
             Some(source) => source.length().unwrap_or(UNTOLD_BYTES_MAX.min(longest)),
             None => 0,
         };
-        let is_authorized = draft.headers.contains_key(http::header::AUTHORIZATION);
+        let is_authorized = draft.headers.has(Known::Authorization);
         let errand = Errand { key, choice: Choice::default(), is_authorized, range: None };
         let lead = Lead::alone(&caching.store, errand);
         let reserved = cost(length);
@@ -291,7 +291,7 @@ impl Written<'_> {
     /// A place for the answer's content. What can't be kept without a guess is not.
     fn lead(&self, stored: &Stored) -> Option<Lead> {
         stored.lifetime?;
-        let is_authorized = self.headers.contains_key(http::header::AUTHORIZATION);
+        let is_authorized = self.headers.has(Known::Authorization);
         let errand = Errand { key: self.key.clone()?, choice: Choice::default(), is_authorized, range: None };
         Some(Lead::alone(&self.caching.store, errand))
     }

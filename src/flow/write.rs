@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use http_body::Body as _;
+use message::Known;
 use policy::cache::key::{Key, Space, Target};
 use policy::cache::overlap::Writer;
 use policy::message::conditions::{self, Dates, Outcome, Role, Selected};
@@ -69,17 +70,19 @@ impl Writing<'_> {
     pub async fn answer(&self, ex: &mut Exchange, mut draft: Draft) -> Result<Answer, Fault> {
         let line = line(self.caching, &self.target);
         let Some(back) = self.back else { return self.through(ex, draft, &line).await };
-        let asked = draft.headers.remove(&FOREBAY_WRITE);
-        match asked.as_ref().map(HeaderValue::as_bytes) {
+        match draft.headers.first(&FOREBAY_WRITE).map(|order| order == b"through") {
             None => {}
-            Some(b"through") => return self.through(ex, draft, &line).await,
-            Some(_) => return Err(Fault::BadRequest("forebay-write is through, or not there")),
+            Some(true) => {
+                draft.headers.drop_named(&FOREBAY_WRITE);
+                return self.through(ex, draft, &line).await;
+            }
+            Some(false) => return Err(Fault::BadRequest("forebay-write is through, or not there")),
         }
         let is_queued = matches!(draft.method, Method::PUT | Method::DELETE) || back.queue.contains(&draft.method);
         if !is_queued || kept::hindrance(&draft.headers, &back.keep_headers).is_some() {
             return self.through(ex, draft, &line).await;
         }
-        if conditions::asks_the_origin(&draft.headers) || draft.headers.contains_key(http::header::IF_NONE_MATCH) {
+        if conditions::asks_the_origin(&draft.headers) || draft.headers.has(Known::IfNoneMatch) {
             let Found::Dirty(seq, last) = self.desk.find(line.bytes()) else {
                 return self.through(ex, draft, &line).await;
             };
@@ -184,7 +187,7 @@ impl Writing<'_> {
         let answered = cached::write(self.site, self.onward, ex, outgoing).await;
         drop(turn);
         let mut answer = answered?;
-        answer.fields.insert(FOREBAY_WRITE.clone(), HeaderValue::from_static("through"));
+        answer.fields.set(&FOREBAY_WRITE, "through");
         self.caching.hide_tags(&mut answer.fields);
         Ok(answer)
     }
@@ -233,9 +236,9 @@ fn holds(draft: &Draft, last: &Arc<Queued>, ex: &Exchange) -> bool {
     let Some(write) = last.unpack() else { return false };
     if write.method == Method::DELETE {
         // Nothing is there: whatever must match does not, whatever must not does not either.
-        return !draft.headers.contains_key(http::header::IF_MATCH);
+        return !draft.headers.has(Known::IfMatch);
     }
-    let entry = read::entry(&write, last.tag(), ex.started);
+    let entry = read::entry(&write, &last.tag(), ex.started);
     let headers = &entry.head.headers;
     let selected = Selected::of(StatusCode::OK, headers, ex.started.wall);
     let dates = Dates::of(&draft.headers, ex.started.wall);
@@ -262,7 +265,7 @@ pub fn pending(desk: &Desk, line: &Key, wanted: &crate::store::serve::Wanted<'_>
     let Some(write) = queued.unpack().filter(|write| read::is_readers(write, wanted.headers)) else {
         return Some(Pending::Ask);
     };
-    let mut answer = read::serve(wanted, &write, queued.tag(), ex.started);
+    let mut answer = read::serve(wanted, &write, &queued.tag(), ex.started);
     read::mark(&mut answer, seq);
     Some(Pending::Answer(answer))
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use message::Fields;
 use policy::cache::key::{Scheme, Target};
 use policy::events;
 
@@ -40,10 +41,10 @@ impl Household {
     }
 
     /// Takes an event: all of it, or nothing.
-    pub(super) fn take_event(&self, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
+    pub(super) fn take_event(&self, fields: &Fields, body: &[u8]) -> Result<Done, Refusal> {
         let generation = self.generation.load_full();
         let touched =
-            read(headers, body).map_err(|error| Refusal::new(error.status(), error.to_string())).and_then(|event| {
+            read(fields, body).map_err(|error| Refusal::new(error.status(), error.to_string())).and_then(|event| {
                 events::touched(&generation.plan.invalidate, &event)
                     .map_err(|unfit| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, unfit.to_string()))
             });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
+use message::Fields;
 
 use crate::admin::api::rollout;
 use crate::admin::api::{CacheFacts, Details, EndpointFacts, EventFacts, Facts, JournalFacts, Page};
@@ -178,8 +178,8 @@ impl House for Household {
         Ok(self.forget(what, soft))
     }
 
-    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
-        self.take_event(headers, body)
+    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Done, Refusal> {
+        self.take_event(fields, body)
     }
 
     fn journal(&self, part: Part) -> Result<Page, Refusal> {

@@ -169,18 +169,20 @@ mod tests {
     use std::time::Duration;
 
     use crate::observe::record::Request;
-    use http::{HeaderValue, Method, StatusCode, Version};
+    use crate::observe::request_id::RequestId;
+    use bytes::Bytes;
+    use http::{Method, StatusCode, Version};
 
     fn record() -> Record {
         Record {
-            id: Some(HeaderValue::from_static("abc")),
+            id: Some(RequestId::Given(Bytes::from_static(b"abc"))),
             request: Some(Box::new(Request {
                 method: Method::GET,
                 target: "/a?b=c".parse().unwrap(),
                 version: Version::HTTP_11,
-                host: Some(HeaderValue::from_static("x")),
+                host: Some(Bytes::from_static(b"x")),
                 referer: None,
-                user_agent: Some(HeaderValue::from_bytes(b"say \"hi\"\xff").unwrap()),
+                user_agent: Some(Bytes::from_static(b"say \"hi\"\xff")),
                 forwarded_for: None,
                 content_length: None,
                 captured: None,

@@ -1,6 +1,6 @@
 //! The only reader of randomness.
 
-use http::HeaderValue;
+use super::request_id::RequestId;
 
 /// One number, even over its whole range. Not for secrets.
 #[must_use]
@@ -22,17 +22,8 @@ pub fn below(n: usize) -> usize {
 
 /// 128 random bits in hexadecimal, half of them drawn before: names an exchange.
 #[must_use]
-pub fn id(drawn: u64) -> HeaderValue {
-    let bits = (u128::from(drawn) << 64) | u128::from(roll());
-    let mut text = [0; 32];
-    for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bits.to_be_bytes()) {
-        *pair = [digit(byte >> 4), digit(byte & 0xf)];
-    }
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
-}
-
-fn digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble }
+pub fn id(drawn: u64) -> RequestId {
+    RequestId::of((u128::from(drawn) << 64) | u128::from(roll()))
 }
 
 #[cfg(test)]
@@ -42,7 +33,7 @@ mod tests {
     #[test]
     fn an_id_is_thirty_two_hexadecimal_digits() {
         let id = id(0x0123_4567_89ab_cdef);
-        let text = id.to_str().unwrap();
+        let text = id.text();
         assert_eq!(text.len(), 32);
         assert!(text.starts_with("0123456789abcdef"), "{text}");
         assert!(text.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");

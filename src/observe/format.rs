@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::HeaderName;
 use message::Fields;
 
 use super::line::{Line, digits};
@@ -18,8 +19,8 @@ use crate::config::plan::{LogFormat, LogPart, Variable};
 #[derive(Debug)]
 pub struct Captured {
     format: Arc<LogFormat>,
-    request: Vec<Option<HeaderValue>>,
-    response: Vec<Option<HeaderValue>>,
+    request: Vec<Option<Bytes>>,
+    response: Vec<Option<Bytes>>,
 }
 
 impl Captured {
@@ -36,8 +37,8 @@ impl Captured {
     }
 }
 
-fn fields(names: &[HeaderName], headers: &Fields) -> Vec<Option<HeaderValue>> {
-    names.iter().map(|name| headers.get(name).cloned()).collect()
+fn fields(names: &[HeaderName], headers: &Fields) -> Vec<Option<Bytes>> {
+    names.iter().map(|name| headers.first_shared(name)).collect()
 }
 
 impl Line<'_> {
@@ -80,8 +81,8 @@ impl Line<'_> {
             Variable::ServerProtocol => out.extend_from_slice(text::version(request?.version)),
             Variable::Scheme => out.extend_from_slice(b"http"),
             Variable::Host => value(out, host(request?)?.to_ascii_lowercase().as_bytes())?,
-            Variable::RequestField(index) => value(out, captured()?.request.get(*index)?.as_ref()?.as_bytes())?,
-            Variable::ResponseField(index) => value(out, captured()?.response.get(*index)?.as_ref()?.as_bytes())?,
+            Variable::RequestField(index) => value(out, captured()?.request.get(*index)?.as_ref()?)?,
+            Variable::ResponseField(index) => value(out, captured()?.response.get(*index)?.as_ref()?)?,
             Variable::Cookie(index, name) => {
                 value(out, cookie(captured()?.request.get(*index)?.as_ref()?, name)?.as_bytes())?;
             }
@@ -155,7 +156,7 @@ fn seconds(out: &mut Vec<u8>, time: Duration) {
 /// The host without port.
 fn host(request: &Request) -> Option<&str> {
     let authority = request.target.authority().map(http::uri::Authority::as_str);
-    let authority = authority.or_else(|| request.host.as_ref()?.to_str().ok())?;
+    let authority = authority.or_else(|| text::ascii(request.host.as_ref()?))?;
     let end = authority.rfind(':').filter(|colon| authority.rfind(']').is_none_or(|bracket| bracket < *colon));
     authority.get(..end.unwrap_or(authority.len()))
 }
@@ -167,8 +168,8 @@ fn argument<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
 }
 
 /// The first cookie of this name.
-fn cookie<'a>(field: &'a HeaderValue, name: &str) -> Option<&'a str> {
-    let cookies = field.to_str().ok()?.split(';').filter_map(|cookie| cookie.trim().split_once('='));
+fn cookie<'a>(field: &'a [u8], name: &str) -> Option<&'a str> {
+    let cookies = text::ascii(field)?.split(';').filter_map(|cookie| cookie.trim().split_once('='));
     cookies.filter(|(known, _)| *known == name).map(|(_, value)| value).next()
 }
 
@@ -179,6 +180,7 @@ mod tests {
     use crate::config::plan::AccessLog;
     use crate::observe::line::Known;
     use crate::observe::record::Record;
+    use crate::observe::request_id::RequestId;
     use http::{Method, StatusCode, Version};
 
     fn format(text: &str) -> Arc<LogFormat> {
@@ -193,21 +195,17 @@ mod tests {
 
     fn written(text: &str) -> String {
         let format = format(text);
-        let mut headers = Fields::new();
-        headers.insert("user-agent", HeaderValue::from_bytes(b"say \"hi\"\\\xff\x09").unwrap());
-        headers.insert("x-tenant", HeaderValue::from_static("blue"));
-        headers.insert("cookie", HeaderValue::from_static("a=1; user=me"));
+        let agent = &b"say \"hi\"\\\xff\x09x"[..];
+        let headers = Fields::from_iter([("user-agent", agent), ("x-tenant", b"blue"), ("cookie", b"a=1; user=me")]);
         let mut captured = Captured::new(&format, &headers);
         if let Some(captured) = &mut captured {
-            let mut answer = Fields::new();
-            answer.insert("content-type", HeaderValue::from_static("text/plain"));
-            captured.answered(&answer);
+            captured.answered(&Fields::from_iter([("content-type", "text/plain")]));
         }
         let request = Request {
             method: Method::GET,
             target: "/a?b=c&d=".parse().unwrap(),
             version: Version::HTTP_11,
-            host: Some(HeaderValue::from_static("Shop.Example:8080")),
+            host: Some(Bytes::from_static(b"Shop.Example:8080")),
             referer: None,
             user_agent: None,
             forwarded_for: None,
@@ -215,7 +213,7 @@ mod tests {
             captured,
         };
         let record = Record {
-            id: Some(HeaderValue::from_static("abc")),
+            id: Some(RequestId::Given(Bytes::from_static(b"abc"))),
             request: Some(Box::new(request)),
             status: Some(StatusCode::OK),
             body_bytes_sent: 5,
@@ -244,7 +242,7 @@ mod tests {
             ("$arg_b $arg_d $arg_none", "c - -"),
             ("$request_uri $server_protocol", "/a?b=c&d= HTTP/1.1"),
             ("$host $http_host", "shop.example -"),
-            ("\"$http_user_agent\"", "\"say \\x22hi\\x22\\x5C\\xFF\\x09\""),
+            ("\"$http_user_agent\"", "\"say \\x22hi\\x22\\x5C\\xFF\\x09x\""),
             ("$http_x_tenant,$http_referer,$content_type", "blue,-,-"),
             ("$cookie_user $cookie_none", "me -"),
             ("$sent_http_content_type $sent_http_etag", "text/plain -"),
@@ -262,8 +260,7 @@ mod tests {
     #[test]
     fn what_another_format_has_captured_is_not_taken_for_its_own() {
         let (old, new) = (format("$http_a"), format("$http_b"));
-        let mut headers = Fields::new();
-        headers.insert("a", HeaderValue::from_static("1"));
+        let headers = Fields::from_iter([("a", "1")]);
         let record = Record {
             request: Some(Box::new(Request {
                 method: Method::GET,

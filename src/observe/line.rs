@@ -5,9 +5,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::record::{Outcome, Record, Request, Try};
+use super::request_id::RequestId;
 use super::second::Second;
 use super::text;
 
@@ -73,7 +74,7 @@ impl Line<'_> {
         object.status(b",\"status\":", record.status);
         object.number(b",\"body_bytes_sent\":", record.body_bytes_sent);
         object.seconds(b",\"request_time\":", Some(self.took));
-        object.field(b",\"request_id\":\"", record.id.as_ref());
+        object.field(b",\"request_id\":\"", record.id.as_ref().map(RequestId::as_bytes));
         object.name(b",\"route\":\"", record.route.as_deref());
         if let Some((side, by)) = &record.side {
             object.name(b",\"side\":\"", Some(side));
@@ -121,9 +122,9 @@ impl Object<'_> {
         self.0.push(b'"');
     }
 
-    fn field<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<&HeaderValue>) {
+    fn field<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<&[u8]>) {
         if let Some(value) = value {
-            self.text(key, value.as_bytes());
+            self.text(key, value);
         }
     }
 
@@ -177,10 +178,10 @@ impl Object<'_> {
         self.put(b"\",\"server_protocol\":\"");
         self.put(text::version(request.version));
         self.put(b"\"");
-        self.field(b",\"http_host\":\"", request.host.as_ref());
-        self.field(b",\"http_referer\":\"", request.referer.as_ref());
-        self.field(b",\"http_user_agent\":\"", request.user_agent.as_ref());
-        self.field(b",\"http_x_forwarded_for\":\"", request.forwarded_for.as_ref());
-        self.field(b",\"content_length\":\"", request.content_length.as_ref());
+        self.field(b",\"http_host\":\"", request.host.as_deref());
+        self.field(b",\"http_referer\":\"", request.referer.as_deref());
+        self.field(b",\"http_user_agent\":\"", request.user_agent.as_deref());
+        self.field(b",\"http_x_forwarded_for\":\"", request.forwarded_for.as_deref());
+        self.field(b",\"content_length\":\"", request.content_length.as_deref());
     }
 }

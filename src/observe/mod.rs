@@ -13,6 +13,7 @@ pub mod ledger;
 mod line;
 pub mod notice;
 pub mod record;
+pub mod request_id;
 mod second;
 pub(crate) mod sink;
 mod syslog;

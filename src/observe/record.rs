@@ -3,15 +3,17 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use bytes::Bytes;
+use http::{Method, StatusCode, Uri, Version};
 
 use super::format::Captured;
+use super::request_id::RequestId;
 
 /// What is known of an exchange when it ends.
 #[derive(Debug, Default)]
 pub struct Record {
     /// Names this exchange in logs, to backends, and in error bodies.
-    pub id: Option<HeaderValue>,
+    pub id: Option<RequestId>,
     /// The request as the client wrote it; `None` when nothing is logged.
     pub request: Option<Box<Request>>,
     /// The route's name.
@@ -108,15 +110,15 @@ pub struct Request {
     /// Its version.
     pub version: Version,
     /// Its `Host`.
-    pub host: Option<HeaderValue>,
+    pub host: Option<Bytes>,
     /// Its `Referer`.
-    pub referer: Option<HeaderValue>,
+    pub referer: Option<Bytes>,
     /// Its `User-Agent`.
-    pub user_agent: Option<HeaderValue>,
+    pub user_agent: Option<Bytes>,
     /// Its `X-Forwarded-For`.
-    pub forwarded_for: Option<HeaderValue>,
+    pub forwarded_for: Option<Bytes>,
     /// Its `Content-Length`.
-    pub content_length: Option<HeaderValue>,
+    pub content_length: Option<Bytes>,
     /// Fields that the form of the log names.
     pub captured: Option<Box<Captured>>,
 }

@@ -26,6 +26,11 @@ const HEXADECIMAL: [u8; 16] = *b"0123456789abcdef";
 /// The most digits that a number has.
 const DIGITS_MAX: usize = 20;
 
+/// Bytes of a field as a text, if they are ASCII.
+pub(super) fn ascii(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| text.is_ascii())
+}
+
 /// Writes bytes so that they stay within a JSON string and on one line; bytes ≥ 0x80 as Latin-1.
 pub(super) fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     if are_plain(bytes) {

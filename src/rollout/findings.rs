@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::BytesMut;
+use message::Known;
 use policy::compare::redact;
 use policy::compare::{Answer, Content, Difference, Noise, Row, Skip, Tally, compare};
 
@@ -150,12 +151,12 @@ impl Findings {
             let (ours, theirs) = (difference.ours.text(values), difference.theirs.text(values));
             (difference.kind.as_str(), difference.path.clone(), ours, theirs)
         };
-        let id = pair.request.headers.get(&policy::message::names::X_REQUEST_ID);
+        let id = pair.request.headers.first(Known::XRequestId);
         let sample = Sample {
             at_ms: pair.at_ms,
             method: pair.request.method.to_string(),
             target: redact::target(&pair.request.target.to_string()),
-            id: id.and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned(),
+            id: id.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default().to_owned(),
             statuses: (pair.ours.status.as_u16(), pair.theirs.status.as_u16()),
             differences: differences.iter().take(SAMPLE_MAX).map(shown).collect(),
         };

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Uri, header};
-use message::Fields;
+use http::{HeaderName, Method, Uri};
+use message::{Fields, Known, KnownSet};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -213,13 +213,11 @@ impl Sampled {
                 }
             },
         };
-        for name in [header::EXPECT, header::TRANSFER_ENCODING, header::TRAILER] {
-            headers.remove(name);
-        }
+        headers.drop_known(KnownSet::of(&[Known::Expect, Known::TransferEncoding, Known::Trailer]));
         if let Some(body) = &body {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length(body)));
+            headers.set(Known::ContentLength, length(body).to_string());
         }
-        headers.insert(FOREBAY_MIRROR.clone(), HeaderValue::from_static("1"));
+        headers.set(&FOREBAY_MIRROR, "1");
         let request = Request { method: self.method, target: self.target, headers, body };
         let at_ms = u64::try_from(ex.started.wall.as_millis()).unwrap_or(u64::MAX);
         let (sender, ours) = match &mirror.findings {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
-use message::Fields;
+use http::Method;
+use message::{Fields, Known};
 use parking_lot::Mutex;
 use policy::canary::progress::Change;
 use serde::Serialize;
@@ -115,10 +115,11 @@ async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>)
     resolve::once(&group.shared).await.map_err(|error| format!("its name can't be resolved: {error}"))?;
     let body = Bytes::from(report.body.clone());
     let mut headers = Fields::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    let authority = group.shared.plan.backends.first().map(|backend| backend.authority.clone());
-    headers.extend(authority.map(|authority| (header::HOST, authority)));
+    headers.set(Known::ContentType, "application/json");
+    headers.set(Known::ContentLength, body.len().to_string());
+    if let Some(backend) = group.shared.plan.backends.first() {
+        headers.set(Known::Host, &backend.authority);
+    }
     let limits = Limits { bytes_max: None, stall_max: TIMEOUT, rate_min: 0, kept_max: body.len() };
     let source = Rc::new(Source::whole(body, limits, Arc::clone(counters)));
     let target = report.webhook.target.parse().map_err(|_| "its target is none".to_owned())?;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, COOKIE, DATE, ETAG};
-use http::{HeaderValue, Method, StatusCode};
-use message::Fields;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{Method, StatusCode};
+use message::{Fields, Known};
 use policy::cache::facts::ResponseFacts;
 use policy::message::vary::{Choice, Vary};
 use policy::time::Now;
@@ -23,41 +23,40 @@ use crate::store::serve::{Wanted, serve_own};
 pub fn is_readers(write: &Write, request: &Fields) -> bool {
     [AUTHORIZATION, COOKIE].iter().all(|name| {
         let kept = write.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_bytes());
-        kept.is_none_or(|kept| request.get(name).is_some_and(|shown| shown.as_bytes() == kept))
+        kept.is_none_or(|kept| request.first(name) == Some(kept))
     })
 }
 
 /// Answers a read with what the last write says, whose tag this is.
 #[must_use]
-pub fn serve(wanted: &Wanted<'_>, write: &Write, tag: Option<HeaderValue>, now: Now) -> Answer {
+pub fn serve(wanted: &Wanted<'_>, write: &Write, tag: &str, now: Now) -> Answer {
     if write.method == Method::DELETE { gone() } else { serve_own(wanted, &entry(write, tag, now)) }
 }
 
 /// Says that writes of this URI are pending; the number is that of the last.
 pub fn mark(answer: &mut Answer, seq: u64) {
-    let pending = HeaderValue::try_from(format!("pending; seq={seq}")).ok();
-    answer.fields.extend(pending.map(|pending| (FOREBAY_WRITE.clone(), pending)));
+    answer.fields.append(&FOREBAY_WRITE, format!("pending; seq={seq}"));
 }
 
 fn gone() -> Answer {
     let mut answer = Answer::new(Body::default());
     answer.status = StatusCode::NOT_FOUND;
-    answer.fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    answer.fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    answer.fields.set(Known::CacheControl, "no-cache");
+    answer.fields.set(Known::ContentLength, "0");
     answer
 }
 
 /// What was written, as a stored response.
 #[must_use]
-pub fn entry(write: &Write, tag: Option<HeaderValue>, now: Now) -> Entry {
+pub fn entry(write: &Write, tag: &str, now: Now) -> Entry {
     let mut headers = Fields::new();
     for (name, value) in write.headers.iter().filter(|(name, _)| OF_CONTENT.contains(name)) {
         headers.append(name, value);
     }
-    headers.extend(tag.map(|tag| (ETAG, tag)));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.append(Known::Etag, tag);
+    headers.set(Known::CacheControl, "no-cache");
     let written = std::time::UNIX_EPOCH + Duration::from_secs(write.accepted.as_secs());
-    headers.extend(HeaderValue::try_from(httpdate::fmt_http_date(written)).ok().map(|date| (DATE, date)));
+    headers.append(Known::Date, httpdate::fmt_http_date(written));
     let head = Head {
         status: StatusCode::OK,
         facts: ResponseFacts::of(StatusCode::OK, &headers, now),

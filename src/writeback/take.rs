@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, ETAG};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, StatusCode};
+use message::Known;
 
 use super::desk::Desk;
 use super::journal::Failed;
@@ -40,7 +40,7 @@ pub async fn take(
     (queued, room): (Arc<Queued>, Reservation),
     terms: Terms,
 ) -> Result<Answer, Failed> {
-    let tag = terms.is_tagged.then(|| queued.tag()).flatten();
+    let tag = terms.is_tagged.then(|| queued.tag());
     let mut waiting = Waiting::submit(desk, Submitted { queued, room }, terms.durability)?;
     let until = clock::mono() + terms.wait_max;
     let waited = {
@@ -51,17 +51,19 @@ pub async fn take(
         Ok(told) => told,
         Err(Expired) => waiting.withdraw().unwrap_or(Err(Failed::Late)),
     };
-    Ok(receipt(told?, tag, terms.durability))
+    Ok(receipt(told?, tag.as_deref(), terms.durability))
 }
 
-fn receipt(seq: u64, tag: Option<HeaderValue>, durability: Durability) -> Answer {
+fn receipt(seq: u64, tag: Option<&str>, durability: Durability) -> Answer {
     let mut answer = Answer::new(Body::default());
     answer.status = StatusCode::ACCEPTED;
     let headers = &mut answer.fields;
     let receipt = format!("queued; seq={seq}; durability={}", word(durability));
-    headers.extend(HeaderValue::try_from(receipt).ok().map(|receipt| (FOREBAY_WRITE.clone(), receipt)));
-    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    headers.extend(tag.map(|tag| (ETAG, tag)));
+    headers.append(&FOREBAY_WRITE, receipt);
+    headers.set(Known::ContentLength, "0");
+    if let Some(tag) = tag {
+        headers.append(Known::Etag, tag);
+    }
     answer
 }
 

@@ -11,7 +11,8 @@ use forebay::admin::api::{Details, Entry, Facts, Header, JournalFacts, Page, Sta
 use forebay::admin::{
     self, Done, House, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Settings, Sweep, Token,
 };
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderName, StatusCode};
+use message::Fields;
 use policy::write::kept::ShownValue;
 use serde_json::{Value, json};
 use testbed::{Client, Response};
@@ -162,8 +163,8 @@ impl House for Made {
         Ok(Done { counted: if sweep.is_some() { 0 } else { 3 }, sweep })
     }
 
-    fn event(&self, headers: &HeaderMap, body: &[u8]) -> Result<Done, Refusal> {
-        let kind = headers.get("ce-type").map_or("none", |kind| kind.to_str().unwrap());
+    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Done, Refusal> {
+        let kind = fields.first("ce-type").map_or("none", |kind| std::str::from_utf8(kind).unwrap());
         self.note(format!("event {kind} {}", String::from_utf8_lossy(body)));
         if body == b"{}" {
             return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the event has no data.user_id"));
