@@ -295,7 +295,7 @@ pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &HeaderV
 /// The same, for a request on a caching route: all that a backend builds URLs from is as the request's key holds it.
 pub fn stamp_settled(site: &Site, ex: &mut Exchange, admitted: &Admitted) {
     let host = admitted.host.normal(admitted.client.scheme);
-    target_fields::settle(&mut ex.head.fields, admitted.census, host);
+    ex.head.fields.apply_all(target_fields::edits(&ex.head.fields, host.as_bytes()));
     stamp(site, ex, admitted, host);
 }
 

@@ -206,12 +206,12 @@ fn assemble(
     let vary = Vary::of(&headers);
     let choice = vary.choice(asked.headers).ok_or("vary-star")?;
     let tags = take_tags(rules, &mut headers);
-    let withheld = fields::withhold(&mut headers, &facts.directives);
+    let fields::Divided { stored: mut headers, withheld } = fields::withhold(headers, &facts.directives);
     add_date(&mut headers, now);
     // Places for what each answer says anew, so that none has to make room for it.
     headers.entry(AGE).or_insert(HeaderValue::from_static(""));
     headers.entry(&CACHE_STATUS).or_insert(HeaderValue::from_static(""));
-    // Judged already, and as it came it would keep the buffer that it was read into.
+    // Judged already.
     facts.content_location = None;
     let head = Head {
         status,

@@ -38,10 +38,9 @@ pub fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> O
     if *method != Method::GET || !request.contains_key(RANGE) {
         return None;
     }
-    let lines = request.get_all(RANGE);
     parts.iter().find(|entry| {
         let head = &entry.head;
-        let holds = entry.part().is_some_and(|part| part.answers(&lines).is_some());
+        let holds = entry.part().is_some_and(|part| part.answers(request).is_some());
         // Where `If-Range` fails the whole is asked for, which is not here.
         let is_whole_asked =
             || evaluate_stored(method, request, head.status, &head.headers, head.received.wall) == Outcome::ServeWhole;

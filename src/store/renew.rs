@@ -10,7 +10,7 @@ use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
 use policy::cache::reach::{Reach, is_all};
 use policy::cache::validate::{
-    self, Asking, Candidate, Confirmed, Glimpse, Update, freshen, glimpse, may_be_chosen, refresh,
+    self, Candidate, Confirmed, Glimpse, Update, freshened, glimpse, may_be_chosen, refreshed,
 };
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{Forward, Handling};
@@ -113,14 +113,16 @@ impl<F> Renewal<F> {
         is_kept || self.reads_through((entry.head.status, &entry.head.headers), growth.length(), now)
     }
 
-    /// Makes of the request one for what is lacking, if that is of use. Says what is there already.
-    fn ask_for_rest(&self, headers: &mut Fields, now: Now) -> Option<Entry> {
+    /// What is there already, if it is of use to ask for what is lacking; and the request for that.
+    fn ask_for_rest(&self, now: Now) -> Option<(Entry, Fields)> {
         // What may not be stored, or is too large for it, is better asked for as it is.
         let object_bytes_max = self.request.caching.limits.object_bytes_max;
         self.held.as_ref().filter(|_| !self.directives.no_store)?;
         let held = part::beginning(&self.request.method, &self.request.headers, &self.stored().parts)?.clone();
         let part = held.part().filter(|part| part.complete() <= object_bytes_max)?;
-        ask_for_rest(headers, &held.head.headers, &part, now.wall).map(|_rest| held)
+        let mut headers = self.request.headers.clone();
+        headers.apply_all(ask_for_rest(&held.head.headers, &part, now.wall)?);
+        Some((held, headers))
     }
 
     /// What is stored for it now. It may have waited since it was looked up, and what a purge has taken meanwhile must not
@@ -178,8 +180,7 @@ pub async fn fetch<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, lead: Lead
 /// Asks the origin: for what is lacking, whether what is stored still holds, or for the whole.
 async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Result<Came, Fault> {
     let request = &renewal.request;
-    let mut headers = request.headers.clone();
-    if let Some(held) = renewal.ask_for_rest(&mut headers, sent) {
+    if let Some((held, headers)) = renewal.ask_for_rest(sent) {
         let answer = request.fetch.fetch(ex, Method::GET, headers).await?;
         if !matches!(answer.status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE) {
             return Ok(Came::Answer(answer));
@@ -189,15 +190,18 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
             None => anew(ex, request).await,
         };
     }
+    let mut headers = request.headers.clone();
     if renewal.goes_as_it_is() {
         // Nothing is waited for by others or needed here: the client's own conditions and ranges are the origin's to judge.
         return Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?));
     }
     let variants = asked_about(renewal);
     let stored: Vec<&Fields> = variants.iter().map(|entry| &entry.head.headers).collect();
-    let asking = validate::ask(&mut headers, &stored);
+    let validators = validate::ask(&stored);
+    headers.apply_all(validators.edits());
+    let is_conditional = validators.is_conditional();
     let answer = request.fetch.fetch(ex, Method::GET, headers).await?;
-    if answer.status != StatusCode::NOT_MODIFIED || asking == Asking::Plainly {
+    if answer.status != StatusCode::NOT_MODIFIED || !is_conditional {
         return Ok(Came::Answer(answer));
     }
     match held(&answer, (&request.headers, sent), &variants) {
@@ -230,7 +234,7 @@ fn asked_about<F>(renewal: &Renewal<F>) -> Vec<Entry> {
 /// Asks for the whole, whatever is stored.
 async fn anew<F: Fetch>(ex: &mut Exchange, request: &Request<F>) -> Result<Came, Fault> {
     let mut headers = request.headers.clone();
-    validate::ask(&mut headers, &[]);
+    headers.apply_all(validate::ask(&[]).edits());
     Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?))
 }
 
@@ -398,11 +402,11 @@ struct News<'a> {
 fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &News<'_>) -> Answer {
     let mut fields = news.fields.clone();
     fill::add_date(&mut fields, news.now);
-    let mut answer = Answer { status: entry.head.status, fields: entry.head.headers.clone(), ..Answer::default() };
-    match news.update {
-        Update::Fields => freshen(&mut answer.fields, &fields),
-        Update::Freshness => refresh(&mut answer.fields, &fields),
-    }
+    let fields = match news.update {
+        Update::Fields => freshened(&entry.head.headers, &fields),
+        Update::Freshness => refreshed(&entry.head.headers, &fields),
+    };
+    let mut answer = Answer { status: entry.head.status, fields, ..Answer::default() };
     if answer.fields.contains_key(SET_COOKIE) && !shares_cookies(request, &answer, news.now) {
         answer.fields.remove(SET_COOKIE);
     }

@@ -165,9 +165,7 @@ impl<F: Fetch> Own<F> {
         let now = clock::now();
         let begun = &self.head.headers;
         let mut headers = self.headers;
-        if !missing.ask(&mut headers, begun, now.wall) {
-            return Err(Fault::Outpaced);
-        }
+        headers.apply_all(missing.ask(begun, now.wall).ok_or(Fault::Outpaced)?);
         // No exchange of the client's: that is over where its response's head has gone out.
         let mut ex = Exchange::alone(self.connection.peer, now, self.dice.rotate_left(32));
         (ex.client, ex.key) = (self.client, self.key);

@@ -149,12 +149,11 @@ fn not_modified(mut headers: Fields) -> Answer {
 
 /// RFC 9110 §14.2, §15.3.7, §15.5.17.
 fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: Fields) -> Answer {
-    let lines = wanted.headers.get_all(RANGE);
     let selected = match entry.part() {
         // What has just come may be other than what was asked for; then it goes on as it came.
-        Some(part) => part.answers(&lines).map(|selection| (selection, part.complete())),
+        Some(part) => part.answers(wanted.headers).map(|selection| (selection, part.complete())),
         // How long it is may not be known yet; then `Range` is ignored, as it may be.
-        None => entry.content.length().map(|complete| (select(&lines, complete), complete)),
+        None => entry.content.length().map(|complete| (select(&wanted.headers.get_all(RANGE), complete), complete)),
     };
     let Some((selection, complete)) = selected else { return whole(wanted.method, entry, headers) };
     match selection {

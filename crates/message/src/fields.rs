@@ -68,6 +68,13 @@ impl Fields {
         self.first(name).map(Bytes::copy_from_slice)
     }
 
+    /// The value of the field of this name, if there is exactly one.
+    #[must_use]
+    pub fn only<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
+        let mut values = self.values(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
     /// The values of all fields of this name, in order.
     pub fn values<'n>(&self, name: impl Into<Name<'n>>) -> impl DoubleEndedIterator<Item = &[u8]> {
         let values = key(name.into()).map(|name| self.0.get_all(name).iter());

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use http::header::{AGE, AUTHORIZATION, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, SET_COOKIE, VARY};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
-use message::Fields;
+use http::header::{SET_COOKIE, VARY};
+use http::{Method, StatusCode, Uri};
+use message::{Fields, Known};
 
 use super::partial::{self, Part};
 use crate::message::cache_control::{RequestDirectives, ResponseDirectives, delta_seconds};
@@ -32,7 +32,7 @@ impl<'a> RequestFacts<'a> {
     /// Reads a request's head. `target` is in absolute form.
     #[must_use]
     pub fn of(method: &'a Method, target: &'a Uri, headers: &Fields, has_body: bool) -> Self {
-        let is_authorized = headers.contains_key(AUTHORIZATION);
+        let is_authorized = headers.has(Known::Authorization);
         Self { method, target, has_body, is_authorized, directives: RequestDirectives::of(headers) }
     }
 }
@@ -63,31 +63,31 @@ pub struct ResponseFacts {
     /// gives it to other clients (`public`, `s-maxage`, or a targeted time).
     pub sets_own_cookie: bool,
     /// `Content-Location`, when there is exactly one.
-    pub content_location: Option<HeaderValue>,
+    pub content_location: Option<Box<[u8]>>,
 }
 
 impl ResponseFacts {
     /// Reads the head of a response that arrived at `received`.
     #[must_use]
     pub fn of(status: StatusCode, headers: &Fields, received: Now) -> Self {
-        let read_date = |value: &HeaderValue| dates::read(value.as_bytes(), received.wall);
+        let read_date = |value: &[u8]| dates::read(value, received.wall);
         let targeted = targeted::directives(headers);
         let expires = if targeted.is_some() { None } else { expires(headers, received) };
-        let last_modified = headers.get(LAST_MODIFIED).and_then(read_date);
+        let last_modified = headers.first(Known::LastModified).and_then(read_date);
         let is_targeted = targeted.is_some();
         let directives = targeted.unwrap_or_else(|| ResponseDirectives::of(headers));
-        let sets_cookie = headers.contains_key(SET_COOKIE) && directives.withheld().all(|name| *name != SET_COOKIE);
+        let sets_cookie = headers.has(Known::SetCookie) && directives.withheld().all(|name| *name != SET_COOKIE);
         Self {
             status,
             part: partial::part_of(status, headers),
             expires,
-            date: headers.get(DATE).and_then(read_date).unwrap_or(received.wall),
+            date: headers.first(Known::Date).and_then(read_date).unwrap_or(received.wall),
             last_modified,
             age: age(headers),
-            has_validator: last_modified.is_some() || headers.contains_key(ETAG),
+            has_validator: last_modified.is_some() || headers.has(Known::Etag),
             varies_on_anything: list::holds(&headers.get_all(VARY), "*"),
             sets_own_cookie: sets_cookie && !shares_cookies(&directives, is_targeted),
-            content_location: only(headers, CONTENT_LOCATION).cloned(),
+            content_location: headers.only(Known::ContentLocation).map(Box::from),
             directives,
         }
     }
@@ -102,22 +102,16 @@ fn shares_cookies(directives: &ResponseDirectives, is_targeted: bool) -> bool {
     directives.public || times.into_iter().flatten().any(|time| !time.is_zero())
 }
 
-/// The value of a field that has exactly one line.
-fn only(headers: &Fields, name: HeaderName) -> Option<&HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().filter(|_| lines.next().is_none())
-}
-
 fn expires(headers: &Fields, received: Now) -> Option<Duration> {
-    let mut lines = headers.get_all(EXPIRES).iter();
+    let mut lines = headers.values(Known::Expires);
     let first = lines.next()?;
     let agreed = lines.all(|other| other == first);
-    let moment = dates::read(first.as_bytes(), received.wall).filter(|_| agreed);
+    let moment = dates::read(first, received.wall).filter(|_| agreed);
     Some(moment.unwrap_or(Duration::ZERO))
 }
 
 fn age(headers: &Fields) -> Duration {
-    let first = headers.get(AGE).and_then(|line| line.as_bytes().split(|byte| *byte == b',').next());
+    let first = headers.first(Known::Age).and_then(|line| line.split(|byte| *byte == b',').next());
     first.map(<[u8]>::trim_ascii).and_then(delta_seconds).unwrap_or(Duration::ZERO)
 }
 

@@ -3,9 +3,8 @@
 //! Answers with the URIs; to find and remove what is stored for them is the caller's business, as is whether the answer
 //! came from a backend. `Key::of_uri` turns a URI into what its keys have in common.
 
-use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{HeaderValue, Method, StatusCode};
-use message::Fields;
+use http::{Method, StatusCode};
+use message::{Fields, Known};
 
 use super::key::{Scheme, Target};
 use crate::message::host::Host;
@@ -23,8 +22,9 @@ pub fn forgotten(method: &Method, target: &Target<'_>, status: StatusCode, respo
         return Vec::new();
     }
     let mut all = vec![target.clone().into_owned()];
-    for name in [LOCATION, CONTENT_LOCATION] {
-        let reference = response.get(name).and_then(|value| value.to_str().ok());
+    for name in [Known::Location, Known::ContentLocation] {
+        let reference = response.first(name).filter(|value| value.is_ascii());
+        let reference = reference.and_then(|value| std::str::from_utf8(value).ok());
         let Some(named) = reference.and_then(|reference| resolve(target, reference)) else { continue };
         // Another origin's entries are not this one's to remove.
         if named.has_same_origin(target) && !all.contains(&named) {
@@ -57,9 +57,9 @@ impl Reach {
             return Self::default();
         }
         let destination =
-            request.get("destination").filter(|_| is_transfer).and_then(|named| destination(target, named));
+            request.first("destination").filter(|_| is_transfer).and_then(|named| destination(target, named));
         let paths = [Some(target.path()), destination.as_ref().map(Target::path)];
-        let is_collection = request.contains_key("depth") || paths.iter().flatten().any(|path| path.ends_with('/'));
+        let is_collection = request.contains("depth") || paths.iter().flatten().any(|path| path.ends_with('/'));
         let members = |path: &str| target.beside(format!("{}/", path.strip_suffix('/').unwrap_or(path)), None);
         let collections = if is_collection { paths.into_iter().flatten().map(members).collect() } else { Vec::new() };
         Self { destination, collections }
@@ -69,10 +69,10 @@ impl Reach {
 /// The target that `Destination` names, if it is of the same origin. Behind a proxy that ends TLS and is not believed, a
 /// client's `https` URI is one of the origin that this side knows as `http`: with the port of its scheme on both sides it is
 /// taken for that.
-fn destination(target: &Target<'_>, named: &HeaderValue) -> Option<Target<'static>> {
+fn destination(target: &Target<'_>, named: &[u8]) -> Option<Target<'static>> {
     use std::fmt::Write as _;
     let mut reference = String::with_capacity(named.len());
-    for byte in named.as_bytes() {
+    for byte in named {
         match byte {
             0x21..=0x7e => reference.push(char::from(*byte)),
             // Some clients do not encode what they should.
@@ -163,7 +163,6 @@ fn path_without_dots(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
     use proptest::prelude::*;
 
     fn base() -> Target<'static> {
@@ -173,10 +172,7 @@ mod tests {
 
     fn written(method: &str, status: u16, fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let headers: Fields = fields
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect();
+        let headers: Fields = fields.iter().copied().collect();
         let status = StatusCode::from_u16(status).unwrap();
         forgotten(&method, &base(), status, &headers).iter().map(ToString::to_string).collect()
     }
@@ -224,10 +220,7 @@ mod tests {
         fields: &[(&'static str, &'static str)],
     ) -> (Option<String>, Vec<String>) {
         let target = Target::new(Scheme::Http, &Host::parse(b"a").unwrap(), path.into(), None);
-        let headers: Fields = fields
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap()))
-            .collect();
+        let headers: Fields = fields.iter().copied().collect();
         let reach = Reach::of(&Method::from_bytes(method.as_bytes()).unwrap(), &target, &headers);
         (reach.destination.map(|one| one.to_string()), reach.collections.iter().map(ToString::to_string).collect())
     }

@@ -2,7 +2,7 @@
 //!
 //! Whether the response may be stored at all is decided elsewhere.
 
-use http::header::{CONTENT_LENGTH, Entry};
+use http::header::CONTENT_LENGTH;
 use message::Fields;
 
 use crate::message::cache_control::ResponseDirectives;
@@ -23,21 +23,29 @@ pub fn stored(response: &Fields) -> Fields {
     }
 }
 
-/// Takes away, and hands back, the fields that `private="…"` and `no-cache="…"` name: a shared cache stores the rest
-/// alone, and the one who asked gets all (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7).
+/// The fields of a response, divided by [`withhold`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divided {
+    /// What is stored.
+    pub stored: Fields,
+    /// What is not stored. The client that asked gets it.
+    pub withheld: Fields,
+}
+
+/// Divides the fields of a response: those that `private="…"` and `no-cache="…"` name are not stored, and only the
+/// client that asked gets them (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7).
 ///
-/// `Content-Length` stays: it says where the message ends, and nothing of anybody.
-pub fn withhold(headers: &mut Fields, directives: &ResponseDirectives) -> Fields {
+/// `Content-Length` is stored in any case: it says where the message ends and holds nothing private.
+#[must_use]
+pub fn withhold(mut headers: Fields, directives: &ResponseDirectives) -> Divided {
     let mut withheld = Fields::new();
     for name in directives.withheld().filter(|name| **name != CONTENT_LENGTH) {
-        if let Entry::Occupied(given) = headers.entry(name) {
-            let (name, values) = given.remove_entry_mult();
-            for value in values {
-                withheld.append(&name, value);
-            }
+        for value in headers.values(name) {
+            withheld.append(name, value);
         }
+        headers.drop_named(name);
     }
-    withheld
+    Divided { stored: headers, withheld }
 }
 
 #[cfg(test)]
@@ -77,10 +85,11 @@ mod tests {
         let cookies = [("set-cookie", "a"), ("set-cookie", "b")];
         let length = ("content-length", "3");
         let directives = [("cache-control", "private=\"Set-Cookie, x-absent, content-length\", no-cache=X-A")];
-        let mut response = headers(&[cookies[0], cookies[1], ("x-a", "1"), ("x-b", "2"), length]);
-        let withheld = withhold(&mut response, &ResponseDirectives::of(&headers(&directives)));
-        assert_eq!(withheld, headers(&[cookies[0], cookies[1], ("x-a", "1")]));
-        assert_eq!(response, headers(&[("x-b", "2"), length]));
-        assert!(withhold(&mut response, &ResponseDirectives::default()).is_empty());
+        let response = headers(&[cookies[0], cookies[1], ("x-a", "1"), ("x-b", "2"), length]);
+        let divided = withhold(response, &ResponseDirectives::of(&headers(&directives)));
+        assert_eq!(divided.withheld, headers(&[cookies[0], cookies[1], ("x-a", "1")]));
+        assert_eq!(divided.stored, headers(&[("x-b", "2"), length]));
+        let all = withhold(divided.stored.clone(), &ResponseDirectives::default());
+        assert_eq!(all, Divided { stored: divided.stored, withheld: Fields::new() });
     }
 }

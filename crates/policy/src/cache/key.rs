@@ -11,9 +11,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::{fmt, iter};
 
-use http::header::COOKIE;
-use http::{HeaderName, Method};
-use message::Fields;
+use http::Method;
+use message::{Field, Fields, Known, Name};
 
 pub use crate::message::scheme::Scheme;
 pub use rules::{Pattern, Rules};
@@ -48,7 +47,7 @@ impl Key {
     /// The key of a request; `None` for a method that is not answered from a cache, and for a request with a body,
     /// which the key could not tell from one without (RFC 9110 §9.3.1: such a body has no meaning, but backends differ).
     ///
-    /// `headers` must be settled ([`target_fields::settle`]). Allocates the key alone, unless the rules rearrange the
+    /// The edits of [`target_fields::edits`] must have been applied to `headers`. Allocates the key alone, unless the rules rearrange the
     /// query or there are keyed fields.
     #[must_use]
     pub fn of_request(
@@ -151,7 +150,7 @@ struct Source<'a> {
 struct Chosen<'a> {
     headers: &'a Fields,
     /// The keyed fields, whatever the rules.
-    keyed: Vec<&'a HeaderName>,
+    keyed: Vec<Field<'a>>,
 }
 
 impl<'a> Source<'a> {
@@ -190,9 +189,8 @@ impl<'a> Source<'a> {
         }
         if let Some(chosen) = &self.chosen {
             put_chosen(put, self.space.rules, chosen.headers);
-            for name in &chosen.keyed {
-                put_part(put, name.as_str().as_bytes());
-                put_lines(put, chosen.headers, name);
+            for lines in chosen.keyed.chunk_by(|one, other| one.name.eq_ignore_ascii_case(other.name)) {
+                put_keyed(put, lines);
             }
         }
     }
@@ -210,20 +208,31 @@ fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &Rules, headers: &Fields) {
     }
 }
 
-fn put_lines(put: &mut impl FnMut(&[u8]), headers: &Fields, name: &HeaderName) {
-    let lines = headers.get_all(name);
-    put_number(put, lines.iter().count());
-    lines.iter().for_each(|line| put_part(put, line.as_bytes().trim_ascii()));
+/// How many values a field has, and each of them.
+fn put_lines<'n>(put: &mut impl FnMut(&[u8]), headers: &Fields, name: impl Into<Name<'n>>) {
+    let name = name.into();
+    put_number(put, headers.values(name).count());
+    headers.values(name).for_each(|value| put_part(put, value.trim_ascii()));
+}
+
+/// The name of these lines in lower case, how many there are, and the value of each.
+fn put_keyed(put: &mut impl FnMut(&[u8]), lines: &[Field<'_>]) {
+    if let Some(first) = lines.first() {
+        put_number(put, first.name.len());
+        target_fields::lower_case(first.name).for_each(|byte| put(&[byte]));
+    }
+    put_number(put, lines.len());
+    lines.iter().for_each(|line| put_part(put, line.value.trim_ascii()));
 }
 
 fn has_chosen(rules: &Rules, headers: &Fields) -> bool {
-    rules.headers.iter().any(|name| headers.contains_key(name))
+    rules.headers.iter().any(|name| headers.contains(name))
         || rules.cookies.iter().any(|name| cookie_values(headers, name).next().is_some())
 }
 
 /// The values of all cookies with this name, as written, be they text or not.
 fn cookie_values<'h>(headers: &'h Fields, name: &str) -> impl Iterator<Item = &'h [u8]> {
-    let pairs = headers.get_all(COOKIE).into_iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let pairs = headers.values(Known::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.trim_ascii_start();
         // `c` alone is a cookie without a value to some and none at all to others, so it counts as something of its own.
@@ -306,6 +315,7 @@ mod tests {
     use super::super::scripted::headers;
     use super::*;
     use crate::message::host::Host;
+    use http::HeaderName;
     use proptest::prelude::*;
 
     fn target<'a>(scheme: Scheme, host: &'a str, path: &'a str, query: Option<&'a str>) -> Target<'a> {
@@ -470,7 +480,7 @@ mod tests {
         ) {
             let rules = Rules { cookies: vec!["c".to_owned()], ..Rules::default() };
             let target = Target::of_normal(Scheme::Https, &host, Some(port), &path, query.as_deref());
-            let fields = Fields::from_iter([(COOKIE, &cookie)]);
+            let fields = Fields::from_iter([("cookie", &cookie)]);
             let space = Space { name: &space, rules: &rules };
             let key = Key::of_request(space, &Method::GET, &target, &fields, false).unwrap();
             let (host, path, query) = (host.as_str(), path.as_str(), query.as_deref());

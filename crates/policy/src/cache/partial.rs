@@ -7,12 +7,9 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, GetAll, HeaderName, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
-};
-use http::{HeaderValue, StatusCode};
-use message::Fields;
+use http::StatusCode;
+use http::header::RANGE;
+use message::{Edit, Fields, Known, KnownSet};
 
 use super::validate;
 use crate::message::dates;
@@ -58,7 +55,7 @@ impl Part {
         if holds { wanted.first().checked_sub(self.range.first()) } else { None }
     }
 
-    /// What the lines of a GET's `Range` select, if the part holds every byte of it: one or several ranges, in
+    /// What the `Range` of a GET selects, if the part holds every byte of it: one or several ranges, in
     /// positions of the representation. Whether `Range` counts is decided in `message::conditions`.
     ///
     /// `None`: the request is for the origin. So is one for the whole, without a `Range` that is understood, and one
@@ -66,8 +63,8 @@ impl Part {
     ///
     /// Source: RFC 9111 §3.3. Open and suffix ranges are resolved against the whole length (RFC 9110 §14.1.2).
     #[must_use]
-    pub fn answers(&self, lines: &GetAll<'_, HeaderValue>) -> Option<Selection> {
-        let selection = range::select(lines, self.complete);
+    pub fn answers(&self, request: &Fields) -> Option<Selection> {
+        let selection = range::select(&request.get_all(RANGE), self.complete);
         let holds = match &selection {
             Selection::Single(one) => self.offset(*one).is_some(),
             Selection::Several(all) => all.iter().all(|one| self.offset(*one).is_some()),
@@ -122,9 +119,9 @@ pub fn part_of(status: StatusCode, response: &Fields) -> Option<Part> {
     if status != StatusCode::PARTIAL_CONTENT || is_multipart(response) {
         return None;
     }
-    match ContentRange::parse(only(response, &CONTENT_RANGE)?)? {
+    match ContentRange::parse(response.only(Known::ContentRange)?)? {
         ContentRange::Part(range, Some(complete)) => {
-            let agrees = !response.contains_key(CONTENT_LENGTH) || content_length(response) == Some(range.bytes());
+            let agrees = !response.has(Known::ContentLength) || content_length(response) == Some(range.bytes());
             Part::new(range, complete).filter(|_| agrees)
         }
         ContentRange::Part(_, None) | ContentRange::Unsatisfied(_) => None,
@@ -139,7 +136,7 @@ pub fn part_of(status: StatusCode, response: &Fields) -> Option<Part> {
 /// Source: RFC 9111 §3.3.
 #[must_use]
 pub fn part_of_truncated(status: StatusCode, response: &Fields, received_bytes: u64, today: Duration) -> Option<Part> {
-    if status != StatusCode::OK || response.contains_key(CONTENT_RANGE) {
+    if status != StatusCode::OK || response.has(Known::ContentRange) {
         return None;
     }
     let complete = content_length(response)?;
@@ -196,7 +193,7 @@ pub fn have_one_validator(one: &Fields, other: &Fields, today: Duration) -> bool
         | (None, _)
         | (_, None) => false,
     };
-    same && one.get_all(CONTENT_ENCODING) == other.get_all(CONTENT_ENCODING)
+    same && validate::same(one, other, Known::ContentEncoding)
 }
 
 /// The head of what two responses make together: the stored one's fields, where the newer says nothing else, and the
@@ -205,53 +202,48 @@ pub fn have_one_validator(one: &Fields, other: &Fields, today: Duration) -> bool
 /// Source: RFC 9111 §3.4, RFC 9110 §15.3.7.3.
 #[must_use]
 pub fn joined_head(stored: &Fields, newer: &Fields, part: &Part) -> (StatusCode, Fields) {
-    let mut fields = stored.clone();
-    validate::freshen(&mut fields, newer);
+    let mut fields = validate::freshened(stored, newer);
+    fields.drop_known(KnownSet::of(&[Known::SetCookie, Known::ContentRange]));
     // The cookies are those of the newer alone: it was judged with them, or will be.
-    fields.remove(SET_COOKIE);
-    for cookie in newer.get_all(SET_COOKIE) {
-        fields.append(&SET_COOKIE, cookie.clone());
+    for cookie in newer.values(Known::SetCookie) {
+        fields.append(Known::SetCookie, cookie);
     }
-    fields.remove(CONTENT_RANGE);
-    fields.insert(CONTENT_LENGTH, HeaderValue::from(part.range.bytes()));
+    fields.set(Known::ContentLength, part.range.bytes().to_string());
     if part.is_whole() {
         return (StatusCode::OK, fields);
     }
-    let range = ContentRange::Part(part.range, Some(part.complete)).value();
-    fields.extend(range.map(|range| (CONTENT_RANGE, range)));
+    fields.set(Known::ContentRange, ContentRange::Part(part.range, Some(part.complete)).to_string());
     (StatusCode::PARTIAL_CONTENT, fields)
 }
 
-/// Turns a client's request for the whole into one for what a stored part lacks of it, and says what that is: its
-/// conditions go, then come `Range` and, with the stored validator, `If-Range`. The answer is a 206 to be joined, or a
-/// 200 that replaces the part.
+/// The edits that turn a client's request for the whole into one for what a stored part lacks of it: its conditions go,
+/// then come `Range` and, with the stored validator, `If-Range`. The answer is a 206 to be joined, or a 200 that replaces
+/// the part.
 ///
-/// `None`, and the request is left as it is: there is no such [`Part::rest`], or no strong validator to hold it
-/// together.
+/// `None`: there is no such [`Part::rest`], or no strong validator to hold it together.
 ///
 /// Source: RFC 9111 §3.3, RFC 9110 §13.1.5.
-pub fn ask_for_rest(request: &mut Fields, stored: &Fields, part: &Part, today: Duration) -> Option<ByteRange> {
+#[must_use]
+pub fn ask_for_rest<'s>(stored: &'s Fields, part: &Part, today: Duration) -> Option<[Edit<'s>; 3]> {
     let rest = part.rest()?;
-    ask_for(request, stored, (rest.first(), Some(rest.last())), today).then_some(rest)
+    ask_for(stored, (rest.first(), Some(rest.last())), today)
 }
 
-/// Asks for a range of what a response holds, if it is still the same. `false`, and the request is left as it is: the
-/// response has no strong validator.
-fn ask_for(request: &mut Fields, response: &Fields, (first, last): (u64, Option<u64>), today: Duration) -> bool {
-    let validator = match strong_validator(response, today) {
-        Some(Validator::Tag(_)) => response.get(ETAG),
-        Some(Validator::Modified(_)) => response.get(LAST_MODIFIED),
-        None => None,
+/// The edits that make a request ask for a range of what a response holds, if it is still the same. `None`: the response
+/// has no strong validator.
+fn ask_for(response: &Fields, (first, last): (u64, Option<u64>), today: Duration) -> Option<[Edit<'_>; 3]> {
+    const CONDITIONS: KnownSet =
+        KnownSet::of(&[Known::IfMatch, Known::IfNoneMatch, Known::IfModifiedSince, Known::IfUnmodifiedSince]);
+    let validator = match strong_validator(response, today)? {
+        Validator::Tag(_) => response.first(Known::Etag)?,
+        Validator::Modified(_) => response.first(Known::LastModified)?,
     };
     let last = last.map(|last| last.to_string()).unwrap_or_default();
-    let range = HeaderValue::try_from(format!("bytes={first}-{last}"));
-    let (Some(validator), Ok(range)) = (validator, range) else { return false };
-    for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
-        request.remove(name);
-    }
-    request.insert(RANGE, range);
-    request.insert(IF_RANGE, validator.clone());
-    true
+    Some([
+        Edit::DropKnown(CONDITIONS),
+        Edit::set(Known::Range, format!("bytes={first}-{last}").into_bytes()),
+        Edit::set(Known::IfRange, validator),
+    ])
 }
 
 /// Whether another response can continue this one where a client has got its beginning: it is a 200 or a part of one,
@@ -282,15 +274,15 @@ pub struct Found {
 }
 
 impl Missing {
-    /// Turns a client's request into one for what is missing: its conditions go, then come `Range` and, with the
-    /// validator of the response that was begun, `If-Range`. `false`, and the request is left as it is: that has no
-    /// strong one.
+    /// The edits that turn a client's request into one for what is missing: its conditions go, then come `Range` and,
+    /// with the validator of the response that was begun, `If-Range`. `None`: that response has no strong one.
     ///
     /// `today`, since the epoch, gives two-digit years their century.
     ///
     /// Source: RFC 9110 §13.1.5, §14.2.
-    pub fn ask(&self, request: &mut Fields, begun: &Fields, today: Duration) -> bool {
-        ask_for(request, begun, (self.first, self.last), today)
+    #[must_use]
+    pub fn ask<'b>(&self, begun: &'b Fields, today: Duration) -> Option<[Edit<'b>; 3]> {
+        ask_for(begun, (self.first, self.last), today)
     }
 
     /// Where an answer to that holds what is missing. `None`: it does not, or is of another representation, as far as
@@ -313,7 +305,7 @@ impl Missing {
         }
         let length = content_length(answer);
         let differs = self.complete.is_some_and(|complete| length.is_some_and(|length| length != complete));
-        if status != StatusCode::OK || answer.contains_key(CONTENT_RANGE) || differs {
+        if status != StatusCode::OK || answer.has(Known::ContentRange) || differs {
             return None;
         }
         let last = match (self.last, length.or(self.complete)) {
@@ -339,7 +331,7 @@ enum Validator<'a> {
 /// The strong validator of a response, if it has one. Next to an entity tag of any kind `Last-Modified` does not count;
 /// alone, it must be strong itself.
 fn strong_validator(response: &Fields, today: Duration) -> Option<Validator<'_>> {
-    if response.contains_key(ETAG) {
+    if response.has(Known::Etag) {
         return EntityTag::of(response).filter(|tag| !tag.is_weak()).map(Validator::Tag);
     }
     strong_date(response, today).map(Validator::Modified)
@@ -348,34 +340,27 @@ fn strong_validator(response: &Fields, today: Duration) -> Option<Validator<'_>>
 /// `Last-Modified`, since the epoch, if it is strong: it lies at least a second before `Date` (RFC 9110 §8.8.2.2).
 pub(super) fn strong_date(response: &Fields, today: Duration) -> Option<Duration> {
     let modified = last_modified(response, today)?;
-    let date = dates::read(only(response, &DATE)?.trim_ascii(), today)?;
+    let date = dates::read(response.only(Known::Date)?.trim_ascii(), today)?;
     (modified < date).then_some(modified)
 }
 
 /// `Last-Modified`, since the epoch.
 pub(super) fn last_modified(response: &Fields, today: Duration) -> Option<Duration> {
-    dates::read(only(response, &LAST_MODIFIED)?.trim_ascii(), today)
+    dates::read(response.only(Known::LastModified)?.trim_ascii(), today)
 }
 
 fn is_multipart(response: &Fields) -> bool {
-    let is_multipart = |value: &HeaderValue| {
-        let media_type = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let is_multipart = |value: &[u8]| {
+        let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default();
         media_type.trim_ascii().eq_ignore_ascii_case(b"multipart/byteranges")
     };
-    response.get_all(CONTENT_TYPE).iter().any(is_multipart)
+    response.values(Known::ContentType).any(is_multipart)
 }
 
 fn content_length(response: &Fields) -> Option<u64> {
-    let digits = std::str::from_utf8(only(response, &CONTENT_LENGTH)?).ok()?.trim_ascii();
+    let digits = std::str::from_utf8(response.only(Known::ContentLength)?).ok()?.trim_ascii();
     // `parse` alone would take a sign.
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
-}
-
-/// The value of a field that has exactly one line.
-fn only<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut lines = headers.get_all(name).into_iter();
-    let value = lines.next()?;
-    lines.next().is_none().then_some(value.as_bytes())
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Whoever fetches the whole can share it with all who ask for the URI, and store it; players and download managers
 //! begin with `bytes=0-`. A range from the middle of what may be long is better left to the origin.
 
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
-use message::Fields;
+use http::header::RANGE;
+use message::{Fields, Known, KnownSet};
 
 use crate::message::range::{Selection, select};
 
@@ -27,10 +27,10 @@ pub enum Reach {
 /// Source: RFC 9110 §14.2, §14.3.
 #[must_use]
 pub fn reach(request: &Fields, complete: Option<u64>, object_bytes_max: u64) -> Reach {
-    if !request.contains_key(RANGE) || complete.is_some_and(|complete| complete <= object_bytes_max) {
+    if !request.has(Known::Range) || complete.is_some_and(|complete| complete <= object_bytes_max) {
         return Reach::Whole;
     }
-    let is_conditional = request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE);
+    let is_conditional = request.has(KnownSet::of(&[Known::IfNoneMatch, Known::IfModifiedSince]));
     match select(&request.get_all(RANGE), complete.unwrap_or(u64::MAX)) {
         Selection::Single(range) if range.first() == 0 && (complete.is_none() || is_all(request, complete)) => {
             Reach::Whole
@@ -110,10 +110,7 @@ mod tests {
         /// Nothing that is longer than what may be stored is read through for a part of it, once its length is known.
         #[test]
         fn what_is_long_is_fetched_whole_only_for_all_of_it(first in 0..300u64, last in 0..300u64, complete in 101..300u64) {
-            let request = headers(&[]);
-            let mut request = request;
-            let range = http::HeaderValue::try_from(format!("bytes={first}-{last}")).unwrap();
-            request.insert(RANGE, range);
+            let request = Fields::from_iter([("range", format!("bytes={first}-{last}"))]);
             if reach(&request, Some(complete), 100) == Reach::Whole {
                 prop_assert!(is_all(&request, Some(complete)));
             }

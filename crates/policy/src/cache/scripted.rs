@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 use message::Fields;
 
 use super::facts::ResponseFacts;
@@ -16,9 +16,7 @@ pub(super) const fn secs(number: u64) -> Duration {
 }
 
 pub(super) fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
-    let one =
-        |(name, value): &(&'static str, &'static str)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-    fields.iter().map(one).collect()
+    fields.iter().copied().collect()
 }
 
 /// The facts of a response that arrived at [`NOW`].

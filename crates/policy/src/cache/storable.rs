@@ -3,7 +3,7 @@
 //! Judges heads. Whether the body then arrives whole and fits is seen to where it is stored; errors that forebay makes
 //! itself never come here.
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 
 use super::facts::{RequestFacts, ResponseFacts};
 use super::freshness::{self, Lifetime, Source};
@@ -136,7 +136,7 @@ fn method(request: &RequestFacts<'_>, response: &ResponseFacts) -> Result<(), Re
     if *request.method == Method::GET {
         return if request.has_body { Err(Refusal::RequestBody) } else { Ok(()) };
     }
-    let stands_for_target = || response.content_location.as_ref().is_some_and(|at| is_target(at, request.target));
+    let stands_for_target = || response.content_location.as_deref().is_some_and(|at| is_target(at, request.target));
     let is_its_own = *request.method == Method::POST
         && response.status == StatusCode::OK
         && freshness::explicit(response).is_some()
@@ -146,15 +146,15 @@ fn method(request: &RequestFacts<'_>, response: &ResponseFacts) -> Result<(), Re
 
 /// Whether a `Content-Location` names the target: in absolute form, or as an absolute path with its query. Other
 /// references are not resolved (RFC 9110 §8.7).
-pub(super) fn is_target(location: &HeaderValue, target: &Uri) -> bool {
+pub(super) fn is_target(location: &[u8], target: &Uri) -> bool {
     // The parser would drop a fragment, and the grammar has none here.
-    let Some(named) = Uri::try_from(location.as_bytes()).ok().filter(|_| !location.as_bytes().contains(&b'#')) else {
+    let Some(named) = Uri::try_from(location).ok().filter(|_| !location.contains(&b'#')) else {
         return false;
     };
     if named.path_and_query() != target.path_and_query() {
         return false;
     }
-    let is_path = named.authority().is_none() && location.as_bytes().starts_with(b"/");
+    let is_path = named.authority().is_none() && location.starts_with(b"/");
     is_path || (named.scheme() == target.scheme() && named.authority() == target.authority())
 }
 

@@ -5,68 +5,77 @@
 
 use std::time::Duration;
 
-use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE, VARY,
-};
-use http::{HeaderValue, StatusCode};
-use message::Fields;
+use http::StatusCode;
+use http::header::HeaderName;
+use message::{Edit, Field, Fields, Known, KnownSet};
 
 use super::headers;
 use super::partial::{last_modified, strong_date};
 use crate::message::etag::{Comparison, EntityTag};
-use crate::message::targeted::CDN_CACHE_CONTROL;
 use crate::message::vary::Vary;
 
 /// The most bytes of entity tags that one request asks with; tags beyond that are left out, which costs a transfer.
 pub const TAGS_BYTES_MAX: usize = 4096;
 
 /// What a request for validation asks with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asking {
-    /// With at least one validator: 304 may come.
-    Conditionally,
-    /// With none, as nothing stored has one: only a whole answer is of use.
-    Plainly,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Validators<'s> {
+    /// The value of `If-None-Match`.
+    tags: Option<Vec<u8>>,
+    /// The value of `If-Modified-Since`.
+    modified: Option<&'s [u8]>,
 }
 
-/// Turns a client's request into one that validates these stored responses.
+impl Validators<'_> {
+    /// Whether there is one, so that 304 may come. If not, only a whole answer is of use.
+    #[must_use]
+    pub const fn is_conditional(&self) -> bool {
+        self.tags.is_some() || self.modified.is_some()
+    }
+
+    /// The edits that turn a client's request into one for validation: its own conditions and `Range` go, since the
+    /// answer is meant for the cache; then come the validators.
+    pub fn edits(&self) -> impl Iterator<Item = Edit<'_>> {
+        const REPLACED: KnownSet = KnownSet::of(&[
+            Known::IfMatch,
+            Known::IfNoneMatch,
+            Known::IfModifiedSince,
+            Known::IfUnmodifiedSince,
+            Known::IfRange,
+            Known::Range,
+        ]);
+        let tags = self.tags.as_deref().map(|tags| Edit::set(Known::IfNoneMatch, tags));
+        let modified = self.modified.map(|modified| Edit::set(Known::IfModifiedSince, modified));
+        [Some(Edit::DropKnown(REPLACED)), tags, modified].into_iter().flatten()
+    }
+}
+
+/// The validators by which a request asks about these stored responses.
 ///
-/// The client's own conditions and `Range` are taken away, since the answer is meant for the cache; then come the
-/// entity tags of all responses, and `Last-Modified` if there is just one. A 206 among them should not be given: its
+/// These are the entity tags of all responses, and `Last-Modified` if there is just one. A 206 among them should not be given: its
 /// tag would be taken for that of a whole response. What holds `If-Match` or `If-Unmodified-Since` is for the origin and
 /// should not come here (see `message::conditions::asks_the_origin`).
 ///
 /// Source: RFC 9111 §4.3.1.
-pub fn ask(request: &mut Fields, stored: &[&Fields]) -> Asking {
-    for name in [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE, RANGE] {
-        request.remove(name);
-    }
-    if let Some(tags) = tags(stored) {
-        request.insert(IF_NONE_MATCH, tags);
-    }
-    if let [only] = stored
-        && let Some(modified) = only.get(LAST_MODIFIED)
-    {
-        request.insert(IF_MODIFIED_SINCE, modified.clone());
-    }
-    let conditional = request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE);
-    if conditional { Asking::Conditionally } else { Asking::Plainly }
+#[must_use]
+pub fn ask<'s>(stored: &[&'s Fields]) -> Validators<'s> {
+    let modified = if let [only] = stored { only.first(Known::LastModified) } else { None };
+    Validators { tags: tags(stored), modified }
 }
 
 /// The entity tags of these responses as a list, each once.
-fn tags(stored: &[&Fields]) -> Option<HeaderValue> {
+fn tags(stored: &[&Fields]) -> Option<Vec<u8>> {
     let mut list: Vec<&[u8]> = Vec::new();
     let mut bytes = 0_usize;
-    for value in stored.iter().filter(|one| EntityTag::of(one).is_some()).filter_map(|one| one.get(ETAG)) {
-        let tag = value.as_bytes().trim_ascii();
+    for value in stored.iter().filter(|one| EntityTag::of(one).is_some()).filter_map(|one| one.first(Known::Etag)) {
+        let tag = value.trim_ascii();
         let longer = bytes.saturating_add(tag.len()).saturating_add(2);
         if longer <= TAGS_BYTES_MAX && !list.contains(&tag) {
             bytes = longer;
             list.push(tag);
         }
     }
-    if list.is_empty() { None } else { HeaderValue::from_bytes(&list.join(&b", "[..])).ok() }
+    (!list.is_empty()).then(|| list.join(&b", "[..]))
 }
 
 /// What an answer to a request for validation is good for.
@@ -115,9 +124,9 @@ pub struct Confirmed {
 /// What a stored response takes over from a 304.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// All that [`freshen`] does.
+    /// All that [`freshened`] does.
     Fields,
-    /// Its freshness alone: [`refresh`].
+    /// Its freshness alone: [`refreshed`].
     Freshness,
 }
 
@@ -133,7 +142,7 @@ pub enum Update {
 /// Source: RFC 9111 §4.3.4; the deviation from it is decision 0026.
 #[must_use]
 pub fn confirm(answer: &Fields, candidates: &[Candidate<'_>], today: Duration) -> Option<Confirmed> {
-    let names_one = answer.contains_key(ETAG) || answer.contains_key(LAST_MODIFIED);
+    let names_one = answer.has(KnownSet::of(&[Known::Etag, Known::LastModified]));
     if !names_one && candidates.len() > 1 {
         return None;
     }
@@ -168,7 +177,7 @@ pub fn confirm(answer: &Fields, candidates: &[Candidate<'_>], today: Duration) -
 #[must_use]
 pub fn may_be_chosen(other: &Fields, fitting: &Fields) -> bool {
     let is_strong = EntityTag::of(other).is_some_and(|tag| !tag.is_weak());
-    is_strong && other.get_all(CONTENT_ENCODING) == fitting.get_all(CONTENT_ENCODING)
+    is_strong && same(other, fitting, Known::ContentEncoding)
 }
 
 /// Which of the stored responses (newest first) a 304 confirms, by their places.
@@ -181,7 +190,7 @@ pub fn may_be_chosen(other: &Fields, fitting: &Fields) -> bool {
 /// Source: RFC 9111 §4.3.4, RFC 9110 §8.8.2.2.
 fn confirmed(answer: &Fields, stored: &[&Fields], today: Duration) -> Vec<usize> {
     let places = || stored.iter().enumerate();
-    match (EntityTag::of(answer), answer.get(LAST_MODIFIED)) {
+    match (EntityTag::of(answer), answer.first(Known::LastModified)) {
         (Some(tag), _) if !tag.is_weak() => {
             let all = |fits: &dyn Fn(&Fields) -> bool| -> Vec<usize> {
                 places().filter(|(_, one)| fits(one)).map(|(place, _)| place).collect()
@@ -189,24 +198,24 @@ fn confirmed(answer: &Fields, stored: &[&Fields], today: Duration) -> Vec<usize>
             let tagged = all(&|one| has_tag(one, &tag, Comparison::Strong));
             let modified = last_modified(answer, today).filter(|_| tagged.is_empty());
             let Some(modified) = modified else { return tagged };
-            let agrees = |one: &Fields| !one.contains_key(ETAG) || has_tag(one, &tag, Comparison::Weak);
+            let agrees = |one: &Fields| !one.has(Known::Etag) || has_tag(one, &tag, Comparison::Weak);
             all(&|one| agrees(one) && strong_date(one, today) == Some(modified))
         }
         (Some(tag), modified) => {
             let fits = |one: &Fields| {
-                if one.contains_key(ETAG) {
+                if one.has(Known::Etag) {
                     has_tag(one, &tag, Comparison::Weak)
                 } else {
-                    modified.is_some() && one.get(LAST_MODIFIED) == modified
+                    modified.is_some() && one.first(Known::LastModified) == modified
                 }
             };
             places().find(|(_, one)| fits(one)).map(|(place, _)| place).into_iter().collect()
         }
         (None, Some(modified)) => {
-            let newest = places().find(|(_, one)| one.get(LAST_MODIFIED) == Some(modified));
+            let newest = places().find(|(_, one)| one.first(Known::LastModified) == Some(modified));
             newest.map(|(place, _)| place).into_iter().collect()
         }
-        (None, None) if stored.len() == 1 && !answer.contains_key(ETAG) => vec![0],
+        (None, None) if stored.len() == 1 && !answer.has(Known::Etag) => vec![0],
         (None, None) => Vec::new(),
     }
 }
@@ -230,7 +239,8 @@ fn has_tag(stored: &Fields, tag: &EntityTag<'_>, comparison: Comparison) -> bool
     EntityTag::of(stored).is_some_and(|own| own.matches(tag, comparison))
 }
 
-/// Takes over into a stored response what a 304, or the answer to HEAD, says: each field replaces all lines of that name.
+/// A stored response's fields with what a 304, or the answer to HEAD, says: each field of it replaces all lines of that
+/// name.
 ///
 /// Never taken over: what is not stored anyway (see `headers::stored`); `Set-Cookie`, which is for the client that asked;
 /// and what tells the form of the content as it is kept, that is `Content-Encoding`, `Content-Length` and
@@ -245,28 +255,43 @@ fn has_tag(stored: &Fields, tag: &EntityTag<'_>, comparison: Comparison) -> bool
 /// `Date` (RFC 9110 §6.6.1), and finds the response's place anew if `Vary` has changed.
 ///
 /// Source: RFC 9111 §3.2.
-pub fn freshen(stored: &mut Fields, answer: &Fields) {
-    stored.remove(AGE);
-    let fresh = headers::stored(answer);
-    let keeps_type = describes_another(answer, stored);
-    let keeps_tag = unweakens(answer, stored);
-    let is_kept = |name: &HeaderName| {
-        KEPT.contains(name) || (*name == CONTENT_TYPE && keeps_type) || (*name == ETAG && keeps_tag)
-    };
-    for name in fresh.keys().filter(|name| !is_kept(name)) {
-        replace(stored, &fresh, name);
+#[must_use]
+pub fn freshened(stored: &Fields, answer: &Fields) -> Fields {
+    let mut kept = KEPT;
+    if describes_another(answer, stored) {
+        kept = kept.with(Known::ContentType);
     }
-    widen(stored, answer);
+    if unweakens(answer, stored) {
+        kept = kept.with(Known::Etag);
+    }
+    let fresh = headers::stored(answer);
+    let mut fields = replaced(stored, || fresh.iter().filter(|field| !kept.contains(field.known)));
+    match Vary::of(answer) {
+        Vary::Anything => fields.set(Known::Vary, "*"),
+        Vary::Fields(named) => {
+            added(&named, &Vary::of(stored)).for_each(|name| fields.append(Known::Vary, name.as_str()));
+        }
+    }
+    fields
 }
 
 /// What of a stored response a 304 or the answer to HEAD does not replace.
-const KEPT: [HeaderName; 5] = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, SET_COOKIE, VARY];
+const KEPT: KnownSet =
+    KnownSet::of(&[Known::ContentEncoding, Known::ContentLength, Known::ContentRange, Known::SetCookie, Known::Vary]);
+
+/// A stored response's fields without its `Age`, and with `newer` in place of those of the same names.
+fn replaced<'n, I: Iterator<Item = Field<'n>>>(stored: &Fields, newer: impl Fn() -> I) -> Fields {
+    let mut fields = stored.clone();
+    fields.drop_known(Known::Age);
+    newer().for_each(|field| fields.drop_named(field.name));
+    newer().for_each(|field| fields.append(field.name, field.value));
+    fields
+}
 
 /// Whether an answer without content describes another representation than the stored one.
 fn describes_another(answer: &Fields, stored: &Fields) -> bool {
-    let differs = |name| answer.contains_key(&name) && answer.get_all(&name) != stored.get_all(&name);
-    let chooses_otherwise = || answer.contains_key(VARY) && Vary::of(answer) != Vary::of(stored);
-    differs(CONTENT_ENCODING) || chooses_otherwise()
+    let codes_otherwise = answer.has(Known::ContentEncoding) && !same(answer, stored, Known::ContentEncoding);
+    codes_otherwise || (answer.has(Known::Vary) && Vary::of(answer) != Vary::of(stored))
 }
 
 /// Whether an answer has the strong form of the stored weak entity tag.
@@ -275,16 +300,9 @@ fn unweakens(answer: &Fields, stored: &Fields) -> bool {
     old.is_weak() && !new.is_weak() && new.matches(&old, Comparison::Weak)
 }
 
-/// Adds what an answer's `Vary` names to the stored one.
-fn widen(stored: &mut Fields, answer: &Fields) {
-    match Vary::of(answer) {
-        Vary::Anything => drop(stored.insert(VARY, HeaderValue::from_static("*"))),
-        Vary::Fields(named) => {
-            for name in added(&named, &Vary::of(stored)) {
-                stored.append(&VARY, HeaderValue::from(name.clone()));
-            }
-        }
-    }
+/// Whether two heads have the same lines of this name, in the same order.
+pub(super) fn same(one: &Fields, other: &Fields, name: Known) -> bool {
+    one.values(name).eq(other.values(name))
 }
 
 /// The names that the stored `Vary` does not have.
@@ -296,26 +314,18 @@ fn added<'a>(named: &'a [HeaderName], stored: &Vary) -> impl Iterator<Item = &'a
     named.iter().filter(move |name| own.as_ref().is_some_and(|own| !own.contains(name)))
 }
 
-/// Takes over into a stored response what a 304 says of its freshness, and nothing else.
-pub fn refresh(stored: &mut Fields, answer: &Fields) {
-    const OF_FRESHNESS: [HeaderName; 5] = [AGE, CACHE_CONTROL, CDN_CACHE_CONTROL, DATE, EXPIRES];
-    stored.remove(AGE);
-    for name in OF_FRESHNESS.iter().filter(|name| answer.contains_key(*name)) {
-        replace(stored, answer, name);
-    }
-}
-
-fn replace(stored: &mut Fields, answer: &Fields, name: &HeaderName) {
-    stored.remove(name);
-    for value in answer.get_all(name) {
-        stored.append(name, value.clone());
-    }
+/// A stored response's fields with what a 304 says of its freshness, and nothing else of it.
+#[must_use]
+pub fn refreshed(stored: &Fields, answer: &Fields) -> Fields {
+    const OF_FRESHNESS: KnownSet =
+        KnownSet::of(&[Known::Age, Known::CacheControl, Known::CdnCacheControl, Known::Date, Known::Expires]);
+    replaced(stored, || answer.iter().filter(|field| OF_FRESHNESS.contains(field.known)))
 }
 
 /// What the answer to HEAD means for a stored response to GET that it could be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glimpse {
-    /// They agree: [`freshen`] it.
+    /// They agree: it is to be [`freshened`].
     Agrees,
     /// They differ: the stored response counts as stale from now on.
     Differs,
@@ -328,10 +338,11 @@ pub enum Glimpse {
 /// Source: RFC 9111 §4.3.5.
 #[must_use]
 pub fn glimpse(answer: &Fields, stored: &Fields, content_bytes: u64) -> Glimpse {
-    let same = |name: HeaderName| !answer.contains_key(&name) || answer.get(&name) == stored.get(&name);
-    let length = answer.get(CONTENT_LENGTH).map(|value| value.to_str().ok().and_then(|text| text.trim().parse().ok()));
+    let agrees = |name: Known| !answer.has(name) || answer.first(name) == stored.first(name);
+    let length = answer.first(Known::ContentLength);
+    let length = length.map(|value| std::str::from_utf8(value.trim_ascii()).ok().and_then(|text| text.parse().ok()));
     let same_length = length.is_none_or(|length: Option<u64>| length == Some(content_bytes));
-    let is_it = same(ETAG) && same(LAST_MODIFIED) && same_length && !chooses_by_more(answer, stored);
+    let is_it = agrees(Known::Etag) && agrees(Known::LastModified) && same_length && !chooses_by_more(answer, stored);
     if is_it { Glimpse::Agrees } else { Glimpse::Differs }
 }
 
@@ -344,13 +355,24 @@ mod tests {
     const MONDAY: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
     const TUESDAY: &str = "Tue, 02 Jan 2024 00:00:00 GMT";
 
+    /// Whether a request with these fields becomes conditional, and its fields then.
+    fn asked(request: &[(&'static str, &'static str)], stored: &[&Fields]) -> (bool, Fields) {
+        let validators = ask(stored);
+        let mut fields = headers(request);
+        fields.apply_all(validators.edits());
+        (validators.is_conditional(), fields)
+    }
+
+    /// The one value of a field, as text.
+    fn value<'f>(fields: &'f Fields, name: &str) -> &'f str {
+        std::str::from_utf8(fields.only(name).unwrap()).unwrap()
+    }
+
     #[test]
     fn rfc9111_4_3_1_both_validators_of_one_response_are_sent() {
         let stored = headers(&[("etag", "W/\"a\""), ("last-modified", MONDAY)]);
-        let mut request = headers(&[("accept", "*/*")]);
-        assert_eq!(ask(&mut request, &[&stored]), Asking::Conditionally);
         let expected = headers(&[("accept", "*/*"), ("if-none-match", "W/\"a\""), ("if-modified-since", MONDAY)]);
-        assert_eq!(request, expected);
+        assert_eq!(asked(&[("accept", "*/*")], &[&stored]), (true, expected));
     }
 
     #[test]
@@ -358,27 +380,21 @@ mod tests {
         let one = headers(&[("etag", "\"a\""), ("last-modified", MONDAY)]);
         let two = headers(&[("etag", "\"b\"")]);
         let bad = headers(&[("etag", "c")]);
-        let mut request = Fields::new();
-        assert_eq!(ask(&mut request, &[&one, &two, &one, &bad]), Asking::Conditionally);
-        assert_eq!(request, headers(&[("if-none-match", "\"a\", \"b\"")]));
+        let expected = headers(&[("if-none-match", "\"a\", \"b\"")]);
+        assert_eq!(asked(&[], &[&one, &two, &one, &bad]), (true, expected));
     }
 
     #[test]
     fn rfc9111_4_3_1_the_clients_own_conditions_and_range_are_taken_away() {
         let names = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"];
-        let mut request = headers(&names.map(|name| (name, "x")));
-        assert_eq!(ask(&mut request, &[&headers(&[("etag", "no tag")])]), Asking::Plainly);
-        assert_eq!(request, Fields::new());
+        let request = names.map(|name| (name, "x"));
+        assert_eq!(asked(&request, &[&headers(&[("etag", "no tag")])]), (false, Fields::new()));
     }
 
     #[test]
     fn tags_beyond_the_limit_are_left_out() {
-        let stored: Vec<Fields> = (0..64)
-            .map(|n| Fields::from_iter([(ETAG, HeaderValue::try_from(format!("\"{n:0>200}\"")).unwrap())]))
-            .collect();
-        let mut request = Fields::new();
-        let _ = ask(&mut request, &stored.iter().collect::<Vec<_>>());
-        let sent = request[IF_NONE_MATCH].len();
+        let stored: Vec<Fields> = (0..64).map(|n| Fields::from_iter([("etag", format!("\"{n:0>200}\""))])).collect();
+        let sent = ask(&stored.iter().collect::<Vec<_>>()).tags.unwrap().len();
         assert!((TAGS_BYTES_MAX / 2..=TAGS_BYTES_MAX).contains(&sent), "{sent}");
     }
 
@@ -519,13 +535,12 @@ mod tests {
 
     #[test]
     fn rfc9111_3_2_fields_are_replaced_added_and_kept() {
-        let mut stored = headers(&[("x-a", "1"), ("x-a", "2"), ("x-b", "3"), ("date", MONDAY), ("age", "50")]);
-        freshen(&mut stored, &headers(&[("x-a", "9"), ("x-c", "4"), ("x-c", "5"), ("date", TUESDAY)]));
-        assert_eq!(stored, headers(&[("x-a", "9"), ("x-b", "3"), ("x-c", "4"), ("x-c", "5"), ("date", TUESDAY)]));
-        freshen(&mut stored, &headers(&[("age", "7")]));
-        assert_eq!(stored["age"], "7");
-        freshen(&mut stored, &headers(&[("content-type", "text/css")]));
-        assert_eq!(stored["content-type"], "text/css");
+        let stored = headers(&[("x-a", "1"), ("x-a", "2"), ("x-b", "3"), ("date", MONDAY), ("age", "50")]);
+        let fresh = freshened(&stored, &headers(&[("x-a", "9"), ("x-c", "4"), ("x-c", "5"), ("date", TUESDAY)]));
+        assert_eq!(fresh, headers(&[("x-b", "3"), ("x-a", "9"), ("x-c", "4"), ("x-c", "5"), ("date", TUESDAY)]));
+        let aged = freshened(&fresh, &headers(&[("age", "7")]));
+        assert_eq!(value(&aged, "age"), "7");
+        assert_eq!(value(&freshened(&aged, &headers(&[("content-type", "text/css")])), "content-type"), "text/css");
     }
 
     #[test]
@@ -540,8 +555,7 @@ mod tests {
             (&["origin"], &["accept, no name"], None),
         ] {
             let lines = |values: &[&'static str]| headers(&values.iter().map(|one| ("vary", *one)).collect::<Vec<_>>());
-            let mut stored = lines(stored);
-            freshen(&mut stored, &lines(answered));
+            let stored = freshened(&lines(stored), &lines(answered));
             let names = |names: &[&'static str]| names.iter().map(|name| HeaderName::from_static(name)).collect();
             assert_eq!(
                 Vary::of(&stored),
@@ -562,16 +576,11 @@ mod tests {
             (&[new, ("vary", "origin")], "a/a"),
             (&[new, ("vary", "accept-encoding, origin")], "a/a"),
         ] {
-            let mut fields = headers(&stored);
-            freshen(&mut fields, &headers(answer));
-            assert_eq!(
-                (&fields["content-type"], &fields["content-encoding"]),
-                (&expected.parse().unwrap(), &"gzip".parse().unwrap())
-            );
+            let fields = freshened(&headers(&stored), &headers(answer));
+            assert_eq!((value(&fields, "content-type"), value(&fields, "content-encoding")), (expected, "gzip"));
         }
-        let mut plain = headers(&[("content-type", "a/a")]);
-        freshen(&mut plain, &headers(&[new, ("content-encoding", "gzip")]));
-        assert_eq!(plain, headers(&[("content-type", "a/a")]));
+        let plain = headers(&[("content-type", "a/a")]);
+        assert_eq!(freshened(&plain, &headers(&[new, ("content-encoding", "gzip")])), plain);
     }
 
     #[test]
@@ -582,9 +591,8 @@ mod tests {
             ("\"a\"", "W/\"a\"", "W/\"a\""),
             ("W/\"a\"", "\"b\"", "\"b\""),
         ] {
-            let mut stored = headers(&[("etag", stored)]);
-            freshen(&mut stored, &headers(&[("etag", answered)]));
-            assert_eq!(stored["etag"], expected);
+            let stored = freshened(&headers(&[("etag", stored)]), &headers(&[("etag", answered)]));
+            assert_eq!(value(&stored, "etag"), expected);
         }
     }
 
@@ -598,21 +606,19 @@ mod tests {
             ("vary", "x-a"),
             ("content-type", "a/a"),
         ];
-        let mut stored = headers(&old);
         let cookie = ("set-cookie", "a=b");
         let own =
             [("date", TUESDAY), ("cache-control", "max-age=1"), ("cdn-cache-control", "max-age=2"), ("expires", "0")];
         let others = [("etag", "\"a\""), ("x-a", "2"), ("x-b", "2"), ("content-type", "b/b"), ("vary", "x-b"), cookie];
-        refresh(&mut stored, &headers(&[&own[..], &others[..]].concat()));
+        let stored = refreshed(&headers(&old), &headers(&[&own[..], &others[..]].concat()));
         assert_eq!(stored, headers(&[&old[2..], &own[..]].concat()));
     }
 
     #[test]
     fn rfc9111_3_2_what_frames_the_content_or_is_of_the_connection_is_never_taken_over() {
         let before = headers(&[("content-length", "10"), ("content-type", "text/plain")]);
-        let mut stored = before.clone();
-        freshen(
-            &mut stored,
+        let stored = freshened(
+            &before,
             &headers(&[
                 ("content-length", "0"),
                 ("content-range", "bytes 0-1/2"),
@@ -656,7 +662,7 @@ mod tests {
             answer in "(W/)?\"?[ab]?\"?",
             tags in proptest::collection::vec("(W/)?\"?[ab]?\"?", 0..6),
         ) {
-            let of = |tag: &String| Fields::from_iter([(ETAG, HeaderValue::from_str(tag).unwrap())]);
+            let of = |tag: &String| Fields::from_iter([("etag", tag)]);
             let stored: Vec<Fields> = tags.iter().map(of).collect();
             let places = confirmed(&of(&answer), &stored.iter().collect::<Vec<_>>(), NOW.wall);
             prop_assert!(places.iter().all(|place| *place < stored.len()));

@@ -1,15 +1,10 @@
 //! What a write leaves in the cache.
 //!
-//! Answers what becomes of its target's entry, once its end is known ([`after`]), and what reads get while it is queued
-//! ([`dirty`]). Other URIs that a write makes the cache forget are named in `forget`; which writes are queued, and
+//! Answers what becomes of its target's entry, once its end is known ([`after`]). Other URIs that a write makes the cache forget are named in `forget`; which writes are queued, and
 //! when one is on its way alone, is decided elsewhere. The contract is `docs/write-modes.md`.
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE,
-    COOKIE, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY,
-};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
-use message::Fields;
+use http::{HeaderName, Method, StatusCode, Uri};
+use message::{Fields, Known, Name};
 
 use super::facts::{RequestFacts, ResponseFacts};
 use super::forget::is_safe;
@@ -19,11 +14,12 @@ use super::storable::{self, Exceptions, Extent, Refusal, storable};
 use crate::time::Now;
 
 /// What describes a request's content (RFC 9110 §8.3 to §8.5).
-const OF_CONTENT: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
+const OF_CONTENT: [Name<'_>; 3] =
+    [Name::Known(Known::ContentType), Name::Known(Known::ContentEncoding), Name::Text(b"content-language")];
 /// What of an answer to a PUT holds for what was put, too: how long it is fresh, and for whom.
-const OF_ANSWER: [HeaderName; 5] = [DATE, CACHE_CONTROL, EXPIRES, VARY, HeaderName::from_static("cdn-cache-control")];
+const OF_ANSWER: [Known; 5] = [Known::Date, Known::CacheControl, Known::Expires, Known::Vary, Known::CdnCacheControl];
 /// What an answer to a PUT has only if the content was saved as it was sent (RFC 9110 §9.3.4).
-const VALIDATORS: [HeaderName; 2] = [ETAG, LAST_MODIFIED];
+const VALIDATORS: [Known; 2] = [Known::Etag, Known::LastModified];
 
 /// What a route says about what writes leave behind.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +124,7 @@ pub fn after(write: &Write<'_>, end: End<'_>, rules: Rules<'_>) -> Change {
     if status.is_client_error() {
         return Change::Stay;
     }
-    let is_whole = *write.method == Method::PUT && !write.headers.contains_key(CONTENT_RANGE);
+    let is_whole = *write.method == Method::PUT && !write.headers.has(Known::ContentRange);
     if !is_whole || !write.is_alone || !matches!(status.as_u16(), 200 | 201 | 204 | 205) {
         return Change::Forget;
     }
@@ -147,28 +143,29 @@ fn representation(
     rules: Rules<'_>,
 ) -> Option<(Content, Fields)> {
     let has_content = matches!(status, StatusCode::OK | StatusCode::CREATED);
-    let location = answer.get(CONTENT_LOCATION);
+    let location = answer.first(Known::ContentLocation);
     let is_own = location.is_some_and(|location| storable::is_target(location, write.target));
     if is_own && has_content {
         // One that calls nothing the representation is not to be believed.
-        let is_empty = answer.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+        let is_empty = answer.first(Known::ContentLength) == Some(b"0");
         return (!is_empty).then(|| (Content::Answer, headers::stored(answer)));
     }
     let mut fields = Fields::new();
-    take(&OF_CONTENT, write.headers, &mut fields);
-    take(&OF_ANSWER, answer, &mut fields);
+    take(OF_CONTENT, write.headers, &mut fields);
+    take(OF_ANSWER, answer, &mut fields);
     take(rules.tags_headers, answer, &mut fields);
     // Of an answer that is about another resource, the validators may be, too.
     if location.is_none() || is_own {
-        take(&VALIDATORS, answer, &mut fields);
+        take(VALIDATORS, answer, &mut fields);
     }
     Some((Content::Request, fields))
 }
 
-fn take(names: &[HeaderName], from: &Fields, into: &mut Fields) {
-    for name in names.iter().filter(|name| !into.contains_key(*name)).collect::<Vec<_>>() {
-        for value in from.get_all(name) {
-            into.append(name, value.clone());
+/// Copies the fields of these names that are not there yet.
+fn take<'n>(names: impl IntoIterator<Item: Into<Name<'n>>>, from: &Fields, into: &mut Fields) {
+    for name in names.into_iter().map(Into::into) {
+        if !into.contains(name) {
+            from.values(name).for_each(|value| into.append(name, value));
         }
     }
 }
@@ -181,7 +178,7 @@ fn judge(
     rules: Rules<'_>,
 ) -> Option<(ResponseFacts, Option<Lifetime>)> {
     let mut request = RequestFacts::of(&Method::GET, write.target, write.headers, false);
-    request.is_authorized |= write.is_queued && write.headers.contains_key(COOKIE);
+    request.is_authorized |= write.is_queued && write.headers.has(Known::Cookie);
     let facts = ResponseFacts::of(StatusCode::OK, headers, received);
     // What has just been written says nothing about how long it will stay.
     let lifetime = freshness::lifetime(&facts, rules.ttl).filter(|lifetime| lifetime.source != Source::Heuristic);
@@ -195,29 +192,10 @@ fn judge(
     }
 }
 
-/// The fields that reads of a queued PUT get: those of its content, a strong entity tag, and `Cache-Control: no-cache`,
-/// for nobody else should rely on it before the backend has it. `digest` is that of the content.
-#[must_use]
-pub fn dirty(request: &Fields, digest: u128) -> Fields {
-    let mut fields = Fields::new();
-    take(&OF_CONTENT, request, &mut fields);
-    fields.insert(ETAG, entity_tag(digest));
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    fields
-}
-
-/// The strong entity tag of content with this digest: `"fb-<32 hexadecimal digits>"`.
-#[must_use]
-pub fn entity_tag(digest: u128) -> HeaderValue {
-    // Hexadecimal digits are always a field value.
-    HeaderValue::try_from(format!("\"fb-{digest:032x}\"")).unwrap_or_else(|_| HeaderValue::from_static("W/\"fb\""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::scripted::{NOW, headers, secs};
     use super::*;
-    use crate::message::etag::EntityTag;
 
     type Given = [(&'static str, &'static str)];
 
@@ -412,13 +390,5 @@ mod tests {
         }
         let cookie = Case::asked(&[TYPE, ("cookie", "a=b")]);
         assert_eq!(cookie.stored(204, &[]).content, Content::Request);
-    }
-
-    #[test]
-    fn reads_of_a_queued_put_get_its_content_a_strong_tag_and_no_leave_to_keep_it() {
-        let fields = dirty(&headers(&[TYPE, ("accept", "x"), ("etag", "\"x\""), ("cache-control", "max-age=9")]), 255);
-        let tag = ("etag", "\"fb-000000000000000000000000000000ff\"");
-        assert_eq!(fields, headers(&[TYPE, tag, ("cache-control", "no-cache")]));
-        assert!(!EntityTag::of(&fields).unwrap().is_weak());
     }
 }

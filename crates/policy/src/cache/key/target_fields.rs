@@ -4,12 +4,7 @@
 //! redirects and content from must be the same for both: made the same, or in the key, or taken away. All other fields
 //! are the origin's business, through `Vary` (RFC 9111 §4.1), or the route's, through `key.headers`.
 
-use http::header::HOST;
-use http::{HeaderName, HeaderValue};
-use message::Fields;
-
-use crate::message::census::{Census, Rare};
-use crate::message::names::{self, X_FORWARDED_HOST};
+use message::{Edit, Field, Fields, Known, KnownSet};
 
 /// What becomes of an item on a caching route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,47 +62,60 @@ pub const TABLE: &[(Item, Treatment)] = &[
     (Item::Field("x-method-override"), Treatment::Removed),
 ];
 
-/// What becomes of a field; `None`: no URL is built from it. Lower case is expected.
+/// What becomes of a field, whatever the case of its name; `None`: no URL is built from it.
 #[must_use]
-pub fn treatment(name: &str) -> Option<Treatment> {
-    if name == "x-forwarded-for" {
+pub fn treatment(name: &[u8]) -> Option<Treatment> {
+    if name.eq_ignore_ascii_case(b"x-forwarded-for") {
         return None;
     }
     let found = TABLE.iter().find(|(item, _)| match item {
-        Item::Field(field) => *field == name,
-        Item::Fields(front) => name.starts_with(front),
+        Item::Field(field) => name.eq_ignore_ascii_case(field.as_bytes()),
+        Item::Fields(front) => {
+            name.get(..front.len()).is_some_and(|start| start.eq_ignore_ascii_case(front.as_bytes()))
+        }
         Item::Path | Item::Query => false,
     });
     found.map(|(_, treatment)| *treatment)
 }
 
-/// Makes the fields of a request agree with its key: `Host` in normal form, what is removed gone. Forwarding fields
-/// have been written by `message::stamp`, with the same `Host`; `census` counts the request.
-pub fn settle(headers: &mut Fields, census: Census, host: &HeaderValue) {
-    if headers.get(HOST) != Some(host) {
-        headers.insert(HOST, host.clone());
-    }
-    if census.has(Rare::Override) {
-        names::drop_overrides(headers);
-    }
+/// The edits that make the fields of a request agree with its key: `Host` in normal form, what is removed gone.
+/// Forwarding fields have been written by `message::stamp`, with the same `Host`.
+pub fn edits<'h>(headers: &Fields, host: &'h [u8]) -> impl Iterator<Item = Edit<'h>> + use<'h> {
+    let is_same = headers.first(Known::Host) == Some(host);
+    let host = (!is_same).then(|| Edit::set(Known::Host, host));
+    let removed = headers.has(Known::Override).then_some(Edit::DropKnown(KnownSet::of(&[Known::Override])));
+    [host, removed].into_iter().flatten()
 }
 
-/// The fields of a settled request that its key holds beside its URI, in the order of their names.
-pub(super) fn keyed(headers: &Fields) -> Vec<&HeaderName> {
-    let host = headers.get(HOST);
-    let is_keyed = |name: &&HeaderName| match name.as_str() {
-        "host" => host.is_some_and(has_final_dot),
-        // Written for every request, mostly with what `Host` says anyway.
-        "x-forwarded-host" => headers.get_all(&X_FORWARDED_HOST).iter().any(|value| Some(value) != host),
-        name => name.starts_with("x-forwarded-") && treatment(name) == Some(Treatment::Keyed),
-    };
-    let mut keyed: Vec<&HeaderName> = headers.keys().filter(is_keyed).collect();
-    keyed.sort_unstable_by_key(|name| name.as_str());
+/// The lines of a request that its key holds beside its URI, in the order of their names, those of one name in the
+/// order of the request. The [`edits`] must have been applied.
+pub(super) fn keyed(headers: &Fields) -> Vec<Field<'_>> {
+    const MAY_BE_KEYED: KnownSet = KnownSet::of(&[Known::Host, Known::XForwardedHost, Known::XForwarded]);
+    let host = headers.first(Known::Host);
+    let mut tags = headers.tags();
+    if !host.is_some_and(has_final_dot) {
+        tags = tags.without(Known::Host.into());
+    }
+    // Written for every request, mostly with what `Host` says anyway.
+    if headers.values(Known::XForwardedHost).all(|value| Some(value) == host) {
+        tags = tags.without(Known::XForwardedHost.into());
+    }
+    if !tags.intersects(MAY_BE_KEYED) {
+        return Vec::new();
+    }
+    let is_keyed = |field: &Field<'_>| MAY_BE_KEYED.contains(field.known) && tags.contains(field.known);
+    let mut keyed: Vec<Field<'_>> = headers.iter().filter(is_keyed).collect();
+    keyed.sort_by(|one, other| lower_case(one.name).cmp(lower_case(other.name)));
     keyed
 }
 
-fn has_final_dot(host: &HeaderValue) -> bool {
-    host.as_bytes().split(|byte| *byte == b':').next().is_some_and(|name| name.ends_with(b"."))
+/// The bytes of a name in lower case.
+pub(super) fn lower_case(name: &[u8]) -> impl Iterator<Item = u8> {
+    name.iter().map(u8::to_ascii_lowercase)
+}
+
+fn has_final_dot(host: &[u8]) -> bool {
+    host.split(|byte| *byte == b':').next().is_some_and(|name| name.ends_with(b"."))
 }
 
 #[cfg(test)]

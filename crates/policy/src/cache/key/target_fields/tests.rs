@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use http::Method;
-use message::Fields;
+use http::{HeaderValue, Method};
 use proptest::prelude::*;
 
 use super::super::{Key, Pattern, Rules, Scheme, Space, Target};
 use super::*;
+use crate::message::census::Census;
 use crate::message::forwarded::client;
 use crate::message::host::Host;
+use crate::message::names;
 use crate::message::network::Network;
 use crate::message::stamp::Stamp;
 use crate::message::target::normal_path;
@@ -34,9 +35,7 @@ struct Seen {
 
 impl Seen {
     fn of(&self, item: Item) -> Vec<String> {
-        let values = |name: &str| -> Vec<String> {
-            self.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
-        };
+        let values = |name: &str| -> Vec<String> { self.headers.values(name).map(text).collect() };
         match item {
             Item::Path => vec![self.path.clone()],
             Item::Query => self.query.iter().cloned().collect(),
@@ -53,17 +52,19 @@ impl Seen {
             }
             Item::Field(name) => values(name),
             Item::Fields(front) => {
-                let is_named = |name: &HeaderName| name.as_str().starts_with(front) && *name != names::X_FORWARDED_FOR;
-                let mut all: Vec<String> = (*self.headers)
-                    .iter()
-                    .filter(|(name, _)| is_named(name))
-                    .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-                    .collect();
+                let is_named = |name: &str| name.starts_with(front) && name != "x-forwarded-for";
+                let lines = self.headers.iter().map(|field| (text(field.name).to_lowercase(), text(field.value)));
+                let mut all: Vec<String> =
+                    lines.filter(|(name, _)| is_named(name)).map(|(name, value)| format!("{name}: {value}")).collect();
                 all.sort();
                 all
             }
         }
     }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 fn rules() -> Rules {
@@ -74,11 +75,8 @@ fn rules() -> Rules {
 fn pass(written: &Written) -> (Key, Seen) {
     let trusted: [Network; 1] = ["10.0.0.0/8".parse().unwrap()];
     let peer: IpAddr = if written.is_trusted { "10.0.0.1" } else { "192.0.2.1" }.parse().unwrap();
-    let mut headers = Fields::new();
-    headers.insert(HOST, HeaderValue::from_static(written.host));
-    for (name, value) in &written.fields {
-        headers.append(*name, HeaderValue::from_static(value));
-    }
+    let mut headers = Fields::from_iter([("host", written.host)]);
+    headers.extend(written.fields.iter().copied());
     let census = Census::of(&headers);
     if !written.is_trusted {
         names::drop_overrides(&mut headers);
@@ -87,7 +85,7 @@ fn pass(written: &Written) -> (Key, Seen) {
     let host = Host::parse(written.host.as_bytes()).unwrap();
     let authority = HeaderValue::from_str(&host.authority(client.scheme)).unwrap();
     Stamp::new(peer, Scheme::Http, &trusted).apply(&mut headers, census, &client, &authority);
-    settle(&mut headers, census, &authority);
+    headers.apply_all(edits(&headers, authority.as_bytes()));
     let rules = rules();
     let path = normal_path(written.path).unwrap();
     let query = rules.query(written.query).map(|query| query.into_owned());
@@ -174,10 +172,10 @@ proptest! {
     #[test]
     fn what_is_removed_is_gone_and_what_is_keyed_comes_from_trusted_proxies_alone(written in any_request()) {
         let (_, seen) = pass(&written);
-        for name in seen.headers.keys() {
-            prop_assert_ne!(treatment(name.as_str()), Some(Treatment::Removed));
-            if treatment(name.as_str()) == Some(Treatment::Keyed) && *name != X_FORWARDED_HOST {
-                prop_assert!(written.is_trusted, "{name}");
+        for field in seen.headers.iter() {
+            prop_assert_ne!(treatment(field.name), Some(Treatment::Removed));
+            if treatment(field.name) == Some(Treatment::Keyed) && field.known != Known::XForwardedHost {
+                prop_assert!(written.is_trusted, "{field:?}");
             }
         }
     }
@@ -186,8 +184,8 @@ proptest! {
     fn all_requests_for_a_uri_are_found_by_it(written in any_request()) {
         let (key, seen) = pass(&written);
         let rules = rules();
-        let host = Host::parse(seen.headers[HOST].as_bytes()).unwrap();
-        let scheme = if seen.headers["x-forwarded-proto"] == "https" { Scheme::Https } else { Scheme::Http };
+        let host = Host::parse(seen.headers.first(Known::Host).unwrap()).unwrap();
+        let scheme = if seen.headers.first(Known::XForwardedProto) == Some(b"https") { Scheme::Https } else { Scheme::Http };
         let target = Target::new(scheme, &host, seen.path.as_str().into(), seen.query.as_deref().map(Into::into));
         let of_uri = Key::of_uri(Space { name: b"s", rules: &rules }, &target);
         prop_assert_eq!(key.uri(), of_uri.bytes());
@@ -199,10 +197,14 @@ fn every_field_that_overrides_or_forwards_is_in_the_table() {
     for (item, treatment) in TABLE {
         if let Item::Field(name) = item {
             assert_eq!(names::is_override(name), *treatment == Treatment::Removed, "{name}");
+            let known = Known::of(name.as_bytes());
+            assert_eq!(known == Known::Override, *treatment == Treatment::Removed, "{name}");
+            let is_tagged = matches!(known, Known::XForwarded | Known::XForwardedHost);
+            assert_eq!(is_tagged, *treatment == Treatment::Keyed, "{name}");
         }
     }
-    assert_eq!(treatment("x-forwarded-whatever"), Some(Treatment::Keyed));
-    assert_eq!((treatment("x-forwarded-for"), treatment("accept")), (None, None));
+    assert_eq!(treatment(b"X-Forwarded-Whatever"), Some(Treatment::Keyed));
+    assert_eq!((treatment(b"x-forwarded-for"), treatment(b"accept")), (None, None));
 }
 
 #[test]
