@@ -195,6 +195,31 @@ fn a_backend_that_goes_moves_only_its_own_clients_and_gets_them_back() {
 }
 
 #[test]
+fn a_hot_key_spreads_over_twenty_backends_and_comes_back_to_its_own() {
+    let gate = Gate::new();
+    let origins = Origin::row(20);
+    origins.iter().for_each(|origin| origin.at("/held", script().wait(&gate).then(ok("held"))));
+    let keys = "balance = \"hash\"\nhash_key = \"header:x-user\"";
+    let forebay = Forebay::start(forward(&origins).upstream(keys).server("workers = 2"));
+    let home = forebay.get_with("/", "X-User: hot\r\n").text();
+    let mut clients = Vec::new();
+    // A fair share is 1/20: up to sixteen in flight, 1.25 times that is one for each backend.
+    for count in 1..=16 {
+        let mut client = forebay.client();
+        client.send("GET /held HTTP/1.1\r\nHost: h\r\nX-User: hot\r\n\r\n");
+        clients.push(client);
+        eventually("it is held", || origins.iter().map(Origin::held).sum::<usize>() == count);
+    }
+    assert!(origins.iter().all(|origin| origin.held() <= 1));
+    gate.open();
+    for client in &mut clients {
+        client.read_response().is(200, "held");
+    }
+    forebay.eventually("nothing is in flight", |gauges| gauges.in_flight == 0);
+    assert!((0..8).all(|_| forebay.get_with("/", "X-User: hot\r\n").text() == home));
+}
+
+#[test]
 fn no_more_requests_than_allowed_are_in_flight_over_all_workers() {
     let gate = Gate::new();
     let origin = Origin::start(script().wait(&gate).then(ok("done")));

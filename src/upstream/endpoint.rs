@@ -58,6 +58,14 @@ pub struct Endpoint {
     pub checks: Mutex<Checks>,
     /// Where it stands in the newest set of endpoints; meaningless once it has left.
     place: AtomicUsize,
+    state: State,
+}
+
+/// What balancers read of an endpoint and each request writes: on a cache line of its own, so that workers don't take
+/// the rest of the endpoint from each other.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct State {
     in_flight: AtomicU32,
     out: AtomicU8,
     /// Whether failures are on record, so that a success must be reported too.
@@ -92,10 +100,7 @@ impl Endpoint {
             doubted: Notify::new(),
             checks: Mutex::new(Checks::new(1, 1)),
             place: AtomicUsize::new(0),
-            in_flight: AtomicU32::new(0),
-            out: AtomicU8::new(0),
-            failing: AtomicBool::new(false),
-            back_at: AtomicU64::new(0),
+            state: State::default(),
         }
     }
 
@@ -118,68 +123,68 @@ impl Endpoint {
 
     /// It joins others that are in use already: its share grows as that of one that has come back.
     pub fn join(&self, now: Duration) {
-        self.back_at.store(millis(now) + 1, Ordering::Relaxed);
+        self.state.back_at.store(millis(now) + 1, Ordering::Relaxed);
     }
 
     /// Requests in flight, all workers together.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.state.in_flight.load(Ordering::Relaxed)
     }
 
     /// Counts one more request in flight, unless `max` are already.
     #[must_use]
     pub fn begin(&self, max: Option<u32>) -> bool {
         let Some(max) = max else {
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            self.state.in_flight.fetch_add(1, Ordering::Relaxed);
             return true;
         };
         // Never more than `max`, not even for a moment: another worker would take the place for lost.
         let one_more = |now: u32| (now < max).then(|| now + 1);
-        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+        self.state.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
     /// Counts one less request in flight. A request that gets in line after this sees it.
     pub fn end(&self) {
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.state.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Whether nothing speaks against it.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        self.out.load(Ordering::Relaxed) == 0
+        self.state.out.load(Ordering::Relaxed) == 0
     }
 
     /// Whether nothing speaks against it but that a connection failed a moment ago.
     #[must_use]
     pub fn is_worth_a_try(&self) -> bool {
-        self.out.load(Ordering::Relaxed) & !(Out::Suspect as u8) == 0
+        self.state.out.load(Ordering::Relaxed) & !(Out::Suspect as u8) == 0
     }
 
     /// Whether nothing speaks against it but that it failed requests.
     #[must_use]
     pub fn is_but_ejected(&self) -> bool {
-        self.out.load(Ordering::Relaxed) & !(Out::Ejected as u8) == 0
+        self.state.out.load(Ordering::Relaxed) & !(Out::Ejected as u8) == 0
     }
 
     /// Whether this speaks against it.
     #[must_use]
     pub fn is_out(&self, reason: Out) -> bool {
-        self.out.load(Ordering::Relaxed) & reason as u8 != 0
+        self.state.out.load(Ordering::Relaxed) & reason as u8 != 0
     }
 
     /// Notes that this speaks against it. Says whether that is new.
     pub fn take_out(&self, reason: Out) -> bool {
-        self.out.fetch_or(reason as u8, Ordering::Relaxed) & reason as u8 == 0
+        self.state.out.fetch_or(reason as u8, Ordering::Relaxed) & reason as u8 == 0
     }
 
     /// Notes that this does not speak against it any more. Says whether it did.
     pub fn bring_back(&self, reason: Out, now: Duration) -> bool {
-        let before = self.out.fetch_and(!(reason as u8), Ordering::Relaxed);
+        let before = self.state.out.fetch_and(!(reason as u8), Ordering::Relaxed);
         let held = before & reason as u8 != 0;
         let usable = before & !(reason as u8) == 0;
         if held && usable {
-            self.back_at.store(millis(now) + 1, Ordering::Relaxed);
+            self.state.back_at.store(millis(now) + 1, Ordering::Relaxed);
         }
         held
     }
@@ -187,18 +192,18 @@ impl Endpoint {
     /// Since when it is back, or has joined others; `None`: neither.
     #[must_use]
     pub fn back_at(&self) -> Option<Duration> {
-        self.back_at.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
+        self.state.back_at.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_millis)
     }
 
     /// Whether failures are on record.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+        self.state.failing.load(Ordering::Relaxed)
     }
 
     /// Notes whether failures are on record.
     pub fn set_failing(&self, failing: bool) {
-        self.failing.store(failing, Ordering::Relaxed);
+        self.state.failing.store(failing, Ordering::Relaxed);
     }
 }
 

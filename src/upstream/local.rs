@@ -37,12 +37,27 @@ pub struct LocalEndpoints {
     pub seats: Vec<LocalSeat>,
     /// Chooses among them.
     pub balancer: RefCell<Balancer>,
+    in_service: RefCell<Rc<InService>>,
+}
+
+/// Which endpoints of a set are in service, as of one epoch: positions in ascending order.
+#[derive(Default)]
+pub struct InService {
+    epoch: Option<u64>,
+    /// Usable ones that are no backups.
+    pub primary: Vec<usize>,
+    /// Usable backups.
+    pub backup: Vec<usize>,
+    /// Those that are usable, or would be but for a connection that failed a moment ago; backups too.
+    pub doubted: Vec<usize>,
 }
 
 /// An endpoint as one worker has it, and how this plan uses it.
 pub struct LocalSeat {
     /// The endpoint.
     pub endpoint: Rc<LocalEndpoint>,
+    /// What all workers share of it: here too, since a balancer may look at many endpoints for one request.
+    pub shared: Arc<Endpoint>,
     /// The most requests in flight, all workers together; `None`: no limit.
     pub max_in_flight: Option<u32>,
     /// Used only for requests that no other endpoint can take.
@@ -115,12 +130,13 @@ impl LocalEndpoints {
         let known: HashMap<*const Endpoint, &Rc<LocalEndpoint>> = before
             .iter()
             .flat_map(|before| &before.seats)
-            .map(|seat| (Arc::as_ptr(&seat.endpoint.shared), &seat.endpoint))
+            .map(|seat| (Arc::as_ptr(&seat.shared), &seat.endpoint))
             .collect();
         let seats = shared.seats.iter().map(|seat| {
             let known = known.get(&Arc::as_ptr(&seat.endpoint)).copied().map(Rc::clone);
             let endpoint = known.unwrap_or_else(|| Rc::new(LocalEndpoint::new(&seat.endpoint)));
-            LocalSeat { endpoint, max_in_flight: seat.max_in_flight, backup: seat.backup }
+            let shared = Arc::clone(&seat.endpoint);
+            LocalSeat { endpoint, shared, max_in_flight: seat.max_in_flight, backup: seat.backup }
         });
         let seats: Vec<LocalSeat> = seats.collect();
         // In turn, each worker begins elsewhere, so that they don't all meet at the first endpoint.
@@ -128,13 +144,23 @@ impl LocalEndpoints {
             true => Balancer::RoundRobin(RoundRobin::new(dice::below(seats.len()))),
             false => shared.balancer.clone(),
         };
-        Self { version: shared.version, seats, balancer: RefCell::new(balancer) }
+        Self { version: shared.version, seats, balancer: RefCell::new(balancer), in_service: RefCell::default() }
+    }
+
+    /// Which of them are in service. `epoch`: that of [`super::standing::Standing::epoch`], read before.
+    #[must_use]
+    pub fn in_service(&self, epoch: u64) -> Rc<InService> {
+        let mut in_service = self.in_service.borrow_mut();
+        if in_service.epoch != Some(epoch) {
+            *in_service = Rc::new(InService::of(&self.seats, epoch));
+        }
+        Rc::clone(&in_service)
     }
 
     /// Where this endpoint stands here.
     #[must_use]
     pub fn position(&self, endpoint: &Arc<Endpoint>) -> Option<usize> {
-        self.seats.iter().position(|seat| Arc::ptr_eq(&seat.endpoint.shared, endpoint))
+        self.seats.iter().position(|seat| Arc::ptr_eq(&seat.shared, endpoint))
     }
 
     /// To endpoints that are not in `next` no request goes any more, save those under way.
@@ -144,6 +170,22 @@ impl LocalEndpoints {
         for seat in self.seats.iter().filter(|seat| !kept.contains(&Rc::as_ptr(&seat.endpoint))) {
             seat.endpoint.pool.close();
         }
+    }
+}
+
+impl InService {
+    fn of(seats: &[LocalSeat], epoch: u64) -> Self {
+        let mut in_service = Self { epoch: Some(epoch), ..Self::default() };
+        for (index, seat) in seats.iter().enumerate() {
+            if seat.shared.is_usable() {
+                let list = if seat.backup { &mut in_service.backup } else { &mut in_service.primary };
+                list.push(index);
+            }
+            if seat.shared.is_worth_a_try() {
+                in_service.doubted.push(index);
+            }
+        }
+        in_service
     }
 }
 

@@ -5,14 +5,14 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
-use policy::balance::{Draw, Seats, consistent, ip_hash};
+use policy::balance::{Draw, Seats, key as hash};
 use policy::health::slow_start;
 use policy::message::{cookies, query};
 use policy::time::Now;
 
 use super::endpoint::Endpoint;
 use super::group::Group;
-use super::local::{LocalEndpoint, LocalEndpoints, LocalGroup, LocalSeat};
+use super::local::{InService, LocalEndpoint, LocalEndpoints, LocalGroup, LocalSeat};
 use super::queue::Place;
 use crate::config::plan::{Balance, HashKey};
 use crate::exchange::Exchange;
@@ -28,6 +28,8 @@ pub struct Claim {
     group: Rc<LocalGroup>,
     endpoint: Rc<LocalEndpoint>,
     since: Duration,
+    /// Whether it is counted in the load of the whole upstream.
+    is_load: bool,
     /// Whether the request is the trial of an ejected endpoint, and its outcome not yet reported.
     trial: Cell<bool>,
 }
@@ -79,6 +81,9 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.endpoint.shared.end();
         let standing = &self.group.shared.standing;
+        if self.is_load {
+            standing.load.end();
+        }
         if self.trial.get() {
             standing.release_trial(&self.endpoint.shared, clock::now());
         }
@@ -111,11 +116,19 @@ pub fn claim(group: &Rc<LocalGroup>, ex: &Exchange, tried: &Tried, now: Now) -> 
         group.shared.standing.release_trial(&endpoint, now);
     }
     let draw = Draw { key: ex.key, dice: ex.dice.wrapping_add(tried.len() as u64), retry: !tried.is_empty() };
-    let last = if group.shared.plan.queue.is_none() { Reach::Doubted } else { Reach::Backup };
-    [Reach::Primary, Reach::Backup, Reach::Doubted]
+    let epoch = group.shared.standing.epoch();
+    let in_service = set.in_service(epoch);
+    let InService { primary, backup, doubted, .. } = &*in_service;
+    let may_doubt = group.shared.plan.queue.is_none() && doubted.len() > primary.len() + backup.len();
+    [(Reach::Primary, primary, true), (Reach::Backup, backup, true), (Reach::Doubted, doubted, may_doubt)]
         .into_iter()
-        .take_while(|reach| *reach != Reach::Doubted || last == Reach::Doubted)
-        .find_map(|reach| claim_within(&View { group, set: &set, tried, reach, now, thinned: Cell::new(None) }, &draw))
+        .filter(|(_, usable, may)| *may && !usable.is_empty())
+        .find_map(|(reach, usable, _)| {
+            // Backups are another set of usable endpoints, and so are those better than nothing.
+            let epoch = epoch * 3 + reach as u64;
+            let thinned = Cell::new(None);
+            claim_within(&View { group, set: &set, tried, reach, usable, epoch, now, thinned }, &draw)
+        })
 }
 
 fn claim_within(view: &View<'_>, draw: &Draw) -> Option<Claim> {
@@ -136,7 +149,7 @@ fn thin(view: &View<'_>, picked: usize, draw: &Draw) -> usize {
     if plan.slow_start.is_zero() || matches!(plan.balance, Balance::IpHash | Balance::Hash(_)) {
         return picked;
     }
-    let Some(back) = view.set.seats.get(picked).and_then(|seat| seat.endpoint.shared.back_at()) else {
+    let Some(back) = view.set.seats.get(picked).and_then(|seat| seat.shared.back_at()) else {
         return picked;
     };
     if slow_start::admits(view.now.mono.saturating_sub(back), plan.slow_start, draw.dice) {
@@ -150,10 +163,19 @@ fn thin(view: &View<'_>, picked: usize, draw: &Draw) -> usize {
 
 fn seat(group: &Rc<LocalGroup>, set: &LocalEndpoints, index: usize, now: Now) -> Option<Claim> {
     let seat = set.seats.get(index)?;
-    seat.endpoint.shared.begin(seat.max_in_flight).then(|| Claim {
+    if !seat.shared.begin(seat.max_in_flight) {
+        return None;
+    }
+    // One counter for all workers: only where it is read.
+    let is_load = matches!(group.shared.plan.balance, Balance::Hash(_));
+    if is_load {
+        group.shared.standing.load.begin();
+    }
+    Some(Claim {
         group: Rc::clone(group),
         endpoint: Rc::clone(&seat.endpoint),
         since: now.mono,
+        is_load,
         trial: Cell::new(false),
     })
 }
@@ -164,6 +186,9 @@ struct View<'a> {
     set: &'a LocalEndpoints,
     tried: &'a Tried,
     reach: Reach,
+    /// Those in reach, as of the epoch.
+    usable: &'a [usize],
+    epoch: u64,
     now: Now,
     thinned: Cell<Option<usize>>,
 }
@@ -171,9 +196,9 @@ struct View<'a> {
 impl View<'_> {
     fn is_in_reach(&self, seat: &LocalSeat) -> bool {
         match self.reach {
-            Reach::Primary => !seat.backup && seat.endpoint.shared.is_usable(),
-            Reach::Backup => seat.backup && seat.endpoint.shared.is_usable(),
-            Reach::Doubted => seat.endpoint.shared.is_worth_a_try(),
+            Reach::Primary => !seat.backup && seat.shared.is_usable(),
+            Reach::Backup => seat.backup && seat.shared.is_usable(),
+            Reach::Doubted => seat.shared.is_worth_a_try(),
         }
     }
 }
@@ -183,20 +208,24 @@ impl Seats for View<'_> {
         self.set.seats.len()
     }
 
-    fn usable(&self, index: usize) -> bool {
-        self.set.seats.get(index).is_some_and(|seat| self.is_in_reach(seat))
+    fn usable(&self) -> &[usize] {
+        self.usable
     }
 
     fn open(&self, index: usize) -> bool {
         let Some(seat) = self.set.seats.get(index) else { return false };
         self.is_in_reach(seat)
-            && seat.max_in_flight.is_none_or(|max| seat.endpoint.shared.in_flight() < max)
+            && seat.max_in_flight.is_none_or(|max| seat.shared.in_flight() < max)
             && self.thinned.get() != Some(index)
             && !self.tried.iter().any(|tried| Rc::ptr_eq(tried, &seat.endpoint))
     }
 
     fn in_flight(&self, index: usize) -> u32 {
-        self.set.seats.get(index).map_or(0, |seat| seat.endpoint.shared.in_flight())
+        self.set.seats.get(index).map_or(0, |seat| seat.shared.in_flight())
+    }
+
+    fn in_flight_total(&self) -> u64 {
+        self.group.shared.standing.load.in_flight()
     }
 
     fn latency(&self, index: usize) -> f64 {
@@ -204,8 +233,7 @@ impl Seats for View<'_> {
     }
 
     fn epoch(&self) -> u64 {
-        // Backups are another set of usable endpoints, and so are those better than nothing.
-        self.group.shared.standing.epoch() * 3 + self.reach as u64
+        self.epoch
     }
 }
 
@@ -220,18 +248,17 @@ pub fn key(balance: &Balance, ex: &Exchange) -> u64 {
         | Balance::Random
         | Balance::TwoChoices
         | Balance::PeakEwma => 0,
-        Balance::IpHash => ip_hash::key(&ex.client.to_string()),
-        Balance::Hash(HashKey::ClientIp) => consistent::key(ex.client.to_string().as_bytes()),
-        Balance::Hash(HashKey::Path) => consistent::key(ex.head.uri.path().as_bytes()),
+        Balance::IpHash | Balance::Hash(HashKey::ClientIp) => hash::of_address(ex.client),
+        Balance::Hash(HashKey::Path) => hash::of_bytes(ex.head.uri.path().as_bytes()),
         Balance::Hash(HashKey::Header(name)) => {
-            consistent::key(headers.get(name).map_or(&[][..], |value| value.as_bytes()))
+            hash::of_bytes(headers.get(name).map_or(&[][..], |value| value.as_bytes()))
         }
         Balance::Hash(HashKey::Cookie(name)) => {
-            consistent::key(cookies::find(headers, name).unwrap_or_default().as_bytes())
+            hash::of_bytes(cookies::find(headers, name).unwrap_or_default().as_bytes())
         }
         Balance::Hash(HashKey::Query(name)) => {
             let query = ex.head.uri.query().unwrap_or_default();
-            consistent::key(query::find(query, name).unwrap_or_default().as_bytes())
+            hash::of_bytes(query::find(query, name).unwrap_or_default().as_bytes())
         }
     }
 }

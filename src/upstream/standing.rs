@@ -23,10 +23,36 @@ pub struct Standing {
     upstream: Arc<str>,
     /// Who waits.
     pub queue: Queue,
+    /// Requests in flight at all endpoints together, those that have left included. Kept only for a plan whose balancer
+    /// reads it.
+    pub load: Load,
     /// When the next trial falls due, in microseconds of monotonic time; `u64::MAX`: never.
     trial_due: AtomicU64,
     epoch: AtomicU64,
     judge: Mutex<Judge>,
+}
+
+/// A count of requests in flight, on a cache line of its own: all workers write it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Load(AtomicU64);
+
+impl Load {
+    /// One more.
+    pub fn begin(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub fn end(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug)]
@@ -53,6 +79,7 @@ impl Standing {
         Self {
             upstream: Arc::clone(&plan.name),
             queue: Queue::default(),
+            load: Load::default(),
             trial_due: AtomicU64::new(u64::MAX),
             epoch: AtomicU64::default(),
             judge: Mutex::new(judge),
@@ -83,14 +110,19 @@ impl Standing {
             }
         }
         self.note_trial(&judge.ejection);
-        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.begin_epoch();
         Arc::clone(&judge.endpoints)
     }
 
-    /// Grows whenever the set of usable endpoints changes.
+    /// Grows whenever the set of usable endpoints has changed: what is read of them after it is of this epoch or newer.
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Relaxed)
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The set of usable endpoints has changed.
+    fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 
     /// Whether the trial of an ejected endpoint is due.
@@ -227,7 +259,7 @@ impl Standing {
         };
         self.note_trial(ejection);
         if has_changed {
-            self.epoch.fetch_add(1, Ordering::Relaxed);
+            self.begin_epoch();
             // All that wait look again: for a place, or for when the trial is due, which any of them may have to make.
             self.queue.wake_all();
         }
@@ -235,14 +267,14 @@ impl Standing {
 
     fn take_out(&self, endpoint: &Endpoint, reason: Out) {
         if endpoint.take_out(reason) {
-            self.epoch.fetch_add(1, Ordering::Relaxed);
+            self.begin_epoch();
         }
     }
 
     fn bring_back(&self, endpoint: &Endpoint, reason: Out, now: Now) {
         if endpoint.bring_back(reason, now.mono) {
             self.release_trial(endpoint, now);
-            self.epoch.fetch_add(1, Ordering::Relaxed);
+            self.begin_epoch();
             self.queue.wake_all();
         }
     }

@@ -11,7 +11,7 @@ section! {
     /// What routes call it.
     name: Kind::Text;
     /// How the next backend is chosen: one after the other; the same in proportion to weight; the one with the fewest
-    /// requests in flight; by the client's address; by chance; the less busy of two drawn by chance; the quicker of two
+    /// requests in flight (of more than 64, the least busy of 16 drawn); by the client's address; by chance; the less busy of two drawn by chance; the quicker of two
     /// drawn by chance; by consistent hash of `hash_key`.
     balance: Kind::Choice(&[
         "round-robin", "weighted", "least-connections", "ip-hash", "random", "two-choices", "peak-ewma", "hash",

@@ -1,37 +1,66 @@
-//! Choosing a backend: each policy, over 2 to 1000 backends.
+//! Choosing a backend: each policy, over 3 to 1000 backends; and the keys of those that hash.
 
-use divan::Bencher;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use divan::{Bencher, black_box};
 use policy::balance::dice::splitmix64;
 use policy::balance::{
     Balancer, Consistent, Draw, IpHash, LeastConnections, PeakEwma, Random, RoundRobin, Seats, TwoChoices, Weighted,
+    key,
 };
 
-const BACKENDS: [usize; 4] = [2, 10, 100, 1000];
+const BACKENDS: [usize; 3] = [3, 50, 1000];
 
-/// Backends under load, all in service; of ten the last is full.
+/// Backends under load, all in service; of ten the last is full. Each lies on a cache line of its own, as in the proxy.
 struct Busy {
-    count: usize,
+    seats: Vec<Seat>,
+    usable: Vec<usize>,
+    in_flight_total: u64,
+}
+
+#[repr(align(64))]
+struct Seat {
+    open: bool,
+    in_flight: u32,
+    latency: f64,
+}
+
+impl Busy {
+    fn new(count: usize) -> Self {
+        let seat = |index: usize| Seat {
+            open: index % 10 != 9,
+            in_flight: 1 + (index % 7) as u32,
+            latency: ((index % 5) * 1_000_000) as f64,
+        };
+        let seats: Vec<Seat> = (0..count).map(seat).collect();
+        let in_flight_total = seats.iter().map(|seat| u64::from(seat.in_flight)).sum();
+        Self { seats, usable: (0..count).collect(), in_flight_total }
+    }
 }
 
 impl Seats for Busy {
     fn len(&self) -> usize {
-        self.count
+        self.seats.len()
     }
 
-    fn usable(&self, index: usize) -> bool {
-        index < self.count
+    fn usable(&self) -> &[usize] {
+        &self.usable
     }
 
     fn open(&self, index: usize) -> bool {
-        index % 10 != 9
+        self.seats.get(index).is_some_and(|seat| seat.open)
     }
 
     fn in_flight(&self, index: usize) -> u32 {
-        (index % 7) as u32
+        self.seats.get(index).map_or(0, |seat| seat.in_flight)
+    }
+
+    fn in_flight_total(&self) -> u64 {
+        self.in_flight_total
     }
 
     fn latency(&self, index: usize) -> f64 {
-        ((index % 5) * 1_000_000) as f64
+        self.seats.get(index).map_or(0.0, |seat| seat.latency)
     }
 
     fn epoch(&self) -> u64 {
@@ -48,7 +77,7 @@ fn weights(count: usize) -> Vec<u32> {
 }
 
 fn picks(bencher: Bencher<'_, '_>, count: usize, mut balancer: Balancer) {
-    let seats = Busy { count };
+    let seats = Busy::new(count);
     let mut dice = 0;
     bencher.bench_local(|| {
         dice = splitmix64(dice);
@@ -56,46 +85,62 @@ fn picks(bencher: Bencher<'_, '_>, count: usize, mut balancer: Balancer) {
     });
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = BACKENDS, sample_size = 256)]
 fn round_robin(bencher: Bencher<'_, '_>, backends: usize) {
     picks(bencher, backends, Balancer::RoundRobin(RoundRobin::new(0)));
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = BACKENDS, sample_size = 256)]
 fn weighted(bencher: Bencher<'_, '_>, backends: usize) {
     picks(bencher, backends, Balancer::Weighted(Weighted::new(&weights(backends))));
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = BACKENDS, sample_size = 256)]
 fn least_connections(bencher: Bencher<'_, '_>, backends: usize) {
     picks(bencher, backends, Balancer::LeastConnections(LeastConnections::new(&weights(backends))));
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = BACKENDS, sample_size = 256)]
 fn ip_hash(bencher: Bencher<'_, '_>, backends: usize) {
     let names = names(backends);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     picks(bencher, backends, Balancer::IpHash(IpHash::new(&names)));
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = BACKENDS, sample_size = 256)]
 fn random(bencher: Bencher<'_, '_>, backends: usize) {
     picks(bencher, backends, Balancer::Random(Random::new(&weights(backends))));
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = BACKENDS, sample_size = 256)]
 fn two_choices(bencher: Bencher<'_, '_>, backends: usize) {
     picks(bencher, backends, Balancer::TwoChoices(TwoChoices));
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = BACKENDS, sample_size = 256)]
 fn peak_ewma(bencher: Bencher<'_, '_>, backends: usize) {
     picks(bencher, backends, Balancer::PeakEwma(PeakEwma));
 }
 
-#[divan::bench(args = BACKENDS)]
+#[divan::bench(args = BACKENDS, sample_size = 256)]
 fn consistent_hash(bencher: Bencher<'_, '_>, backends: usize) {
     let names = names(backends);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     picks(bencher, backends, Balancer::Consistent(Consistent::new(&names, &weights(backends))));
+}
+
+#[divan::bench]
+fn key_of_ipv4(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| key::of_address(black_box(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 17)))));
+}
+
+#[divan::bench]
+fn key_of_ipv6(bencher: Bencher<'_, '_>) {
+    let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x17, 0x4, 0x5e8, 0x1, 0x2, 0x3));
+    bencher.bench(|| key::of_address(black_box(address)));
+}
+
+#[divan::bench]
+fn key_of_field(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| key::of_bytes(black_box(b"8f1c2b7e90aa41d3")));
 }

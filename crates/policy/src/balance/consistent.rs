@@ -4,11 +4,14 @@
 //!
 //! Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads", 2016.
 
-use super::ring::{Ring, place};
+use super::ring::Ring;
 use super::{Draw, Seats};
 
 /// A backend may have this share of the mean load for its weight: 5/4.
 const BOUND: (u128, u128) = (5, 4);
+
+/// Up to this many backends are asked one by one how many requests they have in flight.
+const ASKED_MAX: usize = 16;
 
 /// A ring with 160 points for each unit of weight. A backend that is closed, or would exceed 1.25 times its share of
 /// the requests in flight, is passed over for the next along the ring.
@@ -16,6 +19,11 @@ const BOUND: (u128, u128) = (5, 4);
 pub struct Consistent {
     ring: Ring,
     weights: Vec<u32>,
+    epoch: Option<u64>,
+    /// The weights of all usable backends added up, as of `epoch`.
+    usable_weight: u128,
+    /// The backends that are not usable, as of `epoch`.
+    out: Vec<usize>,
 }
 
 /// What all usable backends have together.
@@ -29,7 +37,7 @@ impl Consistent {
     #[must_use]
     pub fn new(names: &[&str], weights: &[u32]) -> Self {
         let backends = names.iter().copied().zip(weights.iter().copied().chain(std::iter::repeat(1)));
-        Self { ring: Ring::new(backends), weights: weights.to_vec() }
+        Self { ring: Ring::new(backends), weights: weights.to_vec(), epoch: None, usable_weight: 0, out: Vec::new() }
     }
 
     pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
@@ -40,20 +48,29 @@ impl Consistent {
             return Some(owner);
         }
         // Asked by seat first: a walk in vain would go past every point of the ring.
-        if (0..seats.len()).any(takes) {
+        if seats.usable().iter().copied().any(takes) {
             return self.ring.walk(draw.key).find(|&index| takes(index));
         }
-        (0..seats.len()).find(|&index| seats.open(index))?;
+        seats.usable().iter().find(|&&index| seats.open(index))?;
         self.ring.walk(draw.key).find(|&index| seats.open(index))
     }
 
     /// Of usable backends only: if half of them are down, the others' fair share is twice what it was.
-    fn load(&self, seats: &impl Seats) -> Load {
-        let none = Load { in_flight: 0, weight: 0 };
-        (0..seats.len()).filter(|&index| seats.usable(index)).fold(none, |load, index| Load {
-            in_flight: load.in_flight + u128::from(seats.in_flight(index)),
-            weight: load.weight + self.weight(index),
-        })
+    fn load(&mut self, seats: &impl Seats) -> Load {
+        let (usable, epoch) = (seats.usable(), seats.epoch());
+        if self.epoch != Some(epoch) {
+            self.usable_weight = usable.iter().map(|&index| self.weight(index)).sum();
+            self.out.clear();
+            self.out.extend((0..seats.len()).filter(|index| usable.binary_search(index).is_err()));
+            self.epoch = Some(epoch);
+        }
+        let sum = |backends: &[usize]| backends.iter().map(|&index| u64::from(seats.in_flight(index))).sum::<u64>();
+        let in_flight = match usable.len() <= ASKED_MAX.max(self.out.len()) {
+            true => sum(usable),
+            // The counts change meanwhile.
+            false => seats.in_flight_total().saturating_sub(sum(&self.out)),
+        };
+        Load { in_flight: u128::from(in_flight), weight: self.usable_weight }
     }
 
     /// Whether one more keeps it within ⌈1.25 × (all in flight + 1) × weight ÷ total weight⌉.
@@ -69,16 +86,11 @@ impl Consistent {
     }
 }
 
-/// The key of any bytes: the first half of their MD5.
-#[must_use]
-pub fn key(bytes: &[u8]) -> u64 {
-    place(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::key;
     use super::super::scripted::Scripted;
     use super::*;
 
@@ -88,7 +100,7 @@ mod tests {
     }
 
     fn draw(user: u64) -> Draw {
-        Draw { key: key(format!("user-{user}").as_bytes()), dice: 0, retry: false }
+        Draw { key: key::of_bytes(format!("user-{user}").as_bytes()), dice: 0, retry: false }
     }
 
     #[test]
@@ -141,6 +153,24 @@ mod tests {
     }
 
     #[test]
+    fn what_unusable_backends_still_have_in_flight_is_no_load_however_many_there_are() {
+        for (count, out) in [(4, 2), (100, 1), (100, 40), (100, 70)] {
+            let mut balancer = balancer(&vec![1; count]);
+            let mut scripted = Scripted::of(count);
+            let home = balancer.pick(&scripted, &draw(1)).expect("all are open");
+            let gone: Vec<usize> = (0..count).filter(|index| *index != home).take(out).collect();
+            for index in &gone {
+                scripted.set_usable(*index, false);
+                scripted.in_flight[*index] = 1_000;
+            }
+            // A third one would be more than its share of three requests.
+            scripted.in_flight[home] = 2;
+            let picked = balancer.pick(&scripted, &draw(1)).expect("some are open");
+            assert!(picked != home && !gone.contains(&picked), "{out} of {count} are out");
+        }
+    }
+
+    #[test]
     fn ten_thousand_seats_are_asked_once_a_pick() {
         let mut balancer = balancer(&[1; 10_000]);
         let scripted = Scripted::of(10_000);
@@ -148,6 +178,20 @@ mod tests {
             assert!(balancer.pick(&scripted, &draw(user)).is_some());
         }
         assert_eq!(scripted.asked(), 10);
+    }
+
+    #[test]
+    fn the_load_of_ten_thousand_seats_is_asked_once_for_all() {
+        let mut balancer = balancer(&[1; 10_000]);
+        let mut scripted = Scripted::of(10_000);
+        scripted.in_flight = vec![3; 10_000];
+        scripted.set_usable(17, false);
+        scripted.loads_asked();
+        for user in 0..10 {
+            assert!(balancer.pick(&scripted, &draw(user)).is_some());
+        }
+        // The unusable one, and the owner.
+        assert_eq!(scripted.loads_asked(), 20);
     }
 
     proptest! {

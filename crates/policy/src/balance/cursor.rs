@@ -19,9 +19,13 @@ impl Cursors {
     }
 }
 
-/// All seats once, from `from` to the end and then from the start. A `from` beyond the end is the start.
-pub(super) fn around(from: usize, count: usize) -> impl Iterator<Item = usize> {
-    (from..count).chain(0..from.min(count))
+/// All of these seats once, from the first that is not before `from` to the end, and then from the start. They are in
+/// ascending order.
+pub(super) fn around(seats: &[usize], from: usize) -> impl Iterator<Item = usize> {
+    // When none before is missing, it lies at its own number.
+    let start = if seats.get(from) == Some(&from) { from } else { seats.partition_point(|&seat| seat < from) };
+    let (before, after) = seats.split_at_checked(start).unwrap_or_default();
+    after.iter().chain(before).copied()
 }
 
 #[cfg(test)]
@@ -30,9 +34,12 @@ mod tests {
 
     #[test]
     fn a_round_meets_every_seat_once() {
-        assert_eq!(around(2, 5).collect::<Vec<_>>(), [2, 3, 4, 0, 1]);
-        assert_eq!(around(5, 5).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
-        assert_eq!(around(9, 2).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(around(0, 0).count(), 0);
+        assert_eq!(around(&[0, 1, 2, 3, 4], 2).collect::<Vec<_>>(), [2, 3, 4, 0, 1]);
+        assert_eq!(around(&[0, 1, 2, 3, 4], 5).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(around(&[0, 1], 9).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(around(&[1, 4, 6], 2).collect::<Vec<_>>(), [4, 6, 1]);
+        assert_eq!(around(&[1, 4, 6], 4).collect::<Vec<_>>(), [4, 6, 1]);
+        assert_eq!(around(&[0, 2, 3], 1).collect::<Vec<_>>(), [2, 3, 0]);
+        assert_eq!(around(&[], 0).count(), 0);
     }
 }

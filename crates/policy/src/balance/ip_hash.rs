@@ -3,7 +3,7 @@
 //! When it is not, only its clients move, each to the next open backend along the ring, and they come back with it.
 //! Weights and load are not looked at; [`super::Consistent`] does both.
 
-use super::ring::{Ring, place};
+use super::ring::Ring;
 use super::{Draw, Seats};
 
 /// A consistent hash ring with 160 points a backend.
@@ -25,21 +25,16 @@ impl IpHash {
             return Some(owner);
         }
         // Asked by seat first: a walk in vain would go past every point of the ring.
-        (0..seats.len()).find(|&index| seats.open(index))?;
+        seats.usable().iter().find(|&&index| seats.open(index))?;
         self.ring.walk(draw.key).find(|&index| seats.open(index))
     }
-}
-
-/// The key of a client's address as text, without the port: the first half of its MD5.
-#[must_use]
-pub fn key(text: &str) -> u64 {
-    place(text.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::key;
     use super::super::scripted::Scripted;
     use super::*;
 
@@ -49,7 +44,8 @@ mod tests {
     }
 
     fn draw(client: usize) -> Draw {
-        Draw { key: key(&format!("192.0.2.{}:{client}", client % 256)), dice: 0, retry: false }
+        let address = std::net::Ipv4Addr::from_bits(0xc000_0200 + client as u32);
+        Draw { key: key::of_address(address.into()), dice: 0, retry: false }
     }
 
     #[test]

@@ -1,50 +1,86 @@
 //! The backend with the fewest requests in flight for its weight.
 
 use super::cursor::{Cursors, around};
+use super::dice::splitmix64;
+use super::shares::Shares;
 use super::{Draw, Seats};
 
-/// Looks at open seats until one is idle, or at all; those equally busy take turns.
+/// The most usable backends that are all looked at.
+const EXACT_MAX: usize = 64;
+
+/// How many are looked at when there are more.
+const DRAWN: u64 = 16;
+
+/// Up to 64 usable backends: looks at open seats until one is idle, or at all; those equally busy take turns. Idle
+/// backends are equally busy whatever they weigh, so weights show only under load.
 ///
-/// Idle backends are equally busy whatever they weigh, so weights show only under load.
+/// More: the least busy of 16. They are drawn in proportion to weight, at equal distances along the sum of all weights
+/// and from a place by chance, so that each backend is among them as often as its share of the traffic asks for, and
+/// more often. The picked one is then among the least busy sixteenth on average.
 #[derive(Clone, Debug)]
 pub struct LeastConnections {
     weights: Vec<u32>,
     cursors: Cursors,
+    shares: Shares,
 }
 
 impl LeastConnections {
     /// One weight for each backend.
     #[must_use]
     pub fn new(weights: &[u32]) -> Self {
-        Self { weights: weights.to_vec(), cursors: Cursors::default() }
+        Self { weights: weights.to_vec(), cursors: Cursors::default(), shares: Shares::default() }
     }
 
     pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
-        let cursor = self.cursors.of(draw.retry);
-        let mut best: Option<(usize, u64, u64)> = None;
-        for index in around(*cursor, seats.len()).filter(|&index| seats.open(index)) {
-            let weight = u64::from(self.weights.get(index).copied().unwrap_or(1).max(1));
-            let in_flight = u64::from(seats.in_flight(index));
-            // in_flight / weight, compared without dividing. Strictly less: of equals, the first from the cursor wins.
-            if best.is_none_or(|(_, least, its_weight)| in_flight * its_weight < least * weight) {
-                best = Some((index, in_flight, weight));
-            }
-            if in_flight == 0 {
-                // Nobody further on can have fewer.
-                break;
-            }
+        let usable = seats.usable();
+        if usable.len() > EXACT_MAX
+            && let Some(picked) = self.of_drawn(seats, draw.dice)
+        {
+            return Some(picked);
         }
-        let (picked, ..) = best?;
+        let cursor = self.cursors.of(draw.retry);
+        let picked = least(seats, &self.weights, around(usable, *cursor))?;
         *cursor = picked + 1;
         Some(picked)
     }
+
+    /// The least busy of those drawn; `None`: none of them is open.
+    fn of_drawn(&mut self, seats: &impl Seats, dice: u64) -> Option<usize> {
+        self.shares.follow(seats, &self.weights);
+        let total = self.shares.total();
+        let start = splitmix64(dice) % total.max(1);
+        let drawn = (0..DRAWN).filter_map(|nth| {
+            let at = start + total / DRAWN * nth;
+            let place = self.shares.place(if at < total { at } else { at - total });
+            seats.usable().get(place).copied()
+        });
+        least(seats, &self.weights, drawn)
+    }
+}
+
+/// The open one among these with the fewest requests in flight for its weight; of equals the first.
+fn least(seats: &impl Seats, weights: &[u32], among: impl Iterator<Item = usize>) -> Option<usize> {
+    let mut best: Option<(usize, u64, u64)> = None;
+    for index in among.filter(|&index| seats.open(index)) {
+        let weight = u64::from(weights.get(index).copied().unwrap_or(1).max(1));
+        let in_flight = u64::from(seats.in_flight(index));
+        // in_flight / weight, compared without dividing.
+        if best.is_none_or(|(_, least, its_weight)| in_flight * its_weight < least * weight) {
+            best = Some((index, in_flight, weight));
+        }
+        if in_flight == 0 {
+            // No other can have fewer.
+            break;
+        }
+    }
+    best.map(|(index, ..)| index)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::scripted::Scripted;
+    use super::super::scripted::{Scripted, assert_binomial};
     use super::*;
 
     const FIRST: Draw = Draw { key: 0, dice: 0, retry: false };
@@ -90,28 +126,52 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_busy_seats_are_looked_at_once_each() {
+    fn of_ten_thousand_busy_seats_sixteen_are_looked_at() {
         let mut scripted = Scripted::of(10_000);
         scripted.in_flight = vec![1; 10_000];
         LeastConnections::new(&[1; 10_000]).pick(&scripted, &FIRST);
-        assert_eq!(scripted.asked(), 10_000);
+        assert_eq!(scripted.asked(), 16);
     }
 
     #[test]
-    fn nobody_is_looked_at_behind_an_idle_one() {
+    fn no_seat_is_looked_at_behind_an_idle_one() {
+        let mut scripted = Scripted::of(64);
+        scripted.in_flight = vec![1; 64];
+        scripted.in_flight[7] = 0;
+        assert_eq!(LeastConnections::new(&[1; 64]).pick(&scripted, &FIRST), Some(7));
+        assert_eq!(scripted.asked(), 8);
+    }
+
+    #[test]
+    fn the_last_open_ones_of_many_are_found() {
         let mut scripted = Scripted::of(10_000);
         scripted.in_flight = vec![1; 10_000];
-        scripted.in_flight[7] = 0;
-        assert_eq!(LeastConnections::new(&[1; 10_000]).pick(&scripted, &FIRST), Some(7));
-        assert_eq!(scripted.asked(), 8);
+        scripted.free.fill(false);
+        (scripted.free[5], scripted.free[9_000]) = (true, true);
+        scripted.in_flight[5] = 2;
+        assert_eq!(LeastConnections::new(&[1; 10_000]).pick(&scripted, &FIRST), Some(9_000));
+    }
+
+    #[test]
+    fn idle_backends_among_many_get_equal_shares() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut balancer = LeastConnections::new(&[1; 100]);
+        let mut counts = [0; 100];
+        for _ in 0..20_000 {
+            let draw = Draw { dice: rng.u64(..), ..FIRST };
+            counts[balancer.pick(&Scripted::of(100), &draw).expect("all are open")] += 1;
+        }
+        for count in counts {
+            assert_binomial(count, 20_000, 0.01);
+        }
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn nobody_open_is_less_busy_than_the_picked(
-            seats in prop::collection::vec((0_u32..50, 1_u32..9, any::<bool>()), 1..=200),
+        fn up_to_64_no_open_one_is_less_busy_than_the_picked(
+            seats in prop::collection::vec((0_u32..50, 1_u32..9, any::<bool>()), 1..=64),
             turns in 0_usize..5,
         ) {
             let weights: Vec<u32> = seats.iter().map(|(_, weight, _)| *weight).collect();
@@ -130,7 +190,7 @@ mod tests {
 
         #[test]
         fn requests_that_stay_spread_in_proportion_to_weight(
-            weights in prop::collection::vec(1_u32..9, 1..=200),
+            weights in prop::collection::vec(1_u32..9, 1..=64),
             rounds in 1_u32..5,
         ) {
             let mut scripted = Scripted::of(weights.len());
@@ -141,6 +201,42 @@ mod tests {
             }
             for (in_flight, weight) in scripted.in_flight.iter().zip(weights) {
                 prop_assert!((1..=rounds * weight + 1).contains(in_flight));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 16,
+            rng_seed: prop::test_runner::RngSeed::Fixed(7),
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn requests_that_come_and_go_keep_many_backends_near_their_share(
+            weights in prop::collection::vec(1_u32..9, 65..=300),
+            heavy in prop::option::of(100_u32..=1_000),
+            seed in any::<u64>(),
+        ) {
+            let mut weights = weights;
+            weights[0] = heavy.unwrap_or(weights[0]);
+            let total: u32 = weights.iter().sum();
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut scripted = Scripted::of(weights.len());
+            let mut balancer = LeastConnections::new(&weights);
+            let mut held = Vec::new();
+            for nth in 0..6 * total {
+                let draw = Draw { dice: rng.u64(..), ..FIRST };
+                let picked = balancer.pick(&scripted, &draw).expect("all are open");
+                scripted.in_flight[picked] += 1;
+                held.push(picked);
+                if nth >= 3 * total {
+                    scripted.in_flight[held.swap_remove(rng.usize(..held.len()))] -= 1;
+                }
+            }
+            // Three for each unit of weight: with one choice by chance, the most loaded of 300 would have over ten.
+            for (in_flight, weight) in scripted.in_flight.iter().zip(&weights) {
+                prop_assert!(*in_flight <= 3 * weight + 3 + weight / 4, "{in_flight} at weight {weight}");
             }
         }
     }

@@ -4,12 +4,15 @@
 //! which are open and how busy they are, and answers with an index. Who is usable at all is decided in
 //! [`crate::health`], whether a failed request may be tried again in [`crate::retry`].
 //!
-//! Each worker has balancers of its own, so a pick takes no lock; only what [`Seats`] tells is shared.
+//! Each worker has balancers of its own, so a pick takes no lock; only what [`Seats`] tells is shared. As long as most
+//! usable backends are open, the cost of a pick does not grow with their number: at most 64 are looked at. What depends
+//! on the set of usable backends is computed once for each [`Seats::epoch`].
 
 pub mod consistent;
 mod cursor;
 pub mod dice;
 pub mod ip_hash;
+pub mod key;
 pub mod least_connections;
 mod pair;
 pub mod peak_ewma;
@@ -18,6 +21,7 @@ mod ring;
 pub mod round_robin;
 #[cfg(test)]
 pub(crate) mod scripted;
+mod shares;
 pub mod two_choices;
 pub mod weighted;
 
@@ -42,15 +46,18 @@ pub trait Seats {
         self.len() == 0
     }
 
-    /// Whether this backend is in service: up, not ejected, not drained, not a backup that is not needed.
-    /// It may be full, or tried already. Changes only together with [`Seats::epoch`].
-    fn usable(&self, index: usize) -> bool;
+    /// The backends in service, in ascending order: up, not ejected, not drained, not a backup that is not needed.
+    /// They may be full, or tried already. Changes only together with [`Seats::epoch`].
+    fn usable(&self) -> &[usize];
 
     /// Whether this backend may be given this request: usable, below its limit, not tried yet.
     fn open(&self, index: usize) -> bool;
 
-    /// Requests in flight, all workers together.
+    /// Requests in flight at this backend, all workers together.
     fn in_flight(&self, index: usize) -> u32;
+
+    /// Requests in flight at all backends, usable or not, all workers together. Asked by [`Consistent`] only.
+    fn in_flight_total(&self) -> u64;
 
     /// Recent latency for [`PeakEwma`], decayed to now, in nanoseconds; 0: none known.
     fn latency(&self, index: usize) -> f64;
@@ -62,7 +69,7 @@ pub trait Seats {
 /// What a pick draws on besides the seats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Draw {
-    /// Hash of the request's key, from [`ip_hash::key`] or [`consistent::key`]; the other balancers ignore it.
+    /// Hash of the request's key, from [`key`]; balancers that don't hash ignore it.
     pub key: u64,
     /// One random number, fresh for each pick; more are derived from it with [`dice::splitmix64`].
     pub dice: u64,

@@ -3,34 +3,39 @@
 use super::Seats;
 use super::dice::Dice;
 
-/// Draws before all seats are looked at.
+/// Draws before all usable seats are looked at.
 const DRAWS_MAX: usize = 8;
 
 /// Every open seat is drawn with equal chance. The second is missing when only one is open.
 pub(super) fn draw(seats: &impl Seats, seed: u64) -> Option<(usize, Option<usize>)> {
+    let usable = seats.usable();
     let mut dice = Dice::new(seed);
-    let first = another(seats, None, &mut dice)?;
-    Some((first, another(seats, Some(first), &mut dice)))
+    let first = open_one(seats, usable.len(), &mut dice, |drawn| drawn)?;
+    // The second comes from the others: what lies behind the first moves up.
+    let second = open_one(seats, usable.len() - 1, &mut dice, |drawn| drawn + usize::from(drawn >= first));
+    let seat = |place: usize| usable.get(place).copied();
+    Some((seat(first)?, second.and_then(seat)))
 }
 
-fn another(seats: &impl Seats, but: Option<usize>, dice: &mut Dice) -> Option<usize> {
-    let fits = |index: usize| Some(index) != but && seats.open(index);
-    if seats.is_empty() {
+/// The place among the usable of one that is open, by chance; `place` gives that of each of `count`.
+fn open_one(seats: &impl Seats, count: usize, dice: &mut Dice, place: impl Fn(usize) -> usize) -> Option<usize> {
+    let is_open = |place: &usize| seats.usable().get(*place).is_some_and(|&seat| seats.open(seat));
+    if count == 0 {
         return None;
     }
     for _ in 0..DRAWS_MAX {
-        let drawn = dice.position(seats.len());
-        if fits(drawn) {
+        let drawn = place(dice.position(count));
+        if is_open(&drawn) {
             return Some(drawn);
         }
     }
-    // The n-th that fits replaces the choice so far with a chance of 1/n, so all have the same in the end.
+    // The n-th that is open replaces the choice so far with a chance of 1/n, so all have the same in the end.
     let mut found = 0;
     let mut chosen = None;
-    for index in (0..seats.len()).filter(|&index| fits(index)) {
+    for place in (0..count).map(place).filter(is_open) {
         found += 1;
         if dice.below(found) == 0 {
-            chosen = Some(index);
+            chosen = Some(place);
         }
     }
     chosen

@@ -1,36 +1,32 @@
 //! A backend by chance, in proportion to weight.
 
 use super::dice::Dice;
+use super::shares::Shares;
 use super::{Draw, Seats};
 
-/// Draws before all seats are looked at: with half the weight open, one pick in 256 looks at all.
+/// Draws before all usable seats are looked at: with half the weight open, one pick in 256 looks at all.
 const DRAWS_MAX: usize = 8;
 
 /// Without memory: picks are independent of one another.
 #[derive(Clone, Debug)]
 pub struct Random {
-    /// For each backend the weights up to and with its own, added up.
-    sums: Vec<u64>,
+    weights: Vec<u32>,
+    shares: Shares,
 }
 
 impl Random {
     /// One weight for each backend.
     #[must_use]
     pub fn new(weights: &[u32]) -> Self {
-        let running = |sum: &mut u64, weight: &u32| {
-            *sum += u64::from((*weight).max(1));
-            Some(*sum)
-        };
-        Self { sums: weights.iter().scan(0, running).collect() }
+        Self { weights: weights.to_vec(), shares: Shares::default() }
     }
 
     pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
-        let total = *self.sums.last()?;
+        self.shares.follow(seats, &self.weights);
         let mut dice = Dice::new(draw.dice);
         // Drawing again when the drawn one is closed keeps proportions among the open ones exact.
         for _ in 0..DRAWS_MAX {
-            let drawn = dice.below(total);
-            let index = self.sums.partition_point(|sum| *sum <= drawn);
+            let index = *seats.usable().get(self.shares.place(dice.below(self.shares.total())))?;
             if seats.open(index) {
                 return Some(index);
             }
@@ -38,14 +34,13 @@ impl Random {
         self.sweep(seats, &mut dice)
     }
 
-    /// One look at every seat. Each open one replaces the choice so far with its weight's share of the weights so
-    /// far, which leaves each with its share of the whole.
+    /// One look at every usable seat. Each open one replaces the choice so far with its weight's share of the weights
+    /// so far, which leaves each with its share of the whole.
     fn sweep(&self, seats: &impl Seats, dice: &mut Dice) -> Option<usize> {
-        let (mut chosen, mut open_weight, mut before) = (None, 0, 0);
-        for (index, sum) in self.sums.iter().enumerate() {
-            let weight = sum - before;
-            before = *sum;
+        let (mut chosen, mut open_weight) = (None, 0);
+        for &index in seats.usable() {
             if seats.open(index) {
+                let weight = u64::from(self.weights.get(index).copied().unwrap_or(1).max(1));
                 open_weight += weight;
                 if dice.below(open_weight) < weight {
                     chosen = Some(index);

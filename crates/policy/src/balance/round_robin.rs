@@ -21,7 +21,7 @@ impl RoundRobin {
 
     pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
         let cursor = self.cursors.of(draw.retry);
-        let picked = around(*cursor, seats.len()).find(|&index| seats.open(index))?;
+        let picked = around(seats.usable(), *cursor).find(|&index| seats.open(index))?;
         *cursor = picked + 1;
         Some(picked)
     }

@@ -7,58 +7,76 @@ use super::Seats;
 /// Backends as a test wants them, and a count of how often a balancer asked.
 #[derive(Debug)]
 pub(super) struct Scripted {
-    usable: Vec<bool>,
+    count: usize,
+    usable: Vec<usize>,
     /// Below its limit and not tried yet.
     pub(super) free: Vec<bool>,
     pub(super) in_flight: Vec<u32>,
     pub(super) latency: Vec<f64>,
     epoch: u64,
     asked: Cell<usize>,
+    loads_asked: Cell<usize>,
 }
 
 impl Scripted {
     /// So many backends, all open and idle.
     pub(super) fn of(count: usize) -> Self {
         Self {
-            usable: vec![true; count],
+            count,
+            usable: (0..count).collect(),
             free: vec![true; count],
             in_flight: vec![0; count],
             latency: vec![0.0; count],
             epoch: 1,
             asked: Cell::new(0),
+            loads_asked: Cell::new(0),
         }
     }
 
     /// Takes a backend out of service or brings it back.
     pub(super) fn set_usable(&mut self, index: usize, usable: bool) {
-        if self.usable[index] != usable {
-            self.usable[index] = usable;
-            self.epoch += 1;
+        match (self.usable.binary_search(&index), usable) {
+            (Ok(at), false) => {
+                self.usable.remove(at);
+            }
+            (Err(at), true) => self.usable.insert(at, index),
+            (Ok(_), true) | (Err(_), false) => return,
         }
+        self.epoch += 1;
     }
 
     /// How often `open` was called since the last time this was.
     pub(super) fn asked(&self) -> usize {
         self.asked.take()
     }
+
+    /// How often `in_flight` was called since the last time this was.
+    pub(super) fn loads_asked(&self) -> usize {
+        self.loads_asked.take()
+    }
 }
 
 impl Seats for Scripted {
     fn len(&self) -> usize {
-        self.usable.len()
+        self.count
     }
 
-    fn usable(&self, index: usize) -> bool {
-        self.usable[index]
+    fn usable(&self) -> &[usize] {
+        &self.usable
     }
 
     fn open(&self, index: usize) -> bool {
         self.asked.set(self.asked.get() + 1);
-        self.usable[index] && self.free[index]
+        self.usable.binary_search(&index).is_ok() && self.free[index]
     }
 
     fn in_flight(&self, index: usize) -> u32 {
+        self.loads_asked.set(self.loads_asked.get() + 1);
         self.in_flight[index]
+    }
+
+    fn in_flight_total(&self) -> u64 {
+        self.in_flight.iter().map(|in_flight| u64::from(*in_flight)).sum()
     }
 
     fn latency(&self, index: usize) -> f64 {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use super::cursor::{Cursors, around};
+use super::cursor::Cursors;
 use super::{Draw, Seats};
 
 /// Exact and smooth turns by weight. First tries and retries are each exact by themselves.
@@ -108,7 +108,7 @@ impl Weighted {
                 Some(picked)
             }
             // The usable set may have grown since the epoch was read.
-            None => around(0, seats.len()).find(|&index| seats.open(index)),
+            None => seats.usable().iter().copied().find(|&index| seats.open(index)),
         }
     }
 
@@ -128,7 +128,8 @@ impl Weighted {
         let total_before = i128::from(self.total);
         for class in &mut self.classes {
             class.usable.clear();
-            class.usable.extend(class.members.iter().copied().filter(|&member| seats.usable(member)));
+            let is_usable = |member: &usize| seats.usable().binary_search(member).is_ok();
+            class.usable.extend(class.members.iter().copied().filter(is_usable));
         }
         self.total = self.classes.iter().map(Class::share).sum();
         let total = i128::from(self.total);
