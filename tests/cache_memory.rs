@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay::config::plan;
 use forebay::store::Store;
-use forebay::store::entry::{Blocks, Content, Entry, Head, compact};
+use forebay::store::entry::{Blocks, Content, Entry, Head};
 use forebay::store::flight::{Errand, Lead};
 use http::StatusCode;
 use message::Fields;
@@ -50,7 +50,7 @@ fn entry(number: u64, length: usize) -> Entry {
     let now = Now { mono: Duration::from_secs(1), wall: Duration::from_secs(1_800_000_000) };
     let head = Head {
         status: StatusCode::OK,
-        headers: compact(&headers),
+        headers: headers.compact(),
         facts: ResponseFacts::of(StatusCode::OK, &headers, now),
         lifetime: Some(Lifetime { duration: Duration::from_secs(3600), source: Source::MaxAge }),
         age_on_arrival: Duration::ZERO,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::StatusCode;
 use message::Fields;
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::Lifetime;
@@ -64,14 +64,10 @@ impl Head {
     /// What it costs, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        // Hash table places and an entry for each field there is room for, as `http` makes them; text is in one
-        // allocation.
-        const FIELD_BYTES: usize = 120;
-        let fields = self.headers.capacity().max(self.headers.len()) * FIELD_BYTES;
-        let text: usize = self.headers.iter().map(|field| field.name.len() + field.value.len()).sum();
+        let fields = self.headers.heap_bytes();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + size_of::<Box<str>>() + ALLOCATION_BYTES).sum();
         let choice = self.choice.as_bytes().len();
-        (size_of::<Self>() + fields + text + tags + choice + 4 * ALLOCATION_BYTES) as u64
+        (size_of::<Self>() + fields + tags + choice + 4 * ALLOCATION_BYTES) as u64
     }
 }
 
@@ -308,31 +304,6 @@ impl Entry {
     pub fn bytes(&self) -> u64 {
         size_of::<Self>() as u64 + self.head.bytes() + self.content.bytes()
     }
-}
-
-/// Copies a header section: as it came, its values are pieces of the buffer that it was read into, and would keep all
-/// of that. All text is in one allocation.
-#[must_use]
-pub fn compact(headers: &Fields) -> Fields {
-    let text: usize = headers.iter().map(|field| field.value.len()).sum();
-    let mut buffer = BytesMut::with_capacity(text);
-    for field in headers.iter() {
-        buffer.extend_from_slice(field.value);
-    }
-    let mut buffer = buffer.freeze();
-    let mut copied = HeaderMap::with_capacity(headers.len());
-    for (name, value) in &**headers {
-        let text = buffer.split_to(value.len().min(buffer.len()));
-        let Ok(mut copy) = HeaderValue::from_maybe_shared(text) else { continue };
-        copy.set_sensitive(value.is_sensitive());
-        copied.append(compact_name(name), copy);
-    }
-    copied.into()
-}
-
-/// Known names cost nothing; others are copied.
-fn compact_name(name: &HeaderName) -> HeaderName {
-    HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone())
 }
 
 /// All that is stored for one key: the newest first.

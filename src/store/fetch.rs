@@ -35,7 +35,7 @@ impl Caching {
     /// Tags are for us: the client does not see them.
     pub fn hide_tags(&self, headers: &mut Fields) {
         for name in &self.rules.tags_headers {
-            headers.remove(name);
+            headers.drop_named(name);
         }
     }
 }

@@ -11,21 +11,19 @@ use std::task::Poll;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_RANGE, CONTENT_TYPE, DATE, IF_RANGE, RANGE, SET_COOKIE};
-use http::{HeaderValue, Method, StatusCode};
-use message::Fields;
+use http::{Method, StatusCode};
+use message::{Field, Fields, Known};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::freshness::Lifetime;
 use policy::cache::lookup::is_error;
 use policy::cache::partial::{Part, is_resumable};
 use policy::cache::storable::{Extent, storable};
 use policy::cache::{freshness, headers as fields, written};
-use policy::message::cache_status::CACHE_STATUS;
 use policy::message::dates;
 use policy::message::vary::Vary;
 use policy::time::Now;
 
-use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, Head, compact, cost};
+use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, Head, cost};
 use super::fetch::Caching;
 use super::flight::Lead;
 use super::growth::{Appetite, Bounds, Growth};
@@ -179,7 +177,7 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     }
     let mut headers = fields::stored(&answer.fields);
     if status != answer.status {
-        headers.remove(CONTENT_RANGE);
+        headers.drop_known(Known::ContentRange);
         facts.part = None;
     }
     assemble(rules, asked, (status, headers), (facts, lifetime), now)
@@ -209,13 +207,14 @@ fn assemble(
     let fields::Divided { stored: mut headers, withheld } = fields::withhold(headers, &facts.directives);
     add_date(&mut headers, now);
     // Places for what each answer says anew, so that none has to make room for it.
-    headers.entry(AGE).or_insert(HeaderValue::from_static(""));
-    headers.entry(&CACHE_STATUS).or_insert(HeaderValue::from_static(""));
+    for known in [Known::Age, Known::CacheStatus].into_iter().filter(|known| !headers.has(*known)).collect::<Vec<_>>() {
+        headers.set(known, "");
+    }
     // Judged already.
     facts.content_location = None;
     let head = Head {
         status,
-        headers: compact(&headers),
+        headers: headers.compact(),
         age_on_arrival: freshness::age_on_arrival(&facts, asked.sent, now),
         facts,
         lifetime,
@@ -231,43 +230,38 @@ fn assemble(
 /// may lack fields that the client has already, and a body of unknown length might turn out shorter.
 fn is_all(part: Part, request: &Fields, answer: &Answer) -> bool {
     let length = http_body::Body::size_hint(&answer.body).exact();
-    part.is_whole() && length == Some(part.complete()) && !request.contains_key(IF_RANGE)
+    part.is_whole() && length == Some(part.complete()) && !request.has(Known::IfRange)
 }
 
 /// Adds what was withheld from the store to the answer of the one who asked, where that has no such fields itself.
 pub(super) fn give(answer: &mut Answer, withheld: &Fields) {
-    let headers = &mut answer.fields;
-    for name in withheld.keys().filter(|name| !headers.contains_key(*name)).collect::<Vec<_>>() {
-        for value in withheld.get_all(name) {
-            headers.append(name, value);
-        }
-    }
+    let of_answer = answer.fields.tags();
+    let is_there = |field: &Field<'_>| of_answer.contains(field.known) && answer.fields.contains(field.name);
+    let lacking: Vec<_> = withheld.iter().filter(|field| !is_there(field)).collect();
+    answer.fields.extend(lacking.into_iter().map(|field| (field.name, field.value)));
 }
 
 /// Gives the client the cookies of an origin's answer whose other fields went into a stored response: they replace those
 /// that the stored response has.
 pub(super) fn give_cookies(answer: &mut Answer, of_origin: &Fields) {
-    let headers = &mut answer.fields;
-    if of_origin.contains_key(SET_COOKIE) {
-        headers.remove(SET_COOKIE);
-    }
-    for cookie in of_origin.get_all(SET_COOKIE) {
-        headers.append(&SET_COOKIE, cookie);
+    if of_origin.has(Known::SetCookie) {
+        answer.fields.drop_known(Known::SetCookie);
+        of_origin.values(Known::SetCookie).for_each(|cookie| answer.fields.append(Known::SetCookie, cookie));
     }
 }
 
 /// Whether a part was asked for, and is told of in full: to `If-Range` an origin need not send the fields that the client
 /// has already, and most that leave some out leave out `Content-Type` (RFC 9110 §15.3.7).
 fn is_part_told(asked: &Asked<'_>, answer: &Fields) -> bool {
-    let is_asked_for = *asked.facts.method == Method::GET && asked.headers.contains_key(RANGE);
-    is_asked_for && (!asked.headers.contains_key(IF_RANGE) || answer.contains_key(CONTENT_TYPE))
+    let is_asked_for = *asked.facts.method == Method::GET && asked.headers.has(Known::Range);
+    is_asked_for && (!asked.headers.has(Known::IfRange) || answer.has(Known::ContentType))
 }
 
 /// A response without a `Date` that can be read gets the moment when it came (RFC 9110 §6.6.1).
 pub(super) fn add_date(headers: &mut Fields, now: Now) {
-    let is_dated = headers.get(DATE).is_some_and(|date| dates::read(date.as_bytes(), now.wall).is_some());
-    if !is_dated && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(UNIX_EPOCH + now.wall)) {
-        headers.insert(DATE, date);
+    let is_dated = headers.first(Known::Date).is_some_and(|date| dates::read(date, now.wall).is_some());
+    if !is_dated {
+        headers.set(Known::Date, httpdate::fmt_http_date(UNIX_EPOCH + now.wall));
     }
 }
 
@@ -276,11 +270,11 @@ fn take_tags(rules: &RouteCache, headers: &mut Fields) -> Box<[Box<str>]> {
     let mut tags: Vec<Box<str>> = Vec::new();
     for name in &rules.tags_headers {
         let is_separator = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
-        let words = headers.get_all(name).into_iter().flat_map(|line| line.as_bytes().split(is_separator));
+        let words = headers.values(name).flat_map(|line| line.split(is_separator));
         tags.extend(
             words.filter(|word| !word.is_empty()).filter_map(|word| std::str::from_utf8(word).ok()).map(Box::from),
         );
-        headers.remove(name);
+        headers.drop_named(name);
     }
     tags.into()
 }

@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Method;
-use http::header::RANGE;
-use message::Fields;
+use message::{Fields, Known};
 use policy::cache::facts::RequestFacts;
 use policy::cache::key::Key;
 use policy::cache::lookup::{Because, Freshness, StaleRules, Verdict, lookup};
@@ -158,7 +157,7 @@ async fn fetched<F: Fetch>(
         }
     }
     renewal.audience = Audience::One;
-    if renewal.request.headers.contains_key(RANGE) {
+    if renewal.request.headers.has(Known::Range) {
         // It asks for what it wants, and for nothing else.
         (renewal.reach, renewal.stale) = (Reach::Own, None);
     }
@@ -168,7 +167,7 @@ async fn fetched<F: Fetch>(
 
 /// How much is fetched for a request that nothing stored answers.
 fn reached<F>(request: &Request<F>, parts: &[Entry]) -> Reach {
-    if !request.headers.contains_key(RANGE) {
+    if !request.headers.has(Known::Range) {
         return Reach::Whole;
     }
     let of_part = parts.iter().find_map(|entry| entry.part().map(|part| part.complete()));

@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::RANGE;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
-use message::Fields;
+use message::{Fields, Known};
 use policy::cache::facts::ResponseFacts;
 use policy::cache::key::Key;
 use policy::cache::partial::{
@@ -23,7 +22,7 @@ use policy::message::conditions::{Outcome, evaluate_stored};
 use policy::message::range::ByteRange;
 use policy::time::Now;
 
-use super::entry::{Content, Entry, Head, compact};
+use super::entry::{Content, Entry, Head};
 use super::fill::add_date;
 use super::memory::Store;
 use crate::config::plan::RouteCache;
@@ -35,7 +34,7 @@ use crate::exchange::fault::Fault;
 /// Which of these parts holds all that a request asks for, or tells the client that it has it already.
 #[must_use]
 pub fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> Option<&'a Entry> {
-    if *method != Method::GET || !request.contains_key(RANGE) {
+    if *method != Method::GET || !request.has(Known::Range) {
         return None;
     }
     parts.iter().find(|entry| {
@@ -51,7 +50,7 @@ pub fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> O
 /// Which of these parts begins the whole that a request asks for, so that only the rest is needed.
 #[must_use]
 pub fn beginning<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> Option<&'a Entry> {
-    if *method != Method::GET || request.contains_key(RANGE) {
+    if *method != Method::GET || request.has(Known::Range) {
         return None;
     }
     parts.iter().find(|entry| entry.part().is_some_and(|part| part.rest().is_some()))
@@ -117,7 +116,7 @@ fn taken(new: &Entry, old: &Entry, piece: Piece) -> Vec<Bytes> {
 /// A head with another status and other fields.
 fn changed(head: &Head, status: StatusCode, headers: &Fields) -> Head {
     let facts = ResponseFacts::of(status, headers, head.received);
-    Head { status, headers: compact(headers), facts, ..head.clone() }
+    Head { status, headers: headers.compact(), facts, ..head.clone() }
 }
 
 /// What has come of a 200 that broke off, as a part, if the rest can be asked for later.
@@ -145,10 +144,10 @@ pub fn completed(rules: &RouteCache, held: &Entry, answer: Answer, now: Now) -> 
         return None;
     }
     let (status, mut headers) = joined_head(&held.head.headers, &newer, &whole);
-    let is_tagged = rules.tags_headers.iter().any(|name| newer.contains_key(name));
+    let is_tagged = rules.tags_headers.iter().any(|name| newer.contains(name));
     let name = rules.tags_headers.first().filter(|_| !is_tagged && !held.head.tags.is_empty());
-    if let (Some(name), Ok(tags)) = (name, HeaderValue::try_from(held.head.tags.join(" "))) {
-        headers.insert(name, tags);
+    if let Some(name) = name {
+        headers.set(name, held.head.tags.join(" "));
     }
     let own = ByteRange::new(0, part.range().bytes().checked_sub(1)?)?;
     let pieces = held.content.slice(own).into();
@@ -207,7 +206,7 @@ impl StreamingBody for Exactly {
 
 #[cfg(test)]
 mod tests {
-    use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG};
+    use message::Decimal;
     use policy::cache::key::{Rules, Scheme, Space, Target};
     use policy::message::host::Host;
     use policy::message::range::ContentRange;
@@ -242,15 +241,16 @@ mod tests {
     }
 
     fn fields(tag: &'static str) -> Fields {
-        let fields = [(CACHE_CONTROL, "max-age=60"), (DATE, "Sun, 09 Sep 2001 01:46:40 GMT"), (ETAG, tag)];
-        fields.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect()
+        [("cache-control", "max-age=60"), ("date", "Sun, 09 Sep 2001 01:46:40 GMT"), ("etag", tag)]
+            .into_iter()
+            .collect()
     }
 
     fn part(first: u64, last: u64, tag: &'static str) -> Entry {
         let range = ByteRange::new(first, last).unwrap();
         let mut headers = fields(tag);
-        headers.insert(CONTENT_RANGE, ContentRange::Part(range, Some(COMPLETE)).value().unwrap());
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(range.bytes()));
+        headers.set(Known::ContentRange, ContentRange::Part(range, Some(COMPLETE)).to_string());
+        headers.set(Known::ContentLength, Decimal::new(range.bytes()));
         let head = Arc::new(head(StatusCode::PARTIAL_CONTENT, headers));
         Entry { head, content: Content::One(Bytes::from(bytes(range))) }
     }
@@ -330,7 +330,7 @@ mod tests {
     fn what_broke_off_is_kept_only_if_it_can_be_completed() {
         let of = |tag, length: Option<u64>, received: u64| {
             let mut headers = fields(tag);
-            headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
+            headers.extend(length.map(|length| ("content-length", Decimal::new(length))));
             let pieces = ByteRange::new(0, received.wrapping_sub(1)).filter(|_| received > 0).map(bytes);
             cut_off(&head(StatusCode::OK, headers), pieces.into_iter().map(Bytes::from).collect())
         };
@@ -359,7 +359,7 @@ mod tests {
             for (place, entry) in stored.iter().enumerate() {
                 let range = entry.part().map_or(ByteRange::new(0, COMPLETE - 1).unwrap(), |part| part.range());
                 prop_assert_eq!(content(entry), bytes(range));
-                prop_assert_eq!(entry.head.headers.contains_key(CONTENT_RANGE), entry.part().is_some());
+                prop_assert_eq!(entry.head.headers.has(Known::ContentRange), entry.part().is_some());
                 for other in stored.iter().skip(place + 1) {
                     prop_assert!(join(entry, other, COMPLETE).is_none());
                 }

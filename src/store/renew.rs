@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{IF_RANGE, RANGE, SET_COOKIE};
 use http::{Method, StatusCode, Uri};
-use message::Fields;
+use message::{Fields, Known};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
@@ -77,12 +76,12 @@ impl<F> Renewal<F> {
     }
 
     pub(super) fn errand(&self, choice: Choice) -> Errand {
-        let is_authorized = self.request.headers.contains_key(http::header::AUTHORIZATION);
+        let is_authorized = self.request.headers.has(Known::Authorization);
         let range = (self.reach == Reach::Range).then(|| {
             let headers = &self.request.headers;
             // All lines: of two `If-Range` the origin may take either.
-            let fields = [RANGE, IF_RANGE].into_iter().flat_map(|name| headers.get_all(name));
-            fields.flat_map(|value| [value.as_bytes(), b"\n"].concat()).collect()
+            let fields = [Known::Range, Known::IfRange].into_iter().flat_map(|name| headers.values(name));
+            fields.flat_map(|value| [value, b"\n"].concat()).collect()
         });
         Errand { key: self.request.key.clone(), choice, is_authorized, range }
     }
@@ -97,7 +96,7 @@ impl<F> Renewal<F> {
     pub(super) fn reads_through(&self, head: (StatusCode, &Fields), complete: Option<u64>, now: Now) -> bool {
         let (status, fields) = head;
         let request = &self.request.headers;
-        if self.goes_as_it_is() || status != StatusCode::OK || !request.contains_key(RANGE) {
+        if self.goes_as_it_is() || status != StatusCode::OK || !request.has(Known::Range) {
             return true;
         }
         match evaluate_stored(&self.request.method, request, status, fields, now.wall) {
@@ -407,8 +406,8 @@ fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &News<'_>) -> Answer 
         Update::Freshness => refreshed(&entry.head.headers, &fields),
     };
     let mut answer = Answer { status: entry.head.status, fields, ..Answer::default() };
-    if answer.fields.contains_key(SET_COOKIE) && !shares_cookies(request, &answer, news.now) {
-        answer.fields.remove(SET_COOKIE);
+    if answer.fields.has(Known::SetCookie) && !shares_cookies(request, &answer, news.now) {
+        answer.fields.drop_known(Known::SetCookie);
     }
     answer
 }
@@ -416,7 +415,7 @@ fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &News<'_>) -> Answer 
 /// Whether the cookies of a stored response are still for all clients, after a change of its fields.
 fn shares_cookies<F>(request: &Request<F>, answer: &Answer, now: Now) -> bool {
     let facts = ResponseFacts::of(answer.status, &answer.fields, now);
-    let is_withheld = facts.directives.withheld().any(|name| *name == SET_COOKIE);
+    let is_withheld = facts.directives.withheld().any(|name| *name == http::header::SET_COOKIE);
     !is_withheld && (!facts.sets_own_cookie || request.caching.rules.exceptions.set_cookie)
 }
 

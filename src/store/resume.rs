@@ -12,9 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Method;
-use http::header::CONTENT_RANGE;
 use http_body::{Frame, SizeHint};
-use message::Fields;
+use message::{Fields, Known};
 use policy::cache::partial::{Missing, is_resumable};
 use policy::message::range::ContentRange;
 use policy::time::Now;
@@ -41,7 +40,7 @@ pub fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &Entry, a
     if is_kept || !is_resumable(head.status, &head.headers, head.received.wall) {
         return answer;
     }
-    let range = match answer.fields.get(CONTENT_RANGE).map(|value| ContentRange::parse(value.as_bytes())) {
+    let range = match answer.fields.first(Known::ContentRange).map(ContentRange::parse) {
         Some(Some(ContentRange::Part(range, _))) => Some(range),
         Some(_) => return answer,
         None => None,

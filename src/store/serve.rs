@@ -7,13 +7,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_RANGE,
-    LAST_MODIFIED, RANGE,
-};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{CONTENT_TYPE, RANGE};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use message::Fields;
+use message::{Decimal, Fields, Known, KnownSet};
 use policy::message::conditions::{Dates, Outcome, Role, Selected, evaluate, evaluate_stored};
 use policy::message::range::{ByteRange, ContentRange, Multipart, Selection, multipart_type, select};
 
@@ -27,10 +24,13 @@ use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
 
 /// What describes the content, and so has no place in an answer without it (RFC 9110 §15.4.5).
-const OF_CONTENT: [HeaderName; 5] = [CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE];
+const OF_CONTENT: KnownSet =
+    KnownSet::of(&[Known::ContentLength, Known::ContentType, Known::ContentEncoding, Known::ContentRange]);
+/// The same, but without a tag.
+const CONTENT_LANGUAGE: &str = "content-language";
 
 /// What describes the representation, and is not needed in a part of what the client has (RFC 9110 §15.3.7).
-const DESCRIPTIVE: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, LAST_MODIFIED];
+const DESCRIPTIVE: KnownSet = KnownSet::of(&[Known::ContentType, Known::ContentEncoding, Known::LastModified]);
 
 /// What is asked of a stored response.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +49,9 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
     let head = &entry.head;
     let mut headers = head.headers.clone();
     match age {
-        Some(age) => drop(headers.insert(AGE, HeaderValue::from(age.as_secs()))),
+        Some(age) => headers.set(Known::Age, Decimal::new(age.as_secs())),
         // No more than a place for it.
-        None if headers.get(AGE).is_some_and(HeaderValue::is_empty) => drop(headers.remove(AGE)),
+        None if headers.first(Known::Age).is_some_and(<[u8]>::is_empty) => headers.drop_named(Known::Age),
         None => {}
     }
     match evaluate_stored(wanted.method, wanted.headers, head.status, &head.headers, head.received.wall) {
@@ -59,7 +59,7 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
         Outcome::Serve
             if matches!(head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
                 && *wanted.method == Method::GET
-                && wanted.headers.contains_key(RANGE) =>
+                && wanted.headers.has(Known::Range) =>
         {
             part(wanted, entry, headers)
         }
@@ -71,17 +71,16 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
 #[must_use]
 pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer {
     let (status, fields) = (answer.status, &answer.fields);
-    let has_range = wanted.headers.contains_key(RANGE) && status == StatusCode::OK;
+    let has_range = wanted.headers.has(Known::Range) && status == StatusCode::OK;
     if !has_range || evaluate_stored(wanted.method, wanted.headers, status, fields, now.wall) != Outcome::Serve {
         return answer;
     }
     let Some(complete) = answer.body.size_hint().exact() else { return answer };
     if let Selection::Single(range) = select(&wanted.headers.get_all(RANGE), complete)
         && range.bytes() == complete
-        && let Some(value) = ContentRange::Part(range, Some(complete)).value()
     {
         answer.status = StatusCode::PARTIAL_CONTENT;
-        answer.fields.insert(CONTENT_RANGE, value);
+        answer.fields.set(Known::ContentRange, ContentRange::Part(range, Some(complete)).to_string());
     }
     answer
 }
@@ -90,7 +89,7 @@ pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer
 #[must_use]
 pub fn serve_whole(method: &Method, entry: &Entry, age: Duration) -> Answer {
     let mut headers = entry.head.headers.clone();
-    headers.insert(AGE, HeaderValue::from(age.as_secs()));
+    headers.set(Known::Age, Decimal::new(age.as_secs()));
     whole(method, entry, headers)
 }
 
@@ -105,7 +104,7 @@ pub fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
     match evaluate(Role::Origin, wanted.method, wanted.headers, dates, &selected) {
         Outcome::NotModified => not_modified(headers),
         Outcome::PreconditionFailed => answer(StatusCode::PRECONDITION_FAILED, Fields::new(), Body::default()),
-        Outcome::Serve if *wanted.method == Method::GET && wanted.headers.contains_key(RANGE) => {
+        Outcome::Serve if *wanted.method == Method::GET && wanted.headers.has(Known::Range) => {
             part(wanted, entry, headers)
         }
         Outcome::Serve | Outcome::ServeWhole => whole(wanted.method, entry, headers),
@@ -124,7 +123,7 @@ fn whole(method: &Method, entry: &Entry, mut headers: Fields) -> Answer {
     if *method == Method::HEAD {
         let has_length = status != StatusCode::NO_CONTENT;
         if let Some(length) = entry.content.length().filter(|_| has_length) {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            headers.set(Known::ContentLength, Decimal::new(length));
         }
         return answer(status, headers, Body::default());
     }
@@ -138,12 +137,9 @@ fn whole(method: &Method, entry: &Entry, mut headers: Fields) -> Answer {
 
 /// RFC 9110 §15.4.5.
 fn not_modified(mut headers: Fields) -> Answer {
-    for name in OF_CONTENT {
-        headers.remove(name);
-    }
-    if headers.contains_key(ETAG) {
-        headers.remove(LAST_MODIFIED);
-    }
+    headers.drop_named(CONTENT_LANGUAGE);
+    let superfluous = if headers.has(Known::Etag) { OF_CONTENT.with(Known::LastModified) } else { OF_CONTENT };
+    headers.drop_known(superfluous);
     answer(StatusCode::NOT_MODIFIED, headers, Body::default())
 }
 
@@ -160,28 +156,27 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: Fields) -> Answer {
         Selection::Whole => whole(wanted.method, entry, headers),
         Selection::Single(range) => {
             let Some(body) = window(entry, range) else { return whole(wanted.method, entry, headers) };
-            headers.remove(CONTENT_RANGE);
-            if wanted.headers.contains_key(IF_RANGE) {
-                // The client has the rest of these already (RFC 9110 §15.3.7).
-                DESCRIPTIVE.iter().for_each(|name| drop(headers.remove(name)));
+            if wanted.headers.has(Known::IfRange) {
+                // The client has these already (RFC 9110 §15.3.7).
+                headers.drop_known(DESCRIPTIVE);
+                headers.drop_named(CONTENT_LANGUAGE);
             }
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(range.bytes()));
-            headers.extend(ContentRange::Part(range, Some(complete)).value().map(|value| (CONTENT_RANGE, value)));
+            headers.set(Known::ContentLength, Decimal::new(range.bytes()));
+            headers.set(Known::ContentRange, ContentRange::Part(range, Some(complete)).to_string());
             answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(body))
         }
         Selection::Several(ranges) => match several(wanted, entry, &ranges, complete) {
             Some((kind, body)) => {
-                headers.remove(CONTENT_RANGE);
-                headers.insert(CONTENT_TYPE, kind);
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(body.size_hint().lower()));
+                headers.drop_known(Known::ContentRange);
+                headers.set(Known::ContentType, kind);
+                headers.set(Known::ContentLength, Decimal::new(body.size_hint().lower()));
                 answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(body))
             }
             None => whole(wanted.method, entry, headers),
         },
         Selection::Unsatisfiable => {
-            let kept = [DATE, AGE].into_iter().filter_map(|name| headers.remove(&name).map(|value| (name, value)));
-            let mut headers: Fields = kept.collect();
-            headers.extend(ContentRange::Unsatisfied(complete).value().map(|value| (CONTENT_RANGE, value)));
+            headers.retain(|field| matches!(field.known, Known::Date | Known::Age));
+            headers.set(Known::ContentRange, ContentRange::Unsatisfied(complete).to_string());
             answer(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::default())
         }
     }

@@ -1,12 +1,11 @@
 //! Where a message's body ends (RFC 9112 §6).
 
-use message::{EditError, Known, KnownSet, Lines, Method, View};
+use message::{Decimal, EditError, Known, KnownSet, Lines, Method, View};
 
 use crate::Version;
 use crate::error::Error;
 use crate::request::RequestHead;
 use crate::response::ResponseHead;
-use crate::write::Decimal;
 
 const FRAMING: KnownSet = KnownSet::of(&[Known::ContentLength, Known::TransferEncoding]);
 

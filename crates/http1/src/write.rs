@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use message::{Status, View};
+use message::{Decimal, Status, View};
 
 /// The end of a line, and of a chunk.
 pub const CRLF: &[u8] = b"\r\n";
@@ -91,27 +91,6 @@ pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<View<'_>>) {
         trailers.write(out);
     }
     out.extend_from_slice(CRLF);
-}
-
-/// A number in decimal digits.
-pub(crate) struct Decimal(Digits<20>);
-
-impl Decimal {
-    pub(crate) fn new(number: u64) -> Self {
-        let mut digits = Digits::default();
-        let mut rest = number;
-        loop {
-            digits.prepend(b'0' + u8::try_from(rest % 10).unwrap_or_default());
-            rest /= 10;
-            if rest == 0 {
-                return Self(digits);
-            }
-        }
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
 }
 
 /// Up to `N` bytes, written from the last to the first.

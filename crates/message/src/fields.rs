@@ -4,7 +4,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::edit::Edit;
@@ -151,10 +151,34 @@ impl Fields {
         }
     }
 
-    /// A copy with allocations of exact size: for what outlives its exchange.
+    /// A copy with allocations of exact size, for what outlives its exchange: as they came, values are pieces of the
+    /// buffer that they were read into, and would keep all of that.
     #[must_use]
     pub fn compact(&self) -> Self {
-        self.clone()
+        let text: usize = self.0.values().map(HeaderValue::len).sum();
+        let mut buffer = BytesMut::with_capacity(text);
+        self.0.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
+        let mut buffer = buffer.freeze();
+        let mut copied = HeaderMap::with_capacity(self.0.len());
+        for (name, value) in &self.0 {
+            let text = buffer.split_to(value.len().min(buffer.len()));
+            let Ok(mut copy) = HeaderValue::from_maybe_shared(text) else { continue };
+            copy.set_sensitive(value.is_sensitive());
+            // Known names take no room; others are copied.
+            let name = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
+            copied.append(name, copy);
+        }
+        Self(copied)
+    }
+
+    /// What they hold on the heap, in bytes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        // Hash table places and an entry for each field that there is room for, as `http` makes them; text is in one
+        // allocation.
+        const FIELD_BYTES: usize = 120;
+        let fields = self.0.capacity().max(self.0.len()) * FIELD_BYTES;
+        fields + self.iter().map(|field| field.name.len() + field.value.len()).sum::<usize>()
     }
 
     /// As `http` has them: for what is not on the data path.

@@ -3,6 +3,7 @@
 //! A head's [`Lines`] are ranges into the bytes that were received, plus edits. The bytes themselves stay in the buffer
 //! of the connection. How heads look on the wire is the business of the `http1` crate.
 
+mod decimal;
 mod edit;
 mod fields;
 mod known;
@@ -13,6 +14,7 @@ mod span;
 mod status;
 mod token;
 
+pub use decimal::Decimal;
 pub use edit::{Edit, EditError};
 pub use fields::Fields;
 pub use known::{Known, KnownSet};

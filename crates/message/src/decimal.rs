@@ -1,0 +1,53 @@
+//! Numbers as they stand in field values.
+
+/// The most digits of a number.
+const DIGITS_MAX: usize = 20;
+
+/// A number in decimal digits, without an allocation: `message::Decimal::new(5).as_ref()` is `b"5"`.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    digits: [u8; DIGITS_MAX],
+    start: usize,
+}
+
+impl Decimal {
+    /// The digits of this number.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        let mut digits = [0; DIGITS_MAX];
+        let (mut rest, mut start) = (number, DIGITS_MAX);
+        for place in digits.iter_mut().rev() {
+            *place = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+            rest /= 10;
+            start -= 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        Self { digits, start }
+    }
+
+    /// The digits.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.start..).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Decimal {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_written_as_it_is_formatted() {
+        for number in [0, 1, 9, 10, 99, 100, 1 << 32, u64::MAX - 1, u64::MAX] {
+            assert_eq!(Decimal::new(number).as_bytes(), number.to_string().as_bytes());
+        }
+    }
+}
