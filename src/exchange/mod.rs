@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
-use message::Fields;
+use message::{Fields, Known};
 use policy::message::cache_status::CacheStatus;
 use policy::message::host::{self, BadHost};
 use policy::message::scheme::Scheme;
@@ -102,7 +102,7 @@ impl Exchange {
     /// Signs a message that was received in this version (RFC 9110 §7.6.3).
     pub fn sign(&self, fields: &mut Fields, received: Version) {
         if let Some(signature) = &self.signature {
-            signature.sign(fields, received);
+            fields.append(Known::Via, signature.value(received));
         }
     }
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
 use http_body::Body as _;
-use message::{Fields, Known};
+use message::{Fields, Known, KnownSet};
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
 use policy::cache::key::{Key, Space, Target};
 use policy::cache::overlap::Writer;
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
-use policy::message::census::Rare;
 use policy::message::conditions::asks_the_origin;
 
 use super::gate;
@@ -91,6 +90,18 @@ fn key_of_content(space: Space<'_>, ex: &Exchange, target: &Target<'_>) -> Optio
         .filter(|_| is_settled())
 }
 
+/// Fields by which a request asks for more than what is stored.
+const NOT_PLAIN: KnownSet = KnownSet::of(&[
+    Known::CacheControl,
+    Known::IfMatch,
+    Known::IfModifiedSince,
+    Known::IfNoneMatch,
+    Known::IfRange,
+    Known::IfUnmodifiedSince,
+    Known::Pragma,
+    Known::Range,
+]);
+
 /// Answers with what is stored, where nothing but the URI matters for that: by far the most frequent way. What the
 /// request would say to a backend is not worked out for it.
 pub fn at_once(
@@ -103,8 +114,7 @@ pub fn at_once(
     let is_plain = caching.is_plain
         && route.request_headers.is_empty()
         && matches!(head.method, Method::GET | Method::HEAD)
-        && !admitted.census.has(Rare::CacheControl)
-        && !admitted.census.has(Rare::Condition)
+        && !admitted.tags.intersects(NOT_PLAIN)
         && site.desk().is_none_or(|desk| desk.is_idle())
         && admitted.switches.is_none()
         && ex.body.as_ref().is_none_or(http_body::Body::is_end_stream)

@@ -53,7 +53,8 @@ impl Open {
     pub fn answer(&mut self, handled: Result<Answer, Fault>) -> Answer {
         let mut answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
         let cache = self.ex.cache_status.take().map(|status| {
-            status.append_to(&mut answer.fields);
+            let edit = status.edit(&answer.fields);
+            answer.fields.apply(&edit);
             let (result, reason) = result(&status);
             (self.ex.record.cache, self.ex.record.cache_reason) = (Some(result.as_str()), reason);
             result

@@ -60,7 +60,7 @@ pub fn draft(
     ex.record.upstream = Some(Rc::clone(&group.name));
     ex.key = pick::key(&plan.balance, ex);
     ex.accept = ex.head.fields.first_shared(Known::Accept);
-    if ex.head.fields.has(Known::Forebay) {
+    if admitted.tags.contains(Known::Forebay) {
         drop_orders(route, &mut ex.head.fields);
     }
     super::edit(&mut ex.head.fields, &route.request_headers);

@@ -6,11 +6,10 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Uri, Version, header};
+use http::{HeaderValue, Method, Uri, Version};
 use http_body::Body as _;
-use message::{Fields, Known};
+use message::{Fields, Known, KnownSet};
 use policy::cache::key::target_fields;
-use policy::message::census::{Census, Rare};
 use policy::message::expect::{self, Expectation};
 use policy::message::max_forwards::{self, Forwarding};
 use policy::message::scheme::Scheme;
@@ -43,8 +42,8 @@ pub struct Admitted {
     pub waits_to_continue: bool,
     /// Whether the request is to be answered here, by `Max-Forwards` (RFC 9110 §7.6.2).
     pub ends_here: bool,
-    /// What rare fields its head held.
-    pub census: Census,
+    /// What fields its head held.
+    pub tags: KnownSet,
     /// Who asks.
     pub client: forwarded::Client,
     /// The path that routes match, where that is not the target's own.
@@ -67,30 +66,41 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     if ex.head.method == Method::CONNECT || ex.head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed);
     }
-    let census = Census::of(&ex.head.fields);
-    let host = host(ex, census)?;
+    let tags = ex.head.fields.tags();
+    let host = host(ex)?;
     let Normal { target, match_path } = origin_form(&ex.head, site.plan().server.merge_slashes)?;
     if let Some(target) = target {
         ex.head.uri = target;
     }
-    let is_returning = passes(site, ex, &host, census)? > 0;
-    judge_body(site, ex, census)?;
-    let waits_to_continue = expectation(ex, census)?;
-    clean(site, ex, census);
-    let ends_here = ex.head.method == Method::OPTIONS
-        && census.has(Rare::MaxForwards)
-        && max_forwards::count_down(&mut ex.head.fields) == Forwarding::AnswerHere;
-    let switches = take_upgrade(site, ex, census)?;
+    let is_returning = passes(site, ex, &host, tags)? > 0;
+    judge_body(site, ex)?;
+    let waits_to_continue = expectation(ex, tags)?;
+    clean(site, ex, tags);
+    let ends_here =
+        ex.head.method == Method::OPTIONS && tags.contains(Known::MaxForwards) && must_answer_here(&mut ex.head.fields);
+    let switches = take_upgrade(site, ex, tags)?;
     let trusted = &site.plan().server.trusted_proxies;
     let client = forwarded::client(ex.connection.peer.ip(), SCHEME, &ex.head.fields, trusted)
         .map_err(|_| Fault::BadRequest("unknown scheme in a forwarding field of a trusted proxy"))?;
     ex.client = client.address;
-    Ok(Admitted { host, switches, waits_to_continue, ends_here, census, client, match_path, is_returning })
+    Ok(Admitted { host, switches, waits_to_continue, ends_here, tags, client, match_path, is_returning })
+}
+
+/// Counts `Max-Forwards` down. Whether it was at its end.
+fn must_answer_here(fields: &mut Fields) -> bool {
+    match max_forwards::count_down(fields) {
+        Forwarding::Free => false,
+        Forwarding::Left(left) => {
+            fields.set(Known::MaxForwards, left.to_string());
+            false
+        }
+        Forwarding::AnswerHere => true,
+    }
 }
 
 /// How often a request has been here before, as its `Via` says (RFC 9110 §7.6.3).
-fn passes(site: &Site, ex: &Exchange, host: &Host, census: Census) -> Result<usize, Fault> {
-    let signature = site.signature().filter(|_| census.has(Rare::Via));
+fn passes(site: &Site, ex: &Exchange, host: &Host, tags: KnownSet) -> Result<usize, Fault> {
+    let signature = site.signature().filter(|_| tags.contains(Known::Via));
     let passes = signature.map_or(0, |signature| signature.count(&ex.head.fields));
     if passes <= PASSES_MAX {
         return Ok(passes);
@@ -107,42 +117,38 @@ fn passes(site: &Site, ex: &Exchange, host: &Host, census: Census) -> Result<usi
 }
 
 /// The one host that a request is for (RFC 9112 §3.2): that of an absolute-form target, else `Host`.
-fn host(ex: &mut Exchange, census: Census) -> Result<Rc<Host>, Fault> {
+fn host(ex: &mut Exchange) -> Result<Rc<Host>, Fault> {
     let version = ex.head.version;
     let headers = &mut ex.head.fields;
-    let named = match (census.hosts(), headers.get(header::HOST)) {
-        (1, Some(named)) => Some(valid(named, &ex.connection)?),
-        (0, _) if version == Version::HTTP_10 => None,
-        (0, _) => return Err(Fault::BadRequest("no Host")),
-        _ => return Err(Fault::BadRequest("more than one Host")),
+    let mut lines = headers.values(Known::Host);
+    let named = match (lines.next(), lines.next()) {
+        (Some(named), None) => Some(valid(named, &ex.connection)?),
+        (None, _) if version == Version::HTTP_10 => None,
+        (None, _) => return Err(Fault::BadRequest("no Host")),
+        (Some(_), Some(_)) => return Err(Fault::BadRequest("more than one Host")),
     };
+    drop(lines);
     if ex.head.uri.authority().is_some() && ex.head.uri.scheme().is_none() {
         // `GET example.com`: only CONNECT may ask like that (RFC 9112 §3.2.3).
         return Err(Fault::BadRequest("neither a path nor a URI in the target"));
     }
     let host = match (ex.head.uri.authority(), named) {
-        (Some(authority), _) => {
-            let authority = HeaderValue::from_str(authority.as_str());
-            valid(&authority.map_err(|_| Fault::BadRequest("invalid authority"))?, &ex.connection)?
-        }
+        (Some(authority), _) => valid(authority.as_str().as_bytes(), &ex.connection)?,
         (None, Some(host)) => return Ok(host),
         // An HTTP/1.0 client need not say; what it connected to is what it meant.
-        (None, None) => {
-            let local = HeaderValue::from_str(&ex.connection.local.to_string());
-            valid(&local.map_err(|_| Fault::BadRequest("no Host"))?, &ex.connection)?
-        }
+        (None, None) => valid(ex.connection.local.to_string().as_bytes(), &ex.connection)?,
     };
-    headers.insert(header::HOST, host.authority.clone());
+    headers.set(Known::Host, &host.authority);
     Ok(host)
 }
 
 /// Checks an authority, unless it is the one that this connection's last request was for.
-fn valid(authority: &HeaderValue, client: &ClientConnection) -> Result<Rc<Host>, Fault> {
+fn valid(authority: &[u8], client: &ClientConnection) -> Result<Rc<Host>, Fault> {
     let mut known = client.known_host.borrow_mut();
-    if let Some(host) = known.as_ref().filter(|host| host.authority == authority) {
+    if let Some(host) = known.as_ref().filter(|host| host.authority.as_bytes() == authority) {
         return Ok(Rc::clone(host));
     }
-    let host = Host::parse(authority.as_bytes()).map_err(|_| Fault::BadRequest("invalid Host"))?;
+    let host = Host::parse(authority).map_err(|_| Fault::BadRequest("invalid Host"))?;
     Ok(Rc::clone(known.insert(Rc::new(host))))
 }
 
@@ -203,14 +209,11 @@ pub fn with_path(path: &str, query: Option<&str>) -> Option<Uri> {
 }
 
 /// Framing and length of the body (RFC 9112 §6).
-fn judge_body(site: &Site, ex: &mut Exchange, census: Census) -> Result<(), Fault> {
-    if census.has(Rare::TransferEncoding) {
-        let lines = ex.head.fields.get_all(header::TRANSFER_ENCODING);
-        transfer::judge(&lines).map_err(|bad| match bad {
-            BadCoding::Unknown => Fault::UnknownCoding,
-            BadCoding::Malformed => Fault::BadRequest("malformed Transfer-Encoding"),
-        })?;
-    }
+fn judge_body(site: &Site, ex: &mut Exchange) -> Result<(), Fault> {
+    transfer::judge(ex.head.fields.values(Known::TransferEncoding)).map_err(|bad| match bad {
+        BadCoding::Unknown => Fault::UnknownCoding,
+        BadCoding::Malformed => Fault::BadRequest("malformed Transfer-Encoding"),
+    })?;
     let length = ex.body.as_ref().map_or(0, |body| body.size_hint().lower());
     match site.plan().server.body_bytes_max {
         Some(limit) if length > limit => Err(Fault::BodyTooLarge { limit }),
@@ -219,27 +222,27 @@ fn judge_body(site: &Site, ex: &mut Exchange, census: Census) -> Result<(), Faul
 }
 
 /// Whether the client waits before it sends its body (RFC 9110 §10.1.1).
-fn expectation(ex: &mut Exchange, census: Census) -> Result<bool, Fault> {
-    if !census.has(Rare::Expect) {
+fn expectation(ex: &mut Exchange, tags: KnownSet) -> Result<bool, Fault> {
+    if !tags.contains(Known::Expect) {
         return Ok(false);
     }
     let expected = expect::judge(&ex.head.fields).map_err(|_| Fault::Expectation)?;
     let has_body = ex.body.as_ref().is_some_and(|body| !body.is_end_stream());
     let waits = expected == Expectation::Continue && has_body && ex.head.version == Version::HTTP_11;
     if !waits {
-        ex.head.fields.remove(header::EXPECT);
+        ex.head.fields.drop_known(Known::Expect);
     }
     Ok(waits)
 }
 
 /// Takes away what belongs to the client's connection only, and what passes for something it isn't.
-fn clean(site: &Site, ex: &mut Exchange, census: Census) {
-    let headers = &mut ex.head.fields;
-    if census.has(Rare::Underscore) {
-        site.counters.underscore_fields.add(names::drop_twins(headers) as u64);
+fn clean(site: &Site, ex: &mut Exchange, tags: KnownSet) {
+    if tags.contains(Known::Underscore) {
+        let dropped = ex.head.fields.retain(|field| !names::is_underscore_twin(field.name));
+        site.counters.underscore_fields.add(dropped as u64);
     }
-    if census.has(Rare::Override) && !is_trusted(site, ex) {
-        names::drop_overrides(&mut ex.head.fields);
+    if tags.contains(Known::Override) && !is_trusted(site, ex) {
+        ex.head.fields.drop_known(Known::Override);
     }
 }
 
@@ -251,25 +254,23 @@ pub fn is_trusted(site: &Site, ex: &Exchange) -> bool {
 }
 
 /// Takes hop-by-hop fields away (RFC 9110 §7.6.1); an `Upgrade` that may pass is put back as our own.
-fn take_upgrade(site: &Site, ex: &mut Exchange, census: Census) -> Result<Option<HeaderValue>, Fault> {
-    if !census.has_hop_by_hop() {
+fn take_upgrade(site: &Site, ex: &mut Exchange, tags: KnownSet) -> Result<Option<HeaderValue>, Fault> {
+    if !tags.intersects(hop::HOP_BY_HOP) {
         return Ok(None);
     }
     let headers = &mut ex.head.fields;
-    let switches = census
-        .has(Rare::Upgrade)
-        .then(|| upgrade::wanted(headers, &site.plan().server.upgrades))
-        .flatten()
-        .filter(|_| ex.head.version == Version::HTTP_11);
-    hop::remove(headers, hop::Direction::Request, census)
+    let switches =
+        upgrade::wanted(headers, &site.plan().server.upgrades).filter(|_| ex.head.version == Version::HTTP_11);
+    let own = hop::find(headers, hop::Direction::Request)
         .map_err(|_| Fault::BadRequest("Connection names a field that is not the connection's own"))?;
+    headers.apply_all(own.edits());
     if let Some(protocols) = &switches {
-        headers.append(&header::CONNECTION, "upgrade");
-        headers.insert(header::UPGRADE, protocols.clone());
+        headers.append(Known::Connection, "upgrade");
+        headers.append(Known::Upgrade, protocols);
     }
     if ex.body.as_ref().is_some_and(|body| body.size_hint().exact().is_none()) {
         // hyper frames a body of unknown length for every method only if it is told to.
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        headers.append(Known::TransferEncoding, "chunked");
     }
     Ok(switches)
 }
@@ -277,16 +278,16 @@ fn take_upgrade(site: &Site, ex: &mut Exchange, census: Census) -> Result<Option
 /// Says who asked and by way of whom, and names the exchange: for a request that goes on to a backend, which is told
 /// this `host`.
 pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &HeaderValue) {
-    let census = admitted.census;
     let trusted = &site.plan().server.trusted_proxies;
     let stamp =
         ex.connection.stamp(site.generation.number, || stamp::Stamp::new(ex.connection.peer.ip(), SCHEME, trusted));
     let headers = &mut ex.head.fields;
-    stamp.apply(headers, census, &admitted.client, host);
+    let stamped = stamp.write(headers, &admitted.client, host.as_bytes());
+    headers.apply_all(stamped.edits());
     if let Some(signature) = &ex.signature {
-        signature.sign(headers, ex.head.version);
+        headers.append(Known::Via, signature.value(ex.head.version));
     }
-    let kept = if census.has(Rare::RequestId) && stamp.is_trusted() { known_id(headers) } else { None };
+    let kept = if stamp.is_trusted() { known_id(headers) } else { None };
     let id = kept.unwrap_or_else(|| dice::id(ex.dice));
     headers.set(Known::XRequestId, id.as_bytes());
     ex.record.id = Some(id);

@@ -121,7 +121,8 @@ pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted)
     };
     if let Sticky::Cookie(cookie) = &plan.sticky {
         // It differs for each client, and means nothing to a backend: where answers vary by `Cookie` none would be shared.
-        cookies::remove(&mut ex.head.fields, &cookie.name);
+        let removal = cookies::removal(&ex.head.fields, &cookie.name);
+        ex.head.fields.apply_all(removal);
     }
     let onward = match by {
         By::Override => site.onward_by_hand(route, side),

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RANGE};
-use http::{HeaderValue, Method, StatusCode};
+
+use http::{Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use message::{Decimal, Fields, Known, KnownSet};
 use policy::message::conditions::{Dates, Outcome, Role, Selected, evaluate, evaluate_stored};
@@ -76,7 +76,7 @@ pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer
         return answer;
     }
     let Some(complete) = answer.body.size_hint().exact() else { return answer };
-    if let Selection::Single(range) = select(&wanted.headers.get_all(RANGE), complete)
+    if let Selection::Single(range) = select(wanted.headers.values(Known::Range), complete)
         && range.bytes() == complete
     {
         answer.status = StatusCode::PARTIAL_CONTENT;
@@ -149,7 +149,9 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: Fields) -> Answer {
         // What has just come may be other than what was asked for; then it goes on as it came.
         Some(part) => part.answers(wanted.headers).map(|selection| (selection, part.complete())),
         // How long it is may not be known yet; then `Range` is ignored, as it may be.
-        None => entry.content.length().map(|complete| (select(&wanted.headers.get_all(RANGE), complete), complete)),
+        None => {
+            entry.content.length().map(|complete| (select(wanted.headers.values(Known::Range), complete), complete))
+        }
     };
     let Some((selection, complete)) = selected else { return whole(wanted.method, entry, headers) };
     match selection {
@@ -183,20 +185,20 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: Fields) -> Answer {
 }
 
 /// A `multipart/byteranges` body and its type; `None`: send the whole instead.
-fn several(wanted: &Wanted<'_>, entry: &Entry, ranges: &[ByteRange], complete: u64) -> Option<(HeaderValue, Flow)> {
+fn several(wanted: &Wanted<'_>, entry: &Entry, ranges: &[ByteRange], complete: u64) -> Option<(String, Flow)> {
     if matches!(entry.content, Content::Growing(_)) {
         return None;
     }
     let boundary =
         format!("{:016x}{:016x}", wanted.dice, wanted.dice.rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let framed = Multipart::new(ranges, complete, entry.head.headers.get(CONTENT_TYPE), &boundary)?;
+    let framed = Multipart::new(ranges, complete, entry.head.headers.first(Known::ContentType), &boundary)?;
     let mut pieces = Vec::new();
     for (front, range) in framed.parts() {
         pieces.push(Bytes::copy_from_slice(front));
         pieces.extend(entry.content.slice(entry.place(range)?));
     }
     pieces.push(Bytes::copy_from_slice(framed.end()));
-    Some((multipart_type(&boundary)?, Pieces::flow(pieces.into())))
+    Some((multipart_type(&boundary), Pieces::flow(pieces.into())))
 }
 
 /// These bytes of the representation; `None`: not all of them are held.

@@ -6,9 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use message::Fields;
-use policy::message::census::Census;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use message::{Fields, Known};
 use policy::message::hop;
 
 use crate::exchange::ClientConnection;
@@ -121,9 +120,9 @@ fn parse(bytes: &[u8]) -> Option<Head> {
 /// A 1xx response as it goes to the client: without the fields of the backend's connection (RFC 9110 §7.6.1).
 fn in_wire_form(status: StatusCode, fields: HeaderMap) -> Vec<u8> {
     let mut fields = Fields::from(fields);
-    let census = Census::of(&fields);
-    let _ignored = hop::remove(&mut fields, hop::Direction::Response, census);
-    fields.remove(header::CONTENT_LENGTH);
+    let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
+    fields.apply_all(own.edits());
+    fields.drop_known(Known::ContentLength);
     let reason = status.canonical_reason().unwrap_or("Informational");
     let mut wire = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     for (name, value) in &*fields {

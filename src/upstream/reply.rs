@@ -8,12 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::response::Parts;
-use http::{Version, header};
+use http::Version;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use message::Fields;
-use policy::message::census::{Census, Rare};
+use message::{Fields, Known};
 use policy::message::{hop, list, trailers};
 use policy::time::Now;
 
@@ -36,13 +34,14 @@ const MOVED_BYTES_MIN: u64 = 64 * 1024;
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
 pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> Answer {
-    let Received { response, census, connection, claim, switched: _, is_reusable } = received;
+    let Received { response, connection, claim, switched: _, is_reusable } = received;
     connection.link.switched.borrow_mut().take();
     let (head, incoming) = response.into_parts();
-    let persists = persists(&head, census);
     let mut fields = Fields::from(head.headers);
+    let persists = persists(head.version, &fields);
     // Nominations that may not be followed are ignored in a response, never refused.
-    let _ignored = hop::remove(&mut fields, hop::Direction::Response, census);
+    let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
+    fields.apply_all(own.edits());
     ex.sign(&mut fields, head.version);
     let failed = claim.group().shared.plan.ejection.statuses.holds(head.status);
     if failed {
@@ -68,9 +67,9 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
 }
 
 /// Whether the backend's connection goes on behind this response (RFC 9112 §9.3).
-fn persists(head: &Parts, census: Census) -> bool {
-    let says = |option| census.has(Rare::Connection) && list::holds(&head.headers.get_all(header::CONNECTION), option);
-    if head.version == Version::HTTP_11 { !says("close") } else { says("keep-alive") && !says("close") }
+fn persists(version: Version, fields: &Fields) -> bool {
+    let says = |option| list::holds(fields.values(Known::Connection), option);
+    if version == Version::HTTP_11 { !says("close") } else { says("keep-alive") && !says("close") }
 }
 
 /// What a request holds of a backend until the end of its answer.
@@ -280,7 +279,7 @@ fn clean(frame: Frame<Bytes>, hold: Option<&Hold>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(fields) => {
             let mut fields = Fields::from(fields);
-            let dropped = trailers::clean(&mut fields);
+            let dropped = fields.retain(trailers::may_pass);
             if let Some(hold) = hold {
                 hold.claim.group().counters.trailer_fields.add(dropped as u64);
             }

@@ -11,8 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, hea
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use message::Fields;
-use policy::message::census::Census;
-use policy::message::response::{self, Framing};
+use policy::message::response::{self, Framing, Settled};
 use policy::message::upgrade;
 use policy::retry::{Progress, Replay};
 use tokio::sync::oneshot;
@@ -75,8 +74,6 @@ impl Draft {
 pub struct Received {
     /// The head, and the body as it will come.
     pub response: Response<Incoming>,
-    /// What rare fields the head holds.
-    pub census: Census,
     /// The connection it comes from.
     pub connection: Connection,
     /// The place the request holds.
@@ -260,16 +257,15 @@ fn failed(broken: Broken, connection: &Connection, claim: &Claim, source: Option
 fn received((mut response, connection, switched): Exchanged, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
     let status = response.status();
     let mut fields = Fields::from(std::mem::take(response.headers_mut()));
-    let census = Census::of(&fields);
-    let framing = response::settle(status, &mut fields, census);
-    let reason: Arc<str> = match framing {
+    let reason: Arc<str> = match response::settle(status, &fields) {
         Ok(_) if status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&fields, &draft.switches) => {
             Arc::from("it switches to a protocol that nobody asked for")
         }
-        Ok(framing) => {
+        Ok(Settled { framing, length }) => {
+            fields.apply_all(length);
             *response.headers_mut() = fields.into_map();
             let is_reusable = framing == Framing::Sound;
-            return Ok(Received { response, census, connection, claim, switched, is_reusable });
+            return Ok(Received { response, connection, claim, switched, is_reusable });
         }
         Err(bad) => Arc::from(bad.to_string()),
     };

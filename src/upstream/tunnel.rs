@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{HeaderValue, header};
-use message::Fields;
+use message::{Fields, Known};
 use policy::message::hop;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -27,15 +26,16 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Answers 101, and leaves the tunnel for the client's connection to run.
 #[must_use]
 pub fn answer(received: Received, ex: &Exchange) -> Answer {
-    let Received { response, census, connection, claim, switched, is_reusable: _ } = received;
+    let Received { response, connection, claim, switched, is_reusable: _ } = received;
     let (head, _no_body) = response.into_parts();
     let mut fields = Fields::from(head.headers);
-    let chosen = fields.get(header::UPGRADE).cloned();
-    let _ignored = hop::remove(&mut fields, hop::Direction::Response, census);
+    let chosen = fields.first(Known::Upgrade).map(<[u8]>::to_vec);
+    let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
+    fields.apply_all(own.edits());
     ex.sign(&mut fields, head.version);
-    fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.append(Known::Connection, "upgrade");
     if let Some(chosen) = chosen {
-        fields.insert(header::UPGRADE, chosen);
+        fields.append(Known::Upgrade, chosen);
     }
     let idle_max = claim.group().shared.plan.timeouts.tunnel_idle;
     let passage = Rc::new(Passage::default());

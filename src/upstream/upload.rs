@@ -354,7 +354,7 @@ impl Source {
         match frame.into_trailers() {
             Ok(fields) => {
                 let mut fields = Fields::from(fields);
-                self.counters.trailer_fields.add(trailers::clean(&mut fields) as u64);
+                self.counters.trailer_fields.add(fields.retain(trailers::may_pass) as u64);
                 self.is_lost.set(true);
                 self.ended.set(Some(now));
                 Frame::trailers(fields.into_map())

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use http::header::{SET_COOKIE, VARY};
+use http::header::SET_COOKIE;
 use http::{Method, StatusCode, Uri};
 use message::{Fields, Known};
 
@@ -85,7 +85,7 @@ impl ResponseFacts {
             last_modified,
             age: age(headers),
             has_validator: last_modified.is_some() || headers.has(Known::Etag),
-            varies_on_anything: list::holds(&headers.get_all(VARY), "*"),
+            varies_on_anything: list::holds(headers.values(Known::Vary), "*"),
             sets_own_cookie: sets_cookie && !shares_cookies(&directives, is_targeted),
             content_location: headers.only(Known::ContentLocation).map(Box::from),
             directives,

@@ -6,7 +6,6 @@ use http::header::CONTENT_LENGTH;
 use message::Fields;
 
 use crate::message::cache_control::ResponseDirectives;
-use crate::message::census::Census;
 use crate::message::hop::{self, Direction};
 
 /// The fields to store: all but those of one connection, those that `Connection` names, and those between proxies
@@ -15,12 +14,11 @@ use crate::message::hop::{self, Direction};
 /// End-to-end fields stay, though `Connection` names them: see `message::hop`.
 #[must_use]
 pub fn stored(response: &Fields) -> Fields {
-    let mut kept = response.clone();
     // A response may name what it likes, so this can't fail; if it could, nothing would be the safe thing to keep.
-    match hop::remove(&mut kept, Direction::Response, Census::of(response)) {
-        Ok(()) => kept,
-        Err(hop::Nominated) => Fields::new(),
-    }
+    let Ok(own) = hop::find(response, Direction::Response) else { return Fields::new() };
+    let mut kept = response.clone();
+    kept.apply_all(own.edits());
+    kept
 }
 
 /// The fields of a response, divided by [`withhold`].

@@ -8,7 +8,6 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::RANGE;
 use message::{Edit, Fields, Known, KnownSet};
 
 use super::validate;
@@ -64,7 +63,7 @@ impl Part {
     /// Source: RFC 9111 §3.3. Open and suffix ranges are resolved against the whole length (RFC 9110 §14.1.2).
     #[must_use]
     pub fn answers(&self, request: &Fields) -> Option<Selection> {
-        let selection = range::select(&request.get_all(RANGE), self.complete);
+        let selection = range::select(request.values(Known::Range), self.complete);
         let holds = match &selection {
             Selection::Single(one) => self.offset(*one).is_some(),
             Selection::Several(all) => all.iter().all(|one| self.offset(*one).is_some()),

@@ -3,7 +3,6 @@
 //! Whoever fetches the whole can share it with all who ask for the URI, and store it; players and download managers
 //! begin with `bytes=0-`. A range from the middle of what may be long is better left to the origin.
 
-use http::header::RANGE;
 use message::{Fields, Known, KnownSet};
 
 use crate::message::range::{Selection, select};
@@ -31,7 +30,7 @@ pub fn reach(request: &Fields, complete: Option<u64>, object_bytes_max: u64) -> 
         return Reach::Whole;
     }
     let is_conditional = request.has(KnownSet::of(&[Known::IfNoneMatch, Known::IfModifiedSince]));
-    match select(&request.get_all(RANGE), complete.unwrap_or(u64::MAX)) {
+    match select(request.values(Known::Range), complete.unwrap_or(u64::MAX)) {
         Selection::Single(range) if range.first() == 0 && (complete.is_none() || is_all(request, complete)) => {
             Reach::Whole
         }
@@ -45,7 +44,7 @@ pub fn reach(request: &Fields, complete: Option<u64>, object_bytes_max: u64) -> 
 #[must_use]
 pub fn is_all(request: &Fields, complete: Option<u64>) -> bool {
     let complete = complete.unwrap_or(u64::MAX);
-    match select(&request.get_all(RANGE), complete) {
+    match select(request.values(Known::Range), complete) {
         Selection::Whole => true,
         Selection::Single(range) => range.bytes() == complete,
         Selection::Several(_) | Selection::Unsatisfiable => false,

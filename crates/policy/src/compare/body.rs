@@ -1,8 +1,7 @@
 //! The bodies of two answers: JSON by its structure, others byte by byte; both decoded.
 
 use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use message::Fields;
+use message::{Fields, Known};
 
 use super::coding::{self, Undecodable};
 use super::document::{Node, Unparsed};
@@ -36,8 +35,8 @@ pub(super) fn compare(rules: &Rules, ours: &Answer<'_>, theirs: &Answer<'_>, fou
     let (Content::Whole(our_body), Content::Whole(their_body)) = (content(ours), content(theirs)) else {
         return Some(Skip::Long);
     };
-    let our_codings = ours.headers.get_all(CONTENT_ENCODING);
-    if our_body == their_body && our_codings == theirs.headers.get_all(CONTENT_ENCODING) {
+    let our_codings = ours.headers.values(Known::ContentEncoding);
+    if our_body == their_body && our_codings.eq(theirs.headers.values(Known::ContentEncoding)) {
         return None;
     }
     match (coding::decode(ours.headers, our_body), coding::decode(theirs.headers, their_body)) {
@@ -76,8 +75,8 @@ fn content<'a>(answer: &Answer<'a>) -> Content<'a> {
 
 /// Whether the media type is `application/json`, or one with `+json` (RFC 6839 §3.1); parameters don't matter.
 fn is_json(headers: &Fields) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return false };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let Some(value) = headers.first(Known::ContentType) else { return false };
+    let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let essence = essence.to_ascii_lowercase();
     essence == b"application/json" || (essence.contains(&b'/') && essence.ends_with(b"+json"))
 }

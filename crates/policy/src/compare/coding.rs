@@ -8,8 +8,7 @@ use std::io::Read;
 use brotli_decompressor::{BrotliDecoderParameter, Decompressor};
 use flate2::bufread::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
-use http::header::CONTENT_ENCODING;
-use message::Fields;
+use message::{Fields, Known};
 
 use crate::message::list;
 
@@ -73,7 +72,7 @@ pub fn decode<'a>(headers: &Fields, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Und
 /// The codings, the one that was applied last first.
 fn codings(headers: &Fields) -> Result<Vec<Coding>, Undecodable> {
     let mut codings = Vec::new();
-    for name in list::elements_from_right(&headers.get_all(CONTENT_ENCODING)) {
+    for name in list::elements_from_right(headers.values(Known::ContentEncoding)) {
         match name.to_ascii_lowercase().as_slice() {
             b"identity" => continue,
             b"gzip" | b"x-gzip" => codings.push(Coding::Gzip),
@@ -140,7 +139,6 @@ pub(super) mod tests {
     use super::*;
     use flate2::Compression;
     use flate2::read::{GzEncoder, ZlibEncoder};
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     /// `hello ` fifty times, in br.
@@ -165,8 +163,7 @@ pub(super) mod tests {
     }
 
     fn decoded(codings: &[&str], body: &[u8]) -> Result<Vec<u8>, Undecodable> {
-        let line = |line: &&str| (CONTENT_ENCODING, HeaderValue::from_str(line).unwrap());
-        decode(&codings.iter().map(line).collect(), body).map(Cow::into_owned)
+        decode(&codings.iter().map(|line| ("content-encoding", line)).collect(), body).map(Cow::into_owned)
     }
 
     fn hello() -> Vec<u8> {

@@ -189,9 +189,8 @@ fn failed(status: StatusCode) -> bool {
 }
 
 fn compare_field(name: &HeaderName, ours: &Fields, theirs: &Fields, found: &mut Found) {
-    let (ours, theirs) = (ours.get_all(name), theirs.get_all(name));
-    if !ours.iter().eq(theirs.iter()) {
-        let shown = |values| Shown::field(name, values);
+    if !ours.values(name).eq(theirs.values(name)) {
+        let shown = |side: &Fields| Shown::field(name, side.values(name));
         found.add(Difference::at(Kind::Header, name.as_str(), shown(ours), shown(theirs)));
     }
 }

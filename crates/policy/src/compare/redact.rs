@@ -4,8 +4,7 @@
 
 use std::fmt;
 
-use http::header::GetAll;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, StatusCode};
 
 use super::document::Node;
 
@@ -130,8 +129,8 @@ impl Shown {
     }
 
     /// The values of a header field.
-    pub(super) fn field(name: &HeaderName, lines: GetAll<'_, HeaderValue>) -> Self {
-        let all: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+    pub(super) fn field<'a>(name: &HeaderName, lines: impl Iterator<Item = &'a [u8]>) -> Self {
+        let all: Vec<_> = lines.map(String::from_utf8_lossy).collect();
         let shape = match all.as_slice() {
             [] => return Self::absent(),
             [one] => Shape::String(one.chars().count()),

@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderName;
-use http::header::{CACHE_CONTROL, PRAGMA};
-use message::Fields;
+use message::{Fields, Known};
 
 use super::list;
 
@@ -172,12 +171,13 @@ impl RequestDirectives {
     #[must_use]
     pub fn of(headers: &Fields) -> Self {
         let mut all = Self::default();
-        if headers.contains_key(CACHE_CONTROL) {
+        let tags = headers.tags();
+        if tags.contains(Known::CacheControl) {
             for directive in directives(headers) {
                 all.note(&directive);
             }
-        } else {
-            all.no_cache = list::holds(&headers.get_all(PRAGMA), "no-cache");
+        } else if tags.contains(Known::Pragma) {
+            all.no_cache = list::holds(headers.values(Known::Pragma), "no-cache");
         }
         all
     }
@@ -220,14 +220,13 @@ pub fn delta_seconds(digits: &[u8]) -> Option<Duration> {
 }
 
 struct Directive<'a> {
-    /// In lower case.
-    name: Vec<u8>,
+    name: Word,
     /// Without the quotes. Malformed ones stay as they are: they are no number and no field name.
     argument: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Directive<'a> {
-    /// `None` when the name is not a token, so no directive is meant.
+    /// `None` when the name is not a token, so no directive is meant, or longer than that of any known directive.
     fn of(element: &'a [u8]) -> Option<Self> {
         let equals = element.iter().position(|byte| *byte == b'=');
         let (name, argument) = match equals.and_then(|at| element.split_at_checked(at)) {
@@ -235,7 +234,7 @@ impl<'a> Directive<'a> {
             None => (element, None),
         };
         let name = name.trim_ascii_end();
-        list::is_token(name).then(|| Self { name: name.to_ascii_lowercase(), argument })
+        Some(Self { name: Word::of(name).filter(|_| list::is_token(name))?, argument })
     }
 
     fn seconds(&self) -> Option<Duration> {
@@ -247,14 +246,36 @@ impl<'a> Directive<'a> {
     }
 }
 
+/// A directive's name in lower case.
+struct Word {
+    bytes: [u8; Self::BYTES_MAX],
+    length: usize,
+}
+
+impl Word {
+    /// As long as `stale-while-revalidate`, the longest name of a known directive.
+    const BYTES_MAX: usize = 22;
+
+    /// `None` if it is longer than that.
+    fn of(name: &[u8]) -> Option<Self> {
+        let mut bytes = [0; Self::BYTES_MAX];
+        bytes.get_mut(..name.len())?.copy_from_slice(name);
+        bytes.make_ascii_lowercase();
+        Some(Self { bytes, length: name.len() })
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
 /// The elements of a list of field names, as `no-cache` and `private` have as their argument.
 pub(super) fn field_names(argument: &[u8]) -> impl Iterator<Item = &[u8]> {
     argument.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
 }
 
 fn directives(headers: &Fields) -> impl Iterator<Item = Directive<'_>> {
-    let lines = headers.get_all(CACHE_CONTROL).iter();
-    lines.flat_map(|line| Elements::of(line.as_bytes())).filter_map(Directive::of)
+    headers.values(Known::CacheControl).flat_map(Elements::of).filter_map(Directive::of)
 }
 
 /// The content of a quoted string (RFC 9110 §5.6.4); anything else as it is.
@@ -331,11 +352,10 @@ fn comma_outside_quotes(line: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn headers(lines: &[&str]) -> Fields {
-        lines.iter().map(|line| (CACHE_CONTROL, HeaderValue::from_str(line).unwrap())).collect()
+        lines.iter().map(|line| ("cache-control", line)).collect()
     }
 
     fn response(lines: &[&str]) -> ResponseDirectives {
@@ -476,7 +496,7 @@ mod tests {
     fn rfc9111_5_4_pragma_counts_only_without_cache_control() {
         let pragma = |cache_control: &[&str]| {
             let mut all = headers(cache_control);
-            all.append(&PRAGMA, HeaderValue::from_static("x, No-Cache"));
+            all.append(Known::Pragma, "x, No-Cache");
             RequestDirectives::of(&all).no_cache
         };
         assert!(pragma(&[]));

@@ -5,11 +5,8 @@
 
 use std::time::Duration;
 
-use http::header::{
-    DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
-};
-use http::{HeaderName, Method, StatusCode};
-use message::Fields;
+use http::{Method, StatusCode};
+use message::{Fields, Known, KnownSet};
 
 use super::dates;
 use super::etag::{Comparison, EntityTag, named};
@@ -40,9 +37,9 @@ impl Dates {
     #[must_use]
     pub fn of(request: &Fields, today: Duration) -> Self {
         Self {
-            modified_since: date(request, &IF_MODIFIED_SINCE, today),
-            unmodified_since: date(request, &IF_UNMODIFIED_SINCE, today),
-            range: date(request, &IF_RANGE, today),
+            modified_since: date(request, Known::IfModifiedSince, today),
+            unmodified_since: date(request, Known::IfUnmodifiedSince, today),
+            range: date(request, Known::IfRange, today),
         }
     }
 }
@@ -69,8 +66,8 @@ impl<'a> Selected<'a> {
         Self {
             status,
             tag: EntityTag::of(response),
-            modified: date(response, &LAST_MODIFIED, received),
-            date: date(response, &DATE, received),
+            modified: date(response, Known::LastModified, received),
+            date: date(response, Known::Date, received),
             received: received.as_secs(),
         }
     }
@@ -93,13 +90,13 @@ pub enum Outcome {
 /// §13.1.4); to forward such a request is always right.
 #[must_use]
 pub fn asks_the_origin(request: &Fields) -> bool {
-    request.contains_key(IF_MATCH) || request.contains_key(IF_UNMODIFIED_SINCE)
+    request.has(KnownSet::of(&[Known::IfMatch, Known::IfUnmodifiedSince]))
 }
 
 /// Whether a request holds a condition that a cache judges, or a `Range`. Without, a stored response is served as it is.
 #[must_use]
 pub fn asks_the_cache(request: &Fields) -> bool {
-    [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE].iter().any(|name| request.contains_key(name))
+    request.has(KnownSet::of(&[Known::IfNoneMatch, Known::IfModifiedSince, Known::Range]))
 }
 
 /// Judges a request's conditions as a cache, against a stored response. Nothing is read if there are none.
@@ -131,15 +128,15 @@ pub fn evaluate(role: Role, method: &Method, request: &Fields, dates: Dates, sel
         Role::Origin if !expectation_holds(request, dates, selected) => return Outcome::PreconditionFailed,
         Role::Origin | Role::Cache => {}
     }
-    if request.contains_key(IF_NONE_MATCH) {
+    if request.has(Known::IfNoneMatch) {
         // Step 3: with it, If-Modified-Since is ignored, whether or not a tag could be read.
-        if named(&request.get_all(IF_NONE_MATCH), selected.tag.as_ref(), Comparison::Weak) {
+        if named(request.values(Known::IfNoneMatch), selected.tag.as_ref(), Comparison::Weak) {
             return if reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
         }
     } else if reads && is_unmodified(request, dates, selected) {
         return Outcome::NotModified;
     }
-    if *method == Method::GET && request.contains_key(RANGE) && !range_applies(request, dates, selected) {
+    if *method == Method::GET && request.has(Known::Range) && !range_applies(request, dates, selected) {
         return Outcome::ServeWhole;
     }
     Outcome::Serve
@@ -147,10 +144,10 @@ pub fn evaluate(role: Role, method: &Method, request: &Fields, dates: Dates, sel
 
 /// Steps 1 and 2: `If-Match` by strong comparison, else `If-Unmodified-Since`.
 fn expectation_holds(request: &Fields, dates: Dates, selected: &Selected<'_>) -> bool {
-    if request.contains_key(IF_MATCH) {
-        return named(&request.get_all(IF_MATCH), selected.tag.as_ref(), Comparison::Strong);
+    if request.has(Known::IfMatch) {
+        return named(request.values(Known::IfMatch), selected.tag.as_ref(), Comparison::Strong);
     }
-    match (single(request, &IF_UNMODIFIED_SINCE).and(dates.unmodified_since), selected.modified) {
+    match (single(request, Known::IfUnmodifiedSince).and(dates.unmodified_since), selected.modified) {
         (Some(since), Some(modified)) => modified <= since,
         // Without a date on either side there is nothing to compare (RFC 9110 §13.1.4).
         (None, _) | (_, None) => true,
@@ -160,17 +157,17 @@ fn expectation_holds(request: &Fields, dates: Dates, selected: &Selected<'_>) ->
 /// Step 4. Without `Last-Modified`, `Date` stands in for it, and without that the time of receipt (RFC 9111 §4.3.2).
 fn is_unmodified(request: &Fields, dates: Dates, selected: &Selected<'_>) -> bool {
     let modified = selected.modified.or(selected.date).unwrap_or(selected.received);
-    single(request, &IF_MODIFIED_SINCE).and(dates.modified_since).is_some_and(|since| modified <= since)
+    single(request, Known::IfModifiedSince).and(dates.modified_since).is_some_and(|since| modified <= since)
 }
 
 /// Step 5: an entity tag by strong comparison, or a date that is exactly that of the response and strong: at least a
 /// second before `Date` (RFC 9110 §13.1.5, §8.8.2.2). Next to a weak entity tag no date is strong: by the tag the origin
 /// says that bytes may differ, and `Date` moves on with each 304.
 fn range_applies(request: &Fields, dates: Dates, selected: &Selected<'_>) -> bool {
-    if !request.contains_key(IF_RANGE) {
+    if !request.has(Known::IfRange) {
         return true;
     }
-    let Some(value) = single(request, &IF_RANGE) else { return false };
+    let Some(value) = single(request, Known::IfRange) else { return false };
     if let Some(tag) = EntityTag::parse(value) {
         return selected.tag.is_some_and(|stored| stored.matches(&tag, Comparison::Strong));
     }
@@ -181,32 +178,24 @@ fn range_applies(request: &Fields, dates: Dates, selected: &Selected<'_>) -> boo
     }
 }
 
-fn date(headers: &Fields, name: &HeaderName, today: Duration) -> Option<u64> {
+fn date(headers: &Fields, name: Known, today: Duration) -> Option<u64> {
     dates::read(single(headers, name)?.trim_ascii(), today).map(|moment| moment.as_secs())
 }
 
 /// The value of a field that may stand once; with several lines none of them is believed.
-fn single<'a>(headers: &'a Fields, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut lines = headers.get_all(name).into_iter();
+fn single(headers: &Fields, name: Known) -> Option<&[u8]> {
+    let mut lines = headers.values(name);
     let value = lines.next()?;
-    lines.next().is_none().then_some(value.as_bytes())
+    lines.next().is_none().then_some(value)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::fields as request;
     use super::*;
-    use http::HeaderValue;
 
     const STORED: Selected<'static> =
         Selected { status: StatusCode::OK, tag: None, modified: None, date: None, received: 1000 };
-
-    fn request(fields: &[(&'static str, &'static str)]) -> Fields {
-        let mut headers = Fields::new();
-        for (name, value) in fields {
-            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     fn tagged(tag: &'static str) -> Selected<'static> {
         Selected { tag: EntityTag::parse(tag.as_bytes()), ..STORED }

@@ -1,48 +1,44 @@
 //! The cookies of a request (RFC 6265 §4.2).
 
-use http::HeaderValue;
-use http::header::COOKIE;
-use message::Fields;
+use message::{Edit, Fields, Known};
 
 /// The value of the first cookie with this name, as written, over all `Cookie` lines. Names are case-sensitive.
 ///
 /// `None` also for a cookie whose value is not ASCII.
 #[must_use]
 pub fn find<'a>(headers: &'a Fields, name: &str) -> Option<&'a str> {
-    text(values(headers, name).next()?)
+    text(pairs(headers, name).next()?)
 }
 
 /// The values of all cookies with this name, as written, over all `Cookie` lines; those that are not ASCII left out.
 ///
 /// There may be several: of another path or domain, or of another's making.
 pub fn find_all<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a str> {
-    values(headers, name).filter_map(text)
+    pairs(headers, name).filter_map(text)
 }
 
-/// Takes away all cookies with this name; the others stay as they are written.
-pub fn remove(headers: &mut Fields, name: &str) {
+/// What takes away all cookies with this name; the others stay as they are written. Empty if there is none.
+#[must_use]
+pub fn removal(headers: &Fields, name: &str) -> Vec<Edit<'static>> {
     let is_it = |pair: &[u8]| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes());
         rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
     };
-    if values(headers, name).next().is_none() {
-        return;
+    if pairs(headers, name).next().is_none() {
+        return Vec::new();
     }
-    let left = |line: &HeaderValue| {
-        let pairs = line.as_bytes().split(|byte| *byte == b';').filter(|pair| !is_it(pair));
-        let line = pairs.collect::<Vec<_>>().join(&b';');
-        HeaderValue::from_bytes(line.trim_ascii()).ok().filter(|line| !line.is_empty())
+    let left = |line: &[u8]| {
+        let pairs = line.split(|byte| *byte == b';').filter(|pair| !is_it(pair));
+        let line = pairs.collect::<Vec<_>>().join(&b';').trim_ascii().to_vec();
+        (!line.is_empty()).then(|| Edit::append(Known::Cookie, line))
     };
-    let lines: Vec<HeaderValue> = headers.get_all(COOKIE).iter().filter_map(left).collect();
-    headers.remove(COOKIE);
-    for line in lines {
-        headers.append(&COOKIE, line);
-    }
+    let all_go = [Edit::DropKnown(Known::Cookie.into())];
+    all_go.into_iter().chain(headers.values(Known::Cookie).filter_map(left)).collect()
 }
 
-fn values<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let lines = headers.get_all(COOKIE).into_iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';')).filter_map(move |pair| {
+fn pairs<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let lines = headers.values(Known::Cookie);
+    lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
         rest.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start)
     })
@@ -54,13 +50,11 @@ fn text(value: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::values;
     use super::*;
 
     fn found(lines: &[&'static str], name: &str) -> Option<String> {
-        let mut headers = Fields::new();
-        for line in lines {
-            headers.append(&COOKIE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
-        }
+        let headers: Fields = lines.iter().map(|line| ("cookie", line)).collect();
         find(&headers, name).map(str::to_owned)
     }
 
@@ -73,9 +67,7 @@ mod tests {
 
     #[test]
     fn all_cookies_of_a_name_are_found() {
-        let mut headers = Fields::new();
-        headers.append(&COOKIE, HeaderValue::from_bytes("a=1; b=2; a=\u{e4}".as_bytes()).unwrap());
-        headers.append(&COOKIE, HeaderValue::from_static("a = 3"));
+        let headers = Fields::from_iter([("cookie", "a=1; b=2; a=\u{e4}"), ("cookie", "a = 3")]);
         assert_eq!(find_all(&headers, "a").collect::<Vec<_>>(), ["1", "3"]);
     }
 
@@ -88,12 +80,10 @@ mod tests {
             (vec!["a=b=2; bb=1;  b"], vec!["a=b=2; bb=1;  b"]),
             (vec![], vec![]),
         ] {
-            let mut headers = Fields::new();
-            for line in &lines {
-                headers.append(&COOKIE, HeaderValue::from_static(line));
-            }
-            remove(&mut headers, "b");
-            assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), expected, "{lines:?}");
+            let mut headers: Fields = lines.iter().map(|line| ("cookie", line)).collect();
+            let edits = removal(&headers, "b");
+            headers.apply_all(edits);
+            assert_eq!(values(&headers, "cookie"), expected, "{lines:?}");
         }
     }
 

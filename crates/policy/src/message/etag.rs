@@ -3,9 +3,7 @@
 //! What follows from a match is decided in `conditions`. A tag without quotes is no entity tag, so it matches nothing:
 //! the answer is then whole instead of a 304.
 
-use http::HeaderValue;
-use http::header::{ETAG, GetAll};
-use message::Fields;
+use message::{Fields, Known};
 
 /// One entity tag, borrowed from a field value.
 ///
@@ -38,8 +36,8 @@ impl<'a> EntityTag<'a> {
     /// The tag of a response; `None` without one, with several, or with a malformed one.
     #[must_use]
     pub fn of(response: &'a Fields) -> Option<Self> {
-        let mut lines = response.get_all(ETAG).into_iter();
-        let tag = Self::parse(lines.next()?.as_bytes())?;
+        let mut lines = response.values(Known::Etag);
+        let tag = Self::parse(lines.next()?)?;
         lines.next().is_none().then_some(tag)
     }
 
@@ -76,13 +74,18 @@ impl<'a> EntityTag<'a> {
 ///
 /// Source: RFC 9110 §13.1.1 and §13.1.2.
 #[must_use]
-pub fn named(lines: &GetAll<'_, HeaderValue>, tag: Option<&EntityTag<'_>>, comparison: Comparison) -> bool {
-    let mut iter = lines.iter();
-    if iter.next().is_some_and(|line| line.as_bytes().trim_ascii() == b"*") && iter.next().is_none() {
+pub fn named<'a>(
+    mut lines: impl Iterator<Item = &'a [u8]>,
+    tag: Option<&EntityTag<'_>>,
+    comparison: Comparison,
+) -> bool {
+    let (first, second) = (lines.next(), lines.next());
+    if second.is_none() && first.is_some_and(|line| line.trim_ascii() == b"*") {
         return true;
     }
     let Some(tag) = tag else { return false };
-    lines.iter().flat_map(|line| Tags { rest: line.as_bytes() }).any(|named| named.matches(tag, comparison))
+    let all = first.into_iter().chain(second).chain(lines);
+    all.flat_map(|line| Tags { rest: line }).any(|named| named.matches(tag, comparison))
 }
 
 /// The well-formed tags of one line. A comma may stand inside a tag, so the line can't just be split at commas.
@@ -124,7 +127,6 @@ const fn is_tag_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::IF_NONE_MATCH;
     use proptest::prelude::*;
 
     fn tag(text: &str) -> EntityTag<'_> {
@@ -132,11 +134,7 @@ mod tests {
     }
 
     fn is_named(lines: &[&str], stored: Option<&str>, comparison: Comparison) -> bool {
-        let mut headers = Fields::new();
-        for line in lines {
-            headers.append(&IF_NONE_MATCH, HeaderValue::from_bytes(line.as_bytes()).unwrap());
-        }
-        named(&headers.get_all(IF_NONE_MATCH), stored.map(tag).as_ref(), comparison)
+        named(lines.iter().map(|line| line.as_bytes()), stored.map(tag).as_ref(), comparison)
     }
 
     #[test]
@@ -170,9 +168,9 @@ mod tests {
     fn rfc9110_8_8_3_a_response_has_one_tag_or_none() {
         let mut headers = Fields::new();
         assert!(EntityTag::of(&headers).is_none());
-        headers.append(&ETAG, HeaderValue::from_static("W/\"a\""));
+        headers.append(Known::Etag, "W/\"a\"");
         assert!(EntityTag::of(&headers).is_some_and(|tag| tag.is_weak()));
-        headers.append(&ETAG, HeaderValue::from_static("\"b\""));
+        headers.append(Known::Etag, "\"b\"");
         assert!(EntityTag::of(&headers).is_none());
     }
 

@@ -1,7 +1,6 @@
 //! What a request's `Expect` asks for (RFC 9110 §10.1.1).
 
-use http::header::EXPECT;
-use message::Fields;
+use message::{Fields, Known};
 
 use super::list::elements;
 
@@ -23,8 +22,8 @@ pub struct Unmet;
 ///
 /// # Errors
 /// [`Unmet`] for anything but `100-continue`.
-pub fn judge(headers: &Fields) -> Result<Expectation, Unmet> {
-    elements(&headers.get_all(EXPECT)).try_fold(Expectation::None, |_, one| {
+pub fn judge(fields: &Fields) -> Result<Expectation, Unmet> {
+    elements(fields.values(Known::Expect)).try_fold(Expectation::None, |_, one| {
         if one.eq_ignore_ascii_case(b"100-continue") { Ok(Expectation::Continue) } else { Err(Unmet) }
     })
 }
@@ -32,10 +31,9 @@ pub fn judge(headers: &Fields) -> Result<Expectation, Unmet> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
-    fn judged(lines: &[&'static str]) -> Result<Expectation, Unmet> {
-        judge(&lines.iter().map(|line| (EXPECT, HeaderValue::from_static(line))).collect())
+    fn judged(lines: &[&str]) -> Result<Expectation, Unmet> {
+        judge(&lines.iter().map(|line| ("expect", line)).collect())
     }
 
     #[test]

@@ -8,13 +8,11 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::HeaderValue;
-use http::header::{FORWARDED, GetAll};
-use message::Fields;
+use message::{Fields, Known, Name};
 
 use super::host::Host;
 use super::list::{elements_from_right, is_token};
-use super::names::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_SCHEME};
+use super::names::{FORWARDING, X_FORWARDED_SCHEME};
 use super::network::Network;
 use super::scheme::Scheme;
 
@@ -29,7 +27,7 @@ pub struct Client {
     /// The scheme it used: that of the peer's connection, unless a trusted proxy says otherwise.
     pub scheme: Scheme,
     /// The `Host` it asked for, according to a trusted proxy; a valid one, in normal form for the scheme.
-    pub host: Option<HeaderValue>,
+    pub host: Option<Box<str>>,
     /// All hops that a trusted peer told of, nearest first, at most [`HOPS_MAX`]; empty if the peer is not trusted.
     /// `None`: hidden, or not understood.
     pub hops: Vec<Option<IpAddr>>,
@@ -41,25 +39,29 @@ pub struct Client {
 #[error("unknown scheme in X-Forwarded-Proto, X-Forwarded-Scheme or Forwarded")]
 pub struct UnknownScheme;
 
-/// Finds out who asked, by a peer whose own connection has this scheme. For an untrusted peer no header is looked at
+/// Finds out who asked, by a peer whose own connection has this scheme. For an untrusted peer no field is looked at
 /// and nothing is allocated.
 ///
 /// # Errors
 /// [`UnknownScheme`] → 400.
-pub fn client(peer: IpAddr, scheme: Scheme, headers: &Fields, trusted: &[Network]) -> Result<Client, UnknownScheme> {
+pub fn client(peer: IpAddr, scheme: Scheme, fields: &Fields, trusted: &[Network]) -> Result<Client, UnknownScheme> {
     let peer = peer.to_canonical();
     let mut client = Client { address: peer, scheme, host: None, hops: Vec::new() };
     if !holds(trusted, peer) {
         return Ok(client);
     }
-    let forwarded_for = headers.get_all(&X_FORWARDED_FOR);
-    let (scheme, host) = if forwarded_for.iter().next().is_none() && headers.contains_key(FORWARDED) {
-        read_forwarded(&mut client, &headers.get_all(FORWARDED), trusted)
+    let tags = fields.tags();
+    if !tags.intersects(FORWARDING) {
+        return Ok(client);
+    }
+    let (scheme, host) = if !tags.contains(Known::XForwardedFor) && tags.contains(Known::Forwarded) {
+        read_forwarded(&mut client, fields, trusted)
     } else {
-        read_forwarded_for(&mut client, &forwarded_for, trusted);
+        read_forwarded_for(&mut client, fields, trusted);
         let depth = believed(&client.hops, trusted);
-        let said = |name| said_at(&headers.get_all(name), depth);
-        (said(&X_FORWARDED_PROTO).or_else(|| said(&X_FORWARDED_SCHEME)), said(&X_FORWARDED_HOST))
+        let said = |name: Name<'static>| said_at(fields.values(name), depth);
+        let scheme = said(Known::XForwardedProto.into()).or_else(|| said(X_FORWARDED_SCHEME.into()));
+        (scheme, said(Known::XForwardedHost.into()))
     };
     if let Some(scheme) = scheme {
         client.scheme = Scheme::of_proxy(scheme).ok_or(UnknownScheme)?;
@@ -85,8 +87,8 @@ fn believed(hops: &[Option<IpAddr>], trusted: &[Network]) -> usize {
     depth
 }
 
-fn read_forwarded_for(client: &mut Client, lines: &GetAll<'_, HeaderValue>, trusted: &[Network]) {
-    client.hops.extend(elements_from_right(lines).take(HOPS_MAX).map(parse_address));
+fn read_forwarded_for(client: &mut Client, fields: &Fields, trusted: &[Network]) {
+    client.hops.extend(elements_from_right(fields.values(Known::XForwardedFor)).take(HOPS_MAX).map(parse_address));
     if let Some(last) = believed(&client.hops, trusted).checked_sub(1).and_then(|index| client.hops.get(index)) {
         client.address = last.unwrap_or(client.address);
     }
@@ -95,10 +97,11 @@ fn read_forwarded_for(client: &mut Client, lines: &GetAll<'_, HeaderValue>, trus
 /// Says scheme and host at the client's hop, as written.
 fn read_forwarded<'a>(
     client: &mut Client,
-    lines: &GetAll<'a, HeaderValue>,
+    fields: &'a Fields,
     trusted: &[Network],
 ) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
-    let elements = || elements_from_right(lines).take(HOPS_MAX).map(|one| Element::parse(one).unwrap_or_default());
+    let lines = || fields.values(Known::Forwarded);
+    let elements = || elements_from_right(lines()).take(HOPS_MAX).map(|one| Element::parse(one).unwrap_or_default());
     client.hops.extend(elements().map(|element| element.address));
     let last = believed(&client.hops, trusted).checked_sub(1).and_then(|index| elements().nth(index));
     let Some(last) = last else { return (None, None) };
@@ -108,12 +111,12 @@ fn read_forwarded<'a>(
 
 /// What a list that grows with each hop says about the hop at this depth, counted from the right. Proxies that
 /// overwrite the field instead leave a shorter list; then its first element is the nearest there is.
-fn said_at<'a>(lines: &GetAll<'a, HeaderValue>, depth: usize) -> Option<&'a [u8]> {
+fn said_at<'a>(lines: impl DoubleEndedIterator<Item = &'a [u8]>, depth: usize) -> Option<&'a [u8]> {
     elements_from_right(lines).take(depth.clamp(1, HOPS_MAX)).last()
 }
 
-fn normal_host(bytes: &[u8], scheme: Scheme) -> Option<HeaderValue> {
-    HeaderValue::from_str(&Host::parse(bytes).ok()?.authority(scheme)).ok()
+fn normal_host(bytes: &[u8], scheme: Scheme) -> Option<Box<str>> {
+    Some(Host::parse(bytes).ok()?.authority(scheme).into())
 }
 
 /// An address, with a port or without one, an IPv6 address with brackets or without.
@@ -171,21 +174,17 @@ fn unquote(value: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::fields;
     use super::*;
-    use http::HeaderName;
     use proptest::prelude::*;
 
     fn asked(peer: &str, fields: &[(&str, &str)]) -> Client {
         read(peer, fields).unwrap()
     }
 
-    fn read(peer: &str, fields: &[(&str, &str)]) -> Result<Client, UnknownScheme> {
-        let mut headers = Fields::new();
-        for (name, value) in fields {
-            headers.append(&name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
+    fn read(peer: &str, pairs: &[(&str, &str)]) -> Result<Client, UnknownScheme> {
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        client(peer.parse().unwrap(), Scheme::Http, &headers, &trusted)
+        client(peer.parse().unwrap(), Scheme::Http, &fields(pairs), &trusted)
     }
 
     fn address(peer: &str, fields: &[(&str, &str)]) -> String {
@@ -242,7 +241,7 @@ mod tests {
         let client = asked("10.0.0.1", &[("forwarded", value)]);
         assert_eq!(client.address.to_string(), "2001:db8::1");
         assert_eq!(client.scheme, Scheme::Https);
-        assert_eq!(client.host.unwrap(), "a.example:8443");
+        assert_eq!(client.host.as_deref(), Some("a.example:8443"));
         assert_eq!(client.hops.len(), 3);
     }
 
@@ -269,7 +268,7 @@ mod tests {
                 ("x-forwarded-host", "a.example"),
             ],
         );
-        assert_eq!((client.scheme, client.host.unwrap().to_str().unwrap()), (Scheme::Https, "a.example"));
+        assert_eq!((client.scheme, client.host.as_deref()), (Scheme::Https, Some("a.example")));
         assert_eq!(asked("10.0.0.1", &[("x-forwarded-host", "a@b/c")]).host, None);
         assert_eq!(asked("10.0.0.1", &[("x-forwarded-proto", "https")]).scheme, Scheme::Https);
     }

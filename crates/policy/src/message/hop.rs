@@ -1,22 +1,28 @@
-//! Taking away what belongs to one connection (RFC 9110 §7.6.1).
+//! What of a head belongs to one connection (RFC 9110 §7.6.1).
 //!
-//! Removed: `Connection` and all fields it names, `Keep-Alive`, `Proxy-Connection`, `TE`, `Transfer-Encoding`,
+//! Dropped: `Connection` and all fields it names, `Keep-Alive`, `Proxy-Connection`, `TE`, `Transfer-Encoding`,
 //! `Upgrade`, and what one proxy says to the next (`Proxy-Authenticate`, `Proxy-Authentication-Info`,
 //! `Proxy-Authorization`, RFC 9110 §11.7: nobody here asked for it, and it may be a secret). Kept unless named: `Trailer`,
 //! since trailers are passed on. A request's `TE: trailers` is written anew, since it says what this proxy can do.
 //! What `Upgrade` asks for must be read before (see `upgrade`); `Transfer-Encoding` must be judged before (`transfer`).
 
-use http::HeaderValue;
-use http::header::{CONNECTION, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
-use message::Fields;
+use message::{Edit, Fields, Known, KnownSet, Name};
 
-use super::census::{Census, Rare};
-use super::list::{elements, holds};
+use super::list::{elements, holds, is_token};
 use super::names;
 
-static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-static PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
+/// The fields of one connection, and those between proxies.
+pub const HOP_BY_HOP: KnownSet = KnownSet::of(&[
+    Known::Connection,
+    Known::KeepAlive,
+    Known::ProxyAuthenticate,
+    Known::ProxyAuthenticationInfo,
+    Known::ProxyAuthorization,
+    Known::ProxyConnection,
+    Known::Te,
+    Known::TransferEncoding,
+    Known::Upgrade,
+]);
 
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,78 +38,70 @@ pub enum Direction {
 #[error("Connection names a field that is not the connection's own")]
 pub struct Nominated;
 
-/// Takes away what belongs to the connection that the message came on. `census` is that of these headers.
+/// What of a head belongs to the connection that it came on. By default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HopByHop {
+    tags: KnownSet,
+    /// Fields that `Connection` names, in any case.
+    nominated: Vec<Vec<u8>>,
+    /// The backend may be told that trailers are taken.
+    takes_trailers: bool,
+}
+
+impl HopByHop {
+    /// What makes the head fit for the next connection.
+    pub fn edits(&self) -> impl Iterator<Item = Edit<'_>> {
+        let nominated = self.nominated.iter().map(|name| Edit::Drop(Name::Text(name)));
+        let dropped = (!self.tags.is_empty()).then_some(Edit::DropKnown(self.tags));
+        let te = self.takes_trailers.then(|| {
+            [Edit::append(Known::Te, b"trailers".as_slice()), Edit::append(Known::Connection, b"te".as_slice())]
+        });
+        nominated.chain(dropped).chain(te.into_iter().flatten())
+    }
+}
+
+/// Finds what belongs to the connection that a message came on. A head without such fields costs one comparison.
 ///
 /// A response may name whatever it likes; end-to-end fields it names are kept, so that a careless backend can't take
 /// away what protects its users.
 ///
 /// # Errors
 /// [`Nominated`] if a request's `Connection` names an end-to-end field, whether or not that field is there.
-pub fn remove(headers: &mut Fields, direction: Direction, census: Census) -> Result<(), Nominated> {
-    if !census.has_hop_by_hop() {
-        return Ok(());
+pub fn find(fields: &Fields, direction: Direction) -> Result<HopByHop, Nominated> {
+    let tags = fields.tags().intersection(HOP_BY_HOP);
+    if tags.is_empty() {
+        return Ok(HopByHop::default());
     }
-    if census.has(Rare::Connection) {
-        if !is_plain(headers) {
-            remove_nominated(headers, direction)?;
-        }
-        headers.remove(CONNECTION);
-    }
-    if census.has(Rare::HopByHop) {
-        for name in
-            [&KEEP_ALIVE, &PROXY_CONNECTION, &PROXY_AUTHENTICATION_INFO, &PROXY_AUTHENTICATE, &PROXY_AUTHORIZATION]
-        {
-            headers.remove(name);
-        }
-    }
-    if census.has(Rare::TransferEncoding) {
-        headers.remove(TRANSFER_ENCODING);
-    }
-    if census.has(Rare::Upgrade) {
-        headers.remove(UPGRADE);
-    }
-    if census.has(Rare::Te) {
-        let takes_trailers = holds(&headers.get_all(TE), "trailers");
-        headers.remove(TE);
-        if takes_trailers && direction == Direction::Request {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-            headers.insert(CONNECTION, HeaderValue::from_static("te"));
-        }
-    }
-    Ok(())
+    let is_listed = tags.contains(Known::Connection) && !is_plain(fields);
+    let nominated = if is_listed { nominated(fields, direction)? } else { Vec::new() };
+    let takes_trailers =
+        direction == Direction::Request && tags.contains(Known::Te) && holds(fields.values(Known::Te), "trailers");
+    Ok(HopByHop { tags, nominated, takes_trailers })
 }
 
-/// Whether `Connection` says no more than most messages do: the one word that hyper has acted upon already.
-fn is_plain(headers: &Fields) -> bool {
-    let lines = headers.get_all(CONNECTION);
-    let mut lines = lines.iter();
-    let first = lines.next().map(HeaderValue::as_bytes).unwrap_or_default();
+/// Whether `Connection` says no more than most messages do: one word that names no field.
+fn is_plain(fields: &Fields) -> bool {
+    let mut lines = fields.values(Known::Connection);
+    let first = lines.next().unwrap_or_default();
     lines.next().is_none() && (first.eq_ignore_ascii_case(b"keep-alive") || first.eq_ignore_ascii_case(b"close"))
 }
 
-/// Takes away the fields that `Connection` names, other than those that [`remove`] treats anyway.
-fn remove_nominated(headers: &mut Fields, direction: Direction) -> Result<(), Nominated> {
-    let connection = headers.get_all(CONNECTION);
-    if elements(&connection).all(is_ordinary_option) {
-        return Ok(());
-    }
+/// The fields that `Connection` names, other than those that are dropped anyway.
+fn nominated(fields: &Fields, direction: Direction) -> Result<Vec<Vec<u8>>, Nominated> {
     let mut nominated = Vec::new();
-    for option in elements(&connection).filter(|option| !is_ordinary_option(option)) {
-        // What is no field name can't be a field's.
-        let Ok(name) = HeaderName::from_bytes(option) else { continue };
-        match (is_end_to_end(name.as_str()), direction) {
+    // What is no token can't be a field's name.
+    let is_name = |option: &&[u8]| is_token(option) && !is_ordinary_option(option);
+    for option in elements(fields.values(Known::Connection)).filter(is_name) {
+        match (is_end_to_end(option), direction) {
             (true, Direction::Request) => return Err(Nominated),
             (true, Direction::Response) => {}
-            (false, _) => nominated.push(name),
+            (false, _) => nominated.push(option.to_vec()),
         }
     }
-    for name in &nominated {
-        headers.remove(name);
-    }
-    Ok(())
+    Ok(nominated)
 }
 
-/// Options that name no field, or one that [`remove`] treats itself.
+/// Options that name no field, or one that is dropped anyway.
 fn is_ordinary_option(option: &[u8]) -> bool {
     [&b"keep-alive"[..], b"close", b"upgrade", b"te", b"proxy-connection"]
         .iter()
@@ -111,54 +109,54 @@ fn is_ordinary_option(option: &[u8]) -> bool {
 }
 
 /// Whether a field is meant for all recipients, so that `Connection` may not name it: what frames, routes,
-/// authenticates or describes the message, what caches and browsers go by, and what only this proxy writes.
-fn is_end_to_end(name: &str) -> bool {
-    const PREFIXES: [&str; 5] = ["content-", "if-", "access-control-", "sec-", "cross-origin-"];
-    const NAMES: &[&str] = &[
-        "age",
-        "authorization",
-        "cache-control",
-        "cookie",
-        "date",
-        "etag",
-        "expect",
-        "expires",
-        "host",
-        "last-modified",
-        "location",
-        "max-forwards",
-        "origin",
-        "permissions-policy",
-        "pragma",
-        "range",
-        "referrer-policy",
-        "set-cookie",
-        "strict-transport-security",
-        "transfer-encoding",
-        "vary",
-        "www-authenticate",
-        "x-content-type-options",
-        "x-frame-options",
+/// authenticates or describes the message, what caches and browsers go by, and what only this proxy writes. Any case.
+fn is_end_to_end(name: &[u8]) -> bool {
+    const TAGS: KnownSet = names::OURS.union(KnownSet::of(&[
+        Known::Age,
+        Known::Authorization,
+        Known::CacheControl,
+        Known::Cookie,
+        Known::Date,
+        Known::Etag,
+        Known::Expect,
+        Known::Expires,
+        Known::Host,
+        Known::LastModified,
+        Known::Location,
+        Known::MaxForwards,
+        Known::Origin,
+        Known::Pragma,
+        Known::Range,
+        Known::SetCookie,
+        Known::TransferEncoding,
+        Known::Vary,
+    ]));
+    const PREFIXES: [&[u8]; 5] = [b"content-", b"if-", b"access-control-", b"sec-", b"cross-origin-"];
+    const NAMES: &[&[u8]] = &[
+        b"permissions-policy",
+        b"referrer-policy",
+        b"strict-transport-security",
+        b"www-authenticate",
+        b"x-content-type-options",
+        b"x-frame-options",
     ];
-    names::is_ours(name) || NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    let starts_with = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    TAGS.contains(Known::of(name))
+        || NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+        || PREFIXES.iter().any(starts_with)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::fields;
     use super::*;
     use proptest::prelude::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> Fields {
-        fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
-    }
-
-    fn removed(direction: Direction, fields: &[(&'static str, &'static str)]) -> Result<Fields, Nominated> {
-        let mut headers: Fields = Fields::new();
-        for (name, value) in fields {
-            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        let census = Census::of(&headers);
-        remove(&mut headers, direction, census).map(|()| headers)
+    fn removed(direction: Direction, pairs: &[(&str, &str)]) -> Result<Fields, Nominated> {
+        let mut fields = fields(pairs);
+        let found = find(&fields, direction)?;
+        fields.apply_all(found.edits());
+        Ok(fields)
     }
 
     #[test]
@@ -198,7 +196,7 @@ mod tests {
                 ("accept", "*/*"),
             ],
         );
-        assert_eq!(left, Ok(headers(&[("accept", "*/*")])));
+        assert_eq!(left, Ok(fields(&[("accept", "*/*")])));
     }
 
     #[test]
@@ -216,13 +214,13 @@ mod tests {
                 ("cookie", "a=b"),
             ],
         );
-        assert_eq!(left, Ok(headers(&[("trailer", "x-sum"), ("cookie", "a=b")])));
+        assert_eq!(left, Ok(fields(&[("trailer", "x-sum"), ("cookie", "a=b")])));
     }
 
     #[test]
     fn te_trailers_is_written_anew_for_a_backend() {
         let left = removed(Direction::Request, &[("te", "gzip, trailers"), ("connection", "te, close")]);
-        assert_eq!(left, Ok(headers(&[("te", "trailers"), ("connection", "te")])));
+        assert_eq!(left, Ok(fields(&[("te", "trailers"), ("connection", "te")])));
     }
 
     #[test]
@@ -237,12 +235,18 @@ mod tests {
                 ("te", "trailers"),
             ],
         );
-        assert_eq!(left, Ok(headers(&[("strict-transport-security", "max-age=1"), ("set-cookie", "a=b")])));
+        assert_eq!(left, Ok(fields(&[("strict-transport-security", "max-age=1"), ("set-cookie", "a=b")])));
     }
 
     #[test]
     fn an_option_that_is_no_field_name_is_harmless() {
-        assert_eq!(removed(Direction::Request, &[("connection", "a b, \"x\", @")]), Ok(Fields::new()));
+        assert_eq!(removed(Direction::Request, &[("connection", "a b, \"x\", @, content-a b")]), Ok(Fields::new()));
+    }
+
+    #[test]
+    fn a_head_without_fields_of_the_connection_needs_no_edit() {
+        let found = find(&fields(&[("host", "a"), ("accept", "*/*")]), Direction::Request).unwrap();
+        assert_eq!((found.edits().count(), found), (0, HopByHop::default()));
     }
 
     const HOP: [&str; 7] =
@@ -258,19 +262,19 @@ mod tests {
         ) {
             let mut before = Fields::new();
             for name in hop.iter().chain(&ordinary).filter(|name| **name != "connection") {
-                before.append(&HeaderName::from_static(name), HeaderValue::from_static("1"));
+                before.append(*name, "1");
             }
             for option in &nominated {
-                before.append(&CONNECTION, HeaderValue::from_static(option));
+                before.append(Known::Connection, option);
             }
             let mut after = before.clone();
-            remove(&mut after, Direction::Request, Census::of(&before)).unwrap();
+            after.apply_all(find(&before, Direction::Request).unwrap().edits());
             for name in HOP {
-                prop_assert!(!after.contains_key(name));
+                prop_assert!(!after.contains(name));
             }
             for name in ordinary {
                 let named = nominated.iter().any(|option| option.eq_ignore_ascii_case(name));
-                prop_assert_eq!(after.contains_key(name), !named, "{}", name);
+                prop_assert_eq!(after.contains(name), !named, "{}", name);
             }
         }
     }

@@ -1,11 +1,10 @@
 //! HTTP field grammar as data: what a message head says, and what of it may pass.
 //!
-//! Every function here judges a head that hyper has already parsed; framing, bodies and time-outs are not its business.
+//! Every function here judges a head that has been parsed already; framing, bodies and time-outs are not its business.
 
 pub mod accept;
 pub mod cache_control;
 pub mod cache_status;
-pub mod census;
 pub mod conditions;
 pub mod cookies;
 pub mod dates;
@@ -30,3 +29,6 @@ pub mod transfer;
 pub mod upgrade;
 pub mod vary;
 pub mod via;
+
+#[cfg(test)]
+pub(crate) mod scripted;

@@ -5,9 +5,6 @@
 
 use std::fmt;
 
-use http::HeaderValue;
-use http::header::GetAll;
-
 /// The most parts that are sent; a request for more gets the whole.
 pub const PARTS_MAX: usize = 8;
 
@@ -67,10 +64,9 @@ pub enum Selection {
 ///
 /// Source: RFC 9110 §14.1.2, §14.2, §15.3.7.2. A malformed field is ignored, as is one that stands twice.
 #[must_use]
-pub fn select(lines: &GetAll<'_, HeaderValue>, complete: u64) -> Selection {
-    let mut lines = lines.iter();
+pub fn select<'a>(mut lines: impl Iterator<Item = &'a [u8]>, complete: u64) -> Selection {
     let (Some(line), None) = (lines.next(), lines.next()) else { return Selection::Whole };
-    let Some(asked) = parse(line.as_bytes()) else { return Selection::Whole };
+    let Some(asked) = parse(line) else { return Selection::Whole };
     if asked.iter().any(|one| matches!(one, Asked::Suffix(1..))) && complete == 0 {
         // A suffix of nothing is satisfiable, but no Content-Range can say so (RFC 9110 §14.4).
         return Selection::Whole;
@@ -184,12 +180,6 @@ impl ContentRange {
         let range = ByteRange::new(number(first)?, number(last)?)?;
         complete.is_none_or(|complete| range.last < complete).then_some(Self::Part(range, complete))
     }
-
-    /// As a field value.
-    #[must_use]
-    pub fn value(&self) -> Option<HeaderValue> {
-        HeaderValue::try_from(self.to_string()).ok()
-    }
 }
 
 impl fmt::Display for ContentRange {
@@ -217,7 +207,7 @@ impl Multipart {
     /// boundary is none (RFC 2046 §5.1.1; letters and digits only, 1 to 70, are taken). The caller draws the boundary
     /// at random, so that no content can hold it on purpose.
     #[must_use]
-    pub fn new(parts: &[ByteRange], complete: u64, content_type: Option<&HeaderValue>, boundary: &str) -> Option<Self> {
+    pub fn new(parts: &[ByteRange], complete: u64, content_type: Option<&[u8]>, boundary: &str) -> Option<Self> {
         if !(1..=70).contains(&boundary.len()) || !boundary.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return None;
         }
@@ -255,15 +245,15 @@ impl Multipart {
 
 /// The `Content-Type` of a multipart answer with this boundary.
 #[must_use]
-pub fn multipart_type(boundary: &str) -> Option<HeaderValue> {
-    HeaderValue::try_from(format!("multipart/byteranges; boundary={boundary}")).ok()
+pub fn multipart_type(boundary: &str) -> String {
+    format!("multipart/byteranges; boundary={boundary}")
 }
 
-fn part_head(range: ContentRange, content_type: Option<&HeaderValue>, boundary: &str) -> Vec<u8> {
+fn part_head(range: ContentRange, content_type: Option<&[u8]>, boundary: &str) -> Vec<u8> {
     let mut head = format!("\r\n--{boundary}\r\n").into_bytes();
     if let Some(value) = content_type {
         head.extend_from_slice(b"Content-Type: ");
-        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     }
     head.extend_from_slice(format!("Content-Range: {range}\r\n\r\n").as_bytes());
@@ -277,16 +267,10 @@ fn size(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::RANGE;
-    use message::Fields;
     use proptest::prelude::*;
 
     fn selected(lines: &[&str], complete: u64) -> Selection {
-        let mut headers = Fields::new();
-        for line in lines {
-            headers.append(&RANGE, HeaderValue::from_bytes(line.as_bytes()).unwrap());
-        }
-        select(&headers.get_all(RANGE), complete)
+        select(lines.iter().map(|line| line.as_bytes()), complete)
     }
 
     fn range(first: u64, last: u64) -> ByteRange {
@@ -371,7 +355,7 @@ mod tests {
         for text in ["bytes 42-1233/1234", "bytes 42-1233/*", "bytes */1234", "bytes 0-0/1"] {
             let read = ContentRange::parse(text.as_bytes()).unwrap();
             assert_eq!(read.to_string(), text);
-            assert_eq!(read.value().unwrap(), text);
+            assert_eq!(read.to_string(), text);
         }
         for bad in ["", "bytes", "bytes 1-0/5", "bytes 0-5/5", "bytes */*", "bytes 0-1", "lines 0-1/2", "bytes=0-1/2"] {
             assert_eq!(ContentRange::parse(bad.as_bytes()), None, "{bad}");
@@ -381,8 +365,8 @@ mod tests {
     #[test]
     fn rfc9110_14_6_a_multipart_body_is_framed_exactly() {
         let content = b"0123456789";
-        let content_type = HeaderValue::from_static("text/plain");
-        let multipart = Multipart::new(&[range(0, 1), range(8, 9)], 10, Some(&content_type), "SEP").unwrap();
+        let content_type = b"text/plain";
+        let multipart = Multipart::new(&[range(0, 1), range(8, 9)], 10, Some(content_type), "SEP").unwrap();
         let mut body = Vec::new();
         for (head, part) in multipart.parts() {
             body.extend_from_slice(head);
@@ -395,12 +379,12 @@ mod tests {
              \r\n--SEP\r\nContent-Type: text/plain\r\nContent-Range: bytes 8-9/10\r\n\r\n89\r\n--SEP--\r\n"
         );
         assert_eq!(multipart.content_length_bytes(), body.len() as u64);
-        assert_eq!(multipart_type("SEP").unwrap(), "multipart/byteranges; boundary=SEP");
+        assert_eq!(multipart_type("SEP"), "multipart/byteranges; boundary=SEP");
     }
 
     #[test]
     fn a_frame_that_costs_more_than_a_kibibyte_is_not_built() {
-        let long = HeaderValue::from_str(&"x".repeat(2000)).unwrap();
+        let long = "x".repeat(2000).into_bytes();
         assert_eq!(Multipart::new(&[range(0, 1), range(8, 9)], 10, Some(&long), "SEP"), None);
         for boundary in ["", "a\r\nb", "a b", "\u{e4}", &"x".repeat(71)] {
             assert_eq!(Multipart::new(&[range(0, 1)], 10, None, boundary), None, "{boundary}");

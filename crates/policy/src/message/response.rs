@@ -1,15 +1,12 @@
 //! Whether a backend's final response head can be passed on.
 //!
-//! hyper has refused malformed status lines, disagreeing lengths of bodies it reads, and `Transfer-Encoding` in
-//! HTTP/1.0. It leaves open what is judged here: statuses past 599, codings other than `chunked` (it decodes only that
-//! one), lengths next to a coding, and lengths on responses without a body. Interim responses (1xx) are judged
-//! elsewhere; so is whether a 101 was asked for.
+//! The status line has been judged before. Here it is: statuses past 599, codings other than `chunked`, lengths that
+//! contradict each other, lengths next to a coding, and lengths on responses without a body. Interim responses (1xx) are
+//! judged elsewhere; so is whether a 101 was asked for.
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, StatusCode};
-use message::Fields;
+use http::StatusCode;
+use message::{Edit, Fields, Known};
 
-use super::census::{Census, Rare};
 use super::transfer::{self, Coding};
 
 /// Why a response is not passed on: 502, and the backend's connection is closed.
@@ -35,49 +32,50 @@ pub enum Framing {
     Doubtful,
 }
 
-/// Judges a response head, whose `census` this is, and leaves at most one `Content-Length` in it.
+/// A response head that can be passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Whether its framing leaves no doubt.
+    pub framing: Framing,
+    /// What leaves at most one `Content-Length` in it, where that needs doing.
+    pub length: Option<Edit<'static>>,
+}
+
+/// Judges a response head.
 ///
 /// Next to `Transfer-Encoding`, `Content-Length` is removed and the framing doubtful (RFC 9112 §6.3). Equal lengths
-/// become one (RFC 9110 §8.6). A 101 or 204 has none (ibid.). `Transfer-Encoding` itself is left for `hop::remove`.
+/// become one (RFC 9110 §8.6). A 101 or 204 has none (ibid.). `Transfer-Encoding` itself is left for `hop`.
 ///
 /// # Errors
 /// [`BadResponse`] → 502.
-pub fn settle(status: StatusCode, headers: &mut Fields, census: Census) -> Result<Framing, BadResponse> {
+pub fn settle(status: StatusCode, fields: &Fields) -> Result<Settled, BadResponse> {
     if !(status == StatusCode::SWITCHING_PROTOCOLS || (200..=599).contains(&status.as_u16())) {
         return Err(BadResponse::Status(status.as_u16()));
     }
-    let coding = if census.has(Rare::TransferEncoding) {
-        transfer::judge(&headers.get_all(TRANSFER_ENCODING)).map_err(|_| BadResponse::TransferEncoding)?
-    } else {
-        Coding::None
-    };
-    let (length, lengths) = if census.has(Rare::ContentLength) { content_length(headers)? } else { (None, 0) };
+    let codings = fields.values(Known::TransferEncoding);
+    let coding = transfer::judge(codings).map_err(|_| BadResponse::TransferEncoding)?;
+    let (length, lengths) = content_length(fields)?;
     let without_body = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NO_CONTENT);
-    match (length, coding) {
-        (None, _) => Ok(Framing::Sound),
-        (Some(_), Coding::Chunked) => {
-            headers.remove(CONTENT_LENGTH);
-            Ok(Framing::Doubtful)
-        }
-        (Some(length), Coding::None) if without_body => {
-            headers.remove(CONTENT_LENGTH);
-            Ok(if length == 0 { Framing::Sound } else { Framing::Doubtful })
-        }
+    let none = || Some(Edit::DropKnown(Known::ContentLength.into()));
+    let (framing, length) = match (length, coding) {
+        (None, _) => (Framing::Sound, None),
+        (Some(_), Coding::Chunked) => (Framing::Doubtful, none()),
+        (Some(0), Coding::None) if without_body => (Framing::Sound, none()),
+        (Some(_), Coding::None) if without_body => (Framing::Doubtful, none()),
         (Some(length), Coding::None) => {
-            if lengths > 1 {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            Ok(Framing::Sound)
+            let one = || Edit::set(Known::ContentLength, length.to_string().into_bytes());
+            (Framing::Sound, (lengths > 1).then(one))
         }
-    }
+    };
+    Ok(Settled { framing, length })
 }
 
 /// The one number that all lines agree on, and how often it is said.
-fn content_length(headers: &Fields) -> Result<(Option<u64>, usize), BadResponse> {
+fn content_length(fields: &Fields) -> Result<(Option<u64>, usize), BadResponse> {
     let mut agreed = None;
     let mut count = 0;
-    let lines = headers.get_all(CONTENT_LENGTH);
-    for element in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+    let lines = fields.values(Known::ContentLength);
+    for element in lines.flat_map(|line| line.split(|byte| *byte == b',')) {
         let digits = std::str::from_utf8(element.trim_ascii()).map_err(|_| BadResponse::ContentLength)?;
         // `parse` alone would take a sign.
         let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
@@ -92,16 +90,14 @@ fn content_length(headers: &Fields) -> Result<(Option<u64>, usize), BadResponse>
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::{fields, values};
     use super::*;
-    use http::HeaderName;
 
-    fn settled(status: u16, fields: &[(&'static str, &'static str)]) -> Result<(Framing, Fields), BadResponse> {
-        let mut headers = Fields::new();
-        for (name, value) in fields {
-            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        let census = Census::of(&headers);
-        settle(StatusCode::from_u16(status).unwrap(), &mut headers, census).map(|framing| (framing, headers))
+    fn settled(status: u16, pairs: &[(&str, &str)]) -> Result<(Framing, Fields), BadResponse> {
+        let mut fields = fields(pairs);
+        let Settled { framing, length } = settle(StatusCode::from_u16(status).unwrap(), &fields)?;
+        fields.apply_all(length);
+        Ok((framing, fields))
     }
 
     #[test]
@@ -123,9 +119,9 @@ mod tests {
         for bad in ["4, 5", "+4", "", "4,", "x", "99999999999999999999"] {
             assert_eq!(settled(200, &[("content-length", bad)]), Err(BadResponse::ContentLength), "{bad}");
         }
-        let (framing, headers) = settled(200, &[("content-length", "4, 4"), ("content-length", "4")]).unwrap();
-        assert_eq!((framing, headers.get_all(CONTENT_LENGTH).iter().count()), (Framing::Sound, 1));
-        assert_eq!(headers[CONTENT_LENGTH], "4");
+        let (framing, fields) = settled(200, &[("content-length", "4, 4"), ("content-length", "4")]).unwrap();
+        assert_eq!(framing, Framing::Sound);
+        assert_eq!(values(&fields, "content-length"), ["4"]);
     }
 
     #[test]
@@ -133,7 +129,7 @@ mod tests {
         let both = [("content-length", "4"), ("transfer-encoding", "chunked")];
         let (framing, headers) = settled(200, &both).unwrap();
         assert_eq!(framing, Framing::Doubtful);
-        assert!(!headers.contains_key(CONTENT_LENGTH));
+        assert!(!headers.contains(Known::ContentLength));
     }
 
     #[test]

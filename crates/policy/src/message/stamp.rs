@@ -8,27 +8,58 @@
 //! `Forwarded` name it. Backends differ in which element they read; and what the first of them says may be a stranger's
 //! word.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use http::HeaderValue;
-use http::header::FORWARDED;
-use message::Fields;
+use message::{Edit, Fields, Known, KnownSet};
 
-use super::census::{Census, Rare};
 use super::forwarded::Client;
-use super::names::{self, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_SCHEME};
+use super::names::{FORWARDING, X_FORWARDED_SCHEME};
 use super::network::Network;
 use super::scheme::Scheme;
 
-/// What is said about one client connection: made once, cloned into each of its requests.
+/// The forwarding fields that are rewritten from what a trusted peer wrote; its others pass.
+const REWRITTEN: KnownSet =
+    KnownSet::of(&[Known::Forwarded, Known::XForwardedFor, Known::XForwardedHost, Known::XForwardedProto]);
+
+/// What is said about one client connection: made once, written into each of its requests.
 #[derive(Clone, Debug)]
 pub struct Stamp {
     peer: IpAddr,
     is_trusted: bool,
-    forwarded_for: HeaderValue,
-    forwarded: HeaderValue,
-    proto: HeaderValue,
+    forwarded_for: String,
+    forwarded: String,
+    scheme: Scheme,
+}
+
+/// The forwarding fields of one request.
+#[derive(Debug)]
+pub struct Stamped<'s> {
+    /// Fields that go.
+    dropped: KnownSet,
+    forwarded_for: Cow<'s, str>,
+    forwarded: Cow<'s, str>,
+    host: &'s [u8],
+    scheme: Scheme,
+    /// Whether there is an `X-Forwarded-Scheme` to rewrite.
+    names_scheme: bool,
+}
+
+impl Stamped<'_> {
+    /// What writes them.
+    pub fn edits(&self) -> impl Iterator<Item = Edit<'_>> {
+        let scheme = self.scheme.as_str().as_bytes();
+        let dropped = (!self.dropped.is_empty()).then_some(Edit::DropKnown(self.dropped));
+        let named = self.names_scheme.then(|| Edit::set(X_FORWARDED_SCHEME, scheme));
+        let written = [
+            Edit::append(Known::XForwardedFor, self.forwarded_for.as_bytes()),
+            Edit::append(Known::XForwardedProto, scheme),
+            Edit::append(Known::XForwardedHost, self.host),
+            Edit::append(Known::Forwarded, self.forwarded.as_bytes()),
+        ];
+        dropped.into_iter().chain(named).chain(written)
+    }
 }
 
 impl Stamp {
@@ -41,46 +72,43 @@ impl Stamp {
             is_trusted: trusted.iter().any(|network| network.contains(peer)),
             forwarded_for: forwarded_for([Some(peer)].into_iter()),
             forwarded: forwarded([Some(peer)].into_iter(), scheme),
-            proto: HeaderValue::from_static(scheme.as_str()),
+            scheme,
         }
     }
 
-    /// Whether the peer's forwarding headers are believed.
+    /// Whether the peer's forwarding fields are believed.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
         self.is_trusted
     }
 
-    /// Writes the forwarding fields of a request. `client` was read from these headers, `census` counts them, and
-    /// `host` is the `Host` that this proxy was asked for.
+    /// The forwarding fields of a request. `client` was read from its fields, and `host` is the `Host` that this proxy
+    /// was asked for.
     ///
-    /// For an untrusted peer nothing is allocated beyond the fields' places, and every other forwarding field
-    /// (`X-Forwarded-Port`, `X-Real-IP`, …) is dropped; from a trusted one those pass.
-    pub fn apply(&self, headers: &mut Fields, census: Census, client: &Client, host: &HeaderValue) {
-        if self.is_trusted && census.has(Rare::Forwarding) {
-            let way = || client.hops.iter().rev().copied().chain([Some(self.peer)]);
-            let scheme = HeaderValue::from_static(client.scheme.as_str());
-            headers.insert(&X_FORWARDED_FOR, forwarded_for(way()));
-            headers.insert(FORWARDED, forwarded(way(), client.scheme));
-            if headers.contains_key(&X_FORWARDED_SCHEME) {
-                headers.insert(&X_FORWARDED_SCHEME, scheme.clone());
-            }
-            headers.insert(&X_FORWARDED_PROTO, scheme);
-            headers.insert(&X_FORWARDED_HOST, client.host.as_ref().unwrap_or(host).clone());
-            return;
+    /// For an untrusted peer nothing is allocated, and every other forwarding field (`X-Forwarded-Port`, `X-Real-IP`, …)
+    /// is dropped; from a trusted one those pass.
+    #[must_use]
+    pub fn write<'s>(&'s self, fields: &Fields, client: &'s Client, host: &'s [u8]) -> Stamped<'s> {
+        let present = fields.tags().intersection(FORWARDING);
+        if !self.is_trusted || present.is_empty() {
+            let (forwarded_for, forwarded) = (Cow::from(&self.forwarded_for), Cow::from(&self.forwarded));
+            let scheme = self.scheme;
+            return Stamped { dropped: present, forwarded_for, forwarded, host, scheme, names_scheme: false };
         }
-        if census.has(Rare::Forwarding) {
-            names::drop_forwarding(headers);
+        let way = || client.hops.iter().rev().copied().chain([Some(self.peer)]);
+        Stamped {
+            dropped: present.intersection(REWRITTEN),
+            forwarded_for: forwarded_for(way()).into(),
+            forwarded: forwarded(way(), client.scheme).into(),
+            host: client.host.as_deref().map_or(host, str::as_bytes),
+            scheme: client.scheme,
+            names_scheme: fields.contains(X_FORWARDED_SCHEME),
         }
-        headers.insert(&X_FORWARDED_FOR, self.forwarded_for.clone());
-        headers.insert(&X_FORWARDED_PROTO, self.proto.clone());
-        headers.insert(&X_FORWARDED_HOST, host.clone());
-        headers.insert(FORWARDED, self.forwarded.clone());
     }
 }
 
 /// The value of `X-Forwarded-For` for a way, furthest hop first. Unknown hops are `unknown`, ports are left out.
-fn forwarded_for(way: impl Iterator<Item = Option<IpAddr>>) -> HeaderValue {
+fn forwarded_for(way: impl Iterator<Item = Option<IpAddr>>) -> String {
     joined(way, |text, hop| match hop {
         Some(address) => write!(text, "{address}"),
         None => text.write_str("unknown"),
@@ -88,7 +116,7 @@ fn forwarded_for(way: impl Iterator<Item = Option<IpAddr>>) -> HeaderValue {
 }
 
 /// The value of `Forwarded` for a way, furthest hop first (RFC 7239 §4 and §6).
-fn forwarded(way: impl Iterator<Item = Option<IpAddr>>, scheme: Scheme) -> HeaderValue {
+fn forwarded(way: impl Iterator<Item = Option<IpAddr>>, scheme: Scheme) -> String {
     joined(way, |text, hop| {
         match hop {
             Some(IpAddr::V4(address)) => write!(text, "for={address}")?,
@@ -103,7 +131,7 @@ fn forwarded(way: impl Iterator<Item = Option<IpAddr>>, scheme: Scheme) -> Heade
 fn joined(
     way: impl Iterator<Item = Option<IpAddr>>,
     write: impl Fn(&mut String, Option<IpAddr>) -> std::fmt::Result,
-) -> HeaderValue {
+) -> String {
     let mut text = String::new();
     for hop in way {
         if !text.is_empty() {
@@ -112,27 +140,30 @@ fn joined(
         // Writing to a string can't fail.
         let _ = write(&mut text, hop);
     }
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::forwarded::client;
+    use super::super::scripted::{fields, values};
     use super::*;
-    use http::HeaderName;
 
-    fn stamped(peer: &str, fields: &[(&'static str, &'static str)]) -> Fields {
+    fn stamped(peer: &str, pairs: &[(&str, &str)]) -> Fields {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let mut headers = Fields::new();
-        for (name, value) in fields {
-            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
+        let mut fields = fields(pairs);
         let peer = peer.parse().unwrap();
-        let client = client(peer, Scheme::Http, &headers, &trusted).unwrap();
-        let census = Census::of(&headers);
-        let host = HeaderValue::from_static("shop.example");
-        Stamp::new(peer, Scheme::Http, &trusted).apply(&mut headers, census, &client, &host);
-        headers
+        let client = client(peer, Scheme::Http, &fields, &trusted).unwrap();
+        let stamp = Stamp::new(peer, Scheme::Http, &trusted);
+        fields.apply_all(stamp.write(&fields, &client, b"shop.example").edits());
+        fields
+    }
+
+    /// The one value of this name.
+    fn value(fields: &Fields, name: &str) -> String {
+        let values = values(fields, name);
+        assert_eq!(values.len(), 1, "{name}: {values:?}");
+        values.concat()
     }
 
     #[test]
@@ -150,18 +181,18 @@ mod tests {
                 ("accept", "*/*"),
             ],
         );
-        assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
-        assert_eq!(headers["x-forwarded-proto"], "http");
-        assert_eq!(headers["x-forwarded-host"], "shop.example");
-        assert_eq!(headers["forwarded"], "for=192.0.2.1;proto=http");
+        assert_eq!(value(&headers, "x-forwarded-for"), "192.0.2.1");
+        assert_eq!(value(&headers, "x-forwarded-proto"), "http");
+        assert_eq!(value(&headers, "x-forwarded-host"), "shop.example");
+        assert_eq!(value(&headers, "forwarded"), "for=192.0.2.1;proto=http");
         assert_eq!(headers.len(), 5);
     }
 
     #[test]
     fn a_peer_with_ipv6_is_quoted_in_forwarded() {
         let headers = stamped("2001:db8::1", &[]);
-        assert_eq!(headers["x-forwarded-for"], "2001:db8::1");
-        assert_eq!(headers["forwarded"], "for=\"[2001:db8::1]\";proto=http");
+        assert_eq!(value(&headers, "x-forwarded-for"), "2001:db8::1");
+        assert_eq!(value(&headers, "forwarded"), "for=\"[2001:db8::1]\";proto=http");
     }
 
     #[test]
@@ -170,24 +201,24 @@ mod tests {
             "10.0.0.1",
             &[("x-forwarded-for", "192.0.2.1:99"), ("x-forwarded-for", "10.0.0.2"), ("x-forwarded-proto", "https")],
         );
-        assert_eq!(headers["x-forwarded-for"], "192.0.2.1, 10.0.0.2, 10.0.0.1");
-        assert_eq!(headers["x-forwarded-proto"], "https");
-        assert_eq!(headers["x-forwarded-host"], "shop.example");
+        assert_eq!(value(&headers, "x-forwarded-for"), "192.0.2.1, 10.0.0.2, 10.0.0.1");
+        assert_eq!(value(&headers, "x-forwarded-proto"), "https");
+        assert_eq!(value(&headers, "x-forwarded-host"), "shop.example");
         let forwarded = "for=192.0.2.1;proto=https, for=10.0.0.2;proto=https, for=10.0.0.1;proto=https";
-        assert_eq!(headers["forwarded"], forwarded);
+        assert_eq!(value(&headers, "forwarded"), forwarded);
         assert_eq!(headers.len(), 4);
     }
 
     #[test]
     fn both_kinds_of_field_say_the_same_onward() {
         let headers = stamped("10.0.0.1", &[("forwarded", "for=_x, for=\"[2001:db8::1]\";proto=https;host=a.example")]);
-        assert_eq!(headers["x-forwarded-for"], "unknown, 2001:db8::1, 10.0.0.1");
-        assert_eq!(headers["x-forwarded-proto"], "https");
-        assert_eq!(headers["x-forwarded-host"], "a.example");
+        assert_eq!(value(&headers, "x-forwarded-for"), "unknown, 2001:db8::1, 10.0.0.1");
+        assert_eq!(value(&headers, "x-forwarded-proto"), "https");
+        assert_eq!(value(&headers, "x-forwarded-host"), "a.example");
         let forwarded = "for=unknown;proto=https, for=\"[2001:db8::1]\";proto=https, for=10.0.0.1;proto=https";
-        assert_eq!(headers["forwarded"], forwarded);
+        assert_eq!(value(&headers, "forwarded"), forwarded);
         let headers = stamped("10.0.0.1", &[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "192.0.2.1")]);
-        assert_eq!(headers["forwarded"], "for=192.0.2.1;proto=http, for=10.0.0.1;proto=http");
+        assert_eq!(value(&headers, "forwarded"), "for=192.0.2.1;proto=http, for=10.0.0.1;proto=http");
     }
 
     #[test]
@@ -195,19 +226,19 @@ mod tests {
         let fields = [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "wss"), ("x-forwarded-scheme", "http")];
         let headers = stamped("10.0.0.1", &fields);
         assert_eq!(
-            (&headers["x-forwarded-proto"], &headers["x-forwarded-scheme"]),
-            (&"https".parse().unwrap(), &"https".parse().unwrap())
+            (value(&headers, "x-forwarded-proto"), value(&headers, "x-forwarded-scheme")),
+            ("https".to_owned(), "https".to_owned())
         );
         let farther = [("forwarded", "for=6.6.6.6;proto=https, for=192.0.2.1;proto=http")];
-        assert_eq!(stamped("10.0.0.1", &farther)["forwarded"].to_str().unwrap().matches("proto=http,").count(), 2);
-        assert!(!stamped("10.0.0.1", &farther)["forwarded"].to_str().unwrap().contains("https"));
+        assert_eq!(value(&stamped("10.0.0.1", &farther), "forwarded").matches("proto=http,").count(), 2);
+        assert!(!value(&stamped("10.0.0.1", &farther), "forwarded").contains("https"));
     }
 
     #[test]
     fn an_endless_way_is_cut_at_the_far_end() {
         let long = Box::leak(format!("6.6.6.6{}", ", 10.1.1.1".repeat(500)).into_boxed_str());
         let headers = stamped("10.0.0.1", &[("x-forwarded-for", long)]);
-        assert!(!headers["x-forwarded-for"].to_str().unwrap().contains("6.6.6.6"));
-        assert!(headers["forwarded"].len() < 4096);
+        assert!(!value(&headers, "x-forwarded-for").contains("6.6.6.6"));
+        assert!(value(&headers, "forwarded").len() < 4096);
     }
 }

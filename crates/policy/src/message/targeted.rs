@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
-use message::Fields;
+use message::{Fields, Known};
 
 use super::cache_control::{ResponseDirectives, SECONDS_MAX, Scope, field_names};
 
@@ -21,7 +21,10 @@ pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-con
 /// Of a key given twice the last counts (RFC 9651 §3.2); a negative number is zero.
 #[must_use]
 pub fn directives(headers: &Fields) -> Option<ResponseDirectives> {
-    let lines: Vec<_> = headers.get_all(CDN_CACHE_CONTROL).iter().map(http::HeaderValue::as_bytes).collect();
+    let lines: Vec<_> = headers.values(Known::CdnCacheControl).collect();
+    if lines.is_empty() {
+        return None;
+    }
     let joined = lines.join(&b", "[..]);
     let members = Reader { rest: joined.trim_ascii() }.dictionary()?;
     if members.is_empty() {
@@ -275,12 +278,10 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     fn read(lines: &[&str]) -> Option<ResponseDirectives> {
-        let one = |line: &&str| (CDN_CACHE_CONTROL, HeaderValue::from_str(line).unwrap());
-        directives(&lines.iter().map(one).collect())
+        directives(&lines.iter().map(|line| ("cdn-cache-control", line)).collect())
     }
 
     fn max_age(line: &str) -> Option<Option<u64>> {

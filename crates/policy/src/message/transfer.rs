@@ -1,9 +1,6 @@
 //! What a request's `Transfer-Encoding` says (RFC 9112 §6.1).
 //!
-//! hyper looks only at the last coding; this looks at all of them, over all lines.
-
-use http::HeaderValue;
-use http::header::GetAll;
+//! All codings of all lines count, not only the last one.
 
 use super::list::is_token;
 
@@ -34,9 +31,9 @@ pub enum BadCoding {
 ///
 /// # Errors
 /// [`BadCoding::Unknown`] → 501, [`BadCoding::Malformed`] → 400; the latter wins.
-pub fn judge(lines: &GetAll<'_, HeaderValue>) -> Result<Coding, BadCoding> {
+pub fn judge<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Coding, BadCoding> {
     let (mut chunked, mut unknown) = (false, false);
-    for element in lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+    for element in lines.flat_map(|line| line.split(|byte| *byte == b',')) {
         let element = element.trim_ascii();
         if chunked {
             return Err(BadCoding::Malformed);
@@ -65,12 +62,9 @@ fn is_known_nowhere(element: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::TRANSFER_ENCODING;
-    use message::Fields;
 
-    fn judged(lines: &[&'static str]) -> Result<Coding, BadCoding> {
-        let headers: Fields = lines.iter().map(|line| (TRANSFER_ENCODING, HeaderValue::from_static(line))).collect();
-        judge(&headers.get_all(TRANSFER_ENCODING))
+    fn judged(lines: &[&str]) -> Result<Coding, BadCoding> {
+        judge(lines.iter().map(|line| line.as_bytes()))
     }
 
     #[test]

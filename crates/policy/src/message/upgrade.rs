@@ -3,8 +3,7 @@
 //! What happens after a 101 is not decided here. `Upgrade` in HTTP/1.0 must be ignored; that check is the caller's.
 
 use http::HeaderValue;
-use http::header::{CONNECTION, UPGRADE};
-use message::Fields;
+use message::{Fields, Known};
 
 use super::list::{elements, holds};
 
@@ -13,16 +12,17 @@ use super::list::{elements, holds};
 /// `Connection: upgrade` must be there too. `allowed` holds names in lower case, with or without a version:
 /// `websocket` allows `websocket/13`. `h2c` never passes: it would hide requests from this proxy.
 #[must_use]
-pub fn wanted(headers: &Fields, allowed: &[String]) -> Option<HeaderValue> {
-    let asked = headers.get_all(UPGRADE);
-    let first = asked.iter().next()?;
-    if allowed.is_empty() || !holds(&headers.get_all(CONNECTION), "upgrade") {
+pub fn wanted(fields: &Fields, allowed: &[String]) -> Option<HeaderValue> {
+    let mut lines = fields.values(Known::Upgrade);
+    let first = lines.next()?;
+    if allowed.is_empty() || !holds(fields.values(Known::Connection), "upgrade") {
         return None;
     }
-    if is_allowed(first.as_bytes(), allowed) && asked.iter().nth(1).is_none() {
-        return Some(first.clone());
+    if is_allowed(first, allowed) && lines.next().is_none() {
+        return HeaderValue::from_bytes(first).ok();
     }
-    let kept: Vec<&[u8]> = elements(&asked).filter(|protocol| is_allowed(protocol, allowed)).collect();
+    let kept: Vec<&[u8]> =
+        elements(fields.values(Known::Upgrade)).filter(|protocol| is_allowed(protocol, allowed)).collect();
     if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b", "[..])).ok() }
 }
 
@@ -33,8 +33,7 @@ pub fn wanted(headers: &Fields, allowed: &[String]) -> Option<HeaderValue> {
 pub fn was_asked_for(response: &Fields, asked: &Option<HeaderValue>) -> bool {
     let Some(asked) = asked else { return false };
     let asked: Vec<&[u8]> = asked.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
-    let chosen = response.get_all(UPGRADE);
-    let mut chosen = elements(&chosen).peekable();
+    let mut chosen = elements(response.values(Known::Upgrade)).peekable();
     chosen.peek().is_some() && chosen.all(|one| asked.iter().any(|protocol| one.eq_ignore_ascii_case(protocol)))
 }
 
@@ -49,13 +48,11 @@ fn is_allowed(protocol: &[u8], allowed: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    fn asked(connection: &'static str, upgrades: &[&'static str]) -> Option<String> {
-        let mut headers = Fields::from_iter([(CONNECTION, HeaderValue::from_static(connection))]);
-        for upgrade in upgrades {
-            headers.append(&UPGRADE, HeaderValue::from_static(upgrade));
-        }
+    fn asked(connection: &str, upgrades: &[&str]) -> Option<String> {
+        let mut fields = Fields::from_iter([("connection", connection)]);
+        fields.extend(upgrades.iter().map(|upgrade| ("upgrade", upgrade)));
         let allowed = ["websocket".to_owned(), "h2c".to_owned(), "irc/6.9".to_owned()];
-        wanted(&headers, &allowed).map(|value| value.to_str().unwrap().to_owned())
+        wanted(&fields, &allowed).map(|value| value.to_str().unwrap().to_owned())
     }
 
     #[test]

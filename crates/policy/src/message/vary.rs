@@ -4,9 +4,8 @@
 
 use std::cmp::Reverse;
 
-use http::HeaderValue;
-use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, GetAll, HeaderName, VARY};
-use message::Fields;
+use http::header::{ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderName};
+use message::{Fields, Known};
 
 use super::list::elements;
 
@@ -43,7 +42,7 @@ impl Vary {
     #[must_use]
     pub fn of(response: &Fields) -> Self {
         let mut fields = Vec::new();
-        for element in elements(&response.get_all(VARY)) {
+        for element in elements(response.values(Known::Vary)) {
             // `*` would pass for a field name, as it is a token.
             let name = (element != b"*").then(|| HeaderName::from_bytes(element).ok()).flatten();
             let Some(name) = name else { return Self::Anything };
@@ -114,13 +113,13 @@ fn syntax(name: &HeaderName) -> Syntax {
 
 /// The value of all lines in one form, where RFC 9111 §4.1 allows one; `None` if there is no line.
 fn normal_value(name: &HeaderName, request: &Fields) -> Option<Vec<u8>> {
-    let lines = request.get_all(name);
-    lines.iter().next()?;
-    let parts = || elements(&lines).map(without_space_at_semicolons);
+    let lines = || request.values(name);
+    lines().next()?;
+    let parts = || elements(lines()).map(without_space_at_semicolons);
     let parts: Vec<Vec<u8>> = match syntax(name) {
-        Syntax::Opaque => return Some(joined(&lines)),
+        Syntax::Opaque => return Some(joined(lines())),
         // A comma inside quotes is none; such values stay as they are.
-        Syntax::List if lines.iter().any(|line| line.as_bytes().contains(&b'"')) => return Some(joined(&lines)),
+        Syntax::List if lines().any(|line| line.contains(&b'"')) => return Some(joined(lines())),
         Syntax::List => by_weight(parts().collect()),
         Syntax::CaselessList => by_weight(parts().map(|part| part.to_ascii_lowercase()).collect()),
         Syntax::CaselessSet => {
@@ -158,8 +157,8 @@ fn thousandths(element: &[u8]) -> Option<u32> {
 }
 
 /// The lines as one, as RFC 9110 §5.2 joins them.
-fn joined(lines: &GetAll<'_, HeaderValue>) -> Vec<u8> {
-    let lines: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes().trim_ascii()).collect();
+fn joined<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let lines: Vec<&[u8]> = lines.map(<[u8]>::trim_ascii).collect();
     lines.join(&b", "[..])
 }
 
@@ -175,19 +174,12 @@ fn push_part(bytes: &mut Vec<u8>, part: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::fields as headers;
     use super::*;
     use proptest::prelude::*;
 
-    fn headers(fields: &[(&'static str, &str)]) -> Fields {
-        let mut headers = Fields::new();
-        for (name, value) in fields {
-            headers.append(&HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        headers
-    }
-
-    fn vary(lines: &[&'static str]) -> Vary {
-        Vary::of(&lines.iter().map(|line| (VARY, HeaderValue::from_static(line))).collect())
+    fn vary(lines: &[&str]) -> Vary {
+        Vary::of(&lines.iter().map(|line| ("vary", line)).collect())
     }
 
     fn alike(on: &'static str, one: &[(&'static str, &str)], two: &[(&'static str, &str)]) -> bool {

@@ -1,8 +1,7 @@
 //! Saying that a message came through here, and seeing that it has been here before (RFC 9110 §7.6.3).
 
-use http::header::VIA;
-use http::{HeaderValue, Version};
-use message::Fields;
+use http::Version;
+use message::{Fields, Known};
 
 use super::list::{elements, is_token};
 
@@ -14,18 +13,22 @@ pub const PASSES_MAX: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Signature {
     name: Box<str>,
-    http_10: HeaderValue,
-    http_11: HeaderValue,
-    http_2: HeaderValue,
+    http_10: Box<str>,
+    http_11: Box<str>,
+    http_2: Box<str>,
 }
 
 impl Signature {
     /// The signature of a proxy that goes by this pseudonym; `None` unless it is a token.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
-        let value = |version: &str| HeaderValue::from_str(&format!("{version} {name}")).ok();
-        is_token(name.as_bytes()).then_some(())?;
-        Some(Self { name: name.into(), http_10: value("1.0")?, http_11: value("1.1")?, http_2: value("2")? })
+        let value = |version: &str| format!("{version} {name}").into_boxed_str();
+        is_token(name.as_bytes()).then(|| Self {
+            name: name.into(),
+            http_10: value("1.0"),
+            http_11: value("1.1"),
+            http_2: value("2"),
+        })
     }
 
     /// The pseudonym.
@@ -34,25 +37,27 @@ impl Signature {
         &self.name
     }
 
-    /// Signs a message that was received in this version. What was there before is kept; the head limit bounds it.
-    pub fn sign(&self, headers: &mut Fields, received: Version) {
-        // A matching line of its own costs no copy of what is there, and means the same as a longer list.
-        let ours = if received == Version::HTTP_10 {
+    /// The `Via` to append to a message that was received in this version.
+    ///
+    /// As a line of its own it costs no copy of what is there, and means the same as a longer list. What was there
+    /// before is kept; the head limit bounds it.
+    #[must_use]
+    pub fn value(&self, received: Version) -> &str {
+        if received == Version::HTTP_10 {
             &self.http_10
         } else if received == Version::HTTP_2 {
             &self.http_2
         } else {
             &self.http_11
-        };
-        headers.append(&VIA, ours.clone());
+        }
     }
 
     /// How often this pseudonym is in `Via`, in any case, over all lines. More than [`PASSES_MAX`] times means that
     /// the request runs in a circle.
     #[must_use]
-    pub fn count(&self, headers: &Fields) -> usize {
+    pub fn count(&self, fields: &Fields) -> usize {
         let is_ours = |one: &&[u8]| received_by(one).is_some_and(|by| by.eq_ignore_ascii_case(self.name.as_bytes()));
-        elements(&headers.get_all(VIA)).filter(is_ours).count()
+        elements(fields.values(Known::Via)).filter(is_ours).count()
     }
 }
 
@@ -63,6 +68,7 @@ fn received_by(element: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scripted::{fields, values};
     use super::*;
 
     fn signature() -> Signature {
@@ -71,27 +77,23 @@ mod tests {
 
     #[test]
     fn our_signature_follows_those_of_others() {
-        let mut headers = Fields::from_iter([(VIA, HeaderValue::from_static("1.0 fred, 1.1 p.example.net"))]);
-        signature().sign(&mut headers, Version::HTTP_11);
-        let lines: Vec<_> = headers.get_all(VIA).iter().collect();
-        assert_eq!(lines, ["1.0 fred, 1.1 p.example.net", "1.1 forebay-1a2b3c4d"]);
+        let mut fields = fields(&[("via", "1.0 fred, 1.1 p.example.net")]);
+        fields.append(Known::Via, signature().value(Version::HTTP_11));
+        assert_eq!(values(&fields, "via"), ["1.0 fred, 1.1 p.example.net", "1.1 forebay-1a2b3c4d"]);
     }
 
     #[test]
     fn the_version_is_the_one_received() {
         for (version, expected) in [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")] {
-            let mut headers = Fields::new();
-            signature().sign(&mut headers, version);
-            assert_eq!(headers[VIA], format!("{expected} forebay-1a2b3c4d"));
+            assert_eq!(signature().value(version), format!("{expected} forebay-1a2b3c4d"));
         }
     }
 
     #[test]
     fn our_own_signatures_are_counted_over_all_lines() {
         let one = "1.1 forebay-1a2b3c4d, 1.1  FOREBAY-1A2B3C4D (x), 1.1 other, forebay-1a2b3c4d, 1.1 forebay-1a2b3c4dd";
-        let lines = [one, "HTTP/1.1 forebay-1a2b3c4d", "1.1 forebay"].map(HeaderValue::from_static);
-        let headers: Fields = lines.into_iter().map(|line| (VIA, line)).collect();
-        assert_eq!(signature().count(&headers), 3);
+        let fields = fields(&[("via", one), ("Via", "HTTP/1.1 forebay-1a2b3c4d"), ("via", "1.1 forebay")]);
+        assert_eq!(signature().count(&fields), 3);
         assert_eq!(signature().count(&Fields::new()), 0);
     }
 

@@ -87,10 +87,7 @@ impl Conditions {
     /// Whether a request meets them all.
     pub(super) fn are_met(&self, asked: &Asked<'_>) -> bool {
         (self.methods.is_empty() || self.methods.iter().any(|method| takes(method, asked.method)))
-            && self
-                .headers
-                .iter()
-                .all(|(name, value)| asked.headers.get_all(name).iter().any(|line| line.as_bytes() == value.as_bytes()))
+            && self.headers.iter().all(|(name, value)| asked.headers.values(name).any(|line| line == value.as_bytes()))
             && self.query.iter().all(|(name, value)| asked.query.is_some_and(|query| query::holds(query, name, value)))
             && self.cookies.iter().all(|(name, value)| cookies::find(asked.headers, name) == Some(value.as_str()))
     }

@@ -7,9 +7,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_RANGE, COOKIE, UPGRADE};
+use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, HeaderValue, Method};
-use message::Fields;
+use message::{Field, Fields, Known};
 
 use super::record::Write;
 use crate::message::cache_control::RequestDirectives;
@@ -70,17 +70,18 @@ const NEVER: [&str; 11] = [
 /// conditions, and what [`may_be_named`] refuses.
 #[must_use]
 pub fn kept(request: &Fields, keep_headers: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
-    let connection = request.get_all(CONNECTION);
     let is_nominated =
-        |name: &HeaderName| elements(&connection).any(|one| one.eq_ignore_ascii_case(name.as_str().as_bytes()));
-    let fields = (**request).iter().filter(|(name, _)| is_kept(name, keep_headers) && !is_nominated(name));
-    fields
-        .map(|(name, value)| {
-            let mut value = value.clone();
-            value.set_sensitive(is_secret(name));
-            (name.clone(), value)
-        })
-        .collect()
+        |name: &[u8]| elements(request.values(Known::Connection)).any(|one| one.eq_ignore_ascii_case(name));
+    let keep = |field: Field<'_>| {
+        let name = HeaderName::from_bytes(field.name).ok()?;
+        if !is_kept(&name, keep_headers) || is_nominated(field.name) {
+            return None;
+        }
+        let mut value = HeaderValue::from_bytes(field.value).ok()?;
+        value.set_sensitive(is_secret(&name));
+        Some((name, value))
+    };
+    request.iter().filter_map(keep).collect()
 }
 
 /// Whether a route's `keep_headers` may name this field.
@@ -137,12 +138,12 @@ impl Hindrance {
 /// What in this head keeps the request from being queued on a route with these `keep_headers`.
 #[must_use]
 pub fn hindrance(request: &Fields, keep_headers: &[HeaderName]) -> Option<Hindrance> {
-    let is_lost = |name: HeaderName| request.contains_key(&name) && !keep_headers.contains(&name);
-    if is_lost(AUTHORIZATION) || is_lost(COOKIE) {
+    let is_lost = |tag: Known, name: HeaderName| request.has(tag) && !keep_headers.contains(&name);
+    if is_lost(Known::Authorization, AUTHORIZATION) || is_lost(Known::Cookie, COOKIE) {
         Some(Hindrance::Credentials)
-    } else if request.contains_key(CONTENT_RANGE) {
+    } else if request.has(Known::ContentRange) {
         Some(Hindrance::Part)
-    } else if request.contains_key(UPGRADE) {
+    } else if request.has(Known::Upgrade) {
         Some(Hindrance::Upgrade)
     } else if RequestDirectives::of(request).no_store {
         Some(Hindrance::NoStore)
@@ -215,17 +216,11 @@ fn shown<'a>(name: &HeaderName, value: &'a HeaderValue) -> ShownValue<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::scripted::fields as headers;
+    use http::header::CONTENT_RANGE;
     use proptest::prelude::*;
 
     type Given = [(&'static str, &'static str)];
-
-    fn headers(fields: &Given) -> Fields {
-        let mut headers = Fields::new();
-        for (name, value) in fields {
-            headers.append(&HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        headers
-    }
 
     fn names(fields: &Given, keep_headers: &[&'static str]) -> Vec<String> {
         let keep: Vec<_> = keep_headers.iter().map(|name| HeaderName::from_static(name)).collect();
@@ -241,7 +236,10 @@ mod tests {
             key: b"k".as_slice().into(),
             method: Method::PUT,
             target: "/notes/1".into(),
-            headers: headers(fields).into_map().into_iter().map(|(name, value)| (name.unwrap(), value)).collect(),
+            headers: fields
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect(),
             body: bytes::Bytes::from_static(b"secret content"),
             accepted: Duration::from_secs(1),
         }
@@ -330,7 +328,7 @@ mod tests {
             let mut request = headers(&[(never, "x")]);
             let keep: Vec<_> = names.iter().map(|name| HeaderName::try_from(name).unwrap()).collect();
             for name in &keep {
-                request.append(name, HeaderValue::from_static("x"));
+                request.append(name, "x");
             }
             for (name, value) in kept(&request, &keep) {
                 prop_assert!(name != never);

@@ -7,10 +7,8 @@ use proptest::prelude::*;
 
 use super::super::{Key, Pattern, Rules, Scheme, Space, Target};
 use super::*;
-use crate::message::census::Census;
 use crate::message::forwarded::client;
 use crate::message::host::Host;
-use crate::message::names;
 use crate::message::network::Network;
 use crate::message::stamp::Stamp;
 use crate::message::target::normal_path;
@@ -77,14 +75,14 @@ fn pass(written: &Written) -> (Key, Seen) {
     let peer: IpAddr = if written.is_trusted { "10.0.0.1" } else { "192.0.2.1" }.parse().unwrap();
     let mut headers = Fields::from_iter([("host", written.host)]);
     headers.extend(written.fields.iter().copied());
-    let census = Census::of(&headers);
     if !written.is_trusted {
-        names::drop_overrides(&mut headers);
+        headers.drop_known(Known::Override);
     }
     let client = client(peer, Scheme::Http, &headers, &trusted).unwrap();
     let host = Host::parse(written.host.as_bytes()).unwrap();
     let authority = HeaderValue::from_str(&host.authority(client.scheme)).unwrap();
-    Stamp::new(peer, Scheme::Http, &trusted).apply(&mut headers, census, &client, &authority);
+    let stamp = Stamp::new(peer, Scheme::Http, &trusted);
+    headers.apply_all(stamp.write(&headers, &client, authority.as_bytes()).edits());
     headers.apply_all(edits(&headers, authority.as_bytes()));
     let rules = rules();
     let path = normal_path(written.path).unwrap();
@@ -196,7 +194,7 @@ proptest! {
 fn every_field_that_overrides_or_forwards_is_in_the_table() {
     for (item, treatment) in TABLE {
         if let Item::Field(name) = item {
-            assert_eq!(names::is_override(name), *treatment == Treatment::Removed, "{name}");
+            assert_eq!((Known::of(name.as_bytes()) == Known::Override), *treatment == Treatment::Removed, "{name}");
             let known = Known::of(name.as_bytes());
             assert_eq!(known == Known::Override, *treatment == Treatment::Removed, "{name}");
             let is_tagged = matches!(known, Known::XForwarded | Known::XForwardedHost);
