@@ -56,7 +56,7 @@ fn run() -> Outcome<ExitCode> {
     for work in wanted()? {
         let count = measured(&work)?;
         let verdict = record.verdict(work.name, count);
-        println!("{:<10} {count:>7} instructions, {verdict}", work.name);
+        println!("{:<12} {count:>7} instructions, {verdict}", work.name);
         record.set(work.name, count);
         has_failed |= !is_update && verdict.is_failure();
     }

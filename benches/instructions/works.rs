@@ -10,7 +10,10 @@ use crate::Outcome;
 /// What signs the cookie of [`Kind::Split`]; a client of ours can so bring one from the first request on.
 const SECRET: &str = "not-a-secret-at-all";
 
-/// What a backend's answers hold: 1 KiB.
+/// The fields that a browser sends besides `Host`, as lines of text.
+const BROWSER: &str = include_str!("../browser.txt");
+
+/// What a backend's answers hold, and what is posted: 1 KiB.
 pub(crate) static BODY: [u8; 1024] = [b'.'; 1024];
 
 /// What the proxy is to do.
@@ -24,6 +27,8 @@ pub(crate) enum Kind {
     Hit,
     /// Pass on a GET to one side of a split, by the client's cookie, and tell the client which.
     Split,
+    /// Pass on a POST of 1 KiB, and its answer.
+    Post,
 }
 
 /// One work.
@@ -43,10 +48,13 @@ pub(crate) fn all() -> Outcome<Vec<Work>> {
     let number = Signer::new(SECRET.as_bytes()).issue(7, SystemTime::now().duration_since(UNIX_EPOCH)?);
     let cookie = format!("Cookie: theme=dark; forebay_side={number}\r\n");
     Ok(vec![
-        Work { name: "pass", kind: Kind::Pass, request: request("") },
-        Work { name: "logged", kind: Kind::Logged, request: request("") },
-        Work { name: "hit", kind: Kind::Hit, request: request("") },
-        Work { name: "split", kind: Kind::Split, request: request(&cookie) },
+        Work { name: "pass", kind: Kind::Pass, request: request("GET", "", b"") },
+        Work { name: "logged", kind: Kind::Logged, request: request("GET", "", b"") },
+        Work { name: "hit", kind: Kind::Hit, request: request("GET", "", b"") },
+        Work { name: "split", kind: Kind::Split, request: request("GET", &cookie, b"") },
+        Work { name: "post", kind: Kind::Post, request: request("POST", "Content-Length: 1024\r\n", &BODY) },
+        Work { name: "browser-pass", kind: Kind::Pass, request: browser_request() },
+        Work { name: "browser-hit", kind: Kind::Hit, request: browser_request() },
     ])
 }
 
@@ -55,7 +63,7 @@ impl Work {
     pub(crate) fn config(&self, backend: SocketAddr) -> String {
         let log = if self.kind == Kind::Logged { "json" } else { "off" };
         let route = match self.kind {
-            Kind::Pass | Kind::Logged => format!("backends = [\"http://{backend}\"]\n"),
+            Kind::Pass | Kind::Logged | Kind::Post => format!("backends = [\"http://{backend}\"]\n"),
             Kind::Hit => format!("backends = [\"http://{backend}\"]\n[route.cache]\n"),
             Kind::Split => format!(
                 "split = [{{ upstream = \"new\", weight = 20 }}, {{ upstream = \"old\", weight = 80 }}]\n\
@@ -73,7 +81,7 @@ impl Work {
     /// Whether the `nth` request of a run reaches the backend.
     pub(crate) fn asks_backend(&self, nth: u32) -> bool {
         match self.kind {
-            Kind::Pass | Kind::Logged | Kind::Split => true,
+            Kind::Pass | Kind::Logged | Kind::Split | Kind::Post => true,
             Kind::Hit => nth == 0,
         }
     }
@@ -81,7 +89,7 @@ impl Work {
     /// Whether this is the answer that the client should get; the head in lower case.
     pub(crate) fn is_answered(&self, head: &str, body: &[u8]) -> bool {
         let sign = match self.kind {
-            Kind::Pass | Kind::Logged => "via: ",
+            Kind::Pass | Kind::Logged | Kind::Post => "via: ",
             Kind::Hit => "cache-status: forebay; ",
             Kind::Split => "x-side: old; by=sticky\r\n",
         };
@@ -89,14 +97,20 @@ impl Work {
     }
 }
 
-/// What a browser's request for a small thing looks like.
-fn request(fields: &str) -> Vec<u8> {
+/// A request for a small thing, with five fields and these.
+fn request(method: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "GET /things/17?size=small HTTP/1.1\r\nHost: shop.example.com\r\n\
+        "{method} /things/17?size=small HTTP/1.1\r\nHost: shop.example.com\r\n\
          User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n\
          Accept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: gzip, br\r\n{fields}\r\n"
     );
-    head.into_bytes()
+    [head.as_bytes(), body].concat()
+}
+
+/// The same thing asked for with the thirteen fields that a browser sends.
+fn browser_request() -> Vec<u8> {
+    let fields: String = BROWSER.lines().map(|line| format!("{line}\r\n")).collect();
+    format!("GET /things/17?size=small HTTP/1.1\r\nHost: shop.example.com\r\n{fields}\r\n").into_bytes()
 }
 
 /// What the backend answers, fresh for a day.
