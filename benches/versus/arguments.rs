@@ -8,7 +8,7 @@ use crate::peers::Peer;
 use crate::scale::Part;
 use crate::works::Work;
 
-/// Measures forebay beside nginx, HAProxy and Varnish on this machine. Without arguments: the short form, under five
+/// Measures forebay beside nginx, HAProxy and Varnish on this machine. Without arguments: the short form, six or seven
 /// minutes.
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench versus --", disable_version_flag = true)]
@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     /// 5 rounds of 1 s each (the default)
     #[arg(long, conflicts_with = "long")]
     short: bool,
-    /// 15 rounds of 2 s each: about a quarter of an hour
+    /// 15 rounds of 2 s each: about half an hour
     #[arg(long)]
     long: bool,
     /// How many rounds
@@ -31,12 +31,12 @@ pub(crate) struct Arguments {
     /// How the cost of a request grows with workers, backends, routes, what is cached, and connections: forebay alone
     #[arg(long, conflicts_with_all = ["all_cores", "peers"])]
     pub(crate) scale: bool,
-    /// Only these works, by letter: a,b,c,d,e,f,i,log; with `--scale` only these parts:
+    /// Only these works, by letter: a,b,c,d,e,f,a13,b13,i,log; with `--scale` only these parts:
     /// workers,backends,checks,routes,cache,connections,start
     #[arg(long, value_delimiter = ',', value_name = "WORKS", value_parser = WORKS_AND_PARTS)]
     only: Vec<String>,
-    /// Only these peers
-    #[arg(long, value_delimiter = ',', value_name = "PEERS", value_parser = ["nginx", "haproxy", "varnish"])]
+    /// Only these peers, as users run them and with forebay's fields; the floor is the bare loop
+    #[arg(long, value_delimiter = ',', value_name = "PEERS", value_parser = ["nginx", "haproxy", "varnish", "floor"])]
     peers: Vec<String>,
     /// What the machine is called in the results; else by its processor
     #[arg(long, value_name = "NAME")]
@@ -50,13 +50,15 @@ pub(crate) struct Arguments {
 }
 
 /// What `--only` may name.
-const WORKS_AND_PARTS: [&str; 15] = [
+const WORKS_AND_PARTS: [&str; 17] = [
     "a",
     "b",
     "c",
     "d",
     "e",
     "f",
+    "a13",
+    "b13",
     "i",
     "log",
     "workers",

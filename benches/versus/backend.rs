@@ -23,6 +23,8 @@ use crate::process::{Child, Place};
 pub(crate) const ARGUMENT: &str = "--serve-as-backend";
 /// Where the number of requests so far is told; asking for it is not counted.
 const COUNT_PATH: &str = "/count";
+/// Where the answer's body is the request's head.
+pub(crate) const HEAD_PATH: &str = "/pass/head";
 /// The argument after it that makes it listen on all of loopback.
 const ALL_OF_LOOPBACK: &str = "all-of-loopback";
 /// The device that is loopback.
@@ -87,7 +89,7 @@ impl Backend {
 
     /// Requests that have reached it.
     pub(crate) fn count(&self) -> Fallible<u64> {
-        let answer = client::ask(self.address, "GET", COUNT_PATH, &[])?;
+        let answer = client::ask(self.address, COUNT_PATH)?;
         Ok(String::from_utf8_lossy(&answer.body).trim().parse()?)
     }
 }
@@ -184,6 +186,7 @@ impl Shelf {
                     self.requests.set(self.requests.get() + 1);
                     stream.write_all(ready).await?;
                 }
+                _ if path == HEAD_PATH.as_bytes() => stream.write_all(&answer(&self.date, "no-store", head)).await?,
                 _ if path == COUNT_PATH.as_bytes() => {
                     let count = self.requests.get().to_string();
                     stream.write_all(&answer(&self.date, "no-store", count.as_bytes())).await?;

@@ -55,10 +55,11 @@ impl Bench<'_> {
         let mut proxies = Vec::new();
         for (peer, tool) in &self.toolbox.proxies {
             (self.course.go_on)()?;
-            if logging == Logging::On && !peer.can_log() {
+            let its_works: Vec<Work> = works.iter().copied().filter(|work| work.is_for(*peer)).collect();
+            if its_works.is_empty() {
                 continue;
             }
-            match self.checked(*peer, tool, works, logging) {
+            match self.checked((*peer, tool), &its_works, logging, proxies.first()) {
                 Ok(proxy) => proxies.push(proxy),
                 Err(reason) => {
                     eprintln!("{} is left out: {reason}", peer.name());
@@ -66,12 +67,12 @@ impl Bench<'_> {
                 }
             }
         }
-        let proxies: Vec<&Proxy> = proxies.iter().collect();
         if !proxies.iter().any(|proxy| proxy.peer == Peer::Forebay) {
             return Err("forebay does not do its work".into());
         }
         for work in works {
             eprint!("{}. {} ", work.letter(), work.title());
+            let proxies: Vec<&Proxy> = proxies.iter().filter(|proxy| work.is_for(proxy.peer)).collect();
             let row = self.course.measure(*work, &proxies)?;
             self.found.rows.push(row);
         }
@@ -85,7 +86,9 @@ impl Bench<'_> {
         eprint!("i. memory for an idle connection ");
         for (peer, tool) in &self.toolbox.proxies {
             (self.course.go_on)()?;
-            if self.found.left_out.iter().any(|(one, _)| one == peer) {
+            // Fields are no matter here; the floor keeps nothing but the socket.
+            let is_measured = !peer.sends_same_fields() && *peer != Peer::Floor;
+            if !is_measured || self.found.left_out.iter().any(|(one, _)| one == peer) {
                 continue;
             }
             let proxy = Proxy::start(*peer, tool, self.setting, Logging::Off);
@@ -100,10 +103,20 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn checked(&mut self, peer: Peer, tool: &Tool, works: &[Work], logging: Logging) -> Fallible<Proxy> {
+    /// Starts a proxy and asks whether it does its works; `forebay`, which was started first, shows which fields are due.
+    fn checked(
+        &mut self,
+        (peer, tool): (Peer, &Tool),
+        works: &[Work],
+        logging: Logging,
+        forebay: Option<&Proxy>,
+    ) -> Fallible<Proxy> {
         let proxy = Proxy::start(peer, tool, self.setting, logging)?;
         for work in works {
             check::check(*work, &proxy, self.course.backend)?;
+        }
+        if let Some(forebay) = forebay.filter(|_| peer.sends_same_fields()) {
+            check::sends_as_much(&proxy, forebay, works)?;
         }
         self.keep_configuration(&proxy, logging);
         Ok(proxy)
@@ -112,6 +125,9 @@ impl Bench<'_> {
     /// For the report; a proxy that is started again has another port only.
     fn keep_configuration(&mut self, proxy: &Proxy, logging: Logging) {
         let (name, text) = &proxy.configuration;
+        if text.is_empty() {
+            return;
+        }
         let name = match logging {
             Logging::Off => name.clone(),
             Logging::On => format!("logging-{name}"),

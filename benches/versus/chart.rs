@@ -11,9 +11,9 @@ use crate::report::columns;
 
 const WIDTH: usize = 760;
 /// Where bars begin; names stand before.
-const LEFT: usize = 90;
+const LEFT: usize = 150;
 /// The longest bar; its figure stands after it.
-const BAR: f64 = 480.0;
+const BAR: f64 = 420.0;
 const BAR_HEIGHT: usize = 16;
 const STEP: usize = 20;
 const GAP: usize = 34;

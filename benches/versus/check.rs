@@ -2,13 +2,14 @@
 //!
 //! During the measurement `rounds` asks again, by the backend's counter.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use crate::Fallible;
 use crate::backend::{self, Backend};
-use crate::client;
+use crate::client::{self, More};
 use crate::peers::Proxy;
 use crate::works::Work;
 
@@ -55,15 +56,9 @@ fn it_caches(work: Work, proxy: &Proxy, backend: &Backend) -> Fallible<()> {
 /// One request; the answer must be what the backend says, byte for byte.
 fn ask(work: Work, proxy: &Proxy) -> Fallible<()> {
     let expected = backend::body(work.body_bytes());
-    let answer = match work {
-        Work::Post => client::ask(proxy.address, "POST", work.path(), &expected),
-        Work::PassSmall
-        | Work::HitSmall
-        | Work::HitLarge
-        | Work::PassLarge
-        | Work::PassHuge
-        | Work::PassSmallLogged => client::ask(proxy.address, "GET", work.path(), &[]),
-    };
+    let body = if work == Work::Post { expected.clone() } else { Vec::new() };
+    let more = More { fields: work.fields(), body };
+    let answer = client::connect(proxy.address).and_then(|mut stream| client::ask_on(&mut stream, work.path(), &more));
     let answer = answer.map_err(|error| format!("work {}: {error}", work.letter()))?;
     if answer.status != 200 {
         return Err(format!("work {}: answers with status {}", work.letter(), answer.status).into());
@@ -72,6 +67,32 @@ fn ask(work: Work, proxy: &Proxy) -> Fallible<()> {
         return Err(format!("work {}: the body is not the backend's", work.letter()).into());
     }
     Ok(())
+}
+
+/// Whether a proxy sends all fields that another sends, to the backend and to the client.
+///
+/// # Errors
+/// Names those that it doesn't send.
+pub(crate) fn sends_as_much(proxy: &Proxy, as_what: &Proxy, works: &[Work]) -> Fallible<()> {
+    none_is_lacking("to the backend", &fields_to_backend(proxy)?, &fields_to_backend(as_what)?)?;
+    for work in works {
+        let fields = |proxy: &Proxy| Fallible::Ok(client::ask(proxy.address, work.path())?.names);
+        none_is_lacking("to the client", &fields(proxy)?, &fields(as_what)?)?;
+    }
+    Ok(())
+}
+
+fn none_is_lacking(to: &str, theirs: &BTreeSet<String>, ours: &BTreeSet<String>) -> Fallible<()> {
+    let lacking: Vec<&str> = ours.difference(theirs).map(String::as_str).collect();
+    if lacking.is_empty() { Ok(()) } else { Err(format!("does not send {to}: {}", lacking.join(", ")).into()) }
+}
+
+fn fields_to_backend(proxy: &Proxy) -> Fallible<BTreeSet<String>> {
+    let head = client::ask(proxy.address, backend::HEAD_PATH)?.body;
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut request = httparse::Request::new(&mut fields);
+    request.parse(&head)?;
+    Ok(client::names(request.headers))
 }
 
 fn until(mut holds: impl FnMut() -> Fallible<bool>, complaint: &str) -> Fallible<()> {

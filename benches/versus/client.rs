@@ -1,5 +1,6 @@
 //! A client for checks: one request, one answer, under a deadline. It measures nothing.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -15,13 +16,24 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub(crate) struct Answer {
     /// Its status code.
     pub(crate) status: u16,
+    /// The names of its fields, in lower case.
+    pub(crate) names: BTreeSet<String>,
     /// Its body; only bodies with `Content-Length` are understood.
     pub(crate) body: Vec<u8>,
 }
 
-/// Asks once on a connection of its own.
-pub(crate) fn ask(to: SocketAddr, method: &str, path: &str, body: &[u8]) -> Fallible<Answer> {
-    ask_on(&mut connect(to)?, method, path, body)
+/// What is asked for besides a path by GET.
+#[derive(Debug, Default)]
+pub(crate) struct More {
+    /// Field lines, each with its end.
+    pub(crate) fields: String,
+    /// If there is one, it is a POST.
+    pub(crate) body: Vec<u8>,
+}
+
+/// Asks by GET, once on a connection of its own.
+pub(crate) fn ask(to: SocketAddr, path: &str) -> Fallible<Answer> {
+    ask_on(&mut connect(to)?, path, &More::default())
 }
 
 /// Opens a connection.
@@ -34,9 +46,13 @@ pub(crate) fn connect(to: SocketAddr) -> Fallible<TcpStream> {
 }
 
 /// Asks on a connection that stays open.
-pub(crate) fn ask_on(stream: &mut TcpStream, method: &str, path: &str, body: &[u8]) -> Fallible<Answer> {
-    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n");
+pub(crate) fn ask_on(stream: &mut TcpStream, path: &str, more: &More) -> Fallible<Answer> {
+    let More { fields, body } = more;
+    let (method, length) = match body.len() {
+        0 => ("GET", String::new()),
+        bytes => ("POST", format!("Content-Length: {bytes}\r\n")),
+    };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}{fields}\r\n");
     stream.write_all(&[head.as_bytes(), body].concat())?;
     let mut received = Vec::new();
     let mut piece = vec![0; 64 << 10];
@@ -62,5 +78,11 @@ pub(crate) fn whole(received: &[u8]) -> Fallible<Option<Answer>> {
     let length: usize = std::str::from_utf8(length.value)?.parse()?;
     let status = response.code.unwrap_or(0);
     let body = received.get(head_bytes..head_bytes.saturating_add(length));
-    Ok(body.map(|body| Answer { status, body: body.to_vec() }))
+    let Some(body) = body.map(<[u8]>::to_vec) else { return Ok(None) };
+    Ok(Some(Answer { status, names: names(response.headers), body }))
+}
+
+/// The names of fields, in lower case.
+pub(crate) fn names(fields: &[httparse::Header<'_>]) -> BTreeSet<String> {
+    fields.iter().map(|field| field.name.to_ascii_lowercase()).collect()
 }

@@ -38,7 +38,7 @@ pub(crate) fn kib_for_one(proxy: &Proxy, count: usize) -> Fallible<f64> {
 fn opened(proxy: &Proxy, count: usize) -> Fallible<Vec<std::net::TcpStream>> {
     let open = |_| {
         let mut stream = client::connect(proxy.address)?;
-        client::ask_on(&mut stream, "GET", Work::PassSmall.path(), &[])?;
+        client::ask_on(&mut stream, Work::PassSmall.path(), &client::More::default())?;
         Ok(stream)
     };
     (0..count).map(open).collect()

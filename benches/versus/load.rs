@@ -42,21 +42,40 @@ pub(crate) struct Load {
     threads: usize,
     get_script: PathBuf,
     post_script: PathBuf,
+    browser_script: PathBuf,
 }
 
 impl Load {
     /// Writes the scripts into `folder`.
     pub(crate) fn new(program: &Path, place: Place, threads: usize, folder: &Path) -> Fallible<Self> {
         let (summary, post) = (include_str!("peers/load.lua"), include_str!("peers/post.lua"));
-        let (get_script, post_script) = (folder.join("get.lua"), folder.join("post.lua"));
-        fs::write(&get_script, summary)?;
-        fs::write(&post_script, format!("{post}{summary}"))?;
-        Ok(Self { program: program.to_owned(), place, threads, get_script, post_script })
+        let script = |name: &str, before: &str| -> Fallible<PathBuf> {
+            let file = folder.join(name);
+            fs::write(&file, format!("{before}{summary}"))?;
+            Ok(file)
+        };
+        Ok(Self {
+            program: program.to_owned(),
+            place,
+            threads,
+            get_script: script("get.lua", "")?,
+            post_script: script("post.lua", post)?,
+            browser_script: script("browser.lua", &headers(&Work::PassBrowser.fields()))?,
+        })
     }
 
     /// One run against a proxy. `time` is taken in whole seconds: wrk knows no others.
     pub(crate) fn run(&self, work: Work, to: SocketAddr, time: Duration) -> Fallible<LoadSummary> {
-        let script = (work == Work::Post).then(|| self.post_script.clone());
+        let script = match work {
+            Work::Post => Some(self.post_script.clone()),
+            Work::PassBrowser | Work::HitBrowser => Some(self.browser_script.clone()),
+            Work::PassSmall
+            | Work::HitSmall
+            | Work::HitLarge
+            | Work::PassLarge
+            | Work::PassHuge
+            | Work::PassSmallLogged => None,
+        };
         let asking = Asking { script, path: work.path(), connections: work.connections() };
         read(&self.command(&asking, to, time).output()?)
     }
@@ -89,6 +108,12 @@ impl Underway {
         kill_process(Pid::from_child(&self.process), Signal::INT)?;
         read(&self.process.wait_with_output()?)
     }
+}
+
+/// Field lines in wrk's own words.
+fn headers(lines: &str) -> String {
+    let fields = lines.lines().filter_map(|line| line.split_once(": "));
+    fields.map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n")).collect()
 }
 
 fn read(output: &Output) -> Fallible<LoadSummary> {

@@ -1,7 +1,7 @@
 //! `cargo bench --bench versus`: forebay beside nginx, HAProxy and Varnish, on the machine of whoever runs it.
 //!
-//! It finds the peers, starts each with a configuration of its own (`peers/`), checks that each does its work, measures
-//! them in turns, and writes tables, a chart and all configurations to `benches/results/`. What the figures mean is said
+//! It finds the peers, starts each with configurations of its own (`peers/`), checks that each does its work, measures
+//! them and a bare loop (`floor`) in turns, and writes tables, a chart and all configurations to `benches/results/`. What the figures mean is said
 //! in `benches/README.md`.
 
 mod arguments;
@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod figures;
 mod findings;
+mod floor;
 mod idle;
 mod interrupt;
 mod load;
@@ -57,6 +58,7 @@ const RESULTS_A_DAY_MAX: usize = 1_000;
 fn main() -> ExitCode {
     let outcome = match env::args().nth(1).as_deref() {
         Some(backend::ARGUMENT) => backend::serve(),
+        Some(floor::ARGUMENT) => floor::serve(),
         // So is it begun by programs that look for tests, of which it has none.
         None | Some("--list") => {
             eprintln!("`cargo bench --bench versus` measures; nothing was done now");
@@ -180,7 +182,8 @@ fn announce(toolbox: &Toolbox, machine: &Machine, pinned: bool) {
 }
 
 fn versions(toolbox: &Toolbox) -> Vec<(String, String)> {
-    let proxies = toolbox.proxies.iter().map(|(peer, tool)| (peer.name().to_owned(), tool.version.clone()));
+    let once = toolbox.proxies.iter().filter(|(peer, _)| !peer.sends_same_fields());
+    let proxies = once.map(|(peer, tool)| (peer.name().to_owned(), tool.version.clone()));
     proxies.chain([("wrk".to_owned(), toolbox.wrk.version.clone())]).collect()
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::Fallible;
 use crate::figures::text;
+use crate::floor;
 use crate::process::{Child, Place};
 use crate::tools::Tool;
 
@@ -33,6 +34,12 @@ pub(crate) enum Peer {
     Haproxy,
     /// <https://varnish-cache.org>
     Varnish,
+    /// nginx, set to send the fields that forebay sends.
+    NginxSame,
+    /// HAProxy, set to send the fields that forebay sends.
+    HaproxySame,
+    /// A bare loop of ours without features: [`floor`].
+    Floor,
 }
 
 /// Whether it writes an access log.
@@ -46,7 +53,8 @@ pub(crate) enum Logging {
 
 impl Peer {
     /// All but ours.
-    pub(crate) const PEERS: [Self; 3] = [Self::Nginx, Self::Haproxy, Self::Varnish];
+    pub(crate) const PEERS: [Self; 6] =
+        [Self::Nginx, Self::Haproxy, Self::Varnish, Self::NginxSame, Self::HaproxySame, Self::Floor];
 
     /// As people write it.
     pub(crate) fn name(self) -> &'static str {
@@ -55,16 +63,25 @@ impl Peer {
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
             Self::Varnish => "Varnish",
+            Self::NginxSame => "nginx, same fields",
+            Self::HaproxySame => "HAProxy, same fields",
+            Self::Floor => "floor",
         }
+    }
+
+    /// Whether it is a peer that is run once more, with forebay's fields.
+    pub(crate) fn sends_same_fields(self) -> bool {
+        matches!(self, Self::NginxSame | Self::HaproxySame)
     }
 
     /// The name of its program.
     pub(crate) fn program(self) -> &'static str {
         match self {
             Self::Forebay => "forebay",
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
+            Self::Nginx | Self::NginxSame => "nginx",
+            Self::Haproxy | Self::HaproxySame => "haproxy",
             Self::Varnish => "varnishd",
+            Self::Floor => "floor",
         }
     }
 
@@ -72,33 +89,50 @@ impl Peer {
     pub(crate) fn package(self) -> &'static str {
         match self {
             Self::Forebay => "forebay",
-            Self::Nginx => "nginx",
-            Self::Haproxy => "haproxy",
+            Self::Nginx | Self::NginxSame => "nginx",
+            Self::Haproxy | Self::HaproxySame => "haproxy",
             Self::Varnish => "varnish",
+            Self::Floor => "floor",
         }
     }
 
     /// What makes it tell its version.
     pub(crate) fn version_flag(self) -> &'static str {
         match self {
-            Self::Forebay => "--version",
-            Self::Nginx | Self::Haproxy => "-v",
+            Self::Forebay | Self::Floor => "--version",
+            Self::Nginx | Self::NginxSame | Self::Haproxy | Self::HaproxySame => "-v",
             Self::Varnish => "-V",
         }
     }
 
-    /// Whether it can write an access log by itself. Varnish leaves that to another program.
+    /// Whether it can write an access log by itself. Varnish leaves that to another program; the floor has none.
     pub(crate) fn can_log(self) -> bool {
-        self != Self::Varnish
+        !matches!(self, Self::Varnish | Self::Floor)
     }
 
-    /// Its configuration as committed, and the name of the file.
+    /// Its configuration as committed, and the name of the file. The floor has none.
     fn template(self) -> (&'static str, &'static str) {
         match self {
             Self::Forebay => ("forebay.toml", include_str!("peers/forebay.toml")),
             Self::Nginx => ("nginx.conf", include_str!("peers/nginx.conf")),
             Self::Haproxy => ("haproxy.cfg", include_str!("peers/haproxy.cfg")),
             Self::Varnish => ("varnish.vcl", include_str!("peers/varnish.vcl")),
+            Self::NginxSame => ("nginx-same-fields.conf", include_str!("peers/nginx.conf")),
+            Self::HaproxySame => ("haproxy-same-fields.cfg", include_str!("peers/haproxy.cfg")),
+            Self::Floor => ("floor.txt", ""),
+        }
+    }
+
+    /// The lines of its configuration that say which fields it sends: with all answers, and with hits of 1 KiB.
+    fn fields(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Nginx => (include_str!("peers/nginx-fields.conf"), ""),
+            Self::Haproxy => (include_str!("peers/haproxy-fields.cfg"), ""),
+            Self::NginxSame => {
+                (include_str!("peers/nginx-same-fields.conf"), include_str!("peers/nginx-same-hit.conf"))
+            }
+            Self::HaproxySame => (include_str!("peers/haproxy-same-fields.cfg"), ""),
+            Self::Forebay | Self::Varnish | Self::Floor => ("", ""),
         }
     }
 }
@@ -137,9 +171,10 @@ impl Proxy {
     /// # Errors
     /// With the end of what it printed, when it does not come up.
     pub(crate) fn start(peer: Peer, tool: &Tool, setting: &Setting, logging: Logging) -> Fallible<Self> {
+        let (name, _) = peer.template();
         let stem = match logging {
-            Logging::Off => peer.program().to_owned(),
-            Logging::On => format!("{}-logging", peer.program()),
+            Logging::Off => name.to_owned(),
+            Logging::On => format!("{name}-logging"),
         };
         let folder = setting.folder.join(&stem);
         fs::create_dir_all(&folder)?;
@@ -147,12 +182,11 @@ impl Proxy {
         let access_log = folder.join("access.log");
         let configuration =
             configuration(peer, setting, logging, &[("PORT", port), ("ADMIN_PORT", admin_port)], &folder);
-        let (name, _) = peer.template();
         let file = folder.join(name);
         fs::write(&file, &configuration)?;
 
         let mut command = setting.place.command(&tool.path);
-        arguments(&mut command, peer, &file, port, setting.workers);
+        arguments(&mut command, peer, setting, (&file, port));
         let printed = folder.join("printed.txt");
         let output = if logging == Logging::On { &access_log } else { &printed };
         command.stdout(appended(output)?).stderr(appended(&printed)?);
@@ -180,7 +214,7 @@ impl Proxy {
         fs::write(file, &configuration)?;
         let printed = file.with_extension("printed");
         let mut command = place.command(&tool.path);
-        arguments(&mut command, Peer::Forebay, file, port, 0);
+        command.arg("-c").arg(file);
         command.stdout(appended(&printed)?).stderr(appended(&printed)?);
         let mut proxy = Self {
             peer: Peer::Forebay,
@@ -212,14 +246,20 @@ fn configuration(peer: Peer, setting: &Setting, logging: Logging, ports: &[(&str
     let logged = logging == Logging::On;
     let access = match (peer, logged) {
         (Peer::Forebay, true) => "combined".to_owned(),
-        (Peer::Nginx, true) => format!("{} combined buffer=64k flush=1s", folder.join("access.log").display()),
-        (Peer::Forebay | Peer::Nginx, false) | (Peer::Haproxy | Peer::Varnish, _) => "off".to_owned(),
+        (Peer::Nginx | Peer::NginxSame, true) => {
+            format!("{} combined buffer=64k flush=1s", folder.join("access.log").display())
+        }
+        (Peer::Forebay | Peer::Nginx | Peer::NginxSame, false)
+        | (Peer::Haproxy | Peer::HaproxySame | Peer::Varnish | Peer::Floor, _) => "off".to_owned(),
     };
     let (log, log_use) = match logged {
         true => ("log stdout format raw local0 info", "log global\n    option httplog"),
         false => ("# no log", "no log"),
     };
+    let (fields, hit_fields) = peer.fields();
     let mut values = vec![
+        ("FIELDS", fields.trim_end().to_owned()),
+        ("HIT_FIELDS", hit_fields.trim_end().to_owned()),
         ("WORKERS", setting.workers.to_string()),
         ("BACKEND_PORT", setting.backend.port().to_string()),
         ("DIR", folder.display().to_string()),
@@ -234,12 +274,16 @@ fn configuration(peer: Peer, setting: &Setting, logging: Logging, ports: &[(&str
 }
 
 /// How its program is told to use a configuration, in the foreground.
-fn arguments(command: &mut Command, peer: Peer, file: &Path, port: u16, workers: usize) {
+fn arguments(command: &mut Command, peer: Peer, setting: &Setting, (file, port): (&Path, u16)) {
     let folder = file.parent().unwrap_or(file);
+    let workers = setting.workers;
     match peer {
         Peer::Forebay => command.arg("-c").arg(file),
-        Peer::Nginx => command.arg("-c").arg(file).arg("-p").arg(folder).args(["-e", "stderr"]),
-        Peer::Haproxy => command.arg("-db").arg("-f").arg(file),
+        Peer::Floor => command
+            .arg(floor::ARGUMENT)
+            .args([usize::from(port), usize::from(setting.backend.port()), workers].map(|number| number.to_string())),
+        Peer::Nginx | Peer::NginxSame => command.arg("-c").arg(file).arg("-p").arg(folder).args(["-e", "stderr"]),
+        Peer::Haproxy | Peer::HaproxySame => command.arg("-db").arg("-f").arg(file),
         Peer::Varnish => command
             .args(["-F", "-j", "none", "-T", "none", "-s", "malloc,256m"])
             .args(["-p", "thread_pool_min=100", "-p", "thread_pool_max=1000", "-p", "timeout_idle=600"])

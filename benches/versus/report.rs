@@ -34,6 +34,7 @@ pub(crate) struct Circumstances {
 pub(crate) fn tables(findings: &Findings) -> String {
     let mut text = String::new();
     cost_table(&mut text, findings);
+    same_fields_table(&mut text, findings);
     goal_table(&mut text, findings);
     if !findings.rows.is_empty() {
         ratio_table(&mut text, findings);
@@ -94,14 +95,11 @@ fn opening(circumstances: &Circumstances, backend_us: f64) -> String {
     )
 }
 
+/// The peers as users run them, and the floor.
 fn cost_table(text: &mut String, findings: &Findings) {
-    let peers = columns(findings);
-    text.push_str("## Processor time for a request, µs\n\n");
-    heading(text, "work", &peers.iter().map(|peer| peer.name().to_owned()).collect::<Vec<_>>());
-    for row in &findings.rows {
-        let cells = peers.iter().map(|peer| cell(row.spread(*peer, |sample| sample.cpu_us)));
-        line(text, &format!("| {} | {} |", work_name(row), cells.collect::<Vec<_>>().join(" | ")));
-    }
+    let (_, peers): (Vec<Peer>, Vec<Peer>) = columns(findings).into_iter().partition(|peer| peer.sends_same_fields());
+    text.push_str("## Processor time for a request, µs\n\nPeers as users run them; the floor is a bare loop of ours without features.\n\n");
+    cost_rows(text, &findings.rows.iter().collect::<Vec<_>>(), &peers);
     if !findings.idle.is_empty() {
         let cells = peers.iter().map(|peer| {
             let found = findings.idle.iter().find(|(one, _)| one == peer);
@@ -114,6 +112,28 @@ fn cost_table(text: &mut String, findings: &Findings) {
         );
     }
     text.push('\n');
+}
+
+/// forebay beside the peers that were set to send what it sends.
+fn same_fields_table(text: &mut String, findings: &Findings) {
+    let same = columns(findings).into_iter().filter(|peer| peer.sends_same_fields());
+    let peers: Vec<Peer> = std::iter::once(Peer::Forebay).chain(same).collect();
+    let rows: Vec<&Row> =
+        findings.rows.iter().filter(|row| row.peers().iter().any(|peer| peer.sends_same_fields())).collect();
+    if rows.is_empty() {
+        return;
+    }
+    text.push_str("## The same, with peers set to send the fields that forebay sends\n\n");
+    cost_rows(text, &rows, &peers);
+    text.push('\n');
+}
+
+fn cost_rows(text: &mut String, rows: &[&Row], peers: &[Peer]) {
+    heading(text, "work", &peers.iter().map(|peer| peer.name().to_owned()).collect::<Vec<_>>());
+    for row in rows {
+        let cells = peers.iter().map(|peer| cell(row.spread(*peer, |sample| sample.cpu_us)));
+        line(text, &format!("| {} | {} |", work_name(row), cells.collect::<Vec<_>>().join(" | ")));
+    }
 }
 
 fn goal_table(text: &mut String, findings: &Findings) {
@@ -152,7 +172,7 @@ fn goal_table(text: &mut String, findings: &Findings) {
 
 fn ratio_table(text: &mut String, findings: &Findings) {
     let peers: Vec<Peer> = columns(findings).into_iter().filter(|peer| *peer != Peer::Forebay).collect();
-    text.push_str("## forebay's processor time to each peer's, round by round\n\n");
+    text.push_str("## forebay's processor time to each other's, round by round\n\n");
     heading(text, "work", &peers.iter().map(|peer| peer.name().to_owned()).collect::<Vec<_>>());
     for row in &findings.rows {
         let cells = peers.iter().map(|peer| ratio_cell(row.ratio(Rival::One(*peer))));

@@ -127,8 +127,13 @@ fn void(work: Work, load: &LoadSummary, asked: u64) -> Fallible<()> {
 fn answered(work: Work, load: &LoadSummary) -> f64 {
     match work {
         Work::PassHuge => load.bytes as f64 / work.body_bytes() as f64,
-        Work::PassSmall | Work::HitSmall | Work::HitLarge | Work::PassLarge | Work::Post | Work::PassSmallLogged => {
-            load.requests as f64
-        }
+        Work::PassSmall
+        | Work::HitSmall
+        | Work::HitLarge
+        | Work::PassLarge
+        | Work::Post
+        | Work::PassBrowser
+        | Work::HitBrowser
+        | Work::PassSmallLogged => load.requests as f64,
     }
 }

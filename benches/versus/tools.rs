@@ -43,8 +43,15 @@ pub(crate) fn find(wanted: &[Peer]) -> Fallible<Toolbox> {
     let mut proxies = vec![(Peer::Forebay, Tool { path: forebay, version })];
     let mut missing = Vec::new();
     for peer in wanted {
+        if *peer == Peer::Floor {
+            let version = format!("of {}", env!("CARGO_PKG_VERSION"));
+            proxies.push((*peer, Tool { path: env::current_exe()?, version }));
+            continue;
+        }
         match located(peer.program()) {
             Some(path) => proxies.push((*peer, Tool { version: self::version(&path, peer.version_flag()), path })),
+            // It is said once, of the peer as users run it.
+            None if peer.sends_same_fields() => {}
             None => missing.push(*peer),
         }
     }
@@ -53,7 +60,7 @@ pub(crate) fn find(wanted: &[Peer]) -> Fallible<Toolbox> {
 }
 
 impl Toolbox {
-    /// Whether there is anybody to compare with.
+    /// Whether there is anything to compare with.
     ///
     /// # Errors
     /// Says the command that installs the peers.

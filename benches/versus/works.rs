@@ -4,6 +4,9 @@
 
 use crate::peers::Peer;
 
+/// The fields that a browser sends besides `Host`, as lines of text.
+const BROWSER: &str = include_str!("../browser.txt");
+
 /// Bytes in a KiB.
 const KIB: usize = 1024;
 
@@ -22,6 +25,10 @@ pub(crate) enum Work {
     PassHuge,
     /// f: a POST of 1 KiB, answered with the same.
     Post,
+    /// a13: a once more, with the thirteen fields that a browser sends.
+    PassBrowser,
+    /// b13: b once more, with the same thirteen fields.
+    HitBrowser,
     /// a once more, with the access log written to a file.
     PassSmallLogged,
 }
@@ -45,9 +52,13 @@ pub(crate) struct Goal {
 }
 
 /// KiB of memory that an idle connection may cost (work i).
-pub(crate) const IDLE_KIB_MAX: f64 = 10.0;
+pub(crate) const IDLE_KIB_MAX: f64 = 2.3;
 
-const ALL: &[Peer] = &[Peer::Nginx, Peer::Haproxy, Peer::Varnish];
+/// The peers as their users run them.
+const AS_RUN: &[Peer] = &[Peer::Nginx, Peer::Haproxy, Peer::Varnish];
+
+/// The peers that can be set to send the fields that forebay sends.
+const SAME_FIELDS: &[Peer] = &[Peer::NginxSame, Peer::HaproxySame];
 
 const fn goal(rival: Rival, at_most: f64) -> Goal {
     Goal { rival, at_most }
@@ -55,13 +66,15 @@ const fn goal(rival: Rival, at_most: f64) -> Goal {
 
 impl Work {
     /// All, in the order of their letters.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::PassSmall,
         Self::HitSmall,
         Self::HitLarge,
         Self::PassLarge,
         Self::PassHuge,
         Self::Post,
+        Self::PassBrowser,
+        Self::HitBrowser,
         Self::PassSmallLogged,
     ];
 
@@ -74,6 +87,8 @@ impl Work {
             Self::PassLarge => "d",
             Self::PassHuge => "e",
             Self::Post => "f",
+            Self::PassBrowser => "a13",
+            Self::HitBrowser => "b13",
             Self::PassSmallLogged => "log",
         }
     }
@@ -87,6 +102,8 @@ impl Work {
             Self::PassLarge => "pass a GET of 100 KiB",
             Self::PassHuge => "pass a GET of 10 MiB",
             Self::Post => "pass a POST of 1 KiB",
+            Self::PassBrowser => "pass a GET of 1 KiB with a browser's 13 fields",
+            Self::HitBrowser => "cache hit of 1 KiB with a browser's 13 fields",
             Self::PassSmallLogged => "pass a GET of 1 KiB, access log on",
         }
     }
@@ -94,8 +111,8 @@ impl Work {
     /// What is asked for; the backend and the proxies' configurations know these paths.
     pub(crate) fn path(self) -> &'static str {
         match self {
-            Self::PassSmall | Self::PassSmallLogged => "/pass/1k",
-            Self::HitSmall => "/hit/1k",
+            Self::PassSmall | Self::PassBrowser | Self::PassSmallLogged => "/pass/1k",
+            Self::HitSmall | Self::HitBrowser => "/hit/1k",
             Self::HitLarge => "/hit/100k",
             Self::PassLarge => "/pass/100k",
             Self::PassHuge => "/pass/10m",
@@ -106,7 +123,12 @@ impl Work {
     /// The length of the answer's body.
     pub(crate) fn body_bytes(self) -> usize {
         match self {
-            Self::PassSmall | Self::PassSmallLogged | Self::HitSmall | Self::Post => KIB,
+            Self::PassSmall
+            | Self::HitSmall
+            | Self::Post
+            | Self::PassBrowser
+            | Self::HitBrowser
+            | Self::PassSmallLogged => KIB,
             Self::HitLarge | Self::PassLarge => 100 * KIB,
             Self::PassHuge => 10 * KIB * KIB,
         }
@@ -121,13 +143,15 @@ impl Work {
             | Self::HitLarge
             | Self::PassLarge
             | Self::Post
+            | Self::PassBrowser
+            | Self::HitBrowser
             | Self::PassSmallLogged => 64,
         }
     }
 
     /// Whether the answer comes from the proxy's own store.
     pub(crate) fn is_hit(self) -> bool {
-        matches!(self, Self::HitSmall | Self::HitLarge)
+        matches!(self, Self::HitSmall | Self::HitLarge | Self::HitBrowser)
     }
 
     /// Whether proxies write their access log during it.
@@ -135,21 +159,47 @@ impl Work {
         self == Self::PassSmallLogged
     }
 
+    /// The lines that the client sends besides what it sends always, each with its end.
+    pub(crate) fn fields(self) -> String {
+        match self {
+            Self::PassBrowser | Self::HitBrowser => BROWSER.lines().map(|line| format!("{line}\r\n")).collect(),
+            Self::PassSmall
+            | Self::HitSmall
+            | Self::HitLarge
+            | Self::PassLarge
+            | Self::PassHuge
+            | Self::Post
+            | Self::PassSmallLogged => String::new(),
+        }
+    }
+
+    /// Whether a proxy is measured at it. What fields cost is lost in a large body, and not each proxy writes a log.
+    pub(crate) fn is_for(self, peer: Peer) -> bool {
+        let is_small = self.body_bytes() == KIB;
+        (is_small || !SAME_FIELDS.contains(&peer)) && (!self.is_logged() || peer.can_log())
+    }
+
     /// What forebay wants to reach.
     pub(crate) fn goals(self) -> &'static [Goal] {
-        const PASS: &[Goal] = &[goal(Rival::Best(ALL), 0.95)];
-        const HIT: &[Goal] =
-            &[goal(Rival::Best(&[Peer::Nginx, Peer::Haproxy]), 0.80), goal(Rival::One(Peer::Varnish), 0.40)];
-        const HIT_LARGE: &[Goal] = &[goal(Rival::One(Peer::Nginx), 1.00)];
-        const PASS_LARGE: &[Goal] = &[goal(Rival::Best(ALL), 1.00)];
-        const PASS_HUGE: &[Goal] = &[goal(Rival::One(Peer::Nginx), 1.05)];
+        const BEST: Rival = Rival::Best(AS_RUN);
+        const SAME: Rival = Rival::Best(SAME_FIELDS);
+        const FLOOR: Rival = Rival::One(Peer::Floor);
+        const PASS: &[Goal] = &[goal(BEST, 0.75), goal(SAME, 0.70), goal(FLOOR, 1.15)];
+        const HIT: &[Goal] = &[goal(SAME, 0.65), goal(FLOOR, 1.20)];
+        const HIT_LARGE: &[Goal] = &[goal(Rival::One(Peer::Nginx), 0.90)];
+        const PASS_LARGE: &[Goal] = &[goal(Rival::One(Peer::Haproxy), 0.75)];
+        const PASS_HUGE: &[Goal] = &[goal(Rival::One(Peer::Haproxy), 0.85)];
+        const POST: &[Goal] = &[goal(BEST, 0.72), goal(SAME, 0.65), goal(FLOOR, 1.20)];
+        const LOGGED: &[Goal] = &[goal(SAME, 0.72)];
         match self {
-            Self::PassSmall | Self::Post => PASS,
+            Self::PassSmall => PASS,
             Self::HitSmall => HIT,
             Self::HitLarge => HIT_LARGE,
             Self::PassLarge => PASS_LARGE,
             Self::PassHuge => PASS_HUGE,
-            Self::PassSmallLogged => &[],
+            Self::Post => POST,
+            Self::PassBrowser | Self::HitBrowser => &[],
+            Self::PassSmallLogged => LOGGED,
         }
     }
 }
@@ -166,10 +216,8 @@ impl Rival {
     /// How a table names it.
     pub(crate) fn name(self) -> String {
         match self {
-            Self::Best(peers) if peers == ALL => "the best peer".to_owned(),
-            Self::Best(peers) => {
-                format!("the best of {}", peers.iter().map(|peer| peer.name()).collect::<Vec<_>>().join(" and "))
-            }
+            Self::Best(peers) if peers == SAME_FIELDS => "the best peer that sends the same fields".to_owned(),
+            Self::Best(_) => "the best peer as users run it".to_owned(),
             Self::One(peer) => peer.name().to_owned(),
         }
     }

@@ -119,7 +119,7 @@ fn until_it_holds(stream: &mut TcpStream, expected: &str, begun: Instant) -> Fal
     let mut longest = Duration::ZERO;
     let mut ask = || {
         let asked = Instant::now();
-        let answer = client::ask_on(stream, "GET", MARK, &[])?;
+        let answer = client::ask_on(stream, MARK, &client::More::default())?;
         longest = longest.max(asked.elapsed());
         Fallible::Ok(answer.body == expected.as_bytes())
     };

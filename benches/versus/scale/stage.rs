@@ -125,7 +125,7 @@ impl Subject {
     /// Requests that it has answered, as it counts them itself.
     pub(crate) fn answered(&self) -> Fallible<u64> {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.1));
-        let answer = client::ask(admin, "GET", "/metrics", &[])?;
+        let answer = client::ask(admin, "/metrics")?;
         let text = String::from_utf8_lossy(&answer.body);
         Ok(many::metric(&text, REQUESTS).ok_or("forebay tells no number of requests")?)
     }
