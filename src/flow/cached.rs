@@ -8,7 +8,7 @@ use http_body::Body as _;
 use message::{Fields, Known, KnownSet};
 use policy::cache::facts::RequestFacts;
 use policy::cache::forget::{self, forgotten};
-use policy::cache::key::{Key, Space, Target};
+use policy::cache::key::{Key, KeyBuffer, LookupKey, Space, Target};
 use policy::cache::overlap::Writer;
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
@@ -124,8 +124,9 @@ pub fn at_once(
         return None;
     }
     let target = target(ex, admitted);
-    let key = Key::of_uri(Space { name: &caching.space, rules: &caching.rules.key }, &target);
-    store::at_once(ex, caching, &key)
+    let space = Space { name: &caching.space, rules: &caching.rules.key };
+    let mut buffer = KeyBuffer::new();
+    store::at_once(ex, caching, LookupKey::of_uri(space, &target, &mut buffer))
 }
 
 /// What writes that are pending have to say: to a write of the same URI, and to a read of it. `None`: nothing.

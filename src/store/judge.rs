@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::Method;
 use message::{Fields, Known};
 use policy::cache::facts::RequestFacts;
-use policy::cache::key::Key;
+use policy::cache::key::{Key, LookupKey};
 use policy::cache::lookup::{Because, Freshness, StaleRules, Verdict, lookup};
 use policy::cache::reach::{Reach, reach};
 use policy::message::cache_control::RequestDirectives;
@@ -34,7 +34,7 @@ use crate::observe::clock;
 /// Answers a request that says nothing of caches, conditions or ranges with what is stored, if that is fresh and the
 /// same for everybody.
 #[must_use]
-pub fn at_once(ex: &mut Exchange, caching: &Caching, key: &Key) -> Option<Answer> {
+pub fn at_once(ex: &mut Exchange, caching: &Caching, key: LookupKey<'_>) -> Option<Answer> {
     let entry = caching.store.find_plain(key)?;
     let verdict = lookup(Some(&entry.head.stored()), &RequestDirectives::default(), ex.started, StaleRules::default());
     let Verdict::Hit(freshness) = verdict else { return None };

@@ -8,7 +8,7 @@ use message::Fields;
 use parking_lot::{Mutex, MutexGuard};
 use policy::cache::bans::Epoch;
 use policy::cache::flight::{Id, Limits};
-use policy::cache::key::Key;
+use policy::cache::key::{Key, LookupKey};
 use policy::cache::overlap::Overlap;
 use policy::time::Now;
 use tokio::sync::watch;
@@ -125,11 +125,11 @@ impl Store {
     /// Looks up what is stored for a key that holds nothing but its URI, if it is the same for every request and whole;
     /// it counts as used.
     #[must_use]
-    pub fn find_plain(&self, key: &Key) -> Option<Entry> {
+    pub fn find_plain(&self, key: LookupKey<'_>) -> Option<Entry> {
         let mut left = Vec::new();
         // All of such a key is the URI's.
         let mut shard = self.shard_of(key.bytes());
-        let found = shard.find(key, &mut left).and_then(Shelf::for_everybody).cloned();
+        let found = shard.find(&key, &mut left).and_then(Shelf::for_everybody).cloned();
         drop(shard);
         drop(left);
         found

@@ -1,12 +1,13 @@
 //! One shard of the store: what is kept, what is being fetched, and who waits for it. Behind a lock of its own.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use policy::cache::bans::{Ban, Bans, Epoch, Limits, Subject, Verdict};
 use policy::cache::flight::{Action, Flights, Id};
-use policy::cache::index::{Displaced, Index, Left, Place, Refused};
+use policy::cache::index::{Displaced, Equivalent, Index, Left, Place, Refused};
 use policy::cache::key::Key;
 use policy::cache::remembered::Remembered;
 use policy::cache::siblings::Siblings;
@@ -269,7 +270,7 @@ impl Shard {
     }
 
     /// What is stored for a key; it counts as used. `left`: what has to be dropped without the lock.
-    pub fn find(&mut self, key: &Key, left: &mut Vec<Shelf>) -> Option<&Shelf> {
+    pub fn find<Q: Hash + Equivalent<Key>>(&mut self, key: &Q, left: &mut Vec<Shelf>) -> Option<&Shelf> {
         let place = self.current(key, left)?;
         self.index.touch(place)
     }
@@ -281,7 +282,7 @@ impl Shard {
     }
 
     /// Where a key's entry is, once it has been held against all bans.
-    fn current(&mut self, key: &Key, left: &mut Vec<Shelf>) -> Option<Place> {
+    fn current<Q: Hash + Equivalent<Key>>(&mut self, key: &Q, left: &mut Vec<Shelf>) -> Option<Place> {
         let place = self.index.find(key)?;
         if self.index.checked(place) == Some(self.bans.epoch()) || self.check(place, left) { Some(place) } else { None }
     }

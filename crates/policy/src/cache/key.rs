@@ -3,6 +3,7 @@
 //! Which of the responses under one name fits a request is decided by `Vary`, in `message::vary`. HEAD is answered from
 //! what GET has stored, so the method is not part of the key.
 
+mod lookup_key;
 mod rules;
 mod target;
 pub mod target_fields;
@@ -15,6 +16,7 @@ use http::Method;
 use message::{Field, Fields, Known, Name};
 
 pub use crate::message::scheme::Scheme;
+pub use lookup_key::{KeyBuffer, LookupKey};
 pub use rules::{Pattern, Rules};
 pub use target::Target;
 
@@ -66,7 +68,8 @@ impl Key {
         Some(Source::new(space, target, chosen).key())
     }
 
-    /// The key of a request for this URI that has none of the chosen headers and cookies, and no keyed fields.
+    /// The key of a request for this URI that has none of the chosen headers and cookies, and no keyed fields. Only to
+    /// look up by it, [`LookupKey::of_uri`] will do, which allocates nothing.
     #[must_use]
     pub fn of_uri(space: Space<'_>, target: &Target<'_>) -> Self {
         Source::new(space, target, None).key()
@@ -161,17 +164,27 @@ impl<'a> Source<'a> {
 
     /// Walks through the parts twice, to count and then to copy, so that the one allocation has just the right size.
     fn key(&self) -> Key {
-        let mut count = 0_usize;
-        self.write(&mut |part| count = count.saturating_add(part.len()));
-        let mut bytes: Arc<[u8]> = iter::repeat_n(0, count).collect();
-        if let Some(mut rest) = Arc::get_mut(&mut bytes) {
-            self.write(&mut |part| {
-                if let Some(place) = rest.split_off_mut(..part.len()) {
-                    place.copy_from_slice(part);
-                }
-            });
+        let mut bytes: Arc<[u8]> = iter::repeat_n(0, self.bytes()).collect();
+        if let Some(bytes) = Arc::get_mut(&mut bytes) {
+            self.fill(bytes);
         }
         Key { bytes }
+    }
+
+    /// How long the key is, in bytes.
+    fn bytes(&self) -> usize {
+        let mut count = 0_usize;
+        self.write(&mut |part| count = count.saturating_add(part.len()));
+        count
+    }
+
+    /// Writes the key to where there are just so many bytes.
+    fn fill(&self, mut rest: &mut [u8]) {
+        self.write(&mut |part| {
+            if let Some(place) = rest.split_off_mut(..part.len()) {
+                place.copy_from_slice(part);
+            }
+        });
     }
 
     fn write(&self, put: &mut impl FnMut(&[u8])) {

@@ -12,6 +12,8 @@ pub mod headers;
 pub mod index;
 pub mod key;
 pub mod lookup;
+#[cfg(test)]
+mod oracle;
 pub mod overlap;
 pub mod partial;
 pub mod reach;

@@ -273,7 +273,7 @@ mod tests {
         let vary = ("vary", "accept-language");
         let answered = [TAG, date, vary, ("surrogate-key", "k"), ("content-type", "application/json"), ("x-a", "1")];
         let stored = Case::asked(&asked).stored(200, &answered);
-        assert_eq!(stored.headers, headers(&[asked[0], asked[1], asked[2], TAG, date, vary, answered[3]]));
+        assert_eq!(stored.headers, headers(&[asked[0], asked[1], asked[2], date, vary, answered[3], TAG]));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use super::super::bans::Epoch;
 use super::{Displaced, Index, Left};
 
 const OVERHEAD: u64 = Index::<u8, u32>::OVERHEAD_BYTES;
+/// Room for more than 16 entries, so that some of them stay where they are when they are used.
+const BYTES_MAX: u64 = 6000;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -18,12 +20,12 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let key = 0..12_u8;
+    let key = 0..24_u8;
     prop_oneof![
         6 => (key.clone(), 0..400_u64).prop_map(|(key, bytes)| Step::Insert(key, bytes)),
         4 => key.clone().prop_map(Step::Touch),
         1 => key.prop_map(Step::Take),
-        1 => (0..3000_u64).prop_map(Step::Resize),
+        1 => (0..6000_u64).prop_map(Step::Resize),
     ]
 }
 
@@ -31,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     queue: VecDeque<Line>,
     bytes_max: u64,
+    links: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -38,6 +41,7 @@ struct Line {
     key: u8,
     value: u32,
     bytes: u64,
+    linked: usize,
 }
 
 impl Line {
@@ -71,7 +75,8 @@ impl Model {
             return None;
         }
         let replaced = self.take(key).map(|line| line.value);
-        self.queue.push_back(Line { key, value, bytes });
+        self.links += 1;
+        self.queue.push_back(Line { key, value, bytes, linked: self.links });
         Some(Displaced { replaced, evicted: self.shrink() })
     }
 
@@ -79,8 +84,13 @@ impl Model {
         match *step {
             Step::Insert(..) => unreachable!(),
             Step::Touch(key) => {
-                let found = self.take(key);
-                self.queue.extend(found);
+                let (links, entries) = (self.links, self.queue.len());
+                let found = self.queue.iter().find(|line| line.key == key).copied();
+                if found.is_some_and(|line| links - line.linked > entries / 8) {
+                    self.links += 1;
+                    self.take(key);
+                    self.queue.extend(found.map(|line| Line { linked: self.links, ..line }));
+                }
                 found.into_iter().map(Line::left).collect()
             }
             Step::Take(key) => self.take(key).into_iter().map(Line::left).collect(),
@@ -107,8 +117,8 @@ fn apply(index: &mut Index<u8, u32>, step: &Step) -> Vec<Left<u8, u32>> {
 proptest! {
     #[test]
     fn it_does_what_a_naive_queue_does(steps in proptest::collection::vec(step(), 1..200)) {
-        let mut index = Index::new(2000);
-        let mut model = Model { queue: VecDeque::new(), bytes_max: 2000 };
+        let mut index = Index::new(BYTES_MAX);
+        let mut model = Model { queue: VecDeque::new(), bytes_max: BYTES_MAX, links: 0 };
         for (value, step) in (0..).zip(&steps) {
             if let Step::Insert(key, bytes) = *step {
                 let inserted = index.insert(key, value, bytes, Epoch::default()).ok();

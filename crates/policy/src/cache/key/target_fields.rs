@@ -89,7 +89,7 @@ pub fn edits<'h>(headers: &Fields, host: &'h [u8]) -> impl Iterator<Item = Edit<
 
 /// The lines of a request that its key holds beside its URI, in the order of their names, those of one name in the
 /// order of the request. The [`edits`] must have been applied.
-pub(super) fn keyed(headers: &Fields) -> Vec<Field<'_>> {
+pub(in crate::cache) fn keyed(headers: &Fields) -> Vec<Field<'_>> {
     const MAY_BE_KEYED: KnownSet = KnownSet::of(&[Known::Host, Known::XForwardedHost, Known::XForwarded]);
     let host = headers.first(Known::Host);
     let mut tags = headers.tags();
