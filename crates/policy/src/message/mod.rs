@@ -31,4 +31,6 @@ pub mod vary;
 pub mod via;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 pub(crate) mod scripted;
