@@ -60,7 +60,7 @@ fn a_put_answered_early_is_repeated_with_its_whole_body() {
     client.send("0\r\n\r\n");
     client.read_response().is(200, "fine");
     assert_eq!(fine.last().body, piece.repeat(5).as_bytes());
-    eventually("the busy one is left alone", || busy.abandoned() == 1);
+    forebay.eventually("the busy one is left alone", |gauges| gauges.backend_connections == 1);
 }
 
 #[test]

@@ -158,6 +158,8 @@ pub struct Upstream {
     pub address_family: Family,
     /// Unused connections kept, for each worker and endpoint.
     pub pool_max: usize,
+    /// The most fields of a response head.
+    pub response_fields_max: usize,
 }
 
 /// How the next backend is chosen.

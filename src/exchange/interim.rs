@@ -16,7 +16,6 @@ const BYTES_MAX: usize = 64 * 1024;
 pub struct Interim {
     bytes: RefCell<Vec<u8>>,
     responses: Cell<usize>,
-    is_continued: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -26,28 +25,9 @@ impl Interim {
         *self.waker.borrow_mut() = Some(waker.clone());
     }
 
-    /// Says whom to wake where there is no client's connection to be woken.
-    pub fn attach_if_alone(&self, waker: &Waker) {
-        if self.waker.borrow().is_none() {
-            self.attach(waker);
-        }
-    }
-
     /// A try begins: counts anew.
     pub fn begin(&self) {
         self.responses.set(0);
-        self.is_continued.set(false);
-    }
-
-    /// A backend has sent `100 Continue`.
-    pub fn set_continued(&self) {
-        self.is_continued.set(true);
-        self.count();
-    }
-
-    /// Whether the backend has asked for the body.
-    pub fn is_continued(&self) -> bool {
-        self.is_continued.get()
     }
 
     /// A backend has sent this 1xx response, in wire form.

@@ -55,8 +55,8 @@ struct State {
     is_kept: bool,
     readers: BTreeMap<u64, Place>,
     readers_ever: u64,
-    /// The task that fetches, when it waits for readers.
-    fetching: Option<Waker>,
+    /// The task that fetches, when it waits for readers, and what it waits in.
+    fetching: Option<(Appetite, Waker)>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Growth {
     pub fn poll_appetite(&self, cx: &Context<'_>) -> Appetite {
         let mut state = self.state.lock();
         let appetite = state.appetite(self.bounds);
-        state.fetching = appetite.waits().then(|| cx.waker().clone());
+        state.fetching = appetite.waits().then(|| (appetite, cx.waker().clone()));
         appetite
     }
 
@@ -260,7 +260,9 @@ impl State {
         if !self.is_kept {
             self.drop_read();
         }
-        if self.fetching.is_some() && !self.appetite(bounds).waits() { self.fetching.take() } else { None }
+        let waits_in = self.fetching.as_ref().map(|(appetite, _)| *appetite)?;
+        // Also from one wait to the other: only a reader that holds the others is left out after a while.
+        if self.appetite(bounds) == waits_in { None } else { self.fetching.take().map(|(_, fetching)| fetching) }
     }
 
     /// Readers that are too far behind are no longer kept anything for; those that are furthest are none of them.
@@ -377,6 +379,9 @@ impl Drop for Reader {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
     use super::*;
     use http_body::Body as _;
 
@@ -457,6 +462,29 @@ mod tests {
         growth.leave_out();
         assert_eq!(growth.poll_appetite(&cx), Appetite::Hungry);
         assert!(matches!(read(&mut stalled), Poll::Ready(Some(Err(Fault::Outpaced)))));
+    }
+
+    #[test]
+    fn the_fetch_learns_that_a_reader_holds_the_others_once_they_have_caught_up() {
+        let growth = Arc::new(Growth::new(None, Bounds { lead_bytes_max: 1000, lag_bytes_max: 1000, ..BOUNDS }));
+        let (mut quick, _stalled) = (Reader::new(Arc::clone(&growth)), Reader::new(Arc::clone(&growth)));
+        growth.keep_no_more();
+        growth.push(vec![Bytes::from(vec![0; 1000])]);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert_eq!(growth.poll_appetite(&Context::from_waker(&waker)), Appetite::Sated);
+        assert!(matches!(read(&mut quick), Poll::Ready(Some(Ok(_)))));
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert_eq!(growth.poll_appetite(&Context::from_waker(&waker)), Appetite::Held);
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use policy::retry::budget::Budget;
 use super::endpoint::Endpoint;
 use super::endpoints::Endpoints;
 use super::group::Group;
-use super::pool::Pool;
+use super::transport::pool::Pool;
 use crate::observe::counters::Counters;
 use crate::observe::dice;
 

@@ -4,21 +4,18 @@
 //! is kept by [`group::Group`] and how they stand by [`standing::Standing`], shared by all workers; connections and
 //! balancers live in [`local::LocalGroup`], one a worker.
 
-pub mod dial;
 pub mod endpoint;
 pub mod endpoints;
 pub mod group;
 pub mod local;
-pub mod overheard;
 pub mod pick;
-pub mod pool;
 pub mod probe;
 pub mod queue;
 pub mod reply;
 pub mod resolve;
-pub mod rest;
 pub mod send;
 pub mod standing;
+pub mod transport;
 pub mod tunnel;
 pub mod upload;
 
@@ -60,10 +57,10 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -
                 continue;
             }
         };
-        ex.record.backend_status = Some(received.response.status());
+        ex.record.backend_status = Some(received.head.status);
         let instead = tries.instead_of(&received, group, ex, draft);
         if instead.is_some() || !ex.record.history.is_empty() {
-            remember(ex, &asked, since, Outcome::Status(received.response.status()));
+            remember(ex, &asked, since, Outcome::Status(received.head.status));
         }
         match instead {
             Some(other) => claim = other,
@@ -80,7 +77,7 @@ fn remember(ex: &mut Exchange, asked: &LocalEndpoint, since: Duration, outcome: 
 }
 
 fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {
-    if received.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    if received.head.status == StatusCode::SWITCHING_PROTOCOLS {
         tunnel::answer(received, ex)
     } else {
         reply::answer(received, draft.source.clone(), ex)
@@ -142,7 +139,7 @@ impl Tries {
         draft: &Draft,
     ) -> Option<Claim> {
         let plan = &group.shared.plan;
-        let status = received.response.status();
+        let status = received.head.status;
         if !plan.retry.statuses.holds(status) || !self.may_go_on(group, draft, Progress::Answered) {
             return None;
         }

@@ -5,19 +5,22 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, StatusCode, header};
-use http_body::Body as _;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{Method, StatusCode, Uri};
+use http1::{HEAD_BYTES_CAP, HeadLimits};
+use message::Fields;
 
-use super::dial;
 use super::endpoint::{Endpoint, Out};
 use super::group::Group;
 use super::resolve;
+use super::transport::call::{Call, HeadRules};
+use super::transport::connect::{self, Socket};
+use super::transport::connection::Connection;
+use super::transport::head::RequestHead;
 use super::upload::Upload;
 use crate::config::plan::{Check, Health};
 use crate::observe::{clock, dice};
@@ -30,6 +33,10 @@ const RECHECK_MAX: Duration = Duration::from_millis(500);
 const RECHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of a body is searched for `body`, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
+/// The most fields of an answer.
+const FIELDS_MAX: usize = 1000;
+/// The most interim responses before the one that counts.
+const INTERIM_MAX: u32 = 32;
 /// The shortest pause between two changes of an upstream's endpoints: names that change together are taken up together.
 const REGROUP_PAUSE: Duration = Duration::from_millis(10);
 /// The pause is so many times what a change has taken, if that is longer: thousands of endpoints on a ring take a while.
@@ -164,7 +171,7 @@ enum Finding {
 impl Finding {
     /// Whether this machine had no descriptor, port or memory for the check.
     fn is_inconclusive(&self) -> bool {
-        matches!(self, Self::Refused(error) if dial::is_exhaustion(error))
+        matches!(self, Self::Refused(error) if connect::is_exhaustion(error))
     }
 
     fn passes(&self) -> bool {
@@ -206,7 +213,7 @@ impl fmt::Display for Checked<'_> {
 async fn ask(endpoint: &Endpoint, health: Option<&Health>) -> Finding {
     let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
     let asked = async {
-        let socket = match dial::open(endpoint).await {
+        let socket = match connect::open(endpoint).await {
             Ok(socket) => socket,
             Err(error) => return Finding::Refused(error),
         };
@@ -218,50 +225,37 @@ async fn ask(endpoint: &Endpoint, health: Option<&Health>) -> Finding {
     tokio::time::timeout(timeout, asked).await.unwrap_or(Finding::Late(timeout))
 }
 
-async fn ask_http(endpoint: &Endpoint, check: &Check, socket: dial::Socket) -> io::Result<Finding> {
+async fn ask_http(endpoint: &Endpoint, check: &Check, socket: Socket) -> io::Result<Finding> {
     let Check::Http { method, path, host, status, body } = check else { return Ok(Finding::Connected) };
-    let (mut sender, connection) =
-        http1::handshake::<_, Upload>(TokioIo::new(socket)).await.map_err(io::Error::other)?;
-    let host = host.clone().unwrap_or_else(|| endpoint.authority.clone());
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, HeaderValue::from_static("forebay-health"))
-        .header(header::CONNECTION, HeaderValue::from_static("close"))
-        .body(Upload::Empty)
-        .map_err(io::Error::other)?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let got = response.status();
-        if !status.holds(got) {
-            return Ok(Finding::Status(got));
-        }
-        let is_there = match body {
-            Some(text) => holds(response.into_body(), text.as_bytes()).await?,
-            None => true,
-        };
-        Ok(if is_there { Finding::Passed(got) } else { Finding::Body(got) })
+    let target: Uri = path.parse().map_err(io::Error::other)?;
+    let fields: Fields = [("user-agent", "forebay-health"), ("connection", "close")].into_iter().collect();
+    let host = Some(host.as_ref().unwrap_or(&endpoint.authority));
+    let request = RequestHead { method, target: &target, fields: &fields, host };
+    let mut call = Call::new(Connection::new(socket, None), &request, Upload::Empty);
+    let rules = HeadRules { limits: HeadLimits::new(HEAD_BYTES_CAP, 0, FIELDS_MAX), to_head: *method == Method::HEAD };
+    let mut interim_left = INTERIM_MAX;
+    let mut skip_interim = |_, _| {
+        interim_left -= 1;
+        interim_left > 0
     };
-    let mut answer = std::pin::pin!(answer);
-    let mut connection = std::pin::pin!(connection);
-    let mut closed = false;
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut answer => return done,
-            _ended = &mut connection, if !closed => closed = true,
-        }
+    let head = poll_fn(|cx| call.poll_head(cx, &rules, &mut skip_interim)).await?;
+    let got = head.status;
+    if !status.holds(got) {
+        return Ok(Finding::Status(got));
     }
+    let is_there = match body {
+        Some(text) => holds(&mut call, text.as_bytes()).await?,
+        None => true,
+    };
+    Ok(if is_there { Finding::Passed(got) } else { Finding::Body(got) })
 }
 
 /// Whether the beginning of a body holds this text.
-async fn holds(mut body: hyper::body::Incoming, text: &[u8]) -> io::Result<bool> {
+async fn holds(call: &mut Call, text: &[u8]) -> io::Result<bool> {
     let mut read: Vec<u8> = Vec::new();
     while read.len() < BODY_BYTES_MAX {
-        let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await;
-        let Some(frame) = frame else { break };
-        if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+        let Some(frame) = poll_fn(|cx| call.poll_frame(cx)).await? else { break };
+        if let Ok(data) = frame.into_data() {
             read.extend_from_slice(&data);
         }
         if read.windows(text.len().max(1)).any(|window| window == text) {

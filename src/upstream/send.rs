@@ -1,30 +1,26 @@
 //! One try: gets a connection to the claimed backend, sends the request, waits for the response head.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http1::{HEAD_BYTES_CAP, HeadLimits};
 use message::Fields;
-use policy::message::response::{self, Framing, Settled};
 use policy::message::upgrade;
 use policy::retry::{Progress, Replay};
-use tokio::sync::oneshot;
 
-use super::dial;
 use super::pick::Claim;
-use super::pool::Connection;
+use super::transport::call::{Call, Error, HeadRules};
+use super::transport::connect;
+use super::transport::connection::Connection;
+use super::transport::head::{self, Head, RequestHead};
 use super::upload::{Source, Upload};
 use crate::config::plan::HostHeader;
 use crate::exchange::Exchange;
 use crate::exchange::fault::Fault;
-use crate::exchange::interim::Interim;
-use crate::exchange::tunnel::End;
 use crate::observe::clock;
 
 /// A request that may not be repeated gets no pooled connection that has waited longer than this: the backend may be
@@ -53,35 +49,28 @@ impl Draft {
         self.source.as_ref().map_or(Replay::Empty, |source| source.replay())
     }
 
-    fn request(&self, claim: &Claim) -> Request<Upload> {
+    /// Begins to send it. The draft stays as it is: whatever becomes of this try, the request may go out once more, if only
+    /// on a fresh connection.
+    fn send(&self, connection: Connection, claim: &Claim) -> Call {
         let body = match &self.source {
             Some(source) => source.upload(),
             None => Upload::Empty,
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.target.clone();
-        // A copy: whatever becomes of this try, the request may go out once more, if only on a fresh connection.
-        *request.headers_mut() = self.headers.clone().into_map();
-        if claim.group().shared.plan.host == HostHeader::Backend {
-            request.headers_mut().insert(header::HOST, claim.endpoint().shared.authority.clone());
-        }
-        request
+        let has_own_host = claim.group().shared.plan.host == HostHeader::Backend;
+        let host = has_own_host.then(|| &claim.endpoint().shared.authority);
+        let head = RequestHead { method: &self.method, target: &self.target, fields: &self.headers, host };
+        Call::new(connection, &head, body)
     }
 }
 
-/// A response head, and what its body comes from.
+/// A response head that has been judged, and what its body comes from.
 pub struct Received {
-    /// The head, and the body as it will come.
-    pub response: Response<Incoming>,
-    /// The connection it comes from.
-    pub connection: Connection,
+    /// The head.
+    pub head: Head,
+    /// Where the body comes from.
+    pub call: Call,
     /// The place the request holds.
     pub claim: Claim,
-    /// Where the stream comes out if the backend switches protocols.
-    pub switched: Option<oneshot::Receiver<End>>,
-    /// Whether its framing leaves no doubt where the next response begins.
-    pub is_reusable: bool,
 }
 
 /// A try that failed.
@@ -105,14 +94,14 @@ pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<R
     let age_max = if repeatable { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
     if let Some(connection) = claim.endpoint().pool.take(claim.since(), age_max) {
         match exchange(connection, &claim, draft, (ex, claim.since())).await {
-            Ok(exchanged) => return received(exchanged, claim, draft),
+            Ok((head, call)) => return received(head, call, claim, draft),
             Err(failed) if failed.is_stale(draft) => {}
             Err(failed) => return Err(failed.count(&claim)),
         }
     }
     let connection = Box::pin(connect(&claim, ex)).await?;
     match exchange(connection, &claim, draft, (ex, clock::mono())).await {
-        Ok(exchanged) => received(exchanged, claim, draft),
+        Ok((head, call)) => received(head, call, claim, draft),
         Err(failed) => Err(failed.count(&claim)),
     }
 }
@@ -120,13 +109,13 @@ pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<R
 async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure> {
     let endpoint = &claim.endpoint().shared;
     let limit = claim.group().shared.plan.timeouts.connect;
-    let dialled = pin!(dial::connect(endpoint, &claim.group().counters));
+    let dialled = pin!(connect::connect(endpoint, &claim.group().counters));
     let fault = match ex.connection.deadline.wait(clock::mono() + limit, dialled).await {
         Ok(Ok(connection)) => {
             ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
             return Ok(connection);
         }
-        Ok(Err(error)) if dial::is_exhaustion(&error) => {
+        Ok(Err(error)) if connect::is_exhaustion(&error) => {
             let fault = Fault::Exhausted { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) };
             return Err(Failure { fault, progress: Progress::Nothing });
         }
@@ -137,8 +126,6 @@ async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure
     claim.doubt(&fault.cause());
     Err(Failure { fault, progress: Progress::Nothing })
 }
-
-type Exchanged = (Response<Incoming>, Connection, Option<oneshot::Receiver<End>>);
 
 /// A request that went out on a connection and got no response head.
 struct Failed {
@@ -164,112 +151,84 @@ impl Failed {
 }
 
 async fn exchange(
-    mut connection: Connection,
+    connection: Connection,
     claim: &Claim,
     draft: &Draft,
     (ex, sent_at): (&mut Exchange, Duration),
-) -> Result<Exchanged, Failed> {
-    let request = draft.request(claim);
+) -> Result<(Head, Call), Failed> {
     ex.record.sends += 1;
-    let source = draft.source.clone();
-    let link = Rc::clone(&connection.link);
-    let listening = link.ear.listen(&ex.connection, ex.head.version == Version::HTTP_11);
-    let switched = draft.switches.is_some().then(|| {
-        let (sender, receiver) = oneshot::channel();
-        *connection.link.switched.borrow_mut() = Some(sender);
-        receiver
-    });
-    let head_max = claim.group().shared.plan.timeouts.response_head;
-    let first = source.as_ref().map_or(head_max, |source| source.first_wait(head_max));
-    let sending = pin!(connection.sender.try_send_request(request));
-    let watched = pin!(watch(sending, &ex.connection.interim, source.as_deref()));
-    let extend = || source.as_ref().and_then(|source| source.extend(head_max));
-    let waited = ex.connection.deadline.wait_while(sent_at + first, watched, extend).await;
-    drop(listening);
-    match waited {
-        Ok(Ok(response)) => {
+    let source = draft.source.as_deref();
+    let plan = &claim.group().shared.plan;
+    let mut call = draft.send(connection, claim);
+    let rules = HeadRules {
+        limits: HeadLimits::new(HEAD_BYTES_CAP, 0, plan.response_fields_max),
+        to_head: draft.method == Method::HEAD,
+    };
+    let (interim, passes) = (&ex.connection.interim, ex.head.version == Version::HTTP_11);
+    interim.begin();
+    let pass_on = |status: StatusCode, fields: Fields| {
+        if status != StatusCode::CONTINUE && passes {
+            interim.push(&head::interim(status, fields));
+        } else {
+            interim.count();
+        }
+        if let Some(source) = source.filter(|_| status == StatusCode::CONTINUE) {
+            source.release();
+        }
+        !interim.has_overflowed()
+    };
+    let head_max = plan.timeouts.response_head;
+    let first = source.map_or(head_max, |source| source.first_wait(head_max));
+    let polled = pin!(poll_fn(|cx| call.poll_head(cx, &rules, pass_on)));
+    let extend = || source.and_then(|source| source.extend(head_max));
+    match ex.connection.deadline.wait_while(sent_at + first, polled, extend).await {
+        Ok(Ok(head)) => {
             let now = clock::mono();
             ex.record.header_time = Some(now.saturating_sub(ex.started.mono));
             claim.answered(now.saturating_sub(sent_at), now);
-            Ok((response, connection, switched))
+            Ok((head, call))
         }
-        Ok(Err(error)) => Err(failed(error, &connection, claim, source.as_deref())),
+        Ok(Err(error)) => Err(failed(&error, &call, claim, source)),
         Err(_expired) => {
-            let slow = source.as_ref().and_then(|source| source.fault());
             let backend = Arc::clone(&claim.endpoint().shared.label);
+            let slow = source.and_then(Source::fault);
             let fault = slow.unwrap_or(Fault::HeadTimeout { backend, limit: head_max });
             Err(Failed { fault, progress: Progress::Sent, on_reused: false })
         }
     }
 }
 
-/// What a try can end with before a response head.
-enum Broken {
-    Hyper(Box<TrySendError<Request<Upload>>>),
-    /// More 1xx responses than anyone needs.
-    Storm,
-}
-
-/// Waits for the response head, and meanwhile passes on what the backend says of the request's body.
-fn watch<'a>(
-    mut sending: Pin<&'a mut impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Upload>>>>>,
-    interim: &'a Interim,
-    source: Option<&'a Source>,
-) -> impl Future<Output = Result<Response<Incoming>, Broken>> + 'a {
-    poll_fn(move |cx| {
-        if let Poll::Ready(done) = sending.as_mut().poll(cx) {
-            return Poll::Ready(done.map_err(|error| Broken::Hyper(Box::new(error))));
-        }
-        interim.attach_if_alone(cx.waker());
-        if interim.has_overflowed() {
-            return Poll::Ready(Err(Broken::Storm));
-        }
-        if let Some(source) = source.filter(|source| source.is_held() && interim.is_continued()) {
-            source.release();
-        }
-        Poll::Pending
-    })
-}
-
-fn failed(broken: Broken, connection: &Connection, claim: &Claim, source: Option<&Source>) -> Failed {
-    let backend = Arc::clone(&claim.endpoint().shared.label);
-    let error = match broken {
-        Broken::Hyper(error) => *error,
-        Broken::Storm => {
-            let fault = Fault::BadAnswer { backend, reason: Arc::from("too many 1xx responses") };
-            return Failed { fault, progress: Progress::Answered, on_reused: false };
-        }
-    };
+fn failed(error: &Error, call: &Call, claim: &Claim, source: Option<&Source>) -> Failed {
     if let Some(fault) = source.and_then(Source::fault) {
         return Failed { fault, progress: Progress::Sent, on_reused: false };
     }
-    let untouched = error.message().is_some();
-    let error = error.into_error();
-    if error.is_parse() {
-        let fault = Fault::BadAnswer { backend, reason: Arc::from(error.to_string()) };
-        return Failed { fault, progress: Progress::Answered, on_reused: false };
-    }
-    let progress = if untouched { Progress::Nothing } else { Progress::Sent };
-    Failed { fault: Fault::Reset { backend }, progress, on_reused: connection.reused }
+    let backend = Arc::clone(&claim.endpoint().shared.label);
+    let progress = match (call.has_received(), call.has_sent()) {
+        (true, _) => Progress::Answered,
+        (false, true) => Progress::Sent,
+        (false, false) => Progress::Nothing,
+    };
+    let fault = match error {
+        Error::Closed => Fault::Reset { backend },
+        Error::Request(fault) => fault.clone(),
+        Error::Malformed(http1::Error::TooManyFields) => {
+            let most = claim.group().shared.plan.response_fields_max;
+            Fault::BadAnswer { backend, reason: format!("over upstream.response_fields_max = {most} fields").into() }
+        }
+        Error::Malformed(_) | Error::Unholdable | Error::InterimStorm | Error::EarlySwitch => {
+            Fault::BadAnswer { backend, reason: error.to_string().into() }
+        }
+    };
+    Failed { fault, progress, on_reused: call.is_on_reused() && !call.has_received() }
 }
 
 /// Judges a response head before anything of it is used.
-fn received((mut response, connection, switched): Exchanged, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
-    let status = response.status();
-    let mut fields = Fields::from(std::mem::take(response.headers_mut()));
-    let reason: Arc<str> = match response::settle(status, &fields) {
-        Ok(_) if status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&fields, &draft.switches) => {
-            Arc::from("it switches to a protocol that nobody asked for")
-        }
-        Ok(Settled { framing, length }) => {
-            fields.apply_all(length);
-            *response.headers_mut() = fields.into_map();
-            let is_reusable = framing == Framing::Sound;
-            return Ok(Received { response, connection, claim, switched, is_reusable });
-        }
-        Err(bad) => Arc::from(bad.to_string()),
-    };
-    let fault = Fault::BadAnswer { backend: Arc::clone(&claim.endpoint().shared.label), reason };
-    claim.failed(clock::now(), &fault.cause());
-    Err(Failure { fault, progress: Progress::Answered })
+fn received(head: Head, call: Call, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&head.fields, &draft.switches) {
+        let reason = Arc::from("it switches to a protocol that nobody asked for");
+        let fault = Fault::BadAnswer { backend: Arc::clone(&claim.endpoint().shared.label), reason };
+        claim.failed(clock::now(), &fault.cause());
+        return Err(Failure { fault, progress: Progress::Answered });
+    }
+    Ok(Received { head, call, claim })
 }

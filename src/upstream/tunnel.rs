@@ -7,32 +7,30 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use message::{Fields, Known};
+use message::Known;
 use policy::message::hop;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::pick::Claim;
 use super::send::Received;
+use super::transport::head::Head;
 use crate::exchange::body::Body;
 use crate::exchange::tunnel::{End, Left, Passage, Stream, Tunnel, TunnelEnd};
 use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
 
-/// How long the backend's stream may take to come out of hyper once its 101 is in.
-const HANDOVER_MAX: Duration = Duration::from_secs(5);
 /// Bytes on their way, each way.
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Answers 101, and leaves the tunnel for the client's connection to run.
 #[must_use]
 pub fn answer(received: Received, ex: &Exchange) -> Answer {
-    let Received { response, connection, claim, switched, is_reusable: _ } = received;
-    let (head, _no_body) = response.into_parts();
-    let mut fields = Fields::from(head.headers);
+    let Received { head, call, claim } = received;
+    let Head { status, version, mut fields } = head;
     let chosen = fields.first(Known::Upgrade).map(<[u8]>::to_vec);
     let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
     fields.apply_all(own.edits());
-    ex.sign(&mut fields, head.version);
+    ex.sign(&mut fields, version);
     fields.append(Known::Connection, "upgrade");
     if let Some(chosen) = chosen {
         fields.append(Known::Upgrade, chosen);
@@ -42,18 +40,13 @@ pub fn answer(received: Received, ex: &Exchange) -> Answer {
     let seen = Rc::clone(&passage);
     let tunnel: Tunnel = Box::new(move |client| {
         Box::pin(async move {
-            // The sender must live until hyper has let go of the stream.
-            let _connection = connection;
             seen.begun.set(Some(clock::mono()));
-            let Some(switched) = switched else { return seen.end.set(Some(TunnelEnd::BackendError)) };
-            match tokio::time::timeout(HANDOVER_MAX, switched).await {
-                Ok(Ok(backend)) => run(client, backend, claim, (idle_max, &seen)).await,
-                Ok(Err(_)) | Err(_) => seen.end.set(Some(TunnelEnd::BackendError)),
-            }
+            let (socket, read_ahead, _counted) = call.into_stream();
+            run(client, End { stream: Box::new(socket), read_ahead }, claim, (idle_max, &seen)).await;
         })
     });
     ex.connection.handover.leave(Left { tunnel, passage });
-    Answer { status: head.status, fields, body: Body::default() }
+    Answer { status, fields, body: Body::default() }
 }
 
 /// Carries bytes both ways until both sides have ended, either breaks, or none moves for `idle_max`.

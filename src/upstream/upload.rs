@@ -39,8 +39,6 @@ pub enum Upload {
     Stream {
         /// The body, shared with the request's own future.
         source: Rc<Source>,
-        /// Which of the source's uploads this is: only the latest gets anything.
-        turn: u32,
         /// The first kept piece not sent yet.
         next: usize,
     },
@@ -58,8 +56,6 @@ pub struct Source {
     is_lost: Cell<bool>,
     received: Cell<u64>,
     is_held: Cell<bool>,
-    /// Which upload gets the body.
-    turn: Cell<u32>,
     fault: RefCell<Option<Fault>>,
     /// When a piece last came or went.
     moved: Cell<Duration>,
@@ -112,7 +108,6 @@ impl Source {
             is_lost: Cell::new(false),
             received: Cell::new(0),
             is_held: Cell::new(held),
-            turn: Cell::new(0),
             fault: RefCell::new(None),
             moved: Cell::new(clock::mono()),
             starved_since: Cell::new(None),
@@ -136,7 +131,6 @@ impl Source {
             is_lost: Cell::new(false),
             received: Cell::new(0),
             is_held: Cell::new(false),
-            turn: Cell::new(0),
             fault: RefCell::new(None),
             moved: Cell::new(now),
             starved_since: Cell::new(None),
@@ -197,18 +191,10 @@ impl Source {
         }
     }
 
-    /// Begins to send the body, from its first piece. An upload begun before gets nothing more: it ends visibly broken,
-    /// so that two connections never share a body.
+    /// Begins to send the body, from its first piece. An upload begun before must be gone.
     #[must_use]
     pub fn upload(self: &Rc<Self>) -> Upload {
-        self.abort();
-        Upload::Stream { source: Rc::clone(self), turn: self.turn.get(), next: 0 }
-    }
-
-    /// Ends the body visibly broken: the backend's connection closes without the end of the message.
-    pub fn abort(&self) {
-        self.turn.set(self.turn.get().wrapping_add(1));
-        self.wake();
+        Upload::Stream { source: Rc::clone(self), next: 0 }
     }
 
     /// Whether it is for the client that nothing moves, or was.
@@ -379,10 +365,7 @@ impl Body for Upload {
     type Error = Fault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Self::Stream { source, turn, next } = &mut *self else { return Poll::Ready(None) };
-        if source.turn.get() != *turn {
-            return Poll::Ready(Some(Err(Fault::ClientLeft)));
-        }
+        let Self::Stream { source, next } = &mut *self else { return Poll::Ready(None) };
         *source.waker.borrow_mut() = Some(cx.waker().clone());
         if source.is_held() {
             return Poll::Pending;
@@ -404,9 +387,7 @@ impl Body for Upload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream { source, turn, next } => {
-                source.turn.get() == *turn && source.has_ended() && source.kept.borrow().len() <= *next
-            }
+            Self::Stream { source, next } => source.has_ended() && source.kept.borrow().len() <= *next,
         }
     }
 

@@ -120,6 +120,7 @@ fn upstream(section: &Section<'_>, name: Arc<str>) -> Upstream {
         resolve_interval: section.duration("resolve_interval"),
         address_family: section.choice("address_family", &FAMILIES).unwrap_or_default(),
         pool_max: section.number("pool_max"),
+        response_fields_max: section.number("response_fields_max"),
     }
 }
 

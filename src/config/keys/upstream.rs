@@ -33,6 +33,8 @@ section! {
     address_family: Kind::Choice(&["auto", "ipv4", "ipv6", "both"]) => "auto";
     /// Unused connections kept, for each worker and address.
     pool_max: Kind::Count(0, 100_000) => "4096";
+    /// The most header fields that a response may have; the answer to one with more is 502.
+    response_fields_max: Kind::Count(1, 1_000) => "200";
     /// Active checks. Left out: none.
     health: Kind::Table(&HEALTH);
     /// Taking a backend out for what real traffic shows.

@@ -19,7 +19,6 @@ pub mod names;
 pub mod network;
 pub mod query;
 pub mod range;
-pub mod response;
 pub mod scheme;
 pub mod stamp;
 pub mod target;

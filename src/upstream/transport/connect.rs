@@ -1,0 +1,173 @@
+//! Opens connections to backends.
+
+use std::future::Future as _;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::connection::{Connection, Counted};
+use super::pool;
+use crate::observe::counters::Counters;
+use crate::upstream::endpoint::{Endpoint, Peer};
+
+/// A stream to a backend.
+#[derive(Debug)]
+pub enum Socket {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+/// Opens a stream to an endpoint. The caller limits the time. When this process has no descriptor left, a connection that
+/// waits for a request is closed, and it is tried once more.
+///
+/// # Errors
+/// What the system says.
+pub async fn open(endpoint: &Endpoint) -> io::Result<Socket> {
+    match open_once(endpoint).await {
+        Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(endpoint).await,
+        opened => opened,
+    }
+}
+
+fn lacks_descriptor(error: &io::Error) -> bool {
+    const LACKS: [rustix::io::Errno; 2] = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE];
+    rustix::io::Errno::from_io_error(error).is_some_and(|errno| LACKS.contains(&errno))
+}
+
+async fn open_once(endpoint: &Endpoint) -> io::Result<Socket> {
+    match &endpoint.peer {
+        Peer::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+        Peer::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(Socket::Tcp(stream))
+        }
+    }
+}
+
+/// Opens a connection to an endpoint, which is counted as long as it is open.
+///
+/// # Errors
+/// As [`open`].
+pub async fn connect(endpoint: &Endpoint, counters: &Arc<Counters>) -> io::Result<Connection> {
+    let socket = open(endpoint).await?;
+    Ok(Connection::new(socket, Some(Counted::begin(counters))))
+}
+
+/// Whether it is this machine that has run out of something, rather than the backend that can't be reached.
+#[must_use]
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL
+    const OURS: [rustix::io::Errno; 5] = [
+        rustix::io::Errno::MFILE,
+        rustix::io::Errno::NFILE,
+        rustix::io::Errno::NOBUFS,
+        rustix::io::Errno::NOMEM,
+        rustix::io::Errno::ADDRNOTAVAIL,
+    ];
+    rustix::io::Errno::from_io_error(error).is_some_and(|errno| OURS.contains(&errno))
+}
+
+impl Socket {
+    /// Ready when there may be something to read.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Reads if there is something to read. Asks the system only when something has happened since the last read.
+    ///
+    /// # Errors
+    /// The stream's; `WouldBlock`: there is nothing.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Unix(stream) => stream.try_read(buffer),
+        }
+    }
+
+    /// Reads into the space that a buffer has. Unlike [`Socket::try_read`], a short read says that there is no more, so
+    /// that the next one need not ask the system.
+    pub fn poll_read_into(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(cx),
+            Self::Unix(stream) => pin!(stream.read_buf(buffer)).poll(cx),
+        }
+    }
+
+    /// Does something that reads from the descriptor, again and again until that does not fail for lack of bytes.
+    pub fn poll_read_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            ready!(self.poll_read_ready(cx))?;
+            let done = match self {
+                Self::Tcp(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
+                Self::Unix(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
+            };
+            match done {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

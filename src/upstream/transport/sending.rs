@@ -1,0 +1,209 @@
+//! The request of a call on its way: the head and what is there of a short body in one write, then the body as it comes.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http_body::{Body as _, Frame};
+use http1::{CRLF, ChunkHeader, Length};
+use tokio::io::AsyncWrite as _;
+
+use super::connect::Socket;
+use super::head::{self, RequestHead};
+use crate::exchange::fault::Fault;
+use crate::upstream::upload::Upload;
+
+/// Content up to this length is copied behind the head or the chunk's line: one `send` costs the kernel less than a
+/// `writev`, by more than the copy costs.
+const JOINED_BYTES_MAX: usize = 2048;
+/// The end of a chunk, and of a chunked body without trailers.
+const LAST_CHUNK_END: &[u8] = b"\r\n0\r\n\r\n";
+/// The most memory that is kept for the next head, in bytes.
+const SPARE_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// Memory for the next head: it is rarely in use for longer than one poll.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A request on its way to a backend.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// What goes out first, from `sent` on: the head, chunk lines, short content.
+    staged: Vec<u8>,
+    sent: usize,
+    /// Content that goes out behind it.
+    content: Bytes,
+    /// What goes out behind that.
+    end: &'static [u8],
+    body: Upload,
+    framing: Framing,
+    state: State,
+    /// How much the system has taken, in bytes.
+    written: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// So many bytes of content are still to come.
+    Length(u64),
+    Chunked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// More of the body is to come.
+    Open,
+    /// All of it is staged.
+    Ended,
+    /// The connection takes no more.
+    Broken,
+}
+
+impl Sending {
+    /// Stages a request's head.
+    pub(super) fn new(head: &RequestHead<'_>, body: Upload) -> Self {
+        let (length, framing, state) = match (&body, body.size_hint().exact()) {
+            (Upload::Empty, _) => (Length::Undeclared, Framing::Length(0), State::Ended),
+            (Upload::Stream { .. }, Some(length)) => (Length::Known(length), Framing::Length(length), State::Open),
+            (Upload::Stream { .. }, None) => (Length::Chunked, Framing::Chunked, State::Open),
+        };
+        let mut staged = SPARE.take();
+        head::write_request(&mut staged, head, length);
+        Self { staged, sent: 0, content: Bytes::new(), end: &[], body, framing, state, written: 0 }
+    }
+
+    /// Whether the request is out as a whole.
+    pub(super) fn is_complete(&self) -> bool {
+        self.state == State::Ended && !self.has_bytes()
+    }
+
+    /// Whether nothing more will be sent.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Broken || self.is_complete()
+    }
+
+    /// How much of the request the system has taken, in bytes.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Sends what there is to send. Ready when nothing more will be: the request is complete, or the connection takes no
+    /// more of it, which is no error, since the backend may have answered before.
+    ///
+    /// # Errors
+    /// That of the body: the request can't be completed.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Fault>> {
+        while !self.is_over() {
+            if self.state == State::Open && self.content.is_empty() {
+                match Pin::new(&mut self.body).poll_frame(cx) {
+                    Poll::Ready(frame) => self.stage(frame).inspect_err(|_| self.break_off())?,
+                    Poll::Pending if !self.has_bytes() => return Poll::Pending,
+                    Poll::Pending => {}
+                }
+            }
+            if self.has_bytes() {
+                match ready!(self.poll_write(cx, socket)) {
+                    Ok(count) if count > 0 => self.wrote(count),
+                    Ok(_) | Err(_) => self.break_off(),
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn has_bytes(&self) -> bool {
+        self.sent < self.staged.len() || !self.content.is_empty() || !self.end.is_empty()
+    }
+
+    fn stage(&mut self, frame: Option<Result<Frame<Bytes>, Fault>>) -> Result<(), Fault> {
+        let Some(frame) = frame.transpose()? else { return self.stage_end() };
+        match frame.into_data() {
+            Ok(content) if content.is_empty() => Ok(()),
+            Ok(content) => self.stage_content(content),
+            Err(frame) => match (self.framing, frame.into_trailers()) {
+                (Framing::Chunked, Ok(trailers)) => {
+                    head::write_trailers(&mut self.staged, &trailers);
+                    self.state = State::Ended;
+                    Ok(())
+                }
+                (Framing::Length(_), _) | (_, Err(_)) => Ok(()),
+            },
+        }
+    }
+
+    fn stage_content(&mut self, content: Bytes) -> Result<(), Fault> {
+        let is_last = self.body.is_end_stream();
+        let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        let end = match self.framing {
+            Framing::Length(left) => {
+                let left = left.checked_sub(bytes).ok_or(Fault::BodyBroken)?;
+                if is_last && left > 0 {
+                    return Err(Fault::BodyBroken);
+                }
+                self.framing = Framing::Length(left);
+                &[]
+            }
+            Framing::Chunked => {
+                let header = NonZeroU64::new(bytes).map(ChunkHeader::new);
+                self.staged.extend_from_slice(header.as_ref().map_or(&[], ChunkHeader::as_bytes));
+                if is_last { LAST_CHUNK_END } else { CRLF }
+            }
+        };
+        if is_last {
+            self.state = State::Ended;
+        }
+        if content.len() <= JOINED_BYTES_MAX {
+            self.staged.extend_from_slice(&content);
+            self.staged.extend_from_slice(end);
+        } else {
+            (self.content, self.end) = (content, end);
+        }
+        Ok(())
+    }
+
+    fn stage_end(&mut self) -> Result<(), Fault> {
+        match self.framing {
+            Framing::Length(0) => {}
+            Framing::Length(_) => return Err(Fault::BodyBroken),
+            Framing::Chunked => http1::write_last_chunk(&mut self.staged, None),
+        }
+        self.state = State::Ended;
+        Ok(())
+    }
+
+    fn poll_write(&self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
+        let staged = self.staged.get(self.sent..).unwrap_or_default();
+        let socket = Pin::new(socket);
+        if self.content.is_empty() && self.end.is_empty() {
+            return socket.poll_write(cx, staged);
+        }
+        let pieces = [staged, &self.content, self.end].map(IoSlice::new);
+        socket.poll_write_vectored(cx, &pieces)
+    }
+
+    fn wrote(&mut self, count: usize) {
+        self.written += u64::try_from(count).unwrap_or(u64::MAX);
+        let staged = count.min(self.staged.len() - self.sent);
+        self.sent += staged;
+        let content = (count - staged).min(self.content.len());
+        self.content.advance(content);
+        self.end = self.end.get(count - staged - content..).unwrap_or_default();
+        if self.sent == self.staged.len() {
+            self.sent = 0;
+            self.staged.clear();
+            if self.is_complete() && (1..=SPARE_BYTES_MAX).contains(&self.staged.capacity()) {
+                SPARE.set(std::mem::take(&mut self.staged));
+            }
+        }
+    }
+
+    fn break_off(&mut self) {
+        self.state = State::Broken;
+        self.body = Upload::Empty;
+        self.content = Bytes::new();
+    }
+}
