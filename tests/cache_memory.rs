@@ -9,19 +9,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay::config::plan;
 use forebay::store::Store;
-use forebay::store::entry::{Blocks, Content, Entry, Head};
+use forebay::store::entry::{Blocks, Content, Entry};
 use forebay::store::flight::{Errand, Lead};
+use forebay::store::head::Head;
 use http::StatusCode;
 use message::Fields;
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::{Lifetime, Source};
 use policy::cache::key::{Key, Rules, Scheme, Space, Target};
-use policy::message::vary::{Choice, Vary};
+use policy::cache::stored::Stored;
+use policy::message::vary::Choice;
 use policy::time::Now;
 
 /// The allocator of the binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a response of five fields and 100 bytes may take.
+const SMALL_BYTES_MAX: u64 = 1440;
 
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -33,6 +38,13 @@ fn key(number: u64) -> Key {
     let path = format!("/objects/{number}");
     let target = Target::of_normal(Scheme::Http, "shop.test", None, &path, None);
     Key::of_uri(Space { name: b"origins", rules: &Rules::default() }, &target)
+}
+
+fn head(fields: &Fields) -> Head {
+    let now = Now { mono: Duration::from_secs(1), wall: Duration::from_secs(1_800_000_000) };
+    let facts = ResponseFacts::of(StatusCode::OK, fields, now);
+    let lifetime = Lifetime { duration: Duration::from_secs(3600), source: Source::MaxAge };
+    Head::new(fields.compact(), Stored::new(&facts, Some(lifetime), Duration::ZERO, now))
 }
 
 fn entry(number: u64, length: usize) -> Entry {
@@ -47,18 +59,7 @@ fn entry(number: u64, length: usize) -> Entry {
     ] {
         headers.set(name, value);
     }
-    let now = Now { mono: Duration::from_secs(1), wall: Duration::from_secs(1_800_000_000) };
-    let head = Head {
-        status: StatusCode::OK,
-        headers: headers.compact(),
-        facts: ResponseFacts::of(StatusCode::OK, &headers, now),
-        lifetime: Some(Lifetime { duration: Duration::from_secs(3600), source: Source::MaxAge }),
-        age_on_arrival: Duration::ZERO,
-        received: now,
-        vary: Vary::of(&headers),
-        choice: Choice::default(),
-        tags: Box::default(),
-    };
+    let head = head(&headers);
     // As a body comes: in pieces.
     let mut blocks = Blocks::new(Some(length as u64));
     let body = vec![b'x'; length];
@@ -82,6 +83,40 @@ fn counts_what_it_takes(lengths: impl Fn(u64) -> usize, rounds: u64) {
     assert!(counted > MEMORY_MAX / 10 * 9 && counted <= MEMORY_MAX, "it is full: {counted}");
     let off_percent = counted.abs_diff(measured) * 100 / measured;
     assert!(off_percent <= 10, "counted {counted}, measured {measured}: {off_percent} % off");
+}
+
+/// Five fields and 100 bytes.
+fn small_entry(number: u64) -> Entry {
+    let fields: Fields = [
+        ("content-type", "application/json".to_owned()),
+        ("cache-control", "max-age=3600".to_owned()),
+        ("etag", format!("\"{number:x}\"")),
+        ("date", "Sat, 21 Nov 2026 12:00:00 GMT".to_owned()),
+        ("content-length", "100".to_owned()),
+    ]
+    .into_iter()
+    .collect();
+    Entry { head: Arc::new(head(&fields)), content: Content::One(Bytes::from(vec![b'x'; 100])) }
+}
+
+#[test]
+fn a_small_response_takes_little_beside_its_content() {
+    const ENTRIES: u64 = 100_000;
+    let before = resident_bytes();
+    let store = Arc::new(Store::new(&plan::Cache { memory_max: 1 << 30, ..plan::Cache::default() }));
+    for number in 0..ENTRIES {
+        let errand = Errand { key: key(number), choice: Choice::default(), is_authorized: false, range: None };
+        Lead::alone(&store, errand).put(small_entry(number));
+    }
+    assert_eq!(store.len() as u64, ENTRIES);
+    // All are served once, as what is shared may need a counter then.
+    let served: Vec<Entry> = (0..ENTRIES).filter_map(|number| store.find(&key(number), &Fields::new()).entry).collect();
+    let counted = store.bytes() / ENTRIES;
+    let measured = resident_bytes().saturating_sub(before) / ENTRIES - (size_of::<Entry>() as u64);
+    println!("counted {counted} bytes, measured {measured}");
+    assert_eq!(served.len() as u64, ENTRIES);
+    assert!(counted <= SMALL_BYTES_MAX, "counted {counted}");
+    assert!(measured <= SMALL_BYTES_MAX, "measured {measured}");
 }
 
 #[test]

@@ -239,7 +239,7 @@ fn holds(draft: &Draft, last: &Arc<Queued>, ex: &Exchange) -> bool {
         return !draft.headers.has(Known::IfMatch);
     }
     let entry = read::entry(&write, &last.tag(), ex.started);
-    let headers = &entry.head.headers;
+    let headers = &entry.head.fields;
     let selected = Selected::of(StatusCode::OK, headers, ex.started.wall);
     let dates = Dates::of(&draft.headers, ex.started.wall);
     debug_assert!(EntityTag::of(headers).is_some());

@@ -1,20 +1,16 @@
-//! A stored response: its head, its content, and what both cost in memory.
+//! A stored response: its content, what it costs in memory, and what is stored beside it under the same key.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 use message::Fields;
-use policy::cache::facts::ResponseFacts;
-use policy::cache::freshness::Lifetime;
-use policy::cache::lookup::Stored;
 use policy::cache::partial::Part;
 use policy::message::range::ByteRange;
 use policy::message::vary::{Choice, Vary};
 use policy::time::Now;
 
 use super::growth::Growth;
+use super::head::{Head, Variance};
 use super::part::stays_beside;
 
 /// The sizes of the blocks that content is kept in, largest first; what is left over has a block of its own. With few
@@ -26,53 +22,8 @@ const STREAM_BYTES: usize = 8 * 1024;
 /// The most parts of one response that are kept; beyond that the oldest go.
 const PARTS_MAX: usize = 8;
 
-/// The head of a stored response.
-#[derive(Clone, Debug)]
-pub struct Head {
-    /// Its status.
-    pub status: StatusCode,
-    /// Its fields as they are served, but for `Age`.
-    pub headers: Fields,
-    /// What the rules look at.
-    pub facts: ResponseFacts,
-    /// How long it is fresh; `None` counts as zero.
-    pub lifetime: Option<Lifetime>,
-    /// How old it was when it came.
-    pub age_on_arrival: Duration,
-    /// When it came, or was last confirmed.
-    pub received: Now,
-    /// Which request fields chose it.
-    pub vary: Vary,
-    /// What the request that fetched it said in them.
-    pub choice: Choice,
-    /// Its tags.
-    pub tags: Box<[Box<str>]>,
-}
-
-impl Head {
-    /// As the rules see it.
-    #[must_use]
-    pub fn stored(&self) -> Stored<'_> {
-        Stored {
-            facts: &self.facts,
-            lifetime: self.lifetime,
-            age_on_arrival: self.age_on_arrival,
-            received: self.received,
-        }
-    }
-
-    /// What it costs, in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let fields = self.headers.heap_bytes();
-        let tags: usize = self.tags.iter().map(|tag| tag.len() + size_of::<Box<str>>() + ALLOCATION_BYTES).sum();
-        let choice = self.choice.as_bytes().len();
-        (size_of::<Self>() + fields + tags + choice + 4 * ALLOCATION_BYTES) as u64
-    }
-}
-
 /// What an allocator adds to an allocation.
-const ALLOCATION_BYTES: usize = 16;
+pub(super) const ALLOCATION_BYTES: usize = 16;
 
 /// The content of a stored response.
 #[derive(Clone, Debug)]
@@ -142,12 +93,13 @@ impl Content {
         taken
     }
 
-    /// What it costs, in bytes.
+    /// What it costs beside its own size, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
+            Self::One(bytes) if bytes.is_empty() => 0,
             Self::One(bytes) => piece_cost(bytes.len()),
-            Self::Several(pieces) => pieces.iter().map(|piece| piece_cost(piece.len())).sum(),
+            Self::Several(pieces) => pieces.iter().map(|piece| piece_cost(piece.len()) + HANDLE_BYTES).sum(),
             Self::Growing(_) => 0,
         }
     }
@@ -223,24 +175,31 @@ fn blocks(length: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// What content of this length costs.
+/// What content of this length costs, in as many pieces as it has.
 #[must_use]
 pub fn cost(length: u64) -> u64 {
     let [large, _] = BLOCKS_BYTES;
     let (count, rest) = (length / large as u64, length % large as u64);
-    let rest: u64 = blocks(rest).map(piece_cost).sum();
-    count.saturating_mul(piece_cost(large)).saturating_add(rest)
+    let rest: u64 = blocks(rest).map(|block| piece_cost(block) + HANDLE_BYTES).sum();
+    count.saturating_mul(piece_cost(large) + HANDLE_BYTES).saturating_add(rest)
 }
 
-/// What a piece costs beside its bytes.
-pub const HANDLE_BYTES: u64 = (size_of::<Bytes>() + 2 * ALLOCATION_BYTES) as u64;
+/// A piece's place among others.
+pub const HANDLE_BYTES: u64 = size_of::<Bytes>() as u64;
+
+/// What a piece of content costs: its bytes, and their counter.
+fn piece_cost(length: usize) -> u64 {
+    const COUNTER_BYTES: usize = 3 * size_of::<usize>();
+    allocated(length) + allocated(COUNTER_BYTES)
+}
 
 /// What so many bytes in an allocation of their own cost: an allocator rounds up, mostly to an eighth of a power of two,
 /// and of its pages one part in twelve is empty where entries come and go.
-fn piece_cost(length: usize) -> u64 {
+#[must_use]
+pub fn allocated(length: usize) -> u64 {
     let step = (length.checked_next_power_of_two().unwrap_or(length) / 16).max(ALLOCATION_BYTES);
     let rounded = length.checked_next_multiple_of(step).unwrap_or(length);
-    rounded.saturating_add(rounded / 12) as u64 + HANDLE_BYTES
+    rounded.saturating_add(rounded / 12) as u64
 }
 
 /// A stored response: cheap to clone, never changed.
@@ -256,12 +215,12 @@ impl Entry {
     /// Whether it fits a request (RFC 9111 §4.1).
     #[must_use]
     pub fn fits(&self, request: &Fields) -> bool {
-        self.head.vary.matches(&self.head.choice, request)
+        self.head.variance().is_none_or(|own| own.vary.matches(&own.choice, request))
     }
 
     /// Whether another request might get another one.
     fn varies(&self) -> bool {
-        !matches!(&self.head.vary, Vary::Fields(fields) if fields.is_empty())
+        self.head.variance().is_some()
     }
 
     /// Whether it takes the place of this one, being whole and an answer to the same requests.
@@ -270,14 +229,16 @@ impl Entry {
         self.part().is_none() && old.part().is_none() && self.is_same_variant(old)
     }
 
-    fn is_same_variant(&self, old: &Self) -> bool {
-        old.head.vary == self.head.vary && old.head.choice == self.head.choice
+    /// Whether both answer the same requests.
+    #[must_use]
+    pub(super) fn is_same_variant(&self, old: &Self) -> bool {
+        old.head.variance() == self.head.variance()
     }
 
     /// Which part of the representation it holds; `None`: the whole.
     #[must_use]
     pub fn part(&self) -> Option<Part> {
-        self.head.facts.part
+        self.head.part()
     }
 
     /// Where these bytes of the representation stand in its content; `None`: it is a part that does not hold them all.
@@ -291,25 +252,48 @@ impl Entry {
     /// The same, stale from now on.
     #[must_use]
     pub fn outdated(&self, now: Now) -> Self {
-        let mut head = Head::clone(&self.head);
-        let age = head.stored().freshness(now).age;
-        if let Some(lifetime) = &mut head.lifetime {
-            lifetime.duration = lifetime.duration.min(age);
-        }
+        let head = self.head.with_stored(self.head.stored.outdated(now));
         Self { head: Arc::new(head), content: self.content.clone() }
     }
 
-    /// What it costs, in bytes.
+    /// What it costs beside its own size, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        size_of::<Self>() as u64 + self.head.bytes() + self.content.bytes()
+        self.head.bytes() + self.content.bytes()
     }
 }
 
 /// All that is stored for one key: the newest first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Shelf {
-    variants: Vec<Entry>,
+    variants: Variants,
+}
+
+/// Most keys have one variant: it needs no allocation.
+#[derive(Clone, Debug)]
+enum Variants {
+    One(Entry),
+    Several(Box<[Entry]>),
+}
+
+impl Default for Shelf {
+    fn default() -> Self {
+        Self { variants: Variants::Several(Box::default()) }
+    }
+}
+
+impl FromIterator<Entry> for Shelf {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let mut entries: Vec<Entry> = entries.into_iter().collect();
+        let variants = match entries.pop() {
+            Some(only) if entries.is_empty() => Variants::One(only),
+            last => {
+                entries.extend(last);
+                Variants::Several(entries.into())
+            }
+        };
+        Self { variants }
+    }
 }
 
 impl Shelf {
@@ -329,30 +313,30 @@ impl Shelf {
 
     fn fitting(&self, request: &Fields) -> impl Iterator<Item = &Entry> {
         let mut asked: Option<(&Vary, Option<Choice>)> = None;
-        self.variants.iter().filter(move |entry| {
-            let vary = &entry.head.vary;
-            if matches!(vary, Vary::Fields(fields) if fields.is_empty()) {
-                return true;
-            }
+        self.variants().iter().filter(move |entry| {
+            let Some(Variance { vary, choice: own }) = entry.head.variance() else { return true };
             let is_new = asked.as_ref().is_none_or(|(known, _)| *known != vary);
             if is_new {
                 asked = Some((vary, vary.choice(request)));
             }
-            asked.as_ref().is_some_and(|(_, choice)| choice.as_ref() == Some(&entry.head.choice))
+            asked.as_ref().is_some_and(|(_, choice)| choice.as_ref() == Some(own))
         })
     }
 
     /// What fits every request, if it is all there is, and whole.
     #[must_use]
     pub fn for_everybody(&self) -> Option<&Entry> {
-        let [only] = self.variants.as_slice() else { return None };
+        let [only] = self.variants() else { return None };
         (!only.varies() && only.part().is_none()).then_some(only)
     }
 
     /// All of them, the newest first.
     #[must_use]
     pub fn variants(&self) -> &[Entry] {
-        &self.variants
+        match &self.variants {
+            Variants::One(only) => std::slice::from_ref(only),
+            Variants::Several(several) => several,
+        }
     }
 
     /// With one more, in place of what the same request would have got; what is over `variants_max` goes, oldest first.
@@ -360,10 +344,10 @@ impl Shelf {
     #[must_use]
     pub fn with(&self, entry: Entry, variants_max: usize) -> Self {
         let is_same = |old: &Entry| entry.is_same_variant(old);
-        if entry.part().is_some() && self.variants.iter().any(|old| old.part().is_none() && is_same(old)) {
+        if entry.part().is_some() && self.variants().iter().any(|old| old.part().is_none() && is_same(old)) {
             return self.clone();
         }
-        let mut variants = Vec::with_capacity(self.variants.len() + 1);
+        let mut variants = Vec::with_capacity(self.variants().len() + 1);
         let mut parts = 1;
         let is_kept = |old: &&Entry| {
             if !is_same(old) {
@@ -373,29 +357,38 @@ impl Shelf {
             parts += usize::from(stays);
             stays
         };
-        variants.extend(self.variants.iter().filter(is_kept).cloned());
-        let place = variants.partition_point(|old| old.head.facts.date > entry.head.facts.date);
+        variants.extend(self.variants().iter().filter(is_kept).cloned());
+        let place = variants.partition_point(|old| old.head.stored.date() > entry.head.stored.date());
         variants.insert(place, entry);
         variants.truncate(variants_max);
-        Self { variants }
+        variants.into_iter().collect()
     }
 
     /// With every head changed so.
     #[must_use]
     pub fn map(&self, change: impl Fn(&Entry) -> Option<Entry>) -> Self {
-        Self { variants: self.variants.iter().filter_map(change).collect() }
+        self.variants().iter().filter_map(change).collect()
     }
 
-    /// What all of them cost, in bytes.
+    /// What all of them cost beside the shelf's own size, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.variants.iter().map(Entry::bytes).sum::<u64>() + ALLOCATION_BYTES as u64
+        let places = match &self.variants {
+            Variants::One(_) => 0,
+            Variants::Several(several) => allocated(several.len() * size_of::<Entry>()),
+        };
+        places + self.variants().iter().map(Entry::bytes).sum::<u64>()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_every_entry_takes_beside_its_head_and_content_is_small() {
+        assert_eq!((size_of::<Content>(), size_of::<Entry>(), size_of::<Shelf>()), (40, 48, 48));
+    }
 
     #[test]
     fn no_length_is_too_long_to_be_counted() {
@@ -413,7 +406,8 @@ mod tests {
                     let pieces: Vec<Bytes> = whole.chunks(step).flat_map(|piece| copied.copy(piece)).collect();
                     let content = Content::gather(pieces, known.is_some());
                     assert_eq!(content.length(), Some(length as u64));
-                    assert_eq!(content.bytes(), cost(length as u64).max(piece_cost(0)), "{length} by {step}");
+                    let handle = if matches!(content, Content::One(_)) && length > 0 { HANDLE_BYTES } else { 0 };
+                    assert_eq!(content.bytes() + handle, cost(length as u64), "{length} by {step}");
                     let all = ByteRange::new(0, (length as u64).saturating_sub(1)).unwrap();
                     assert_eq!(content.slice(all).concat(), whole);
                 }

@@ -18,15 +18,17 @@ use policy::cache::freshness::Lifetime;
 use policy::cache::lookup::is_error;
 use policy::cache::partial::{Part, is_resumable};
 use policy::cache::storable::{Extent, storable};
+use policy::cache::stored::Stored;
 use policy::cache::{freshness, headers as fields, written};
 use policy::message::dates;
 use policy::message::vary::Vary;
 use policy::time::Now;
 
-use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, Head, cost};
+use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, cost};
 use super::fetch::Caching;
 use super::flight::Lead;
 use super::growth::{Appetite, Bounds, Growth};
+use super::head::Head;
 use super::part;
 use crate::config::plan::RouteCache;
 use crate::exchange::Answer;
@@ -37,6 +39,8 @@ use crate::observe::clock;
 
 /// How long a reader that is too far behind, and can get the rest nowhere else, may hold the others.
 const HELD_MAX: Duration = Duration::from_secs(2);
+/// What a piece of a growing body costs beside its bytes: its place in a queue that may be half empty.
+const PIECE_BYTES: u64 = 2 * HANDLE_BYTES;
 /// A body of unknown length takes room in steps of this many bytes.
 const STEP_BYTES: u64 = 64 * 1024;
 
@@ -85,7 +89,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
             return Taken::Passed(Box::new(answer), reason);
         }
     };
-    let part_bytes = head.facts.part.map(|part| part.range().bytes());
+    let part_bytes = head.part().map(|part| part.range().bytes());
     let length = part_bytes.or(http_body::Body::size_hint(&answer.body).exact());
     let object_bytes_max = caching.limits.object_bytes_max;
     let is_large = length.is_some_and(|length| length > object_bytes_max);
@@ -113,7 +117,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let limits = &caching.limits;
     // One who comes when it is about to outgrow the store has some time to catch up.
     let lag_bytes_max = object_bytes_max.saturating_add(limits.lead_bytes_max);
-    let is_resumable = is_resumable(head.status, &head.headers, now.wall);
+    let is_resumable = is_resumable(head.status(), &head.fields, now.wall);
     let bounds = Bounds { lead_bytes_max: limits.lead_bytes_max, lag_bytes_max, is_resumable };
     let growth = Arc::new(Growth::new(length, bounds));
     let entry = Entry { head: Arc::clone(&head), content: Content::Growing(Arc::clone(&growth)) };
@@ -129,13 +133,13 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
 
 /// Whether those who wait now read along from what is too long to be stored. If not, they have been told to go on.
 fn is_read_through(lead: &mut Lead, head: &Head, length: Option<u64>, now: Now) -> bool {
-    if head.facts.part.is_none()
+    if head.part().is_none()
         && let Some(length) = length
     {
         lead.note_length(length);
     }
     // A reader that falls behind must be able to go on by itself.
-    let is_for_all = head.facts.part.is_none() && is_resumable(head.status, &head.headers, now.wall);
+    let is_for_all = head.part().is_none() && is_resumable(head.status(), &head.fields, now.wall);
     if !is_for_all || !is_shared(head, now) {
         lead.unshared();
         return false;
@@ -150,7 +154,7 @@ fn is_read_through(lead: &mut Lead, head: &Head, length: Option<u64>, now: Now) 
 
 /// Whether those who asked meanwhile may have it too: if it is fresh, as if it had been stored a moment ago.
 pub(super) fn is_shared(head: &Head, now: Now) -> bool {
-    head.stored().freshness(now).is_fresh() && !head.facts.directives.no_cache.is_whole()
+    head.stored.freshness(now).is_fresh() && !head.stored.is_no_cache()
 }
 
 /// The head to store, and the fields that are not stored because a directive names them.
@@ -178,9 +182,9 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
     let mut headers = fields::stored(&answer.fields);
     if status != answer.status {
         headers.drop_known(Known::ContentRange);
-        facts.part = None;
+        (facts.status, facts.part) = (status, None);
     }
-    assemble(rules, asked, (status, headers), (facts, lifetime), now)
+    assemble(rules, asked, headers, (facts, lifetime), now)
 }
 
 /// The head of what a write has left at its target, as `policy::cache::written` says.
@@ -189,7 +193,7 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
 /// Why there is none.
 pub fn written(rules: &RouteCache, asked: &Asked<'_>, stored: written::Stored, now: Now) -> Result<Head, Reason> {
     let written::Stored { headers, facts, lifetime, content: _ } = stored;
-    let (head, _for_the_writer) = assemble(rules, asked, (StatusCode::OK, headers), (facts, lifetime), now)?;
+    let (head, _for_the_writer) = assemble(rules, asked, headers, (facts, lifetime), now)?;
     Ok(head)
 }
 
@@ -197,8 +201,8 @@ pub fn written(rules: &RouteCache, asked: &Asked<'_>, stored: written::Stored, n
 fn assemble(
     rules: &RouteCache,
     asked: &Asked<'_>,
-    (status, mut headers): (StatusCode, Fields),
-    (mut facts, lifetime): (ResponseFacts, Option<Lifetime>),
+    mut headers: Fields,
+    (facts, lifetime): (ResponseFacts, Option<Lifetime>),
     now: Now,
 ) -> Result<(Head, Fields), Reason> {
     let vary = Vary::of(&headers);
@@ -206,23 +210,9 @@ fn assemble(
     let tags = take_tags(rules, &mut headers);
     let fields::Divided { stored: mut headers, withheld } = fields::withhold(headers, &facts.directives);
     add_date(&mut headers, now);
-    // Places for what each answer says anew, so that none has to make room for it.
-    for known in [Known::Age, Known::CacheStatus].into_iter().filter(|known| !headers.has(*known)).collect::<Vec<_>>() {
-        headers.set(known, "");
-    }
-    // Judged already.
-    facts.content_location = None;
-    let head = Head {
-        status,
-        headers: headers.compact(),
-        age_on_arrival: freshness::age_on_arrival(&facts, asked.sent, now),
-        facts,
-        lifetime,
-        received: now,
-        vary,
-        choice,
-        tags,
-    };
+    let age_on_arrival = freshness::age_on_arrival(&facts, asked.sent, now);
+    let stored = Stored::new(&facts, lifetime, age_on_arrival, now);
+    let head = Head::new(headers.compact(), stored).with_part(facts.part).with_variance(vary, choice).with_tags(tags);
     Ok((head, withheld))
 }
 
@@ -345,7 +335,7 @@ impl Fill {
     /// For so many more bytes. What they cost counts, not how many they are: a body can come byte by byte.
     fn make_room(&mut self, bytes: usize) {
         self.received += bytes as u64;
-        self.taken += bytes as u64 + HANDLE_BYTES;
+        self.taken += bytes as u64 + PIECE_BYTES;
         let is_small = self.received <= self.object_bytes_max;
         if !self.is_kept || (is_small && self.taken <= self.reserved) {
             return;

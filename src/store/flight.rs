@@ -330,7 +330,7 @@ impl Lead {
     fn is_overtaken(&self, shard: &mut Shard, new: &Entry, left: &mut Vec<Shelf>) -> bool {
         let Some(shelf) = shard.peek(self.key(), left) else { return false };
         let mut rivals = shelf.variants().iter().filter(|old| new.replaces(old));
-        rivals.any(|old| is_overtaken(&new.head.stored(), &old.head.stored(), self.began))
+        rivals.any(|old| is_overtaken(&new.head.stored, &old.head.stored, self.began))
     }
 
     /// Stores a response whose content is there already, unless it was invalidated meanwhile.
@@ -367,10 +367,10 @@ mod tests {
     use http::StatusCode;
     use policy::cache::facts::ResponseFacts;
     use policy::cache::key::{Rules, Scheme, Space, Target};
-    use policy::message::vary::Vary;
+    use policy::cache::stored::Stored;
     use proptest::prelude::*;
 
-    use super::super::entry::{Content, Head as Stored};
+    use super::super::entry::Content;
     use super::super::purge::Purge;
     use super::*;
     use crate::config::plan;
@@ -388,17 +388,8 @@ mod tests {
     fn entry(purges: u64) -> Entry {
         let received = Now::at(Duration::ZERO);
         let headers = message::Fields::new();
-        let head = Stored {
-            status: StatusCode::OK,
-            facts: ResponseFacts::of(StatusCode::OK, &headers, received),
-            lifetime: None,
-            age_on_arrival: Duration::ZERO,
-            received,
-            vary: Vary::of(&headers),
-            choice: Choice::default(),
-            tags: Box::default(),
-            headers,
-        };
+        let facts = ResponseFacts::of(StatusCode::OK, &headers, received);
+        let head = super::super::head::Head::new(headers, Stored::new(&facts, None, Duration::ZERO, received));
         Entry { head: Arc::new(head), content: Content::One(Bytes::copy_from_slice(&purges.to_be_bytes())) }
     }
 

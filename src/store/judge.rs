@@ -36,10 +36,10 @@ use crate::observe::clock;
 #[must_use]
 pub fn at_once(ex: &mut Exchange, caching: &Caching, key: LookupKey<'_>) -> Option<Answer> {
     let entry = caching.store.find_plain(key)?;
-    let verdict = lookup(Some(&entry.head.stored()), &RequestDirectives::default(), ex.started, StaleRules::default());
+    let verdict = lookup(Some(&entry.head.stored), &RequestDirectives::default(), ex.started, StaleRules::default());
     let Verdict::Hit(freshness) = verdict else { return None };
     ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl(freshness)), ..said(Handling::Hit, None) });
-    Some(serve_whole(&ex.head.method, &entry, freshness.age))
+    Some(serve_whole(&ex.head.method, entry, freshness.age))
 }
 
 /// Answers a request from the store, or by fetching, or by sharing another's fetch.
@@ -52,8 +52,8 @@ pub async fn answer<F: Fetch>(ex: &mut Exchange, request: Request<F>) -> Result<
     let directives = RequestDirectives::of(&request.headers);
     let part = || part::answering(&request.method, &request.headers, &found.parts);
     let entry = found.entry.as_ref().or_else(part);
-    let stored = entry.map(|entry| entry.head.stored());
-    let verdict = lookup(stored.as_ref(), &directives, ex.started, caching.rules.stale);
+    let stored = entry.map(|entry| &entry.head.stored);
+    let verdict = lookup(stored, &directives, ex.started, caching.rules.stale);
     let why = match (verdict, entry) {
         (Verdict::Hit(freshness), Some(entry)) => return Ok(hit(ex, &request, entry, (freshness, None))),
         (Verdict::HitStale(freshness), Some(entry)) => {
@@ -188,8 +188,8 @@ pub(super) fn asks_alone<F>(renewal: &Renewal<F>) -> bool {
 
 /// Whether a response fits a request; if not, what the request says where they differ.
 fn fitting(entry: &Entry, request: &Fields) -> Result<(), Choice> {
-    let choice = entry.head.vary.choice(request).unwrap_or_default();
-    if choice == entry.head.choice { Ok(()) } else { Err(choice) }
+    let choice = entry.head.choice(request).unwrap_or_default();
+    if entry.head.is_chosen_by(&choice) { Ok(()) } else { Err(choice) }
 }
 
 /// Serves what another request has fetched, or is about to. `None`: it turned out too large meanwhile, and its beginning
@@ -207,7 +207,7 @@ fn shared<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, entry: &Entry) -> O
     }
     let handling = Handling::Forwarded { why: renewal.why, status: None, stored: false, collapsed: true };
     ex.cache_status = Some(said(handling, None));
-    let age = entry.head.stored().freshness(now).age;
+    let age = entry.head.stored.freshness(now).age;
     let answer = serve(&wanted(ex, &renewal.request), entry, Some(age));
     Some(resumable(ex, &renewal.request, entry, answer))
 }

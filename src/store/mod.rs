@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod fill;
 pub mod flight;
 pub mod growth;
+pub mod head;
 pub mod judge;
 pub mod memory;
 pub mod part;

@@ -22,8 +22,9 @@ use policy::message::conditions::{Outcome, evaluate_stored};
 use policy::message::range::ByteRange;
 use policy::time::Now;
 
-use super::entry::{Content, Entry, Head};
+use super::entry::{Content, Entry};
 use super::fill::add_date;
+use super::head::Head;
 use super::memory::Store;
 use crate::config::plan::RouteCache;
 use crate::exchange::Answer;
@@ -41,8 +42,10 @@ pub fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> O
         let head = &entry.head;
         let holds = entry.part().is_some_and(|part| part.answers(request).is_some());
         // Where `If-Range` fails the whole is asked for, which is not here.
-        let is_whole_asked =
-            || evaluate_stored(method, request, head.status, &head.headers, head.received.wall) == Outcome::ServeWhole;
+        let is_whole_asked = || {
+            evaluate_stored(method, request, head.status(), &head.fields, head.stored.received().wall)
+                == Outcome::ServeWhole
+        };
         holds && !is_whole_asked()
     })
 }
@@ -62,10 +65,10 @@ pub fn beginning<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> O
 #[must_use]
 pub fn stays_beside(new: &Entry, old: &Entry) -> bool {
     let (Some(part), Some(other)) = (new.part(), old.part()) else { return false };
-    let today = new.head.received.wall;
+    let today = new.head.stored.received().wall;
     part.complete() == other.complete()
         && part.offset(other.range()).is_none()
-        && have_one_validator(&new.head.headers, &old.head.headers, today)
+        && have_one_validator(&new.head.fields, &old.head.fields, today)
 }
 
 /// A part together with those stored parts that it overlaps or touches; anything else as it is.
@@ -76,23 +79,22 @@ pub fn grown(store: &Store, key: &Key, new: Entry, object_bytes_max: u64) -> Ent
     if new.part().is_none() {
         return new;
     }
-    let fits = |old: &Entry| old.head.vary == new.head.vary && old.head.choice == new.head.choice;
-    let stored: Vec<Entry> = store.variants(key).into_iter().filter(fits).collect();
+    let stored: Vec<Entry> = store.variants(key).into_iter().filter(|old| new.is_same_variant(old)).collect();
     stored.iter().fold(new, |new, old| join(&new, old, object_bytes_max).unwrap_or(new))
 }
 
 /// Two parts as one; it is as fresh as the newer.
 fn join(new: &Entry, old: &Entry, object_bytes_max: u64) -> Option<Entry> {
     let Joined { part, leading, trailing } = new.part()?.join(&old.part()?)?;
-    let received = new.head.received;
-    let is_one = have_one_validator(&new.head.headers, &old.head.headers, received.wall);
+    let received = new.head.stored.received();
+    let is_one = have_one_validator(&new.head.fields, &old.head.fields, received.wall);
     if !is_one || part.range().bytes() > object_bytes_max {
         return None;
     }
     let content = [Some(leading), trailing].into_iter().flatten().flat_map(|piece| taken(new, old, piece)).collect();
-    let (status, headers) = joined_head(&old.head.headers, &new.head.headers, &part);
-    let tags = if new.head.tags.is_empty() { &old.head.tags } else { &new.head.tags };
-    let head = Head { tags: tags.clone(), ..changed(&new.head, status, &headers) };
+    let (status, headers) = joined_head(&old.head.fields, &new.head.fields, &part);
+    let tags = if new.head.tags().is_empty() { old.head.tags() } else { new.head.tags() };
+    let head = changed(&new.head, status, &headers).with_tags(tags.into());
     Some(Entry { head: Arc::new(head), content: Content::gather(content, false) })
 }
 
@@ -115,16 +117,16 @@ fn taken(new: &Entry, old: &Entry, piece: Piece) -> Vec<Bytes> {
 
 /// A head with another status and other fields.
 fn changed(head: &Head, status: StatusCode, headers: &Fields) -> Head {
-    let facts = ResponseFacts::of(status, headers, head.received);
-    Head { status, headers: headers.compact(), facts, ..head.clone() }
+    let facts = ResponseFacts::of(status, headers, head.stored.received());
+    head.with_fields(headers.compact(), head.stored.with_facts(&facts)).with_part(facts.part)
 }
 
 /// What has come of a 200 that broke off, as a part, if the rest can be asked for later.
 #[must_use]
 pub fn cut_off(head: &Head, pieces: Vec<Bytes>) -> Option<Entry> {
     let received = pieces.iter().map(|piece| piece.len() as u64).sum();
-    let part = part_of_truncated(head.status, &head.headers, received, head.received.wall)?;
-    let (status, headers) = joined_head(&head.headers, &Fields::new(), &part);
+    let part = part_of_truncated(head.status(), &head.fields, received, head.stored.received().wall)?;
+    let (status, headers) = joined_head(&head.fields, &Fields::new(), &part);
     Some(Entry { head: Arc::new(changed(head, status, &headers)), content: Content::gather(pieces, false) })
 }
 
@@ -140,14 +142,14 @@ pub fn completed(rules: &RouteCache, held: &Entry, answer: Answer, now: Now) -> 
     // Without a `Date` it has been made now; a strong `Last-Modified` cannot be told without (RFC 9110 §6.6.1).
     let mut newer = answer.fields.clone();
     add_date(&mut newer, now);
-    if !have_one_validator(&held.head.headers, &newer, now.wall) {
+    if !have_one_validator(&held.head.fields, &newer, now.wall) {
         return None;
     }
-    let (status, mut headers) = joined_head(&held.head.headers, &newer, &whole);
+    let (status, mut headers) = joined_head(&held.head.fields, &newer, &whole);
     let is_tagged = rules.tags_headers.iter().any(|name| newer.contains(name));
-    let name = rules.tags_headers.first().filter(|_| !is_tagged && !held.head.tags.is_empty());
+    let name = rules.tags_headers.first().filter(|_| !is_tagged && !held.head.tags().is_empty());
     if let Some(name) = name {
-        headers.set(name, held.head.tags.join(" "));
+        headers.set(name, held.head.tags().join(" "));
     }
     let own = ByteRange::new(0, part.range().bytes().checked_sub(1)?)?;
     let pieces = held.content.slice(own).into();
@@ -208,9 +210,9 @@ impl StreamingBody for Exactly {
 mod tests {
     use message::Decimal;
     use policy::cache::key::{Rules, Scheme, Space, Target};
+    use policy::cache::stored::Stored;
     use policy::message::host::Host;
     use policy::message::range::ContentRange;
-    use policy::message::vary::{Choice, Vary};
     use proptest::prelude::*;
 
     use super::*;
@@ -227,17 +229,9 @@ mod tests {
     }
 
     fn head(status: StatusCode, headers: Fields) -> Head {
-        Head {
-            status,
-            facts: ResponseFacts::of(status, &headers, NOW),
-            vary: Vary::of(&headers),
-            headers,
-            lifetime: None,
-            age_on_arrival: std::time::Duration::ZERO,
-            received: NOW,
-            choice: Choice::default(),
-            tags: Box::default(),
-        }
+        let facts = ResponseFacts::of(status, &headers, NOW);
+        let stored = Stored::new(&facts, None, std::time::Duration::ZERO, NOW);
+        Head::new(headers, stored).with_part(facts.part)
     }
 
     fn fields(tag: &'static str) -> Fields {
@@ -310,7 +304,7 @@ mod tests {
     fn what_is_cut_off_takes_no_room() {
         let joined = join(&part(0, 29, "\"a\""), &part(1, 39, "\"a\""), COMPLETE).unwrap();
         assert!(joined.part().is_none());
-        assert_eq!(joined.head.status, StatusCode::OK);
+        assert_eq!(joined.head.status(), StatusCode::OK);
         assert_eq!(joined.bytes() - joined.head.bytes(), whole("\"a\"").bytes() - whole("\"a\"").head.bytes());
     }
 
@@ -318,12 +312,12 @@ mod tests {
     fn a_joined_part_keeps_tags_that_the_newer_does_not_name() {
         let tagged = |entry: Entry, tags: &[&str]| {
             let tags = tags.iter().map(|tag| Box::from(*tag)).collect();
-            Entry { head: Arc::new(Head { tags, ..Head::clone(&entry.head) }), ..entry }
+            Entry { head: Arc::new(Head::clone(&entry.head).with_tags(tags)), ..entry }
         };
         let old = tagged(part(0, 4, "\"a\""), &["old"]);
-        let tags = |new: &Entry| join(new, &old, COMPLETE).unwrap().head.tags.clone();
-        assert_eq!(*tags(&part(5, 9, "\"a\"")), [Box::from("old")]);
-        assert_eq!(*tags(&tagged(part(5, 9, "\"a\""), &["new"])), [Box::from("new")]);
+        let tags = |new: &Entry| join(new, &old, COMPLETE).unwrap().head.tags().to_vec();
+        assert_eq!(tags(&part(5, 9, "\"a\"")), [Box::from("old")]);
+        assert_eq!(tags(&tagged(part(5, 9, "\"a\""), &["new"])), [Box::from("new")]);
     }
 
     #[test]
@@ -335,7 +329,7 @@ mod tests {
             cut_off(&head(StatusCode::OK, headers), pieces.into_iter().map(Bytes::from).collect())
         };
         let kept = of("\"a\"", Some(10), 4).unwrap();
-        assert_eq!((kept.head.status, kept.content.length()), (StatusCode::PARTIAL_CONTENT, Some(4)));
+        assert_eq!((kept.head.status(), kept.content.length()), (StatusCode::PARTIAL_CONTENT, Some(4)));
         assert_eq!(kept.part().map(|part| (part.range().last(), part.complete())), Some((3, 10)));
         assert!(of("W/\"a\"", Some(10), 4).is_none());
         assert!(of("\"a\"", None, 4).is_none());
@@ -359,7 +353,7 @@ mod tests {
             for (place, entry) in stored.iter().enumerate() {
                 let range = entry.part().map_or(ByteRange::new(0, COMPLETE - 1).unwrap(), |part| part.range());
                 prop_assert_eq!(content(entry), bytes(range));
-                prop_assert_eq!(entry.head.headers.has(Known::ContentRange), entry.part().is_some());
+                prop_assert_eq!(entry.head.fields.has(Known::ContentRange), entry.part().is_some());
                 for other in stored.iter().skip(place + 1) {
                     prop_assert!(join(entry, other, COMPLETE).is_none());
                 }

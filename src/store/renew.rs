@@ -18,10 +18,11 @@ use policy::message::etag::EntityTag;
 use policy::message::vary::Choice;
 use policy::time::Now;
 
-use super::entry::{Content, Entry, Head};
+use super::entry::{Content, Entry};
 use super::fetch::{Fetch, Request};
 use super::fill::{self, Asked, Taken};
 use super::flight::{Errand, Lead};
+use super::head::Head;
 use super::judge::{said, wanted};
 use super::memory::{Found, Store};
 use super::part;
@@ -64,7 +65,7 @@ pub enum Audience {
 impl<F> Renewal<F> {
     /// What the request says in the fields that are known to choose.
     pub(super) fn choice(&self) -> Choice {
-        let known = |entry: &Entry| entry.head.vary.choice(&self.request.headers);
+        let known = |entry: &Entry| entry.head.choice(&self.request.headers);
         match &self.stale {
             Some(entry) => known(entry).unwrap_or_default(),
             None if matches!(self.why, Forward::VaryMiss | Forward::Partial) => {
@@ -109,7 +110,7 @@ impl<F> Renewal<F> {
     pub(super) fn is_served_by(&self, entry: &Entry, now: Now) -> bool {
         let Content::Growing(growth) = &entry.content else { return true };
         let is_kept = growth.length().is_some_and(|length| length <= self.request.caching.limits.object_bytes_max);
-        is_kept || self.reads_through((entry.head.status, &entry.head.headers), growth.length(), now)
+        is_kept || self.reads_through((entry.head.status(), &entry.head.fields), growth.length(), now)
     }
 
     /// What is there already, if it is of use to ask for what is lacking; and the request for that.
@@ -120,7 +121,7 @@ impl<F> Renewal<F> {
         let held = part::beginning(&self.request.method, &self.request.headers, &self.stored().parts)?.clone();
         let part = held.part().filter(|part| part.complete() <= object_bytes_max)?;
         let mut headers = self.request.headers.clone();
-        headers.apply_all(ask_for_rest(&held.head.headers, &part, now.wall)?);
+        headers.apply_all(ask_for_rest(&held.head.fields, &part, now.wall)?);
         Some((held, headers))
     }
 
@@ -195,7 +196,7 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>, sent: Now) -> Re
         return Ok(Came::Answer(request.fetch.fetch(ex, Method::GET, headers).await?));
     }
     let variants = asked_about(renewal);
-    let stored: Vec<&Fields> = variants.iter().map(|entry| &entry.head.headers).collect();
+    let stored: Vec<&Fields> = variants.iter().map(|entry| &entry.head.fields).collect();
     let validators = validate::ask(&stored);
     headers.apply_all(validators.edits());
     let is_conditional = validators.is_conditional();
@@ -218,14 +219,14 @@ fn asked_about<F>(renewal: &Renewal<F>) -> Vec<Entry> {
     }
     let Some(stale) = renewal.stored().entry else { return Vec::new() };
     // Without a tag only its date can be asked with, and that for one response alone (RFC 9111 §4.3.1).
-    if EntityTag::of(&stale.head.headers).is_none() {
+    if EntityTag::of(&stale.head.fields).is_none() {
         return vec![stale];
     }
     let mut variants = request.caching.store.variants(&request.key);
     variants.retain(|entry| {
-        let headers = &entry.head.headers;
+        let headers = &entry.head.fields;
         // The tag of a part would be taken for that of a whole.
-        entry.part().is_none() && (entry.fits(&request.headers) || may_be_chosen(headers, &stale.head.headers))
+        entry.part().is_none() && (entry.fits(&request.headers) || may_be_chosen(headers, &stale.head.fields))
     });
     variants
 }
@@ -255,7 +256,7 @@ pub(super) fn instead<F>(ex: &mut Exchange, renewal: &Renewal<F>, setback: Setba
         Setback::Fault(_) => (Trouble::Error, None),
     };
     let now = clock::now();
-    let stored = entry.head.stored();
+    let stored = entry.head.stored;
     let freshness = instead_of(trouble, &stored, &renewal.directives, now, renewal.request.caching.rules.stale)?;
     let handling = Handling::Forwarded { why: renewal.why, status, stored: false, collapsed: false };
     ex.cache_status = Some(said(handling, Some("stale-if-error")));
@@ -317,7 +318,7 @@ fn take<F: Fetch>(
 
 /// What varies on other fields than what comes in its place would still be found first (RFC 9111 §4.1).
 fn supersede<F>(store: &Store, renewal: &Renewal<F>, old: &Entry, new: &Head) {
-    if old.head.vary != new.vary {
+    if old.head.vary() != new.vary() {
         store.change(&renewal.request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
     }
 }
@@ -325,7 +326,7 @@ fn supersede<F>(store: &Store, renewal: &Renewal<F>, old: &Entry, new: &Head) {
 /// The stored responses that a 304 confirms, the newest first, and what it changes of them.
 fn held(answer: &Answer, (request, sent): (&Fields, Now), asked: &[Entry]) -> Option<(Vec<Entry>, Update)> {
     let candidates: Vec<Candidate<'_>> =
-        asked.iter().map(|entry| Candidate { headers: &entry.head.headers, fits: entry.fits(request) }).collect();
+        asked.iter().map(|entry| Candidate { headers: &entry.head.fields, fits: entry.fits(request) }).collect();
     let Confirmed { places, update } = validate::confirm(&answer.fields, &candidates, sent.wall)?;
     Some((places.into_iter().filter_map(|place| asked.get(place).cloned()).collect(), update))
 }
@@ -354,7 +355,7 @@ fn confirm<F>(
     } else {
         lead.unshared();
     }
-    let age = entry.head.stored().freshness(now).age;
+    let age = entry.head.stored.freshness(now).age;
     let mut served = serve(&wanted(ex, &renewal.request), &entry, Some(age));
     fill::give(&mut served, &withheld);
     fill::give_cookies(&mut served, &answer.fields);
@@ -371,8 +372,8 @@ fn renewed<F>(renewal: &Renewal<F>, (lead, sent): (&Lead, Now), news: &News<'_>,
     let asked = Asked { facts, headers: &request.headers, sent };
     match fill::head(&request.caching.rules, &asked, &as_answer(request, &entry, news), news.now) {
         Ok((head, withheld)) => {
-            let tags = if head.tags.is_empty() { entry.head.tags.clone() } else { head.tags };
-            let renewed = Entry { head: Arc::new(Head { tags, ..head }), content: entry.content.clone() };
+            let head = keeping_tags(head, &entry);
+            let renewed = Entry { head: Arc::new(head), content: entry.content.clone() };
             // Nothing of an answer to `no-store` is stored, were it but a date (RFC 9111 §5.2.1.5).
             if !renewal.directives.no_store {
                 if entry.fits(&request.headers) {
@@ -389,6 +390,11 @@ fn renewed<F>(renewal: &Renewal<F>, (lead, sent): (&Lead, Now), news: &News<'_>,
     }
 }
 
+/// The head with the tags of the response that it takes the place of, if it names none itself.
+fn keeping_tags(head: Head, old: &Entry) -> Head {
+    if head.tags().is_empty() { head.with_tags(old.head.tags().into()) } else { head }
+}
+
 /// What an answer without content says of a stored response.
 struct News<'a> {
     fields: &'a Fields,
@@ -402,10 +408,10 @@ fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &News<'_>) -> Answer 
     let mut fields = news.fields.clone();
     fill::add_date(&mut fields, news.now);
     let fields = match news.update {
-        Update::Fields => freshened(&entry.head.headers, &fields),
-        Update::Freshness => refreshed(&entry.head.headers, &fields),
+        Update::Fields => freshened(&entry.head.fields, &fields),
+        Update::Freshness => refreshed(&entry.head.fields, &fields),
     };
-    let mut answer = Answer { status: entry.head.status, fields, ..Answer::default() };
+    let mut answer = Answer { status: entry.head.status(), fields, ..Answer::default() };
     if answer.fields.has(Known::SetCookie) && !shares_cookies(request, &answer, news.now) {
         answer.fields.drop_known(Known::SetCookie);
     }
@@ -450,16 +456,14 @@ pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &Renewal<F>) -> Result<A
 fn learn<F>(renewal: &Renewal<F>, (lead, sent): (Lead, Now), fields: &Fields, entry: &Entry) {
     let request = &renewal.request;
     let now = clock::now();
-    match glimpse(fields, &entry.head.headers, entry.content.length().unwrap_or_default()) {
+    match glimpse(fields, &entry.head.fields, entry.content.length().unwrap_or_default()) {
         Glimpse::Agrees => {
             let target = Uri::default();
             let news = News { fields, update: Update::Fields, now };
             let renewed = as_answer(request, entry, &news);
             let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
-            if let Ok((mut head, _withheld)) = head {
-                if head.tags.is_empty() {
-                    head.tags.clone_from(&entry.head.tags);
-                }
+            if let Ok((head, _withheld)) = head {
+                let head = keeping_tags(head, entry);
                 supersede(lead.store(), renewal, entry, &head);
                 lead.put(Entry { head: Arc::new(head), content: entry.content.clone() });
             }

@@ -18,9 +18,10 @@ use policy::cache::partial::{Missing, is_resumable};
 use policy::message::range::ContentRange;
 use policy::time::Now;
 
-use super::entry::{Content, Entry, Head};
+use super::entry::{Content, Entry};
 use super::fetch::{Fetch, Request};
 use super::fill::add_date;
+use super::head::Head;
 use super::serve::Window;
 use crate::exchange::body::{Flow, StreamingBody};
 use crate::exchange::deadline::{Deadline, attended};
@@ -37,7 +38,7 @@ pub fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &Entry, a
     let is_kept = complete.is_some_and(|length| length <= request.caching.limits.object_bytes_max);
     // Without a strong validator readers are waited for.
     let head = &entry.head;
-    if is_kept || !is_resumable(head.status, &head.headers, head.received.wall) {
+    if is_kept || !is_resumable(head.status(), &head.fields, head.stored.received().wall) {
         return answer;
     }
     let range = match answer.fields.first(Known::ContentRange).map(ContentRange::parse) {
@@ -162,7 +163,7 @@ impl<F: Fetch> Own<F> {
     /// Fetches what is missing.
     async fn ask(self, missing: Missing) -> Result<Flow, Fault> {
         let now = clock::now();
-        let begun = &self.head.headers;
+        let begun = &self.head.fields;
         let mut headers = self.headers;
         headers.apply_all(missing.ask(begun, now.wall).ok_or(Fault::Outpaced)?);
         // No exchange of the client's: that is over where its response's head has gone out.

@@ -47,23 +47,22 @@ pub struct Wanted<'a> {
 #[must_use]
 pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answer {
     let head = &entry.head;
-    let mut headers = head.headers.clone();
-    match age {
-        Some(age) => headers.set(Known::Age, Decimal::new(age.as_secs())),
-        // No more than a place for it.
-        None if headers.first(Known::Age).is_some_and(<[u8]>::is_empty) => headers.drop_named(Known::Age),
-        None => {}
+    let mut headers = head.fields.clone();
+    if let Some(age) = age {
+        headers.set(Known::Age, Decimal::new(age.as_secs()));
     }
-    match evaluate_stored(wanted.method, wanted.headers, head.status, &head.headers, head.received.wall) {
+    match evaluate_stored(wanted.method, wanted.headers, head.status(), &head.fields, head.stored.received().wall) {
         Outcome::NotModified => not_modified(headers),
         Outcome::Serve
-            if matches!(head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
+            if matches!(head.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT)
                 && *wanted.method == Method::GET
                 && wanted.headers.has(Known::Range) =>
         {
             part(wanted, entry, headers)
         }
-        Outcome::Serve | Outcome::ServeWhole | Outcome::PreconditionFailed => whole(wanted.method, entry, headers),
+        Outcome::Serve | Outcome::ServeWhole | Outcome::PreconditionFailed => {
+            whole(wanted.method, entry.clone(), headers)
+        }
     }
 }
 
@@ -87,8 +86,8 @@ pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer
 
 /// Answers with all of a stored response, for a request without conditions and ranges.
 #[must_use]
-pub fn serve_whole(method: &Method, entry: &Entry, age: Duration) -> Answer {
-    let mut headers = entry.head.headers.clone();
+pub fn serve_whole(method: &Method, entry: Entry, age: Duration) -> Answer {
+    let mut headers = entry.head.fields.clone();
     headers.set(Known::Age, Decimal::new(age.as_secs()));
     whole(method, entry, headers)
 }
@@ -98,16 +97,16 @@ pub fn serve_whole(method: &Method, entry: &Entry, age: Duration) -> Answer {
 #[must_use]
 pub fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
     let head = &entry.head;
-    let headers = head.headers.clone();
-    let dates = Dates::of(wanted.headers, head.received.wall);
-    let selected = Selected::of(head.status, &head.headers, head.received.wall);
+    let headers = head.fields.clone();
+    let dates = Dates::of(wanted.headers, head.stored.received().wall);
+    let selected = Selected::of(head.status(), &head.fields, head.stored.received().wall);
     match evaluate(Role::Origin, wanted.method, wanted.headers, dates, &selected) {
         Outcome::NotModified => not_modified(headers),
         Outcome::PreconditionFailed => answer(StatusCode::PRECONDITION_FAILED, Fields::new(), Body::default()),
         Outcome::Serve if *wanted.method == Method::GET && wanted.headers.has(Known::Range) => {
             part(wanted, entry, headers)
         }
-        Outcome::Serve | Outcome::ServeWhole => whole(wanted.method, entry, headers),
+        Outcome::Serve | Outcome::ServeWhole => whole(wanted.method, entry.clone(), headers),
     }
 }
 
@@ -118,8 +117,8 @@ fn answer(status: StatusCode, headers: Fields, body: Body) -> Answer {
     answer
 }
 
-fn whole(method: &Method, entry: &Entry, mut headers: Fields) -> Answer {
-    let status = entry.head.status;
+fn whole(method: &Method, entry: Entry, mut headers: Fields) -> Answer {
+    let status = entry.head.status();
     if *method == Method::HEAD {
         let has_length = status != StatusCode::NO_CONTENT;
         if let Some(length) = entry.content.length().filter(|_| has_length) {
@@ -127,10 +126,10 @@ fn whole(method: &Method, entry: &Entry, mut headers: Fields) -> Answer {
         }
         return answer(status, headers, Body::default());
     }
-    let body = match &entry.content {
-        Content::One(bytes) => Body::whole(bytes.clone()),
-        Content::Several(pieces) => Body::flow(Pieces::flow(Arc::clone(pieces))),
-        Content::Growing(growth) => Body::flow(Box::pin(Reader::new(Arc::clone(growth)))),
+    let body = match entry.content {
+        Content::One(bytes) => Body::whole(bytes),
+        Content::Several(pieces) => Body::flow(Pieces::flow(pieces)),
+        Content::Growing(growth) => Body::flow(Box::pin(Reader::new(growth))),
     };
     answer(status, headers, body)
 }
@@ -153,11 +152,11 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: Fields) -> Answer {
             entry.content.length().map(|complete| (select(wanted.headers.values(Known::Range), complete), complete))
         }
     };
-    let Some((selection, complete)) = selected else { return whole(wanted.method, entry, headers) };
+    let Some((selection, complete)) = selected else { return whole(wanted.method, entry.clone(), headers) };
     match selection {
-        Selection::Whole => whole(wanted.method, entry, headers),
+        Selection::Whole => whole(wanted.method, entry.clone(), headers),
         Selection::Single(range) => {
-            let Some(body) = window(entry, range) else { return whole(wanted.method, entry, headers) };
+            let Some(body) = window(entry, range) else { return whole(wanted.method, entry.clone(), headers) };
             if wanted.headers.has(Known::IfRange) {
                 // The client has these already (RFC 9110 §15.3.7).
                 headers.drop_known(DESCRIPTIVE);
@@ -174,7 +173,7 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: Fields) -> Answer {
                 headers.set(Known::ContentLength, Decimal::new(body.size_hint().lower()));
                 answer(StatusCode::PARTIAL_CONTENT, headers, Body::flow(body))
             }
-            None => whole(wanted.method, entry, headers),
+            None => whole(wanted.method, entry.clone(), headers),
         },
         Selection::Unsatisfiable => {
             headers.retain(|field| matches!(field.known, Known::Date | Known::Age));
@@ -191,7 +190,7 @@ fn several(wanted: &Wanted<'_>, entry: &Entry, ranges: &[ByteRange], complete: u
     }
     let boundary =
         format!("{:016x}{:016x}", wanted.dice, wanted.dice.rotate_left(29).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let framed = Multipart::new(ranges, complete, entry.head.headers.first(Known::ContentType), &boundary)?;
+    let framed = Multipart::new(ranges, complete, entry.head.fields.first(Known::ContentType), &boundary)?;
     let mut pieces = Vec::new();
     for (front, range) in framed.parts() {
         pieces.push(Bytes::copy_from_slice(front));

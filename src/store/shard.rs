@@ -16,7 +16,7 @@ use policy::message::vary::{Choice, VARIANTS_MAX};
 use policy::time::Now;
 use tokio::sync::oneshot;
 
-use super::entry::{Entry, Shelf};
+use super::entry::{Entry, Shelf, allocated};
 use super::purge::{Purge, Touched};
 use crate::exchange::fault::Fault;
 
@@ -33,6 +33,9 @@ pub const SWEEP_COST_MAX: usize = 2048;
 const SLOT_COST: usize = 1;
 /// What a look at an entry costs, and that to hold one of its tags against a ban.
 const LOOK_COST: usize = 16;
+
+/// The counts in front of a key's bytes.
+const KEY_COUNTS_BYTES: usize = 2 * size_of::<usize>();
 
 /// The longest course that is remembered as not worth waiting for, in bytes.
 const REMEMBERED_BYTES_MAX: usize = 1024;
@@ -222,7 +225,7 @@ impl Shard {
     /// Whether a ban since then is about what has been fetched.
     #[must_use]
     pub fn is_banned(&self, since: Epoch, key: &Key, entry: &Entry) -> bool {
-        let has_tag = |tag: &str| entry.head.tags.iter().any(|own| **own == *tag);
+        let has_tag = |tag: &str| entry.head.tags().iter().any(|own| **own == *tag);
         self.bans.concern(since, &Subject::new(key, has_tag))
     }
 
@@ -367,7 +370,7 @@ impl Shard {
         }
         let of_siblings = if key.has_choice() { Siblings::<Key>::KEY_BYTES } else { 0 };
         loop {
-            let bytes = shelf.bytes() + key.bytes().len() as u64 + of_siblings;
+            let bytes = shelf.bytes() + allocated(KEY_COUNTS_BYTES + key.bytes().len()) + of_siblings;
             self.sweep_for_room(self.index.bytes_max().saturating_sub(bytes), left);
             match self.index.insert(key.clone(), shelf, bytes, self.bans.epoch()) {
                 Ok(Displaced { replaced, evicted }) => {
@@ -489,7 +492,7 @@ fn judge(bans: &Bans<Touched>, since: Epoch, (key, shelf): (&Key, &Shelf)) -> Ve
 
 /// The tags of all variants.
 fn tags_of(shelf: &Shelf) -> impl Iterator<Item = &str> {
-    shelf.variants().iter().flat_map(|entry| &entry.head.tags).map(AsRef::as_ref)
+    shelf.variants().iter().flat_map(|entry| entry.head.tags()).map(AsRef::as_ref)
 }
 
 #[cfg(test)]
@@ -501,9 +504,10 @@ mod tests {
     use policy::cache::bans::{Prefix, Scope};
     use policy::cache::facts::ResponseFacts;
     use policy::cache::key::{Rules, Scheme, Space, Target};
-    use policy::message::vary::Vary;
+    use policy::cache::stored::Stored;
 
-    use super::super::entry::{Content, Head};
+    use super::super::entry::Content;
+    use super::super::head::Head;
     use super::*;
 
     fn key(path: &str) -> Key {
@@ -513,17 +517,8 @@ mod tests {
 
     fn entry() -> Entry {
         let headers = message::Fields::new();
-        let head = Head {
-            status: StatusCode::OK,
-            facts: ResponseFacts::of(StatusCode::OK, &headers, Now::default()),
-            lifetime: None,
-            age_on_arrival: Duration::ZERO,
-            received: Now::default(),
-            vary: Vary::of(&headers),
-            choice: Choice::default(),
-            tags: Box::default(),
-            headers,
-        };
+        let facts = ResponseFacts::of(StatusCode::OK, &headers, Now::default());
+        let head = Head::new(headers, Stored::new(&facts, None, Duration::ZERO, Now::default()));
         Entry { head: Arc::new(head), content: Content::One(Bytes::from_static(b"abc")) }
     }
 

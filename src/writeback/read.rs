@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::{Method, StatusCode};
 use message::{Fields, Known};
 use policy::cache::facts::ResponseFacts;
-use policy::message::vary::{Choice, Vary};
+use policy::cache::stored::Stored;
 use policy::time::Now;
 use policy::write::record::Write;
 
@@ -15,7 +15,8 @@ use super::queued::OF_CONTENT;
 use super::take::FOREBAY_WRITE;
 use crate::exchange::Answer;
 use crate::exchange::body::Body;
-use crate::store::entry::{Content, Entry, Head};
+use crate::store::entry::{Content, Entry};
+use crate::store::head::Head;
 use crate::store::serve::{Wanted, serve_own};
 
 /// Whether whoever asks may see what was written: where credentials were kept with it, the same must be shown.
@@ -57,16 +58,7 @@ pub fn entry(write: &Write, tag: &str, now: Now) -> Entry {
     headers.set(Known::CacheControl, "no-cache");
     let written = std::time::UNIX_EPOCH + Duration::from_secs(write.accepted.as_secs());
     headers.append(Known::Date, httpdate::fmt_http_date(written));
-    let head = Head {
-        status: StatusCode::OK,
-        facts: ResponseFacts::of(StatusCode::OK, &headers, now),
-        headers,
-        lifetime: None,
-        age_on_arrival: Duration::ZERO,
-        received: now,
-        vary: Vary::Fields(Vec::new()),
-        choice: Choice::default(),
-        tags: Box::default(),
-    };
+    let stored = Stored::new(&ResponseFacts::of(StatusCode::OK, &headers, now), None, Duration::ZERO, now);
+    let head = Head::new(headers, stored);
     Entry { head: Arc::new(head), content: Content::One(write.body.clone()) }
 }

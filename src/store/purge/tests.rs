@@ -10,12 +10,14 @@ use message::Fields;
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::{Lifetime, Source};
 use policy::cache::key::{Rules, Scheme, Space, Target};
-use policy::message::vary::{Choice, Vary};
+use policy::cache::stored::Stored;
+use policy::message::vary::Choice;
 use policy::time::Now;
 use proptest::prelude::*;
 
-use super::super::entry::{Content, Entry, Head};
+use super::super::entry::{Content, Entry};
 use super::super::flight::{Errand, Lead};
+use super::super::head::Head;
 use super::*;
 use crate::config::plan;
 
@@ -34,17 +36,10 @@ fn key(path: &str) -> Key {
 
 fn entry(tag: &str, received: Now) -> Entry {
     let headers = Fields::new();
-    let head = Head {
-        status: StatusCode::OK,
-        facts: ResponseFacts::of(StatusCode::OK, &headers, received),
-        lifetime: Some(Lifetime { duration: HOUR, source: Source::MaxAge }),
-        age_on_arrival: Duration::ZERO,
-        received,
-        vary: Vary::of(&headers),
-        choice: Choice::default(),
-        tags: [Box::from(tag)].into(),
-        headers,
-    };
+    let facts = ResponseFacts::of(StatusCode::OK, &headers, received);
+    let lifetime = Lifetime { duration: HOUR, source: Source::MaxAge };
+    let stored = Stored::new(&facts, Some(lifetime), Duration::ZERO, received);
+    let head = Head::new(headers, stored).with_tags([Box::from(tag)].into());
     Entry { head: Arc::new(head), content: Content::One(Bytes::from_static(b"abc")) }
 }
 
@@ -149,7 +144,7 @@ impl Model {
     }
 
     fn agrees(&self, store: &Store, path: &str) {
-        let lifetime = |entry: Entry| (entry.head.lifetime.unwrap().duration, entry.head.tags[0].to_string());
+        let lifetime = |entry: Entry| (entry.head.stored.freshness(at(0)).lifetime, entry.head.tags()[0].to_string());
         let line = self.lines.get(path).map(|line| (line.lifetime, line.tag.to_owned()));
         assert_eq!(found(store, path).map(lifetime), line, "{path}");
     }

@@ -67,7 +67,7 @@ fn judges(bencher: Bencher<'_, '_>, later: Duration) {
     let received = Now { mono: Duration::ZERO, wall: NOON };
     let facts = ResponseFacts::of(StatusCode::OK, &response(), received);
     let lifetime = freshness::lifetime(&facts, &TtlRules::default());
-    let stored = Stored { facts: &facts, lifetime, age_on_arrival: Duration::ZERO, received };
+    let stored = Stored::new(&facts, lifetime, Duration::ZERO, received);
     let now = Now { mono: later, wall: NOON + later };
     let request = RequestDirectives::of(&browser());
     bencher.bench(|| lookup::lookup(Some(black_box(&stored)), &request, now, StaleRules::default()));

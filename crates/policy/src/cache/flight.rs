@@ -362,8 +362,8 @@ impl<K: Hash + Ord + Clone> Flights<K> {
 ///
 /// Source: RFC 9111 §4, "the most recent response (as determined by the Date header field)".
 #[must_use]
-pub fn is_overtaken(new: &Stored<'_>, stored: &Stored<'_>, began: Duration) -> bool {
-    stored.received.mono >= began && stored.facts.date > new.facts.date
+pub fn is_overtaken(new: &Stored, stored: &Stored, began: Duration) -> bool {
+    stored.received().mono >= began && stored.date() > new.date()
 }
 
 /// An action for these, if there are any.

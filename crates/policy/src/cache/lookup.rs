@@ -8,23 +8,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::facts::ResponseFacts;
-use super::freshness::{self, Lifetime, Source};
+pub use super::stored::Stored;
 use crate::message::cache_control::RequestDirectives;
 use crate::time::Now;
-
-/// A stored response, as far as these rules look at it.
-#[derive(Clone, Copy, Debug)]
-pub struct Stored<'a> {
-    /// Its facts.
-    pub facts: &'a ResponseFacts,
-    /// As `freshness::lifetime` found it when it was stored; `None` counts as zero.
-    pub lifetime: Option<Lifetime>,
-    /// As `freshness::age_on_arrival` found it.
-    pub age_on_arrival: Duration,
-    /// When it arrived, or was last validated.
-    pub received: Now,
-}
 
 /// What a route says about stale responses. A window that the origin gives itself counts instead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,7 +94,7 @@ impl fmt::Display for Because {
 /// but not the directives that forbid stale responses. A request's `no-store` does not keep it from what is stored
 /// already (§5.2.1.5).
 #[must_use]
-pub fn lookup(stored: Option<&Stored<'_>>, request: &RequestDirectives, now: Now, rules: StaleRules) -> Verdict {
+pub fn lookup(stored: Option<&Stored>, request: &RequestDirectives, now: Now, rules: StaleRules) -> Verdict {
     let verdict = stored.map_or(Verdict::Miss, |stored| stored.judge(request, now, rules));
     match verdict {
         Verdict::Miss | Verdict::Revalidate(_) if request.only_if_cached => Verdict::GatewayTimeout,
@@ -141,19 +127,16 @@ pub enum Trouble {
 #[must_use]
 pub fn instead_of(
     trouble: Trouble,
-    stored: &Stored<'_>,
+    stored: &Stored,
     request: &RequestDirectives,
     now: Now,
     rules: StaleRules,
 ) -> Option<Freshness> {
     let freshness = stored.freshness(now);
-    if request.no_cache
-        || stored.must_ask_always()
-        || (!freshness.is_fresh() && stored.facts.directives.forbids_stale())
-    {
+    if request.no_cache || stored.must_ask_always() || (!freshness.is_fresh() && stored.forbids_stale()) {
         return None;
     }
-    let of_response = stored.facts.directives.stale_if_error.or(rules.if_error);
+    let of_response = stored.stale_if_error().or(rules.if_error);
     let stale_for = freshness.stale_for();
     let is_allowed = match (of_response.max(request.stale_if_error), trouble) {
         (Some(window), Trouble::Error | Trouble::Silence) => stale_for <= window,
@@ -169,14 +152,7 @@ pub fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-impl Stored<'_> {
-    /// How fresh it is now.
-    #[must_use]
-    pub fn freshness(&self, now: Now) -> Freshness {
-        let age = freshness::age(self.age_on_arrival, self.received, now);
-        Freshness { age, lifetime: self.lifetime.map_or(Duration::ZERO, |lifetime| lifetime.duration) }
-    }
-
+impl Stored {
     fn judge(&self, request: &RequestDirectives, now: Now, rules: StaleRules) -> Verdict {
         let freshness = self.freshness(now);
         if request.no_cache {
@@ -191,10 +167,10 @@ impl Stored<'_> {
         if freshness.is_fresh() {
             return Verdict::Hit(freshness);
         }
-        if self.facts.directives.forbids_stale() || !takes_stale(request, freshness.stale_for()) {
+        if self.forbids_stale() || !takes_stale(request, freshness.stale_for()) {
             return Verdict::Revalidate(Because::Stale);
         }
-        let window = self.facts.directives.stale_while_revalidate.or(rules.while_revalidate);
+        let window = self.stale_while_revalidate().or(rules.while_revalidate);
         match (window, request.max_stale) {
             (Some(window), _) if freshness.stale_for() <= window => Verdict::HitStaleWhileRevalidate(freshness),
             (_, Some(_)) => Verdict::HitStale(freshness),
@@ -204,14 +180,13 @@ impl Stored<'_> {
 
     /// RFC 9111 §5.2.2.4.
     fn must_ask_always(&self) -> bool {
-        let is_forced = self.lifetime.is_some_and(|lifetime| lifetime.source == Source::Forced);
-        self.facts.directives.no_cache.is_whole() && !is_forced
+        self.is_no_cache() && !self.is_forced()
     }
 
     /// RFC 9111 §5.2.1.1 and §5.2.1.3. What is `immutable` does not get better by asking while it is fresh: only
     /// `no-cache` says that the client knows of a reason (RFC 8246 §2).
     fn asks_for_fresher(&self, request: &RequestDirectives, freshness: Freshness) -> bool {
-        let can_change = !(self.facts.directives.immutable && freshness.is_fresh());
+        let can_change = !(self.is_immutable() && freshness.is_fresh());
         let too_old = can_change && request.max_age.is_some_and(|most| freshness.age > most);
         let too_short = request.min_fresh.is_some_and(|least| freshness.left() < least);
         too_old || too_short
@@ -230,7 +205,7 @@ fn takes_stale(request: &RequestDirectives, stale_for: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::freshness::{TtlRules, lifetime};
+    use super::super::freshness::{Lifetime, Source, TtlRules, lifetime};
     use super::super::scripted::{NOW, headers, later, response, secs};
     use super::*;
     use proptest::prelude::*;
@@ -251,10 +226,10 @@ mod tests {
             Self { answered, after, rules: NONE, ttl: TtlRules::default() }
         }
 
-        fn with<T>(&self, judge: impl FnOnce(&Stored<'_>) -> T) -> T {
+        fn with<T>(&self, judge: impl FnOnce(&Stored) -> T) -> T {
             let facts = response(200, &[("cache-control", self.answered)]);
             let lifetime = lifetime(&facts, &self.ttl);
-            judge(&Stored { facts: &facts, lifetime, age_on_arrival: Duration::ZERO, received: NOW })
+            judge(&Stored::new(&facts, lifetime, Duration::ZERO, NOW))
         }
 
         fn lookup(&self, asked: &'static str) -> Verdict {
@@ -297,7 +272,7 @@ mod tests {
     fn rfc9111_4_2_3_the_age_on_arrival_counts() {
         let facts = response(200, &[("cache-control", "max-age=60")]);
         let lifetime = lifetime(&facts, &TtlRules::default());
-        let stored = Stored { facts: &facts, lifetime, age_on_arrival: secs(50), received: NOW };
+        let stored = Stored::new(&facts, lifetime, secs(50), NOW);
         let request = RequestDirectives::default();
         assert_eq!(lookup(Some(&stored), &request, later(9), NONE), Verdict::Hit(at(59, 60)));
         assert_eq!(lookup(Some(&stored), &request, later(10), NONE), Verdict::Revalidate(Because::Stale));
@@ -473,8 +448,7 @@ mod tests {
         fn no_stale_answer_is_given_without_leave(lifetime in 0u64..100, after in 0u64..200) {
             let answered = response(200, &[]);
             let lifetime = Lifetime { duration: secs(lifetime), source: Source::MaxAge };
-            let stored =
-                Stored { facts: &answered, lifetime: Some(lifetime), age_on_arrival: Duration::ZERO, received: NOW };
+            let stored = Stored::new(&answered, Some(lifetime), Duration::ZERO, NOW);
             let verdict = lookup(Some(&stored), &RequestDirectives::default(), later(after), NONE);
             let is_fresh = stored.freshness(later(after)).is_fresh();
             prop_assert_eq!(matches!(verdict, Verdict::Hit(_)), is_fresh);

@@ -22,6 +22,7 @@ pub mod remembered;
 mod scripted;
 pub mod siblings;
 pub mod storable;
+pub mod stored;
 pub mod tags;
 pub mod validate;
 pub mod written;

@@ -266,8 +266,7 @@ fn a_response_is_overtaken_only_by_one_that_is_newer_and_came_meanwhile() {
         crate::cache::facts::ResponseFacts { date: Duration::from_secs(date), ..bare }
     };
     let [older, newer] = [facts(5), facts(6)];
-    let stored =
-        |facts, received| Stored { facts, lifetime: None, age_on_arrival: Duration::ZERO, received: at(received) };
+    let stored = |facts, received| Stored::new(facts, None, Duration::ZERO, at(received));
     let began = at(3).mono;
     assert!(is_overtaken(&stored(&older, 9), &stored(&newer, 4), began));
     assert!(!is_overtaken(&stored(&older, 9), &stored(&newer, 2), began), "it was there before");
