@@ -6,8 +6,8 @@ use std::io::{Read, Write as _};
 use std::os::unix::net::UnixListener;
 
 use testbed::{
-    BodyEnd, Config, Ending, Forebay, Gate, Origin, Process, Script, answer, chunked, close, eventually, forward, hang,
-    ok, raw, routes, script,
+    BodyEnd, Config, Ending, Forebay, Gate, Origin, Process, Script, answer, chunked, close, echo, eventually, forward,
+    hang, ok, raw, routes, script,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -319,5 +319,60 @@ fn a_backend_on_a_unix_socket_is_one_like_any_other() {
         assert!(response.text().contains("\r\ncontent-length: 4\r\n"), "{}", response.text());
     }
     assert_eq!(forebay.gauges().backend_connections, 1);
+    forebay.is_idle();
+}
+
+/// A little generator: the same numbers in each run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+#[test]
+fn no_client_gets_bytes_of_another_whenever_others_leave() {
+    let origin = Origin::start(echo());
+    let forebay = Forebay::start(forward([&origin]).upstream("pool_max = 4"));
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let forebay = &forebay;
+            scope.spawn(move || {
+                let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ (thread + 1));
+                let mut client = forebay.client();
+                for round in 0..150 {
+                    let nonce = format!("{thread}-{round}-{}", numbers.below(u64::MAX)).repeat(1 + round % 40);
+                    let request = format!(
+                        "PUT /{thread}/{round} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{nonce}",
+                        nonce.len()
+                    );
+                    let cut = usize::try_from(numbers.below(request.len() as u64)).unwrap();
+                    match numbers.below(5) {
+                        // Leaves in the middle of its request.
+                        0 => drop(client.send(&request.as_bytes()[..cut])),
+                        // Leaves when it has sent it.
+                        1 => drop(client.send(&request)),
+                        // Leaves in the middle of the answer.
+                        2 => drop(client.send(&request).read_some()),
+                        _ => {
+                            let answer = client.send(&request).read_response();
+                            let text = answer.is_status(200).text();
+                            assert!(
+                                text.starts_with(&format!("PUT /{thread}/{round} ")) && text.ends_with(&nonce),
+                                "{text}"
+                            );
+                            continue;
+                        }
+                    }
+                    let left = std::mem::replace(&mut client, forebay.client());
+                    if numbers.below(2) == 0 { left.reset() } else { drop(left) }
+                }
+            });
+        }
+    });
     forebay.is_idle();
 }
