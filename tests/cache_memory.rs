@@ -96,7 +96,8 @@ fn small_entry(number: u64) -> Entry {
     ]
     .into_iter()
     .collect();
-    Entry { head: Arc::new(head(&fields)), content: Content::One(Bytes::from(vec![b'x'; 100])) }
+    let pieces = Blocks::new(Some(100)).copy(&[b'x'; 100]);
+    Entry { head: Arc::new(head(&fields)), content: Content::gather(pieces, true) }
 }
 
 #[test]

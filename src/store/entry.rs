@@ -130,7 +130,8 @@ impl Blocks {
             self.left = self.left.map(|left| left.saturating_sub(now.len() as u64));
             piece = later;
             if now.len() == room {
-                full.push(self.block.split().freeze());
+                // All of it, not a part that is split off: that would need a larger counter.
+                full.push(std::mem::take(&mut self.block).freeze());
             }
         }
         full
