@@ -164,6 +164,13 @@ fn other_versions_are_not_supported() {
 }
 
 #[test]
+fn a_request_line_of_http_0_9_is_refused() {
+    refused("GET /\r\n", Error::RequestLine, 400);
+    refused("GET /\r\n\r\n", Error::RequestLine, 400);
+    refused("GET / \r\n\r\n", Error::RequestLine, 400);
+}
+
+#[test]
 fn raw_bytes_past_ascii_in_a_target_are_refused() {
     refused("GET /\u{e9} HTTP/1.1\r\n\r\n", Error::RequestLine, 400);
     refused("GET /a?\u{e9} HTTP/1.1\r\n\r\n", Error::RequestLine, 400);
@@ -188,6 +195,8 @@ fn a_path_that_is_in_no_normal_form_is_marked() {
         ("/a.b", false, true),
         ("/a/../b", false, true),
         ("/%41", false, true),
+        ("/%00", false, true),
+        ("/%2f", false, true),
         ("//evil.example/x", false, true),
         ("/a//b?c", false, true),
         ("/a#b", false, true),
