@@ -199,3 +199,27 @@ fn check_token(bytes: &[u8]) -> Result<(), Error> {
         Some(_) => Err(Error::FieldName),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_lines_are_taken_as_a_whole() {
+        let bytes = b"Host: h\r\nX-Long-Name-Of-A-Field:v\r\n\r\n";
+        let mut lines = Lines::default();
+        assert!(matches!(scan_whole_lines(bytes, 0, 2, &mut lines), WholeLines::End(end) if end == bytes.len()));
+        assert_eq!(lines.received_count(), 2);
+    }
+
+    #[test]
+    fn others_are_left_to_the_cursor() {
+        for rest in
+            ["X_Y: v\r\n\r\n", ": v\r\n\r\n", "A: v\r", "A: v\rb\r\n\r\n", "A\r\n\r\n", "\r", "", " A: v\r\n\r\n"]
+        {
+            let bytes = format!("Host: h\r\n{rest}");
+            let found = scan_whole_lines(bytes.as_bytes(), 0, 100, &mut Lines::default());
+            assert!(matches!(found, WholeLines::UpTo(Cursor { line: 9, at: 9, .. })), "{rest:?}");
+        }
+    }
+}

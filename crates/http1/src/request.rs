@@ -317,3 +317,20 @@ pub(crate) fn version(bytes: &[u8]) -> Result<Version, Error> {
         _ => Err(Error::Version),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_request_line_is_taken_as_a_whole() {
+        let bytes = b"GET /a/b HTTP/1.1\r\n";
+        assert_eq!(RequestLine::default().scan_whole(bytes, 4), Some(bytes.len()));
+        assert_eq!(RequestLine::default().scan_whole(bytes, 3), None);
+        for other in
+            ["GET /a/b HTTP/1.0\r\n", "G!T / HTTP/1.1\r\n", " / HTTP/1.1\r\n", "GET  HTTP/1.1\r\n", "GET / HTTP/1.1\r"]
+        {
+            assert_eq!(RequestLine::default().scan_whole(other.as_bytes(), 100), None, "{other:?}");
+        }
+    }
+}

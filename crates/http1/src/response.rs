@@ -195,3 +195,28 @@ impl ResponseHead {
         self.fields.view(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_status_line_is_taken_as_a_whole() {
+        for (bytes, code) in
+            [(&b"HTTP/1.1 200 OK\r\n"[..], 200), (b"HTTP/1.1 404 \r\n", 404), (b"HTTP/1.1 599 \xe4\r\n", 599)]
+        {
+            let mut head = ResponseHead::default();
+            assert_eq!(head.scan_whole_line(bytes), Some(bytes.len()));
+            assert_eq!(head.status.code(), code);
+        }
+        for other in [
+            "HTTP/1.0 200 OK\r\n",
+            "HTTP/1.1 200\r\n",
+            "HTTP/1.1 2x0 OK\r\n",
+            "HTTP/1.1 600 x\r\n",
+            "HTTP/1.1 200 O\0\r\n",
+        ] {
+            assert_eq!(ResponseHead::default().scan_whole_line(other.as_bytes()), None, "{other:?}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use message::Method;
 
-use super::{request, response};
+use super::{prefixes, request, response};
 use crate::{Error, HeadLimits, RequestHead, ResponseHead, Sender, Version};
 
 #[track_caller]
@@ -127,6 +127,34 @@ fn a_value_may_hold_tabs_and_bytes_past_ascii() {
 }
 
 #[test]
+fn blanks_around_a_value_are_no_part_of_it() {
+    for (line, value) in [
+        ("Name: v", "v"),
+        ("Name:v", "v"),
+        ("Name:  v", "v"),
+        ("Name:\tv", "v"),
+        ("Name: \t v w", "v w"),
+        ("Name: v ", "v"),
+        ("Name:v\t", "v"),
+        ("Name: ", ""),
+        ("Name:", ""),
+        ("Name: \t ", ""),
+        ("N:  v", "v"),
+        ("N: !", "!"),
+    ] {
+        let bytes = format!("GET / HTTP/1.1\r\n{line}\r\nNext: x\r\n\r\n").into_bytes();
+        for cuts in [&[][..], &[18], &[20], &[22]] {
+            let mut head = RequestHead::default();
+            let found =
+                prefixes(&bytes, cuts).into_iter().find_map(|cut| head.scan(cut, &HeadLimits::default()).unwrap());
+            assert_eq!(found, Some(bytes.len()));
+            let values: Vec<_> = head.view(&bytes).all().map(|field| field.value).collect();
+            assert_eq!(values, [value.as_bytes(), b"x"], "{line:?}");
+        }
+    }
+}
+
+#[test]
 fn a_request_line_has_three_parts_and_two_blanks() {
     for head in [
         "GET  / HTTP/1.1\r\n\r\n",
@@ -161,6 +189,7 @@ fn other_versions_are_not_supported() {
         refused_response(&format!("HTTP/{version} 200 OK\r\n\r\n"), Error::Version);
     }
     refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Error::Version, 505);
+    refused("GET / HTTP/2.0\r\n", Error::Version, 505);
 }
 
 #[test]
@@ -309,6 +338,12 @@ fn a_target_may_have_16_kib_and_not_one_byte_more() {
     let head = |count: usize| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(count - 1));
     assert!(request(head(16 * 1024).as_bytes()).unwrap().is_some());
     refused(&head(16 * 1024 + 1), Error::TargetTooLong, 414);
+    // In pieces, too.
+    for (count, expected) in [(16 * 1024, Ok(None)), (16 * 1024 + 1, Err(Error::TargetTooLong))] {
+        let (bytes, mut head) = (head(count), RequestHead::default());
+        assert_eq!(head.scan(&bytes.as_bytes()[..100], &HeadLimits::default()), Ok(None));
+        assert_eq!(head.scan(&bytes.as_bytes()[..count + 10], &HeadLimits::default()), expected);
+    }
     // Before its end is there, too.
     refused_bytes(&head(16 * 1024 + 1).as_bytes()[..16 * 1024 + 6], Error::TargetTooLong, 414);
 }
