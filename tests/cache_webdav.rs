@@ -145,7 +145,7 @@ fn a_move_whose_end_is_not_known_forgets_all_that_it_may_have_changed() {
         let seen = origin.seen();
         client.send("MOVE /d/ HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 0\r\nDestination: /c\r\n\r\n");
         eventually("the backend has it", || origin.seen() > seen);
-        drop(client);
+        client.reset();
         eventually("it is given up", || forebay.gauges().in_flight == 0);
         assert_eq!(held(&forebay), ["/e", "/dd"], "{keys}");
     }

@@ -16,7 +16,7 @@ use toml::de::DeTable;
 
 use super::document::{Section, Text};
 use super::keys::TOP;
-use super::plan::{Cache, MergeSlashes, Plan, Server, StatusRanges};
+use super::plan::{Cache, HalfClose, MergeSlashes, Plan, Server, StatusRanges};
 use super::problem::Report;
 use super::settings::Settings;
 
@@ -130,6 +130,7 @@ fn server(section: &Section<'_>) -> Server {
     let workers = section.count::<usize>("workers").map(Spanned::into_inner);
     let merge_slashes =
         [("match", MergeSlashes::Match), ("forward", MergeSlashes::Forward), ("off", MergeSlashes::Off)];
+    let half_close = [("abort", HalfClose::Abort), ("answer", HalfClose::Answer)];
     let state_dir = section.text("state_dir");
     if let Some(text) = state_dir.as_ref().filter(|text| text.value.is_empty()) {
         section.report.add(text.span.clone(), "state_dir is empty", "name a directory, or leave it out");
@@ -141,6 +142,7 @@ fn server(section: &Section<'_>) -> Server {
         body_timeout: section.duration("body_timeout"),
         body_rate_min: section.size("body_rate_min"),
         write_timeout: section.duration("write_timeout"),
+        half_close: section.choice("half_close", &half_close).unwrap_or(HalfClose::Abort),
         header_bytes_max: usize::try_from(section.size("header_bytes_max")).unwrap_or(usize::MAX),
         body_bytes_max: Some(section.size("body_bytes_max")).filter(|bytes| *bytes > 0),
         connections_max: section.count("connections_max").map(Spanned::into_inner),

@@ -254,8 +254,14 @@ section! {
     body_rate_min: Kind::Size(0, MIB) => "100B", now;
     /// How long a client may take no byte of an answer.
     write_timeout: Kind::Duration(MILLISECOND, DAY) => "60s", now;
-    /// The longest request head.
-    header_bytes_max: Kind::Size(8 * KIB, MIB) => "32KiB", now;
+    /// What becomes of a request whose client closes its sending side, but may still read. `abort`: the client counts as
+    /// gone, and the request is given up at its backend; what can be answered without a backend is answered, and the
+    /// outcome of a write that has come as a whole (any method but GET, HEAD, OPTIONS and TRACE) is awaited. `answer`: it
+    /// is answered.
+    half_close: Kind::Choice(&["abort", "answer"]) => "abort", now;
+    /// The longest request head, at most 65,535 bytes. A head of more than 100 lines, or with a target of more than 16 KiB,
+    /// is refused in any case.
+    header_bytes_max: Kind::Size(8 * KIB, 64 * KIB) => "32KiB", now;
     /// The longest request body; 0 is no limit.
     body_bytes_max: Kind::Size(0, TIB) => "10MiB", now;
     /// Client connections at once, all workers together; more wait in the kernel's backlog. Left out:

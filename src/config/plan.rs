@@ -57,6 +57,15 @@ pub struct Plan {
     pub settings: Settings,
 }
 
+/// What becomes of a request whose client closes its sending side, but may still read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It is given up at its backend.
+    Abort,
+    /// It is answered.
+    Answer,
+}
+
 /// `[server]`: limits and time-outs towards clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
@@ -72,6 +81,8 @@ pub struct Server {
     pub body_rate_min: u64,
     /// How long a client may take no byte of an answer.
     pub write_timeout: Duration,
+    /// What becomes of a request whose client sends no more.
+    pub half_close: HalfClose,
     /// The longest request head, in bytes.
     pub header_bytes_max: usize,
     /// The longest request body, in bytes; `None`: no limit.

@@ -162,7 +162,7 @@ fn keys_of_server_and_log_are_checked() {
         ("[server]\nheader_timeout = \"0s\"", "header_timeout is out of range | from 1ms to 1h"),
         ("[server]\nheader_timeout = 0", "header_timeout is out of range"),
         ("[server]\nheader_timeout = \"10\"", "header_timeout has no unit"),
-        ("[server]\nheader_bytes_max = \"4KiB\"", "header_bytes_max is out of range | from 8KiB to 1MiB"),
+        ("[server]\nheader_bytes_max = \"4KiB\"", "header_bytes_max is out of range | from 8KiB to 64KiB"),
         ("[server]\nheader_bytes_max = 65536", "header_bytes_max has no unit"),
         ("[server]\nheader_bytes_max = \"64KB\"", "header_bytes_max has an unknown unit"),
         ("[server]\nconnections_max = 1.5", "connections_max is a whole number, not a number with a fraction"),

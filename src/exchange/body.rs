@@ -2,31 +2,31 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::deadline::Deadline;
 use super::fault::Fault;
-use crate::relay::Pipe;
+use crate::splice::Pipe;
 
 /// A body that flows from elsewhere, a backend say.
 pub trait StreamingBody: http_body::Body<Data = Bytes, Error = Fault> {
     /// Another task polls it from now on: its waits count against that one's deadline.
     fn wait_under(self: Pin<&mut Self>, deadline: &Rc<Deadline>);
 
-    /// The client's connection alone will see what comes from here on: what it gets may stand in for bytes that the
-    /// kernel moves (see `relay`). Whoever looks at the bytes, or passes them to somebody else, leaves this as it is.
-    fn stand_aside(self: Pin<&mut Self>) {}
+    /// Goes on with what does not depend on this body being read, such as sending the rest of the request's body: for a
+    /// client that takes nothing now, but still sends.
+    fn drive(self: Pin<&mut Self>, _cx: &mut Context<'_>) {}
 
     /// How many bytes of the body follow that the kernel can move without this process; 0: they must be read.
     fn spliceable_bytes(&self) -> u64 {
         0
     }
 
-    /// Moves bytes that [`StreamingBody::spliceable_bytes`] counts into an empty pipe. Returns how many: at least one.
-    /// When all are in, the body may be at its end.
+    /// Moves bytes that [`StreamingBody::spliceable_bytes`] counts into an empty pipe. Returns how many; 0: they can't be
+    /// moved now, more must be read first. When all are in, the body may be at its end.
     fn poll_splice(self: Pin<&mut Self>, _cx: &mut Context<'_>, _pipe: &Pipe) -> Poll<Result<usize, Fault>> {
         Poll::Pending
     }
@@ -52,8 +52,6 @@ pub trait Witness {
 pub struct Body {
     content: Content,
     witness: Option<Box<dyn Witness>>,
-    /// Whether what flows has been told that nobody but the client's connection looks at it.
-    is_told: bool,
 }
 
 #[derive(Default)]
@@ -69,13 +67,13 @@ impl Body {
     #[must_use]
     pub fn whole(bytes: Bytes) -> Self {
         let content = if bytes.is_empty() { Content::Empty } else { Content::Whole(bytes) };
-        Self { content, witness: None, is_told: false }
+        Self { content, witness: None }
     }
 
     /// A body that flows from elsewhere.
     #[must_use]
     pub fn flow(flow: Flow) -> Self {
-        Self { content: Content::Flow(flow), witness: None, is_told: false }
+        Self { content: Content::Flow(flow), witness: None }
     }
 
     /// All of it, where that is there already.
@@ -124,6 +122,59 @@ impl Body {
         }
     }
 
+    /// Takes all of it, where that is there already: it counts as sent.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        let bytes = match std::mem::take(&mut self.content) {
+            Content::Empty => Bytes::new(),
+            Content::Whole(bytes) => bytes,
+            flow @ Content::Flow(_) => {
+                self.content = flow;
+                return None;
+            }
+        };
+        if let Some(witness) = &mut self.witness {
+            witness.sent(bytes.len());
+            witness.whole();
+        }
+        Some(bytes)
+    }
+
+    /// How many bytes follow that the kernel can move: see [`StreamingBody::spliceable_bytes`].
+    #[must_use]
+    pub fn spliceable_bytes(&self) -> u64 {
+        match &self.content {
+            Content::Flow(flow) => flow.spliceable_bytes(),
+            Content::Empty | Content::Whole(_) => 0,
+        }
+    }
+
+    /// Moves bytes into an empty pipe: see [`StreamingBody::poll_splice`]. They count as sent.
+    ///
+    /// # Errors
+    /// Why the body broke off.
+    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+        let Content::Flow(flow) = &mut self.content else { return Poll::Ready(Ok(0)) };
+        let moved = ready!(flow.as_mut().poll_splice(cx, pipe));
+        let has_ended = flow.is_end_stream();
+        if let Some(witness) = &mut self.witness {
+            match &moved {
+                Ok(bytes) => witness.sent(*bytes),
+                Err(fault) => witness.broke(fault),
+            }
+            if has_ended && moved.is_ok() {
+                witness.whole();
+            }
+        }
+        Poll::Ready(moved)
+    }
+
+    /// Goes on with what does not depend on the body being read: see [`StreamingBody::drive`].
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Content::Flow(flow) = &mut self.content {
+            flow.as_mut().drive(cx);
+        }
+    }
+
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut self.content {
             Content::Empty => Poll::Ready(None),
@@ -148,7 +199,7 @@ impl http_body::Body for Body {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 witness.sent(frame.data_ref().map_or(0, Bytes::len));
-                // hyper asks no more once a body says that it is at its end.
+                // Nothing more is asked for once a body says that it is at its end.
                 let ended = match &body.content {
                     Content::Empty => true,
                     Content::Whole(_) => false,
@@ -156,11 +207,6 @@ impl http_body::Body for Body {
                 };
                 if ended {
                     witness.whole();
-                } else if let Content::Flow(flow) = &mut body.content
-                    && !std::mem::replace(&mut body.is_told, true)
-                {
-                    // Only an answer on its way to a client has a witness.
-                    flow.as_mut().stand_aside();
                 }
             }
             Poll::Ready(Some(Err(fault))) => witness.broke(fault),

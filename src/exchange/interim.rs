@@ -1,7 +1,7 @@
 //! The way of 1xx responses to the client (RFC 9110 §15.2).
 //!
-//! hyper's server can't send them, so they are handed to the tap on the client's socket, which writes them while
-//! hyper has nothing of its own to write: after all of the response before, before any of the response to come.
+//! They wait here for the loop of the client's connection, which writes them after all of the response before, and before
+//! any of the response to come.
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
@@ -41,6 +41,14 @@ impl Interim {
             }
         }
         self.count();
+    }
+
+    /// This proxy itself sends a 1xx response, in wire form: at most one for a request.
+    pub fn pass_on(&self, response: &[u8]) {
+        self.bytes.borrow_mut().extend_from_slice(response);
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
     }
 
     /// A backend has sent a 1xx response that is not passed on.

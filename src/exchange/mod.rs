@@ -3,17 +3,17 @@
 pub mod body;
 pub mod deadline;
 pub mod fault;
+pub mod incoming;
 pub mod interim;
 pub mod pieces;
 pub mod timer;
 pub mod tunnel;
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
@@ -30,7 +30,6 @@ use self::interim::Interim;
 use self::tunnel::Handover;
 use crate::observe::record::Record;
 use crate::observe::tally::Tally;
-use crate::relay::Aside;
 
 /// What a request is answered with.
 #[derive(Debug, Default)]
@@ -64,8 +63,7 @@ pub struct Head {
     pub fields: Fields,
 }
 
-/// A request's body, as it comes from the client.
-pub type Incoming = hyper::body::Incoming;
+pub use self::incoming::Incoming;
 
 /// One request on its way through the house, with what is known of it so far.
 #[derive(Debug)]
@@ -82,8 +80,6 @@ pub struct Exchange {
     pub client: IpAddr,
     /// What this request shares with its client connection.
     pub connection: Rc<ClientConnection>,
-    /// What only the bytes on the wire show.
-    pub signs: Signs,
     /// What the client would like error bodies to be (`Accept`).
     pub accept: Option<Bytes>,
     /// The hash of what the upstream's balancer goes by, if it hashes.
@@ -115,8 +111,7 @@ impl Exchange {
             head: Head::default(),
             body: None,
             client: address.ip(),
-            connection: Rc::new(ClientConnection::new(address, address, started.mono)),
-            signs: Signs::default(),
+            connection: Rc::new(ClientConnection::new(address, address)),
             accept: None,
             key: 0,
             tally: None,
@@ -138,8 +133,7 @@ impl Exchange {
             head,
             body: None,
             client: self.client,
-            connection: Rc::new(ClientConnection::new(self.connection.peer, self.connection.local, started.mono)),
-            signs: Signs::default(),
+            connection: Rc::new(ClientConnection::new(self.connection.peer, self.connection.local)),
             accept: None,
             key: self.key,
             tally: None,
@@ -163,12 +157,6 @@ pub struct ClientConnection {
     pub interim: Interim,
     /// Where an upgraded connection is handed over.
     pub handover: Handover,
-    /// What goes to it past hyper.
-    pub aside: Aside,
-    /// Whether a request is under way.
-    pub is_busy: Cell<bool>,
-    /// When the last request ended, or else the connection began (monotonic time).
-    pub idle_since: Cell<Duration>,
     /// What its requests say of it to backends, and under which plan that was worked out.
     pub stamp: RefCell<Option<(u64, Rc<Stamp>)>>,
     /// The host that its last request was for: clients rarely ask for another on the same connection.
@@ -227,18 +215,15 @@ impl Host {
 }
 
 impl ClientConnection {
-    /// A connection between these addresses, idle since it began (monotonic time).
+    /// A connection between these addresses.
     #[must_use]
-    pub fn new(peer: SocketAddr, local: SocketAddr, began: Duration) -> Self {
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
         Self {
             peer,
             local,
             deadline: Rc::default(),
             interim: Interim::default(),
             handover: Handover::default(),
-            aside: Aside::default(),
-            is_busy: Cell::new(false),
-            idle_since: Cell::new(began),
             stamp: RefCell::default(),
             known_host: RefCell::default(),
         }
@@ -256,13 +241,4 @@ impl ClientConnection {
             }
         }
     }
-}
-
-/// What only the bytes on the wire show of a request: hyper's parser hides it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Signs {
-    /// The target has a fragment.
-    pub has_fragment: bool,
-    /// There are both `Content-Length` and `Transfer-Encoding`.
-    pub has_two_lengths: bool,
 }

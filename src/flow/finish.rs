@@ -1,7 +1,7 @@
 //! The end of an exchange: the client's answer, the log line, the counters; also when the client leaves.
 
 use std::net::IpAddr;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -14,7 +14,7 @@ use super::gate::METHODS;
 use crate::exchange::body::{Body, Witness};
 use crate::exchange::fault::Fault;
 use crate::exchange::tunnel::{Left, Passage, Tunnel};
-use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::exchange::{Answer, Exchange};
 use crate::observe::counters::CacheResult;
 use crate::observe::format::Captured;
 use crate::observe::ledger::Ledger;
@@ -85,7 +85,6 @@ impl Open {
             ledger: Rc::clone(&self.ledger),
             client: self.ex.client,
             started: self.ex.started,
-            connection: Rc::downgrade(&self.ex.connection),
             answer,
             is_whole,
             tunnel: None,
@@ -186,8 +185,6 @@ struct Finish {
     ledger: Rc<Ledger>,
     client: IpAddr,
     started: Now,
-    /// Not held: a tunnel that never begins is dropped with its client's connection, and this with the tunnel.
-    connection: Weak<ClientConnection>,
     /// `None`: there is none, or it is counted already.
     answer: Option<Pending>,
     is_whole: bool,
@@ -244,10 +241,6 @@ impl Drop for Finish {
         if let Some(tunnel) = self.tunnel.as_ref().and_then(|passage| passage.record(ended.mono)) {
             self.record.body_bytes_sent = tunnel.bytes_out;
             self.record.tunnel = Some(Box::new(tunnel));
-        }
-        if let Some(connection) = self.connection.upgrade() {
-            connection.is_busy.set(false);
-            connection.idle_since.set(ended.mono);
         }
         self.ledger.end(&self.record, self.client, self.started, ended);
     }

@@ -1,6 +1,7 @@
 //! What may not pass: refuses or cleans a request's head before anything else looks at it.
 //!
-//! The rules are `policy::message`'s; this file knows their order, and what hyper leaves to us.
+//! The rules are `policy::message`'s; this file knows their order. What is no request at all was refused before, where
+//! the head was scanned.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -57,12 +58,6 @@ pub struct Admitted {
 /// # Errors
 /// [`Fault::BadRequest`] and the other faults of a client.
 pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
-    if ex.signs.has_fragment {
-        return Err(Fault::BadRequest("fragment in the target"));
-    }
-    if ex.signs.has_two_lengths {
-        return Err(Fault::BadRequest("both Content-Length and Transfer-Encoding"));
-    }
     if ex.head.method == Method::CONNECT || ex.head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed);
     }

@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod clock;
 pub mod counters;
+pub mod date;
 pub mod dice;
 pub mod events;
 pub mod exposition;

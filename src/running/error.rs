@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::admin;
-use crate::server::listener::ListenError;
+use crate::downstream::listener::ListenError;
 use crate::world::BeginError;
 
 /// Why a proxy can't start, or can't take up a plan.

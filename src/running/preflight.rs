@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::plan::{Address, AdminAddress, Plan};
 use crate::config::problem::{Problem, Severity};
-use crate::server::listener;
+use crate::downstream::listener;
 
 /// How many names are looked up at once.
 const LOOKUPS: usize = 16;

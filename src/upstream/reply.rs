@@ -21,13 +21,10 @@ use super::upload::Source;
 use crate::exchange::body::{Body, Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::fault::Fault;
-use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::exchange::{Answer, Exchange};
 use crate::observe::clock;
 use crate::observe::tally::Tally;
-use crate::relay::Pipe;
-
-/// A body of which at least so many bytes are still to come is moved by the kernel where it can be.
-const SPLICED_BYTES_MIN: u64 = 64 * 1024;
+use crate::splice::Pipe;
 
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
@@ -55,8 +52,6 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
         has_ended: false,
         deadline: Rc::clone(&ex.connection.deadline),
         idle_max,
-        client: Rc::clone(&ex.connection),
-        pipe: None,
         is_cut: false,
     });
     Answer { status, fields, body: Body::flow(flow) }
@@ -109,9 +104,6 @@ struct Reply {
     has_ended: bool,
     deadline: Rc<Deadline>,
     idle_max: Duration,
-    client: Rc<ClientConnection>,
-    /// Where the rest of the body is moved through.
-    pipe: Option<Rc<Pipe>>,
     /// It has broken off; said one poll later, so that what came before is written first.
     is_cut: bool,
 }
@@ -164,22 +156,6 @@ impl Reply {
         }
         Poll::Pending
     }
-
-    /// Moves bytes into the pipe, and returns what stands in for them; nothing: they must be read.
-    fn poll_pipe(&mut self, cx: &mut Context<'_>, pipe: &Rc<Pipe>) -> Poll<Result<Bytes, Fault>> {
-        // Only into an empty pipe: so what would block can only be the backend.
-        if !pipe.is_empty() {
-            pipe.wait(cx.waker());
-            return Poll::Pending;
-        }
-        let Some(hold) = &mut self.hold else { return Poll::Ready(Ok(Bytes::new())) };
-        let polled = hold.call.poll_splice(cx, pipe);
-        let moved = ready!(self.take(cx, polled));
-        if self.has_ended {
-            pipe.finish();
-        }
-        Poll::Ready(moved)
-    }
 }
 
 impl http_body::Body for Reply {
@@ -190,14 +166,6 @@ impl http_body::Body for Reply {
         let reply = &mut *self;
         if reply.is_cut && reply.hold.is_some() {
             return Poll::Ready(Some(Err(reply.broke(|backend| Fault::BodyCut { backend }))));
-        }
-        if let Some(pipe) = reply.pipe.clone().filter(|_| reply.hold.is_some()) {
-            let moved = ready!(reply.poll_pipe(cx, &pipe));
-            if moved.as_ref().is_ok_and(Bytes::is_empty) {
-                reply.pipe = None;
-            } else {
-                return Poll::Ready(Some(moved.map(Frame::data)));
-            }
         }
         let Some(hold) = &mut reply.hold else { return Poll::Ready(None) };
         let polled = hold.call.poll_frame(cx).map_ok(|frame| frame.map(|frame| clean(frame, &hold.claim)));
@@ -222,31 +190,22 @@ impl StreamingBody for Reply {
         self.deadline = Rc::clone(deadline);
     }
 
-    fn stand_aside(mut self: Pin<&mut Self>) {
-        let has_length = self.hold.as_ref().is_some_and(|hold| hold.call.length_left().is_some());
-        if has_length && self.spliceable_bytes() > 0 {
-            self.pipe = self.client.aside.open();
+    fn drive(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let reply = &mut *self;
+        if let Some(hold) = &mut reply.hold {
+            // What breaks here is said when the body is asked for.
+            reply.is_cut |= hold.call.drive(cx).is_err();
         }
     }
 
     fn spliceable_bytes(&self) -> u64 {
-        let bytes = self.hold.as_ref().map_or(0, |hold| hold.call.spliceable_bytes());
-        if bytes >= SPLICED_BYTES_MIN { bytes } else { 0 }
+        self.hold.as_ref().filter(|_| !self.is_cut).map_or(0, |hold| hold.call.spliceable_bytes())
     }
 
     fn poll_splice(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
-        if self.is_cut {
-            return Poll::Ready(Err(self.broke(|backend| Fault::BodyCut { backend })));
-        }
-        let Some(hold) = &mut self.hold else { return Poll::Pending };
+        let Some(hold) = &mut self.hold else { return Poll::Ready(Ok(0)) };
         let polled = hold.call.poll_splice(cx, pipe);
-        let moved = ready!(self.take(cx, polled))?;
-        if moved.is_empty() {
-            // Refused: asked again, it says that nothing can be moved.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(moved.len()))
+        self.take(cx, polled)
     }
 }
 

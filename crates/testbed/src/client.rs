@@ -175,6 +175,12 @@ impl Client {
         Self { wire: Wire::new(stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))) }
     }
 
+    /// Over a connection that somebody else may use, too.
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Self {
+        Self { wire: Wire::new(stream) }
+    }
+
     /// Connects from this address: any of 127.0.0.0/8 is ours.
     ///
     /// # Panics

@@ -94,7 +94,7 @@ fn values(kind: Kind) -> Vec<String> {
         Kind::Flag => vec!["true".to_owned(), "false".to_owned()],
         Kind::Count(least, most) => vec![least.to_string(), (least + 1).to_string(), most.to_string()],
         Kind::Duration(..) => ["1ms", "1s", "1m", "1h"].iter().map(|time| format!("\"{time}\"")).collect(),
-        Kind::Size(..) => ["1B", "10KiB", "1MiB", "64MiB"].iter().map(|size| format!("\"{size}\"")).collect(),
+        Kind::Size(..) => ["1B", "10KiB", "60KiB", "1MiB", "64MiB"].iter().map(|size| format!("\"{size}\"")).collect(),
         Kind::Decimal(..)
         | Kind::Percent(..)
         | Kind::Counts(..)

@@ -20,7 +20,7 @@ use super::connection::{Connection, Counted};
 use super::head::{self, Head, RequestHead};
 use super::sending::Sending;
 use crate::exchange::fault::Fault;
-use crate::relay::{self, Pipe};
+use crate::splice::{self, Pipe};
 use crate::upstream::upload::Upload;
 
 thread_local! {
@@ -270,6 +270,14 @@ impl Call {
         }
     }
 
+    /// Moves the rest of the request, for a response that is not read now.
+    ///
+    /// # Errors
+    /// [`Error::Request`]; the call is over.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        self.poll_sending(cx)
+    }
+
     /// Whether the response's body has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -292,25 +300,25 @@ impl Call {
         }
     }
 
-    /// Moves some of the bytes that [`Call::spliceable_bytes`] counts into an empty pipe, and returns what stands in for
-    /// them. Nothing: the system refuses; from now on they must be read.
+    /// Moves some of the bytes that [`Call::spliceable_bytes`] counts into an empty pipe, and returns how many. None: the
+    /// system refuses; from now on they must be read.
     ///
     /// # Errors
     /// [`Error::Closed`].
-    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<Bytes, Error>> {
+    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Error>> {
         let left = self.spliceable_bytes();
         let moved = ready!(self.connection.socket.poll_read_with(cx, |socket| pipe.fill(socket, left)));
         match moved {
-            Ok(moved) if moved.is_empty() => Poll::Ready(Err(Error::Closed)),
+            Ok(0) => Poll::Ready(Err(Error::Closed)),
             Ok(moved) => {
-                self.decoder.skip(u64::try_from(moved.len()).unwrap_or(u64::MAX));
+                self.decoder.skip(u64::try_from(moved).unwrap_or(u64::MAX));
                 self.has_ended = self.length_left() == Some(0);
                 Poll::Ready(Ok(moved))
             }
-            Err(error) if relay::is_refusal(&error) => {
+            Err(error) if splice::is_refusal(&error) => {
                 pipe.refuse();
                 self.is_splice_refused = true;
-                Poll::Ready(Ok(Bytes::new()))
+                Poll::Ready(Ok(0))
             }
             Err(_) => Poll::Ready(Err(Error::Closed)),
         }

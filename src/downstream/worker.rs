@@ -12,13 +12,13 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::connection;
+use super::http1::{self, BufferPool, Limits};
 use super::limit::{ConnectionLimit, Place};
-use super::tap::Room;
 use crate::flow::site::{Generation, Site};
 use crate::observe::clock;
+use crate::observe::date::HttpDate;
 use crate::observe::ledger::Ledger;
-use crate::relay::Pipes;
+use crate::splice::Pipes;
 
 /// How long a worker that can't accept (no descriptors left, say) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -58,8 +58,10 @@ pub struct Worker {
     limit: Arc<ConnectionLimit>,
     /// The last connection could not be accepted: that has been told.
     is_exhausted: Cell<bool>,
-    /// Where its connections read heads.
-    pub room: Rc<Room>,
+    /// What its connections need while they have requests.
+    pub(super) buffers: Rc<BufferPool>,
+    limits: Cell<Limits>,
+    date: RefCell<HttpDate>,
 }
 
 impl Worker {
@@ -67,6 +69,16 @@ impl Worker {
     #[must_use]
     pub fn site(&self) -> Rc<Site> {
         Rc::clone(&self.site.borrow())
+    }
+
+    /// What the plan says of client connections.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits.get()
+    }
+
+    /// Has this done with the present second as messages write it.
+    pub(super) fn with_date<T>(&self, work: impl FnOnce(&str) -> T) -> T {
+        work(self.date.borrow_mut().at(clock::now().wall))
     }
 
     /// Whether no more requests are taken than those under way.
@@ -86,6 +98,7 @@ impl Worker {
     fn adopt(&self, generation: Arc<Generation>) {
         let before = self.site();
         self.ledger.set_form(generation.plan.log.access.clone());
+        self.limits.set(Limits::of(&generation.plan.server));
         *self.site.borrow_mut() = Rc::new(Site::new(generation, Some(&before), &self.ledger.counters));
     }
 }
@@ -105,6 +118,7 @@ pub fn run(
         .build_local(tokio::runtime::LocalOptions::default())?;
     runtime.block_on(async {
         let ledger = Rc::new(ledger);
+        let limits = Limits::of(&generation.plan.server);
         let site = Rc::new(Site::new(generation, None, &ledger.counters));
         let worker = Rc::new(Worker {
             ledger,
@@ -114,7 +128,9 @@ pub fn run(
             drain: Notify::new(),
             limit,
             is_exhausted: Cell::new(false),
-            room: Rc::default(),
+            buffers: Rc::default(),
+            limits: Cell::new(limits),
+            date: RefCell::default(),
         });
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));
         obey(&worker, commands).await;
@@ -209,7 +225,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
 }
 
 async fn serve(worker: Rc<Worker>, stream: TcpStream, _counted: Counted) {
-    connection::serve(worker, stream).await;
+    http1::serve(worker, stream).await;
 }
 
 fn is_the_clients(error: &io::Error) -> bool {

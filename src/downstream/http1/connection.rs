@@ -1,0 +1,323 @@
+//! One client connection: read a head, answer the request, write the response, and again.
+//!
+//! An idle connection holds a socket and a few hundred bytes. Its buffers come with the first byte of a request and go when
+//! all that was read is used up. All of its waits share one timer.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::head::Facts;
+use super::output::Output;
+use super::refusal::Refusal;
+use super::reply::{Broken, Reply};
+use super::response::{self, Framing, Terms};
+use super::waits::{Late, Waits};
+use super::wire::{Closed, Wire};
+use crate::config::plan::HalfClose;
+use crate::downstream::linger;
+use crate::downstream::worker::Worker;
+use crate::exchange::tunnel::{End, Left};
+use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::flow::finish::Open;
+use crate::flow::{self, Step, purge};
+use crate::observe::record::Record;
+use crate::observe::{clock, dice};
+use http_body::Body as _;
+
+/// How a connection ends.
+enum Ending {
+    /// All has been said: the client shall be able to read it.
+    Lingering,
+    /// There is nothing to be said.
+    Silent,
+    /// With a reset: its end would pass for the end of a body that was cut short.
+    Reset,
+    /// It stops being HTTP.
+    Tunnel(Left),
+}
+
+/// Serves a client until either side closes.
+pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: TcpStream) {
+    let (Ok(peer), Ok(local)) = (socket.peer_addr(), socket.local_addr()) else { return };
+    let client = Rc::new(ClientConnection::new(peer, local));
+    let wire = Rc::new(Wire::new(socket, Rc::clone(&worker.buffers), Rc::clone(&client)));
+    let ending = {
+        let drained = worker.drained();
+        let mut connection = Connection::new(&worker, client, Rc::clone(&wire));
+        connection.run(std::pin::pin!(drained)).await
+    };
+    let Some((socket, read_ahead)) = wire.take() else { return };
+    // Boxed, so that a connection does not carry from its beginning the room that its end needs.
+    match ending {
+        Ending::Lingering => Box::pin(linger::close(socket)).await,
+        Ending::Silent => {}
+        Ending::Reset => {
+            let _closed = socket.set_zero_linger();
+        }
+        Ending::Tunnel(left) => (left.tunnel)(End { stream: Box::new(socket), read_ahead }).await,
+    }
+}
+
+/// A connection, and the request that is under way on it.
+struct Connection<'a> {
+    worker: &'a Rc<Worker>,
+    client: Rc<ClientConnection>,
+    wire: Rc<Wire>,
+    output: Output,
+    waits: Waits,
+    /// When the wait for a request began (monotonic time), and that for the rest of its head.
+    idle_since: Option<Duration>,
+    head_since: Option<Duration>,
+    has_served: bool,
+    is_drained: bool,
+}
+
+/// A response, or its future: one of ours is large, and is not even made for what can be answered at once.
+enum Answering {
+    Now(Answer),
+    Later(Pin<Box<dyn Future<Output = Answer>>>),
+}
+
+impl<'a> Connection<'a> {
+    fn new(worker: &'a Rc<Worker>, client: Rc<ClientConnection>, wire: Rc<Wire>) -> Self {
+        Self {
+            worker,
+            client,
+            wire,
+            output: Output::default(),
+            waits: Waits::default(),
+            // A client that says nothing has as long as for a head.
+            idle_since: Some(clock::mono()),
+            head_since: None,
+            has_served: false,
+            is_drained: false,
+        }
+    }
+
+    async fn run(&mut self, mut drained: Pin<&mut impl Future>) -> Ending {
+        std::future::poll_fn(|cx| {
+            self.wire.attach(cx.waker());
+            self.client.interim.attach(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+        loop {
+            let head = std::future::poll_fn(|cx| self.poll_head(cx, drained.as_mut())).await;
+            let begun = match head {
+                Head::Whole(length) => self.begin(length),
+                Head::Refused(refusal) => Err(refusal),
+                Head::None => return Ending::Silent,
+            };
+            let (facts, answer) = match begun {
+                Ok((facts, Answering::Now(answer))) => (facts, answer),
+                Ok((facts, Answering::Later(mut course))) => {
+                    let answered = std::future::poll_fn(|cx| self.poll_course(cx, course.as_mut(), facts)).await;
+                    let Some(answer) = answered else { return Ending::Silent };
+                    (facts, answer)
+                }
+                Err(refusal) => return self.refuse(refusal).await,
+            };
+            let (mut reply, closes) = self.reply(answer, facts);
+            let written = std::future::poll_fn(|cx| self.poll_reply(cx, &mut reply, facts)).await;
+            let framing = reply.framing();
+            drop(reply);
+            match written {
+                Err(Broken) if framing == Framing::UntilClose => return Ending::Reset,
+                Err(Broken) => return Ending::Silent,
+                Ok(()) => {}
+            }
+            if let Some(left) = self.client.handover.take() {
+                return Ending::Tunnel(left);
+            }
+            if closes || !self.wire.is_between_requests() {
+                return Ending::Lingering;
+            }
+            (self.idle_since, self.head_since, self.has_served) = (None, None, true);
+        }
+    }
+
+    /// Waits for a whole head.
+    fn poll_head(&mut self, cx: &mut Context<'_>, drained: Pin<&mut impl Future>) -> Poll<Head> {
+        let limits = self.worker.limits();
+        loop {
+            match self.wire.scan(&limits.head) {
+                Ok(Some(length)) => return Poll::Ready(Head::Whole(length)),
+                Ok(None) => {}
+                Err(refusal) => return Poll::Ready(Head::Refused(refusal)),
+            }
+            match self.wire.poll_read(cx, super::buffers::READ_BYTES) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Head::None),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        if self.wire.has_begun_head() {
+            let since = *self.head_since.get_or_insert_with(clock::mono);
+            return self.waits.poll_until(since + limits.header_timeout, cx).map(|()| Head::Refused(Refusal::Slow));
+        }
+        self.wire.release(&mut self.output);
+        self.is_drained = self.is_drained || drained.poll(cx).is_ready();
+        // What the system has already and the runtime does not know of yet is still answered.
+        if self.worker.is_draining() && !self.wire.has_bytes() {
+            return Poll::Ready(Head::None);
+        }
+        let since = *self.idle_since.get_or_insert_with(clock::mono);
+        let wait_max = if self.has_served { limits.idle_timeout } else { limits.header_timeout };
+        self.waits.poll_until(since + wait_max, cx).map(|()| Head::None)
+    }
+
+    /// Takes a head of this length, reads clock and dice, and sends the request down the spine.
+    fn begin(&mut self, length: usize) -> Result<(Facts, Answering), Refusal> {
+        let (head, facts) = self.wire.take_head(length)?;
+        if !self.output.is_allocated() {
+            self.output = self.wire.lend_output();
+        }
+        let site = self.worker.site();
+        let exchange = Exchange {
+            started: clock::now(),
+            dice: dice::roll(),
+            head,
+            body: Some(self.wire.body(facts.framing)),
+            client: self.client.peer.ip().to_canonical(),
+            connection: Rc::clone(&self.client),
+            accept: None,
+            key: 0,
+            cache_status: None,
+            tally: None,
+            signature: site.signature().map(Rc::clone),
+            record: Record::default(),
+        };
+        let mut open = Open::begin(exchange, Rc::clone(&self.worker.ledger));
+        let answering = match flow::begin(&site, open.exchange()) {
+            Ok(Step::Waits(mut way)) => Answering::Later(Box::pin(async move {
+                let handled = flow::go_on(&site, open.exchange(), &mut way).await;
+                open.answer(handled)
+            })),
+            Ok(Step::Sweeps(banned)) => Answering::Later(Box::pin(async move {
+                let answer = purge::swept(&site, open.exchange(), &banned).await;
+                open.answer(Ok(answer))
+            })),
+            Ok(Step::Answered(answer)) => Answering::Now(open.answer(Ok(answer))),
+            Err(fault) => Answering::Now(open.answer(Err(fault))),
+        };
+        Ok((facts, answering))
+    }
+
+    /// Waits for the answer; `None`: the client has left. Meanwhile passes on interim responses.
+    fn poll_course(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut course: Pin<&mut (dyn Future<Output = Answer> + '_)>,
+        facts: Facts,
+    ) -> Poll<Option<Answer>> {
+        loop {
+            if let Poll::Ready(answer) = course.as_mut().poll(cx) {
+                return Poll::Ready(Some(answer));
+            }
+            self.take_interim(facts);
+            if !self.output.is_empty()
+                && let Poll::Ready(Err(_broken)) = self.wire.poll_write(cx, &mut self.output)
+            {
+                return Poll::Ready(None);
+            }
+            if self.has_left(cx, facts) {
+                return Poll::Ready(None);
+            }
+            match self.poll_waits(cx) {
+                Poll::Ready(Late::Exchange) => {}
+                Poll::Ready(Late::Client) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// HTTP/1.0 knows no interim responses.
+    fn take_interim(&mut self, facts: Facts) {
+        if let Some(interim) = self.client.interim.take().filter(|_| !facts.is_http_1_0) {
+            self.output.head(|lead| lead.extend_from_slice(&interim));
+        }
+    }
+
+    /// Whether the request under way is to be given up, since its client has left. One that sends no more may still read:
+    /// whether it counts as gone is configured. What a write that has come as a whole leads to is always awaited.
+    fn has_left(&self, cx: &mut Context<'_>, facts: Facts) -> bool {
+        match self.wire.poll_closed(cx) {
+            Poll::Ready(Closed::Broken) => true,
+            Poll::Ready(Closed::Half) => {
+                let is_awaited = || facts.is_write && self.wire.has_whole_request();
+                self.worker.limits().half_close == HalfClose::Abort && !is_awaited()
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_waits(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
+        let write_due = self.wire.stuck_since().map(|since| since + self.worker.limits().write_timeout);
+        self.waits.poll(cx, &self.client.deadline, write_due)
+    }
+
+    /// Begins to write the response. Returns also whether it is the last on its connection.
+    fn reply(&mut self, answer: Answer, facts: Facts) -> (Reply, bool) {
+        let Answer { status, fields, mut body } = answer;
+        // Not before: a client that has left is never answered.
+        body.begin();
+        self.take_interim(facts);
+        self.wire.begin_response();
+        let terms = Terms {
+            is_head: facts.is_head,
+            is_http_1_0: facts.is_http_1_0,
+            length: body.size_hint().exact(),
+            closes: !facts.persists || self.worker.is_draining() || !self.wire.may_go_on(),
+        };
+        let framed = response::frame(status, &fields, terms);
+        let worker = self.worker;
+        let date = |lead: &mut Vec<u8>| worker.with_date(|date| lead.extend_from_slice(date.as_bytes()));
+        self.output.head(|lead| response::write_head(lead, status, &fields, framed, date));
+        self.wire.keep_fields(fields.into_map());
+        (Reply::begin(body, framed.framing, &mut self.output), framed.closes)
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>, reply: &mut Reply, facts: Facts) -> Poll<Result<(), Broken>> {
+        loop {
+            if let Poll::Ready(written) = reply.poll(cx, &self.wire, &mut self.output, &self.worker.pipes) {
+                return Poll::Ready(written);
+            }
+            // What is there already is delivered to a client that sends no more, too.
+            if self.has_left(cx, facts) && (reply.awaits_body() || self.wire.is_broken()) {
+                return Poll::Ready(Err(Broken));
+            }
+            match self.poll_waits(cx) {
+                Poll::Ready(Late::Exchange) => {}
+                Poll::Ready(Late::Client) => return Poll::Ready(Err(Broken)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Says what is wrong, and closes.
+    async fn refuse(&mut self, refusal: Refusal) -> Ending {
+        refusal.count(self.worker, &self.client);
+        let response = self.worker.with_date(|date| refusal.response(date));
+        self.output.head(|lead| lead.extend_from_slice(&response));
+        let write_due = clock::mono() + self.worker.limits().write_timeout;
+        let written = std::future::poll_fn(|cx| match self.wire.poll_write(cx, &mut self.output) {
+            Poll::Ready(written) => Poll::Ready(written.is_ok()),
+            Poll::Pending => self.waits.poll_until(write_due, cx).map(|()| false),
+        });
+        if written.await { Ending::Lingering } else { Ending::Silent }
+    }
+}
+
+/// What has come of the wait for a head.
+enum Head {
+    /// One of this length.
+    Whole(usize),
+    /// None that can be served.
+    Refused(Refusal),
+    /// None, and none will come.
+    None,
+}

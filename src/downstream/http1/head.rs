@@ -1,0 +1,130 @@
+//! From a scanned head to what the rest of the proxy works on: the one place where that is done.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use http1::{Framing, RequestHead};
+use message::{Fields, Known, Lines, Span};
+
+use super::refusal::Refusal;
+use crate::exchange::Head;
+
+/// What a head says, beside its parts, of the connection that it came on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) framing: Framing,
+    /// Whether the client would use the connection again.
+    pub(super) persists: bool,
+    pub(super) is_http_1_0: bool,
+    pub(super) is_head: bool,
+    /// Whether it may change something at a backend.
+    pub(super) is_write: bool,
+    /// Whether the client waits for `100 Continue` before it sends its body.
+    pub(super) expects_continue: bool,
+}
+
+/// What a scanned head says of the connection.
+///
+/// # Errors
+/// [`Refusal`] if it can't be said where the request's body ends, or the target has a fragment.
+pub(super) fn facts(head: &RequestHead, bytes: &[u8]) -> Result<Facts, Refusal> {
+    let framing = http1::request_framing(head, bytes)?;
+    let is_plain = head.path_is_plain() && head.query_is_plain();
+    if !is_plain && head.target().of(bytes).contains(&b'#') {
+        return Err(Refusal::Fragment);
+    }
+    let view = head.view(bytes);
+    let is_http_1_0 = head.version() == http1::Version::Http10;
+    let expects = || view.tagged(Known::Expect).any(|field| field.value.eq_ignore_ascii_case(b"100-continue"));
+    Ok(Facts {
+        framing,
+        persists: http1::persists(head.version(), view),
+        is_http_1_0,
+        is_head: head.method() == message::Method::Head,
+        is_write: !head.method().is_safe(),
+        expects_continue: !is_http_1_0 && framing != Framing::None && expects(),
+    })
+}
+
+/// A scanned head as the rest of the proxy has it. It shares the bytes. `map` is empty.
+///
+/// # Errors
+/// [`Refusal`] if the target is none.
+pub(super) fn head(head: &RequestHead, bytes: &Bytes, mut map: HeaderMap) -> Result<Head, Refusal> {
+    for field in head.view(bytes).all() {
+        let name = HeaderName::from_bytes(field.name);
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
+        if let (Ok(name), Ok(value)) = (name, value) {
+            map.append(name, value);
+        }
+    }
+    let shared = |span: Span| bytes.slice(span.start()..span.end());
+    Ok(Head {
+        method: Method::from_bytes(head.method_span().of(bytes)).map_err(|_| Refusal::Target)?,
+        uri: Uri::from_maybe_shared(shared(head.target())).map_err(|_| Refusal::Target)?,
+        version: if head.version() == http1::Version::Http10 { Version::HTTP_10 } else { Version::HTTP_11 },
+        fields: Fields::from(map),
+    })
+}
+
+/// Trailer fields, copied: they outlive the buffer.
+pub(super) fn trailers(lines: &Lines, section: &[u8]) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    for field in lines.view(section).all() {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(field.name), HeaderValue::from_bytes(field.value)) {
+            trailers.append(name, value);
+        }
+    }
+    trailers
+}
+
+#[cfg(test)]
+mod tests {
+    use http1::HeadLimits;
+
+    use super::*;
+
+    fn scan(bytes: &[u8]) -> RequestHead {
+        let mut head = RequestHead::default();
+        assert_eq!(head.scan(bytes, &HeadLimits::default()), Ok(Some(bytes.len())));
+        head
+    }
+
+    #[test]
+    fn a_head_keeps_its_method_target_and_fields() {
+        let bytes = Bytes::from_static(b"\r\nPUT /a?b HTTP/1.0\r\nHost: h\r\nX-A: 1\r\nx-a:  2 \r\nX-Empty:\r\n\r\n");
+        let scanned = scan(&bytes);
+        let head = head(&scanned, &bytes, HeaderMap::new()).unwrap();
+        assert_eq!((head.method, head.uri.to_string(), head.version), (Method::PUT, "/a?b".into(), Version::HTTP_10));
+        let values: Vec<&[u8]> = head.fields.values("x-a").collect();
+        assert_eq!(values, [b"1", b"2"]);
+        assert_eq!((head.fields.len(), head.fields.first("x-empty")), (4, Some(b"".as_slice())));
+        let facts = facts(&scanned, &bytes).unwrap();
+        assert!(!facts.persists && facts.is_http_1_0 && facts.is_write && !facts.is_head && !facts.expects_continue);
+    }
+
+    #[test]
+    fn only_a_client_that_has_a_body_waits_to_send_it() {
+        for (head, expects) in [
+            ("POST / HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\r\n", true),
+            ("POST / HTTP/1.1\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n", false),
+            ("POST / HTTP/1.0\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n", false),
+            ("POST / HTTP/1.1\r\nContent-Length: 3\r\nExpect: other\r\n\r\n", false),
+        ] {
+            let found = facts(&scan(head.as_bytes()), head.as_bytes()).unwrap().expects_continue;
+            assert_eq!(found, expects, "{head}");
+        }
+    }
+
+    #[test]
+    fn fragments_and_doubtful_framing_are_refused() {
+        for (head, status) in [
+            ("GET /a#b HTTP/1.1\r\n\r\n", 400),
+            ("GET /a?b#c HTTP/1.1\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        ] {
+            let refusal = facts(&scan(head.as_bytes()), head.as_bytes()).unwrap_err();
+            assert_eq!(refusal.status(), status, "{head}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What a client is told whose bytes are no request that can be served, and how that is counted.
+
+use http::StatusCode;
+use http1::Sender;
+
+use crate::downstream::worker::Worker;
+use crate::exchange::ClientConnection;
+use crate::observe::clock;
+use crate::observe::record::Record;
+
+/// Why bytes never became a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    /// The head can't be read, or where its body ends can't be said.
+    #[error("{0}")]
+    Malformed(#[from] http1::Error),
+    /// The target has a fragment, which is never sent (RFC 9110 §4.2.5).
+    #[error("fragment in the target")]
+    Fragment,
+    /// The target is none.
+    #[error("malformed target")]
+    Target,
+    /// The head did not come in time (RFC 9110 §15.5.9).
+    #[error("request head too slow")]
+    Slow,
+}
+
+impl Refusal {
+    /// The status that says so.
+    pub(super) const fn status(self) -> u16 {
+        match self {
+            Self::Malformed(error) => error.status(Sender::Client).code(),
+            Self::Fragment | Self::Target => 400,
+            Self::Slow => 408,
+        }
+    }
+
+    /// Counts and logs it.
+    pub(super) fn count(self, worker: &Worker, client: &ClientConnection) {
+        let now = clock::now();
+        let status = StatusCode::from_u16(self.status()).ok();
+        let record = Record { status, fault: Some(self.to_string()), ..Record::default() };
+        worker.ledger.counters.unreadable.up();
+        worker.ledger.begin();
+        worker.ledger.end(&record, client.peer.ip().to_canonical(), now, now);
+    }
+
+    /// The response, the last on its connection.
+    pub(super) fn response(self, date: &str) -> Vec<u8> {
+        let status = self.status();
+        let reason = message::Status::new(status).map_or("", message::Status::reason);
+        format!("HTTP/1.1 {status} {reason}\r\nconnection: close\r\ncontent-length: 0\r\ndate: {date}\r\n\r\n")
+            .into_bytes()
+    }
+}

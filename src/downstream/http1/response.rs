@@ -1,0 +1,196 @@
+//! The head of a response as it goes to a client, and how its body is framed (RFC 9112 §6).
+
+use std::io::Write as _;
+
+use http::{StatusCode, header};
+use message::{Fields, Known};
+use policy::message::list;
+
+/// How the end of a response's body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// There is no body.
+    None,
+    /// By its length: so many bytes are left.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+    /// By the end of the connection.
+    UntilClose,
+}
+
+impl Framing {
+    /// What is left behind so many bytes more of the body; `None`: they are more than there may be.
+    pub(super) fn less(self, bytes: usize) -> Option<Self> {
+        match self {
+            Self::Length(left) => left.checked_sub(bytes as u64).map(Self::Length),
+            Self::Chunked | Self::UntilClose => Some(self),
+            Self::None => (bytes == 0).then_some(self),
+        }
+    }
+}
+
+/// What decides how a response is framed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// The request was HEAD.
+    pub(super) is_head: bool,
+    pub(super) is_http_1_0: bool,
+    /// The length of the body, if it is known.
+    pub(super) length: Option<u64>,
+    /// Whether the connection closes behind the response.
+    pub(super) closes: bool,
+}
+
+/// How a response is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Framed {
+    pub(super) framing: Framing,
+    /// Whether the connection closes behind it.
+    pub(super) closes: bool,
+    is_head: bool,
+    is_http_1_0: bool,
+}
+
+/// How a response with this status and these fields is framed.
+pub(super) fn frame(status: StatusCode, fields: &Fields, terms: Terms) -> Framed {
+    let closes = terms.closes || list::holds(fields.values(Known::Connection), "close");
+    let framing = match terms.length.or_else(|| declared(fields)) {
+        _ if terms.is_head || ends_with_head(status) => Framing::None,
+        Some(length) => Framing::Length(length),
+        None if terms.is_http_1_0 => Framing::UntilClose,
+        None => Framing::Chunked,
+    };
+    let closes = closes || framing == Framing::UntilClose;
+    Framed { framing, closes, is_head: terms.is_head, is_http_1_0: terms.is_http_1_0 }
+}
+
+fn ends_with_head(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// What `Content-Length` says, where it is one number.
+fn declared(fields: &Fields) -> Option<u64> {
+    let mut lengths = fields.values(Known::ContentLength);
+    let length = lengths.next()?;
+    let is_number = lengths.next().is_none() && length.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(length).ok().filter(|_| is_number)?.parse().ok()
+}
+
+/// Writes the head. `write_date` writes what `Date` says if the response has none.
+pub(super) fn write_head(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    fields: &Fields,
+    framed: Framed,
+    write_date: impl FnOnce(&mut Vec<u8>),
+) {
+    write_status(out, status, framed.is_http_1_0);
+    for (name, value) in &**fields {
+        if !matches!(*name, header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
+            write_field(out, name.as_str(), value.as_bytes());
+        }
+    }
+    if !fields.contains(Known::Date) {
+        out.extend_from_slice(b"date: ");
+        write_date(out);
+        out.extend_from_slice(b"\r\n");
+    }
+    match framed.framing {
+        Framing::Length(length) => write_length(out, length),
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        // The length of the body that a GET would have got (RFC 9110 §8.6).
+        Framing::None if framed.is_head || status == StatusCode::NOT_MODIFIED => {
+            if let Some(length) = declared(fields) {
+                write_length(out, length);
+            }
+        }
+        Framing::None | Framing::UntilClose => {}
+    }
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+    } else if framed.closes {
+        out.extend_from_slice(b"connection: close\r\n");
+    } else if framed.is_http_1_0 {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_status(out: &mut Vec<u8>, status: StatusCode, is_http_1_0: bool) {
+    if status == StatusCode::OK && !is_http_1_0 {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(if is_http_1_0 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+fn write_length(out: &mut Vec<u8>, length: u64) {
+    let _infallible = write!(out, "content-length: {length}\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head of a response with these fields, and how its body is framed.
+    fn written(status: u16, fields: &[(&'static str, &'static str)], terms: Terms) -> (String, Framing) {
+        let (status, fields) = (StatusCode::from_u16(status).unwrap(), fields.iter().copied().collect());
+        let framed = frame(status, &fields, terms);
+        let mut out = Vec::new();
+        write_head(&mut out, status, &fields, framed, |out| out.extend_from_slice(b"now"));
+        (String::from_utf8(out).unwrap(), framed.framing)
+    }
+
+    const PLAIN: Terms = Terms { is_head: false, is_http_1_0: false, length: Some(3), closes: false };
+    const OLD: Terms = Terms { is_http_1_0: true, ..PLAIN };
+    const ENDLESS: Terms = Terms { length: None, ..PLAIN };
+
+    #[test]
+    fn the_length_of_the_body_decides_its_framing_and_the_fields_say_nothing_else() {
+        for (terms, fields, framing, says) in [
+            (PLAIN, [("content-length", "003")].as_slice(), Framing::Length(3), "content-length: 3\r\n"),
+            (PLAIN, &[("transfer-encoding", "chunked")], Framing::Length(3), "content-length: 3\r\n"),
+            (ENDLESS, &[], Framing::Chunked, "transfer-encoding: chunked\r\n"),
+            (ENDLESS, &[("content-length", "7")], Framing::Length(7), "content-length: 7\r\n"),
+            (Terms { is_http_1_0: true, ..ENDLESS }, &[], Framing::UntilClose, "connection: close\r\n"),
+        ] {
+            let (head, found) = written(200, fields, terms);
+            assert_eq!(found, framing, "{head}");
+            let framed = head.matches("content-length").count() + head.matches("transfer-encoding").count();
+            assert!(head.contains(says) && framed == usize::from(framing != Framing::UntilClose), "{head}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_a_body_says_at_most_how_long_it_would_be() {
+        let head_request = Terms { is_head: true, ..PLAIN };
+        for (status, terms, is_declared) in
+            [(200, head_request, true), (304, PLAIN, true), (204, PLAIN, false), (101, PLAIN, false)]
+        {
+            let (head, found) = written(status, &[("content-length", "5")], terms);
+            assert_eq!((found, head.contains("content-length: 5\r\n")), (Framing::None, is_declared), "{head}");
+        }
+        assert!(!written(200, &[], head_request).0.contains("length"));
+    }
+
+    #[test]
+    fn the_connection_says_what_becomes_of_it() {
+        assert_eq!(written(200, &[], PLAIN).0, "HTTP/1.1 200 OK\r\ndate: now\r\ncontent-length: 3\r\n\r\n");
+        let kept = "HTTP/1.0 404 Not Found\r\ndate: then\r\ncontent-length: 3\r\nconnection: keep-alive\r\n\r\n";
+        assert_eq!(written(404, &[("date", "then")], OLD).0, kept);
+        assert!(written(200, &[], Terms { closes: true, ..PLAIN }).0.ends_with("connection: close\r\n\r\n"));
+        assert!(written(200, &[("connection", "close")], PLAIN).0.ends_with("connection: close\r\n\r\n"));
+        assert!(written(101, &[("connection", "upgrade")], PLAIN).0.ends_with("connection: upgrade\r\n\r\n"));
+        assert!(written(599, &[], PLAIN).0.starts_with("HTTP/1.1 599 \r\n"));
+    }
+}
