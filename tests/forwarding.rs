@@ -49,6 +49,28 @@ fn what_a_trusted_peer_says_is_appended_to() {
 }
 
 #[test]
+fn requests_of_one_connection_each_say_their_own() {
+    let origin = Origin::start(ok(""));
+    let forebay = Forebay::start(forward([&origin]));
+    let mut client = forebay.client();
+    let mut ask = |start: &str, host: &str, fields: &str| {
+        client.send(format!("GET / {start}\r\nHost: {host}\r\n{fields}\r\n")).read_response().is(200, "");
+        let head = origin.last().head;
+        let via = head.field("via").unwrap().split(' ').next().unwrap().to_owned();
+        (head.fields("x-forwarded-host").join(", "), head.fields("x-forwarded-for").join(", "), via)
+    };
+    let said = |host: &str, way: &str, version: &str| (host.to_owned(), way.to_owned(), version.to_owned());
+    assert_eq!(ask("HTTP/1.1", "a.test", ""), said("a.test", "127.0.0.1", "1.1"));
+    assert_eq!(ask("HTTP/1.1", "b.test", ""), said("b.test", "127.0.0.1", "1.1"));
+    assert_eq!(ask("HTTP/1.0", "b.test", "Connection: keep-alive\r\n"), said("b.test", "127.0.0.1", "1.0"));
+    assert_eq!(ask("HTTP/1.1", "b.test", "X-Forwarded-For: 6.6.6.6\r\n"), said("b.test", "127.0.0.1", "1.1"));
+    forebay.reload(trusting(forward([&origin])));
+    assert_eq!(ask("HTTP/1.1", "b.test", "X-Forwarded-For: 6.6.6.6\r\n"), said("b.test", "6.6.6.6, 127.0.0.1", "1.1"));
+    assert_eq!(ask("HTTP/1.1", "b.test", "X-Forwarded-Host: c.test\r\n"), said("c.test", "127.0.0.1", "1.1"));
+    assert_eq!(ask("HTTP/1.1", "b.test", ""), said("b.test", "127.0.0.1", "1.1"));
+}
+
+#[test]
 fn a_web_socket_s_scheme_from_a_trusted_peer_is_the_one_that_its_handshake_goes_over() {
     for (fields, scheme) in [
         ("X-Forwarded-Proto: wss\r\n", "https"),

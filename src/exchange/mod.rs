@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 use message::{Fields, Known};
 use policy::message::cache_status::CacheStatus;
 use policy::message::host::{self, BadHost};
@@ -159,25 +159,46 @@ pub struct ClientConnection {
     pub handover: Handover,
     /// What its requests say of it to backends, and under which plan that was worked out.
     pub stamp: RefCell<Option<(u64, Rc<Stamp>)>>,
+    /// The forwarding fields that its last request went on with: the next one's are the same, as a rule.
+    forwarding: RefCell<Option<Forwarding>>,
     /// The host that its last request was for: clients rarely ask for another on the same connection.
     pub known_host: RefCell<Option<Rc<Host>>>,
+}
+
+/// What the forwarding fields of a request depend on, beside its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded<'h> {
+    /// The number of the plan that it is served under.
+    pub plan: u64,
+    /// The version that its client speaks.
+    pub version: Version,
+    /// The host that its backend is told.
+    pub host: &'h str,
+}
+
+/// Forwarding fields, `Via` among them, and which requests they are for, beside the host that they name.
+#[derive(Debug)]
+struct Forwarding {
+    plan: u64,
+    version: Version,
+    fields: Fields,
 }
 
 /// A host that has been found valid.
 #[derive(Debug)]
 pub struct Host {
     /// With its port, as the client wrote it.
-    pub authority: HeaderValue,
+    pub authority: Box<str>,
     /// The name that routes go by: without port and final dot, in lower case.
     pub name: Box<str>,
     /// The port, if one is written.
     pub port: Option<u16>,
     /// Whether the name is written with a final dot.
     pub has_final_dot: bool,
-    /// The authority in normal form for `http`.
-    http: HeaderValue,
-    /// The authority in normal form for `https`.
-    https: HeaderValue,
+    /// The authority in normal form for `http`, where it is written otherwise.
+    http: Option<Box<str>>,
+    /// The authority in normal form for `https`, where it is written otherwise.
+    https: Option<Box<str>>,
 }
 
 impl Host {
@@ -187,30 +208,28 @@ impl Host {
     /// What is wrong with it.
     pub fn parse(authority: &[u8]) -> Result<Self, BadHost> {
         let parsed = host::Host::parse(authority)?;
-        // Copies: the value itself is a slice of the read buffer, and would keep that for as long as it lives.
-        let copy = |text: &[u8]| HeaderValue::from_bytes(text).map_err(|_| BadHost::Character);
-        let written = copy(authority)?;
         let normal = |scheme| match parsed.authority(scheme) {
-            Cow::Borrowed(_) => Ok(written.clone()),
-            Cow::Owned(normal) => copy(normal.as_bytes()),
+            Cow::Borrowed(_) => None,
+            Cow::Owned(normal) => Some(normal.into_boxed_str()),
         };
         Ok(Self {
+            authority: Box::from(parsed.text()),
             name: Box::from(&*parsed.normal()),
             port: parsed.port(),
             has_final_dot: parsed.has_final_dot(),
-            http: normal(Scheme::Http)?,
-            https: normal(Scheme::Https)?,
-            authority: written,
+            http: normal(Scheme::Http),
+            https: normal(Scheme::Https),
         })
     }
 
     /// The authority in normal form (RFC 9110 §4.2.3).
     #[must_use]
-    pub const fn normal(&self, scheme: Scheme) -> &HeaderValue {
-        match scheme {
+    pub fn normal(&self, scheme: Scheme) -> &str {
+        let normal = match scheme {
             Scheme::Http => &self.http,
             Scheme::Https => &self.https,
-        }
+        };
+        normal.as_deref().unwrap_or(&self.authority)
     }
 }
 
@@ -225,8 +244,22 @@ impl ClientConnection {
             interim: Interim::default(),
             handover: Handover::default(),
             stamp: RefCell::default(),
+            forwarding: RefCell::default(),
             known_host: RefCell::default(),
         }
+    }
+
+    /// Appends the forwarding fields that `make` makes. They are the same for all requests of one plan, version and host
+    /// that say nothing themselves of who asked, so they are made once for those that follow one another.
+    pub fn append_forwarding(&self, fields: &mut Fields, request: &Forwarded<'_>, make: impl FnOnce() -> Fields) {
+        let Forwarded { plan, version, host } = *request;
+        let mut kept = self.forwarding.borrow_mut();
+        let known = kept.take().filter(|known| {
+            let is_like = known.plan == plan && known.version == version;
+            is_like && known.fields.first(Known::XForwardedHost) == Some(host.as_bytes())
+        });
+        let known = known.unwrap_or_else(|| Forwarding { plan, version, fields: make().compact() });
+        fields.append_all(&kept.insert(known).fields);
     }
 
     /// What this connection's requests say of it, worked out once for each plan.

@@ -112,7 +112,7 @@ fn parts<'a>(ex: &'a Exchange, admitted: &'a Admitted) -> Parts<'a> {
     let (host, scheme, uri) = (&admitted.host, admitted.client.scheme, &ex.head.uri);
     Parts {
         scheme,
-        host: host.normal(scheme).to_str().unwrap_or(&host.name),
+        host: host.normal(scheme),
         hostname: &host.name,
         port: host.port,
         path: uri.path(),

@@ -21,7 +21,7 @@ use policy::message::{forwarded, hop, names, stamp, target, upgrade};
 use super::site::Site;
 use crate::config::plan::MergeSlashes;
 use crate::exchange::fault::Fault;
-use crate::exchange::{ClientConnection, Exchange, Head, Host};
+use crate::exchange::{ClientConnection, Exchange, Forwarded, Head, Host};
 use crate::observe::dice;
 use crate::observe::request_id::RequestId;
 
@@ -133,7 +133,7 @@ fn host(ex: &mut Exchange) -> Result<Rc<Host>, Fault> {
         // An HTTP/1.0 client need not say; what it connected to is what it meant.
         (None, None) => valid(ex.connection.local.to_string().as_bytes(), &ex.connection)?,
     };
-    headers.set(Known::Host, &host.authority);
+    headers.set(Known::Host, &*host.authority);
     Ok(host)
 }
 
@@ -272,19 +272,31 @@ fn take_upgrade(site: &Site, ex: &mut Exchange, tags: KnownSet) -> Result<Option
 
 /// Says who asked and by way of whom, and names the exchange: for a request that goes on to a backend, which is told
 /// this `host`.
-pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &HeaderValue) {
+pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &str) {
+    let (plan, version) = (site.generation.number, ex.head.version);
     let trusted = &site.plan().server.trusted_proxies;
-    let stamp =
-        ex.connection.stamp(site.generation.number, || stamp::Stamp::new(ex.connection.peer.ip(), SCHEME, trusted));
-    let headers = &mut ex.head.fields;
-    let stamped = stamp.write(headers, &admitted.client, host.as_bytes());
-    headers.apply_all(stamped.edits());
-    if let Some(signature) = &ex.signature {
-        headers.append(Known::Via, signature.value(ex.head.version));
+    let stamp = ex.connection.stamp(plan, || stamp::Stamp::new(ex.connection.peer.ip(), SCHEME, trusted));
+    let write = |fields: &mut Fields| {
+        let stamped = stamp.write(fields, &admitted.client, host.as_bytes());
+        fields.apply_all(stamped.edits());
+        if let Some(signature) = &ex.signature {
+            fields.append(Known::Via, signature.value(version));
+        }
+    };
+    let fields = &mut ex.head.fields;
+    if stamp.is_trusted() && fields.has(names::FORWARDING) {
+        write(fields);
+    } else {
+        fields.drop_known(names::FORWARDING);
+        ex.connection.append_forwarding(fields, &Forwarded { plan, version, host }, || {
+            let mut made = Fields::new();
+            write(&mut made);
+            made
+        });
     }
-    let kept = if stamp.is_trusted() { known_id(headers) } else { None };
+    let kept = if stamp.is_trusted() { known_id(fields) } else { None };
     let id = kept.unwrap_or_else(|| dice::id(ex.dice));
-    headers.set(Known::XRequestId, id.as_bytes());
+    fields.set(Known::XRequestId, id.as_bytes());
     ex.record.id = Some(id);
 }
 

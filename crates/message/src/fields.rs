@@ -132,6 +132,13 @@ impl Fields {
         }
     }
 
+    /// Appends all fields of others. They were checked when they were put there, so they are copied as they are.
+    pub fn append_all(&mut self, others: &Self) {
+        for field in others.iter() {
+            self.append(field.name, field.value);
+        }
+    }
+
     /// Applies an edit.
     pub fn apply(&mut self, edit: &Edit<'_>) {
         match edit {

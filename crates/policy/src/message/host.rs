@@ -56,6 +56,12 @@ impl<'a> Host<'a> {
         Ok(Self { text, name, port: port.map_or(Ok(None), parse_port)? })
     }
 
+    /// Name and port, as written.
+    #[must_use]
+    pub const fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// The name without the port, as written; an IPv6 address keeps its brackets.
     #[must_use]
     pub const fn name(&self) -> &'a str {
