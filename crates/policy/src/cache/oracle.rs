@@ -15,7 +15,6 @@ use super::scripted::NOW;
 use super::validate;
 use crate::message::cache_control::ResponseDirectives;
 use crate::message::etag::{Comparison, EntityTag};
-use crate::message::targeted::CDN_CACHE_CONTROL;
 use crate::message::vary::Vary;
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -101,7 +100,9 @@ fn freshen(stored: &mut HeaderMap, answer: &Fields) {
 
 fn refresh(stored: &mut HeaderMap, answer: &HeaderMap) {
     stored.remove(AGE);
-    for name in [AGE, CACHE_CONTROL, CDN_CACHE_CONTROL, DATE, EXPIRES].iter().filter(|name| answer.contains_key(*name))
+    for name in [AGE, CACHE_CONTROL, HeaderName::from_static("cdn-cache-control"), DATE, EXPIRES]
+        .iter()
+        .filter(|name| answer.contains_key(*name))
     {
         replace(stored, answer, name);
     }

@@ -5,11 +5,8 @@
 
 use std::fmt::{self, Write};
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use message::{Edit, Fields, Known};
-
-/// `cache-status`.
-pub static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The most bytes of a key or a detail that are written; the rest is left out.
 pub const TEXT_BYTES_MAX: usize = 512;

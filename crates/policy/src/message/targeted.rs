@@ -7,13 +7,9 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
 use message::{Fields, Known};
 
 use super::cache_control::{ResponseDirectives, SECONDS_MAX, Scope, field_names};
-
-/// The field's name.
-pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// The directives of `CDN-Cache-Control`; when there are some, they stand in for `Cache-Control` and `Expires`
 /// altogether (RFC 9213 §2.2). `None` without the field, or when it is empty or malformed.
@@ -278,6 +274,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderName;
     use proptest::prelude::*;
 
     fn read(lines: &[&str]) -> Option<ResponseDirectives> {
