@@ -544,5 +544,7 @@ mod tests {
         assert!(set.without(set).is_empty() && !set.is_empty());
         assert_eq!(set.intersection(Known::Te.into()), Known::Te.into());
         assert_eq!(KnownSet::from(Known::Host).union(Known::Te.into()), set);
+        assert_eq!(set.union(Known::Te.into()), set);
+        assert_eq!(KnownSet::EMPTY.with(Known::Host).with(Known::Te).with(Known::Te), set);
     }
 }
