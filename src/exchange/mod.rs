@@ -5,7 +5,6 @@ pub mod deadline;
 pub mod fault;
 pub mod incoming;
 pub mod interim;
-pub mod pieces;
 pub mod timer;
 pub mod tunnel;
 

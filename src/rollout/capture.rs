@@ -133,6 +133,10 @@ impl StreamingBody for Capture {
     fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
         self.flow.as_mut().wait_under(deadline);
     }
+
+    fn drive(mut self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        self.flow.as_mut().drive(cx);
+    }
 }
 
 impl Drop for Capture {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http_body::Body as _;
 use tokio::net::TcpStream;
 
 use super::head::Facts;
@@ -26,7 +27,6 @@ use crate::flow::finish::Open;
 use crate::flow::{self, Step, purge};
 use crate::observe::record::Record;
 use crate::observe::{clock, dice};
-use http_body::Body as _;
 
 /// How a connection ends.
 enum Ending {
@@ -320,4 +320,20 @@ enum Head {
     Refused(Refusal),
     /// None, and none will come.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F: Future>(_serve: impl FnOnce(Rc<Worker>, TcpStream) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// The rest of an idle connection is the runtime's task and timer.
+    #[test]
+    fn an_idle_connection_is_small() {
+        let (future, wire, client) = (size_of_future(serve), size_of::<Wire>(), size_of::<ClientConnection>());
+        assert!(future + wire + client <= 1536, "{future} + {wire} + {client}");
+    }
 }
