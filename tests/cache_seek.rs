@@ -50,7 +50,8 @@ fn all_get(clients: &mut [Client], body: &str, place: &str) {
 
 /// What stands behind the slash.
 fn place_end(head: &str) -> String {
-    head.split("content-range: bytes ")
+    head.to_ascii_lowercase()
+        .split("content-range: bytes ")
         .nth(1)
         .unwrap()
         .split('\r')

@@ -316,7 +316,7 @@ fn a_backend_on_a_unix_socket_is_one_like_any_other() {
     for _ in 0..5 {
         let response = forebay.post("/a?b", "body");
         assert!(response.is_status(200).text().starts_with("POST /a?b HTTP/1.1\r\n"), "{}", response.text());
-        assert!(response.text().contains("\r\ncontent-length: 4\r\n"), "{}", response.text());
+        assert!(response.text().contains("\r\nContent-Length: 4\r\n"), "{}", response.text());
     }
     assert_eq!(forebay.gauges().backend_connections, 1);
     forebay.is_idle();

@@ -203,7 +203,7 @@ impl Growth {
                     // Nothing is kept for it any more.
                     drop(state);
                     self.leave(id);
-                    Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields.into_map()))))
+                    Poll::Ready(trailers.map(|fields| Ok(Frame::trailers(fields.to_map()))))
                 }
             };
         };

@@ -250,9 +250,7 @@ pub fn key(balance: &Balance, ex: &Exchange) -> u64 {
         | Balance::PeakEwma => 0,
         Balance::IpHash | Balance::Hash(HashKey::ClientIp) => hash::of_address(ex.client),
         Balance::Hash(HashKey::Path) => hash::of_bytes(ex.head.uri.path().as_bytes()),
-        Balance::Hash(HashKey::Header(name)) => {
-            hash::of_bytes(headers.get(name).map_or(&[][..], |value| value.as_bytes()))
-        }
+        Balance::Hash(HashKey::Header(name)) => hash::of_bytes(headers.first(name).unwrap_or_default()),
         Balance::Hash(HashKey::Cookie(name)) => {
             hash::of_bytes(cookies::find(headers, name).unwrap_or_default().as_bytes())
         }

@@ -223,7 +223,7 @@ fn clean(frame: Frame<Bytes>, claim: &Claim) -> Frame<Bytes> {
         Ok(fields) => {
             let mut fields = Fields::from(fields);
             claim.group().counters.trailer_fields.add(fields.retain(trailers::may_pass) as u64);
-            Frame::trailers(fields.into_map())
+            Frame::trailers(fields.to_map())
         }
         Err(frame) => frame,
     }

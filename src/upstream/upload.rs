@@ -343,7 +343,7 @@ impl Source {
                 self.counters.trailer_fields.add(fields.retain(trailers::may_pass) as u64);
                 self.is_lost.set(true);
                 self.ended.set(Some(now));
-                Frame::trailers(fields.into_map())
+                Frame::trailers(fields.to_map())
             }
             Err(unknown) => unknown,
         }

@@ -1,20 +1,23 @@
-//! The fields of a message, as the product passes them around.
-//!
-//! For now they are kept in an `http::HeaderMap`, which code that has not been moved to this interface can still reach.
+//! The fields of a message, as the product passes them around: the received bytes, the index of their lines, edits.
 
-use std::ops::{Deref, DerefMut};
+use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::edit::Edit;
-use crate::known::{Known, KnownSet};
-use crate::lines::Field;
+use crate::known::KnownSet;
+use crate::lines::{Field, Lines};
 use crate::name::Name;
 
-/// The fields of one message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields(HeaderMap);
+/// The fields of one message. Order, case and duplicates are kept as they were received; what is set or appended comes
+/// behind that.
+#[derive(Clone, Default)]
+pub struct Fields {
+    /// The bytes that the received lines are ranges of.
+    head: Bytes,
+    lines: Lines,
+}
 
 impl Fields {
     /// No fields.
@@ -23,49 +26,80 @@ impl Fields {
         Self::default()
     }
 
+    /// The fields of a head that was scanned: the lines are ranges of `head`.
+    #[must_use]
+    pub const fn received(head: Bytes, lines: Lines) -> Self {
+        Self { head, lines }
+    }
+
+    /// The index, to be used for another head. Its allocations are kept.
+    #[must_use]
+    pub fn into_lines(self) -> Lines {
+        let mut lines = self.lines;
+        lines.reset();
+        lines
+    }
+
     /// Whether a field with one of these tags is there.
     #[must_use]
     pub fn has(&self, tags: impl Into<KnownSet>) -> bool {
-        let tags = tags.into();
-        self.0.keys().any(|name| tags.contains(Known::of(name.as_str().as_bytes())))
+        self.lines.has(tags)
     }
 
     /// The tags of all fields.
     #[must_use]
-    pub fn tags(&self) -> KnownSet {
-        self.0.keys().fold(KnownSet::EMPTY, |tags, name| tags.with(Known::of(name.as_str().as_bytes())))
-    }
-
-    /// How many fields there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
+    pub const fn tags(&self) -> KnownSet {
+        self.lines.tags()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.lines.tags() == KnownSet::EMPTY
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.iter().count()
     }
 
     /// All fields, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.0.iter().map(|(name, value)| {
-            let name = name.as_str().as_bytes();
-            Field { name, value: value.as_bytes(), known: Known::of(name) }
-        })
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Field<'_>> + Clone {
+        self.lines.fields(&self.head)
+    }
+
+    /// The fields of this name, in order.
+    fn named<'f, 'n>(&'f self, name: Name<'n>) -> impl DoubleEndedIterator<Item = Field<'f>> + Clone {
+        let known = name.known();
+        // A tag that stands for one name needs no second look.
+        let text = match name {
+            Name::Text(text) if known.name().is_none() => Some(text),
+            Name::Text(_) | Name::Known(_) => None,
+        };
+        let there = self.has(known).then(|| self.iter());
+        there
+            .into_iter()
+            .flatten()
+            .filter(move |field| field.known == known && text.is_none_or(|text| field.name.eq_ignore_ascii_case(text)))
     }
 
     /// The value of the first field of this name.
     #[must_use]
     pub fn first<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
-        self.0.get(key(name.into())?).map(HeaderValue::as_bytes)
+        let name = name.into();
+        match name {
+            Name::Known(known) => self.lines.first(&self.head, known),
+            Name::Text(_) => self.named(name).next().map(|field| field.value),
+        }
     }
 
-    /// The same for what outlives the fields.
+    /// The same as a piece of the received bytes, which it keeps.
     #[must_use]
     pub fn first_shared<'n>(&self, name: impl Into<Name<'n>>) -> Option<Bytes> {
-        self.first(name).map(Bytes::copy_from_slice)
+        let value = self.first(name)?;
+        let is_received = self.head.as_ptr_range().contains(&value.as_ptr());
+        Some(if is_received { self.head.slice_ref(value) } else { Bytes::copy_from_slice(value) })
     }
 
     /// The value of the field of this name, if there is exactly one.
@@ -76,79 +110,68 @@ impl Fields {
     }
 
     /// The values of all fields of this name, in order.
-    pub fn values<'n>(&self, name: impl Into<Name<'n>>) -> impl DoubleEndedIterator<Item = &[u8]> {
-        let values = key(name.into()).map(|name| self.0.get_all(name).iter());
-        values.into_iter().flatten().map(HeaderValue::as_bytes)
+    pub fn values<'f, 'n>(&'f self, name: impl Into<Name<'n>>) -> impl DoubleEndedIterator<Item = &'f [u8]> + Clone {
+        self.named(name.into()).map(|field| field.value)
     }
 
     /// Whether there is a field of this name.
     #[must_use]
     pub fn contains<'n>(&self, name: impl Into<Name<'n>>) -> bool {
-        key(name.into()).is_some_and(|name| self.0.contains_key(name))
+        match name.into() {
+            Name::Known(known) => self.has(known),
+            name @ Name::Text(_) => self.named(name).next().is_some(),
+        }
     }
 
     /// Removes all fields of this name.
     pub fn drop_named<'n>(&mut self, name: impl Into<Name<'n>>) {
-        if let Some(name) = key(name.into()) {
-            self.0.remove(name);
+        match name.into() {
+            // A family is no name.
+            Name::Known(known) if known.name().is_none() => {}
+            Name::Known(known) => self.lines.drop_known(known.into()),
+            Name::Text(name) => self.lines.drop_named(&self.head, name),
         }
     }
 
     /// Removes all fields with one of these tags. Returns how many there were.
     pub fn drop_known(&mut self, tags: impl Into<KnownSet>) -> usize {
-        let (tags, before) = (tags.into(), self.0.len());
-        let is_dropped = |name: &&HeaderName| tags.contains(Known::of(name.as_str().as_bytes()));
-        while let Some(name) = self.0.keys().find(is_dropped).cloned() {
-            self.0.remove(name);
+        let tags = tags.into();
+        if !self.has(tags) {
+            return 0;
         }
-        before - self.0.len()
+        let count = self.iter().filter(|field| tags.contains(field.known)).count();
+        self.lines.drop_known(tags);
+        count
     }
 
     /// Removes the fields for which `keeps` is false. Returns how many.
-    pub fn retain(&mut self, mut keeps: impl FnMut(Field<'_>) -> bool) -> usize {
-        let before = self.0.len();
-        let verdicts: Vec<bool> = self.iter().map(&mut keeps).collect();
-        if verdicts.iter().all(|is_kept| *is_kept) {
-            return 0;
-        }
-        let all = std::mem::take(&mut self.0);
-        for ((name, value), _) in all.iter().zip(&verdicts).filter(|(_, is_kept)| **is_kept) {
-            self.0.append(name.clone(), value.clone());
-        }
-        before - self.0.len()
+    pub fn retain(&mut self, keeps: impl FnMut(Field<'_>) -> bool) -> usize {
+        self.lines.retain(&self.head, keeps)
     }
 
     /// Removes all fields of this name and appends one. A name or value that would not make one line is left out.
     pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
-        if let Some((name, value)) = line(name.into(), value.as_ref()) {
-            self.0.insert(name, value);
+        if let Some(text) = name.into().text() {
+            let _left_out = self.lines.set(&self.head, text, value.as_ref());
         }
     }
 
     /// Appends a field. A name or value that would not make one line is left out.
     pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
-        if let Some((name, value)) = line(name.into(), value.as_ref()) {
-            self.0.append(name, value);
+        if let Some(text) = name.into().text() {
+            let _left_out = self.lines.append(text, value.as_ref());
         }
     }
 
-    /// Appends all fields of others. They were checked when they were put there, so they are copied as they are.
+    /// Appends all fields of others. They were checked when they were put there, so they are copied as they are; what
+    /// would exceed 64 KiB is left out.
     pub fn append_all(&mut self, others: &Self) {
-        for field in others.iter() {
-            self.append(field.name, field.value);
-        }
+        self.lines.append_lines(&others.lines, &others.head);
     }
 
-    /// Applies an edit.
+    /// Applies an edit. One that would not make a line is left out.
     pub fn apply(&mut self, edit: &Edit<'_>) {
-        match edit {
-            Edit::DropKnown(tags) => {
-                self.drop_known(*tags);
-            }
-            Edit::Drop(name) => self.drop_named(*name),
-            Edit::Set(name, value) => self.set(*name, value),
-            Edit::Append(name, value) => self.append(*name, value),
-        }
+        let _left_out = self.lines.apply(&self.head, edit);
     }
 
     /// Applies edits one after another.
@@ -158,55 +181,50 @@ impl Fields {
         }
     }
 
-    /// A copy with allocations of exact size, for what outlives its exchange: as they came, values are pieces of the
-    /// buffer that they were read into, and would keep all of that.
+    /// A copy with allocations of exact size: for what outlives its exchange.
     #[must_use]
     pub fn compact(&self) -> Self {
-        let text: usize = self.0.values().map(HeaderValue::len).sum();
-        let mut buffer = BytesMut::with_capacity(text);
-        self.0.values().for_each(|value| buffer.extend_from_slice(value.as_bytes()));
-        let mut buffer = buffer.freeze();
-        let mut copied = HeaderMap::with_capacity(self.0.len());
-        for (name, value) in &self.0 {
-            let text = buffer.split_to(value.len().min(buffer.len()));
-            let Ok(mut copy) = HeaderValue::from_maybe_shared(text) else { continue };
-            copy.set_sensitive(value.is_sensitive());
-            // Known names take no room; others are copied.
-            let name = HeaderName::from_bytes(name.as_str().as_bytes()).unwrap_or_else(|_| name.clone());
-            copied.append(name, copy);
-        }
-        Self(copied)
+        let mut bytes = Vec::with_capacity(self.written_bytes());
+        let lines = self.lines.copy_into(&self.head, &mut bytes);
+        Self { head: bytes.into(), lines }
     }
 
     /// What they hold on the heap, in bytes.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        // Hash table places and an entry for each field that there is room for, as `http` makes them; text is in one
-        // allocation.
-        const FIELD_BYTES: usize = 120;
-        let fields = self.0.capacity().max(self.0.len()) * FIELD_BYTES;
-        fields + self.iter().map(|field| field.name.len() + field.value.len()).sum::<usize>()
+        self.head.len() + self.lines.allocated_bytes()
+    }
+
+    /// Writes the lines in wire form, without the empty line that ends a head.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_without(KnownSet::EMPTY, out);
+    }
+
+    /// The same without the lines that have one of these tags.
+    pub fn write_without(&self, tags: KnownSet, out: &mut Vec<u8>) {
+        for run in self.lines.view(&self.head).runs_without(tags) {
+            out.extend_from_slice(run);
+        }
+    }
+
+    /// How many bytes [`Fields::write`] writes.
+    #[must_use]
+    pub fn written_bytes(&self) -> usize {
+        self.lines.view(&self.head).written_bytes()
     }
 
     /// As `http` has them: for what is not on the data path.
     #[must_use]
     pub fn to_map(&self) -> HeaderMap {
-        self.0.clone()
+        let line = |field: Field<'_>| {
+            Some((HeaderName::from_bytes(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?))
+        };
+        let mut map = HeaderMap::with_capacity(self.lines.received_count());
+        for (name, value) in self.iter().filter_map(line) {
+            map.append(name, value);
+        }
+        map
     }
-
-    /// As `http` has them: for HTTP/2 and for what is not on the data path.
-    #[must_use]
-    pub fn into_map(self) -> HeaderMap {
-        self.0
-    }
-}
-
-fn key(name: Name<'_>) -> Option<HeaderName> {
-    HeaderName::from_bytes(name.text()?).ok()
-}
-
-fn line(name: Name<'_>, value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
-    Some((key(name)?, HeaderValue::from_bytes(value).ok()?))
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Fields {
@@ -225,28 +243,36 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Extend<(N, V)> for Fields {
     }
 }
 
-impl From<&HeaderMap> for Fields {
-    fn from(map: &HeaderMap) -> Self {
-        Self(map.clone())
-    }
-}
-
 impl From<HeaderMap> for Fields {
     fn from(map: HeaderMap) -> Self {
-        Self(map)
+        Self::from(&map)
     }
 }
 
-impl Deref for Fields {
-    type Target = HeaderMap;
-
-    fn deref(&self) -> &HeaderMap {
-        &self.0
+impl From<&HeaderMap> for Fields {
+    fn from(map: &HeaderMap) -> Self {
+        map.iter().collect()
     }
 }
 
-impl DerefMut for Fields {
-    fn deref_mut(&mut self) -> &mut HeaderMap {
-        &mut self.0
+/// The same lines in the same order; the case of names makes no difference.
+impl PartialEq for Fields {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (Field<'_>, Field<'_>)| {
+            one.name.eq_ignore_ascii_case(other.name) && one.value == other.value
+        };
+        self.len() == other.len() && self.iter().zip(other.iter()).all(is_same)
     }
 }
+
+impl Eq for Fields {}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        f.debug_map().entries(self.iter().map(|field| (text(field.name), text(field.value)))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,18 @@ impl Line {
         let end = u16::try_from(end).map_err(|_| TooLarge)?;
         Ok(Self { name, value, end, known, is_dropped: false })
     }
+
+    fn field(self, bytes: &[u8]) -> Field<'_> {
+        Field { name: self.name.of(bytes), value: self.value.of(bytes), known: self.known }
+    }
+
+    /// The line as it lies when it begins at `start`; `None` if it would end past 65,535.
+    fn moved(self, start: usize) -> Option<Self> {
+        let place = |offset: usize| start + offset.saturating_sub(self.name.start());
+        let name = Span::new(place(self.name.start()), place(self.name.end()))?;
+        let value = Span::new(place(self.value.start()), place(self.value.end()))?;
+        Self::new(name, value, place(usize::from(self.end)), self.known).ok()
+    }
 }
 
 /// A head or its edits exceed 64 KiB.
@@ -37,38 +49,54 @@ impl Line {
 pub struct TooLarge;
 
 /// The field lines of one head. Made to be used for many heads: [`Lines::reset`] keeps the allocations.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Lines {
-    /// Lines in the head's bytes, in their order.
-    received: Vec<Line>,
-    /// Lines in `appended`, in their order.
-    added: Vec<Line>,
+    /// Lines in the head's bytes, in their order, then lines in `appended`, in theirs.
+    lines: Vec<Line>,
+    /// How many of them were received.
+    received: usize,
     /// Appended lines in wire form.
     appended: Vec<u8>,
     /// The tags of all lines that are not dropped.
     present: KnownSet,
 }
 
+/// With room for what is usually appended to a copy: a stored head is copied for each client that is served with it.
+impl Clone for Lines {
+    fn clone(&self) -> Self {
+        let mut lines = Vec::with_capacity(self.lines.len() + ADDED_ROOM);
+        lines.extend_from_slice(&self.lines);
+        Self { lines, received: self.received, appended: self.appended.clone(), present: self.present }
+    }
+}
+
 impl Lines {
     /// Makes it empty. Built anew around the old allocations, so that no state of the last head can be left over.
     pub fn reset(&mut self) {
-        let Self { mut received, mut added, mut appended, present: _ } = std::mem::take(self);
-        received.clear();
-        added.clear();
+        let Self { mut lines, received: _, mut appended, present: _ } = std::mem::take(self);
+        lines.clear();
         appended.clear();
-        *self = Self { received, added, appended, present: KnownSet::EMPTY };
+        *self = Self { lines, received: 0, appended, present: KnownSet::EMPTY };
     }
 
-    /// Adds a received line behind those that are there.
+    /// Adds a received line behind those that were received.
     pub fn push(&mut self, line: Line) {
         self.present.insert(line.known);
-        self.received.push(line);
+        if self.lines.capacity() == 0 {
+            self.lines.reserve(LINES_ROOM);
+        }
+        if self.received >= self.lines.len() {
+            self.lines.push(line);
+        } else {
+            self.lines.insert(self.received, line);
+        }
+        self.received += 1;
     }
 
     /// How many lines were received, dropped ones included.
     #[must_use]
     pub fn received_count(&self) -> usize {
-        self.received.len()
+        self.received
     }
 
     /// Whether a line with one of these tags is there.
@@ -93,12 +121,7 @@ impl Lines {
             Edit::DropKnown(tags) => self.drop_known(*tags),
             Edit::Drop(name) => self.drop_named(head, name.text().ok_or(EditError::Name)?),
             Edit::Append(name, value) => self.append(name.text().ok_or(EditError::Name)?, value)?,
-            Edit::Set(name, value) => {
-                let name = name.text().ok_or(EditError::Name)?;
-                let line = self.check(name, value)?;
-                self.drop_named(head, name);
-                self.append_checked(name, value, line);
-            }
+            Edit::Set(name, value) => self.set(head, name.text().ok_or(EditError::Name)?, value)?,
         }
         Ok(())
     }
@@ -106,7 +129,7 @@ impl Lines {
     /// Drops all lines with one of these tags.
     pub fn drop_known(&mut self, tags: KnownSet) {
         if self.present.intersects(tags) {
-            for line in self.received.iter_mut().chain(&mut self.added) {
+            for line in &mut self.lines {
                 line.is_dropped |= tags.contains(line.known);
             }
             self.present = self.present.without(tags);
@@ -120,15 +143,104 @@ impl Lines {
             return;
         }
         let mut left = KnownSet::EMPTY;
-        let received = self.received.iter_mut().map(|line| (line, head));
-        let added = self.added.iter_mut().map(|line| (line, self.appended.as_slice()));
-        for (line, bytes) in received.chain(added) {
+        for (index, line) in self.lines.iter_mut().enumerate() {
+            let bytes = if index < self.received { head } else { self.appended.as_slice() };
             line.is_dropped |= line.known == known && line.name.of(bytes).eq_ignore_ascii_case(name);
             if !line.is_dropped {
                 left.insert(line.known);
             }
         }
         self.present = left;
+    }
+
+    /// Drops all lines of this name and appends one. `head` is the head that the fields were received in.
+    ///
+    /// # Errors
+    /// As [`Lines::apply`].
+    pub fn set(&mut self, head: &[u8], name: &[u8], value: &[u8]) -> Result<(), EditError> {
+        let line = self.check(name, value)?;
+        self.drop_named(head, name);
+        self.append_checked(name, value, line);
+        Ok(())
+    }
+
+    /// Drops the lines for which `keeps` is false. Returns how many. `head` is the head that the fields were received in.
+    pub(crate) fn retain(&mut self, head: &[u8], mut keeps: impl FnMut(Field<'_>) -> bool) -> usize {
+        let (mut left, mut dropped) = (KnownSet::EMPTY, 0);
+        for (index, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| !line.is_dropped) {
+            let bytes = if index < self.received { head } else { self.appended.as_slice() };
+            if keeps(line.field(bytes)) {
+                left.insert(line.known);
+            } else {
+                line.is_dropped = true;
+                dropped += 1;
+            }
+        }
+        self.present = left;
+        dropped
+    }
+
+    /// Appends the lines of others, which are ranges of `head`, as they are; what would exceed 64 KiB is left out.
+    pub(crate) fn append_lines(&mut self, others: &Self, head: &[u8]) {
+        self.make_room();
+        for (line, from) in others.kept(head) {
+            let Some(copy) = line.moved(self.appended.len()) else { break };
+            self.appended.extend_from_slice(from.get(line.name.start()..usize::from(line.end)).unwrap_or_default());
+            self.present.insert(copy.known);
+            self.lines.push(copy);
+        }
+    }
+
+    /// Makes room for what is usually appended, before the first line is.
+    fn make_room(&mut self) {
+        if self.appended.capacity() == 0 {
+            self.lines.reserve(ADDED_ROOM);
+            self.appended.reserve(APPENDED_BYTES_ROOM);
+        }
+    }
+
+    /// The lines that are not dropped, in order, with the bytes that they are ranges of.
+    fn kept<'h>(&'h self, head: &'h [u8]) -> impl DoubleEndedIterator<Item = (Line, &'h [u8])> + Clone {
+        let lines = self.lines.iter().enumerate().filter(|(_, line)| !line.is_dropped);
+        lines.map(move |(index, line)| (*line, if index < self.received { head } else { self.appended.as_slice() }))
+    }
+
+    /// Writes the lines to `bytes`, which is empty, and returns the index of that, with allocations of exact size.
+    pub(crate) fn copy_into(&self, head: &[u8], bytes: &mut Vec<u8>) -> Self {
+        let mut lines = Vec::with_capacity(self.kept(head).count());
+        for (line, from) in self.kept(head) {
+            let (start, length) = (bytes.len(), usize::from(line.end).saturating_sub(line.name.start()));
+            let Some(copy) = line.moved(start) else { break };
+            bytes.extend_from_slice(from.get(line.name.start()..line.name.start() + length).unwrap_or_default());
+            lines.push(copy);
+        }
+        Self { received: lines.len(), lines, appended: Vec::new(), present: self.present }
+    }
+
+    /// What its allocations hold, in bytes.
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.lines.capacity() * size_of::<Line>() + self.appended.capacity()
+    }
+
+    /// The tags of all lines that are not dropped.
+    #[must_use]
+    pub const fn tags(&self) -> KnownSet {
+        self.present
+    }
+
+    /// All fields, in order: received ones, then appended ones. `head` is the head that the fields were received in.
+    pub(crate) fn fields<'h>(&'h self, head: &'h [u8]) -> impl DoubleEndedIterator<Item = Field<'h>> + Clone {
+        self.kept(head).map(|(line, bytes)| line.field(bytes))
+    }
+
+    /// The value of the first line with this tag. `head` is the head that the fields were received in.
+    pub(crate) fn first<'h>(&'h self, head: &'h [u8], known: Known) -> Option<&'h [u8]> {
+        if !self.present.contains(known) {
+            return None;
+        }
+        let index = self.lines.iter().position(|line| line.known == known && !line.is_dropped)?;
+        let bytes = if index < self.received { head } else { self.appended.as_slice() };
+        self.lines.get(index).map(|line| line.value.of(bytes))
     }
 
     /// Appends a line.
@@ -161,13 +273,21 @@ impl Lines {
     }
 
     fn append_checked(&mut self, name: &[u8], value: &[u8], line: Line) {
+        self.make_room();
         for part in [name, SEPARATOR, value.trim_ascii(), CRLF] {
             self.appended.extend_from_slice(part);
         }
         self.present.insert(line.known);
-        self.added.push(line);
+        self.lines.push(line);
     }
 }
+
+/// Room for what most heads hold and a proxy adds, so that it is not allocated in steps.
+const LINES_ROOM: usize = 24;
+/// Room for the lines that a proxy adds to most heads.
+const ADDED_ROOM: usize = 8;
+/// Room for the text of those lines.
+const APPENDED_BYTES_ROOM: usize = 384;
 
 const SEPARATOR: &[u8] = b": ";
 const CRLF: &[u8] = b"\r\n";
@@ -199,13 +319,7 @@ impl<'h> View<'h> {
 
     /// All fields, in order: received ones, then appended ones.
     pub fn all(self) -> impl Iterator<Item = Field<'h>> {
-        let received = self.fields.received.iter().map(move |line| (line, self.head));
-        let added = self.fields.added.iter().map(move |line| (line, self.fields.appended.as_slice()));
-        received.chain(added).filter(|(line, _)| !line.is_dropped).map(|(line, bytes)| Field {
-            name: line.name.of(bytes),
-            value: line.value.of(bytes),
-            known: line.known,
-        })
+        self.fields.fields(self.head)
     }
 
     /// The fields with one of these tags, in order.
@@ -228,9 +342,15 @@ impl<'h> View<'h> {
 
     /// The lines in wire form, in order: as few slices as there are runs of kept lines.
     pub fn runs(self) -> impl Iterator<Item = &'h [u8]> {
-        let received = Runs { bytes: self.head, lines: &self.fields.received };
-        let added = Runs { bytes: &self.fields.appended, lines: &self.fields.added };
-        received.chain(added)
+        self.runs_without(KnownSet::EMPTY)
+    }
+
+    /// The same without the lines that have one of these tags.
+    pub(crate) fn runs_without(self, tags: KnownSet) -> impl Iterator<Item = &'h [u8]> {
+        let lines = &self.fields.lines;
+        let (received, added) = lines.split_at_checked(self.fields.received).unwrap_or((lines, &[]));
+        let received = Runs { bytes: self.head, lines: received, tags };
+        received.chain(Runs { bytes: &self.fields.appended, lines: added, tags })
     }
 
     /// Writes the lines in wire form, without the empty line that ends a head.
@@ -251,6 +371,8 @@ impl<'h> View<'h> {
 struct Runs<'h> {
     bytes: &'h [u8],
     lines: &'h [Line],
+    /// Lines with one of these tags are not kept.
+    tags: KnownSet,
 }
 
 impl<'h> Iterator for Runs<'h> {
@@ -259,10 +381,11 @@ impl<'h> Iterator for Runs<'h> {
     fn next(&mut self) -> Option<&'h [u8]> {
         let mut run: Option<(usize, usize)> = None;
         while let Some((line, rest)) = self.lines.split_first() {
+            let is_kept = !line.is_dropped && !self.tags.contains(line.known);
             match run {
-                None if line.is_dropped => {}
+                None if !is_kept => {}
                 None => run = Some((line.name.start(), usize::from(line.end))),
-                Some((start, end)) if !line.is_dropped && line.name.start() == end => {
+                Some((start, end)) if is_kept && line.name.start() == end => {
                     run = Some((start, usize::from(line.end)));
                 }
                 Some(_) => break,

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::BytesMut;
-use http::HeaderMap;
 use http1::RequestHead;
+use message::Lines;
 
 use super::output::Output;
 
@@ -22,8 +22,8 @@ pub(super) struct Buffers {
     pub(super) input: BytesMut,
     /// The head that is being scanned, then the trailers of its body.
     pub(super) head: RequestHead,
-    /// An empty map that has its allocations.
-    pub(super) fields: HeaderMap,
+    /// An empty index that has its allocations, for the next head.
+    pub(super) lines: Lines,
     /// What is to be written.
     pub(super) output: Output,
 }
@@ -54,7 +54,6 @@ impl BufferPool {
         }
         buffers.head.reset();
         buffers.output.reset();
-        buffers.fields.clear();
         spare.push_back(buffers);
     }
 }

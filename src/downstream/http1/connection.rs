@@ -277,7 +277,7 @@ impl<'a> Connection<'a> {
         let worker = self.worker;
         let date = |lead: &mut Vec<u8>| worker.with_date(|date| lead.extend_from_slice(date.as_bytes()));
         self.output.head(|lead| response::write_head(lead, status, &fields, framed, date));
-        self.wire.keep_fields(fields.into_map());
+        self.wire.keep_lines(fields.into_lines());
         (Reply::begin(body, framed.framing, &mut self.output), framed.closes)
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use http1::{Framing, RequestHead};
-use message::{Fields, Known, Lines, Span};
+use message::{Fields, Known, Lines};
 
 use super::refusal::Refusal;
 use crate::exchange::Head;
@@ -45,24 +45,18 @@ pub(super) fn facts(head: &RequestHead, bytes: &[u8]) -> Result<Facts, Refusal> 
     })
 }
 
-/// A scanned head as the rest of the proxy has it. It shares the bytes. `map` is empty.
+/// A head as the rest of the proxy has it, which was scanned from `bytes`, and keeps them. The scanned head is left without
+/// fields.
 ///
 /// # Errors
 /// [`Refusal`] if the target is none.
-pub(super) fn head(head: &RequestHead, bytes: &Bytes, mut map: HeaderMap) -> Result<Head, Refusal> {
-    for field in head.view(bytes).all() {
-        let name = HeaderName::from_bytes(field.name);
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
-        if let (Ok(name), Ok(value)) = (name, value) {
-            map.append(name, value);
-        }
-    }
-    let shared = |span: Span| bytes.slice(span.start()..span.end());
+pub(super) fn head(head: &mut RequestHead, bytes: Bytes) -> Result<Head, Refusal> {
+    let target = bytes.slice(head.target().start()..head.target().end());
     Ok(Head {
-        method: Method::from_bytes(head.method_span().of(bytes)).map_err(|_| Refusal::Target)?,
-        uri: Uri::from_maybe_shared(shared(head.target())).map_err(|_| Refusal::Target)?,
+        method: Method::from_bytes(head.method_span().of(&bytes)).map_err(|_| Refusal::Target)?,
+        uri: Uri::from_maybe_shared(target).map_err(|_| Refusal::Target)?,
         version: if head.version() == http1::Version::Http10 { Version::HTTP_10 } else { Version::HTTP_11 },
-        fields: Fields::from(map),
+        fields: Fields::received(bytes, std::mem::take(&mut head.fields)),
     })
 }
 
@@ -92,13 +86,13 @@ mod tests {
     #[test]
     fn a_head_keeps_its_method_target_and_fields() {
         let bytes = Bytes::from_static(b"\r\nPUT /a?b HTTP/1.0\r\nHost: h\r\nX-A: 1\r\nx-a:  2 \r\nX-Empty:\r\n\r\n");
-        let scanned = scan(&bytes);
-        let head = head(&scanned, &bytes, HeaderMap::new()).unwrap();
+        let mut scanned = scan(&bytes);
+        let facts = facts(&scanned, &bytes).unwrap();
+        let head = head(&mut scanned, bytes).unwrap();
         assert_eq!((head.method, head.uri.to_string(), head.version), (Method::PUT, "/a?b".into(), Version::HTTP_10));
         let values: Vec<&[u8]> = head.fields.values("x-a").collect();
         assert_eq!(values, [b"1", b"2"]);
         assert_eq!((head.fields.len(), head.fields.first("x-empty")), (4, Some(b"".as_slice())));
-        let facts = facts(&scanned, &bytes).unwrap();
         assert!(!facts.persists && facts.is_http_1_0 && facts.is_write && !facts.is_head && !facts.expects_continue);
     }
 

@@ -2,9 +2,12 @@
 
 use std::io::Write as _;
 
-use http::{StatusCode, header};
-use message::{Fields, Known};
+use http::StatusCode;
+use message::{Fields, Known, KnownSet};
 use policy::message::list;
+
+/// Fields that are this connection's own.
+const OF_THE_CONNECTION: KnownSet = KnownSet::of(&[Known::Connection, Known::ContentLength, Known::TransferEncoding]);
 
 /// How the end of a response's body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,19 +89,15 @@ pub(super) fn write_head(
     write_date: impl FnOnce(&mut Vec<u8>),
 ) {
     write_status(out, status, framed.is_http_1_0);
-    for (name, value) in &**fields {
-        if !matches!(*name, header::CONNECTION | header::CONTENT_LENGTH | header::TRANSFER_ENCODING) {
-            write_field(out, name.as_str(), value.as_bytes());
-        }
-    }
+    fields.write_without(OF_THE_CONNECTION, out);
     if !fields.contains(Known::Date) {
-        out.extend_from_slice(b"date: ");
+        out.extend_from_slice(b"Date: ");
         write_date(out);
         out.extend_from_slice(b"\r\n");
     }
     match framed.framing {
         Framing::Length(length) => write_length(out, length),
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         // The length of the body that a GET would have got (RFC 9110 §8.6).
         Framing::None if framed.is_head || status == StatusCode::NOT_MODIFIED => {
             if let Some(length) = declared(fields) {
@@ -108,11 +107,11 @@ pub(super) fn write_head(
         Framing::None | Framing::UntilClose => {}
     }
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        out.extend_from_slice(b"connection: upgrade\r\n");
+        out.extend_from_slice(b"Connection: upgrade\r\n");
     } else if framed.closes {
-        out.extend_from_slice(b"connection: close\r\n");
+        out.extend_from_slice(b"Connection: close\r\n");
     } else if framed.is_http_1_0 {
-        out.extend_from_slice(b"connection: keep-alive\r\n");
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -128,14 +127,8 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode, is_http_1_0: bool) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
-    }
-}
-
 fn write_length(out: &mut Vec<u8>, length: u64) {
-    let _infallible = write!(out, "content-length: {length}\r\n");
+    let _infallible = write!(out, "Content-Length: {length}\r\n");
 }
 
 #[cfg(test)]
@@ -158,15 +151,15 @@ mod tests {
     #[test]
     fn the_length_of_the_body_decides_its_framing_and_the_fields_say_nothing_else() {
         for (terms, fields, framing, says) in [
-            (PLAIN, [("content-length", "003")].as_slice(), Framing::Length(3), "content-length: 3\r\n"),
-            (PLAIN, &[("transfer-encoding", "chunked")], Framing::Length(3), "content-length: 3\r\n"),
-            (ENDLESS, &[], Framing::Chunked, "transfer-encoding: chunked\r\n"),
-            (ENDLESS, &[("content-length", "7")], Framing::Length(7), "content-length: 7\r\n"),
-            (Terms { is_http_1_0: true, ..ENDLESS }, &[], Framing::UntilClose, "connection: close\r\n"),
+            (PLAIN, [("content-length", "003")].as_slice(), Framing::Length(3), "Content-Length: 3\r\n"),
+            (PLAIN, &[("transfer-encoding", "chunked")], Framing::Length(3), "Content-Length: 3\r\n"),
+            (ENDLESS, &[], Framing::Chunked, "Transfer-Encoding: chunked\r\n"),
+            (ENDLESS, &[("content-length", "7")], Framing::Length(7), "Content-Length: 7\r\n"),
+            (Terms { is_http_1_0: true, ..ENDLESS }, &[], Framing::UntilClose, "Connection: close\r\n"),
         ] {
             let (head, found) = written(200, fields, terms);
             assert_eq!(found, framing, "{head}");
-            let framed = head.matches("content-length").count() + head.matches("transfer-encoding").count();
+            let framed = head.matches("Content-Length").count() + head.matches("Transfer-Encoding").count();
             assert!(head.contains(says) && framed == usize::from(framing != Framing::UntilClose), "{head}");
         }
     }
@@ -178,19 +171,19 @@ mod tests {
             [(200, head_request, true), (304, PLAIN, true), (204, PLAIN, false), (101, PLAIN, false)]
         {
             let (head, found) = written(status, &[("content-length", "5")], terms);
-            assert_eq!((found, head.contains("content-length: 5\r\n")), (Framing::None, is_declared), "{head}");
+            assert_eq!((found, head.contains("Content-Length: 5\r\n")), (Framing::None, is_declared), "{head}");
         }
-        assert!(!written(200, &[], head_request).0.contains("length"));
+        assert!(!written(200, &[], head_request).0.contains("Length"));
     }
 
     #[test]
     fn the_connection_says_what_becomes_of_it() {
-        assert_eq!(written(200, &[], PLAIN).0, "HTTP/1.1 200 OK\r\ndate: now\r\ncontent-length: 3\r\n\r\n");
-        let kept = "HTTP/1.0 404 Not Found\r\ndate: then\r\ncontent-length: 3\r\nconnection: keep-alive\r\n\r\n";
+        assert_eq!(written(200, &[], PLAIN).0, "HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 3\r\n\r\n");
+        let kept = "HTTP/1.0 404 Not Found\r\ndate: then\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n";
         assert_eq!(written(404, &[("date", "then")], OLD).0, kept);
-        assert!(written(200, &[], Terms { closes: true, ..PLAIN }).0.ends_with("connection: close\r\n\r\n"));
-        assert!(written(200, &[("connection", "close")], PLAIN).0.ends_with("connection: close\r\n\r\n"));
-        assert!(written(101, &[("connection", "upgrade")], PLAIN).0.ends_with("connection: upgrade\r\n\r\n"));
+        assert!(written(200, &[], Terms { closes: true, ..PLAIN }).0.ends_with("Connection: close\r\n\r\n"));
+        assert!(written(200, &[("connection", "close")], PLAIN).0.ends_with("Connection: close\r\n\r\n"));
+        assert!(written(101, &[("connection", "upgrade")], PLAIN).0.ends_with("Connection: upgrade\r\n\r\n"));
         assert!(written(599, &[], PLAIN).0.starts_with("HTTP/1.1 599 \r\n"));
     }
 }

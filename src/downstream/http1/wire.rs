@@ -167,13 +167,14 @@ impl Wire {
     pub(super) fn take_head(&self, length: usize) -> Result<(Head, Facts), Refusal> {
         let mut input = self.input.borrow_mut();
         let input = &mut *input;
-        let Some(Buffers { input: buffer, head, fields, .. }) = input.buffers.as_deref_mut() else {
+        let Some(Buffers { input: buffer, head, lines, .. }) = input.buffers.as_deref_mut() else {
             return Err(Refusal::Target);
         };
         let bytes = buffer.split_to(length.min(buffer.len())).freeze();
         let facts = head::facts(head, &bytes)?;
-        let taken = head::head(head, &bytes, std::mem::take(fields))?;
+        let taken = head::head(head, bytes)?;
         head.reset();
+        head.fields = std::mem::take(lines);
         let state = match facts.framing {
             Framing::None => State::Whole,
             framing @ (Framing::Length(_) | Framing::Chunked | Framing::UntilClose) => {
@@ -318,11 +319,10 @@ impl Wire {
         self.input.borrow_mut().buffers.as_mut().map(|buffers| std::mem::take(&mut buffers.output)).unwrap_or_default()
     }
 
-    /// A header map that was used up, for the next head.
-    pub(super) fn keep_fields(&self, mut fields: HeaderMap) {
+    /// An index that was used up, for the next head.
+    pub(super) fn keep_lines(&self, lines: Lines) {
         if let Some(buffers) = &mut self.input.borrow_mut().buffers {
-            fields.clear();
-            buffers.fields = fields;
+            buffers.lines = lines;
         }
     }
 

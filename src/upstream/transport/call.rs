@@ -178,7 +178,7 @@ impl Call {
         };
         let bytes = self.received.take(end);
         let declared = self.settle(&head, &bytes, rules)?;
-        let converted = head::response(&head, &bytes, declared).ok_or(Error::Unholdable);
+        let converted = head::response(&mut head, bytes, declared).ok_or(Error::Unholdable);
         head.reset();
         SPARE.set(head);
         converted.map(Some)

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use http1::{Length, ResponseHead};
-use message::{Fields, Known, View};
+use message::{Fields, Known, KnownSet};
 use policy::message::hop;
 
 /// The head of a request to a backend. Its framing fields are not looked at but for a length of zero: the body says how
@@ -22,6 +22,9 @@ pub struct RequestHead<'a> {
     pub host: Option<&'a HeaderValue>,
 }
 
+/// Fields that say how long a body is.
+const FRAMING: KnownSet = KnownSet::of(&[Known::ContentLength, Known::TransferEncoding]);
+
 /// Writes a request's head in wire form, with the one framing field that its body asks for.
 pub(super) fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_>, length: Length) {
     out.extend_from_slice(head.method.as_str().as_bytes());
@@ -29,24 +32,19 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_>, length: L
     out.extend_from_slice(head.target.path_and_query().map_or("/", |target| target.as_str()).as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(host) = head.host {
-        write_line(out, header::HOST.as_str().as_bytes(), host.as_bytes());
+        write_line(out, b"Host", host.as_bytes());
     }
-    let mut says_length = false;
-    for (name, value) in &**head.fields {
-        if *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING {
-            says_length |= *name == header::CONTENT_LENGTH;
-        } else if head.host.is_none() || *name != header::HOST {
-            write_line(out, name.as_str().as_bytes(), value.as_bytes());
-        }
-    }
+    head.fields.write_without(if head.host.is_some() { FRAMING.with(Known::Host) } else { FRAMING }, out);
     match length {
         // A request that says that it has no content goes on saying so (RFC 9110 §8.6).
-        Length::Undeclared if says_length => out.extend_from_slice(b"content-length: 0\r\n"),
+        Length::Undeclared if head.fields.has(Known::ContentLength) => {
+            out.extend_from_slice(b"Content-Length: 0\r\n");
+        }
         Length::Undeclared => {}
         Length::Known(length) => {
-            let _never_fails = write!(out, "content-length: {length}\r\n");
+            let _never_fails = write!(out, "Content-Length: {length}\r\n");
         }
-        Length::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Length::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
     out.extend_from_slice(http1::CRLF);
 }
@@ -78,41 +76,28 @@ pub struct Head {
     pub fields: Fields,
 }
 
-/// The head of a response with the `Content-Length` that is to be declared and no other. `bytes` are those that it was
-/// scanned from; the values share their memory. `None`: it can't be held in a header map.
-pub(super) fn response(head: &ResponseHead, bytes: &Bytes, declared: Length) -> Option<Head> {
-    let fields = fields(head.view(bytes), head.fields.received_count(), bytes, declared)?;
+/// The head of a response that was scanned from `bytes`, which it keeps, with the `Content-Length` that is to be declared
+/// and no other. The scanned head is left without fields.
+pub(super) fn response(head: &mut ResponseHead, bytes: Bytes, declared: Length) -> Option<Head> {
+    let declared = if declared == Length::Chunked { Length::Undeclared } else { declared };
     let version = match head.version() {
         http1::Version::Http10 => Version::HTTP_10,
         http1::Version::Http11 => Version::HTTP_11,
     };
-    Some(Head { status: StatusCode::from_u16(head.status().code()).ok()?, version, fields: fields.into() })
+    let status = StatusCode::from_u16(head.status().code()).ok()?;
+    let mut lines = std::mem::take(&mut head.fields);
+    http1::declare_length(&mut lines, &bytes, declared).ok()?;
+    Some(Head { status, version, fields: Fields::received(bytes, lines) })
 }
 
 /// Trailers as a header map.
-pub(super) fn trailers(lines: &message::Lines, bytes: &Bytes) -> Option<HeaderMap> {
-    fields(lines.view(bytes), lines.received_count(), bytes, Length::Undeclared)
-}
-
-fn fields(view: View<'_>, count: usize, bytes: &Bytes, declared: Length) -> Option<HeaderMap> {
-    let mut map = HeaderMap::try_with_capacity(count).ok()?;
-    let mut length = if let Length::Known(length) = declared { Some(length) } else { None };
-    for field in view.all() {
-        let shared = || HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok();
-        let value = if field.known == Known::ContentLength {
-            let Some(length) = length.take() else { continue };
-            if is_canonical(field.value) { shared()? } else { HeaderValue::from(length) }
-        } else {
-            shared()?
-        };
-        map.try_append(HeaderName::from_bytes(field.name).ok()?, value).ok()?;
+pub(super) fn trailers(lines: &message::Lines, section: &[u8]) -> Option<HeaderMap> {
+    let mut map = HeaderMap::new();
+    for field in lines.view(section).all() {
+        let (name, value) = (HeaderName::from_bytes(field.name).ok()?, HeaderValue::from_bytes(field.value).ok()?);
+        map.try_append(name, value).ok()?;
     }
     Some(map)
-}
-
-/// Whether a length is written as the number itself would be.
-fn is_canonical(length: &[u8]) -> bool {
-    length.iter().all(u8::is_ascii_digit) && (length.len() == 1 || length.first() != Some(&b'0'))
 }
 
 /// A 1xx response as it goes to the client: without the fields of the backend's connection (RFC 9110 §7.6.1).
@@ -122,9 +107,7 @@ pub fn interim(status: StatusCode, mut fields: Fields) -> Vec<u8> {
     fields.apply_all(own.edits());
     let reason = status.canonical_reason().unwrap_or("Informational");
     let mut wire = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
-    for (name, value) in &*fields {
-        write_line(&mut wire, name.as_str().as_bytes(), value.as_bytes());
-    }
+    fields.write(&mut wire);
     wire.extend_from_slice(http1::CRLF);
     wire
 }
@@ -148,9 +131,9 @@ mod tests {
         let both = [("content-length", "7"), ("transfer-encoding", "chunked"), ("host", "h")];
         let framed = |length| written(&both, None, length);
         let begin = "PUT /a?b=c HTTP/1.1\r\nhost: h\r\n";
-        assert_eq!(framed(Length::Known(42)), format!("{begin}content-length: 42\r\n\r\n"));
-        assert_eq!(framed(Length::Chunked), format!("{begin}transfer-encoding: chunked\r\n\r\n"));
-        assert_eq!(framed(Length::Undeclared), format!("{begin}content-length: 0\r\n\r\n"));
+        assert_eq!(framed(Length::Known(42)), format!("{begin}Content-Length: 42\r\n\r\n"));
+        assert_eq!(framed(Length::Chunked), format!("{begin}Transfer-Encoding: chunked\r\n\r\n"));
+        assert_eq!(framed(Length::Undeclared), format!("{begin}Content-Length: 0\r\n\r\n"));
         assert_eq!(written(&[("host", "h")], None, Length::Undeclared), format!("{begin}\r\n"));
     }
 
@@ -158,14 +141,14 @@ mod tests {
     fn another_host_stands_in_place_of_the_clients() {
         let host = HeaderValue::from_static("backend");
         let text = written(&[("host", "h"), ("a", "1")], Some(&host), Length::Undeclared);
-        assert_eq!(text, "PUT /a?b=c HTTP/1.1\r\nhost: backend\r\na: 1\r\n\r\n");
+        assert_eq!(text, "PUT /a?b=c HTTP/1.1\r\nHost: backend\r\na: 1\r\n\r\n");
     }
 
     fn read(text: &'static str, declared: Length) -> Head {
         let mut head = ResponseHead::default();
         let end = head.scan(text.as_bytes(), &HeadLimits::default()).unwrap();
         assert_eq!(end, Some(text.len()));
-        response(&head, &Bytes::from_static(text.as_bytes()), declared).unwrap()
+        response(&mut head, Bytes::from_static(text.as_bytes()), declared).unwrap()
     }
 
     #[test]

@@ -12,8 +12,6 @@ pub mod headers;
 pub mod index;
 pub mod key;
 pub mod lookup;
-#[cfg(test)]
-mod oracle;
 pub mod overlap;
 pub mod partial;
 pub mod reach;

@@ -20,6 +20,8 @@ pub mod network;
 pub mod query;
 pub mod range;
 pub mod scheme;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod stamp;
 pub mod target;
 pub mod targeted;
@@ -28,8 +30,3 @@ pub mod transfer;
 pub mod upgrade;
 pub mod vary;
 pub mod via;
-
-#[cfg(test)]
-mod oracle;
-#[cfg(test)]
-pub(crate) mod scripted;

@@ -61,7 +61,7 @@ async fn bring_from(call: &mut Call, to_head: bool) -> Brought {
     match head.await {
         Ok(head) => {
             brought.status = head.status.as_u16();
-            brought.fields = text(head.fields.into_map().iter());
+            brought.fields = text(head.fields.to_map().iter());
         }
         Err(error) => {
             brought.error = Some(error.to_string());
