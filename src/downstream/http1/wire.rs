@@ -337,7 +337,12 @@ impl Wire {
     /// The socket, and what was read of it ahead. A reader of the body gets no more.
     pub(super) fn take(&self) -> Option<(TcpStream, Bytes)> {
         let socket = self.socket.borrow_mut().take()?;
-        let buffers = self.input.borrow_mut().buffers.take();
+        let mut input = self.input.borrow_mut();
+        let (buffers, reader) = (input.buffers.take(), input.body.waker.take());
+        // It waits for a socket that says nothing to it any more.
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         Some((socket, buffers.map(|buffers| buffers.input.freeze()).unwrap_or_default()))
     }
 }

@@ -19,6 +19,8 @@ use crate::upstream::upload::Upload;
 /// Content up to this length is copied behind the head or the chunk's line: one `send` costs the kernel less than a
 /// `writev`, by more than the copy costs.
 const JOINED_BYTES_MAX: usize = 2048;
+/// Once so many bytes are staged, no more of the body is asked for until they are out.
+const STAGED_BYTES_MAX: usize = 16 * 1024;
 /// The end of a chunk, and of a chunked body without trailers.
 const LAST_CHUNK_END: &[u8] = b"\r\n0\r\n\r\n";
 /// The most memory that is kept for the next head, in bytes.
@@ -98,11 +100,11 @@ impl Sending {
     /// That of the body: the request can't be completed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Fault>> {
         while !self.is_over() {
-            if self.state == State::Open && self.content.is_empty() {
+            while self.has_room() {
                 match Pin::new(&mut self.body).poll_frame(cx) {
                     Poll::Ready(frame) => self.stage(frame).inspect_err(|_| self.break_off())?,
                     Poll::Pending if !self.has_bytes() => return Poll::Pending,
-                    Poll::Pending => {}
+                    Poll::Pending => break,
                 }
             }
             if self.has_bytes() {
@@ -117,6 +119,12 @@ impl Sending {
 
     fn has_bytes(&self) -> bool {
         self.sent < self.staged.len() || !self.content.is_empty() || !self.end.is_empty()
+    }
+
+    /// Whether more of the body may be staged: nothing is to go out behind what is staged.
+    fn has_room(&self) -> bool {
+        let is_behind_all = self.content.is_empty() && self.end.is_empty();
+        self.state == State::Open && is_behind_all && self.staged.len() < STAGED_BYTES_MAX
     }
 
     fn stage(&mut self, frame: Option<Result<Frame<Bytes>, Fault>>) -> Result<(), Fault> {
@@ -205,5 +213,99 @@ impl Sending {
         self.state = State::Broken;
         self.body = Upload::Empty;
         self.content = Bytes::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use http::{Method, Uri};
+    use message::Fields;
+
+    use super::*;
+    use crate::exchange::Incoming;
+    use crate::exchange::incoming::BodySource;
+    use crate::observe::counters::Counters;
+    use crate::upstream::upload::{Limits, Source};
+
+    /// Pieces of a body, all of them there, as long as there are any.
+    struct Pieces {
+        piece: &'static [u8],
+        left: Cell<usize>,
+    }
+
+    impl BodySource for Pieces {
+        fn poll_frame(&self, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+            let Some(left) = self.left.get().checked_sub(1) else { return Poll::Ready(None) };
+            self.left.set(left);
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.piece)))))
+        }
+
+        fn has_ended(&self) -> bool {
+            self.left.get() == 0
+        }
+
+        fn leave(&self) {}
+    }
+
+    /// A chunked request whose body consists of so many such pieces.
+    fn sending(piece: &'static [u8], count: usize) -> (Sending, Rc<Pieces>) {
+        let pieces = Rc::new(Pieces { piece, left: Cell::new(count) });
+        let limits = Limits { bytes_max: None, stall_max: Duration::MAX, rate_min: 0, kept_max: 0 };
+        let source = Source::new(Incoming::new(pieces.clone(), None), false, limits, Arc::<Counters>::default());
+        let (target, fields) = (Uri::from_static("/"), Fields::new());
+        let head = RequestHead { method: &Method::PUT, target: &target, fields: &fields, host: None };
+        (Sending::new(&head, Rc::new(source).upload()), pieces)
+    }
+
+    /// Runs `test` with a socket and its backend's end.
+    fn run(test: impl AsyncFnOnce(Socket, UnixStream)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            test(Socket::Unix(tokio::net::UnixStream::from_std(ours).unwrap()), theirs).await;
+        });
+    }
+
+    #[test]
+    fn the_end_of_a_chunk_goes_out_before_the_next_one_wherever_the_system_stops() {
+        let piece = &[b'x'; JOINED_BYTES_MAX + 1];
+        let chunk = [b"801\r\n".as_slice(), piece, b"\r\n"].concat();
+        let expected = [chunk.as_slice(), &chunk, b"0\r\n\r\n"].concat();
+        for cut in 0..=4 {
+            run(async |mut socket, mut backend| {
+                let (mut sending, pieces) = sending(piece, 2);
+                sending.wrote(sending.staged.len());
+                sending.stage_content(Bytes::from_static(piece)).unwrap();
+                pieces.left.set(1);
+                let taken = chunk.len() - cut;
+                sending.wrote(taken);
+                std::future::poll_fn(|cx| sending.poll(cx, &mut socket)).await.unwrap();
+                drop(socket);
+                let mut received = chunk.get(..taken).unwrap().to_vec();
+                backend.read_to_end(&mut received).unwrap();
+                assert!(received == expected, "{cut} bytes were left");
+            });
+        }
+    }
+
+    #[test]
+    fn a_backend_that_takes_nothing_gets_no_more_of_the_body_gathered() {
+        run(async |mut socket, _backend| {
+            let (mut sending, _pieces) = sending(b"a small piece", 1_000_000);
+            for _ in 0..10_000 {
+                let polled = std::future::poll_fn(|cx| Poll::Ready(sending.poll(cx, &mut socket))).await;
+                assert!(polled.is_pending());
+                tokio::task::yield_now().await;
+            }
+            assert!(sending.staged.len() < 2 * STAGED_BYTES_MAX, "{}", sending.staged.len());
+        });
     }
 }
