@@ -106,13 +106,11 @@ impl Body {
     }
 
     /// Lets someone know how the body's way goes.
-    #[must_use]
-    pub fn witnessed(mut self, mut witness: Box<dyn Witness>) -> Self {
-        if http_body::Body::is_end_stream(&self) {
+    pub fn attach(&mut self, mut witness: Box<dyn Witness>) {
+        if http_body::Body::is_end_stream(self) {
             witness.whole();
         }
         self.witness = Some(witness);
-        self
     }
 
     /// The answer is in the hands of the client's connection.

@@ -56,6 +56,8 @@ pub struct Head {
     pub method: Method,
     /// The target.
     pub uri: Uri,
+    /// Whether the target was found in origin-form and in its one form when it was scanned: a second look at it is idle.
+    pub has_plain_target: bool,
     /// The version that the client speaks.
     pub version: Version,
     /// The header fields.

@@ -119,7 +119,7 @@ pub fn at_once(
         && admitted.switches.is_none()
         && ex.body.as_ref().is_none_or(http_body::Body::is_end_stream)
         && !admitted.host.has_final_dot
-        && !sanitize::is_trusted(site, ex);
+        && !admitted.is_trusted;
     if !is_plain {
         return None;
     }

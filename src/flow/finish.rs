@@ -76,7 +76,8 @@ impl Open {
             self.ex.connection.handover.leave(accounted(left, finish));
             return answer;
         }
-        Answer { body: answer.body.witnessed(finish), ..answer }
+        answer.body.attach(finish);
+        answer
     }
 
     fn finish(&mut self, answer: Option<Pending>, is_whole: bool) -> Finish {

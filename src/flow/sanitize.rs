@@ -47,6 +47,8 @@ pub struct Admitted {
     pub tags: KnownSet,
     /// Who asks.
     pub client: forwarded::Client,
+    /// Whether the client's connection comes from a proxy whose word is believed.
+    pub is_trusted: bool,
     /// The path that routes match, where that is not the target's own.
     pub match_path: Option<Box<str>>,
     /// Whether the request has been here before: then it must not wait for what may be its own beginning.
@@ -74,11 +76,12 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     let ends_here =
         ex.head.method == Method::OPTIONS && tags.contains(Known::MaxForwards) && must_answer_here(&mut ex.head.fields);
     let switches = take_upgrade(site, ex, tags)?;
-    let trusted = &site.plan().server.trusted_proxies;
+    let is_trusted = is_trusted(site, ex);
+    let trusted = if is_trusted { site.plan().server.trusted_proxies.as_slice() } else { &[] };
     let client = forwarded::client(ex.connection.peer.ip(), SCHEME, &ex.head.fields, trusted)
         .map_err(|_| Fault::BadRequest("unknown scheme in a forwarding field of a trusted proxy"))?;
     ex.client = client.address;
-    Ok(Admitted { host, switches, waits_to_continue, ends_here, tags, client, match_path, is_returning })
+    Ok(Admitted { host, switches, waits_to_continue, ends_here, tags, client, is_trusted, match_path, is_returning })
 }
 
 /// Counts `Max-Forwards` down. Whether it was at its end.
@@ -166,6 +169,9 @@ fn origin_form(head: &Head, merge: MergeSlashes) -> Result<Normal, Fault> {
     if length > TARGET_BYTES_MAX {
         return Err(Fault::TargetTooLong { limit: TARGET_BYTES_MAX });
     }
+    if head.has_plain_target {
+        return Ok(Normal::default());
+    }
     if let Some(query) = uri.query() {
         target::check_query(query).map_err(|_| Fault::BadRequest("invalid query"))?;
     }
@@ -242,8 +248,7 @@ fn clean(site: &Site, ex: &mut Exchange, tags: KnownSet) {
 }
 
 /// Whether the client's connection comes from a proxy whose word is believed.
-#[must_use]
-pub fn is_trusted(site: &Site, ex: &Exchange) -> bool {
+fn is_trusted(site: &Site, ex: &Exchange) -> bool {
     let peer = ex.connection.peer.ip().to_canonical();
     site.plan().server.trusted_proxies.iter().any(|network| network.contains(peer))
 }

@@ -1,8 +1,9 @@
 //! Where one worker writes down what happened: its counters and its access log.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use message::Fields;
 use policy::time::Now;
@@ -18,13 +19,15 @@ pub struct Ledger {
     /// The worker's counters.
     pub counters: Arc<Counters>,
     log: RefCell<Log>,
+    /// When the last exchange ended (monotonic time).
+    last_end: Cell<Option<Duration>>,
 }
 
 impl Ledger {
     /// An empty ledger.
     #[must_use]
     pub fn new(counters: Arc<Counters>, log: Log) -> Self {
-        Self { counters, log: RefCell::new(log) }
+        Self { counters, log: RefCell::new(log), last_end: Cell::new(None) }
     }
 
     /// Whether exchanges are logged, so that their requests must be remembered.
@@ -46,6 +49,7 @@ impl Ledger {
 
     /// An exchange has ended.
     pub fn end(&self, record: &Record, client: IpAddr, started: Now, ended: Now) {
+        self.last_end.set(Some(ended.mono));
         self.counters.exchanges.down();
         self.counters.requests.up();
         let mut log = self.log.borrow_mut();
@@ -53,6 +57,12 @@ impl Ledger {
             log.line(record, client, started, ended);
             self.counters.log_lines_dropped.add(log.take_dropped());
         }
+    }
+
+    /// When the last exchange ended (monotonic time).
+    #[must_use]
+    pub const fn last_end(&self) -> Option<Duration> {
+        self.last_end.get()
     }
 
     /// Hands what is buffered to the log's writer. To be called a few times a second.

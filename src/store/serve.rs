@@ -110,11 +110,8 @@ pub fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
     }
 }
 
-fn answer(status: StatusCode, headers: Fields, body: Body) -> Answer {
-    let mut answer = Answer::new(body);
-    answer.status = status;
-    answer.fields = headers;
-    answer
+const fn answer(status: StatusCode, fields: Fields, body: Body) -> Answer {
+    Answer { status, fields, body }
 }
 
 fn whole(method: &Method, entry: Entry, mut headers: Fields) -> Answer {

@@ -77,11 +77,8 @@ impl Fields {
             Name::Text(text) if known.name().is_none() => Some(text),
             Name::Text(_) | Name::Known(_) => None,
         };
-        let there = self.has(known).then(|| self.iter());
-        there
-            .into_iter()
-            .flatten()
-            .filter(move |field| field.known == known && text.is_none_or(|text| field.name.eq_ignore_ascii_case(text)))
+        let tagged = self.lines.tagged(&self.head, known.into());
+        tagged.filter(move |field| text.is_none_or(|text| field.name.eq_ignore_ascii_case(text)))
     }
 
     /// The value of the first field of this name.
@@ -151,16 +148,12 @@ impl Fields {
 
     /// Removes all fields of this name and appends one. A name or value that would not make one line is left out.
     pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
-        if let Some(text) = name.into().text() {
-            let _left_out = self.lines.set(&self.head, text, value.as_ref());
-        }
+        let _left_out = self.lines.set(&self.head, name, value.as_ref());
     }
 
     /// Appends a field. A name or value that would not make one line is left out.
     pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
-        if let Some(text) = name.into().text() {
-            let _left_out = self.lines.append(text, value.as_ref());
-        }
+        let _left_out = self.lines.append(name, value.as_ref());
     }
 
     /// Appends all fields of others. They were checked when they were put there, so they are copied as they are; what

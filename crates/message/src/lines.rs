@@ -6,6 +6,7 @@
 
 use crate::edit::{Edit, EditError};
 use crate::known::{Known, KnownSet};
+use crate::name::Name;
 use crate::span::Span;
 use crate::token::is_token;
 
@@ -80,9 +81,10 @@ impl Lines {
     }
 
     /// Adds a received line behind those that were received.
+    #[inline]
     pub fn push(&mut self, line: Line) {
         self.present.insert(line.known);
-        if self.lines.capacity() == 0 {
+        if self.lines.len() == self.lines.capacity() {
             self.lines.reserve(LINES_ROOM);
         }
         if self.received >= self.lines.len() {
@@ -120,8 +122,8 @@ impl Lines {
         match edit {
             Edit::DropKnown(tags) => self.drop_known(*tags),
             Edit::Drop(name) => self.drop_named(head, name.text().ok_or(EditError::Name)?),
-            Edit::Append(name, value) => self.append(name.text().ok_or(EditError::Name)?, value)?,
-            Edit::Set(name, value) => self.set(head, name.text().ok_or(EditError::Name)?, value)?,
+            Edit::Append(name, value) => self.append(*name, value)?,
+            Edit::Set(name, value) => self.set(head, *name, value)?,
         }
         Ok(())
     }
@@ -157,10 +159,14 @@ impl Lines {
     ///
     /// # Errors
     /// As [`Lines::apply`].
-    pub fn set(&mut self, head: &[u8], name: &[u8], value: &[u8]) -> Result<(), EditError> {
-        let line = self.check(name, value)?;
-        self.drop_named(head, name);
-        self.append_checked(name, value, line);
+    pub fn set<'n>(&mut self, head: &[u8], name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), EditError> {
+        let name = name.into();
+        let (text, line) = self.check(name, value)?;
+        match name {
+            Name::Known(known) => self.drop_known(known.into()),
+            Name::Text(text) => self.drop_named(head, text),
+        }
+        self.append_checked(text, value, line);
         Ok(())
     }
 
@@ -233,6 +239,18 @@ impl Lines {
         self.kept(head).map(|(line, bytes)| line.field(bytes))
     }
 
+    /// The fields with one of these tags, in order; where there is none, no line is looked at. `head` is the head that the
+    /// fields were received in.
+    pub(crate) fn tagged<'h>(
+        &'h self,
+        head: &'h [u8],
+        tags: KnownSet,
+    ) -> impl DoubleEndedIterator<Item = Field<'h>> + Clone {
+        let lines = if self.has(tags) { self.lines.as_slice() } else { &[] };
+        let tagged = lines.iter().enumerate().filter(move |(_, line)| !line.is_dropped && tags.contains(line.known));
+        tagged.map(move |(index, line)| line.field(if index < self.received { head } else { &self.appended }))
+    }
+
     /// The value of the first line with this tag. `head` is the head that the fields were received in.
     pub(crate) fn first<'h>(&'h self, head: &'h [u8], known: Known) -> Option<&'h [u8]> {
         if !self.present.contains(known) {
@@ -247,29 +265,30 @@ impl Lines {
     ///
     /// # Errors
     /// As [`Lines::apply`].
-    pub fn append(&mut self, name: &[u8], value: &[u8]) -> Result<(), EditError> {
-        let line = self.check(name, value)?;
-        self.append_checked(name, value, line);
+    pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), EditError> {
+        let (text, line) = self.check(name.into(), value)?;
+        self.append_checked(text, value, line);
         Ok(())
     }
 
-    /// Where the line will lie among the appended ones, if it is one.
-    fn check(&self, name: &[u8], value: &[u8]) -> Result<Line, EditError> {
-        let known = Known::exact(name);
-        if known == Known::Other && !is_token(name) {
+    /// The name, and where the line will lie among the appended ones, if it is one.
+    fn check<'n>(&self, name: Name<'n>, value: &[u8]) -> Result<(&'n [u8], Line), EditError> {
+        let (text, known) = (name.text().ok_or(EditError::Name)?, name.known());
+        // What has a tag of its own is a token.
+        if known.name().is_none() && !is_token(text) {
             return Err(EditError::Name);
         }
-        if !value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..)) {
+        if holds_control(value) {
             return Err(EditError::Value);
         }
         let start = self.appended.len();
-        let name_end = start + name.len();
+        let name_end = start + text.len();
         let value_start = name_end + SEPARATOR.len();
         let value_end = value_start + value.trim_ascii().len();
         let line = Span::new(start, name_end).zip(Span::new(value_start, value_end));
         let (name_span, value_span) = line.ok_or(EditError::TooLarge)?;
-        let known = if known == Known::Other { Known::family(name) } else { known };
-        Line::new(name_span, value_span, value_end + CRLF.len(), known).map_err(|TooLarge| EditError::TooLarge)
+        let line = Line::new(name_span, value_span, value_end + CRLF.len(), known);
+        line.map(|line| (text, line)).map_err(|TooLarge| EditError::TooLarge)
     }
 
     fn append_checked(&mut self, name: &[u8], value: &[u8], line: Line) {
@@ -280,6 +299,12 @@ impl Lines {
         self.present.insert(line.known);
         self.lines.push(line);
     }
+}
+
+/// Whether a value holds a control character other than a tab. All bytes are looked at, many at a time.
+fn holds_control(value: &[u8]) -> bool {
+    let is_bad = |byte: u8| u8::from(byte < b' ') & u8::from(byte != b'\t') | u8::from(byte == 0x7f);
+    value.iter().fold(0, |found, byte| found | is_bad(*byte)) != 0
 }
 
 /// Room for what most heads hold and a proxy adds, so that it is not allocated in steps.
@@ -324,9 +349,7 @@ impl<'h> View<'h> {
 
     /// The fields with one of these tags, in order.
     pub fn tagged(self, tags: impl Into<KnownSet>) -> impl Iterator<Item = Field<'h>> {
-        let tags = tags.into();
-        let present = self.has(tags).then(|| self.all());
-        present.into_iter().flatten().filter(move |field| tags.contains(field.known))
+        self.fields.tagged(self.head, tags.into())
     }
 
     /// The value of the first field with this tag.

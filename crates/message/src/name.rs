@@ -51,6 +51,12 @@ impl<'n> From<&'n [u8]> for Name<'n> {
     }
 }
 
+impl<'n, const N: usize> From<&'n [u8; N]> for Name<'n> {
+    fn from(text: &'n [u8; N]) -> Self {
+        Self::Text(text)
+    }
+}
+
 impl<'n> From<&'n HeaderName> for Name<'n> {
     fn from(name: &'n HeaderName) -> Self {
         Self::Text(name.as_str().as_bytes())

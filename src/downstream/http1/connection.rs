@@ -73,7 +73,10 @@ struct Connection<'a> {
     idle_since: Option<Duration>,
     head_since: Option<Duration>,
     has_served: bool,
-    is_drained: bool,
+    /// Its task is woken when no more requests are to be taken.
+    awaits_drain: bool,
+    /// The response under way could not be written at once.
+    has_waited: bool,
 }
 
 /// A response, or its future: one of ours is large, and is not even made for what can be answered at once.
@@ -94,7 +97,8 @@ impl<'a> Connection<'a> {
             idle_since: Some(clock::mono()),
             head_since: None,
             has_served: false,
-            is_drained: false,
+            awaits_drain: false,
+            has_waited: false,
         }
     }
 
@@ -136,7 +140,10 @@ impl<'a> Connection<'a> {
             if closes || !self.wire.is_between_requests() {
                 return Ending::Lingering;
             }
-            (self.idle_since, self.head_since, self.has_served) = (None, None, true);
+            // The clock was read when the exchange ended.
+            let has_waited = std::mem::take(&mut self.has_waited);
+            self.idle_since = if has_waited { None } else { self.worker.ledger.last_end() };
+            (self.head_since, self.has_served) = (None, true);
         }
     }
 
@@ -160,7 +167,10 @@ impl<'a> Connection<'a> {
             return self.waits.poll_until(since + limits.header_timeout, cx).map(|()| Head::Refused(Refusal::Slow));
         }
         self.wire.release(&mut self.output);
-        self.is_drained = self.is_drained || drained.poll(cx).is_ready();
+        // Once is enough: the task that is woken stays the same.
+        if !std::mem::replace(&mut self.awaits_drain, true) {
+            let _is_draining = drained.poll(cx);
+        }
         // What the system has already and the runtime does not know of yet is still answered.
         if self.worker.is_draining() && !self.wire.has_bytes() {
             return Poll::Ready(Head::None);
@@ -286,6 +296,7 @@ impl<'a> Connection<'a> {
             if let Poll::Ready(written) = reply.poll(cx, &self.wire, &mut self.output, &self.worker.pipes) {
                 return Poll::Ready(written);
             }
+            self.has_waited = true;
             // What is there already is delivered to a client that sends no more, too.
             if self.has_left(cx, facts) && (reply.awaits_body() || self.wire.is_broken()) {
                 return Poll::Ready(Err(Broken));

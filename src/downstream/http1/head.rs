@@ -52,9 +52,11 @@ pub(super) fn facts(head: &RequestHead, bytes: &[u8]) -> Result<Facts, Refusal> 
 /// [`Refusal`] if the target is none.
 pub(super) fn head(head: &mut RequestHead, bytes: Bytes) -> Result<Head, Refusal> {
     let target = bytes.slice(head.target().start()..head.target().end());
+    let has_plain_target = head.path_is_plain() && head.query_is_plain() && target.starts_with(b"/");
     Ok(Head {
         method: Method::from_bytes(head.method_span().of(&bytes)).map_err(|_| Refusal::Target)?,
         uri: Uri::from_maybe_shared(target).map_err(|_| Refusal::Target)?,
+        has_plain_target,
         version: if head.version() == http1::Version::Http10 { Version::HTTP_10 } else { Version::HTTP_11 },
         fields: Fields::received(bytes, std::mem::take(&mut head.fields)),
     })
@@ -94,6 +96,23 @@ mod tests {
         assert_eq!(values, [b"1", b"2"]);
         assert_eq!((head.fields.len(), head.fields.first("x-empty")), (4, Some(b"".as_slice())));
         assert!(!facts.persists && facts.is_http_1_0 && facts.is_write && !facts.is_head && !facts.expects_continue);
+    }
+
+    #[test]
+    fn a_target_that_could_be_written_otherwise_is_not_plain() {
+        for (target, is_plain) in [
+            ("/", true),
+            ("/a/b?c=d.e//f", true),
+            ("/a%41", false),
+            ("/a?%41", false),
+            ("/a/../b", false),
+            ("/a//b", false),
+            ("*", false),
+            ("http://a/b", false),
+        ] {
+            let bytes = Bytes::from(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!(head(&mut scan(&bytes), bytes).unwrap().has_plain_target, is_plain, "{target}");
+        }
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! The head of a response as it goes to a client, and how its body is framed (RFC 9112 §6).
 
-use std::io::Write as _;
-
 use http::StatusCode;
-use message::{Fields, Known, KnownSet};
+use message::{Decimal, Fields, Known, KnownSet};
 use policy::message::list;
 
 /// Fields that are this connection's own.
@@ -128,7 +126,9 @@ fn write_status(out: &mut Vec<u8>, status: StatusCode, is_http_1_0: bool) {
 }
 
 fn write_length(out: &mut Vec<u8>, length: u64) {
-    let _infallible = write!(out, "Content-Length: {length}\r\n");
+    out.extend_from_slice(b"Content-Length: ");
+    out.extend_from_slice(Decimal::new(length).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -224,6 +224,9 @@ impl Wire {
     /// reader may still see to that. What has come of a body that has no reader is thrown away.
     pub(super) fn may_go_on(&self) -> bool {
         let mut input = self.input.borrow_mut();
+        if matches!(input.body.state, State::Whole) {
+            return true;
+        }
         while !input.body.is_read {
             match input.decode() {
                 Decoded::Content(_) | Decoded::Trailers(_) => {}

@@ -5,8 +5,8 @@
 
 use std::fmt::{self, Write};
 
-use http::{HeaderValue, StatusCode};
-use message::{Edit, Fields, Known};
+use http::StatusCode;
+use message::{Decimal, Edit, Fields, Known};
 
 /// The most bytes of a key or a detail that are written; the rest is left out.
 pub const TEXT_BYTES_MAX: usize = 512;
@@ -113,7 +113,7 @@ impl CacheStatus<'_> {
         match (self.handling, self.ttl_seconds, self.key, self.detail) {
             // By far the most frequent one goes without the machinery of formatting.
             (Handling::Hit, Some(ttl @ 0..), None, None) => {
-                [b"forebay; hit; ttl=", HeaderValue::from(ttl.min(INTEGER_MAX)).as_bytes()].concat()
+                [b"forebay; hit; ttl=", Decimal::new(ttl.min(INTEGER_MAX).unsigned_abs()).as_bytes()].concat()
             }
             _ => self.to_string().into_bytes(),
         }

@@ -150,11 +150,12 @@ impl Paths {
 /// All prefixes of a path by whole segments, longest first, none longer than `bytes_max`: of `/a/b` these are `/a/b`,
 /// `/a/`, `/a` and `/`.
 fn prefixes_of(path: &str, bytes_max: usize) -> impl Iterator<Item = &str> {
+    let bytes = path.as_bytes();
     let whole = Some(path).filter(|path| path.len() <= bytes_max);
-    // One byte more, so that a slash right behind the longest prefix is seen. A path is ASCII; of others nothing is cut.
-    let end = bytes_max.saturating_add(1).min(path.len());
-    let cuts = path.get(..end).unwrap_or_default().rmatch_indices('/').flat_map(|(at, _)| [at.saturating_add(1), at]);
-    let shorter = cuts.filter(move |cut| *cut > 0 && *cut <= bytes_max && *cut < path.len());
+    // Right behind a slash or right before one. What a table searches for is short: byte by byte is quick enough.
+    let is_slash = |at: usize| bytes.get(at) == Some(&b'/');
+    let cuts = (1..=bytes_max.min(path.len().saturating_sub(1))).rev();
+    let shorter = cuts.filter(move |cut| is_slash(cut.saturating_sub(1)) || is_slash(*cut));
     whole.into_iter().chain(shorter.filter_map(|cut| path.get(..cut)))
 }
 
