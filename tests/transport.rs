@@ -89,6 +89,32 @@ fn an_upload_that_is_unfinished_when_its_answer_ends_is_cut_visibly() {
 }
 
 #[test]
+fn a_chunked_upload_is_exact_wherever_the_buffers_of_the_system_fill_up() {
+    let origin = Origin::start(ok("done"));
+    let forebay = Forebay::start(forward([&origin]));
+    for size in [1, 1000, 2049, 4096, 16_384, 32_741, 65_000, 65_476] {
+        let gate = Gate::new();
+        origin.now(script().before_body().wait(&gate).read_body().then(ok("done")));
+        let count = 3_000_000_usize.div_ceil(size).min(100_000);
+        let body: Vec<u8> = (0..size * count).map(|place| b'a' + u8::try_from(place % 23).unwrap()).collect();
+        let mut wire = b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        for chunk in body.chunks(size) {
+            wire.extend(format!("{size:x}\r\n").bytes().chain(chunk.iter().copied()).chain(*b"\r\n"));
+        }
+        wire.extend(b"0\r\n\r\n");
+        let mut client = forebay.client();
+        std::thread::scope(|scope| {
+            scope.spawn(|| client.send(&wire));
+            eventually("the backend has the head", || origin.held() == 1);
+            gate.open();
+        });
+        client.read_response().is(200, "done");
+        let seen = origin.last();
+        assert!(seen.body_end == BodyEnd::Complete && seen.body == body, "chunks of {size} bytes");
+    }
+}
+
+#[test]
 fn interim_responses_and_the_continue_come_in_order() {
     let hint = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
     let go_on = "HTTP/1.1 100 Continue\r\n\r\n";
