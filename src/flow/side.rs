@@ -3,6 +3,7 @@
 //! What is named by hand comes first, then the side that the client keeps, then chance. The shares are
 //! `policy::route::split`'s, a client's key is `policy::route::sticky`'s.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use policy::balance::dice::splitmix64;
 use policy::message::cookies;
 use policy::message::scheme::Scheme;
 use policy::route::split::Shares;
+use policy::route::sticky::Verified;
 
 use super::onward::Onward;
 use super::sanitize::Admitted;
@@ -38,6 +40,8 @@ pub struct LocalSplit {
     pub tallies: Box<[Arc<Tally>]>,
     /// What clients are told of each side, by what has decided; empty: nothing.
     pub notes: Box<[[Rc<Note>; 4]]>,
+    /// The cookies that this worker has verified lately, of a split that has its own.
+    pub verified: Option<RefCell<Verified>>,
 }
 
 /// The field that tells a client its side, and what has decided that.
@@ -193,12 +197,13 @@ fn known(split: &LocalSplit, ex: &Exchange) -> Option<ClientKey> {
         Sticky::Header(name) => of(headers.first(name)?),
         Sticky::TheirCookie(name) => of(cookies::find(headers, name)?.as_bytes()),
         Sticky::Cookie(cookie) => {
-            let signer = split.shared.signer.as_ref()?;
-            let read = |value: &str| signer.read(value, ex.started.wall, cookie.max_age);
-            let brought = cookies::find_all(headers, &cookie.name).take(COOKIES_MAX).find_map(read);
-            let new = brought.is_none().then(dice::roll);
-            let key = brought.or(new)?;
-            Some(ClientKey { key: salt.key(&key.to_be_bytes()), new })
+            let mut verified = split.verified.as_ref()?.borrow_mut();
+            let read = |value: &str| verified.key(value, ex.started.wall, cookie.max_age);
+            if let Some(key) = cookies::find_all(headers, &cookie.name).take(COOKIES_MAX).find_map(read) {
+                return Some(ClientKey { key, new: None });
+            }
+            let new = dice::roll();
+            Some(ClientKey { key: salt.key(&new.to_be_bytes()), new: Some(new) })
         }
     }
 }

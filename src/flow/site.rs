@@ -1,11 +1,13 @@
 //! A plan made live: what a worker needs to answer requests under it.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use policy::message::via::Signature;
+use policy::route::sticky::Verified;
 
 use super::onward::Onward;
 use super::side::{self, LocalSplit};
@@ -205,6 +207,7 @@ fn local_split(split: &Arc<Split>, before: Option<&Site>) -> LocalSplit {
         names: split.plan.sides.iter().map(|side| Rc::from(&*side.name)).collect(),
         tallies: known.map_or_else(|| split.live.enroll(), |known| known.tallies.clone()),
         notes: side::notes(&split.plan),
+        verified: split.signer.clone().map(|signer| RefCell::new(Verified::new(signer, split.salt))),
     }
 }
 

@@ -20,28 +20,52 @@ pub fn find_all<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a
 /// What takes away all cookies with this name; the others stay as they are written. Empty if there is none.
 #[must_use]
 pub fn removal(headers: &Fields, name: &str) -> Vec<Edit<'static>> {
-    let is_it = |pair: &[u8]| {
-        let rest = pair.trim_ascii().strip_prefix(name.as_bytes());
-        rest.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"="))
-    };
     if pairs(headers, name).next().is_none() {
         return Vec::new();
     }
-    let left = |line: &[u8]| {
-        let pairs = line.split(|byte| *byte == b';').filter(|pair| !is_it(pair));
-        let line = pairs.collect::<Vec<_>>().join(&b';').trim_ascii().to_vec();
-        (!line.is_empty()).then(|| Edit::append(Known::Cookie, line))
-    };
-    let all_go = [Edit::DropKnown(Known::Cookie.into())];
-    all_go.into_iter().chain(headers.values(Known::Cookie).filter_map(left)).collect()
+    let mut edits = Vec::with_capacity(2);
+    edits.push(Edit::DropKnown(Known::Cookie.into()));
+    let left = headers.values(Known::Cookie).map(|line| without(line, name)).filter(|line| !line.is_empty());
+    edits.extend(left.map(|line| Edit::append(Known::Cookie, line)));
+    edits
+}
+
+/// A line without the cookies of this name, nor space around what is left.
+fn without(line: &[u8], name: &str) -> Vec<u8> {
+    let mut left = Vec::with_capacity(line.len());
+    let mut is_first = true;
+    for pair in split(line).filter(|pair| value(pair, name).is_none()) {
+        if is_first {
+            left.extend_from_slice(pair.trim_ascii_start());
+        } else {
+            left.push(b';');
+            left.extend_from_slice(pair);
+        }
+        is_first = false;
+    }
+    left.truncate(left.trim_ascii_end().len());
+    left
 }
 
 fn pairs<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let lines = headers.values(Known::Cookie);
-    lines.flat_map(|line| line.split(|byte| *byte == b';')).filter_map(move |pair| {
-        let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-        rest.trim_ascii_start().strip_prefix(b"=").map(<[u8]>::trim_ascii_start)
+    headers.values(Known::Cookie).flat_map(split).filter_map(move |pair| value(pair, name))
+}
+
+/// What is written between the semicolons of a line.
+fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let parted = memchr::memchr(b';', line).and_then(|end| line.split_at_checked(end));
+        rest = parted.and_then(|(_, behind)| behind.get(1..));
+        Some(parted.map_or(line, |(pair, _)| pair))
     })
+}
+
+/// The value, if the pair is a cookie of this name.
+fn value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let rest = pair.trim_ascii_start().strip_prefix(name.as_bytes())?;
+    Some(rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii())
 }
 
 fn text(value: &[u8]) -> Option<&str> {

@@ -4,12 +4,16 @@
 //! A key says nothing of the side: that is what [`super::split::Shares::keep`] makes of it. Which of the three a route
 //! goes by, and what else stands in a `Set-Cookie`, is the caller's concern.
 
+mod verified;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use hmac::digest::Key;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+
+pub use self::verified::Verified;
 
 /// How far ahead of our clock another proxy's may be that signed a cookie.
 const AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
@@ -104,6 +108,11 @@ impl Signer {
     /// five minutes from now. `wall`: the time since 1970.
     #[must_use]
     pub fn read(&self, value: &str, wall: Duration, max_age: Duration) -> Option<u64> {
+        self.verified(value).filter(|(_, issued)| is_current(*issued, wall, max_age)).map(|(number, _)| number)
+    }
+
+    /// The number in a cookie's value, and when it was given, if the value is one of ours.
+    fn verified(&self, value: &str) -> Option<(u64, Duration)> {
         if value.len() > VALUE_BYTES_MAX {
             return None;
         }
@@ -112,9 +121,7 @@ impl Signer {
         self.over(signed).verify_truncated_left(&tag_of(tag)?.to_be_bytes()).ok()?;
         let (number, issued) = signed.strip_prefix(VERSION)?.strip_prefix('.')?.split_once('.')?;
         let issued = Duration::from_secs(u64::from_str_radix(issued, 16).ok()?);
-        let is_old = wall > issued.saturating_add(max_age);
-        let is_ahead = issued > wall.saturating_add(AHEAD_MAX);
-        if is_old || is_ahead { None } else { u64::from_str_radix(number, 16).ok() }
+        Some((u64::from_str_radix(number, 16).ok()?, issued))
     }
 
     fn over(&self, signed: &str) -> Hmac<Sha256> {
@@ -127,6 +134,11 @@ impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Signer").finish_non_exhaustive()
     }
+}
+
+/// Whether a cookie given then is good now.
+fn is_current(issued: Duration, wall: Duration, max_age: Duration) -> bool {
+    wall <= issued.saturating_add(max_age) && issued <= wall.saturating_add(AHEAD_MAX)
 }
 
 /// A tag from its digits, written in the one way that `issue` does.
