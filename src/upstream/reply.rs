@@ -41,7 +41,8 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
     }
     // A head that says 5xx has counted as an error already.
     let tally = ex.tally.clone().filter(|_| !status.is_server_error());
-    let hold = Hold { claim, call, source, tally, failed };
+    let since = ex.started.mono + ex.record.header_time.unwrap_or_default();
+    let hold = Hold { claim, call, source, tally, failed, since, has_waited: false };
     if hold.call.has_ended() {
         hold.settle();
         return Answer { status, fields, body: Body::default() };
@@ -60,18 +61,23 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
 /// What a request holds of a backend until the end of its answer.
 struct Hold {
     claim: Claim,
-    call: Call,
+    call: Box<Call>,
     source: Option<Rc<Source>>,
     /// Where a body that breaks off is counted, if anywhere.
     tally: Option<Arc<Tally>>,
     /// The status alone has counted against the backend already.
     failed: bool,
+    /// When the head was in (monotonic time).
+    since: Duration,
+    /// Some of the body was waited for.
+    has_waited: bool,
 }
 
 impl Hold {
     /// The answer is whole.
     fn settle(self) {
-        let now = Now::at(clock::mono());
+        // A body that was there with its head needs no second look at the clock.
+        let now = Now::at(if self.has_waited { clock::mono() } else { self.since });
         if !self.failed {
             self.claim.succeeded(now);
         }
@@ -132,7 +138,12 @@ impl Reply {
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Poll::Pending => self.poll_silence().map(Err),
+            Poll::Pending => {
+                if let Some(hold) = &mut self.hold {
+                    hold.has_waited = true;
+                }
+                self.poll_silence().map(Err)
+            }
         }
     }
 

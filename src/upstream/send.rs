@@ -51,7 +51,7 @@ impl Draft {
 
     /// Begins to send it. The draft stays as it is: whatever becomes of this try, the request may go out once more, if only
     /// on a fresh connection.
-    fn send(&self, connection: Connection, claim: &Claim) -> Call {
+    fn send(&self, connection: Connection, claim: &Claim) -> Box<Call> {
         let body = match &self.source {
             Some(source) => source.upload(),
             None => Upload::Empty,
@@ -68,7 +68,7 @@ pub struct Received {
     /// The head.
     pub head: Head,
     /// Where the body comes from.
-    pub call: Call,
+    pub call: Box<Call>,
     /// The place the request holds.
     pub claim: Claim,
 }
@@ -155,7 +155,7 @@ async fn exchange(
     claim: &Claim,
     draft: &Draft,
     (ex, sent_at): (&mut Exchange, Duration),
-) -> Result<(Head, Call), Failed> {
+) -> Result<(Head, Box<Call>), Failed> {
     ex.record.sends += 1;
     let source = draft.source.as_deref();
     let plan = &claim.group().shared.plan;
@@ -223,7 +223,7 @@ fn failed(error: &Error, call: &Call, claim: &Claim, source: Option<&Source>) ->
 }
 
 /// Judges a response head before anything of it is used.
-fn received(head: Head, call: Call, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
+fn received(head: Head, call: Box<Call>, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&head.fields, &draft.switches) {
         let reason = Arc::from("it switches to a protocol that nobody asked for");
         let fault = Fault::BadAnswer { backend: Arc::clone(&claim.endpoint().shared.label), reason };

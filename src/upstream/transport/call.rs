@@ -90,8 +90,9 @@ pub struct Call {
 impl Call {
     /// Begins a call. Nothing is sent before it is polled.
     #[must_use]
-    pub fn new(connection: Connection, head: &RequestHead<'_>, body: Upload) -> Self {
-        Self {
+    pub fn new(connection: Connection, head: &RequestHead<'_>, body: Upload) -> Box<Self> {
+        // It is handed on from step to step until the response's end; by address, not by its hundreds of bytes.
+        Box::new(Self {
             connection,
             sending: Sending::new(head, body),
             received: ReadBuffer::default(),
@@ -102,7 +103,7 @@ impl Call {
             is_reusable: true,
             has_received: false,
             is_splice_refused: false,
-        }
+        })
     }
 
     /// Whether the connection has carried a request before.
@@ -326,7 +327,7 @@ impl Call {
 
     /// The connection, if it can carry another request: request and response are whole, and nothing came behind them.
     #[must_use]
-    pub fn finish(self) -> Option<Connection> {
+    pub fn finish(self: Box<Self>) -> Option<Connection> {
         let is_between_two =
             self.has_ended && self.is_reusable && self.sending.is_complete() && self.received.is_empty();
         is_between_two.then_some(self.connection)
@@ -334,7 +335,7 @@ impl Call {
 
     /// The stream of a connection that has switched protocols, what was read of it already, and what counts it.
     #[must_use]
-    pub fn into_stream(mut self) -> (Socket, Bytes, Option<Counted>) {
+    pub fn into_stream(mut self: Box<Self>) -> (Socket, Bytes, Option<Counted>) {
         let read_ahead = self.received.take(usize::MAX);
         (self.connection.socket, read_ahead, self.connection.counted)
     }

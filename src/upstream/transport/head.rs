@@ -1,11 +1,9 @@
 //! Heads on the wire and as header maps: the only place where one becomes the other.
 
-use std::io::Write as _;
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use http1::{Length, ResponseHead};
-use message::{Fields, Known, KnownSet};
+use message::{Decimal, Fields, Known, KnownSet};
 use policy::message::hop;
 
 /// The head of a request to a backend. Its framing fields are not looked at but for a length of zero: the body says how
@@ -42,7 +40,7 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_>, length: L
         }
         Length::Undeclared => {}
         Length::Known(length) => {
-            let _never_fails = write!(out, "Content-Length: {length}\r\n");
+            write_line(out, b"Content-Length", Decimal::new(length).as_bytes());
         }
         Length::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }

@@ -22,7 +22,7 @@ fn connection() -> (Connection, UnixStream) {
     (Connection::new(Socket::Unix(ours), None), theirs)
 }
 
-fn call(connection: Connection, method: &Method) -> Call {
+fn call(connection: Connection, method: &Method) -> Box<Call> {
     let (target, fields) = (Uri::from_static("/"), Fields::new());
     Call::new(connection, &RequestHead { method, target: &target, fields: &fields, host: None }, Upload::Empty)
 }
@@ -43,7 +43,7 @@ fn text<'a>(fields: impl Iterator<Item = (&'a http::HeaderName, &'a http::Header
 }
 
 /// What a call brings, and whether its connection is kept.
-async fn bring(mut call: Call, to_head: bool) -> (Brought, bool) {
+async fn bring(mut call: Box<Call>, to_head: bool) -> (Brought, bool) {
     let brought = bring_from(&mut call, to_head).await;
     (brought, call.finish().is_some())
 }
