@@ -26,7 +26,7 @@ use policy::time::Now;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What a response of five fields and 100 bytes may take.
-const SMALL_BYTES_MAX: u64 = 1440;
+const SMALL_BYTES_MAX: u64 = 800;
 
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -268,10 +268,6 @@ fn take_upgrade(site: &Site, ex: &mut Exchange, tags: KnownSet) -> Result<Option
         headers.append(Known::Connection, "upgrade");
         headers.append(Known::Upgrade, protocols);
     }
-    if ex.body.as_ref().is_some_and(|body| body.size_hint().exact().is_none()) {
-        // hyper frames a body of unknown length for every method only if it is told to.
-        headers.append(Known::TransferEncoding, "chunked");
-    }
     Ok(switches)
 }
 

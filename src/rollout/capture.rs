@@ -34,7 +34,7 @@ pub struct Seen {
 /// up.
 #[must_use]
 pub fn watch(answer: Answer, bytes_max: usize, seen: oneshot::Sender<Seen>) -> Answer {
-    let head = Seen { status: answer.status, headers: answer.fields.clone(), body: Some(Vec::new()) };
+    let head = Seen { status: answer.status, headers: answer.fields.compact(), body: Some(Vec::new()) };
     let mut sight = Sight { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max, seen: Some(seen) };
     if let Some(whole) = answer.body.content() {
         sight.piece(&whole);

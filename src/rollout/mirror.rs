@@ -193,7 +193,7 @@ impl Mirror {
             source.keep(most);
         }
         let (method, target) = (draft.method.clone(), draft.target.clone());
-        Some(Sampled { seat, method, target, headers: draft.headers.clone(), source: draft.source.clone() })
+        Some(Sampled { seat, method, target, headers: draft.headers.compact(), source: draft.source.clone() })
     }
 }
 

@@ -5,10 +5,13 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::edit::Edit;
+use crate::edit::{Edit, EditError};
 use crate::known::KnownSet;
 use crate::lines::{Field, Lines};
 use crate::name::Name;
+
+/// Up to here the offsets of appended lines reach.
+const APPENDED_BYTES_MAX: usize = 65_535;
 
 /// The fields of one message. Order, case and duplicates are kept as they were received; what is set or appended comes
 /// behind that.
@@ -148,23 +151,36 @@ impl Fields {
 
     /// Removes all fields of this name and appends one. A name or value that would not make one line is left out.
     pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
-        let _left_out = self.lines.set(&self.head, name, value.as_ref());
+        let name = name.into();
+        self.edit(|lines, head| lines.set(head, name, value.as_ref()));
     }
 
     /// Appends a field. A name or value that would not make one line is left out.
     pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
-        let _left_out = self.lines.append(name, value.as_ref());
+        let name = name.into();
+        self.edit(|lines, _| lines.append(name, value.as_ref()));
     }
 
-    /// Appends all fields of others. They were checked when they were put there, so they are copied as they are; what
-    /// would exceed 64 KiB is left out.
+    /// Appends all fields of others. They were checked when they were put there, so they are copied as they are.
     pub fn append_all(&mut self, others: &Self) {
+        if self.lines.appended_bytes() + others.head.len() + others.lines.appended_bytes() > APPENDED_BYTES_MAX {
+            *self = self.compact();
+        }
         self.lines.append_lines(&others.lines, &others.head);
     }
 
     /// Applies an edit. One that would not make a line is left out.
     pub fn apply(&mut self, edit: &Edit<'_>) {
-        let _left_out = self.lines.apply(&self.head, edit);
+        self.edit(|lines, head| lines.apply(head, edit));
+    }
+
+    /// Edits the lines. Where there is no place left for appended ones, those that were appended so far take the place of
+    /// received ones that were dropped: a field that must be there is not left out because a client sent long ones.
+    fn edit(&mut self, edit: impl Fn(&mut Lines, &[u8]) -> Result<(), EditError>) {
+        if edit(&mut self.lines, &self.head) == Err(EditError::TooLarge) {
+            *self = self.compact();
+            let _left_out = edit(&mut self.lines, &self.head);
+        }
     }
 
     /// Applies edits one after another.

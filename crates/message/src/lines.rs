@@ -35,6 +35,11 @@ impl Line {
         Field { name: self.name.of(bytes), value: self.value.of(bytes), known: self.known }
     }
 
+    /// The line in wire form.
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.name.start()..usize::from(self.end)).unwrap_or_default()
+    }
+
     /// The line as it lies when it begins at `start`; `None` if it would end past 65,535.
     fn moved(self, start: usize) -> Option<Self> {
         let place = |offset: usize| start + offset.saturating_sub(self.name.start());
@@ -190,11 +195,19 @@ impl Lines {
     pub(crate) fn append_lines(&mut self, others: &Self, head: &[u8]) {
         self.make_room();
         for (line, from) in others.kept(head) {
-            let Some(copy) = line.moved(self.appended.len()) else { break };
-            self.appended.extend_from_slice(from.get(line.name.start()..usize::from(line.end)).unwrap_or_default());
-            self.present.insert(copy.known);
-            self.lines.push(copy);
+            if self.append_copy(line, line.of(from)).is_none() {
+                break;
+            }
         }
+    }
+
+    /// Appends a line of another head, which has this text. `None`: it would exceed 64 KiB.
+    fn append_copy(&mut self, line: Line, text: &[u8]) -> Option<()> {
+        let copy = line.moved(self.appended.len())?;
+        self.appended.extend_from_slice(text);
+        self.present.insert(copy.known);
+        self.lines.push(copy);
+        Some(())
     }
 
     /// Makes room for what is usually appended, before the first line is.
@@ -211,16 +224,28 @@ impl Lines {
         lines.map(move |(index, line)| (*line, if index < self.received { head } else { self.appended.as_slice() }))
     }
 
-    /// Writes the lines to `bytes`, which is empty, and returns the index of that, with allocations of exact size.
+    /// Writes the lines to `bytes`, which is empty, and returns the index of that, with allocations of exact size. Lines
+    /// past 64 KiB stay appended ones: there is always place for them, as each of the two parts is shorter than that.
     pub(crate) fn copy_into(&self, head: &[u8], bytes: &mut Vec<u8>) -> Self {
-        let mut lines = Vec::with_capacity(self.kept(head).count());
+        let lines = Vec::with_capacity(self.kept(head).count());
+        let mut copy = Self { lines, ..Self::default() };
         for (line, from) in self.kept(head) {
-            let (start, length) = (bytes.len(), usize::from(line.end).saturating_sub(line.name.start()));
-            let Some(copy) = line.moved(start) else { break };
-            bytes.extend_from_slice(from.get(line.name.start()..line.name.start() + length).unwrap_or_default());
-            lines.push(copy);
+            let text = line.of(from);
+            match line.moved(bytes.len()).filter(|_| copy.appended.is_empty()) {
+                Some(moved) => {
+                    bytes.extend_from_slice(text);
+                    copy.push(moved);
+                }
+                None if copy.append_copy(line, text).is_some() => {}
+                None => break,
+            }
         }
-        Self { received: lines.len(), lines, appended: Vec::new(), present: self.present }
+        copy
+    }
+
+    /// How many bytes the appended lines have, dropped ones included.
+    pub(crate) fn appended_bytes(&self) -> usize {
+        self.appended.len()
     }
 
     /// What its allocations hold, in bytes.

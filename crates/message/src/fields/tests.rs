@@ -52,6 +52,39 @@ fn a_family_is_no_name() {
     assert!(fields.is_empty());
 }
 
+/// Fields with so many bytes in all that a client and its proxies could bring about.
+fn large(name: &str, bytes: usize) -> Fields {
+    let value = "x".repeat(bytes);
+    received(&[("Host", "a"), (name, &value)])
+}
+
+#[test]
+fn a_field_is_set_however_much_was_appended_before() {
+    let mut fields = large("Cookie", 60_000);
+    let cookie = fields.first(Known::Cookie).unwrap().to_vec();
+    fields.drop_known(Known::Cookie);
+    fields.append(Known::Cookie, cookie);
+    let long = "y".repeat(10_000);
+    fields.set("X-Forwarded-Prefix", &long);
+    fields.set(Known::Host, "b");
+    fields.append_all(&Fields::from_iter([("X-Forwarded-For", "z".repeat(10_000)), ("Via", "1.1 a".to_owned())]));
+    fields.apply(&Edit::append(Known::XRequestId, b"1".as_slice()));
+    let lengths: Vec<_> = fields.iter().map(|field| field.value.len()).collect();
+    assert_eq!(lengths, [60_000, 10_000, 1, 10_000, 5, 1]);
+    assert_eq!((fields.first(Known::Host), fields.first(Known::Via)), (Some(&b"b"[..]), Some(&b"1.1 a"[..])));
+}
+
+#[test]
+fn a_compact_copy_of_more_than_64_kib_is_whole() {
+    let mut fields = large("X-A", 40_000);
+    fields.append("X-B", "b".repeat(30_000));
+    fields.append("X-C", "c".repeat(30_000));
+    fields.append(Known::Vary, "d");
+    let copy = fields.compact();
+    assert!(copy == fields && copy.tags() == fields.tags() && copy.compact() == fields);
+    assert_eq!(copy.written_bytes(), fields.written_bytes());
+}
+
 #[test]
 fn what_would_not_be_one_line_is_left_out() {
     let mut fields = received(HEAD);
@@ -113,7 +146,7 @@ fn lines_can_be_left_out_where_they_are_written() {
 fn a_line_that_does_not_fit_is_left_out() {
     let mut fields = Fields::new();
     fields.append("x-one", "a".repeat(40_000));
-    fields.append("x-two", "a".repeat(40_000));
+    fields.append("x-two", "a".repeat(70_000));
     fields.append("x-three", "a".repeat(20_000));
     assert!(fields.contains("x-one") && !fields.contains("x-two") && fields.contains("x-three"));
 }

@@ -86,16 +86,30 @@ fn is_plain(fields: &Fields) -> bool {
     lines.next().is_none() && (first.eq_ignore_ascii_case(b"keep-alive") || first.eq_ignore_ascii_case(b"close"))
 }
 
-/// The fields that `Connection` names, other than those that are dropped anyway.
+/// The fields that are there and that `Connection` names, other than those that are dropped anyway. A head has room for
+/// thousands of names, so each is searched for among the sorted names of the fields, and found once.
 fn nominated(fields: &Fields, direction: Direction) -> Result<Vec<Vec<u8>>, Nominated> {
     let mut nominated = Vec::new();
+    let mut there: Option<Vec<Vec<u8>>> = None;
+    let names = || {
+        let mut names: Vec<_> = fields.iter().map(|field| field.name.to_ascii_lowercase()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    };
     // What is no token can't be a field's name.
     let is_name = |option: &&[u8]| is_token(option) && !is_ordinary_option(option);
     for option in elements(fields.values(Known::Connection)).filter(is_name) {
         match (is_end_to_end(option), direction) {
             (true, Direction::Request) => return Err(Nominated),
             (true, Direction::Response) => {}
-            (false, _) => nominated.push(option.to_vec()),
+            (false, _) => {
+                let there = there.get_or_insert_with(names);
+                let lower_case = || option.iter().map(u8::to_ascii_lowercase);
+                if let Ok(place) = there.binary_search_by(|name| name.iter().copied().cmp(lower_case())) {
+                    nominated.push(there.remove(place));
+                }
+            }
         }
     }
     Ok(nominated)
@@ -197,6 +211,17 @@ mod tests {
             ],
         );
         assert_eq!(left, Ok(fields(&[("accept", "*/*")])));
+    }
+
+    #[test]
+    fn thousands_of_nominated_names_are_no_more_edits_than_there_are_fields() {
+        let options: Vec<String> = (0..5000).map(|number| format!("X-{}", number % 1000)).collect();
+        let mut head = fields(&[("x-7", "1"), ("X-07", "2"), ("x-7", "3"), ("X-999", "4")]);
+        head.append(Known::Connection, options.join(","));
+        let found = find(&head, Direction::Request).unwrap();
+        assert_eq!(found.edits().count(), 3);
+        head.apply_all(found.edits());
+        assert_eq!(head, fields(&[("X-07", "2")]));
     }
 
     #[test]
