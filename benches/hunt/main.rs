@@ -1,0 +1,104 @@
+//! `cargo bench --bench hunt`: whether anybody ever gets what belongs to somebody else, or half of something as the whole.
+//!
+//! Every request has a number of its own, in its target, a field and its body; the backend puts it into the response's head
+//! and body. Clients write in random framing and pieces, in pipelines, and leave at random moments. Backends answer in random
+//! framing, break off, reset, answer early, and send more than was asked for. All of it is drawn from one seed; what threads
+//! make of it in time is not.
+
+mod ask;
+mod client;
+mod origin;
+mod proxy;
+mod tally;
+mod wire;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use tempfile::TempDir;
+
+use origin::Kind;
+use proxy::{Backends, Proxy};
+use tally::Tally;
+
+/// What goes wrong here ends the program; a person reads why.
+type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How often the configuration is reloaded, and progress printed.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+/// How many faults end the hunt early.
+const FAULTS_MAX: u64 = 200;
+
+/// What the command line says.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How long it lasts at most, in seconds
+    #[arg(long, default_value_t = 300)]
+    seconds: u64,
+    /// After how many requests it is over
+    #[arg(long, default_value_t = 1_000_000)]
+    requests: u64,
+    /// Clients at once
+    #[arg(long, default_value_t = 16)]
+    clients: u64,
+    /// What all is drawn from; left out: a new one
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Cargo says so
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("not hunted: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether nothing was found.
+fn run(arguments: &Arguments) -> Fallible<bool> {
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("seed {seed}");
+    let tally = Arc::new(Tally::default());
+    let folder = TempDir::new()?;
+    let socket = folder.path().join("backend.sock");
+    let backends = Backends {
+        good: origin::start_tcp(Kind::Sound, &tally)?,
+        flaky: origin::start_tcp(Kind::Flaky, &tally)?,
+        late: origin::start_tcp(Kind::Sound, &tally)?,
+        unix: origin::start_unix(&socket, &tally)?,
+    };
+    let proxy = Proxy::start(folder, &backends)?;
+    let clients: Vec<_> = (0..arguments.clients)
+        .map(|index| {
+            let (address, tally) = (proxy.address, Arc::clone(&tally));
+            std::thread::spawn(move || client::run(address, seed.wrapping_add(index), &tally))
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut reloaded = begun;
+    let is_enough = || tally.requests() >= arguments.requests || tally.faulty() >= FAULTS_MAX;
+    while begun.elapsed().as_secs() < arguments.seconds && !is_enough() {
+        std::thread::sleep(Duration::from_millis(200));
+        if reloaded.elapsed() >= RELOAD_EVERY {
+            reloaded = Instant::now();
+            proxy.reload()?;
+            println!("{:>5} s  {} requests, {} faults", begun.elapsed().as_secs(), tally.requests(), tally.faulty());
+        }
+    }
+    tally.end();
+    for client in clients {
+        client.join().map_err(|_| "a client has panicked")?;
+    }
+    proxy.judge_rest(&tally)?;
+    println!("{tally}seed {seed}: {}", if tally.faulty() == 0 { "passed" } else { "failed" });
+    Ok(tally.faulty() == 0)
+}
