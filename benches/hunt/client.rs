@@ -14,7 +14,7 @@ use crate::wire::{self, Framing, Head, Reader};
 
 /// The most requests in one pipeline.
 const PIPELINE_MAX: usize = 8;
-/// The longest content of a request or response in a pipeline, so that writing all of it waits for nobody.
+/// The longest content of a request or response in a pipeline, so that all of it can be written without a wait.
 const PIPELINED_BYTES_MAX: usize = 2000;
 
 /// How many requests before a fault are told.

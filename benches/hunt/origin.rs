@@ -14,7 +14,7 @@ use crate::ask::{Ask, How};
 use crate::tally::Tally;
 use crate::wire::{self, Framing, Head, Reader};
 
-/// A response that nobody has asked for.
+/// A response without a request.
 const UNASKED: &[u8] = b"HTTP/1.1 299 Unasked\r\nx-nonce: unasked\r\ncontent-length: 7\r\n\r\nunasked";
 /// Connections of one backend that may wait to be accepted.
 const BACKLOG: i32 = 1024;

@@ -19,7 +19,7 @@ pub(crate) struct Head {
     fields: Vec<(String, String)>,
 }
 
-/// How the length of a body is told.
+/// How a body's length is declared.
 #[derive(Clone, Copy)]
 pub(crate) enum Framing {
     /// So many bytes.

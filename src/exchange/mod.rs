@@ -173,7 +173,7 @@ pub struct Forwarded<'h> {
     pub plan: u64,
     /// The version that its client speaks.
     pub version: Version,
-    /// The host that its backend is told.
+    /// The host that its backend receives.
     pub host: &'h str,
 }
 

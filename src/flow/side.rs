@@ -69,7 +69,7 @@ pub struct Chosen {
     pub side: usize,
     /// The cookie that the client gets.
     cookie: Option<String>,
-    /// What the client is told of the side.
+    /// The fields that tell the client of the side.
     note: Option<Rc<Note>>,
 }
 

@@ -222,7 +222,7 @@ impl StreamingBody for Reply {
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        // Before its end the client has left: the backend's request is given up, and nobody is to blame.
+        // Before its end the client has left: the backend's request is given up, and no fault is counted.
         if self.hold.is_some() {
             self.deadline.clear();
         }

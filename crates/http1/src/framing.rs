@@ -129,7 +129,7 @@ fn agreed<'h>(lengths: impl Iterator<Item = &'h [u8]>) -> Result<Option<u64>, Er
     Ok(agreed)
 }
 
-/// Digits alone (RFC 9110 §8.6). Zeros in front are read, and written to nobody.
+/// Digits alone (RFC 9110 §8.6). Zeros in front are read, and never written.
 fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! What a client is told whose bytes are no request that can be served, and how that is counted.
+//! The response to bytes that are no request that can be served, and how they are counted.
 
 use http::StatusCode;
 use http1::Sender;

@@ -72,7 +72,7 @@ impl Reply {
         }
     }
 
-    /// How the end of the body is told.
+    /// How the end of the body is marked.
     pub(super) const fn framing(&self) -> Framing {
         self.framing
     }

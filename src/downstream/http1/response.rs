@@ -7,7 +7,7 @@ use policy::message::list;
 /// Fields that are this connection's own.
 const OF_THE_CONNECTION: KnownSet = KnownSet::of(&[Known::Connection, Known::ContentLength, Known::TransferEncoding]);
 
-/// How the end of a response's body is told.
+/// How the end of a response's body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// There is no body.

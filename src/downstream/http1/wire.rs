@@ -37,7 +37,7 @@ const READ_AHEAD_MAX: usize = 16 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
 /// Less room than this is not worth a call.
 const ROOM_BYTES_MIN: usize = 2 * 1024;
-/// What a client is told that waits to send its body (RFC 9110 §10.1.1).
+/// The interim response for a client that waits to send its body (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// The end of a chunked body without trailers, behind the content of a chunk.
 const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";

@@ -1,8 +1,8 @@
 //! A request and its response on one connection, both ways at once.
 //!
-//! Whoever polls for the response also moves the request. So an answer that comes early is seen while the request is still
-//! on its way, and the rest of the request goes on while the response's body is read. Dropping a call closes the
-//! connection; [`Call::finish`] gives it back if it can carry another one.
+//! The task that polls for the response also moves the request. So an answer that comes early is seen while the request
+//! is still on its way, and the rest of the request goes on while the response's body is read. Dropping a call closes
+//! the connection; [`Call::finish`] gives it back if it can carry another one.
 
 use std::cell::Cell;
 use std::io;
