@@ -23,9 +23,6 @@ pub enum Fault {
     /// The request is not one (RFC 9110 §15.5.1).
     #[error("bad request: {0}")]
     BadRequest(&'static str),
-    /// A transfer coding that nobody here knows (RFC 9112 §6.1).
-    #[error("unknown transfer coding")]
-    UnknownCoding,
     /// A method that is never forwarded (§15.5.6).
     #[error("method not allowed")]
     MethodNotAllowed,
@@ -172,7 +169,6 @@ impl Fault {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::BodyBroken | Self::ClientLeft => StatusCode::BAD_REQUEST,
-            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
             Self::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
@@ -205,7 +201,6 @@ impl Fault {
     pub fn blame(&self) -> Blame {
         match self {
             Self::BadRequest(_)
-            | Self::UnknownCoding
             | Self::MethodNotAllowed
             | Self::Expectation
             | Self::TargetTooLong { .. }
@@ -262,7 +257,6 @@ impl Fault {
             | Self::Reset { .. }
             | Self::HeadTimeout { .. } => true,
             Self::BadRequest(_)
-            | Self::UnknownCoding
             | Self::MethodNotAllowed
             | Self::Expectation
             | Self::TargetTooLong { .. }

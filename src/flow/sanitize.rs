@@ -14,7 +14,6 @@ use policy::cache::key::target_fields;
 use policy::message::expect::{self, Expectation};
 use policy::message::max_forwards::{self, Forwarding};
 use policy::message::scheme::Scheme;
-use policy::message::transfer::{self, BadCoding};
 use policy::message::via::PASSES_MAX;
 use policy::message::{forwarded, hop, names, stamp, target, upgrade};
 
@@ -209,12 +208,8 @@ pub fn with_path(path: &str, query: Option<&str>) -> Option<Uri> {
     Some(Uri::from(target))
 }
 
-/// Framing and length of the body (RFC 9112 §6).
-fn judge_body(site: &Site, ex: &mut Exchange) -> Result<(), Fault> {
-    transfer::judge(ex.head.fields.values(Known::TransferEncoding)).map_err(|bad| match bad {
-        BadCoding::Unknown => Fault::UnknownCoding,
-        BadCoding::Malformed => Fault::BadRequest("malformed Transfer-Encoding"),
-    })?;
+/// The length of the body, as far as it is declared. Its framing has been judged by the client's connection.
+fn judge_body(site: &Site, ex: &Exchange) -> Result<(), Fault> {
     let length = ex.body.as_ref().map_or(0, |body| body.size_hint().lower());
     match site.plan().server.body_bytes_max {
         Some(limit) if length > limit => Err(Fault::BodyTooLarge { limit }),

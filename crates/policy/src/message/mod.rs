@@ -26,7 +26,6 @@ pub mod stamp;
 pub mod target;
 pub mod targeted;
 pub mod trailers;
-pub mod transfer;
 pub mod upgrade;
 pub mod vary;
 pub mod via;
