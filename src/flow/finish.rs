@@ -1,11 +1,10 @@
 //! The end of an exchange: the client's answer, the log line, the counters; also when the client leaves.
 
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
-use message::Known;
+use http::{Method, StatusCode, Uri};
+use message::{Fields, Known};
 use policy::message::accept;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::time::Now;
@@ -14,33 +13,40 @@ use super::gate::METHODS;
 use crate::exchange::body::{Body, Witness};
 use crate::exchange::fault::Fault;
 use crate::exchange::tunnel::{Left, Passage, Tunnel};
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{Answer, ClientConnection, Exchange};
 use crate::observe::counters::CacheResult;
 use crate::observe::format::Captured;
 use crate::observe::ledger::Ledger;
-use crate::observe::record::{Record, Request};
+use crate::observe::record::Request;
 use crate::observe::{clock, dice};
 
 /// How long a client is asked to wait when nobody can take its request (RFC 9110 §10.2.3), in seconds.
 const RETRY_AFTER: &str = "1";
 
-/// An exchange under way. Dropped without an answer, it is counted as one whose client left.
+/// An exchange under way, from its head to the last byte of its answer: one allocation for all of its life. Dropped, it is
+/// counted and logged; without an answer, as one whose client left.
 pub struct Open {
     ex: Exchange,
     ledger: Rc<Ledger>,
-    is_answered: bool,
+    /// What the client is about to get; `None`: nothing yet, or it is counted already.
+    answer: Option<Pending>,
+    /// The answer has gone out whole.
+    is_whole: bool,
+    /// What passes after the answer, if that switches protocols.
+    tunnel: Option<Rc<Passage>>,
 }
 
 impl Open {
     /// An exchange begins.
     #[must_use]
-    pub fn begin(mut ex: Exchange, ledger: Rc<Ledger>) -> Self {
+    pub fn begin(ex: Exchange, ledger: Rc<Ledger>) -> Box<Self> {
         ledger.begin();
-        if ledger.is_logging() {
-            let captured = ledger.capture(&ex.head.fields);
-            ex.record.request = Some(Box::new(request(&ex, captured)));
+        let mut open = Box::new(Self { ex, ledger, answer: None, is_whole: false, tunnel: None });
+        if open.ledger.is_logging() {
+            let captured = open.ledger.capture(&open.ex.head.fields);
+            open.ex.record.request = Some(Box::new(request(&open.ex, captured)));
         }
-        Self { ex, ledger, is_answered: false }
+        open
     }
 
     /// The exchange.
@@ -50,7 +56,7 @@ impl Open {
 
     /// Makes the client's answer; the exchange ends when its body has been handed over.
     #[must_use]
-    pub fn answer(&mut self, handled: Result<Answer, Fault>) -> Answer {
+    pub fn answer(mut self: Box<Self>, handled: Result<Answer, Fault>) -> Answer {
         let mut answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
         let cache = self.ex.cache_status.take().map(|status| {
             let edit = status.edit(&answer.fields);
@@ -66,30 +72,28 @@ impl Open {
                 captured.answered(&answer.fields);
             }
         }
-        let is_head = self.ex.head.method == Method::HEAD;
-        self.is_answered = true;
-        let mut finish = Box::new(self.finish(Some((answer.status, cache)), is_head));
+        self.answer = Some((answer.status, cache));
+        self.is_whole = self.ex.head.method == Method::HEAD;
+        self.release();
         if answer.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(left) = self.ex.connection.handover.take()
         {
-            finish.tunnel = Some(Rc::clone(&left.passage));
-            self.ex.connection.handover.leave(accounted(left, finish));
+            self.tunnel = Some(Rc::clone(&left.passage));
+            // What waits in the connection must not keep the connection.
+            let own = Rc::new(ClientConnection::new(self.ex.connection.peer, self.ex.connection.local));
+            let connection = std::mem::replace(&mut self.ex.connection, own);
+            connection.handover.leave(accounted(left, self));
             return answer;
         }
-        answer.body.attach(finish);
+        answer.body.attach(self);
         answer
     }
 
-    fn finish(&mut self, answer: Option<Pending>, is_whole: bool) -> Finish {
-        Finish {
-            record: std::mem::take(&mut self.ex.record),
-            ledger: Rc::clone(&self.ledger),
-            client: self.ex.client,
-            started: self.ex.started,
-            answer,
-            is_whole,
-            tunnel: None,
-        }
+    /// Lets go of the request: its bytes lie in the buffer that the next one is read into.
+    fn release(&mut self) {
+        self.ex.body = None;
+        self.ex.accept = None;
+        (self.ex.head.uri, self.ex.head.fields) = (Uri::default(), Fields::default());
     }
 
     /// A short error body, JSON or text by `Accept`, with the id that the log line carries.
@@ -127,14 +131,6 @@ impl Open {
             fields.set("Allow", METHODS);
         }
         answer
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            drop(self.finish(None, false));
-        }
     }
 }
 
@@ -180,38 +176,25 @@ fn request(ex: &Exchange, captured: Option<Box<Captured>>) -> Request {
 /// What is about to be answered, and what the cache did for it.
 type Pending = (StatusCode, Option<CacheResult>);
 
-/// Writes down an exchange when it is dropped: after the last byte of its answer, or when the client left.
-struct Finish {
-    record: Record,
-    ledger: Rc<Ledger>,
-    client: IpAddr,
-    started: Now,
-    /// `None`: there is none, or it is counted already.
-    answer: Option<Pending>,
-    is_whole: bool,
-    /// What passes after the answer, if that switches protocols.
-    tunnel: Option<Rc<Passage>>,
-}
-
 /// The tunnel, whose exchange ends with it: its log line is written then.
-fn accounted(left: Left, mut finish: Box<Finish>) -> Left {
+fn accounted(left: Left, mut open: Box<Open>) -> Left {
     let Left { tunnel, passage } = left;
     let tunnel: Tunnel = Box::new(move |client| {
         Box::pin(async move {
             // The 101 has been written.
-            finish.began();
-            finish.whole();
+            open.began();
+            open.whole();
             tunnel(client).await;
-            drop(finish);
+            drop(open);
         })
     });
     Left { tunnel, passage }
 }
 
-impl Witness for Finish {
+impl Witness for Open {
     fn began(&mut self) {
         let Some((status, cache)) = self.answer.take() else { return };
-        self.record.status = Some(status);
+        self.ex.record.status = Some(status);
         self.ledger.counters.responses.count(status);
         if let Some(result) = cache {
             self.ledger.counters.cache.of(result).up();
@@ -219,7 +202,7 @@ impl Witness for Finish {
     }
 
     fn sent(&mut self, bytes: usize) {
-        self.record.body_bytes_sent += bytes as u64;
+        self.ex.record.body_bytes_sent += bytes as u64;
     }
 
     fn whole(&mut self) {
@@ -227,23 +210,23 @@ impl Witness for Finish {
     }
 
     fn broke(&mut self, fault: &Fault) {
-        self.record.fault = Some(fault.to_string());
+        self.ex.record.fault = Some(fault.to_string());
     }
 }
 
-impl Drop for Finish {
+impl Drop for Open {
     fn drop(&mut self) {
         let ended = if self.ledger.is_logging() { clock::now() } else { Now::at(clock::mono()) };
         // Without a status nothing was answered, for which a fault that was to be told is no reason.
-        if self.record.status.is_none() || (!self.is_whole && self.record.fault.is_none()) {
-            self.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
+        if self.ex.record.status.is_none() || (!self.is_whole && self.ex.record.fault.is_none()) {
+            self.ex.record.fault.get_or_insert_with(|| Fault::ClientLeft.to_string());
             self.ledger.counters.abandoned.up();
         }
         if let Some(tunnel) = self.tunnel.as_ref().and_then(|passage| passage.record(ended.mono)) {
-            self.record.body_bytes_sent = tunnel.bytes_out;
-            self.record.tunnel = Some(Box::new(tunnel));
+            self.ex.record.body_bytes_sent = tunnel.bytes_out;
+            self.ex.record.tunnel = Some(Box::new(tunnel));
         }
-        self.ledger.end(&self.record, self.client, self.started, ended);
+        self.ledger.end(&self.ex.record, self.ex.client, self.ex.started, ended);
     }
 }
 
@@ -267,13 +250,14 @@ mod tests {
         let claim = Rc::new(());
         let held = Rc::clone(&claim);
         let tunnel: Tunnel = Box::new(move |_client| Box::pin(async move { drop(held) }));
-        ex.connection.handover.leave(Left { tunnel, passage: Rc::default() });
-        let mut open = Open::begin(ex, ledger);
+        let connection = Rc::clone(&ex.connection);
+        connection.handover.leave(Left { tunnel, passage: Rc::default() });
+        let open = Open::begin(ex, ledger);
         let mut answer = Answer::new(Body::default());
         answer.status = StatusCode::SWITCHING_PROTOCOLS;
         let answer = open.answer(Ok(answer));
         assert_eq!(counters.exchanges.get(), 1);
-        drop((answer, open));
+        drop((answer, connection));
         assert_eq!(Rc::strong_count(&claim), 1);
         assert_eq!((counters.exchanges.get(), counters.abandoned.get()), (0, 1));
     }
