@@ -8,8 +8,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::HeaderName;
-use message::{Fields, Known};
+use message::{FieldLine, Fields, Known};
 use policy::balance::dice::splitmix64;
 use policy::message::cookies;
 use policy::message::scheme::Scheme;
@@ -38,26 +37,20 @@ pub struct LocalSplit {
     pub names: Box<[Rc<str>]>,
     /// What this worker has seen of each.
     pub tallies: Box<[Arc<Tally>]>,
-    /// What clients are told of each side, by what has decided; empty: nothing.
-    pub notes: Box<[[Rc<Note>; 4]]>,
+    /// The line that tells clients of each side, by what has decided; empty: they are told nothing.
+    pub notes: Notes,
     /// The cookies that this worker has verified lately, of a split that has its own.
     pub verified: Option<RefCell<Verified>>,
 }
 
-/// The field that tells a client its side, and what has decided that.
-#[derive(Debug)]
-pub struct Note {
-    name: HeaderName,
-    value: Box<str>,
-}
+/// For each side of a split, and each of [`By`], the line that tells a client of both. `None`: it would be none.
+type Notes = Box<[[Option<Rc<FieldLine>>; 4]]>;
 
 /// What the clients of a split are told: each note is made once, not for each request.
 #[must_use]
-pub fn notes(plan: &plan::Split) -> Box<[[Rc<Note>; 4]]> {
+pub fn notes(plan: &plan::Split) -> Notes {
     let Some(name) = &plan.side_header else { return Box::default() };
-    let note = |side: &str, by: By| {
-        Rc::new(Note { name: name.clone(), value: format!("{side}; by={}", by.word()).into_boxed_str() })
-    };
+    let note = |side: &str, by: By| FieldLine::new(name, format!("{side}; by={}", by.word())).ok().map(Rc::new);
     plan.sides.iter().map(|side| By::ALL.map(|by| note(&side.name, by))).collect()
 }
 
@@ -69,8 +62,8 @@ pub struct Chosen {
     pub side: usize,
     /// The cookie that the client gets.
     cookie: Option<String>,
-    /// The fields that tell the client of the side.
-    note: Option<Rc<Note>>,
+    /// The line that tells the client of the side.
+    note: Option<Rc<FieldLine>>,
 }
 
 /// What has decided.
@@ -136,7 +129,7 @@ pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted)
     let name = split.names.get(side).ok_or(Fault::NoRoute)?;
     ex.record.side = Some((Rc::clone(name), by.word()));
     let cookie = new.and_then(|key| cookie(split, key, ex, admitted));
-    let note = split.notes.get(side).and_then(|notes| notes.get(by as usize)).map(Rc::clone);
+    let note = split.notes.get(side).and_then(|notes| notes.get(by as usize)?.clone());
     Ok(Chosen { onward, side, cookie, note })
 }
 
@@ -148,8 +141,8 @@ impl Chosen {
             // A cache that many share would give all of them this client's key (RFC 9111 §5.2.2.7, §7.3).
             fields.append(Known::CacheControl, "private");
         }
-        if let Some(note) = self.note.as_deref() {
-            fields.set(&note.name, &*note.value);
+        if let Some(note) = &self.note {
+            fields.set_line(note);
         }
     }
 }

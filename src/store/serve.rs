@@ -49,7 +49,7 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
     let head = &entry.head;
     let mut headers = head.fields.clone();
     if let Some(age) = age {
-        headers.set(Known::Age, Decimal::new(age.as_secs()));
+        set_age(&mut headers, age);
     }
     match evaluate_stored(wanted.method, wanted.headers, head.status(), &head.fields, head.stored.received().wall) {
         Outcome::NotModified => not_modified(headers),
@@ -88,8 +88,13 @@ pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer
 #[must_use]
 pub fn serve_whole(method: &Method, entry: Entry, age: Duration) -> Answer {
     let mut headers = entry.head.fields.clone();
-    headers.set(Known::Age, Decimal::new(age.as_secs()));
+    set_age(&mut headers, age);
     whole(method, entry, headers)
+}
+
+fn set_age(headers: &mut Fields, age: Duration) {
+    headers.drop_known(Known::Age);
+    headers.append_number(Known::Age, "", age.as_secs());
 }
 
 /// Answers with a response that is the origin's own word, for as long as the origin has not heard it: all conditions

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::edit::{Edit, EditError};
-use crate::known::KnownSet;
-use crate::lines::{Field, Lines};
+use crate::known::{Known, KnownSet};
+use crate::lines::{Field, FieldLine, Lines};
 use crate::name::Name;
 
 /// Up to here the offsets of appended lines reach.
@@ -159,6 +159,21 @@ impl Fields {
     pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: impl AsRef<[u8]>) {
         let name = name.into();
         self.edit(|lines, _| lines.append(name, value.as_ref()));
+    }
+
+    /// Appends a line that was checked when it was made.
+    pub fn append_line(&mut self, line: &FieldLine) {
+        self.edit(|lines, _| lines.append_line(line));
+    }
+
+    /// Removes all fields of the same name and appends this line, which was checked when it was made.
+    pub fn set_line(&mut self, line: &FieldLine) {
+        self.edit(|lines, head| lines.set_line(head, line));
+    }
+
+    /// Appends a field whose value is this text, without control characters, and a number behind it.
+    pub fn append_number(&mut self, known: Known, before: &'static str, number: u64) {
+        self.edit(|lines, _| lines.append_number(known, before, number));
     }
 
     /// Appends all fields of others. They were checked when they were put there, so they are copied as they are.

@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 
 use http::StatusCode;
-use message::{Decimal, Edit, Fields, Known};
+use message::{Edit, Fields, Known};
 
 /// The most bytes of a key or a detail that are written; the rest is left out.
 pub const TEXT_BYTES_MAX: usize = 512;
@@ -100,22 +100,18 @@ impl CacheStatus<'_> {
     /// What puts this member after those of caches nearer to the origin (RFC 9211 §2).
     #[must_use]
     pub fn edit(&self, response: &Fields) -> Edit<'static> {
-        let value = self.value();
+        // By far the most frequent one goes without the machinery of formatting.
+        if let CacheStatus { handling: Handling::Hit, ttl_seconds: Some(ttl @ 0..), key: None, detail: None } = self
+            && !response.has(Known::CacheStatus)
+        {
+            return Edit::AppendNumber(Known::CacheStatus, "forebay; hit; ttl=", ttl.min(&INTEGER_MAX).unsigned_abs());
+        }
+        let value = self.to_string().into_bytes();
         let mut others = response.values(Known::CacheStatus);
         match (others.next(), others.next()) {
             // An empty line says nothing.
             (Some(b""), None) => Edit::set(Known::CacheStatus, value),
             _ => Edit::append(Known::CacheStatus, value),
-        }
-    }
-
-    fn value(&self) -> Vec<u8> {
-        match (self.handling, self.ttl_seconds, self.key, self.detail) {
-            // By far the most frequent one goes without the machinery of formatting.
-            (Handling::Hit, Some(ttl @ 0..), None, None) => {
-                [b"forebay; hit; ttl=", Decimal::new(ttl.min(INTEGER_MAX).unsigned_abs()).as_bytes()].concat()
-            }
-            _ => self.to_string().into_bytes(),
         }
     }
 }
