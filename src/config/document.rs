@@ -73,6 +73,11 @@ impl<'a> Section<'a> {
             let hint = did_you_mean(name.get_ref(), known()).unwrap_or_else(all);
             report.add(name.span(), format!("unknown key {:?} in {place}", name.get_ref()), hint);
         }
+        for (key, hint) in keys.keys.iter().filter_map(|key| Some((key, key.required?))) {
+            if !table.contains_key(key.name) {
+                report.add(span.clone(), format!("{} is missing", key.name), hint);
+            }
+        }
         Self { report, span, keys, table: Some(table) }
     }
 
@@ -84,6 +89,11 @@ impl<'a> Section<'a> {
     /// Whether the key is written as `[]`.
     pub(super) fn is_empty_list(&self, name: &str) -> bool {
         self.value(name).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
+    }
+
+    /// Whether the key has a value, be it the default.
+    pub(super) fn has_value(&self, name: &str) -> bool {
+        self.has(name) || self.default(name).is_some()
     }
 
     /// Whether the key is written.
@@ -169,8 +179,11 @@ impl<'a> Section<'a> {
         N::try_from(count.into_inner()).ok().map(|count| Spanned::new(span, count))
     }
 
-    /// A whole number that has a default.
+    /// A whole number that has a default, or a size in bytes.
     pub(super) fn number<N: TryFrom<u64> + Default>(&self, name: &str) -> N {
+        if let Some(Kind::Size(..)) = self.key(name).map(|key| key.kind) {
+            return N::try_from(self.size(name)).unwrap_or_default();
+        }
         self.count(name).map(Spanned::into_inner).unwrap_or_default()
     }
 

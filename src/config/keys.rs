@@ -6,17 +6,21 @@
 
 use std::time::Duration;
 
+use super::value::Table as _;
+
 mod admin;
 mod cache;
 mod log;
 mod rollout;
 mod route;
+pub(super) mod server;
 mod upstream;
 
 use admin::{ADMIN, INVALIDATE};
 use cache::CACHE;
 use log::LOG;
 use route::ROUTE;
+use server::Server;
 pub(super) use upstream::UPSTREAM;
 
 /// A table of the file and the keys it may hold.
@@ -37,6 +41,8 @@ pub struct Key {
     pub name: &'static str,
     /// What it may hold.
     pub kind: Kind,
+    /// The hint for a file that leaves it out. `None`: it may be left out.
+    pub required: Option<&'static str>,
     /// Its value when left out, bare: a list is words with blanks between them. `None`: left out is left out.
     pub default: Option<&'static str>,
     /// When a change takes effect. `None`: of a table, its keys say it; of a key in a table that a file may have several
@@ -182,6 +188,7 @@ macro_rules! section {
             keys: &[$($crate::config::keys::Key {
                 name: stringify!($key),
                 kind: $kind,
+                required: None,
                 default: section!(@default $($default)?),
                 reload: section!(@reload $reload),
                 text: concat!($($text),*),
@@ -195,6 +202,154 @@ macro_rules! section {
     (@reload within) => { None };
 }
 use section;
+
+/// Declares a table of the file once: its doc comment and those of its keys are their documentation, in the reference as
+/// in the code.
+///
+/// ```text
+/// table! {
+///     /// Time-outs towards backends.
+///     pub struct Timeouts "[upstream.timeouts]" => in_order;
+///
+///     /// Opening a connection.
+///     connect: Duration as Duration(MILLISECOND, HOUR) = "2s", now;
+/// }
+/// ```
+///
+/// - `connect: Duration` makes a field of the struct, read by the type's [`Value`](super::value::Value). A key without a
+///   type makes none: what reads a sibling, or a check, reads it.
+/// - `as KIND` says what the file may hold, with bounds; it may be left out where the type says it.
+/// - `= "2s"` is the default, `= required("hint")` says that the key can't be left out.
+/// - `=> function` reads the value in place of the type: `fn(&document::Section, key) -> Type`. Behind the heading it is
+///   a check of keys that concern each other: `fn(&Table, &document::Section)`.
+/// - `now` or `next_start` says when a change takes effect, in tables that a file has once.
+///
+/// `impl Type "[heading]"` fills a struct of another crate, whose fields have the names of the keys.
+macro_rules! table {
+    (
+        $(#[doc = $about:literal])*
+        $vis:vis struct $name:ident $heading:literal $(=> $check:path)?;
+        $($keys:tt)*
+    ) => {
+        table! { @key [[$(#[doc = $about])*] $vis] $name [$heading [$($about)*] [$($check)?]] [] [] $($keys)* }
+    };
+    (
+        $(#[doc = $about:literal])*
+        impl $name:ident $heading:literal $(=> $check:path)?;
+        $($keys:tt)*
+    ) => {
+        table! { @key [impl] $name [$heading [$($about)*] [$($check)?]] [] [] $($keys)* }
+    };
+    // The first of the keys that are left: one with a field.
+    (
+        @key $form:tt $table:ident $rest:tt [$($fields:tt)*] [$($keys:tt)*]
+        $(#[doc = $text:literal])*
+        $key:ident: $type:ty $(as $kind:ident $(($($bound:expr),*))?)?
+            $(= required($hint:literal))? $(= $default:literal)? $(=> $read:path)? $(, $reload:ident)?;
+        $($left:tt)*
+    ) => {
+        table! { @key $form $table $rest
+            [$($fields)* { [$(#[doc = $text])*] $key [$type] [$($read)?] }]
+            [$($keys)* { [$($text)*] $key [[$type] $($kind $(($($bound),*))?)?] [$($hint)?] [$($default)?] [$($reload)?] }]
+            $($left)*
+        }
+    };
+    // One without.
+    (
+        @key $form:tt $table:ident $rest:tt $fields:tt [$($keys:tt)*]
+        $(#[doc = $text:literal])*
+        $key:ident as $kind:ident $(($($bound:expr),*))?
+            $(= required($hint:literal))? $(= $default:literal)? $(, $reload:ident)?;
+        $($left:tt)*
+    ) => {
+        table! { @key $form $table $rest $fields
+            [$($keys)* { [$($text)*] $key [[] $kind $(($($bound),*))?] [$($hint)?] [$($default)?] [$($reload)?] }]
+            $($left)*
+        }
+    };
+    // None is left.
+    (
+        @key $form:tt $table:ident [$heading:literal [$($about:literal)*] [$($check:path)?]]
+        [$({ $doc:tt $field:ident [$type:ty] $read:tt })*]
+        [$({ [$($text:literal)*] $key:ident $kind:tt $hint:tt $default:tt [$($reload:ident)?] })*]
+    ) => {
+        table! { @struct $form $table [$($doc $field [$type])*] }
+
+        impl $crate::config::value::Table for $table {
+            const SECTION: &'static $crate::config::keys::Section = &$crate::config::keys::Section {
+                heading: $heading,
+                text: concat!($($about),*),
+                keys: &[$($crate::config::keys::Key {
+                    name: stringify!($key),
+                    kind: table!(@kind $kind),
+                    required: table!(@optional $hint),
+                    default: table!(@optional $default),
+                    reload: table!(@reload $($reload)?),
+                    text: concat!($($text),*),
+                }),*],
+            };
+
+            fn read(section: &$crate::config::document::Section<'_>) -> Self {
+                let table = Self { $($field: table!(@read section $field [$type] $read)),* };
+                $($check(&table, section);)?
+                table
+            }
+        }
+    };
+    (@struct [impl] $table:ident $fields:tt) => {};
+    (@struct [[$($about:tt)*] $vis:vis] $table:ident [$([$($doc:tt)*] $field:ident [$type:ty])*]) => {
+        $($about)*
+        #[derive(Clone, Debug, PartialEq)]
+        $vis struct $table {
+            $($($doc)* $vis $field: $type,)*
+        }
+    };
+    (@kind [[$type:ty]]) => { <$type as $crate::config::value::Value>::KIND };
+    (@kind [[$($type:ty)?] $kind:ident $(($($bound:expr),*))?]) => {
+        $crate::config::keys::Kind::$kind $(($($bound),*))?
+    };
+    (@optional []) => { None };
+    (@optional [$value:literal]) => { Some($value) };
+    (@reload) => { None };
+    (@reload now) => { Some($crate::config::keys::Reload::Now) };
+    (@reload next_start) => { Some($crate::config::keys::Reload::NextStart) };
+    (@read $section:ident $key:ident [$type:ty] []) => {
+        <$type as $crate::config::value::Value>::read($section, stringify!($key))
+    };
+    (@read $section:ident $key:ident [$type:ty] [$read:path]) => { $read($section, stringify!($key)) };
+}
+
+/// Declares a closed set of words once: each variant with the word that the file has for it.
+///
+/// `pub enum` makes the enum; `impl Type { "word" => value }` gives words to the values of a type that is there. When the
+/// file has none of the words, the first stands in until the problem is shown.
+macro_rules! words {
+    (
+        $(#[doc = $about:literal])*
+        $vis:vis enum $name:ident {
+            $($(#[doc = $text:literal])* $variant:ident = $word:literal,)*
+        }
+    ) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name {
+            $($(#[doc = $text])* $variant,)*
+        }
+        words! { impl $name { $($word => Self::$variant,)* } }
+    };
+    (impl $name:ident { $first:literal => $stand_in:expr, $($word:literal => $value:expr,)* }) => {
+        impl $crate::config::value::Value for $name {
+            const KIND: $crate::config::keys::Kind = $crate::config::keys::Kind::Choice(&[$first, $($word),*]);
+
+            fn read(section: &$crate::config::document::Section<'_>, key: &str) -> Self {
+                let words = [($first, $stand_in), $(($word, $value)),*];
+                section.choice(key, &words).unwrap_or($stand_in)
+            }
+        }
+    };
+}
+
+use {table, words};
 
 /// One millisecond.
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -220,7 +375,7 @@ section! {
     /// The addresses, `ip:port`, where plain HTTP/1.1 is accepted; at least one. IPv6 is written `[::1]:8080`.
     listen: Kind::Texts, now;
     /// Limits and time-outs towards clients.
-    server: Kind::Table(&SERVER), within;
+    server: Kind::Table(Server::SECTION), within;
     /// What is logged, how, and where to.
     log: Kind::Table(&LOG), within;
     /// What all caching routes share.
@@ -235,74 +390,6 @@ section! {
     route: Kind::Tables(&ROUTE), within;
     /// What events make the cache forget.
     invalidate: Kind::Tables(&INVALIDATE), within;
-}
-
-section! {
-    /// Limits and time-outs towards clients.
-    once SERVER "[server]"
-
-    /// Worker threads. Left out: as many as there are cores.
-    workers: Kind::Count(1, 1_024), next_start;
-    /// A whole request head must be in by then.
-    header_timeout: Kind::Duration(MILLISECOND, HOUR) => "10s", now;
-    /// How long a kept-alive connection may wait for its next request.
-    idle_timeout: Kind::Duration(MILLISECOND, DAY) => "75s", now;
-    /// How long a request body may make no progress.
-    body_timeout: Kind::Duration(MILLISECOND, DAY) => "30s", now;
-    /// A request body slower than this many bytes a second on average, once `body_timeout` has passed, is given up;
-    /// 0 turns it off.
-    body_rate_min: Kind::Size(0, MIB) => "100B", now;
-    /// How long a client may take no byte of an answer.
-    write_timeout: Kind::Duration(MILLISECOND, DAY) => "60s", now;
-    /// What becomes of a request whose client closes its sending side, but may still read. `abort`: the client counts as
-    /// gone, and the request is given up at its backend; what can be answered without a backend is answered, and the
-    /// outcome of a write that has come as a whole (any method but GET, HEAD, OPTIONS and TRACE) is awaited. `answer`: it
-    /// is answered.
-    half_close: Kind::Choice(&["abort", "answer"]) => "abort", now;
-    /// The longest request head, at most 65,535 bytes. A head of more than 100 lines, or with a target of more than 16 KiB,
-    /// is refused in any case.
-    header_bytes_max: Kind::Size(8 * KIB, 64 * KIB) => "32KiB", now;
-    /// The longest request body; 0 is no limit.
-    body_bytes_max: Kind::Size(0, TIB) => "10MiB", now;
-    /// Client connections at once, all workers together; more wait in the kernel's backlog. Left out:
-    /// (limit − 64) / 2, from 8 to 65536, where the limit is that of open files (`ulimit -Hn`).
-    connections_max: Kind::Count(1, 10_000_000), now;
-    /// How long a drain may take after SIGTERM; 0 ends open requests at once.
-    shutdown_timeout: Kind::Duration(Duration::ZERO, DAY) => "30s", now;
-    /// How long before a drain `/ready` answers 503 while connections are still accepted: time for a load balancer in
-    /// front to look elsewhere.
-    drain_delay: Kind::Duration(Duration::ZERO, HOUR) => "0s", now;
-    /// Networks in CIDR form, or single addresses, whose forwarding headers are believed.
-    trusted_proxies: Kind::Texts => "", now;
-    /// What runs of slashes in a path count for. `match`: routes match as if each run were one slash, so that `//admin`
-    /// takes the route of `/admin`; the path that is forwarded, the cache's key and purges keep them. `forward`: they
-    /// are merged there, too. `off`: they count everywhere. `%2F` is never a slash.
-    merge_slashes: Kind::Choice(&["match", "forward", "off"]) => "match", now;
-    /// The name by which this proxy signs in `Via`, a token, and knows requests that come back to it: a request that
-    /// has it three times is answered 508. Every process needs its own. Left out: `forebay-` and eight random
-    /// hexadecimal digits, kept in `state_dir` if there is one, else new at each start.
-    via_name: Kind::Text, now;
-    /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
-    /// carries could not be checked.
-    upgrades: Kind::Texts => "websocket", now;
-    /// A directory for what must survive a restart: the journal of `mode = "write-back"`, weights of splits that were
-    /// set at run time, the progress of canaries, the key that `sticky = "cookie"` signs with, and the name for `Via`.
-    state_dir: Kind::Text, next_start;
-    /// How many dead letters of `mode = "write-back"` are kept, and for how long.
-    dead_letters: Kind::Table(&DEAD_LETTERS), within;
-}
-
-section! {
-    /// How many dead letters of `mode = "write-back"` are kept, those of all routes together, and for how long. Beyond
-    /// that the oldest are dropped, with a warning and a count in the metrics.
-    once DEAD_LETTERS "[server.dead_letters]"
-
-    /// The longest that one is kept.
-    keep: Kind::Duration(MILLISECOND, YEAR) => "30d", now;
-    /// The most that all may take: content, kept headers, key, target and 580 bytes for each.
-    bytes_max: Kind::Size(KIB, TIB) => "1GiB", now;
-    /// The most at once.
-    count_max: Kind::Count(1, 10_000_000) => "100000", now;
 }
 
 #[cfg(test)]

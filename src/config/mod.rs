@@ -16,6 +16,7 @@ use problem::{Problems, Report};
 pub mod changes;
 mod check;
 mod document;
+mod grammar;
 pub mod keys;
 pub mod plan;
 pub mod problem;
@@ -23,6 +24,7 @@ pub mod reference;
 pub mod secrets;
 pub mod settings;
 pub mod units;
+mod value;
 
 /// The longest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;

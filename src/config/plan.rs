@@ -5,7 +5,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +13,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use policy::endpoints::Family;
 use policy::events;
-use policy::message::network::Network;
 use policy::message::target;
 use policy::route::Table;
 use policy::route::template::Template;
-use policy::write::queue::Keep;
 
 use super::settings::Settings;
 
@@ -27,6 +24,7 @@ mod cache;
 mod log;
 mod rollout;
 
+pub use super::keys::server::{HalfClose, MergeSlashes, Server};
 pub use admin::{Admin, AdminAddress, Token};
 pub use cache::{Cache, CacheMode, Durability, OnDiskError, RouteCache, WriteBack, WriteRetry};
 pub use log::{AccessLog, Level, Log, LogFormat, LogPart, LogTarget, Variable};
@@ -55,69 +53,6 @@ pub struct Plan {
     pub table: Table,
     /// What the file says key by key, to compare it with another.
     pub settings: Settings,
-}
-
-/// What becomes of a request whose client closes its sending side, but may still read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HalfClose {
-    /// It is given up at its backend.
-    Abort,
-    /// It is answered.
-    Answer,
-}
-
-/// `[server]`: limits and time-outs towards clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Worker threads, each with its own runtime.
-    pub workers: NonZeroUsize,
-    /// A whole request head must be in by then.
-    pub header_timeout: Duration,
-    /// How long a kept-alive connection may wait for its next request.
-    pub idle_timeout: Duration,
-    /// How long a request body may make no progress.
-    pub body_timeout: Duration,
-    /// A request body slower than this many bytes a second on average, after `body_timeout`, is given up; 0: no limit.
-    pub body_rate_min: u64,
-    /// How long a client may take no byte of an answer.
-    pub write_timeout: Duration,
-    /// What becomes of a request whose client sends no more.
-    pub half_close: HalfClose,
-    /// The longest request head, in bytes.
-    pub header_bytes_max: usize,
-    /// The longest request body, in bytes; `None`: no limit.
-    pub body_bytes_max: Option<u64>,
-    /// Client connections at once, all workers together; more wait in the kernel's backlog. `None`: as many as the limit
-    /// of open files leaves room for.
-    pub connections_max: Option<usize>,
-    /// How long a drain may take.
-    pub shutdown_timeout: Duration,
-    /// How long before a drain it is announced.
-    pub drain_delay: Duration,
-    /// Whose forwarding headers are believed.
-    pub trusted_proxies: Vec<Network>,
-    /// What runs of slashes in a path count for.
-    pub merge_slashes: MergeSlashes,
-    /// The name that this proxy signs `Via` with; `None`: one that is made at the first start.
-    pub via_name: Option<Arc<str>>,
-    /// Protocols that `Upgrade` may ask for, in lower case.
-    pub upgrades: Vec<String>,
-    /// How many dead letters are kept, and for how long.
-    pub dead_letters: Keep,
-    /// What must survive a restart is kept here: the journal of writes, weights set at run time, canaries' progress, the
-    /// key of cookies.
-    pub state_dir: Option<PathBuf>,
-}
-
-/// Where runs of slashes in a path are merged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MergeSlashes {
-    /// Where routes match.
-    Match,
-    /// There, in what is forwarded, and in the cache's keys.
-    Forward,
-    /// Nowhere.
-    Off,
 }
 
 impl Plan {

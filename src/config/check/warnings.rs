@@ -6,7 +6,6 @@ use std::collections::HashSet;
 
 use http::Method;
 use message::Fields;
-use policy::message::network::Network;
 use policy::route::Asked;
 
 use super::loops;
@@ -70,21 +69,6 @@ fn leads_back(route: &Section<'_>, index: usize, target: &str, plan: &Plan) -> b
     let headers = Fields::new();
     let asked = Asked { host: &host, path, query, method: &Method::GET, headers: &headers };
     plan.table.find(&asked) == Some(index)
-}
-
-/// A network that holds every address, where only some are meant to be trusted.
-pub(super) fn open_network(section: &Section<'_>, name: &str, text: &Text, network: &Network) {
-    if !network.is_everything() {
-        return;
-    }
-    let (cause, hint) = match name {
-        "purge_from" => (format!("{text} lets every client purge"), "name the hosts that may: \"10.0.0.0/8\""),
-        _ => (
-            format!("{text} believes the forwarding headers of every client"),
-            "name the proxies in front: a client could claim any address",
-        ),
-    };
-    section.report.warn(text.span.clone(), cause, hint);
 }
 
 /// A path that means something in another product, and something else or nothing here.

@@ -1,0 +1,87 @@
+//! What texts look like that several keys hold: names, hosts, networks, ranges of status codes.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use policy::message::network::Network;
+
+use super::document::{Section, Text};
+use super::plan::StatusRanges;
+
+/// Networks in CIDR form, or single addresses.
+pub(super) fn networks(section: &Section<'_>, name: &str) -> Vec<Network> {
+    let network = |text: Text| {
+        let network = text.value.parse().ok();
+        if network.is_none() {
+            let hint = "write a network as \"10.0.0.0/8\", or an address as \"10.0.0.1\"";
+            section.report.add(text.span.clone(), format!("{text} is no network"), hint);
+        }
+        network.as_ref().inspect(|network| open_network(section, name, &text, network));
+        network
+    };
+    section.texts(name).into_iter().filter_map(network).collect()
+}
+
+/// A network that holds every address, where only some are meant to be trusted.
+fn open_network(section: &Section<'_>, name: &str, text: &Text, network: &Network) {
+    if !network.is_everything() {
+        return;
+    }
+    let (cause, hint) = match name {
+        "purge_from" => (format!("{text} lets every client purge"), "name the hosts that may: \"10.0.0.0/8\""),
+        _ => (
+            format!("{text} believes the forwarding headers of every client"),
+            "name the proxies in front: a client could claim any address",
+        ),
+    };
+    section.report.warn(text.span.clone(), cause, hint);
+}
+
+/// Status codes written `"200"` or `"200-299"`.
+pub(super) fn status_ranges(section: &Section<'_>, name: &str) -> StatusRanges {
+    let range = |text: Text| {
+        let range = status_range(&text.value);
+        if range.is_none() {
+            let hint = "write \"200\" or \"200-299\", within 100 and 599";
+            section.report.add(text.span.clone(), format!("{text} is no range of status codes"), hint);
+        }
+        range
+    };
+    StatusRanges(section.texts(name).into_iter().filter_map(range).collect())
+}
+
+fn status_range(text: &str) -> Option<RangeInclusive<u16>> {
+    let status = |digits: &str| {
+        let plain = digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse::<u16>().ok()).flatten().filter(|status| (100..=599).contains(status))
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (status(first)?, status(last)?);
+    (first <= last).then_some(first..=last)
+}
+
+/// A name that logs, metrics and state use: short, and free of what would break a line.
+pub(super) fn name(section: &Section<'_>, text: &Text) -> Arc<str> {
+    /// Longer names only make logs long.
+    const NAME_BYTES_MAX: usize = 200;
+    let odd = text.value.is_empty() || text.value.len() > NAME_BYTES_MAX || text.value.chars().any(char::is_control);
+    if odd {
+        let hint = "1 to 200 bytes without control characters";
+        section.report.add(text.span.clone(), format!("{text} is no name"), hint);
+    }
+    Arc::from(text.value.as_str())
+}
+
+/// Whether this is a host name in ASCII: labels of letters, digits, `-` and `_` (RFC 1123 §2.1; `_` as many use it).
+pub(super) fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether this is a token (RFC 9110 §5.6.2).
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
