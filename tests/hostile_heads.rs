@@ -38,6 +38,8 @@ fn refused() -> Vec<(u16, String)> {
         add(400, &post(&format!("Content-Length: {length}")));
     }
     add(400, &post("Content-Length: 4\r\nContent-Length: 5"));
+    add(400, &post("Content-Length: 4\r\nContent-Length: 4"));
+    add(400, &post("Content-Length: 4\r\ncontent-length: 04"));
     add(501, &post("Transfer-Encoding: gzip, chunked"));
     add(501, &post("Transfer-Encoding: xchunked\r\nTransfer-Encoding: chunked"));
     add(400, &post("Transfer-Encoding: chunked, chunked"));
@@ -112,6 +114,7 @@ fn nothing_behind_what_leaves_doubt_about_its_end_is_a_request() {
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
         "Content-Length: 4, 4",
         "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5\r\nContent-Length: 5",
         "Transfer-Encoding: gzip, chunked",
         "Transfer-Encoding: chunked, chunked",
         "Transfer-Encoding : chunked",

@@ -221,6 +221,28 @@ fn a_full_disk_that_gets_room_again_is_written_to_again() {
 }
 
 #[test]
+fn a_head_that_is_refused_is_logged_with_what_is_known_of_it() {
+    let forebay = Binary::start("access_to = \"file:FOLDER/access\"", "", Stdio::null(), Stdio::piped());
+    for (request, logged) in [
+        (
+            "POST /two HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "POST\",\"request_uri\":\"/two",
+        ),
+        (
+            "GET /fold?a HTTP/1.0\r\nA: b\r\n c\r\n\r\n",
+            "GET\",\"request_uri\":\"/fold?a\",\"server_protocol\":\"HTTP/1.0",
+        ),
+        ("GET /version HTTP/1.2\r\n\r\n", "\",\"status\":505"),
+        ("G(T /line HTTP/1.1\r\n\r\n", "\",\"status\":400"),
+    ] {
+        Client::to(forebay.address).send(request).read_until_closed();
+        is_logged(&forebay.path("access"), logged);
+    }
+    let lines = read(&forebay.path("access"));
+    assert!(!lines.contains("/version") && !lines.contains("/line"), "{lines}");
+}
+
+#[test]
 fn a_file_is_opened_again_when_it_was_moved_and_when_a_signal_says_so() {
     let forebay = Binary::start("access_to = \"file:FOLDER/access\"", "", Stdio::null(), Stdio::piped());
     let (path, first, second) = (forebay.path("access"), forebay.path("access.1"), forebay.path("access.2"));

@@ -3,6 +3,7 @@
 mod buffers;
 mod connection;
 mod head;
+mod input;
 mod output;
 mod refusal;
 mod reply;

@@ -65,11 +65,13 @@ pub fn request_framing(head: &RequestHead, bytes: &[u8]) -> Result<Framing, Erro
             Version::Http11 => Ok(Framing::Chunked),
         };
     }
-    // A list of equal lengths is refused in a request: peers read it differently.
-    let lengths = view.tagged(Known::ContentLength).map(|field| field.value);
-    match agreed(lengths)? {
-        Some(0) | None => Ok(Framing::None),
-        Some(length) => Ok(Framing::Length(length)),
+    // RFC 9110 §8.6 lets a recipient refuse repeated equal lengths, be it in lines or in a list. In a request they are
+    // refused: peers read them differently.
+    let mut lines = view.tagged(Known::ContentLength);
+    let length = lines.next().and_then(|line| parse_length(line.value.trim_ascii()));
+    match length.filter(|_| lines.next().is_none()).ok_or(Error::ContentLength)? {
+        0 => Ok(Framing::None),
+        length => Ok(Framing::Length(length)),
     }
 }
 
@@ -91,6 +93,7 @@ pub fn response_framing(head: &ResponseHead, bytes: &[u8], to: Method) -> Result
             return Err(Error::CodingInHttp10);
         }
     }
+    // Equal lengths count as one (RFC 9112 §6.3): what is sent on is one line, whatever the backend has repeated.
     let length = agreed(view.tagged(Known::ContentLength).flat_map(|field| field.value.split(|byte| *byte == b',')))?;
     let is_doubtful = is_chunked && length.is_some();
     if status.ends_with_head() || to == Method::Head {

@@ -12,12 +12,13 @@ use http_body::Body as _;
 use tokio::net::TcpStream;
 
 use super::head::Facts;
+use super::input::{Closed, DISCARDED_BYTES_MAX};
 use super::output::Output;
 use super::refusal::Refusal;
 use super::reply::{Broken, Reply};
 use super::response::{self, Framing, Terms};
 use super::waits::{Late, Waits};
-use super::wire::{Closed, Wire};
+use super::wire::{Progress, Wire};
 use crate::config::plan::HalfClose;
 use crate::downstream::linger;
 use crate::downstream::worker::Worker;
@@ -27,6 +28,9 @@ use crate::flow::finish::Open;
 use crate::flow::{self, Step, purge};
 use crate::observe::record::Record;
 use crate::observe::{clock, dice};
+
+/// How long the rest of a request's body may take that is thrown away: that of the longest one over a slow line.
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How a connection ends.
 enum Ending {
@@ -137,7 +141,7 @@ impl<'a> Connection<'a> {
             if let Some(left) = self.client.handover.take() {
                 return Ending::Tunnel(left);
             }
-            if closes || !self.wire.is_between_requests() {
+            if closes || !self.wire.has_whole_body() && !self.discard().await {
                 return Ending::Lingering;
             }
             // The clock was read when the exchange ended.
@@ -150,21 +154,15 @@ impl<'a> Connection<'a> {
     /// Waits for a whole head.
     fn poll_head(&mut self, cx: &mut Context<'_>, drained: Pin<&mut impl Future>) -> Poll<Head> {
         let limits = self.worker.limits();
-        loop {
-            match self.wire.scan(&limits.head) {
-                Ok(Some(length)) => return Poll::Ready(Head::Whole(length)),
-                Ok(None) => {}
-                Err(refusal) => return Poll::Ready(Head::Refused(refusal)),
+        match self.wire.poll_head(cx, &limits.head) {
+            Ok(Progress::Whole(length)) => return Poll::Ready(Head::Whole(length)),
+            Ok(Progress::Begun) => {
+                let since = *self.head_since.get_or_insert_with(clock::mono);
+                return self.waits.poll_until(since + limits.header_timeout, cx).map(|()| Head::Refused(Refusal::Slow));
             }
-            match self.wire.poll_read(cx, super::buffers::READ_BYTES) {
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Head::None),
-                Poll::Ready(Ok(_)) => {}
-                Poll::Pending => break,
-            }
-        }
-        if self.wire.has_begun_head() {
-            let since = *self.head_since.get_or_insert_with(clock::mono);
-            return self.waits.poll_until(since + limits.header_timeout, cx).map(|()| Head::Refused(Refusal::Slow));
+            Ok(Progress::None) => {}
+            Ok(Progress::Closed) => return Poll::Ready(Head::None),
+            Err(refusal) => return Poll::Ready(Head::Refused(refusal)),
         }
         self.wire.release(&mut self.output);
         // Once is enough: the task that is woken stays the same.
@@ -184,7 +182,7 @@ impl<'a> Connection<'a> {
     fn begin(&mut self, length: usize) -> Result<(Facts, Answering), Refusal> {
         let (head, facts) = self.wire.take_head(length)?;
         if !self.output.is_allocated() {
-            self.output = self.wire.lend_output();
+            self.wire.lend_output(&mut self.output);
         }
         let site = self.worker.site();
         let exchange = Exchange {
@@ -276,12 +274,12 @@ impl<'a> Connection<'a> {
         // Not before: a client that has left is never answered.
         body.begin();
         self.take_interim(facts);
-        self.wire.begin_response();
+        let may_go_on = self.wire.begin_response();
         let terms = Terms {
             is_head: facts.is_head,
             is_http_1_0: facts.is_http_1_0,
             length: body.size_hint().exact(),
-            closes: !facts.persists || self.worker.is_draining() || !self.wire.may_go_on(),
+            closes: !may_go_on || !facts.persists || self.worker.is_draining(),
         };
         let framed = response::frame(status, &fields, terms);
         let worker = self.worker;
@@ -309,9 +307,25 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Reads the rest of the request's body, which nothing is done with any more, so that the next request can be read.
+    /// Returns whether it has ended, within bounds. Its client was not told that the connection closes: the response began
+    /// while the body was still on its way to a backend, or when its rest was short.
+    async fn discard(&mut self) -> bool {
+        let (mut due, mut left) = (None, DISCARDED_BYTES_MAX);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(is_whole) = self.wire.poll_discard(cx, &mut left) {
+                return Poll::Ready(is_whole);
+            }
+            self.has_waited = true;
+            let due = *due.get_or_insert_with(|| clock::mono() + DISCARD_TIME_MAX);
+            self.waits.poll_until(due, cx).map(|()| false)
+        })
+        .await
+    }
+
     /// Says what is wrong, and closes.
     async fn refuse(&mut self, refusal: Refusal) -> Ending {
-        refusal.count(self.worker, &self.client);
+        refusal.count(self.worker, &self.client, || self.wire.request());
         let response = self.worker.with_date(|date| refusal.response(date));
         self.output.head(|lead| lead.extend_from_slice(&response));
         let write_due = clock::mono() + self.worker.limits().write_timeout;

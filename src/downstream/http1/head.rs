@@ -7,6 +7,7 @@ use message::{Fields, Known, Lines};
 
 use super::refusal::Refusal;
 use crate::exchange::Head;
+use crate::observe::record::Request;
 
 /// What a head says, beside its parts, of the connection that it came on.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +58,31 @@ pub(super) fn head(head: &mut RequestHead, bytes: Bytes) -> Result<Head, Refusal
         method: Method::from_bytes(head.method_span().of(&bytes)).map_err(|_| Refusal::Target)?,
         uri: Uri::from_maybe_shared(target).map_err(|_| Refusal::Target)?,
         has_plain_target,
-        version: if head.version() == http1::Version::Http10 { Version::HTTP_10 } else { Version::HTTP_11 },
+        version: version(head),
         fields: Fields::received(bytes, std::mem::take(&mut head.fields)),
     })
+}
+
+/// What is known of a request whose head is refused: its line, if that was scanned as a whole.
+pub(super) fn request(head: &RequestHead, bytes: &[u8]) -> Option<Request> {
+    Some(Request {
+        method: Method::from_bytes(head.method_span().of(bytes)).ok()?,
+        target: Uri::try_from(head.target().of(bytes)).ok()?,
+        version: version(head),
+        host: None,
+        referer: None,
+        user_agent: None,
+        forwarded_for: None,
+        content_length: None,
+        captured: None,
+    })
+}
+
+fn version(head: &RequestHead) -> Version {
+    match head.version() {
+        http1::Version::Http10 => Version::HTTP_10,
+        http1::Version::Http11 => Version::HTTP_11,
+    }
 }
 
 /// Trailer fields, copied: they outlive the buffer.

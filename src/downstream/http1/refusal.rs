@@ -6,7 +6,7 @@ use http1::Sender;
 use crate::downstream::worker::Worker;
 use crate::exchange::ClientConnection;
 use crate::observe::clock;
-use crate::observe::record::Record;
+use crate::observe::record::{Record, Request};
 
 /// Why bytes never became a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,11 +35,14 @@ impl Refusal {
         }
     }
 
-    /// Counts and logs it.
-    pub(super) fn count(self, worker: &Worker, client: &ClientConnection) {
+    /// Counts and logs it, with as much of the request as is known.
+    pub(super) fn count(self, worker: &Worker, client: &ClientConnection, request: impl FnOnce() -> Option<Request>) {
         let now = clock::now();
         let status = StatusCode::from_u16(self.status()).ok();
-        let record = Record { status, fault: Some(self.to_string()), ..Record::default() };
+        // The log has no name for a version that is not spoken here.
+        let is_known = worker.ledger.is_logging() && self != Self::Malformed(http1::Error::Version);
+        let request = is_known.then(request).flatten().map(Box::new);
+        let record = Record { status, request, fault: Some(self.to_string()), ..Record::default() };
         worker.ledger.counters.unreadable.up();
         worker.ledger.begin();
         worker.ledger.end(&record, client.peer.ip().to_canonical(), now, now);

@@ -3,7 +3,7 @@
 //! Only one of the two waits for the socket at a time: the body while its reader asks for more of it, else the loop, which
 //! reads ahead within a bound and so sees that the client has left.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,23 +12,24 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::HeaderMap;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::Frame;
-use http1::{BodyDecoder, BodyLimits, Event, Framing, HeadLimits};
+use http1::{Framing, HeadLimits};
 use message::Lines;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::TcpStream;
 
-use super::buffers::{BufferPool, Buffers, READ_BYTES};
-use super::head::{self, Facts};
+use super::buffers::{BufferPool, READ_BYTES};
+use super::head::Facts;
+use super::input::{Closed, Decoded, Input, State};
 use super::output::Output;
 use super::refusal::Refusal;
 use crate::exchange::fault::Fault;
 use crate::exchange::incoming::BodySource;
 use crate::exchange::{ClientConnection, Head, Incoming};
 use crate::observe::clock;
+use crate::observe::record::Request;
 use crate::splice::Pipe;
 
 /// How much of what comes behind a request is read before that is answered, in bytes.
@@ -39,125 +40,62 @@ const BODY_READ_BYTES: usize = 64 * 1024;
 const ROOM_BYTES_MIN: usize = 2 * 1024;
 /// The interim response for a client that waits to send its body (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// The end of a chunked body without trailers, behind the content of a chunk.
-const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
-
-/// How a client's side of a connection has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closed {
-    /// It sends no more.
-    Half,
-    /// The connection is broken.
-    Broken,
-}
 
 /// The socket and what was read of it.
 pub(super) struct Wire {
-    /// `None`: the connection's loop is done with it.
-    socket: RefCell<Option<TcpStream>>,
-    input: RefCell<Input>,
-    /// Since when the socket has taken nothing of what is to be written (monotonic time).
-    stuck_since: Cell<Option<Duration>>,
+    shared: RefCell<Shared>,
     pool: Rc<BufferPool>,
     client: Rc<ClientConnection>,
 }
 
-#[derive(Default)]
-struct Input {
-    /// `None`: nothing has been read that is not used up.
-    buffers: Option<Box<Buffers>>,
-    closed: Option<Closed>,
-    body: Body,
-    /// The task of the connection's loop.
-    task: Option<Waker>,
+struct Shared {
+    /// `None`: the connection's loop is done with it.
+    socket: Option<TcpStream>,
+    input: Input,
+    /// Since when the socket has taken nothing of what is to be written (monotonic time).
+    stuck_since: Option<Duration>,
 }
 
-/// The body of the request under way.
-#[derive(Default)]
-struct Body {
-    state: State,
-    /// Somebody may still ask for it.
-    is_read: bool,
-    /// Its reader waits for the socket.
-    waker: Option<Waker>,
-    /// Its reader has waited in another task than the loop's.
-    is_read_elsewhere: bool,
-    /// Its client has not been told to send it.
-    is_held: bool,
-}
-
-#[derive(Default)]
-enum State {
-    /// All of it was decoded.
-    #[default]
-    Whole,
-    Partial(BodyDecoder),
-    /// It can't be decoded further.
-    Broken,
-}
-
-/// What was decoded.
-enum Decoded {
-    Content(Bytes),
-    Trailers(HeaderMap),
-    End,
-    NeedsMore,
-    Broken,
+/// How far the next head has come.
+pub(super) enum Progress {
+    /// All of it is there, of this length.
+    Whole(usize),
+    /// The rest of it is awaited.
+    Begun,
+    /// It is awaited.
+    None,
+    /// The client sends no more.
+    Closed,
 }
 
 impl Wire {
     pub(super) fn new(socket: TcpStream, pool: Rc<BufferPool>, client: Rc<ClientConnection>) -> Self {
-        Self {
-            socket: RefCell::new(Some(socket)),
-            input: RefCell::default(),
-            stuck_since: Cell::new(None),
-            pool,
-            client,
-        }
+        let shared = Shared { socket: Some(socket), input: Input::default(), stuck_since: None };
+        Self { shared: RefCell::new(shared), pool, client }
     }
 
     /// Says which task runs the connection's loop.
     pub(super) fn attach(&self, task: &Waker) {
-        self.input.borrow_mut().task = Some(task.clone());
+        self.shared.borrow_mut().input.task = Some(task.clone());
     }
 
-    /// Reads at most `max` bytes more. 0: the client sends no more.
-    pub(super) fn poll_read(&self, cx: &mut Context<'_>, max: usize) -> Poll<io::Result<usize>> {
-        let mut socket = self.socket.borrow_mut();
-        let Some(socket) = socket.as_mut() else { return Poll::Ready(Ok(0)) };
-        let mut input = self.input.borrow_mut();
-        let input = &mut *input;
-        let buffer = &mut input.buffers.get_or_insert_with(|| self.pool.lend()).input;
-        make_room(buffer, max);
-        let read = ready!(pin!(socket.read_buf(&mut buffer.limit(max))).poll(cx));
-        match &read {
-            Ok(0) => input.closed = Some(Closed::Half),
-            Ok(_) => {}
-            Err(_broken) => input.closed = Some(Closed::Broken),
-        }
-        Poll::Ready(read)
-    }
-
-    /// Scans the next head. Returns its length once it is complete.
+    /// Reads until the next head is there as a whole. Wakes the task of the loop when there is more to read.
     ///
     /// # Errors
-    /// [`Refusal`] if it is none.
-    pub(super) fn scan(&self, limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
-        let mut input = self.input.borrow_mut();
-        let Some(buffers) = &mut input.buffers else { return Ok(None) };
-        if !buffers.head.has_begun() {
-            // Empty lines belong to no request (RFC 9112 §2.2).
-            while buffers.input.starts_with(b"\r\n") {
-                buffers.input.advance(2);
-                buffers.head.reset();
+    /// [`Refusal`] if what has come is none.
+    pub(super) fn poll_head(&self, cx: &mut Context<'_>, limits: &HeadLimits) -> Result<Progress, Refusal> {
+        let shared = &mut *self.shared.borrow_mut();
+        loop {
+            if let Some(length) = shared.input.scan(limits)? {
+                return Ok(Progress::Whole(length));
+            }
+            match shared.poll_read(cx, &self.pool, READ_BYTES) {
+                Poll::Ready(Ok(0) | Err(_)) => return Ok(Progress::Closed),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending if shared.input.has_begun_head() => return Ok(Progress::Begun),
+                Poll::Pending => return Ok(Progress::None),
             }
         }
-        if buffers.input.is_empty() { Ok(None) } else { Ok(buffers.head.scan(&buffers.input, limits)?) }
-    }
-
-    /// Whether a head has begun that is not complete.
-    pub(super) fn has_begun_head(&self) -> bool {
-        self.input.borrow().buffers.as_ref().is_some_and(|buffers| buffers.head.has_begun())
     }
 
     /// Takes a head of this length, which was scanned, and begins with its body.
@@ -165,24 +103,12 @@ impl Wire {
     /// # Errors
     /// [`Refusal`] if it can't be said what is asked for, or where the body ends.
     pub(super) fn take_head(&self, length: usize) -> Result<(Head, Facts), Refusal> {
-        let mut input = self.input.borrow_mut();
-        let input = &mut *input;
-        let Some(Buffers { input: buffer, head, lines, .. }) = input.buffers.as_deref_mut() else {
-            return Err(Refusal::Target);
-        };
-        let bytes = buffer.split_to(length.min(buffer.len())).freeze();
-        let facts = head::facts(head, &bytes)?;
-        let taken = head::head(head, bytes)?;
-        head.reset();
-        head.fields = std::mem::take(lines);
-        let state = match facts.framing {
-            Framing::None => State::Whole,
-            framing @ (Framing::Length(_) | Framing::Chunked | Framing::UntilClose) => {
-                State::Partial(BodyDecoder::new(framing, BodyLimits::default()))
-            }
-        };
-        input.body = Body { state, is_held: facts.expects_continue, ..Body::default() };
-        Ok((taken, facts))
+        self.shared.borrow_mut().input.take_head(length)
+    }
+
+    /// The request that is being scanned, as far as that is known.
+    pub(super) fn request(&self) -> Option<Request> {
+        self.shared.borrow().input.request()
     }
 
     /// The body of the request whose head was taken.
@@ -192,76 +118,68 @@ impl Wire {
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::UntilClose => None,
         };
-        self.input.borrow_mut().body.is_read = true;
+        self.shared.borrow_mut().input.body.is_read = true;
         Incoming::new(Rc::clone(self) as Rc<dyn BodySource>, length)
     }
 
     /// Whether all of the request under way has come, be it decoded or not.
     pub(super) fn has_whole_request(&self) -> bool {
-        let input = self.input.borrow();
-        let mut decoder = match input.body.state {
-            State::Whole => return true,
-            State::Broken => return false,
-            State::Partial(decoder) => decoder,
-        };
-        let mut rest = input.buffers.as_ref().map(|buffers| &buffers.input[..]).unwrap_or_default();
-        let mut trailers = Lines::default();
+        self.shared.borrow().input.has_whole_request()
+    }
+
+    /// The final response begins: see [`Input::begin_response`].
+    pub(super) fn begin_response(&self) -> bool {
+        self.shared.borrow_mut().input.begin_response()
+    }
+
+    /// Whether the body of the request under way was decoded as a whole, so that the next request may be read.
+    pub(super) fn has_whole_body(&self) -> bool {
+        matches!(self.shared.borrow().input.body.state, State::Whole)
+    }
+
+    /// Reads the rest of a request's body and throws it away, once its reader has left: at most `left` bytes. Ready with
+    /// whether its end has come; if not, what follows is no request.
+    pub(super) fn poll_discard(&self, cx: &mut Context<'_>, left: &mut usize) -> Poll<bool> {
+        let shared = &mut *self.shared.borrow_mut();
         loop {
-            match decoder.decode(&mut rest, &mut trailers) {
-                Ok(Event::Content(_)) => {}
-                Ok(Event::End { .. }) => return true,
-                Ok(Event::NeedsMore) | Err(_) => return false,
+            shared.input.discard();
+            match shared.input.body.state {
+                State::Whole => return Poll::Ready(true),
+                State::Broken => return Poll::Ready(false),
+                State::Partial(_) => {}
+            }
+            if shared.input.body.is_read {
+                // The loop has nothing else to do: a reader that is still there has a task of its own.
+                shared.input.body.is_read_elsewhere = true;
+                return Poll::Pending;
+            }
+            if *left == 0 || shared.input.closed.is_some() {
+                return Poll::Ready(false);
+            }
+            match ready!(shared.poll_read(cx, &self.pool, READ_BYTES.min(*left))) {
+                Ok(0) | Err(_) => return Poll::Ready(false),
+                Ok(length) => *left = left.saturating_sub(length),
             }
         }
-    }
-
-    /// The final response begins: the client is not told any more to send its body.
-    pub(super) fn begin_response(&self) {
-        self.input.borrow_mut().body.is_held = false;
-    }
-
-    /// Whether another request may come behind the one under way, as far as its body is concerned: it is whole, or its
-    /// reader may still see to that. What has come of a body that has no reader is thrown away.
-    pub(super) fn may_go_on(&self) -> bool {
-        let mut input = self.input.borrow_mut();
-        if matches!(input.body.state, State::Whole) {
-            return true;
-        }
-        while !input.body.is_read {
-            match input.decode() {
-                Decoded::Content(_) | Decoded::Trailers(_) => {}
-                Decoded::End => return true,
-                Decoded::NeedsMore | Decoded::Broken => return false,
-            }
-        }
-        !matches!(input.body.state, State::Broken)
-    }
-
-    /// Whether the next request may be read: the body of the last one is whole.
-    pub(super) fn is_between_requests(&self) -> bool {
-        self.may_go_on() && matches!(self.input.borrow().body.state, State::Whole)
     }
 
     /// Ready when the client has left, or sends no more. Reads ahead, within a bound: unless the reader of the body does so
     /// in another task, since only one task can wait for the socket.
     pub(super) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<Closed> {
+        let shared = &mut *self.shared.borrow_mut();
         loop {
-            let length = {
-                let input = self.input.borrow();
-                if let Some(closed) = input.closed {
-                    return Poll::Ready(closed);
-                }
-                if input.body.waker.as_ref().is_some_and(|reader| !reader.will_wake(cx.waker())) {
-                    return Poll::Pending;
-                }
-                input.buffers.as_ref().map_or(0, |buffers| buffers.input.len())
-            };
-            let room = READ_AHEAD_MAX.saturating_sub(length);
+            if let Some(closed) = shared.input.closed {
+                return Poll::Ready(closed);
+            }
+            if shared.input.body.waker.as_ref().is_some_and(|reader| !reader.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            let room = READ_AHEAD_MAX.saturating_sub(shared.input.unread().len());
             if room == 0 {
                 return Poll::Pending;
             }
-            let _seen = ready!(self.poll_read(cx, room));
-            if let Some(reader) = self.input.borrow_mut().body.waker.take() {
+            let _seen = ready!(shared.poll_read(cx, &self.pool, room));
+            if let Some(reader) = shared.input.body.waker.take() {
                 reader.wake();
             }
         }
@@ -269,84 +187,110 @@ impl Wire {
 
     /// Whether the connection is known to be broken.
     pub(super) fn is_broken(&self) -> bool {
-        self.input.borrow().closed == Some(Closed::Broken)
+        self.shared.borrow().input.closed == Some(Closed::Broken)
     }
 
     /// Whether the system has bytes of the client that were not read.
     pub(super) fn has_bytes(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
-        let socket = self.socket.borrow();
-        socket.as_ref().is_some_and(|socket| SockRef::from(socket).peek(&mut byte).is_ok_and(|length| length > 0))
+        let shared = self.shared.borrow();
+        shared
+            .socket
+            .as_ref()
+            .is_some_and(|socket| SockRef::from(socket).peek(&mut byte).is_ok_and(|length| length > 0))
     }
 
     /// Writes all that is to be written.
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, output: &mut Output) -> Poll<io::Result<()>> {
-        let mut socket = self.socket.borrow_mut();
-        let Some(socket) = socket.as_mut() else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let shared = &mut *self.shared.borrow_mut();
+        let Some(socket) = &mut shared.socket else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         let before = output.left();
         let written = output.poll_write(cx, socket);
-        self.note_write(output.left() < before, written.is_pending());
+        shared.note_write(output.left() < before, written.is_pending());
         written
     }
 
-    /// Since when the client has taken nothing of what is to be written.
+    /// Since when the client has taken nothing of what is to be written (monotonic time).
     pub(super) fn stuck_since(&self) -> Option<Duration> {
-        self.stuck_since.get()
-    }
-
-    fn note_write(&self, has_moved: bool, is_pending: bool) {
-        if !is_pending {
-            self.stuck_since.set(None);
-        } else if has_moved || self.stuck_since.get().is_none() {
-            self.stuck_since.set(Some(clock::mono()));
-        }
+        self.shared.borrow().stuck_since
     }
 
     /// Moves bytes out of a pipe into the socket. Returns how many.
     pub(super) fn poll_drain(&self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<io::Result<usize>> {
-        let socket = self.socket.borrow();
-        let Some(socket) = socket.as_ref() else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let shared = &mut *self.shared.borrow_mut();
         loop {
+            let Some(socket) = &shared.socket else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
             let ready = socket.poll_write_ready(cx);
-            self.note_write(false, ready.is_pending());
+            let drained = match &ready {
+                Poll::Ready(Ok(())) => socket.try_io(Interest::WRITABLE, || pipe.drain(socket)),
+                Poll::Ready(Err(_)) | Poll::Pending => Ok(0),
+            };
+            shared.note_write(false, ready.is_pending());
             ready!(ready)?;
-            match socket.try_io(Interest::WRITABLE, || pipe.drain(socket)) {
+            match drained {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 drained => return Poll::Ready(drained),
             }
         }
     }
 
-    /// What the buffers have for output.
-    pub(super) fn lend_output(&self) -> Output {
-        self.input.borrow_mut().buffers.as_mut().map(|buffers| std::mem::take(&mut buffers.output)).unwrap_or_default()
+    /// Puts what the buffers have for output in the place of `output`, which has nothing.
+    pub(super) fn lend_output(&self, output: &mut Output) {
+        if let Some(buffers) = &mut self.shared.borrow_mut().input.buffers {
+            std::mem::swap(&mut buffers.output, output);
+        }
     }
 
     /// An index that was used up, for the next head.
     pub(super) fn keep_lines(&self, lines: Lines) {
-        if let Some(buffers) = &mut self.input.borrow_mut().buffers {
+        if let Some(buffers) = &mut self.shared.borrow_mut().input.buffers {
             buffers.lines = lines;
         }
     }
 
     /// The connection is idle: gives the buffers back, unless something is left in them.
     pub(super) fn release(&self, output: &mut Output) {
-        if let Some(mut buffers) = self.input.borrow_mut().buffers.take_if(|buffers| buffers.input.is_empty()) {
-            buffers.output = std::mem::take(output);
+        let shared = &mut *self.shared.borrow_mut();
+        if let Some(mut buffers) = shared.input.buffers.take_if(|buffers| buffers.input.is_empty()) {
+            std::mem::swap(&mut buffers.output, output);
             self.pool.take_back(buffers);
         }
     }
 
     /// The socket, and what was read of it ahead. A reader of the body gets no more.
     pub(super) fn take(&self) -> Option<(TcpStream, Bytes)> {
-        let socket = self.socket.borrow_mut().take()?;
-        let mut input = self.input.borrow_mut();
-        let (buffers, reader) = (input.buffers.take(), input.body.waker.take());
+        let shared = &mut *self.shared.borrow_mut();
+        let socket = shared.socket.take()?;
         // It waits for a socket that says nothing to it any more.
-        if let Some(reader) = reader {
+        if let Some(reader) = shared.input.body.waker.take() {
             reader.wake();
         }
+        let buffers = shared.input.buffers.take();
         Some((socket, buffers.map(|buffers| buffers.input.freeze()).unwrap_or_default()))
+    }
+}
+
+impl Shared {
+    /// Reads at most `max` bytes more. 0: the client sends no more.
+    fn poll_read(&mut self, cx: &mut Context<'_>, pool: &BufferPool, max: usize) -> Poll<io::Result<usize>> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(0)) };
+        let buffer = &mut self.input.buffers.get_or_insert_with(|| pool.lend()).input;
+        make_room(buffer, max);
+        let read = ready!(pin!(socket.read_buf(&mut buffer.limit(max))).poll(cx));
+        match &read {
+            Ok(0) => self.input.closed = Some(Closed::Half),
+            Ok(_) => {}
+            Err(_broken) => self.input.closed = Some(Closed::Broken),
+        }
+        Poll::Ready(read)
+    }
+
+    fn note_write(&mut self, has_moved: bool, is_pending: bool) {
+        if !is_pending {
+            self.stuck_since = None;
+        } else if has_moved || self.stuck_since.is_none() {
+            self.stuck_since = Some(clock::mono());
+        }
     }
 }
 
@@ -358,84 +302,26 @@ fn make_room(buffer: &mut BytesMut, max: usize) {
     }
 }
 
-impl Input {
-    /// Decodes the next piece of the body from what was read.
-    fn decode(&mut self) -> Decoded {
-        let Self { buffers, body, .. } = self;
-        let decoder = match &mut body.state {
-            State::Whole => return Decoded::End,
-            State::Broken => return Decoded::Broken,
-            State::Partial(decoder) => decoder,
-        };
-        let Some(Buffers { input, head, .. }) = buffers.as_deref_mut() else { return Decoded::NeedsMore };
-        let mut rest: &[u8] = input;
-        let event = decoder.decode(&mut rest, &mut head.fields);
-        let used = input.len() - rest.len();
-        match event {
-            Ok(Event::Content(content)) => {
-                let length = content.len();
-                input.advance(used - length);
-                let content = input.split_to(length).freeze();
-                if body_ends(decoder, input) {
-                    head.reset();
-                    body.state = State::Whole;
-                }
-                Decoded::Content(content)
-            }
-            Ok(Event::NeedsMore) => {
-                input.advance(used);
-                Decoded::NeedsMore
-            }
-            Ok(Event::End { trailers }) => {
-                let trailers = head::trailers(&head.fields, trailers);
-                input.advance(used);
-                head.reset();
-                body.state = State::Whole;
-                if trailers.is_empty() { Decoded::End } else { Decoded::Trailers(trailers) }
-            }
-            Err(_malformed) => {
-                body.state = State::Broken;
-                Decoded::Broken
-            }
-        }
-    }
-}
-
-/// Whether a body ends behind the content that was decoded last. If so, its end is taken from the input.
-fn body_ends(decoder: &BodyDecoder, input: &mut BytesMut) -> bool {
-    match decoder {
-        BodyDecoder::Length(left) => *left == 0,
-        BodyDecoder::Chunked(_) if decoder.content_left() == 0 && input.starts_with(LAST_CHUNK) => {
-            input.advance(LAST_CHUNK.len());
-            true
-        }
-        BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => false,
-    }
-}
-
 impl BodySource for Wire {
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let shared = &mut *self.shared.borrow_mut();
         loop {
-            let mut input = self.input.borrow_mut();
-            match input.decode() {
+            match shared.input.decode() {
                 Decoded::Content(content) => return Poll::Ready(Some(Ok(Frame::data(content)))),
                 Decoded::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                 Decoded::End => return Poll::Ready(None),
                 Decoded::Broken => return Poll::Ready(Some(Err(Fault::BodyBroken))),
                 Decoded::NeedsMore => {}
             }
-            if std::mem::take(&mut input.body.is_held)
-                && input.buffers.as_ref().is_none_or(|buffers| buffers.input.is_empty())
-            {
+            if std::mem::take(&mut shared.input.body.is_held) && shared.input.unread().is_empty() {
                 self.client.interim.pass_on(CONTINUE);
             }
-            input.body.waker = None;
-            drop(input);
-            match self.poll_read(cx, BODY_READ_BYTES) {
-                Poll::Ready(Ok(0) | Err(_)) => self.input.borrow_mut().body.state = State::Broken,
+            shared.input.body.waker = None;
+            match shared.poll_read(cx, &self.pool, BODY_READ_BYTES) {
+                Poll::Ready(Ok(0) | Err(_)) => shared.input.body.state = State::Broken,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
-                    let Input { body, task, .. } = &mut *self.input.borrow_mut();
+                    let Input { body, task, .. } = &mut shared.input;
                     body.is_read_elsewhere |= !task.as_ref().is_some_and(|task| task.will_wake(cx.waker()));
                     body.waker = Some(cx.waker().clone());
                     return Poll::Pending;
@@ -445,14 +331,14 @@ impl BodySource for Wire {
     }
 
     fn has_ended(&self) -> bool {
-        matches!(self.input.borrow().body.state, State::Whole)
+        self.has_whole_body()
     }
 
     fn leave(&self) {
-        let mut input = self.input.borrow_mut();
-        (input.body.is_read, input.body.waker) = (false, None);
+        let Input { body, task, .. } = &mut self.shared.borrow_mut().input;
+        (body.is_read, body.waker) = (false, None);
         // From here on it is the loop that waits for the socket.
-        if let Some(task) = input.task.as_ref().filter(|_| input.body.is_read_elsewhere) {
+        if let Some(task) = task.as_ref().filter(|_| body.is_read_elsewhere) {
             task.wake_by_ref();
         }
     }
@@ -460,6 +346,6 @@ impl BodySource for Wire {
 
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("socket", &self.socket.borrow()).finish_non_exhaustive()
+        f.debug_struct("Wire").field("socket", &self.shared.borrow().socket).finish_non_exhaustive()
     }
 }

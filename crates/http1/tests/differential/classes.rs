@@ -22,7 +22,8 @@ pub(crate) enum Class {
     LengthAndCoding,
     /// `Transfer-Encoding` in HTTP/1.0: the framing is faulty (RFC 9112 §6.1).
     CodingInHttp10,
-    /// `Content-Length` of a response that is no number, or lines that disagree: an unrecoverable error (RFC 9112 §6.3).
+    /// `Content-Length` of a response that is no number, or lines that disagree: an unrecoverable error (RFC 9112 §6.3). In
+    /// a request also lines that agree: a recipient may refuse them (RFC 9110 §8.6).
     ContentLength,
     /// A chunk extension that breaks its grammar, or whitespace behind a chunk size (RFC 9112 §7.1.1).
     ChunkExtension,
@@ -44,6 +45,7 @@ pub(crate) const OF_REQUESTS: &[Class] = &[
     Class::NotAscii,
     Class::TransferCoding,
     Class::LengthAndCoding,
+    Class::ContentLength,
     Class::ChunkExtension,
     Class::ChunkSize,
     Class::Target,

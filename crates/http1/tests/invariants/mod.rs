@@ -194,7 +194,6 @@ fn plain_request_framing(scanned: &Scanned, version: Version) -> Option<Framing>
         }
         numbers.push(length.parse::<u64>().ok()?);
     }
-    numbers.dedup();
     match numbers.as_slice() {
         [] | [0] => Some(Framing::None),
         [number] => Some(Framing::Length(*number)),
