@@ -96,12 +96,13 @@ impl Body {
         self
     }
 
-    /// The body as a flow; `None`: it is no flow.
+    /// The body as a flow; `None`: it is empty.
     #[must_use]
     pub fn into_flow(self) -> Option<Flow> {
         match self.content {
+            Content::Empty => None,
+            Content::Whole(bytes) => Some(Box::pin(Whole(bytes))),
             Content::Flow(flow) => Some(flow),
-            Content::Empty | Content::Whole(_) => None,
         }
     }
 
@@ -184,6 +185,31 @@ impl Body {
             Content::Flow(flow) => flow.as_mut().poll_frame(cx),
         }
     }
+}
+
+/// Bytes that are there already, as a flow.
+struct Whole(Bytes);
+
+impl http_body::Body for Whole {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
+
+impl StreamingBody for Whole {
+    fn wait_under(self: Pin<&mut Self>, _deadline: &Rc<Deadline>) {}
 }
 
 impl http_body::Body for Body {

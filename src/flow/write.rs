@@ -156,7 +156,7 @@ impl Writing<'_> {
         let Some(source) = &draft.source else { return Ok(Received::whole(packing, room)) };
         source.keep_none();
         source.release();
-        let mut upload = source.upload();
+        let mut upload = source.upload(clock::mono());
         loop {
             let next = pin!(poll_fn(|cx| Pin::new(&mut upload).poll_frame(cx)));
             let until = clock::mono() + source.limits().stall_max;

@@ -41,46 +41,53 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -
     let plan = &group.shared.plan;
     let mut tries = Tries { until: ex.started.mono + plan.timeouts.request, repeats: 0, tried: Vec::new() };
     group.budget.borrow_mut().request(ex.started);
-    let mut claim = pick::claim_or_wait(group, ex, tries.until).await?;
+    let mut claim = match pick::claim_at_once(group, ex) {
+        Some(claim) => claim,
+        // Boxed, as is whatever else is seldom waited for: the room of a request is moved with it.
+        None => Box::pin(pick::line_up(group, ex, tries.until)).await?,
+    };
     loop {
         ex.record.tries += 1;
         ex.record.backend = Some(Rc::clone(&claim.endpoint().backend));
         ex.record.address.clone_from(&claim.endpoint().address);
-        let (asked, since) = (Rc::clone(claim.endpoint()), claim.since());
-        let received = match send::attempt(claim, draft, ex).await {
-            Ok(received) => received,
+        let call = match send::attempt(&claim, draft, ex).await {
+            Ok(call) => call,
             Err(failure) => {
-                remember(ex, &asked, since, Outcome::Fault(failure.fault.cause().to_string()));
-                tries.tried.push(asked);
-                // Boxed, as is whatever else is seldom waited for: the room of a request is moved with it.
+                remember(ex, &claim, Outcome::Fault(failure.fault.cause().to_string()));
+                tries.tried.push(Rc::clone(claim.endpoint()));
+                // Given up before another is looked for.
+                drop(claim);
                 claim = Box::pin(tries.next(group, ex, draft, failure)).await?;
                 continue;
             }
         };
-        ex.record.backend_status = Some(received.head.status);
-        let instead = tries.instead_of(&received, group, ex, draft);
+        let status = call.head().status;
+        ex.record.backend_status = Some(status);
+        let instead =
+            if plan.retry.statuses.holds(status) { tries.instead_of(&claim, status, ex, draft) } else { None };
         if instead.is_some() || !ex.record.history.is_empty() {
-            remember(ex, &asked, since, Outcome::Status(received.head.status));
+            remember(ex, &claim, Outcome::Status(status));
         }
         match instead {
             Some(other) => claim = other,
-            None => return Ok(answer(received, draft, ex)),
+            None => return Ok(answer(Received { call, claim }, draft, ex)),
         }
     }
 }
 
-/// Notes a try that began then (monotonic time) and has come to this.
-fn remember(ex: &mut Exchange, asked: &LocalEndpoint, since: Duration, outcome: Outcome) {
-    let took = clock::mono().saturating_sub(since);
+/// Notes what has become of the try that this claim was for.
+fn remember(ex: &mut Exchange, claim: &Claim, outcome: Outcome) {
+    let asked = claim.endpoint();
+    let took = clock::mono().saturating_sub(claim.since());
     let (backend, address) = (Rc::clone(&asked.backend), asked.address.clone());
     ex.record.remember(Try { backend, address, outcome, took });
 }
 
 fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {
-    if received.head.status == StatusCode::SWITCHING_PROTOCOLS {
+    if received.call.head().status == StatusCode::SWITCHING_PROTOCOLS {
         tunnel::answer(received, ex)
     } else {
-        reply::answer(received, draft.source.clone(), ex)
+        reply::answer(received, draft, ex)
     }
 }
 
@@ -130,31 +137,24 @@ impl Tries {
         pick::claim_or_wait(group, ex, self.until).await
     }
 
-    /// Another backend's place, if this response is one to try again for, and may be.
-    fn instead_of(
-        &mut self,
-        received: &Received,
-        group: &Rc<LocalGroup>,
-        ex: &Exchange,
-        draft: &Draft,
-    ) -> Option<Claim> {
-        let plan = &group.shared.plan;
-        let status = received.head.status;
-        if !plan.retry.statuses.holds(status) || !self.may_go_on(group, draft, Progress::Answered) {
+    /// Another backend's place for a request whose answer, of this status, is one to try again for; if that may be.
+    fn instead_of(&mut self, asked: &Claim, status: StatusCode, ex: &Exchange, draft: &Draft) -> Option<Claim> {
+        let group = asked.group();
+        if !self.may_go_on(group, draft, Progress::Answered) {
             return None;
         }
         let now = clock::now();
-        self.tried.push(Rc::clone(received.claim.endpoint()));
+        self.tried.push(Rc::clone(asked.endpoint()));
         let claim = pick::claim(group, ex, &self.tried, now)?;
         if !group.budget.borrow_mut().withdraw(now) {
             return None;
         }
         self.repeats += 1;
         group.counters.retries.up();
-        if plan.ejection.statuses.holds(status) {
-            received.claim.failed(now, &format_args!("it answered {}", status.as_u16()));
+        if group.shared.plan.ejection.statuses.holds(status) {
+            asked.failed(now, &format_args!("it answered {}", status.as_u16()));
         } else {
-            received.claim.succeeded(now);
+            asked.succeeded(now);
         }
         Some(claim)
     }

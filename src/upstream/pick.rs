@@ -119,16 +119,20 @@ pub fn claim(group: &Rc<LocalGroup>, ex: &Exchange, tried: &Tried, now: Now) -> 
     let epoch = group.shared.standing.epoch();
     let in_service = set.in_service(epoch);
     let InService { primary, backup, doubted, .. } = &*in_service;
+    let within = |reach: Reach, usable: &[usize]| {
+        if usable.is_empty() {
+            return None;
+        }
+        // Backups are another set of usable endpoints, and so are those better than nothing.
+        let epoch = epoch * 3 + reach as u64;
+        let thinned = Cell::new(None);
+        claim_within(&View { group, set: &set, tried, reach, usable, epoch, now, thinned }, &draw)
+    };
+    if let Some(claim) = within(Reach::Primary, primary) {
+        return Some(claim);
+    }
     let may_doubt = group.shared.plan.queue.is_none() && doubted.len() > primary.len() + backup.len();
-    [(Reach::Primary, primary, true), (Reach::Backup, backup, true), (Reach::Doubted, doubted, may_doubt)]
-        .into_iter()
-        .filter(|(_, usable, may)| *may && !usable.is_empty())
-        .find_map(|(reach, usable, _)| {
-            // Backups are another set of usable endpoints, and so are those better than nothing.
-            let epoch = epoch * 3 + reach as u64;
-            let thinned = Cell::new(None);
-            claim_within(&View { group, set: &set, tried, reach, usable, epoch, now, thinned }, &draw)
-        })
+    within(Reach::Backup, backup).or_else(|| if may_doubt { within(Reach::Doubted, doubted) } else { None })
 }
 
 fn claim_within(view: &View<'_>, draw: &Draw) -> Option<Claim> {
@@ -261,30 +265,44 @@ pub fn key(balance: &Balance, ex: &Exchange) -> u64 {
     }
 }
 
+/// When a request looks for a place. One that comes by way of the cache may have waited there for another's answer.
+fn arrival(ex: &Exchange) -> Now {
+    if ex.record.tries == 0 && ex.cache_status.is_none() { ex.started } else { clock::now() }
+}
+
+/// Claims a place without waiting for one; a request that comes while others wait gets in line behind them.
+#[must_use]
+pub fn claim_at_once(group: &Rc<LocalGroup>, ex: &Exchange) -> Option<Claim> {
+    if group.shared.plan.queue.is_some() && !group.shared.queue().is_empty() {
+        return None;
+    }
+    claim(group, ex, &[], arrival(ex))
+}
+
 /// Claims a place, and waits for one in the upstream's queue if there is none.
 ///
 /// # Errors
-/// [`Fault::NoBackend`] without a queue; [`Fault::QueueFull`]; [`Fault::QueueTimeout`] after `wait_max`, or when
-/// `until` (monotonic time) comes first.
+/// Those of [`line_up`].
 pub async fn claim_or_wait(group: &Rc<LocalGroup>, ex: &Exchange, until: Duration) -> Result<Claim, Fault> {
-    // What comes by way of the cache may have waited there for another's answer.
-    let is_new = ex.record.tries == 0 && ex.cache_status.is_none();
-    let now = if is_new { ex.started } else { clock::now() };
-    let Some(plan) = &group.shared.plan.queue else {
-        return claim(group, ex, &[], now).ok_or_else(|| no_backend(&group.shared));
-    };
-    // A request that comes while others wait gets in line behind them.
-    if group.shared.queue().is_empty()
-        && let Some(claim) = claim(group, ex, &[], now)
-    {
-        return Ok(claim);
+    match claim_at_once(group, ex) {
+        Some(claim) => Ok(claim),
+        None => line_up(group, ex, until).await,
     }
+}
+
+/// Waits for a place in the upstream's queue, where there was none at once.
+///
+/// # Errors
+/// [`Fault::NoBackend`] without a queue; [`Fault::QueueFull`]; [`Fault::QueueTimeout`] after the queue's `wait_max`, or
+/// when `until` (monotonic time) comes first.
+pub async fn line_up(group: &Rc<LocalGroup>, ex: &Exchange, until: Duration) -> Result<Claim, Fault> {
+    let Some(plan) = &group.shared.plan.queue else { return Err(no_backend(&group.shared)) };
     let Some(place) = group.shared.queue_up(plan.length) else {
         return Err(Fault::QueueFull { upstream: group.shared.plan.name.clone(), length: plan.length });
     };
-    let until = until.min(now.mono + plan.wait_max);
+    let until = until.min(arrival(ex).mono + plan.wait_max);
     let _queued = Queued::begin(&group.counters);
-    Box::pin(wait(group, ex, &place, until))
+    wait(group, ex, &place, until)
         .await
         .ok_or_else(|| Fault::QueueTimeout { upstream: group.shared.plan.name.clone(), limit: plan.wait_max })
 }

@@ -238,8 +238,8 @@ async fn ask_http(endpoint: &Endpoint, check: &Check, socket: Socket) -> io::Res
         interim_left -= 1;
         interim_left > 0
     };
-    let head = poll_fn(|cx| call.poll_head(cx, &rules, &mut skip_interim)).await?;
-    let got = head.status;
+    poll_fn(|cx| call.poll_head(cx, &rules, &mut skip_interim)).await?;
+    let got = call.head().status;
     if !status.holds(got) {
         return Ok(Finding::Status(got));
     }

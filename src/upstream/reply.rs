@@ -14,7 +14,7 @@ use policy::message::{hop, trailers};
 use policy::time::Now;
 
 use super::pick::Claim;
-use super::send::Received;
+use super::send::{Draft, Received};
 use super::transport::call::{Call, Error};
 use super::transport::head::Head;
 use super::upload::Source;
@@ -28,26 +28,27 @@ use crate::splice::Pipe;
 
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
-pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> Answer {
-    let Received { head, call, claim } = received;
-    let Head { status, version, mut fields } = head;
+pub fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {
+    let Received { mut call, claim } = received;
+    let Head { status, version, mut fields } = call.take_head();
     // Nominations that may not be followed are ignored in a response, never refused.
     let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
     fields.apply_all(own.edits());
     ex.sign(&mut fields, version);
-    let failed = claim.group().shared.plan.ejection.statuses.holds(status);
+    let plan = &claim.group().shared.plan;
+    let failed = plan.ejection.statuses.holds(status);
     if failed {
         claim.failed(clock::now(), &format_args!("it answered {}", status.as_u16()));
     }
+    let since = ex.started.mono + ex.record.header_time.unwrap_or_default();
+    if let Some(whole) = call.take_whole() {
+        settle(claim, call, failed, Now::at(since));
+        return Answer { status, fields, body: Body::whole(whole) };
+    }
     // A head that says 5xx has counted as an error already.
     let tally = ex.tally.clone().filter(|_| !status.is_server_error());
-    let since = ex.started.mono + ex.record.header_time.unwrap_or_default();
-    let hold = Hold { claim, call, source, tally, failed, since, has_waited: false };
-    if hold.call.has_ended() {
-        hold.settle();
-        return Answer { status, fields, body: Body::default() };
-    }
-    let idle_max = hold.claim.group().shared.plan.timeouts.body_idle;
+    let idle_max = plan.timeouts.body_idle;
+    let hold = Hold { claim, call, source: draft.source.clone(), tally, failed, since, has_waited: false };
     let flow: Flow = Box::pin(Reply {
         hold: Some(hold),
         has_ended: false,
@@ -56,6 +57,18 @@ pub fn answer(received: Received, source: Option<Rc<Source>>, ex: &Exchange) -> 
         is_cut: false,
     });
     Answer { status, fields, body: Body::flow(flow) }
+}
+
+/// A response has ended. `failed`: its status alone has counted against the backend already.
+fn settle(claim: Claim, call: Box<Call>, failed: bool, now: Now) {
+    if !failed {
+        claim.succeeded(now);
+    }
+    // Answered early, the rest of the request's body goes nowhere, and the connection closes without its end.
+    if let Some(connection) = call.finish() {
+        let max = claim.group().shared.plan.pool_max;
+        claim.endpoint().pool.put(connection, now.mono, max);
+    }
 }
 
 /// What a request holds of a backend until the end of its answer.
@@ -78,14 +91,7 @@ impl Hold {
     fn settle(self) {
         // A body that was there with its head needs no second look at the clock.
         let now = Now::at(if self.has_waited { clock::mono() } else { self.since });
-        if !self.failed {
-            self.claim.succeeded(now);
-        }
-        // Answered early, the rest of the request's body goes nowhere, and the connection closes without its end.
-        if let Some(connection) = self.call.finish() {
-            let max = self.claim.group().shared.plan.pool_max;
-            self.claim.endpoint().pool.put(connection, now.mono, max);
-        }
+        settle(self.claim, self.call, self.failed, now);
     }
 
     /// The answer broke off: by the backend's fault, unless it was the client who broke off its request's body, or

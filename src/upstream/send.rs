@@ -16,7 +16,7 @@ use super::pick::Claim;
 use super::transport::call::{Call, Error, HeadRules};
 use super::transport::connect;
 use super::transport::connection::Connection;
-use super::transport::head::{self, Head, RequestHead};
+use super::transport::head::{self, RequestHead};
 use super::upload::{Source, Upload};
 use crate::config::plan::HostHeader;
 use crate::exchange::Exchange;
@@ -51,9 +51,9 @@ impl Draft {
 
     /// Begins to send it. The draft stays as it is: whatever becomes of this try, the request may go out once more, if only
     /// on a fresh connection.
-    fn send(&self, connection: Connection, claim: &Claim) -> Box<Call> {
+    fn send(&self, connection: Connection, claim: &Claim, now: Duration) -> Box<Call> {
         let body = match &self.source {
-            Some(source) => source.upload(),
+            Some(source) => source.upload(now),
             None => Upload::Empty,
         };
         let has_own_host = claim.group().shared.plan.host == HostHeader::Backend;
@@ -63,11 +63,9 @@ impl Draft {
     }
 }
 
-/// A response head that has been judged, and what its body comes from.
+/// A response whose head has come and been judged.
 pub struct Received {
-    /// The head.
-    pub head: Head,
-    /// Where the body comes from.
+    /// What its head is taken and its body comes from.
     pub call: Box<Call>,
     /// The place the request holds.
     pub claim: Claim,
@@ -89,20 +87,19 @@ pub struct Failure {
 ///
 /// # Errors
 /// What went wrong; the backend's failures are counted already.
-pub async fn attempt(claim: Claim, draft: &Draft, ex: &mut Exchange) -> Result<Received, Failure> {
-    let repeatable = draft.method.is_idempotent();
-    let age_max = if repeatable { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
-    if let Some(connection) = claim.endpoint().pool.take(claim.since(), age_max) {
-        match exchange(connection, &claim, draft, (ex, claim.since())).await {
-            Ok((head, call)) => return received(head, call, claim, draft),
+pub async fn attempt(claim: &Claim, draft: &Draft, ex: &mut Exchange) -> Result<Box<Call>, Failure> {
+    let age_max = if draft.method.is_idempotent() { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
+    let mut pooled = claim.endpoint().pool.take(claim.since(), age_max);
+    loop {
+        let (connection, sent_at) = match pooled.take() {
+            Some(connection) => (connection, claim.since()),
+            None => (Box::pin(connect(claim, ex)).await?, clock::mono()),
+        };
+        match exchange(connection, claim, draft, (ex, sent_at)).await {
+            Ok(call) => return judged(call, claim, draft),
             Err(failed) if failed.is_stale(draft) => {}
-            Err(failed) => return Err(failed.count(&claim)),
+            Err(failed) => return Err(failed.count(claim)),
         }
-    }
-    let connection = Box::pin(connect(&claim, ex)).await?;
-    match exchange(connection, &claim, draft, (ex, clock::mono())).await {
-        Ok((head, call)) => received(head, call, claim, draft),
-        Err(failed) => Err(failed.count(&claim)),
     }
 }
 
@@ -155,11 +152,11 @@ async fn exchange(
     claim: &Claim,
     draft: &Draft,
     (ex, sent_at): (&mut Exchange, Duration),
-) -> Result<(Head, Box<Call>), Failed> {
+) -> Result<Box<Call>, Failed> {
     ex.record.sends += 1;
     let source = draft.source.as_deref();
     let plan = &claim.group().shared.plan;
-    let mut call = draft.send(connection, claim);
+    let mut call = draft.send(connection, claim, sent_at);
     let rules = HeadRules {
         limits: HeadLimits::new(HEAD_BYTES_CAP, 0, plan.response_fields_max),
         to_head: draft.method == Method::HEAD,
@@ -182,11 +179,11 @@ async fn exchange(
     let polled = pin!(poll_fn(|cx| call.poll_head(cx, &rules, pass_on)));
     let extend = || source.and_then(|source| source.extend(head_max));
     match ex.connection.deadline.wait_while(sent_at + first, polled, extend).await {
-        Ok(Ok(head)) => {
+        Ok(Ok(())) => {
             let now = clock::mono();
             ex.record.header_time = Some(now.saturating_sub(ex.started.mono));
             claim.answered(now.saturating_sub(sent_at), now);
-            Ok((head, call))
+            Ok(call)
         }
         Ok(Err(error)) => Err(failed(&error, &call, claim, source)),
         Err(_expired) => {
@@ -223,12 +220,13 @@ fn failed(error: &Error, call: &Call, claim: &Claim, source: Option<&Source>) ->
 }
 
 /// Judges a response head before anything of it is used.
-fn received(head: Head, call: Box<Call>, claim: Claim, draft: &Draft) -> Result<Received, Failure> {
+fn judged(call: Box<Call>, claim: &Claim, draft: &Draft) -> Result<Box<Call>, Failure> {
+    let head = call.head();
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&head.fields, &draft.switches) {
         let reason = Arc::from("it switches to a protocol that nobody asked for");
         let fault = Fault::BadAnswer { backend: Arc::clone(&claim.endpoint().shared.label), reason };
         claim.failed(clock::now(), &fault.cause());
         return Err(Failure { fault, progress: Progress::Answered });
     }
-    Ok(Received { head, call, claim })
+    Ok(call)
 }

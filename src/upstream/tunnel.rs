@@ -25,8 +25,8 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Answers 101, and leaves the tunnel for the client's connection to run.
 #[must_use]
 pub fn answer(received: Received, ex: &Exchange) -> Answer {
-    let Received { head, call, claim } = received;
-    let Head { status, version, mut fields } = head;
+    let Received { mut call, claim } = received;
+    let Head { status, version, mut fields } = call.take_head();
     let chosen = fields.first(Known::Upgrade).map(<[u8]>::to_vec);
     let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
     fields.apply_all(own.edits());

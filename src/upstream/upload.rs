@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use message::Fields;
 use policy::message::trailers;
 use policy::retry::Replay;
@@ -41,6 +41,8 @@ pub enum Upload {
         source: Rc<Source>,
         /// The first kept piece not sent yet.
         next: usize,
+        /// When it began (monotonic time), until it has been polled: what is there already needs no look at the clock.
+        began: Option<Duration>,
     },
 }
 
@@ -51,13 +53,13 @@ pub struct Source {
     incoming: RefCell<Option<Incoming>>,
     limits: Limits,
     kept_max: Cell<usize>,
-    kept: RefCell<Vec<Bytes>>,
+    kept: RefCell<Pieces>,
     kept_bytes: Cell<usize>,
     is_lost: Cell<bool>,
     received: Cell<u64>,
     is_held: Cell<bool>,
     fault: RefCell<Option<Fault>>,
-    /// When a piece last came or went.
+    /// When a piece last came or went, or an upload began.
     moved: Cell<Duration>,
     /// Since when a backend has been ready to take what the client does not send.
     starved_since: Cell<Option<Duration>>,
@@ -66,6 +68,42 @@ pub struct Source {
     ended: Cell<Option<Duration>>,
     waker: RefCell<Option<Waker>>,
     counters: Arc<Counters>,
+}
+
+/// Pieces of a body in their order. Most bodies are one piece: the first needs no memory of its own.
+#[derive(Debug, Default)]
+struct Pieces {
+    first: Option<Bytes>,
+    more: Vec<Bytes>,
+}
+
+impl Pieces {
+    fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.first.iter().chain(&self.more)
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
+
+    fn get(&self, index: usize) -> Option<&Bytes> {
+        index.checked_sub(1).map_or(self.first.as_ref(), |index| self.more.get(index))
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        if self.first.is_some() {
+            self.more.push(piece);
+        } else {
+            self.first = Some(piece);
+        }
+    }
+}
+
+impl FromIterator<Bytes> for Pieces {
+    fn from_iter<I: IntoIterator<Item = Bytes>>(pieces: I) -> Self {
+        let mut pieces = pieces.into_iter();
+        Self { first: pieces.next(), more: pieces.collect() }
+    }
 }
 
 /// How long, slow and far behind a request body may be.
@@ -109,7 +147,7 @@ impl Source {
             received: Cell::new(0),
             is_held: Cell::new(held),
             fault: RefCell::new(None),
-            moved: Cell::new(clock::mono()),
+            moved: Cell::new(Duration::ZERO),
             starved_since: Cell::new(None),
             starved: Cell::new(Duration::ZERO),
             ended: Cell::new(None),
@@ -127,7 +165,7 @@ impl Source {
             limits,
             kept_max: Cell::new(body.len()),
             kept_bytes: Cell::new(body.len()),
-            kept: RefCell::new(vec![body]),
+            kept: RefCell::new([body].into_iter().collect()),
             is_lost: Cell::new(false),
             received: Cell::new(0),
             is_held: Cell::new(false),
@@ -154,21 +192,18 @@ impl Source {
 
     /// Puts back all that has been read, for another upload to begin with.
     pub fn put_back(&self, read: [Bytes; 2]) {
-        let pieces: Vec<Bytes> = read.into_iter().filter(|piece| !piece.is_empty()).collect();
-        let bytes = pieces.iter().map(Bytes::len).sum();
+        let bytes = read.iter().map(Bytes::len).sum();
         self.kept_bytes.set(bytes);
         self.kept_max.set(bytes.max(self.limits.kept_max));
         self.is_lost.set(false);
-        *self.kept.borrow_mut() = pieces;
+        *self.kept.borrow_mut() = read.into_iter().filter(|piece| !piece.is_empty()).collect();
     }
 
-    /// How many bytes there will be, if that is known.
+    /// How many bytes an upload that begins now sends, if that is known: what is kept, and what is to come.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
-        match &*self.incoming.borrow() {
-            Some(incoming) => incoming.size_hint().exact(),
-            None => Some(self.kept_bytes.get() as u64),
-        }
+        let left = self.incoming.borrow().as_ref().map_or(Some(0), |incoming| incoming.size_hint().exact());
+        left.map(|left| left + self.kept_bytes.get() as u64)
     }
 
     /// How long, slow and far behind it may be.
@@ -191,10 +226,11 @@ impl Source {
         }
     }
 
-    /// Begins to send the body, from its first piece. An upload begun before must be gone.
+    /// Begins to send the body now (monotonic time), from its first piece. An upload begun before must be gone.
     #[must_use]
-    pub fn upload(self: &Rc<Self>) -> Upload {
-        Upload::Stream { source: Rc::clone(self), next: 0 }
+    pub fn upload(self: &Rc<Self>, now: Duration) -> Upload {
+        self.moved.set(now);
+        Upload::Stream { source: Rc::clone(self), next: 0, began: Some(now) }
     }
 
     /// Whether it is for the client that nothing moves, or was.
@@ -212,7 +248,8 @@ impl Source {
     /// All of it, once it has been handed over; `None`: not yet, or not all of it was kept, or it had trailers.
     #[must_use]
     pub fn content(&self) -> Option<Vec<Bytes>> {
-        (self.has_ended() && !self.is_lost.get() && self.fault.borrow().is_none()).then(|| self.kept.borrow().clone())
+        let is_all = self.has_ended() && !self.is_lost.get() && self.fault.borrow().is_none();
+        is_all.then(|| self.kept.borrow().iter().cloned().collect())
     }
 
     /// What can be sent again.
@@ -265,8 +302,8 @@ impl Source {
 
     /// Only time that was spent waiting for the client counts: neither the queue's nor the backend's.
     fn is_too_slow(&self, starved: Duration) -> bool {
-        let due = u128::from(self.limits.rate_min) * starved.as_millis() / 1000;
-        starved > self.limits.stall_max && u128::from(self.received.get()) < due
+        let due = || u128::from(self.limits.rate_min) * starved.as_millis() / 1000;
+        starved > self.limits.stall_max && u128::from(self.received.get()) < due()
     }
 
     fn wake(&self) {
@@ -287,7 +324,8 @@ impl Source {
         let bytes = self.kept_bytes.get() + piece.len();
         if bytes > self.kept_max.get() || self.kept.borrow().len() >= PIECES_MAX {
             self.is_lost.set(true);
-            self.kept.borrow_mut().clear();
+            self.kept_bytes.set(0);
+            self.kept.take();
             return;
         }
         self.kept_bytes.set(bytes);
@@ -295,24 +333,25 @@ impl Source {
         self.kept.borrow_mut().push(piece);
     }
 
-    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    /// The next piece that the client sends. `now` (monotonic time): if that is known.
+    fn poll_incoming(&self, cx: &mut Context<'_>, now: Option<Duration>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let mut incoming = self.incoming.borrow_mut();
         let Some(incoming) = &mut *incoming else { return Poll::Ready(None) };
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => frame,
             Poll::Ready(Some(Err(_broken))) => return self.fail(Fault::BodyBroken),
             Poll::Ready(None) => {
-                self.ended.set(Some(self.moved_now()));
+                self.ended.set(Some(self.moved_at(now)));
                 return Poll::Ready(None);
             }
             Poll::Pending => {
                 if self.starved_since.get().is_none() {
-                    self.starved_since.set(Some(clock::mono()));
+                    self.starved_since.set(Some(now.unwrap_or_else(clock::mono)));
                 }
                 return Poll::Pending;
             }
         };
-        let now = self.moved_now();
+        let now = self.moved_at(now);
         let frame = match frame.into_data() {
             Ok(piece) => {
                 let received = self.received.get() + piece.len() as u64;
@@ -350,8 +389,8 @@ impl Source {
     }
 
     /// The client has sent something, or the end.
-    fn moved_now(&self) -> Duration {
-        let now = clock::mono();
+    fn moved_at(&self, now: Option<Duration>) -> Duration {
+        let now = now.unwrap_or_else(clock::mono);
         self.moved.set(now);
         if let Some(since) = self.starved_since.take() {
             self.starved.set(self.starved.get() + now.saturating_sub(since));
@@ -365,21 +404,22 @@ impl Body for Upload {
     type Error = Fault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Self::Stream { source, next } = &mut *self else { return Poll::Ready(None) };
-        *source.waker.borrow_mut() = Some(cx.waker().clone());
+        let Self::Stream { source, next, began } = &mut *self else { return Poll::Ready(None) };
+        let now = began.take();
         if source.is_held() {
+            *source.waker.borrow_mut() = Some(cx.waker().clone());
             return Poll::Pending;
         }
         let kept = source.kept.borrow().get(*next).cloned();
         if let Some(piece) = kept {
             *next += 1;
-            source.moved.set(clock::mono());
+            source.moved.set(now.unwrap_or_else(clock::mono));
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         if source.has_ended() {
             return Poll::Ready(None);
         }
-        let polled = source.poll_incoming(cx);
+        let polled = source.poll_incoming(cx, now);
         *next = source.kept.borrow().len();
         polled
     }
@@ -387,22 +427,7 @@ impl Body for Upload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream { source, next } => source.has_ended() && source.kept.borrow().len() <= *next,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            // The hint of a body not begun: what was kept is sent before what is to come.
-            Self::Stream { source, next, .. } => {
-                let kept: u64 = source.kept.borrow().iter().skip(*next).map(|piece| piece.len() as u64).sum();
-                let left = source.incoming.borrow().as_ref().map_or(Some(0), |incoming| incoming.size_hint().exact());
-                match left {
-                    Some(rest) => SizeHint::with_exact(rest + kept),
-                    None => SizeHint::default(),
-                }
-            }
+            Self::Stream { source, next, .. } => source.has_ended() && source.kept.borrow().len() <= *next,
         }
     }
 }

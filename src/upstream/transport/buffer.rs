@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::ops::Deref;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
@@ -27,13 +27,18 @@ thread_local! {
 pub struct ReadBuffer {
     bytes: BytesMut,
     was_full: bool,
+    /// The last read found nothing: its task has been woken since, most likely because there is something now.
+    has_waited: bool,
 }
 
 impl ReadBuffer {
     /// Reads once. Returns how many bytes came; 0: the stream has ended.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
-        // Who waits for a backend holds no memory for its answer.
-        ready!(socket.poll_read_ready(cx))?;
+        // A call that waits for its backend holds no memory for the response.
+        if !std::mem::take(&mut self.has_waited) && socket.poll_read_ready(cx)?.is_pending() {
+            self.has_waited = true;
+            return Poll::Pending;
+        }
         if self.bytes.capacity() == 0 {
             self.bytes = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
         }
@@ -42,14 +47,34 @@ impl ReadBuffer {
         if self.bytes.capacity() - self.bytes.len() < space_min {
             self.bytes.reserve(wanted);
         }
-        let count = ready!(socket.poll_read_into(cx, &mut self.bytes))?;
+        let Poll::Ready(read) = socket.poll_read_into(cx, &mut self.bytes) else {
+            if self.bytes.is_empty() {
+                self.give_back();
+            }
+            return Poll::Pending;
+        };
         self.was_full = self.bytes.len() == self.bytes.capacity();
-        Poll::Ready(Ok(count))
+        Poll::Ready(read)
     }
 
     /// Takes the first bytes out: they share the buffer's memory.
     pub fn take(&mut self, count: usize) -> Bytes {
         self.bytes.split_to(count.min(self.bytes.len())).freeze()
+    }
+
+    /// Gives the memory back to the worker. Bytes that are left are dropped.
+    fn give_back(&mut self) {
+        if (1..=READ_BYTES_MAX).contains(&self.bytes.capacity()) {
+            self.bytes.clear();
+            let bytes = std::mem::take(&mut self.bytes);
+            // A thread that ends has none to give back to.
+            let _ended = SPARE.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
+                if spare.len() < SPARE_MAX {
+                    spare.push(bytes);
+                }
+            });
+        }
     }
 
     /// Drops the first bytes.
@@ -68,16 +93,6 @@ impl Deref for ReadBuffer {
 
 impl Drop for ReadBuffer {
     fn drop(&mut self) {
-        if (1..=READ_BYTES_MAX).contains(&self.bytes.capacity()) {
-            self.bytes.clear();
-            let bytes = std::mem::take(&mut self.bytes);
-            // A thread that ends has none to give back to.
-            let _ended = SPARE.try_with(|spare| {
-                let mut spare = spare.borrow_mut();
-                if spare.len() < SPARE_MAX {
-                    spare.push(bytes);
-                }
-            });
-        }
+        self.give_back();
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The task that polls for the response also moves the request. So an answer that comes early is seen while the request
 //! is still on its way, and the rest of the request goes on while the response's body is read. Dropping a call closes
-//! the connection; [`Call::finish`] gives it back if it can carry another one.
+//! the connection; [`Call::finish`] gives it back if it can carry another one. A connection keeps the place of its call;
+//! all that belongs to one call is one value, which is made anew for the next.
 
 use std::cell::Cell;
 use std::io;
@@ -25,7 +26,7 @@ use crate::upstream::upload::Upload;
 
 thread_local! {
     /// Memory for the next response's head: it is rarely in use for longer than one poll.
-    static SPARE: Cell<ResponseHead> = Cell::default();
+    static SPARE: Cell<Option<Box<ResponseHead>>> = const { Cell::new(None) };
 }
 
 /// Why a call failed.
@@ -69,11 +70,23 @@ pub struct HeadRules {
 /// A request and its response on one connection.
 #[derive(Debug)]
 pub struct Call {
-    connection: Connection,
+    socket: Socket,
+    /// Whether the connection has carried a request before.
+    pub(super) is_reused: bool,
+    /// Where the connection is counted, if anywhere.
+    counted: Option<Counted>,
     sending: Sending,
+    receiving: Receiving,
+}
+
+/// The response of a call, as far as it has come.
+#[derive(Debug)]
+struct Receiving {
     received: ReadBuffer,
     /// The head as far as it has come, where it did not come as a whole.
     partial: Option<Box<ResponseHead>>,
+    /// The head that came last, until it is taken.
+    head: Head,
     decoder: BodyDecoder,
     /// The trailers as far as they have come.
     trailers: Lines,
@@ -87,29 +100,45 @@ pub struct Call {
     is_splice_refused: bool,
 }
 
-impl Call {
-    /// Begins a call. Nothing is sent before it is polled.
-    #[must_use]
-    pub fn new(connection: Connection, head: &RequestHead<'_>, body: Upload) -> Box<Self> {
-        // It is handed on from step to step until the response's end; by address, not by its hundreds of bytes.
-        Box::new(Self {
-            connection,
-            sending: Sending::new(head, body),
+impl Default for Receiving {
+    fn default() -> Self {
+        Self {
             received: ReadBuffer::default(),
             partial: None,
+            head: Head::default(),
             decoder: BodyDecoder::Length(0),
             trailers: Lines::default(),
             has_ended: false,
             is_reusable: true,
             has_received: false,
             is_splice_refused: false,
-        })
+        }
+    }
+}
+
+impl Call {
+    /// A connection's call before its first request.
+    pub(super) fn at_rest(socket: Socket, counted: Option<Counted>) -> Self {
+        Self { socket, is_reused: false, counted, sending: Sending::default(), receiving: Receiving::default() }
+    }
+
+    /// Begins a call. Nothing is sent before it is polled.
+    #[must_use]
+    pub fn new(connection: Connection, head: &RequestHead<'_>, body: Upload) -> Box<Self> {
+        let Connection(mut call) = connection;
+        call.sending = Sending::new(head, body);
+        call
+    }
+
+    /// The connection's socket.
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Whether the connection has carried a request before.
     #[must_use]
     pub fn is_on_reused(&self) -> bool {
-        self.connection.is_reused
+        self.is_reused
     }
 
     /// Whether the system has taken a byte of the request.
@@ -121,11 +150,11 @@ impl Call {
     /// Whether a byte of the response has come.
     #[must_use]
     pub fn has_received(&self) -> bool {
-        self.has_received
+        self.receiving.has_received
     }
 
-    /// Sends the request and waits for the head of the final response. Interim responses are given to `interim`, in their
-    /// order; it says `false` when there were too many.
+    /// Sends the request and waits for the head of the final response, which [`Call::head`] then is. Interim responses are
+    /// given to `interim`, in their order; it says `false` when there were too many.
     ///
     /// # Errors
     /// [`Error`]; the call is over.
@@ -134,15 +163,16 @@ impl Call {
         cx: &mut Context<'_>,
         rules: &HeadRules,
         mut interim: impl FnMut(StatusCode, Fields) -> bool,
-    ) -> Poll<Result<Head, Error>> {
+    ) -> Poll<Result<(), Error>> {
         loop {
             // Also after each interim response: one may have released the body.
             self.poll_sending(cx)?;
-            while let Some(head) = self.scan(rules)? {
-                if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
-                    return Poll::Ready(Ok(head));
+            while self.scan(rules)? {
+                let status = self.receiving.head.status;
+                if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                    return Poll::Ready(Ok(()));
                 }
-                if !interim(head.status, head.fields) {
+                if !interim(status, self.take_head().fields) {
                     return Poll::Ready(Err(Error::InterimStorm));
                 }
                 self.poll_sending(cx)?;
@@ -150,13 +180,25 @@ impl Call {
             if ready!(self.poll_fill(cx)).map_err(|_| Error::Closed)? == 0 {
                 return Poll::Ready(Err(Error::Closed));
             }
-            self.has_received = true;
+            self.receiving.has_received = true;
         }
     }
 
+    /// The head of the final response, once it has come and until it is taken.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.receiving.head
+    }
+
+    /// Takes the head of the final response.
+    pub fn take_head(&mut self) -> Head {
+        std::mem::take(&mut self.receiving.head)
+    }
+
+    #[inline]
     fn poll_sending(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         if !self.sending.is_over()
-            && let Poll::Ready(Err(fault)) = self.sending.poll(cx, &mut self.connection.socket)
+            && let Poll::Ready(Err(fault)) = self.sending.poll(cx, &mut self.socket)
         {
             return Err(Error::Request(fault));
         }
@@ -164,30 +206,146 @@ impl Call {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.received.poll_fill(cx, &mut self.connection.socket)
+        self.receiving.received.poll_fill(cx, &mut self.socket)
     }
 
-    /// Takes the next head out of what was received, if it is there as a whole.
-    fn scan(&mut self, rules: &HeadRules) -> Result<Option<Head>, Error> {
-        if self.received.is_empty() {
-            return Ok(None);
+    /// Looks for the next head in what was received. Whether it is there as a whole.
+    fn scan(&mut self, rules: &HeadRules) -> Result<bool, Error> {
+        if self.receiving.received.is_empty() {
+            return Ok(false);
         }
-        let mut head = self.partial.take().map_or_else(|| SPARE.take(), |head| *head);
+        self.receiving.scan(rules, self.sending.is_complete())
+    }
+
+    /// All of the response's body, where it has come as a whole already, its length was declared, and the request is out:
+    /// then nothing is left to be done.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        if self.receiving.has_ended || self.sending.is_complete() { self.receiving.take_whole() } else { None }
+    }
+
+    /// The next piece of the response's body, or its trailers; `None` at its end. Moves the rest of the request too.
+    ///
+    /// # Errors
+    /// [`Error`]; the call is over.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Error>> {
+        if self.receiving.has_ended {
+            return Poll::Ready(Ok(None));
+        }
+        self.poll_sending(cx)?;
+        loop {
+            if let Some(frame) = self.receiving.decode()? {
+                return Poll::Ready(Ok(Some(frame)));
+            }
+            if self.receiving.has_ended {
+                return Poll::Ready(Ok(None));
+            }
+            if ready!(self.poll_fill(cx)).map_err(|_| Error::Closed)? == 0 {
+                self.receiving.decoder.finish().map_err(|_| Error::Closed)?;
+                self.receiving.has_ended = true;
+            }
+        }
+    }
+
+    /// Moves the rest of the request, for a response that is not read now.
+    ///
+    /// # Errors
+    /// [`Error::Request`]; the call is over.
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        self.poll_sending(cx)
+    }
+
+    /// Whether the response's body has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.receiving.has_ended
+    }
+
+    /// How many bytes of the body are still to come, where its head says so.
+    #[must_use]
+    pub fn length_left(&self) -> Option<u64> {
+        if let BodyDecoder::Length(left) = self.receiving.decoder { Some(left) } else { None }
+    }
+
+    /// How many bytes of content come next that the system can move into a pipe.
+    #[must_use]
+    pub fn spliceable_bytes(&self) -> u64 {
+        let receiving = &self.receiving;
+        let is_plain = receiving.received.is_empty() && self.sending.is_complete() && !receiving.is_splice_refused;
+        match receiving.decoder {
+            BodyDecoder::Length(_) | BodyDecoder::Chunked(_) if is_plain => receiving.decoder.content_left(),
+            BodyDecoder::Length(_) | BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => 0,
+        }
+    }
+
+    /// Moves some of the bytes that [`Call::spliceable_bytes`] counts into an empty pipe, and returns how many. None: the
+    /// system refuses; from now on they must be read.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Error>> {
+        let left = self.spliceable_bytes();
+        let moved = ready!(self.socket.poll_read_with(cx, |socket| pipe.fill(socket, left)));
+        match moved {
+            Ok(0) => Poll::Ready(Err(Error::Closed)),
+            Ok(moved) => {
+                self.receiving.decoder.skip(u64::try_from(moved).unwrap_or(u64::MAX));
+                self.receiving.has_ended = self.length_left() == Some(0);
+                Poll::Ready(Ok(moved))
+            }
+            Err(error) if splice::is_refusal(&error) => {
+                pipe.refuse();
+                self.receiving.is_splice_refused = true;
+                Poll::Ready(Ok(0))
+            }
+            Err(_) => Poll::Ready(Err(Error::Closed)),
+        }
+    }
+
+    /// The connection, if it can carry another request: request and response are whole, and nothing came behind them.
+    #[must_use]
+    pub fn finish(mut self: Box<Self>) -> Option<Connection> {
+        let receiving = &self.receiving;
+        let is_whole = receiving.has_ended && receiving.is_reusable && receiving.received.is_empty();
+        if !is_whole || !self.sending.is_complete() {
+            return None;
+        }
+        (self.sending, self.receiving) = (Sending::default(), Receiving::default());
+        Some(Connection(self))
+    }
+
+    /// The stream of a connection that has switched protocols, what was read of it already, and what counts it.
+    #[must_use]
+    pub fn into_stream(mut self: Box<Self>) -> (Socket, Bytes, Option<Counted>) {
+        let read_ahead = self.receiving.received.take(usize::MAX);
+        (self.socket, read_ahead, self.counted)
+    }
+}
+
+impl Receiving {
+    /// Scans the next head. Whether it is there as a whole.
+    fn scan(&mut self, rules: &HeadRules, is_request_out: bool) -> Result<bool, Error> {
+        let mut head = self.partial.take().or_else(|| SPARE.take()).unwrap_or_default();
         let Some(end) = head.scan(&self.received, &rules.limits).map_err(Error::Malformed)? else {
-            self.partial = Some(Box::new(head));
-            return Ok(None);
+            self.partial = Some(head);
+            return Ok(false);
         };
         let bytes = self.received.take(end);
-        let declared = self.settle(&head, &bytes, rules)?;
-        let converted = head::response(&mut head, bytes, declared).ok_or(Error::Unholdable);
+        let declared = self.settle(&head, &bytes, rules, is_request_out)?;
+        self.head = head::response(&mut head, bytes, declared).ok_or(Error::Unholdable)?;
         head.reset();
-        SPARE.set(head);
-        converted.map(Some)
+        SPARE.set(Some(head));
+        Ok(true)
     }
 
     /// Says how the body of a response will end, and what its head is to declare.
-    fn settle(&mut self, head: &ResponseHead, bytes: &[u8], rules: &HeadRules) -> Result<Length, Error> {
-        if head.status().code() == StatusCode::SWITCHING_PROTOCOLS.as_u16() && !self.sending.is_complete() {
+    fn settle(
+        &mut self,
+        head: &ResponseHead,
+        bytes: &[u8],
+        rules: &HeadRules,
+        is_request_out: bool,
+    ) -> Result<Length, Error> {
+        if head.status().code() == StatusCode::SWITCHING_PROTOCOLS.as_u16() && !is_request_out {
             return Err(Error::EarlySwitch);
         }
         let method = if rules.to_head { message::Method::Head } else { message::Method::Get };
@@ -201,27 +359,13 @@ impl Call {
         Ok(framing.declared)
     }
 
-    /// The next piece of the response's body, or its trailers; `None` at its end. Moves the rest of the request too.
-    ///
-    /// # Errors
-    /// [`Error`]; the call is over.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Error>> {
-        if self.has_ended {
-            return Poll::Ready(Ok(None));
-        }
-        self.poll_sending(cx)?;
-        loop {
-            if let Some(frame) = self.decode()? {
-                return Poll::Ready(Ok(Some(frame)));
-            }
-            if self.has_ended {
-                return Poll::Ready(Ok(None));
-            }
-            if ready!(self.poll_fill(cx)).map_err(|_| Error::Closed)? == 0 {
-                self.decoder.finish().map_err(|_| Error::Closed)?;
-                self.has_ended = true;
-            }
-        }
+    /// All of the body, where it has come as a whole and its length was declared.
+    fn take_whole(&mut self) -> Option<Bytes> {
+        let BodyDecoder::Length(left) = self.decoder else { return None };
+        let length = usize::try_from(left).ok().filter(|left| *left <= self.received.len())?;
+        self.decoder.skip(left);
+        self.has_ended = true;
+        Some(self.received.take(length))
     }
 
     /// What there is of the body in what was received.
@@ -269,75 +413,6 @@ impl Call {
             self.received.skip(consumed);
             self.has_ended = true;
         }
-    }
-
-    /// Moves the rest of the request, for a response that is not read now.
-    ///
-    /// # Errors
-    /// [`Error::Request`]; the call is over.
-    pub fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        self.poll_sending(cx)
-    }
-
-    /// Whether the response's body has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.has_ended
-    }
-
-    /// How many bytes of the body are still to come, where its head says so.
-    #[must_use]
-    pub fn length_left(&self) -> Option<u64> {
-        if let BodyDecoder::Length(left) = self.decoder { Some(left) } else { None }
-    }
-
-    /// How many bytes of content come next that the system can move into a pipe.
-    #[must_use]
-    pub fn spliceable_bytes(&self) -> u64 {
-        let is_plain = self.received.is_empty() && self.sending.is_complete() && !self.is_splice_refused;
-        match self.decoder {
-            BodyDecoder::Length(_) | BodyDecoder::Chunked(_) if is_plain => self.decoder.content_left(),
-            BodyDecoder::Length(_) | BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => 0,
-        }
-    }
-
-    /// Moves some of the bytes that [`Call::spliceable_bytes`] counts into an empty pipe, and returns how many. None: the
-    /// system refuses; from now on they must be read.
-    ///
-    /// # Errors
-    /// [`Error::Closed`].
-    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Error>> {
-        let left = self.spliceable_bytes();
-        let moved = ready!(self.connection.socket.poll_read_with(cx, |socket| pipe.fill(socket, left)));
-        match moved {
-            Ok(0) => Poll::Ready(Err(Error::Closed)),
-            Ok(moved) => {
-                self.decoder.skip(u64::try_from(moved).unwrap_or(u64::MAX));
-                self.has_ended = self.length_left() == Some(0);
-                Poll::Ready(Ok(moved))
-            }
-            Err(error) if splice::is_refusal(&error) => {
-                pipe.refuse();
-                self.is_splice_refused = true;
-                Poll::Ready(Ok(0))
-            }
-            Err(_) => Poll::Ready(Err(Error::Closed)),
-        }
-    }
-
-    /// The connection, if it can carry another request: request and response are whole, and nothing came behind them.
-    #[must_use]
-    pub fn finish(self: Box<Self>) -> Option<Connection> {
-        let is_between_two =
-            self.has_ended && self.is_reusable && self.sending.is_complete() && self.received.is_empty();
-        is_between_two.then_some(self.connection)
-    }
-
-    /// The stream of a connection that has switched protocols, what was read of it already, and what counts it.
-    #[must_use]
-    pub fn into_stream(mut self: Box<Self>) -> (Socket, Bytes, Option<Counted>) {
-        let read_ahead = self.received.take(usize::MAX);
-        (self.connection.socket, read_ahead, self.connection.counted)
     }
 }
 

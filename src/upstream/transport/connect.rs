@@ -96,6 +96,18 @@ impl Socket {
         }
     }
 
+    /// Writes what the system takes at once. Pending: it takes nothing now, and nobody will be woken.
+    pub fn poll_try_write(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        };
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            written => Poll::Ready(written),
+        }
+    }
+
     /// Reads into the space that a buffer has. Unlike [`Socket::try_read`], a short read says that there is no more, so
     /// that the next one need not ask the system.
     pub fn poll_read_into(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {

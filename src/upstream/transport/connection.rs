@@ -4,40 +4,34 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use super::call::Call;
 use super::connect::Socket;
 use crate::observe::counters::Counters;
 
-/// A connection to a backend that can take a request.
+/// A connection to a backend that can take a request. It keeps the place in memory of its calls: the next one begins
+/// where the last one ended, and is never moved.
 #[derive(Debug)]
-pub struct Connection {
-    /// The stream.
-    pub(super) socket: Socket,
-    /// Whether it has carried a request before.
-    pub(super) is_reused: bool,
-    /// Where it is counted, if anywhere.
-    pub(super) counted: Option<Counted>,
-}
+pub struct Connection(pub(super) Box<Call>);
 
 impl Connection {
     /// A connection that has carried no request.
     #[must_use]
     pub fn new(socket: Socket, counted: Option<Counted>) -> Self {
-        Self { socket, is_reused: false, counted }
+        Self(Box::new(Call::at_rest(socket, counted)))
     }
 
     /// Whether the backend has sent nothing and not closed it since its last response. Without a call of the system,
     /// unless something has come.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        let read = self.socket.try_read(&mut [0]);
+        let read = self.0.socket().try_read(&mut [0]);
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Whether the backend has sent nothing beyond its last response. What the backend does from here on wakes no task,
-    /// so that none is kept in memory by a connection that waits.
-    pub(super) fn come_to_rest(&mut self) -> bool {
-        self.is_reused = true;
-        let polled = self.socket.poll_read_ready(&mut Context::from_waker(Waker::noop()));
+    /// Whether the backend has sent nothing, and not closed it. What the backend does from here on wakes no task, so that
+    /// none is kept in memory by a connection that waits for long.
+    pub(super) fn stays_quiet(&self) -> bool {
+        let polled = self.0.socket().poll_read_ready(&mut Context::from_waker(Waker::noop()));
         polled.is_pending() || self.is_quiet()
     }
 }

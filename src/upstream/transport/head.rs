@@ -74,6 +74,13 @@ pub struct Head {
     pub fields: Fields,
 }
 
+/// That of no response: what a client gets instead of one has this status.
+impl Default for Head {
+    fn default() -> Self {
+        Self { status: StatusCode::BAD_GATEWAY, version: Version::HTTP_11, fields: Fields::default() }
+    }
+}
+
 /// The head of a response that was scanned from `bytes`, which it keeps, with the `Content-Length` that is to be declared
 /// and no other. The scanned head is left without fields.
 pub(super) fn response(head: &mut ResponseHead, bytes: Bytes, declared: Length) -> Option<Head> {

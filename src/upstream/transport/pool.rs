@@ -67,9 +67,10 @@ impl Pool {
 
     /// Puts a connection back whose response has ended; at most `max` are kept, the oldest goes.
     pub fn put(&self, mut connection: Connection, now: Duration, max: usize) {
-        if max == 0 || self.is_closed.get() || !connection.come_to_rest() {
+        if max == 0 || self.is_closed.get() {
             return;
         }
+        connection.0.is_reused = true;
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= max {
             idle.pop_front();
@@ -87,7 +88,7 @@ impl Pool {
     /// something.
     pub fn tidy(&self, now: Duration, age_max: Duration) {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| now.saturating_sub(idle.since) <= age_max && idle.connection.is_quiet());
+        idle.retain(|idle| now.saturating_sub(idle.since) <= age_max && idle.connection.stays_quiet());
     }
 }
 
@@ -115,7 +116,7 @@ mod tests {
         pool.put(connection, NOW, 1);
         let later = NOW + Duration::from_secs(10);
         assert!(pool.take(later, Duration::from_secs(2)).is_none());
-        assert!(pool.take(later, Duration::MAX).is_some_and(|connection| connection.is_reused));
+        assert!(pool.take(later, Duration::MAX).is_some_and(|connection| connection.0.is_reused));
         assert!(pool.take(later, Duration::MAX).is_none());
     }
 

@@ -65,17 +65,35 @@ enum State {
     Broken,
 }
 
+/// Nothing to send.
+impl Default for Sending {
+    fn default() -> Self {
+        Self {
+            staged: Vec::new(),
+            sent: 0,
+            content: Bytes::new(),
+            end: &[],
+            body: Upload::Empty,
+            framing: Framing::Length(0),
+            state: State::Ended,
+            written: 0,
+        }
+    }
+}
+
 impl Sending {
     /// Stages a request's head.
     pub(super) fn new(head: &RequestHead<'_>, body: Upload) -> Self {
-        let (length, framing, state) = match (&body, body.size_hint().exact()) {
-            (Upload::Empty, _) => (Length::Undeclared, Framing::Length(0), State::Ended),
-            (Upload::Stream { .. }, Some(length)) => (Length::Known(length), Framing::Length(length), State::Open),
-            (Upload::Stream { .. }, None) => (Length::Chunked, Framing::Chunked, State::Open),
+        let (length, framing, state) = match &body {
+            Upload::Empty => (Length::Undeclared, Framing::Length(0), State::Ended),
+            Upload::Stream { source, .. } => match source.length() {
+                Some(length) => (Length::Known(length), Framing::Length(length), State::Open),
+                None => (Length::Chunked, Framing::Chunked, State::Open),
+            },
         };
         let mut staged = SPARE.take();
         head::write_request(&mut staged, head, length);
-        Self { staged, sent: 0, content: Bytes::new(), end: &[], body, framing, state, written: 0 }
+        Self { staged, body, framing, state, ..Self::default() }
     }
 
     /// Whether the request is out as a whole.
@@ -185,12 +203,17 @@ impl Sending {
 
     fn poll_write(&self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
         let staged = self.staged.get(self.sent..).unwrap_or_default();
-        let socket = Pin::new(socket);
         if self.content.is_empty() && self.end.is_empty() {
-            return socket.poll_write(cx, staged);
+            // A connection that was idle takes something, as a rule: there is nothing to be waited for.
+            if self.written == 0
+                && let Poll::Ready(written) = socket.poll_try_write(staged)
+            {
+                return Poll::Ready(written);
+            }
+            return Pin::new(socket).poll_write(cx, staged);
         }
         let pieces = [staged, &self.content, self.end].map(IoSlice::new);
-        socket.poll_write_vectored(cx, &pieces)
+        Pin::new(socket).poll_write_vectored(cx, &pieces)
     }
 
     fn wrote(&mut self, count: usize) {
@@ -261,7 +284,7 @@ mod tests {
         let source = Source::new(Incoming::new(pieces.clone(), None), false, limits, Arc::<Counters>::default());
         let (target, fields) = (Uri::from_static("/"), Fields::new());
         let head = RequestHead { method: &Method::PUT, target: &target, fields: &fields, host: None };
-        (Sending::new(&head, Rc::new(source).upload()), pieces)
+        (Sending::new(&head, Rc::new(source).upload(Duration::ZERO)), pieces)
     }
 
     /// Runs `test` with a socket and its backend's end.

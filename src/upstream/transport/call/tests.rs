@@ -59,7 +59,8 @@ async fn bring_from(call: &mut Call, to_head: bool) -> Brought {
         })
     });
     match head.await {
-        Ok(head) => {
+        Ok(()) => {
+            let head = call.take_head();
             brought.status = head.status.as_u16();
             brought.fields = text(head.fields.to_map().iter());
         }
@@ -194,13 +195,13 @@ fn a_connection_is_kept_only_if_nothing_speaks_against_it() {
 #[test]
 fn a_connection_at_rest_shows_what_comes_unasked() {
     run(async || {
-        let (mut connection, mut backend) = connection();
-        assert!(connection.come_to_rest() && connection.is_quiet());
+        let (connection, mut backend) = connection();
+        assert!(connection.stays_quiet() && connection.is_quiet());
         backend.write_all(b"unasked").unwrap();
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
-        assert!(!connection.is_quiet() && !connection.come_to_rest());
+        assert!(!connection.is_quiet() && !connection.stays_quiet());
     });
 }
 
