@@ -122,6 +122,8 @@ pub enum Known {
     XForwarded,
     /// A name that asks for another target, host, scheme or method: `X-Original-URL`, `X-HTTP-Method-Override`, …
     Override,
+    /// A name by which a TLS terminator tells of its client's certificate: `Client-Cert`, `X-Client-Cert-Subject`, …
+    ClientCertificate,
     /// A name that begins with `Forebay-` or `X-Forebay-`.
     Forebay,
     /// Any other name with an underscore: CGI-like interfaces confuse it with its twin with a hyphen.
@@ -232,7 +234,7 @@ impl Known {
     pub fn of_plain(name: &[u8]) -> Self {
         match (Self::exact(name), name.first()) {
             // The families but that of the underscore.
-            (Self::Other, Some(b'X' | b'x' | b'F' | b'f')) => Self::family(name),
+            (Self::Other, Some(b'X' | b'x' | b'F' | b'f' | b'C' | b'c')) => Self::family(name),
             (known, _) => known,
         }
     }
@@ -244,6 +246,8 @@ impl Known {
         match name.first().map(u8::to_ascii_lowercase) {
             Some(b'x') if starts_with(name, b"x-forwarded-") => Self::XForwarded,
             Some(b'x') if starts_with(name, b"x-forebay-") => Self::Forebay,
+            Some(b'x') if is_one_of_client_cert(name, b"x-client-cert") => Self::ClientCertificate,
+            Some(b'c') if is_one_of_client_cert(name, b"client-cert") => Self::ClientCertificate,
             Some(b'f') if starts_with(name, b"forebay-") => Self::Forebay,
             Some(b'x' | b'f') if is_override() => Self::Override,
             _ if has_underscore(name) => Self::Underscore,
@@ -262,6 +266,11 @@ impl Known {
     pub fn named() -> impl Iterator<Item = Self> {
         NAMES.iter().map(|(known, _)| *known)
     }
+}
+
+/// Whether a name is this one, or goes on with a hyphen behind it.
+fn is_one_of_client_cert(name: &[u8], first: &[u8]) -> bool {
+    starts_with(name, first) && matches!(name.get(first.len()), None | Some(b'-'))
 }
 
 fn starts_with(name: &[u8], prefix: &[u8]) -> bool {
@@ -467,7 +476,14 @@ mod tests {
 
     #[test]
     fn every_tag_but_the_families_has_a_name() {
-        let families = [Known::Other, Known::XForwarded, Known::Override, Known::Forebay, Known::Underscore];
+        let families = [
+            Known::Other,
+            Known::XForwarded,
+            Known::Override,
+            Known::ClientCertificate,
+            Known::Forebay,
+            Known::Underscore,
+        ];
         assert_eq!(NAMES.len() + families.len(), Known::Underscore as usize + 1);
         assert!(families.iter().all(|family| family.name().is_none()));
         assert!((Known::Underscore as u8) < 64, "a set of tags is a word of 64 bits");
@@ -500,6 +516,11 @@ mod tests {
             ("x-http-method-override", Known::Override),
             ("Forebay-Purge", Known::Forebay),
             ("X-Forebay-A_b", Known::Forebay),
+            ("Client-Cert", Known::ClientCertificate),
+            ("client-cert-chain", Known::ClientCertificate),
+            ("X-Client-Cert", Known::ClientCertificate),
+            ("X-Client-Cert-Subject", Known::ClientCertificate),
+            ("X-Client-Certificate", Known::Other),
             ("X_Forwarded_For", Known::Underscore),
             ("a_b", Known::Underscore),
             ("X-Forwarde", Known::Other),

@@ -6,6 +6,7 @@
 pub mod balance;
 pub mod cache;
 pub mod canary;
+pub mod certificate;
 pub mod compare;
 pub mod endpoints;
 pub mod events;

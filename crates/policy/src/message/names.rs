@@ -17,8 +17,10 @@ pub const FORWARDING: KnownSet = KnownSet::of(&[
     Known::XRealIp,
 ]);
 
-/// Fields that only this proxy writes: forwarding fields, `Via`, `X-Request-ID`, `Forebay-*`, `X-Forebay-*`.
-pub const OURS: KnownSet = FORWARDING.union(KnownSet::of(&[Known::Via, Known::XRequestId, Known::Forebay]));
+/// Fields that only this proxy writes: forwarding fields, `Via`, `X-Request-ID`, `Forebay-*`, `X-Forebay-*`,
+/// and those that tell of a client's certificate.
+pub const OURS: KnownSet =
+    FORWARDING.union(KnownSet::of(&[Known::Via, Known::XRequestId, Known::Forebay, Known::ClientCertificate]));
 
 /// Whether a name reads as a known one once its underscores become hyphens: `content_length`, `x_forwarded-for`.
 ///
@@ -68,7 +70,6 @@ const KNOWN: &[&[u8]] = &[
     b"www-authenticate",
     b"x-api-key",
     b"x-auth-token",
-    b"x-client-cert",
     b"x-client-ip",
     b"x-cluster-client-ip",
     b"x-csrf-token",

@@ -1,0 +1,194 @@
+//! What a certificate says of itself (RFC 5280 §4.1): subject, validity, subject alternative names.
+
+use std::net::IpAddr;
+
+use super::der::Reader;
+
+const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 0x02;
+const BOOLEAN: u8 = 0x01;
+const OCTETS: u8 = 0x04;
+const OID: u8 = 0x06;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const VERSION: u8 = 0xA0;
+const ISSUER_ID: u8 = 0x81;
+const SUBJECT_ID: u8 = 0x82;
+const EXTENSIONS: u8 = 0xA3;
+/// `id-ce-subjectAltName`.
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1D, 0x11];
+
+/// The most subject alternative names that are read.
+const NAMES_MAX: usize = 1_000;
+
+/// A subject alternative name (RFC 5280 §4.2.1.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// A host name, or `*.` and one.
+    Dns(&'a str),
+    /// A mail address.
+    Email(&'a str),
+    /// A URI.
+    Uri(&'a str),
+    /// An IP address.
+    Ip(IpAddr),
+}
+
+/// What a certificate says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate<'a> {
+    /// The content of the subject's `Name`, for [`super::subject::text`].
+    pub subject: &'a [u8],
+    /// From when it holds, in seconds since 1970.
+    pub not_before: i64,
+    /// Until when it holds, in seconds since 1970.
+    pub not_after: i64,
+    /// Names of the kinds above, at most 1,000.
+    pub names: Vec<Name<'a>>,
+}
+
+/// Reads a certificate; `None`: it is none.
+#[must_use]
+pub fn read(der: &[u8]) -> Option<Certificate<'_>> {
+    let mut signed = Reader::new(Reader::new(der).expect(SEQUENCE)?);
+    let mut to_be_signed = Reader::new(signed.expect(SEQUENCE)?);
+    to_be_signed.optional(VERSION);
+    to_be_signed.expect(INTEGER)?;
+    let (_algorithm, _issuer) = (to_be_signed.expect(SEQUENCE)?, to_be_signed.expect(SEQUENCE)?);
+    let mut validity = Reader::new(to_be_signed.expect(SEQUENCE)?);
+    let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
+    let subject = to_be_signed.expect(SEQUENCE)?;
+    let _public_key = to_be_signed.expect(SEQUENCE)?;
+    to_be_signed.optional(ISSUER_ID);
+    to_be_signed.optional(SUBJECT_ID);
+    let names = match to_be_signed.optional(EXTENSIONS) {
+        Some(extensions) => names(Reader::new(Reader::new(extensions).expect(SEQUENCE)?))?,
+        None => Vec::new(),
+    };
+    Some(Certificate { subject, not_before, not_after, names })
+}
+
+fn names(mut extensions: Reader<'_>) -> Option<Vec<Name<'_>>> {
+    while !extensions.is_empty() {
+        let mut extension = Reader::new(extensions.expect(SEQUENCE)?);
+        let is_names = extension.expect(OID)? == SUBJECT_ALT_NAME;
+        extension.optional(BOOLEAN);
+        let content = extension.expect(OCTETS)?;
+        if is_names {
+            let mut names = Reader::new(Reader::new(content).expect(SEQUENCE)?);
+            let values = std::iter::from_fn(|| names.next_value()).take(NAMES_MAX);
+            return Some(values.filter_map(|value| name(value.tag, value.content)).collect());
+        }
+    }
+    Some(Vec::new())
+}
+
+/// A general name of a kind that is of use.
+fn name(tag: u8, content: &[u8]) -> Option<Name<'_>> {
+    let text = || std::str::from_utf8(content).ok();
+    match tag {
+        0x81 => text().map(Name::Email),
+        0x82 => text().map(Name::Dns),
+        0x86 => text().map(Name::Uri),
+        0x87 => match (<[u8; 4]>::try_from(content), <[u8; 16]>::try_from(content)) {
+            (Ok(four), _) => Some(Name::Ip(four.into())),
+            (_, Ok(sixteen)) => Some(Name::Ip(sixteen.into())),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (RFC 5280 §4.1.2.5).
+fn time(values: &mut Reader<'_>) -> Option<i64> {
+    let value = values.next_value()?;
+    let digits = value.content.strip_suffix(b"Z").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+    let (year, rest) = match (value.tag, digits.len()) {
+        (UTC_TIME, 12) => {
+            let (year, rest) = digits.split_first_chunk::<2>()?;
+            let year = number(year);
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        (GENERALIZED_TIME, 14) => {
+            let (year, rest) = digits.split_first_chunk::<4>()?;
+            (number(year), rest)
+        }
+        _ => return None,
+    };
+    let mut parts = rest.chunks(2).map(number);
+    let mut part = |bounds: std::ops::RangeInclusive<i64>| parts.next().filter(|part| bounds.contains(part));
+    let (month, day) = (part(1..=12)?, part(1..=31)?);
+    let (hour, minute, second) = (part(0..=23)?, part(0..=59)?, part(0..=60)?);
+    Some(days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+}
+
+fn number(digits: &[u8]) -> i64 {
+    digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March, so that leap days end them.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::certificate::subject;
+
+    /// A certificate that `openssl req -x509` has made: see `samples/README.md`.
+    const SAMPLE: &[u8] = include_bytes!("samples/client.der");
+
+    #[test]
+    fn subject_validity_and_names_are_read() {
+        let certificate = read(SAMPLE).unwrap();
+        let names = [
+            Name::Dns("alice.example"),
+            Name::Dns("*.Wild.example"),
+            Name::Uri("spiffe://example/alice,b"),
+            Name::Email("alice@example"),
+            Name::Ip([10, 0, 0, 1].into()),
+            Name::Ip("2001:db8::1".parse().unwrap()),
+        ];
+        assert_eq!(certificate.names, names);
+        assert_eq!((certificate.not_before, certificate.not_after), (1_796_073_455, 2_426_793_455));
+        assert_eq!(subject::text(certificate.subject), "CN=Al\\C3\\AFce \\\"A\\\"\\, B,OU=Edge,O=Example,C=NL");
+    }
+
+    #[test]
+    fn times_are_read_in_both_forms() {
+        let read = |tag: u8, text: &str| {
+            let bytes = [&[tag, u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
+            time(&mut Reader::new(&bytes))
+        };
+        assert_eq!(read(UTC_TIME, "700101000000Z"), Some(0));
+        assert_eq!(read(UTC_TIME, "491231235959Z"), Some(2_524_607_999));
+        assert_eq!(read(UTC_TIME, "500101000000Z"), Some(-631_152_000));
+        assert_eq!(read(GENERALIZED_TIME, "20000229120000Z"), Some(951_825_600));
+        assert_eq!(read(GENERALIZED_TIME, "99991231235959Z"), Some(253_402_300_799));
+        for (tag, text) in [
+            (UTC_TIME, "20000229120000Z"),
+            (UTC_TIME, "7001010000Z"),
+            (UTC_TIME, "700101000000+"),
+            (UTC_TIME, "701301000000Z"),
+            (GENERALIZED_TIME, "20000229120000"),
+            (GENERALIZED_TIME, "2000022912000xZ"),
+        ] {
+            assert_eq!(read(tag, text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_never_a_panic(at in 0..SAMPLE.len(), byte: u8, end in 0..SAMPLE.len()) {
+            let mut damaged = SAMPLE.to_vec();
+            damaged[at] = byte;
+            let _either = read(&damaged).map(|certificate| subject::text(certificate.subject));
+            prop_assert!(read(&SAMPLE[..end]).is_none());
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A client's socket: TCP or Unix, as the connection's loop reads and writes it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::splice::Pipe;
+
+/// What clients on a Unix socket count as: such a client has no address, and is on this machine.
+const LOCAL_CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+/// What a Unix socket counts as where an HTTP/1.0 client does not name a host.
+const LOCAL_SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
+
+/// A client's socket.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// The addresses of the client and of this side.
+    pub(super) fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::Tcp(socket) => Ok((socket.peer_addr()?, socket.local_addr()?)),
+            Self::Unix(_) => Ok((LOCAL_CLIENT, LOCAL_SERVER)),
+        }
+    }
+
+    /// Small writes go out at once.
+    pub(super) fn tune(&self) {
+        if let Self::Tcp(socket) = self {
+            let _untuned = socket.set_nodelay(true);
+        }
+    }
+
+    /// Whether the system has bytes of the client that were not read.
+    pub(super) fn has_bytes(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(socket) => SockRef::from(socket).peek(&mut byte),
+            Self::Unix(socket) => SockRef::from(socket).peek(&mut byte),
+        };
+        peeked.is_ok_and(|length| length > 0)
+    }
+
+    /// Ready when a write may succeed.
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_write_ready(cx),
+            Self::Unix(socket) => socket.poll_write_ready(cx),
+        }
+    }
+
+    /// Moves bytes out of a pipe, and returns how many. `WouldBlock`: the socket takes none now.
+    pub(super) fn try_drain(&self, pipe: &Pipe) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_io(Interest::WRITABLE, || pipe.drain(socket)),
+            Self::Unix(socket) => socket.try_io(Interest::WRITABLE, || pipe.drain(socket)),
+        }
+    }
+
+    /// Closes with a reset where the system knows such a thing.
+    pub(super) fn reset(self) {
+        match self {
+            Self::Tcp(socket) => {
+                let _closed = socket.set_zero_linger();
+            }
+            Self::Unix(_) => {}
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Self::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Unix(socket) => Pin::new(socket).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+        }
+    }
+}
