@@ -15,6 +15,7 @@ pub mod household;
 pub mod observe;
 pub mod rollout;
 pub mod running;
+mod socket_file;
 pub mod splice;
 pub mod store;
 pub mod upstream;

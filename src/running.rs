@@ -3,9 +3,8 @@
 //! One control thread owns the [`World`] and the checks of backends; workers answer requests. They talk by messages
 //! only.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc as blocking;
@@ -21,7 +20,6 @@ use crate::config::plan::{LogTarget, Plan};
 use crate::config::settings::Settings;
 use crate::downstream::descriptors;
 use crate::downstream::limit::ConnectionLimit;
-use crate::downstream::listener;
 use crate::downstream::worker::{self, Begun, Command};
 use crate::flow::flush::ToBackends;
 use crate::flow::site::Generation;
@@ -38,7 +36,10 @@ use crate::writeback::Desk;
 use crate::writeback::flush;
 
 mod error;
+mod listeners;
 pub mod preflight;
+
+use self::listeners::{Listeners, New, Prepared};
 
 pub use error::StartError;
 
@@ -107,10 +108,7 @@ pub fn start_with(plan: Plan, resolver: Arc<dyn Resolver>) -> Result<Running, St
     if let Some(admin) = &admin {
         tracing::info!("the admin listener is at {admin}");
     }
-    let mut clients = Vec::new();
-    for address in &plan.listen {
-        clients.push((*address, listener::open(*address, workers)?));
-    }
+    let clients = Listeners::default().prepare(&plan, workers)?;
     let writer = Writer::start(&plan.log.access_to).map_err(StartError::Log)?;
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
     let shutdown_timeout = Mutex::new(plan.server.shutdown_timeout);
@@ -272,8 +270,8 @@ struct AccessLogOf {
 
 /// What is listened on.
 struct Sockets {
-    /// For clients: each address with a socket for each worker.
-    clients: Vec<(SocketAddr, Vec<TcpListener>)>,
+    /// For clients.
+    clients: Prepared,
     /// For people and programs that ask and direct.
     admin: Option<admin::Opened>,
 }
@@ -327,8 +325,7 @@ struct House {
     backends: Rc<ToBackends>,
     workers: Vec<mpsc::Sender<Command>>,
     threads: Vec<JoinHandle<()>>,
-    /// Each address as the file says it, and as it is.
-    listens: HashMap<SocketAddr, SocketAddr>,
+    listeners: Listeners,
     /// The present plan.
     generation: Arc<Generation>,
     /// What the process was started with.
@@ -355,7 +352,7 @@ impl House {
             household,
             workers: Vec::new(),
             threads: Vec::new(),
-            listens: HashMap::new(),
+            listeners: Listeners::default(),
             generation: Arc::clone(generation),
             started: generation.plan.settings.clone(),
             log,
@@ -387,18 +384,16 @@ impl House {
         let rollout = Arc::clone(house.world.rollout());
         tokio::task::spawn_local(controller::run(Arc::clone(&rollout)));
         tokio::task::spawn_local(async move { rollout.reports().run().await });
-        for (address, sockets) in sockets.clients {
-            house.listen(address, sockets).await;
-        }
+        house.listen(sockets.clients).await;
         house.household.now_ready();
         Ok(house)
     }
 
-    async fn listen(&mut self, address: SocketAddr, sockets: Vec<TcpListener>) {
-        let real = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(address);
-        self.listens.insert(address, real);
-        for (worker, socket) in self.workers.iter().zip(sockets) {
-            let _gone = worker.send(Command::Listen(address, socket)).await;
+    async fn listen(&mut self, opened: Prepared) {
+        for New { address, sockets } in self.listeners.add(opened) {
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                let _gone = worker.send(Command::Listen(Arc::clone(&address), socket)).await;
+            }
         }
     }
 
@@ -409,7 +404,7 @@ impl House {
                     let _gone = answer.send(self.reload(*plan).await);
                 }
                 Control::Addresses(answer) => {
-                    let _gone = answer.send(self.listens.values().copied().collect());
+                    let _gone = answer.send(self.listeners.addresses());
                 }
                 Control::Announce(answer) => {
                     self.household.now_drains();
@@ -422,14 +417,9 @@ impl House {
     }
 
     async fn reload(&mut self, plan: Plan) -> Result<Changes, StartError> {
-        let mut opened = Vec::new();
-        for address in plan.listen.iter().filter(|address| !self.listens.contains_key(address)) {
-            opened.push((*address, listener::open(*address, self.workers.len())?));
-        }
+        let opened = self.listeners.prepare(&plan, self.workers.len())?;
         let log_target = self.log.open(&plan.log.access_to).map_err(StartError::Log)?;
         let changes = Changes::between(&self.generation.plan, &plan, (&self.started, self.world.desk().is_some()));
-        let closed: Vec<SocketAddr> =
-            self.listens.keys().filter(|address| !plan.listen.contains(address)).copied().collect();
         let generation = self.world.adopt(plan)?;
         self.generation = Arc::clone(&generation);
         let connections_max = generation.plan.server.connections_max;
@@ -443,12 +433,9 @@ impl House {
         self.backends.adopt(&generation);
         self.household.adopt(Arc::clone(&generation));
         self.tell(|| Command::Adopt(Arc::clone(&generation))).await;
-        for (address, sockets) in opened {
-            self.listen(address, sockets).await;
-        }
-        for address in closed {
-            self.listens.remove(&address);
-            self.tell(|| Command::Unlisten(address)).await;
+        self.listen(opened).await;
+        for address in self.listeners.remove_others(&generation.plan) {
+            self.tell(|| Command::Unlisten(Arc::clone(&address))).await;
         }
         Ok(changes)
     }

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +16,6 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
@@ -24,6 +23,7 @@ use tokio::task::JoinSet;
 
 use super::guard::Guard;
 use super::{House, Listen, Settings, routes};
+use crate::socket_file::{SocketFile, SocketFileError};
 
 /// Connections at once; more wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 64;
@@ -93,12 +93,7 @@ pub fn open(settings: &Settings) -> Result<Opened, OpenError> {
             }
             Bound::Tcp(tcp(*address).map_err(|source| OpenError::Tcp { address: *address, source })?)
         }
-        Listen::Unix(path) => {
-            clear(path)?;
-            let failed = |source| OpenError::Unix { path: path.clone(), source };
-            let listener = unix(path).map_err(failed)?;
-            Bound::Unix(listener, SocketFile::at(path).map_err(failed)?)
-        }
+        Listen::Unix(path) => unix(path)?,
     };
     Ok(Opened { socket, guard: Guard::new(settings) })
 }
@@ -109,57 +104,18 @@ fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// Removes a socket that a process has left behind.
-fn clear(path: &Path) -> Result<(), OpenError> {
+/// Makes the socket for our own user alone.
+fn unix(path: &Path) -> Result<Bound, OpenError> {
     let failed = |source| OpenError::Unix { path: path.to_owned(), source };
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(error)),
-        Ok(metadata) if !metadata.file_type().is_socket() => Err(OpenError::NotASocket(path.to_owned())),
-        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
-            Err(error) => Err(failed(error)),
-            Ok(_) => Err(OpenError::InUse(path.to_owned())),
-        },
-    }
-}
-
-fn unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    // Before it listens: until then nobody can connect.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-/// A socket in the file system, removed when it is dropped unless it is another's by then.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    match SocketFile::listen(path, Some(0o600), BACKLOG) {
+        Ok((listener, file)) => Ok(Bound::Unix(listener, file)),
+        Err(SocketFileError::System(source)) => Err(failed(source)),
+        Err(SocketFileError::InUse) => Err(OpenError::InUse(path.to_owned())),
+        Err(SocketFileError::NotASocket) => Err(OpenError::NotASocket(path.to_owned())),
     }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            let _gone = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl fmt::Display for Opened {
@@ -169,7 +125,7 @@ impl fmt::Display for Opened {
                 Ok(address) => write!(f, "http://{address}"),
                 Err(_) => f.write_str("an address that is gone"),
             },
-            Bound::Unix(_, file) => write!(f, "unix:{}", file.path.display()),
+            Bound::Unix(_, file) => write!(f, "unix:{}", file.path().display()),
         }
     }
 }
@@ -267,6 +223,8 @@ async fn converse(stream: Box<dyn Stream>, router: Router, mut ending: watch::Re
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn settings(listen: Listen) -> Settings {

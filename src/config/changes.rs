@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::keys::Reload;
-use super::plan::{CacheMode, Plan, Upstream};
+use super::plan::{CacheMode, Listener, Plan, Upstream};
 use super::settings::Settings;
 
 /// The most names in one list of what has changed.
@@ -37,7 +37,7 @@ impl Changes {
     #[must_use]
     pub fn between(old: &Plan, new: &Plan, (started, has_journal): (&Settings, bool)) -> Self {
         let mut changes = Self {
-            listeners: Difference::of(addresses(old), addresses(new), |_, _| true),
+            listeners: Difference::of(listeners(old), listeners(new), |old, new| old == new),
             routes: Difference::of(routes(old), routes(new), |old, new| old == new),
             upstreams: Difference::of(upstreams(old), upstreams(new), |old, new| is_same_but_backends(old, new)),
             backends: backends(old, new),
@@ -137,8 +137,8 @@ fn numbered<T>(all: impl Iterator<Item = (String, T)>) -> impl Iterator<Item = (
     })
 }
 
-fn addresses(plan: &Plan) -> impl Iterator<Item = (String, ())> {
-    plan.listen.iter().map(|address| (address.to_string(), ()))
+fn listeners(plan: &Plan) -> impl Iterator<Item = (String, &Listener)> {
+    plan.listeners.iter().map(|listener| (listener.address.to_string(), listener))
 }
 
 fn routes(plan: &Plan) -> impl Iterator<Item = (String, u64)> {

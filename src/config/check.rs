@@ -3,8 +3,6 @@
 //! Each check returns something to go on with even when it has reported a problem; the plan is handed out only when
 //! the report stayed empty. This file checks the top of the file and `[server]`; the rest has a file each.
 
-use std::net::SocketAddr;
-
 use toml::de::DeTable;
 
 use super::document::Section;
@@ -22,6 +20,7 @@ mod canary;
 mod condition;
 mod header;
 mod invalidate;
+mod listener;
 mod log;
 mod loops;
 mod mirror;
@@ -39,11 +38,11 @@ const TABLES_MAX: usize = 10_000;
 /// Checks a whole document. The plan is worth nothing when something was reported.
 pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Plan {
     let top = Section::open(report, &TOP, document, 0..0);
-    let listen = listen(&top);
+    let listeners = listener::all(&top);
     let server = Server::read(&top, "server");
     let log = log::log(&top.section("log"));
     let cache = cache::shared(&top.section("cache"));
-    let admin = admin::listener(&top, &listen);
+    let admin = admin::listener(&top, &listeners);
     let invalidate = invalidate::rules(&bounded(&top, "invalidate"));
     let upstream_sections = bounded(&top, "upstream");
     let mut upstreams = upstream::all(&upstream_sections);
@@ -55,7 +54,7 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     let route_sections = bounded(&top, "route");
     let (routes, table) = route::all(&route_sections, &ground, &mut upstreams);
     let settings = Settings::default();
-    let mut plan = Plan { listen, server, log, cache, admin, invalidate, upstreams, routes, table, settings };
+    let mut plan = Plan { listeners, server, log, cache, admin, invalidate, upstreams, routes, table, settings };
     // A route or upstream that has an error is not in the plan, and would be taken for one that is missing.
     if report.count() == 0 {
         plan.settings = Settings::of(&top);
@@ -84,38 +83,4 @@ fn bounded<'a>(top: &Section<'a>, name: &str) -> Vec<Section<'a>> {
     }
     sections.truncate(TABLES_MAX);
     sections
-}
-
-fn listen(top: &Section<'_>) -> Vec<SocketAddr> {
-    let hint = "at least one address: listen = [\"127.0.0.1:8080\"]";
-    top.missing("listen", hint);
-    if top.is_empty_list("listen") {
-        top.report.add(top.at("listen"), "listen is empty", hint);
-    }
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for text in top.texts("listen") {
-        match text.value.parse::<SocketAddr>() {
-            Ok(address) => {
-                if let Some(other) = addresses.iter().find(|other| overlap(**other, address)) {
-                    let cause = match *other == address {
-                        true => format!("{text} is listened on twice"),
-                        false => format!("{text} and \"{other}\" overlap: both take connections to one address"),
-                    };
-                    top.report.add(text.span.clone(), cause, "leave one out");
-                }
-                addresses.push(address);
-            }
-            Err(_) => {
-                let hint = "write ip:port, as \"0.0.0.0:8080\" or \"[::]:8080\"";
-                top.report.add(text.span.clone(), format!("{text} is no address to listen on"), hint);
-            }
-        }
-    }
-    addresses
-}
-
-/// Whether two of the clients' addresses take the same connections. IPv6 sockets take no IPv4 connections here.
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let is_same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_same
 }

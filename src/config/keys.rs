@@ -10,6 +10,7 @@ use super::value::Table as _;
 
 mod admin;
 mod cache;
+mod listener;
 mod log;
 mod rollout;
 mod route;
@@ -18,6 +19,7 @@ mod upstream;
 
 use admin::{ADMIN, INVALIDATE};
 use cache::CACHE;
+use listener::LISTENER;
 use log::LOG;
 use route::ROUTE;
 use server::Server;
@@ -372,8 +374,11 @@ section! {
     /// The top of the file.
     once TOP ""
 
-    /// The addresses, `ip:port`, where plain HTTP/1.1 is accepted; at least one. IPv6 is written `[::1]:8080`.
+    /// The addresses, `ip:port`, where plain HTTP/1.1 is accepted; at least one, here or in `[[listener]]`. IPv6 is written
+    /// `[::1]:8080`.
     listen: Kind::Texts, now;
+    /// Addresses with what is particular to them.
+    listener: Kind::Tables(&LISTENER), within;
     /// Limits and time-outs towards clients.
     server: Kind::Table(Server::SECTION), within;
     /// What is logged, how, and where to.

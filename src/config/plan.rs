@@ -21,20 +21,22 @@ use super::settings::Settings;
 
 mod admin;
 mod cache;
+mod listener;
 mod log;
 mod rollout;
 
 pub use super::keys::server::{HalfClose, MergeSlashes, Server};
 pub use admin::{Admin, AdminAddress, Token};
 pub use cache::{Cache, CacheMode, Durability, OnDiskError, RouteCache, WriteBack, WriteRetry};
+pub use listener::{ListenAddress, Listener};
 pub use log::{AccessLog, Level, Log, LogFormat, LogPart, LogTarget, Variable};
 pub use rollout::{Canary, Compare, Mirror, SameSite, Side, Split, Sticky, StickyCookie, Webhook};
 
 /// One whole configuration.
 #[derive(Debug)]
 pub struct Plan {
-    /// Where plain HTTP/1.1 is accepted.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect, in file order; each address is there once.
+    pub listeners: Vec<Listener>,
     /// Limits and time-outs towards clients.
     pub server: Server,
     /// What is logged, and how.

@@ -11,6 +11,7 @@ use super::plan::{Action, Balance, CacheMode, Check, HashKey, Plan, WriteBack, W
 mod admin;
 mod cache;
 mod canary;
+mod listener;
 mod mirror;
 mod rollout;
 mod write_back;
@@ -50,7 +51,7 @@ fn the_five_line_start_is_fine() {
     let plan = fine(
         "listen = [\"127.0.0.1:8080\"]\n\n[[route]]\npath = \"/\"\nbackends = [\"http://127.0.0.1:9001\", \"http://127.0.0.1:9002\"]\n",
     );
-    assert_eq!(plan.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert!(plan.tcp_addresses().eq(["127.0.0.1:8080".parse().unwrap()]));
     assert!(matches!(plan.routes[0].action, Action::Forward(0)));
     assert_eq!((&*plan.upstreams[0].name, plan.upstreams[0].backends.len()), ("/", 2));
 }

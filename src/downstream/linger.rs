@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+
+use super::socket::Socket;
 
 /// How long a client may send nothing and not close its half.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
@@ -18,7 +19,7 @@ const BYTES_MAX: usize = 256 * 1024 * 1024;
 const READ_BYTES: usize = 8 * 1024;
 
 /// Closes our half, and waits a little for the client's.
-pub(super) async fn close(mut socket: TcpStream) {
+pub(super) async fn close(mut socket: Socket) {
     if socket.shutdown().await.is_err() {
         return;
     }

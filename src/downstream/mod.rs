@@ -8,4 +8,5 @@ mod http1;
 pub mod limit;
 mod linger;
 pub mod listener;
+mod socket;
 pub mod worker;

@@ -3,17 +3,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::http1::{self, BufferPool, Limits};
 use super::limit::{ConnectionLimit, Place};
+use super::listener::{Accepting, ListenSocket};
+use super::socket::Socket;
+use crate::config::plan::ListenAddress;
+use crate::exchange::ClientConnection;
 use crate::flow::site::{Generation, Site};
 use crate::observe::clock;
 use crate::observe::date::HttpDate;
@@ -36,9 +38,9 @@ pub enum Command {
     /// Answer requests that begin from now on under this plan.
     Adopt(Arc<Generation>),
     /// Accept connections on this socket too.
-    Listen(SocketAddr, TcpListener),
+    Listen(Arc<ListenAddress>, ListenSocket),
     /// Accept no more connections on this address.
-    Unlisten(SocketAddr),
+    Unlisten(Arc<ListenAddress>),
     /// Accept no more connections; finish what runs. What comes with it is dropped once that has begun.
     Drain(Begun),
     /// End now.
@@ -139,15 +141,16 @@ pub fn run(
 }
 
 async fn obey(worker: &Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
-    let mut listeners: HashMap<SocketAddr, Listening> = HashMap::new();
+    let mut listeners: HashMap<Arc<ListenAddress>, Listening> = HashMap::new();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Adopt(generation) => worker.adopt(generation),
             Command::Listen(..) if worker.is_draining() => {}
-            Command::Listen(address, socket) => match tokio::net::TcpListener::from_std(socket) {
-                Ok(listener) => {
+            Command::Listen(address, socket) => match Accepting::from_std(socket) {
+                Ok(socket) => {
                     let (end, ended) = oneshot::channel();
-                    let task = tokio::task::spawn_local(accept(Rc::clone(worker), listener, ended));
+                    let door = Door { address: Arc::clone(&address), socket };
+                    let task = tokio::task::spawn_local(accept(Rc::clone(worker), door, ended));
                     listeners.insert(address, Listening { _end: end, task });
                 }
                 Err(error) => tracing::error!("can't listen on {address}: {error}"),
@@ -174,19 +177,25 @@ struct Listening {
     task: JoinHandle<()>,
 }
 
+/// One listener of this worker.
+struct Door {
+    address: Arc<ListenAddress>,
+    socket: Accepting,
+}
+
 /// Accepts connections until `ended`; then also those that clients have opened already.
-async fn accept(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut ended: oneshot::Receiver<()>) {
+async fn accept(worker: Rc<Worker>, door: Door, mut ended: oneshot::Receiver<()>) {
     loop {
         tokio::select! {
             biased;
             _dropped = &mut ended => break,
-            () = accept_one(&worker, &listener) => {}
+            () = accept_one(&worker, &door) => {}
         }
     }
-    let Ok(listener) = listener.into_std() else { return };
+    let Ok(socket) = door.socket.into_std() else { return };
     while let Some(place) = worker.limit.try_place() {
-        match accept_now(&listener) {
-            Ok(stream) => admit(&worker, stream, place),
+        match socket.accept_now() {
+            Ok(socket) => admit(&worker, socket, &door.address, place),
             Err(_none) => return,
         }
     }
@@ -194,12 +203,12 @@ async fn accept(worker: Rc<Worker>, listener: tokio::net::TcpListener, mut ended
 
 /// Accepts a connection, and serves it when there is a place for it. The place is asked for last: one that is kept for a
 /// client who may come would be missing at another worker.
-async fn accept_one(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
-    match listener.accept().await {
-        Ok((stream, _peer)) => {
+async fn accept_one(worker: &Rc<Worker>, door: &Door) {
+    match door.socket.accept().await {
+        Ok(socket) => {
             worker.is_exhausted.set(false);
             let place = worker.limit.place().await;
-            admit(worker, stream, place);
+            admit(worker, socket, &door.address, place);
         }
         Err(error) if is_the_clients(&error) => {}
         Err(error) => {
@@ -212,20 +221,16 @@ async fn accept_one(worker: &Rc<Worker>, listener: &tokio::net::TcpListener) {
     }
 }
 
-fn accept_now(listener: &TcpListener) -> io::Result<TcpStream> {
-    let (stream, _peer) = listener.accept()?;
-    stream.set_nonblocking(true)?;
-    TcpStream::from_std(stream)
-}
-
-fn admit(worker: &Rc<Worker>, stream: TcpStream, place: Place) {
-    let _untuned = stream.set_nodelay(true);
+fn admit(worker: &Rc<Worker>, socket: Socket, listener: &Arc<ListenAddress>, place: Place) {
+    socket.tune();
     let counted = Counted::begin(worker, place);
-    tokio::task::spawn_local(serve(Rc::clone(worker), stream, counted));
+    tokio::task::spawn_local(serve(Rc::clone(worker), socket, Arc::clone(listener), counted));
 }
 
-async fn serve(worker: Rc<Worker>, stream: TcpStream, _counted: Counted) {
-    http1::serve(worker, stream).await;
+async fn serve(worker: Rc<Worker>, socket: Socket, listener: Arc<ListenAddress>, _counted: Counted) {
+    let Ok((peer, local)) = socket.ends() else { return };
+    let client = Rc::new(ClientConnection::accepted(peer, local, listener));
+    http1::serve(worker, socket, client).await;
 }
 
 fn is_the_clients(error: &io::Error) -> bool {

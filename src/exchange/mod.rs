@@ -27,6 +27,7 @@ use policy::time::Now;
 use self::deadline::Deadline;
 use self::interim::Interim;
 use self::tunnel::Handover;
+use crate::config::plan::ListenAddress;
 use crate::observe::record::Record;
 use crate::observe::tally::Tally;
 
@@ -134,7 +135,7 @@ impl Exchange {
             head,
             body: None,
             client: self.client,
-            connection: Rc::new(ClientConnection::new(self.connection.peer, self.connection.local)),
+            connection: Rc::new(self.connection.behind()),
             accept: None,
             key: self.key,
             tally: None,
@@ -152,6 +153,10 @@ pub struct ClientConnection {
     pub peer: SocketAddr,
     /// Our end of the socket.
     pub local: SocketAddr,
+    /// Where the client has connected; `None`: no client has.
+    pub listener: Option<Arc<ListenAddress>>,
+    /// How the client's requests travel.
+    pub scheme: Scheme,
     /// The one timer of the connection.
     pub deadline: Rc<Deadline>,
     /// Where 1xx responses are handed to the socket.
@@ -241,6 +246,8 @@ impl ClientConnection {
         Self {
             peer,
             local,
+            listener: None,
+            scheme: Scheme::Http,
             deadline: Rc::default(),
             interim: Interim::default(),
             handover: Handover::default(),
@@ -248,6 +255,17 @@ impl ClientConnection {
             forwarding: RefCell::default(),
             known_host: RefCell::default(),
         }
+    }
+
+    /// The connection of a client that has connected to this listener.
+    #[must_use]
+    pub fn accepted(peer: SocketAddr, local: SocketAddr, listener: Arc<ListenAddress>) -> Self {
+        Self { listener: Some(listener), ..Self::new(peer, local) }
+    }
+
+    /// What stands for this connection in an exchange that goes on behind one of its requests.
+    fn behind(&self) -> Self {
+        Self { listener: self.listener.clone(), scheme: self.scheme, ..Self::new(self.peer, self.local) }
     }
 
     /// Appends the forwarding fields that `make` makes. They are the same for all requests of one plan, version and host

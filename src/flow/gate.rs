@@ -1,11 +1,14 @@
 //! Where a request goes: its route, and what a route answers by itself.
 
+use std::num::NonZeroU16;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as _;
 use message::{Fields, Known};
+use policy::message::scheme::Scheme;
 use policy::message::target::normal_path;
 use policy::route::template::{Parts, Template};
 use policy::route::{Asked, rewrite};
@@ -139,9 +142,35 @@ fn rewritten(rewrite: &Template, ex: &Exchange, admitted: &Admitted) -> Result<U
 /// # Errors
 /// [`Fault::BadRequest`] when the parts of the request make no valid `Location`.
 pub fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
-    let to = redirect.to.fill(&parts(ex, admitted));
+    located(redirect.status, redirect.to.fill(&parts(ex, admitted)))
+}
+
+/// The port of the `https` URL that a request is redirected to, if its listener redirects requests by `http`.
+#[must_use]
+pub fn redirect_https(site: &Site, ex: &Exchange, admitted: &Admitted) -> Option<NonZeroU16> {
+    let port = site.plan().redirect_https(ex.connection.listener.as_deref())?;
+    (admitted.client.scheme == Scheme::Http).then_some(port)
+}
+
+/// Redirects a request to the same URL by `https` on this port.
+///
+/// # Errors
+/// [`Fault::BadRequest`] when the request's target makes no valid `Location`.
+pub fn by_https(port: NonZeroU16, ex: &Exchange, admitted: &Admitted) -> Result<Answer, Fault> {
+    let name = &admitted.host.name;
+    let target = ex.head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let target = if target == "*" { "/" } else { target };
+    let to = match port.get() {
+        443 => format!("https://{name}{target}"),
+        port => format!("https://{name}:{port}{target}"),
+    };
+    located(StatusCode::PERMANENT_REDIRECT, to)
+}
+
+/// An empty answer that leads elsewhere.
+fn located(status: StatusCode, to: String) -> Result<Answer, Fault> {
     let mut answer = Answer::new(Body::default());
-    answer.status = redirect.status;
+    answer.status = status;
     let location = HeaderValue::try_from(to).map_err(|_| Fault::BadRequest("target fits no redirect"))?;
     answer.fields.set(Known::Location, location);
     Ok(answer)

@@ -64,6 +64,9 @@ pub fn begin(site: &Site, ex: &mut Exchange) -> Result<Step, Fault> {
     if admitted.ends_here {
         return Ok(Step::Answered(gate::options()));
     }
+    if let Some(port) = gate::redirect_https(site, ex, &admitted) {
+        return gate::by_https(port, ex, &admitted).map(Step::Answered);
+    }
     if *"PURGE" == *ex.head.method.as_str()
         && let Some(purged) = purge::answer(site, ex, &admitted)
     {

@@ -13,7 +13,7 @@ use message::{Fields, Known, KnownSet};
 use policy::cache::key::target_fields;
 use policy::message::expect::{self, Expectation};
 use policy::message::max_forwards::{self, Forwarding};
-use policy::message::scheme::Scheme;
+use policy::message::network::Network;
 use policy::message::via::PASSES_MAX;
 use policy::message::{forwarded, hop, names, stamp, target, upgrade};
 
@@ -24,12 +24,13 @@ use crate::exchange::{ClientConnection, Exchange, Forwarded, Head, Host};
 use crate::observe::dice;
 use crate::observe::request_id::RequestId;
 
-/// What listeners speak.
-const SCHEME: Scheme = Scheme::Http;
 /// The longest target, in bytes.
 const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// The longest request id taken over from a trusted proxy, in bytes.
 const ID_BYTES_MAX: usize = 128;
+
+/// Fields by which a proxy in front tells of its client; others could claim anything.
+const WORD_OF_A_PROXY: KnownSet = KnownSet::of(&[Known::Override, Known::ClientCertificate]);
 
 /// What was found out while cleaning.
 #[derive(Debug)]
@@ -76,8 +77,8 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
         ex.head.method == Method::OPTIONS && tags.contains(Known::MaxForwards) && must_answer_here(&mut ex.head.fields);
     let switches = take_upgrade(site, ex, tags)?;
     let is_trusted = is_trusted(site, ex);
-    let trusted = if is_trusted { site.plan().server.trusted_proxies.as_slice() } else { &[] };
-    let client = forwarded::client(ex.connection.peer.ip(), SCHEME, &ex.head.fields, trusted)
+    let trusted = if is_trusted { trusted_proxies(site, ex) } else { &[] };
+    let client = forwarded::client(ex.connection.peer.ip(), ex.connection.scheme, &ex.head.fields, trusted)
         .map_err(|_| Fault::BadRequest("unknown scheme in a forwarding field of a trusted proxy"))?;
     ex.client = client.address;
     Ok(Admitted { host, switches, waits_to_continue, ends_here, tags, client, is_trusted, match_path, is_returning })
@@ -237,15 +238,20 @@ fn clean(site: &Site, ex: &mut Exchange, tags: KnownSet) {
         let dropped = ex.head.fields.retain(|field| !names::is_underscore_twin(field.name));
         site.counters.underscore_fields.add(dropped as u64);
     }
-    if tags.contains(Known::Override) && !is_trusted(site, ex) {
-        ex.head.fields.drop_known(Known::Override);
+    if tags.intersects(WORD_OF_A_PROXY) && !is_trusted(site, ex) {
+        ex.head.fields.drop_known(WORD_OF_A_PROXY);
     }
 }
 
 /// Whether the client's connection comes from a proxy whose word is believed.
 fn is_trusted(site: &Site, ex: &Exchange) -> bool {
     let peer = ex.connection.peer.ip().to_canonical();
-    site.plan().server.trusted_proxies.iter().any(|network| network.contains(peer))
+    trusted_proxies(site, ex).iter().any(|network| network.contains(peer))
+}
+
+/// Whose word is believed where the client has connected.
+fn trusted_proxies<'s>(site: &'s Site, ex: &Exchange) -> &'s [Network] {
+    site.plan().trusted_proxies(ex.connection.listener.as_deref())
 }
 
 /// Takes hop-by-hop fields away (RFC 9110 §7.6.1); an `Upgrade` that may pass is put back as our own.
@@ -270,8 +276,9 @@ fn take_upgrade(site: &Site, ex: &mut Exchange, tags: KnownSet) -> Result<Option
 /// this `host`.
 pub fn stamp(site: &Site, ex: &mut Exchange, admitted: &Admitted, host: &str) {
     let (plan, version) = (site.generation.number, ex.head.version);
-    let trusted = &site.plan().server.trusted_proxies;
-    let stamp = ex.connection.stamp(plan, || stamp::Stamp::new(ex.connection.peer.ip(), SCHEME, trusted));
+    let connection = &ex.connection;
+    let stamp = connection
+        .stamp(plan, || stamp::Stamp::new(connection.peer.ip(), connection.scheme, trusted_proxies(site, ex)));
     let write = |fields: &mut Fields| {
         let stamped = stamp.write(fields, &admitted.client, host.as_bytes());
         fields.apply_all(stamped.edits());

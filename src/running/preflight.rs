@@ -9,7 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use crate::config::plan::{Address, AdminAddress, Plan};
+use crate::config::plan::{Address, AdminAddress, ListenAddress, Plan};
 use crate::config::problem::{Problem, Severity};
 use crate::downstream::listener;
 
@@ -19,9 +19,9 @@ const LOOKUPS: usize = 16;
 /// What would keep the plan from starting here, or from working.
 #[must_use]
 pub fn problems(plan: &Plan) -> Vec<Problem> {
-    let ports = plan.listen.iter().filter_map(|address| {
-        let error = listener::open(*address, 1).err()?;
-        trouble(*address, &error.source).then(|| error.to_string())
+    let ports = plan.tcp_addresses().filter_map(|address| {
+        let error = listener::open(&ListenAddress::Ip(address), 1).err()?;
+        trouble(address, &error.source).then(|| error.to_string())
     });
     let admin = plan.admin.iter().filter_map(|admin| match &admin.listen {
         AdminAddress::Ip(address) => {

@@ -2,14 +2,16 @@
 //!
 //! Panics with what was received so far where an answer does not come, since a test has no use for less.
 
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::DEADLINE;
 use crate::head::Head;
-use crate::wire::{Framing, Stop, Wire};
+use crate::wire::{Framing, Stop, Stream, Wire};
 
 /// How the connection stood when a response had been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,13 +174,26 @@ impl Client {
     #[track_caller]
     pub fn to(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, DEADLINE);
-        Self { wire: Wire::new(stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))) }
+        Self::over(stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}")))
+    }
+
+    /// Connects to a socket in the file system.
+    ///
+    /// # Panics
+    ///
+    /// When the connection is refused.
+    #[must_use]
+    #[track_caller]
+    pub fn to_unix(path: &Path) -> Self {
+        let stream = UnixStream::connect(path);
+        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()));
+        Self { wire: Wire::new(Stream::Unix(stream)) }
     }
 
     /// Over a connection that somebody else may use, too.
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
-        Self { wire: Wire::new(stream) }
+        Self { wire: Wire::new(Stream::Tcp(stream)) }
     }
 
     /// Connects from this address: any of 127.0.0.0/8 is ours.
@@ -194,7 +209,7 @@ impl Client {
         socket.bind(&source.into()).unwrap_or_else(|error| panic!("cannot bind {source}: {error}"));
         let connected = socket.connect_timeout(&address.into(), DEADLINE);
         connected.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        Self { wire: Wire::new(socket.into()) }
+        Self::over(socket.into())
     }
 
     /// Sends these bytes as they stand.
@@ -317,7 +332,7 @@ impl Client {
 
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) -> &mut Self {
-        let _ = self.wire.stream().shutdown(Shutdown::Write);
+        self.wire.half_close();
         self
     }
 
@@ -333,7 +348,7 @@ impl Client {
     /// When the system has forgotten the connection.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.wire.stream().local_addr().expect("a connected socket has an address")
+        self.wire.local_address().expect("a connected socket has an address")
     }
 
     #[track_caller]

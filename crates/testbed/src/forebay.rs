@@ -53,6 +53,12 @@ impl Forebay {
         self.address
     }
 
+    /// The TCP addresses where it listens, in the order of its configuration.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.running.addresses()
+    }
+
     /// Swaps the configuration while running. Keeps its listeners if the text says `127.0.0.1:0` again.
     ///
     /// # Panics

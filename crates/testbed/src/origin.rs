@@ -13,7 +13,7 @@ use socket2::{SockRef, Socket};
 use crate::head::Head;
 use crate::script::{Script, Step};
 use crate::socket::{bound, on_one_port};
-use crate::wire::Wire;
+use crate::wire::{Stream, Wire};
 
 /// How long a connection may wait for anything; longer than any test runs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -321,7 +321,7 @@ impl Shared {
             self.open().insert(id, other);
             let shared = Arc::clone(self);
             std::thread::spawn(move || {
-                let mut wire = Wire::new(stream);
+                let mut wire = Wire::new(Stream::Tcp(stream));
                 let after = shared.serve(&mut wire, id, epoch);
                 // The registry's handle goes first: a reset needs the last one.
                 let registered = shared.open().remove(&id);

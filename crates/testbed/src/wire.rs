@@ -3,7 +3,9 @@
 //! Keeps both what a body says and the bytes it was said in. Does not judge either.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -43,21 +45,59 @@ pub(crate) struct Body {
     pub(crate) stop: Option<Stop>,
 }
 
+/// What a client speaks over.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn socket(&self) -> SockRef<'_> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        }
+    }
+
+    fn read(&mut self, piece: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(piece),
+            Self::Unix(stream) => stream.read(piece),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.write_all(bytes),
+            Self::Unix(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
 /// A socket and what was read from it but not yet taken.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     unread: Vec<u8>,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        let _ = stream.set_nodelay(true);
+    pub(crate) fn new(stream: Stream) -> Self {
+        if let Stream::Tcp(stream) = &stream {
+            let _ = stream.set_nodelay(true);
+        }
         Self { stream, unread: Vec::new() }
     }
 
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// Our end of a TCP connection.
+    pub(crate) fn local_address(&self) -> Option<std::net::SocketAddr> {
+        self.stream.socket().local_addr().ok()?.as_socket()
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn half_close(&mut self) {
+        let _ = self.stream.socket().shutdown(Shutdown::Write);
     }
 
     /// What was received and not yet taken, for messages.
@@ -66,23 +106,24 @@ impl Wire {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.set_write_timeout(Some(crate::DEADLINE))?;
+        self.stream.socket().set_write_timeout(Some(crate::DEADLINE))?;
         self.stream.write_all(bytes)
     }
 
     /// Closes with a reset instead of an orderly end.
     pub(crate) fn reset(self) {
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let _ = self.stream.socket().set_linger(Some(Duration::ZERO));
     }
 
     /// Whether the peer has closed or reset the connection. Bytes that wait to be read hide it.
     pub(crate) fn peer_is_gone(&self) -> bool {
-        let _ = self.stream.set_nonblocking(true);
-        let gone = match self.stream.peek(&mut [0]) {
+        let socket = self.stream.socket();
+        let _ = socket.set_nonblocking(true);
+        let gone = match socket.peek(&mut [MaybeUninit::uninit()]) {
             Ok(count) => count == 0,
             Err(error) => error.kind() != ErrorKind::WouldBlock,
         };
-        let _ = self.stream.set_nonblocking(false);
+        let _ = socket.set_nonblocking(false);
         gone
     }
 
@@ -183,7 +224,7 @@ impl Wire {
         if left.is_zero() {
             return Err(Stop::Late);
         }
-        let _ = self.stream.set_read_timeout(Some(left));
+        let _ = self.stream.socket().set_read_timeout(Some(left));
         let mut piece = [0; 16 * 1024];
         match self.stream.read(&mut piece) {
             Ok(0) => Err(Stop::Closed),

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use super::{backend, condition, is_host_name};
 use crate::config::document::{Section, Text};
-use crate::config::plan::{Admin, AdminAddress, Token};
+use crate::config::plan::{Admin, AdminAddress, ListenAddress, Listener, Token};
 
 /// The shortest secret, in bytes: shorter ones can be guessed.
 const SECRET_BYTES_MIN: usize = 16;
 
-/// The admin listener; `None`: there is none. `clients`: where clients are listened for.
-pub(super) fn listener(top: &Section<'_>, clients: &[SocketAddr]) -> Option<Admin> {
+/// The admin listener; `None`: there is none. `clients`: where clients connect.
+pub(super) fn listener(top: &Section<'_>, clients: &[Listener]) -> Option<Admin> {
     let section = top.has("admin").then(|| top.section("admin"))?;
     let token = section.text("token").map(|text| secret(&section, &text, "token"));
     let hosts = section.texts("hosts").iter().filter_map(|text| host(&section, text)).collect();
@@ -20,12 +20,19 @@ pub(super) fn listener(top: &Section<'_>, clients: &[SocketAddr]) -> Option<Admi
         let hint = "add token = \"${env:FOREBAY_ADMIN_TOKEN}\", or listen on 127.0.0.1";
         section.report.add(text.span.clone(), "the admin listener is open to other machines, and has no token", hint);
     }
-    if let AdminAddress::Ip(address) = &listen
-        && clients.iter().any(|client| overlap(*client, *address))
-    {
+    if clients.iter().any(|client| takes(&client.address, &listen)) {
         section.report.add(text.span.clone(), format!("{text} is for clients already"), "take another port");
     }
     Some(Admin { listen, token, hosts })
+}
+
+/// Whether a listener for clients takes connections that are meant for this address.
+fn takes(client: &ListenAddress, admin: &AdminAddress) -> bool {
+    match (client, admin) {
+        (ListenAddress::Ip(client), AdminAddress::Ip(admin)) => overlap(*client, *admin),
+        (ListenAddress::Unix(client), AdminAddress::Unix(admin)) => client == admin,
+        (ListenAddress::Ip(_), AdminAddress::Unix(_)) | (ListenAddress::Unix(_), AdminAddress::Ip(_)) => false,
+    }
 }
 
 /// Whether one address takes the other's connections.

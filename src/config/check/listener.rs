@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
-use super::{backend, networks};
+use super::backend;
 use crate::config::document::{Section, Text};
+use crate::config::grammar::networks;
 use crate::config::plan::{ListenAddress, Listener};
 
 /// The most listeners: each is a socket for each worker, and is compared with the others.

@@ -50,12 +50,12 @@ impl Plan {
         let ip = address.ip().to_canonical();
         // To connect to no address in particular is to connect to the loopback interface.
         let ip = if ip.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { ip };
-        let takes = |listener: &&SocketAddr| {
+        let takes = |listener: &SocketAddr| {
             let own = listener.ip().to_canonical();
             let is_wide = own.is_unspecified() && (ip.is_ipv4() || own.is_ipv6());
             listener.port() == address.port() && (own == ip || is_wide && (ip.is_loopback() || is_local(ip)))
         };
-        self.listen.iter().find(takes).copied()
+        self.tcp_addresses().find(takes)
     }
 }
 

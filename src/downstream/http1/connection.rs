@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::Body as _;
-use tokio::net::TcpStream;
 
 use super::head::Facts;
 use super::input::{Closed, DISCARDED_BYTES_MAX};
@@ -21,6 +20,7 @@ use super::waits::{Late, Waits};
 use super::wire::{Progress, Wire};
 use crate::config::plan::HalfClose;
 use crate::downstream::linger;
+use crate::downstream::socket::Socket;
 use crate::downstream::worker::Worker;
 use crate::exchange::tunnel::{End, Left};
 use crate::exchange::{Answer, ClientConnection, Exchange};
@@ -45,9 +45,7 @@ enum Ending {
 }
 
 /// Serves a client until either side closes.
-pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: TcpStream) {
-    let (Ok(peer), Ok(local)) = (socket.peer_addr(), socket.local_addr()) else { return };
-    let client = Rc::new(ClientConnection::new(peer, local));
+pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: Socket, client: Rc<ClientConnection>) {
     let wire = Rc::new(Wire::new(socket, Rc::clone(&worker.buffers), Rc::clone(&client)));
     let ending = {
         let drained = worker.drained();
@@ -59,9 +57,7 @@ pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: TcpStream) 
     match ending {
         Ending::Lingering => Box::pin(linger::close(socket)).await,
         Ending::Silent => {}
-        Ending::Reset => {
-            let _closed = socket.set_zero_linger();
-        }
+        Ending::Reset => socket.reset(),
         Ending::Tunnel(left) => (left.tunnel)(End { stream: Box::new(socket), read_ahead }).await,
     }
 }
@@ -351,7 +347,7 @@ enum Head {
 mod tests {
     use super::*;
 
-    fn size_of_future<F: Future>(_serve: impl FnOnce(Rc<Worker>, TcpStream) -> F) -> usize {
+    fn size_of_future<F: Future>(_serve: impl FnOnce(Rc<Worker>, Socket, Rc<ClientConnection>) -> F) -> usize {
         size_of::<F>()
     }
 

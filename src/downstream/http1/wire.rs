@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -16,15 +15,14 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::Frame;
 use http1::{Framing, HeadLimits};
 use message::Lines;
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, Interest};
-use tokio::net::TcpStream;
+use tokio::io::AsyncReadExt as _;
 
 use super::buffers::{BufferPool, READ_BYTES};
 use super::head::Facts;
 use super::input::{Closed, Decoded, Input, State};
 use super::output::Output;
 use super::refusal::Refusal;
+use crate::downstream::socket::Socket;
 use crate::exchange::fault::Fault;
 use crate::exchange::incoming::BodySource;
 use crate::exchange::{ClientConnection, Head, Incoming};
@@ -50,7 +48,7 @@ pub(super) struct Wire {
 
 struct Shared {
     /// `None`: the connection's loop is done with it.
-    socket: Option<TcpStream>,
+    socket: Option<Socket>,
     input: Input,
     /// Since when the socket has taken nothing of what is to be written (monotonic time).
     stuck_since: Option<Duration>,
@@ -69,7 +67,7 @@ pub(super) enum Progress {
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream, pool: Rc<BufferPool>, client: Rc<ClientConnection>) -> Self {
+    pub(super) fn new(socket: Socket, pool: Rc<BufferPool>, client: Rc<ClientConnection>) -> Self {
         let shared = Shared { socket: Some(socket), input: Input::default(), stuck_since: None };
         Self { shared: RefCell::new(shared), pool, client }
     }
@@ -192,12 +190,7 @@ impl Wire {
 
     /// Whether the system has bytes of the client that were not read.
     pub(super) fn has_bytes(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let shared = self.shared.borrow();
-        shared
-            .socket
-            .as_ref()
-            .is_some_and(|socket| SockRef::from(socket).peek(&mut byte).is_ok_and(|length| length > 0))
+        self.shared.borrow().socket.as_ref().is_some_and(Socket::has_bytes)
     }
 
     /// Writes all that is to be written.
@@ -222,7 +215,7 @@ impl Wire {
             let Some(socket) = &shared.socket else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
             let ready = socket.poll_write_ready(cx);
             let drained = match &ready {
-                Poll::Ready(Ok(())) => socket.try_io(Interest::WRITABLE, || pipe.drain(socket)),
+                Poll::Ready(Ok(())) => socket.try_drain(pipe),
                 Poll::Ready(Err(_)) | Poll::Pending => Ok(0),
             };
             shared.note_write(false, ready.is_pending());
@@ -258,7 +251,7 @@ impl Wire {
     }
 
     /// The socket, and what was read of it ahead. A reader of the body gets no more.
-    pub(super) fn take(&self) -> Option<(TcpStream, Bytes)> {
+    pub(super) fn take(&self) -> Option<(Socket, Bytes)> {
         let shared = &mut *self.shared.borrow_mut();
         let socket = shared.socket.take()?;
         // It waits for a socket that says nothing to it any more.
