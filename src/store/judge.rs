@@ -9,7 +9,7 @@ use http::Method;
 use message::{Fields, Known};
 use policy::cache::facts::RequestFacts;
 use policy::cache::key::{Key, LookupKey};
-use policy::cache::lookup::{Because, Freshness, StaleRules, Verdict, lookup};
+use policy::cache::lookup::{Because, Freshness, Verdict, lookup};
 use policy::cache::reach::{Reach, reach};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
@@ -36,8 +36,7 @@ use crate::observe::clock;
 #[must_use]
 pub fn at_once(ex: &mut Exchange, caching: &Caching, key: LookupKey<'_>) -> Option<Answer> {
     let entry = caching.store.find_plain(key)?;
-    let verdict = lookup(Some(&entry.head.stored), &RequestDirectives::default(), ex.started, StaleRules::default());
-    let Verdict::Hit(freshness) = verdict else { return None };
+    let freshness = entry.head.stored.hit(ex.started)?;
     ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl(freshness)), ..said(Handling::Hit, None) });
     Some(serve_whole(&ex.head.method, entry, freshness.age))
 }

@@ -35,7 +35,8 @@ const ATTEMPTS_MAX: u32 = 2;
 pub struct Store {
     pub(super) first: Mutex<Shard>,
     others: Box<[Mutex<Shard>]>,
-    hasher: Spread,
+    /// Spreads the keys over the shards, and those of a shard over its index.
+    spread: Spread,
     ids: AtomicU64,
     /// By target in absolute form: whichever route a write takes.
     pub(super) writes: Mutex<Overlap<Arc<str>>>,
@@ -66,11 +67,12 @@ impl Store {
     #[must_use]
     pub fn new(plan: &plan::Cache) -> Self {
         let count = count(plan);
-        let shard = || Mutex::new(Shard::new(plan.memory_max / count, limits(plan)));
+        let spread = Spread::default();
+        let shard = || Mutex::new(Shard::new(plan.memory_max / count, spread.clone(), limits(plan)));
         Self {
             first: shard(),
             others: (1..count).map(|_| shard()).collect(),
-            hasher: Spread::default(),
+            spread: spread.clone(),
             ids: AtomicU64::new(0),
             writes: Mutex::new(Overlap::new(plan.pass_for)),
             banned: Mutex::default(),
@@ -111,14 +113,14 @@ impl Store {
 
     /// The shard of a key, locked; all keys of a URI are in one.
     pub(super) fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        self.shard_of(key.uri())
+        self.shard_of(self.spread.hash_one(key.uri()))
     }
 
-    fn shard_of(&self, uri: &[u8]) -> MutexGuard<'_, Shard> {
-        if self.others.is_empty() {
-            return self.first.lock();
-        }
-        let place = usize::try_from(self.hasher.hash_one(uri) % self.count()).ok();
+    /// The shard of a URI with this hash, locked. It goes by bits from the middle of the hash: the shard's index goes by
+    /// those at the ends.
+    fn shard_of(&self, hash: u64) -> MutexGuard<'_, Shard> {
+        let middle = (hash >> 16) & u64::from(u32::MAX);
+        let place = usize::try_from((middle * self.count()) >> 32).ok();
         place.and_then(|place| self.others.get(place)).unwrap_or(&self.first).lock()
     }
 
@@ -127,9 +129,10 @@ impl Store {
     #[must_use]
     pub fn find_plain(&self, key: LookupKey<'_>) -> Option<Entry> {
         let mut left = Vec::new();
-        // All of such a key is the URI's.
-        let mut shard = self.shard_of(key.bytes());
-        let found = shard.find(&key, &mut left).and_then(Shelf::for_everybody).cloned();
+        // All of such a key is the URI's, so that its hash leads to the shard, too.
+        let hash = self.spread.hash_one(key);
+        let mut shard = self.shard_of(hash);
+        let found = shard.find_hashed(hash, key, &mut left).and_then(Shelf::for_everybody).cloned();
         drop(shard);
         drop(left);
         found

@@ -1,14 +1,13 @@
 //! One shard of the store: what is kept, what is being fetched, and who waits for it. Behind a lock of its own.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use policy::cache::bans::{Ban, Bans, Epoch, Limits, Subject, Verdict};
 use policy::cache::flight::{Action, Flights, Id};
-use policy::cache::index::{Displaced, Equivalent, Index, Left, Place, Refused};
-use policy::cache::key::Key;
+use policy::cache::index::{Displaced, Index, Left, Place, Refused, Spread};
+use policy::cache::key::{Key, LookupKey};
 use policy::cache::remembered::Remembered;
 use policy::cache::siblings::Siblings;
 use policy::cache::tags;
@@ -141,11 +140,11 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// An empty shard.
+    /// An empty shard, whose keys are spread so.
     #[must_use]
-    pub fn new(bytes_max: u64, limits: policy::cache::flight::Limits) -> Self {
+    pub fn new(bytes_max: u64, spread: Spread, limits: policy::cache::flight::Limits) -> Self {
         Self {
-            index: Index::new(bytes_max),
+            index: Index::spread(bytes_max, spread),
             siblings: Siblings::new(),
             bans: Bans::new(BANS),
             sweep: (0, Epoch::default()),
@@ -273,20 +272,26 @@ impl Shard {
     }
 
     /// What is stored for a key; it counts as used. `left`: what has to be dropped without the lock.
-    pub fn find<Q: Hash + Equivalent<Key>>(&mut self, key: &Q, left: &mut Vec<Shelf>) -> Option<&Shelf> {
-        let place = self.current(key, left)?;
+    pub fn find(&mut self, key: &Key, left: &mut Vec<Shelf>) -> Option<&Shelf> {
+        let place = self.current(self.index.find(key), left)?;
+        self.index.touch(place)
+    }
+
+    /// The same for a key whose hash is known.
+    pub fn find_hashed(&mut self, hash: u64, key: LookupKey<'_>, left: &mut Vec<Shelf>) -> Option<&Shelf> {
+        let place = self.current(self.index.find_hashed(hash, &key), left)?;
         self.index.touch(place)
     }
 
     /// The same, without counting as used.
     pub fn peek(&mut self, key: &Key, left: &mut Vec<Shelf>) -> Option<&Shelf> {
-        let place = self.current(key, left)?;
+        let place = self.current(self.index.find(key), left)?;
         self.index.value(place)
     }
 
-    /// Where a key's entry is, once it has been held against all bans.
-    fn current<Q: Hash + Equivalent<Key>>(&mut self, key: &Q, left: &mut Vec<Shelf>) -> Option<Place> {
-        let place = self.index.find(key)?;
+    /// Where an entry is, once it has been held against all bans; `None`: one of them was about it, or there is none.
+    fn current(&mut self, found: Option<Place>, left: &mut Vec<Shelf>) -> Option<Place> {
+        let place = found?;
         if self.index.checked(place) == Some(self.bans.epoch()) || self.check(place, left) { Some(place) } else { None }
     }
 
@@ -405,7 +410,7 @@ impl Shard {
 
     /// Takes out all that is stored for a key. Says how many responses that were.
     pub fn remove(&mut self, key: &Key, left: &mut Vec<Shelf>) -> usize {
-        let Some(place) = self.current(key, left) else { return 0 };
+        let Some(place) = self.current(self.index.find(key), left) else { return 0 };
         self.take(place, left)
     }
 
@@ -429,7 +434,7 @@ impl Shard {
     }
 
     fn soften(&mut self, key: &Key, now: Now, left: &mut Vec<Shelf>) -> usize {
-        let Some(place) = self.current(key, left) else { return 0 };
+        let Some(place) = self.current(self.index.find(key), left) else { return 0 };
         let outdated = self.index.value(place).map(|shelf| shelf.map(|entry| Some(entry.outdated(now))));
         let Some(outdated) = outdated else { return 0 };
         let count = outdated.variants().len();
@@ -531,7 +536,7 @@ mod tests {
             remembered_max: 1,
             remember_for: Duration::MAX,
         };
-        Shard::new(bytes_max, limits)
+        Shard::new(bytes_max, Spread::default(), limits)
     }
 
     #[test]

@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 
 use super::bans::Epoch;
 
-/// How keys are spread: a quick hash with a seed of its own for each table, so that nobody outside can aim.
+/// How keys are spread: a quick hash with a seed of its own in each process, so that nobody outside can aim.
 pub type Spread = foldhash::fast::RandomState;
 
 /// The end of the list.
@@ -107,6 +107,12 @@ impl<K: Hash + Eq, V> Index<K, V> {
     /// An empty index that holds at most this many bytes.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
+        Self::spread(bytes_max, Spread::default())
+    }
+
+    /// The same, which spreads its keys like others do: one hash of a key will do for all of them.
+    #[must_use]
+    pub fn spread(bytes_max: u64, hasher: Spread) -> Self {
         Self {
             table: HashTable::new(),
             slots: Vec::new(),
@@ -114,7 +120,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
             newest: NONE,
             oldest: NONE,
             links: 0,
-            hasher: Spread::default(),
+            hasher,
             bytes_max,
             bytes: Saturating(0),
         }
@@ -150,8 +156,15 @@ impl<K: Hash + Eq, V> Index<K, V> {
     /// Where a key's entry is. The key may be another type that has the hash of the key that it is equivalent to.
     #[must_use]
     pub fn find<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<Place> {
+        self.find_hashed(self.hasher.hash_one(key), key)
+    }
+
+    /// The same for a key whose hash is known. With another hash nothing is found, never another key's entry: all of the
+    /// key is compared.
+    #[must_use]
+    pub fn find_hashed<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<Place> {
         let is_it = |slot: &u32| self.node(*slot).is_some_and(|node| key.equivalent(&node.key));
-        self.table.find(self.hasher.hash_one(key), is_it).map(|slot| Place(*slot))
+        self.table.find(hash, is_it).map(|slot| Place(*slot))
     }
 
     /// How many slots there are; [`Index::at`] tells which of them hold an entry.

@@ -164,27 +164,24 @@ impl<'a> Source<'a> {
 
     /// Walks through the parts twice, to count and then to copy, so that the one allocation has just the right size.
     fn key(&self) -> Key {
-        let mut bytes: Arc<[u8]> = iter::repeat_n(0, self.bytes()).collect();
+        let mut bytes: Arc<[u8]> = iter::repeat_n(0, self.fill(&mut [])).collect();
         if let Some(bytes) = Arc::get_mut(&mut bytes) {
             self.fill(bytes);
         }
         Key { bytes }
     }
 
-    /// How long the key is, in bytes.
-    fn bytes(&self) -> usize {
+    /// Writes the key, if there is room for all of it. Says how long it is, in bytes.
+    fn fill(&self, bytes: &mut [u8]) -> usize {
         let mut count = 0_usize;
-        self.write(&mut |part| count = count.saturating_add(part.len()));
-        count
-    }
-
-    /// Writes the key to where there are just so many bytes.
-    fn fill(&self, mut rest: &mut [u8]) {
         self.write(&mut |part| {
-            if let Some(place) = rest.split_off_mut(..part.len()) {
+            let end = count.saturating_add(part.len());
+            if let Some(place) = bytes.get_mut(count..end) {
                 place.copy_from_slice(part);
             }
+            count = end;
         });
+        count
     }
 
     fn write(&self, put: &mut impl FnMut(&[u8])) {

@@ -90,6 +90,7 @@ impl Stored {
 
     /// How fresh it is now.
     #[must_use]
+    #[inline]
     pub fn freshness(&self, now: Now) -> Freshness {
         let age = freshness::age(Duration::from_nanos(self.age_on_arrival_nanos), self.received(), now);
         Freshness { age, lifetime: Duration::from_nanos(self.lifetime_nanos) }

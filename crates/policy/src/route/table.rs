@@ -61,11 +61,10 @@ impl Table {
     /// more specific kind matches wholly, the less specific ones are tried. Does not allocate.
     #[must_use]
     pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
-        self.exact
-            .get(asked.host)
-            .and_then(|paths| self.find_path(paths, asked))
-            .or_else(|| self.suffixes_of(asked.host).find_map(|paths| self.find_path(paths, asked)))
-            .or_else(|| self.find_path(&self.any, asked))
+        let find_path = |paths: &Paths| paths.find(asked.path, |candidates| self.first_met(candidates, asked));
+        let exact = self.exact.get(asked.host).and_then(find_path);
+        let by_suffix = || self.suffixes_of(asked.host).find_map(find_path);
+        exact.or_else(by_suffix).or_else(|| find_path(&self.any))
     }
 
     /// The indices of all rules whose host and path patterns fit, whatever else they ask, in file order.
@@ -75,10 +74,13 @@ impl Table {
     #[must_use]
     pub fn all(&self, host: &str, path: &str) -> Vec<usize> {
         let by_host = self.exact.get(host).into_iter().chain(self.suffixes_of(host)).chain([&self.any]);
-        let mut indices: Vec<usize> = by_host
-            .flat_map(|paths| paths.candidates(path))
-            .flat_map(|candidates| candidates.iter().copied())
-            .collect();
+        let mut indices: Vec<usize> = Vec::new();
+        for paths in by_host {
+            let _none: Option<()> = paths.find(path, |candidates| {
+                indices.extend(candidates);
+                None
+            });
+        }
         // A rule stands once under each of its hosts, and several may fit.
         indices.sort_unstable();
         indices.dedup();
@@ -88,13 +90,10 @@ impl Table {
     /// What is filed under the suffixes of a host, longest first. A suffix begins with a dot, and something must stand
     /// before it.
     fn suffixes_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> {
-        let host = if self.suffixes.is_empty() { "" } else { host };
-        let dots = host.match_indices('.').filter(|(at, _)| *at > 0);
-        dots.filter_map(move |(at, _)| self.suffixes.get(host.get(at..)?))
-    }
-
-    fn find_path(&self, paths: &Paths, asked: &Asked<'_>) -> Option<usize> {
-        paths.candidates(asked.path).find_map(|candidates| self.first_met(candidates, asked))
+        let host = Some(host).filter(|_| !self.suffixes.is_empty()).into_iter();
+        let dots =
+            host.flat_map(|host| host.match_indices('.').filter_map(|(at, _)| host.get(at..).filter(|_| at > 0)));
+        dots.filter_map(|suffix| self.suffixes.get(suffix))
     }
 
     fn first_met(&self, candidates: &[usize], asked: &Asked<'_>) -> Option<usize> {
@@ -118,11 +117,17 @@ impl Table {
 }
 
 impl Paths {
-    /// What is filed under a path: the exact one, then regexes in file order, then prefixes, longest first.
-    fn candidates<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Candidates> {
-        let regexes = self.regexes.iter().filter(move |(regex, _)| regex.is_match(path)).map(|(_, found)| found);
-        let prefixes = prefixes_of(path, self.prefix_bytes_max).filter_map(|prefix| self.prefixes.get(prefix));
-        self.exact.get(path).into_iter().chain(regexes).chain(prefixes)
+    /// The first thing that is made of what is filed under a path: the exact one, then regexes in file order, then
+    /// prefixes, longest first.
+    fn find<T>(&self, path: &str, mut make: impl FnMut(&Candidates) -> Option<T>) -> Option<T> {
+        if let Some(made) = self.exact.get(path).and_then(&mut make) {
+            return Some(made);
+        }
+        let mut regexes = self.regexes.iter().filter(|(regex, _)| regex.is_match(path));
+        if let Some(made) = regexes.find_map(|(_, found)| make(found)) {
+            return Some(made);
+        }
+        prefixes_of(path, self.prefix_bytes_max).find_map(|prefix| self.prefixes.get(prefix).and_then(&mut make))
     }
 
     fn reserve(&mut self, pattern: &PathPattern) {
@@ -150,13 +155,18 @@ impl Paths {
 /// All prefixes of a path by whole segments, longest first, none longer than `bytes_max`: of `/a/b` these are `/a/b`,
 /// `/a/`, `/a` and `/`.
 fn prefixes_of(path: &str, bytes_max: usize) -> impl Iterator<Item = &str> {
-    let bytes = path.as_bytes();
     let whole = Some(path).filter(|path| path.len() <= bytes_max);
-    // Right behind a slash or right before one. What a table searches for is short: byte by byte is quick enough.
-    let is_slash = |at: usize| bytes.get(at) == Some(&b'/');
-    let cuts = (1..=bytes_max.min(path.len().saturating_sub(1))).rev();
-    let shorter = cuts.filter(move |cut| is_slash(cut.saturating_sub(1)) || is_slash(*cut));
-    whole.into_iter().chain(shorter.filter_map(|cut| path.get(..cut)))
+    let longest = whole.or_else(|| shorter_prefix(path, bytes_max.saturating_add(1)));
+    std::iter::successors(longest, |prefix| shorter_prefix(path, prefix.len()))
+}
+
+/// The longest prefix of a path by whole segments that is shorter than so many bytes, and than the path.
+fn shorter_prefix(path: &str, bytes: usize) -> Option<&str> {
+    let end = bytes.min(path.len()).checked_sub(1)?;
+    // What a table searches for is short: byte by byte is quick enough.
+    let slash = path.as_bytes().get(..=end)?.iter().rposition(|byte| *byte == b'/')?;
+    // Right behind the slash, where that is within bounds, else right before it.
+    path.get(..end.min(slash + 1)).filter(|prefix| !prefix.is_empty())
 }
 
 #[cfg(test)]

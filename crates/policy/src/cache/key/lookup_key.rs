@@ -25,14 +25,16 @@ impl KeyBuffer {
         Self { short: [0; SHORT_BYTES_MAX], long: Vec::new() }
     }
 
-    /// So many bytes, to be written to.
-    fn take(&mut self, count: usize) -> &mut [u8] {
-        if let Some(short) = self.short.get_mut(..count) {
+    /// The bytes of a key that is made of this.
+    fn fill(&mut self, source: &Source<'_>) -> &[u8] {
+        let count = source.fill(&mut self.short);
+        if let Some(short) = self.short.get(..count) {
             return short;
         }
         self.long.clear();
         self.long.resize(count, 0);
-        &mut self.long
+        source.fill(&mut self.long);
+        &self.long
     }
 }
 
@@ -53,10 +55,7 @@ impl<'b> LookupKey<'b> {
     /// What [`Key::of_uri`] makes, in a buffer of the caller.
     #[must_use]
     pub fn of_uri(space: Space<'_>, target: &Target<'_>, buffer: &'b mut KeyBuffer) -> Self {
-        let source = Source::new(space, target, None);
-        let bytes = buffer.take(source.bytes());
-        source.fill(bytes);
-        Self { bytes }
+        Self { bytes: buffer.fill(&Source::new(space, target, None)) }
     }
 
     /// The whole key.
