@@ -108,19 +108,19 @@ pub fn choose(site: &Site, route: usize, ex: &mut Exchange, admitted: &Admitted)
         return Ok(Chosen { onward, side: 0, cookie: None, note: None });
     };
     let plan = &split.shared.plan;
-    let (side, by, new) = match overridden(plan, &mut ex.head.fields) {
+    let named = overridden(plan, &mut ex.head.fields);
+    let brought = match &plan.sticky {
+        Sticky::Cookie(cookie) => take_cookie(split, cookie, named.is_none(), ex),
+        Sticky::None | Sticky::ClientIp | Sticky::Header(_) | Sticky::TheirCookie(_) => None,
+    };
+    let (side, by, new) = match named {
         Some(side) => (side, By::Override, None),
         None => {
-            let known = known(split, ex);
+            let known = known(split, brought, ex);
             let (side, by) = decide(site, (route, split), known.as_ref(), ex);
             (side, by, known.and_then(|known| known.new))
         }
     };
-    if let Sticky::Cookie(cookie) = &plan.sticky {
-        // It differs for each client, and means nothing to a backend: where answers vary by `Cookie` none would be shared.
-        let removal = cookies::removal(&ex.head.fields, &cookie.name);
-        ex.head.fields.apply_all(removal);
-    }
     let onward = match by {
         By::Override => site.onward_by_hand(route, side),
         By::Sticky | By::Weight | By::Fallback => site.onward(route, side),
@@ -179,8 +179,26 @@ fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Clie
     (side, by)
 }
 
-/// What the client is known by; `None`: nothing, so chance decides.
-fn known(split: &LocalSplit, ex: &Exchange) -> Option<ClientKey> {
+/// Takes the split's own cookie out of a request. It differs for each client, and means nothing to a backend: where
+/// answers vary by `Cookie` none would be shared. The key of the client that brings it, if that `is_asked` for and one
+/// is good.
+fn take_cookie(split: &LocalSplit, cookie: &StickyCookie, is_asked: bool, ex: &mut Exchange) -> Option<u64> {
+    let mut verified = split.verified.as_ref()?.borrow_mut();
+    let mut left = if is_asked { COOKIES_MAX } else { 0 };
+    let mut key = None;
+    let removal = cookies::removal(&ex.head.fields, &cookie.name, |value| {
+        if key.is_none() && left > 0 {
+            left -= 1;
+            key = verified.key(value, ex.started.wall, cookie.max_age);
+        }
+    });
+    ex.head.fields.apply_all(removal);
+    key
+}
+
+/// What the client is known by; `None`: nothing, so chance decides. `brought`: the key that its cookie gives it, where
+/// the split has cookies of its own.
+fn known(split: &LocalSplit, brought: Option<u64>, ex: &Exchange) -> Option<ClientKey> {
     let headers = &ex.head.fields;
     let salt = split.shared.salt;
     let of = |bytes: &[u8]| Some(ClientKey { key: salt.key(bytes), new: None });
@@ -189,15 +207,13 @@ fn known(split: &LocalSplit, ex: &Exchange) -> Option<ClientKey> {
         Sticky::ClientIp => Some(ClientKey { key: salt.address_key(ex.client), new: None }),
         Sticky::Header(name) => of(headers.first(name)?),
         Sticky::TheirCookie(name) => of(cookies::find(headers, name)?.as_bytes()),
-        Sticky::Cookie(cookie) => {
-            let mut verified = split.verified.as_ref()?.borrow_mut();
-            let read = |value: &str| verified.key(value, ex.started.wall, cookie.max_age);
-            if let Some(key) = cookies::find_all(headers, &cookie.name).take(COOKIES_MAX).find_map(read) {
-                return Some(ClientKey { key, new: None });
-            }
-            let new = dice::roll();
-            Some(ClientKey { key: salt.key(&new.to_be_bytes()), new: Some(new) })
-        }
+        Sticky::Cookie(_) => Some(brought.map_or_else(
+            || {
+                let new = dice::roll();
+                ClientKey { key: salt.key(&new.to_be_bytes()), new: Some(new) }
+            },
+            |key| ClientKey { key, new: None },
+        )),
     }
 }
 

@@ -38,7 +38,9 @@ pub fn at_once(ex: &mut Exchange, caching: &Caching, key: LookupKey<'_>) -> Opti
     let entry = caching.store.find_plain(key)?;
     let freshness = entry.head.stored.hit(ex.started)?;
     ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl(freshness)), ..said(Handling::Hit, None) });
-    Some(serve_whole(&ex.head.method, entry, freshness.age))
+    // Nothing looks at the request's fields any more.
+    let fields = std::mem::take(&mut ex.head.fields);
+    Some(serve_whole(&ex.head.method, entry, freshness.age, fields))
 }
 
 /// Answers a request from the store, or by fetching, or by sharing another's fetch.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use http::{Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
-use message::{Decimal, Fields, Known, KnownSet};
+use message::{Decimal, Fields, Known, KnownSet, NumberLine};
 use policy::message::conditions::{Dates, Outcome, Role, Selected, evaluate, evaluate_stored};
 use policy::message::range::{ByteRange, ContentRange, Multipart, Selection, multipart_type, select};
 
@@ -31,6 +31,9 @@ const CONTENT_LANGUAGE: &str = "content-language";
 
 /// What describes the representation, and is not needed in a part of what the client has (RFC 9110 §15.3.7).
 const DESCRIPTIVE: KnownSet = KnownSet::of(&[Known::ContentType, Known::ContentEncoding, Known::LastModified]);
+
+/// How old a stored response is (RFC 9111 §5.1).
+const AGE: NumberLine = NumberLine::new(Known::Age, "Age: ");
 
 /// What is asked of a stored response.
 #[derive(Clone, Copy, Debug)]
@@ -84,17 +87,19 @@ pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer
     answer
 }
 
-/// Answers with all of a stored response, for a request without conditions and ranges.
+/// Answers with all of a stored response, for a request without conditions and ranges. `fields` are needed no more:
+/// those of the answer take over their allocations.
 #[must_use]
-pub fn serve_whole(method: &Method, entry: Entry, age: Duration) -> Answer {
-    let mut headers = entry.head.fields.clone();
+pub fn serve_whole(method: &Method, entry: Entry, age: Duration, fields: Fields) -> Answer {
+    let mut headers = fields;
+    headers.clone_from(&entry.head.fields);
     set_age(&mut headers, age);
     whole(method, entry, headers)
 }
 
 fn set_age(headers: &mut Fields, age: Duration) {
     headers.drop_known(Known::Age);
-    headers.append_number(Known::Age, "", age.as_secs());
+    headers.append_number(AGE, age.as_secs());
 }
 
 /// Answers with a response that is the origin's own word, for as long as the origin has not heard it: all conditions

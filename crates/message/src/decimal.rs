@@ -6,7 +6,8 @@ const DIGITS_MAX: usize = 20;
 /// A number in decimal digits, without an allocation: `message::Decimal::new(5).as_ref()` is `b"5"`.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {
-    digits: [u8; DIGITS_MAX],
+    /// With the end of a line behind them.
+    digits: [u8; DIGITS_MAX + 2],
     start: usize,
 }
 
@@ -14,9 +15,11 @@ impl Decimal {
     /// The digits of this number.
     #[must_use]
     pub fn new(number: u64) -> Self {
-        let mut digits = [0; DIGITS_MAX];
+        let mut digits = [b'\r'; DIGITS_MAX + 2];
+        let [.., last] = &mut digits;
+        *last = b'\n';
         let (mut rest, mut start) = (number, DIGITS_MAX);
-        for place in digits.iter_mut().rev() {
+        for place in digits.iter_mut().rev().skip(2) {
             *place = b'0' + u8::try_from(rest % 10).unwrap_or_default();
             rest /= 10;
             start -= 1;
@@ -30,6 +33,11 @@ impl Decimal {
     /// The digits.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.start..DIGITS_MAX).unwrap_or_default()
+    }
+
+    /// The digits, and the end of a line.
+    pub(crate) fn line_end(&self) -> &[u8] {
         self.digits.get(self.start..).unwrap_or_default()
     }
 }
@@ -48,6 +56,7 @@ mod tests {
     fn a_number_is_written_as_it_is_formatted() {
         for number in [0, 1, 9, 10, 99, 100, 1 << 32, u64::MAX - 1, u64::MAX] {
             assert_eq!(Decimal::new(number).as_bytes(), number.to_string().as_bytes());
+            assert_eq!(Decimal::new(number).line_end(), format!("{number}\r\n").as_bytes());
         }
     }
 }

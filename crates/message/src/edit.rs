@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::known::{Known, KnownSet};
+use crate::known::KnownSet;
+use crate::lines::NumberLine;
 use crate::name::Name;
 
 /// One change to the fields of a head.
@@ -16,9 +17,8 @@ pub enum Edit<'e> {
     Set(Name<'e>, Cow<'e, [u8]>),
     /// Appends a line.
     Append(Name<'e>, Cow<'e, [u8]>),
-    /// Appends a line whose value is this text, without control characters, and a number behind it: what of it is no
-    /// constant of the program is digits, so no byte is checked.
-    AppendNumber(Known, &'static str, u64),
+    /// Appends this line with this number.
+    AppendNumber(NumberLine, u64),
 }
 
 impl<'e> Edit<'e> {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::edit::{Edit, EditError};
-use crate::known::{Known, KnownSet};
-use crate::lines::{Field, FieldLine, Lines};
+use crate::known::KnownSet;
+use crate::lines::{Field, FieldLine, Lines, NumberLine};
 use crate::name::Name;
 
 /// Up to here the offsets of appended lines reach.
@@ -15,11 +15,23 @@ const APPENDED_BYTES_MAX: usize = 65_535;
 
 /// The fields of one message. Order, case and duplicates are kept as they were received; what is set or appended comes
 /// behind that.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Fields {
     /// The bytes that the received lines are ranges of.
     head: Bytes,
     lines: Lines,
+}
+
+impl Clone for Fields {
+    fn clone(&self) -> Self {
+        Self { head: self.head.clone(), lines: self.lines.clone() }
+    }
+
+    /// A copy in the allocations of these fields.
+    fn clone_from(&mut self, source: &Self) {
+        self.head.clone_from(&source.head);
+        self.lines.clone_from(&source.lines);
+    }
 }
 
 impl Fields {
@@ -171,9 +183,9 @@ impl Fields {
         self.edit(|lines, head| lines.set_line(head, line));
     }
 
-    /// Appends a field whose value is this text, without control characters, and a number behind it.
-    pub fn append_number(&mut self, known: Known, before: &'static str, number: u64) {
-        self.edit(|lines, _| lines.append_number(known, before, number));
+    /// Appends this line with this number.
+    pub fn append_number(&mut self, line: NumberLine, number: u64) {
+        self.edit(|lines, _| lines.append_number(line, number));
     }
 
     /// Appends all fields of others. They were checked when they were put there, so they are copied as they are.

@@ -6,7 +6,7 @@
 
 mod made;
 
-pub use self::made::FieldLine;
+pub use self::made::{FieldLine, NumberLine};
 
 use crate::edit::{Edit, EditError};
 use crate::known::{Known, KnownSet};
@@ -78,6 +78,17 @@ impl Clone for Lines {
         lines.extend_from_slice(&self.lines);
         Self { lines, received: self.received, appended: self.appended.clone(), present: self.present }
     }
+
+    /// A copy in the allocations that are there.
+    fn clone_from(&mut self, source: &Self) {
+        let Self { lines, received, appended, present } = source;
+        self.lines.clear();
+        self.lines.reserve(lines.len() + ADDED_ROOM);
+        self.lines.extend_from_slice(lines);
+        self.appended.clear();
+        self.appended.extend_from_slice(appended);
+        (self.received, self.present) = (*received, *present);
+    }
 }
 
 impl Lines {
@@ -132,7 +143,7 @@ impl Lines {
             Edit::DropKnown(tags) => self.drop_known(*tags),
             Edit::Drop(name) => self.drop_named(head, name.text().ok_or(EditError::Name)?),
             Edit::Append(name, value) => self.append(*name, value)?,
-            Edit::AppendNumber(known, before, number) => self.append_number(*known, before, *number)?,
+            Edit::AppendNumber(line, number) => self.append_number(*line, *number)?,
             Edit::Set(name, value) => self.set(head, *name, value)?,
         }
         Ok(())
@@ -150,7 +161,11 @@ impl Lines {
 
     /// Drops all lines of this name, in any case. `head` is the head that the fields were received in.
     pub fn drop_named(&mut self, head: &[u8], name: &[u8]) {
-        let known = Known::of(name);
+        self.drop_other(head, Known::of(name), name);
+    }
+
+    /// The same for a name with this tag.
+    fn drop_other(&mut self, head: &[u8], known: Known, name: &[u8]) {
         let is_it =
             |(line, bytes): (Line, &[u8])| line.known == known && line.name.of(bytes).eq_ignore_ascii_case(name);
         if !self.has(known) || !self.kept(head).any(is_it) {

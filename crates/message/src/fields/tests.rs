@@ -28,6 +28,21 @@ fn texts<'f>(values: impl Iterator<Item = &'f [u8]>) -> Vec<&'f str> {
 const HEAD: &[(&str, &str)] = &[("hOST", "a"), ("X-One", "1"), ("Via", "x"), ("x-one", "2"), ("VIA", "y"), ("x_y", "")];
 
 #[test]
+fn a_copy_in_allocations_that_are_there_has_nothing_left_of_what_was_in_them() {
+    let mut source = received(HEAD);
+    source.drop_named("x-one");
+    source.append("x-added", "3");
+    for mut copy in [Fields::new(), source.clone(), received(&[("x-long", "a"), ("te", "b")])] {
+        copy.append(Known::Age, "1");
+        copy.drop_known(Known::Te);
+        copy.clone_from(&source);
+        assert_eq!((&copy, copy.tags(), copy.written_bytes()), (&source, source.tags(), source.written_bytes()));
+        copy.append("x-added", "4");
+        assert_eq!(texts(copy.values("x-added")), ["3", "4"]);
+    }
+}
+
+#[test]
 fn a_field_is_found_by_its_tag_and_by_its_name_in_any_case() {
     let mut fields = received(HEAD);
     fields.append(Known::Via, "z");

@@ -6,7 +6,7 @@
 use std::fmt::{self, Write};
 
 use http::StatusCode;
-use message::{Edit, Fields, Known};
+use message::{Edit, Fields, Known, NumberLine};
 
 /// The most bytes of a key or a detail that are written; the rest is left out.
 pub const TEXT_BYTES_MAX: usize = 512;
@@ -76,6 +76,9 @@ pub enum Handling {
     Neither,
 }
 
+/// What is said of a hit, up to the freshness left.
+const HIT: NumberLine = NumberLine::new(Known::CacheStatus, "Cache-Status: forebay; hit; ttl=");
+
 /// This cache's member of the list. `Display` writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheStatus<'a> {
@@ -104,7 +107,7 @@ impl CacheStatus<'_> {
         if let CacheStatus { handling: Handling::Hit, ttl_seconds: Some(ttl @ 0..), key: None, detail: None } = self
             && !response.has(Known::CacheStatus)
         {
-            return Edit::AppendNumber(Known::CacheStatus, "forebay; hit; ttl=", ttl.min(&INTEGER_MAX).unsigned_abs());
+            return Edit::AppendNumber(HIT, ttl.min(&INTEGER_MAX).unsigned_abs());
         }
         let value = self.to_string().into_bytes();
         let mut others = response.values(Known::CacheStatus);

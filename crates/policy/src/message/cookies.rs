@@ -10,40 +10,56 @@ pub fn find<'a>(headers: &'a Fields, name: &str) -> Option<&'a str> {
     text(pairs(headers, name).next()?)
 }
 
-/// The values of all cookies with this name, as written, over all `Cookie` lines; those that are not ASCII left out.
+/// What takes away all cookies with this name; the others stay as they are written. Empty if there is none. `visit` gets
+/// the value of each, as written; those that are not ASCII are left out.
 ///
 /// There may be several: of another path or domain, or of another's making.
-pub fn find_all<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a str> {
-    pairs(headers, name).filter_map(text)
-}
-
-/// What takes away all cookies with this name; the others stay as they are written. Empty if there is none.
 #[must_use]
-pub fn removal(headers: &Fields, name: &str) -> Vec<Edit<'static>> {
-    if pairs(headers, name).next().is_none() {
-        return Vec::new();
+pub fn removal<'h>(headers: &'h Fields, name: &str, mut visit: impl FnMut(&'h [u8])) -> Vec<Edit<'static>> {
+    let mut edits = Vec::new();
+    for (index, line) in headers.values(Known::Cookie).enumerate() {
+        let left = without(line, name, &mut visit);
+        if left.is_some() && edits.is_empty() {
+            edits.reserve(2);
+            edits.push(Edit::DropKnown(Known::Cookie.into()));
+            let before = headers.values(Known::Cookie).take(index).filter(|line| !line.is_empty());
+            edits.extend(before.map(|line| Edit::append(Known::Cookie, line.to_vec())));
+        }
+        let left = left.or_else(|| (!edits.is_empty()).then(|| line.to_vec()));
+        edits.extend(left.filter(|left| !left.is_empty()).map(|left| Edit::append(Known::Cookie, left)));
     }
-    let mut edits = Vec::with_capacity(2);
-    edits.push(Edit::DropKnown(Known::Cookie.into()));
-    let left = headers.values(Known::Cookie).map(|line| without(line, name)).filter(|line| !line.is_empty());
-    edits.extend(left.map(|line| Edit::append(Known::Cookie, line)));
     edits
 }
 
-/// A line without the cookies of this name, nor space around what is left.
-fn without(line: &[u8], name: &str) -> Vec<u8> {
-    let mut left = Vec::with_capacity(line.len());
-    let mut is_first = true;
-    for pair in split(line).filter(|pair| value(pair, name).is_none()) {
-        if is_first {
-            left.extend_from_slice(pair.trim_ascii_start());
-        } else {
-            left.push(b';');
-            left.extend_from_slice(pair);
+/// A line without the cookies of this name, nor space around what is left. `None`: it has none of them.
+fn without<'h>(line: &'h [u8], name: &str, visit: &mut impl FnMut(&'h [u8])) -> Option<Vec<u8>> {
+    let mut left: Option<Vec<u8>> = None;
+    let mut start = 0;
+    for pair in split(line) {
+        match (value(pair, name), &mut left) {
+            (Some(value), _) => {
+                if value.is_ascii() {
+                    visit(value);
+                }
+                if left.is_none() {
+                    let before = line.get(..start).and_then(|before| before.strip_suffix(b";")).unwrap_or_default();
+                    let mut kept = Vec::with_capacity(line.len());
+                    kept.extend_from_slice(before);
+                    left = Some(kept);
+                }
+            }
+            (None, Some(left)) if left.is_empty() => left.extend_from_slice(pair.trim_ascii_start()),
+            (None, Some(left)) => {
+                left.push(b';');
+                left.extend_from_slice(pair);
+            }
+            (None, None) => {}
         }
-        is_first = false;
+        start += pair.len() + 1;
     }
-    left.truncate(left.trim_ascii_end().len());
+    if let Some(left) = &mut left {
+        left.truncate(left.trim_ascii_end().len());
+    }
     left
 }
 
@@ -92,7 +108,9 @@ mod tests {
     #[test]
     fn all_cookies_of_a_name_are_found() {
         let headers = Fields::from_iter([("cookie", "a=1; b=2; a=\u{e4}"), ("cookie", "a = 3")]);
-        assert_eq!(find_all(&headers, "a").collect::<Vec<_>>(), ["1", "3"]);
+        let mut found = Vec::new();
+        let _removal = removal(&headers, "a", |value| found.push(value));
+        assert_eq!(found, [b"1", b"3"]);
     }
 
     #[test]
@@ -101,11 +119,14 @@ mod tests {
             (vec!["a=1; b=2; c=3"], vec!["a=1; c=3"]),
             (vec!["b=2"], vec![]),
             (vec!["b=2; a=1", "c=3;b = 4"], vec!["a=1", "c=3"]),
+            (vec!["a=1", "b=2", "c=3"], vec!["a=1", "c=3"]),
+            (vec!["a=1;  c=3 ; b=2; b=4;d=5"], vec!["a=1;  c=3 ;d=5"]),
+            (vec!["b=2;b=3 ; a=1 ;b=4"], vec!["a=1"]),
             (vec!["a=b=2; bb=1;  b"], vec!["a=b=2; bb=1;  b"]),
             (vec![], vec![]),
         ] {
             let mut headers: Fields = lines.iter().map(|line| ("cookie", line)).collect();
-            let edits = removal(&headers, "b");
+            let edits = removal(&headers, "b", |_| {});
             headers.apply_all(edits);
             assert_eq!(values(&headers, "cookie"), expected, "{lines:?}");
         }

@@ -39,14 +39,14 @@ impl Verified {
     }
 
     /// The key of the client that brings this cookie. `None` as for [`Signer::read`].
-    pub fn key(&mut self, text: &str, wall: Duration, max_age: Duration) -> Option<u64> {
-        let value = Value::new(text.as_bytes())?;
+    pub fn key(&mut self, text: &[u8], wall: Duration, max_age: Duration) -> Option<u64> {
+        let value = Value::new(text)?;
         let place = value.place();
         let known = self.cookies.get(place).and_then(Option::as_ref).filter(|cookie| cookie.value.is(&value));
         let (issued, key) = match known {
             Some(cookie) => (cookie.issued, cookie.key),
             None => {
-                let (number, issued) = self.signer.verified(text)?;
+                let (number, issued) = self.signer.verified(std::str::from_utf8(text).ok()?)?;
                 let key = self.salt.key(&number.to_be_bytes());
                 self.keep(place, Cookie { value, issued, key });
                 (issued, key)
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn key(verified: &mut Verified, text: &str, wall: Duration) -> Option<u64> {
-        verified.key(text, wall, DAY)
+        verified.key(text.as_bytes(), wall, DAY)
     }
 
     #[test]
