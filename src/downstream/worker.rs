@@ -1,6 +1,6 @@
 //! One worker: a thread with its own runtime, sockets, backend connections and counters.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
@@ -62,7 +62,7 @@ pub struct Worker {
     is_exhausted: Cell<bool>,
     /// What its connections need while they have requests.
     pub(super) buffers: Rc<BufferPool>,
-    limits: Cell<Limits>,
+    limits: RefCell<Limits>,
     date: RefCell<HttpDate>,
 }
 
@@ -74,8 +74,8 @@ impl Worker {
     }
 
     /// What the plan says of client connections.
-    pub(super) fn limits(&self) -> Limits {
-        self.limits.get()
+    pub(super) fn limits(&self) -> Ref<'_, Limits> {
+        self.limits.borrow()
     }
 
     /// Has this done with the present second as messages write it.
@@ -100,7 +100,7 @@ impl Worker {
     fn adopt(&self, generation: Arc<Generation>) {
         let before = self.site();
         self.ledger.set_form(generation.plan.log.access.clone());
-        self.limits.set(Limits::of(&generation.plan.server));
+        *self.limits.borrow_mut() = Limits::of(&generation.plan.server);
         *self.site.borrow_mut() = Rc::new(Site::new(generation, Some(&before), &self.ledger.counters));
     }
 }
@@ -131,7 +131,7 @@ pub fn run(
             limit,
             is_exhausted: Cell::new(false),
             buffers: Rc::default(),
-            limits: Cell::new(limits),
+            limits: RefCell::new(limits),
             date: RefCell::default(),
         });
         tokio::task::spawn_local(keep_house(Rc::clone(&worker)));

@@ -55,12 +55,13 @@ enum Progress {
 }
 
 impl RequestHead {
-    /// Makes it ready for another request. Built anew around the old allocations, so that no state of the last one can
-    /// be left over.
+    /// Makes it ready for another request; the allocations are kept. All fields are named, so that no state of the last
+    /// one can be left over.
+    #[inline]
     pub fn reset(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
+        let Self { fields, line, progress } = self;
         fields.reset();
-        *self = Self { fields, ..Self::default() };
+        (*line, *progress) = (RequestLine::default(), Progress::default());
     }
 
     /// Scans a head. Returns its length, with the empty line, or `None` if it is incomplete: then to be called again with

@@ -24,8 +24,8 @@ pub(super) struct Buffers {
     pub(super) head: RequestHead,
     /// An empty index that has its allocations, for the next head.
     pub(super) lines: Lines,
-    /// What is to be written.
-    pub(super) output: Output,
+    /// What is to be written, while the connection's loop does not have it.
+    pub(super) output: Option<Box<Output>>,
 }
 
 /// One worker's buffers that no connection has at present.
@@ -53,7 +53,9 @@ impl BufferPool {
             buffers.input = BytesMut::new();
         }
         buffers.head.reset();
-        buffers.output.reset();
+        if let Some(output) = &mut buffers.output {
+            output.reset();
+        }
         spare.push_back(buffers);
     }
 }

@@ -15,7 +15,7 @@ use super::input::{Closed, DISCARDED_BYTES_MAX};
 use super::output::Output;
 use super::refusal::Refusal;
 use super::reply::{Broken, Reply};
-use super::response::{self, Framing, Terms};
+use super::response::{self, Framed, Framing, Terms};
 use super::waits::{Late, Waits};
 use super::wire::{Progress, Wire};
 use crate::config::plan::HalfClose;
@@ -67,7 +67,8 @@ struct Connection<'a> {
     worker: &'a Rc<Worker>,
     client: Rc<ClientConnection>,
     wire: Rc<Wire>,
-    output: Output,
+    /// `None`: there is no request, and nothing to be written.
+    output: Option<Box<Output>>,
     waits: Waits,
     /// When the wait for a request began (monotonic time), and that for the rest of its head.
     idle_since: Option<Duration>,
@@ -91,7 +92,7 @@ impl<'a> Connection<'a> {
             worker,
             client,
             wire,
-            output: Output::default(),
+            output: None,
             waits: Waits::default(),
             // A client that says nothing has as long as for a head.
             idle_since: Some(clock::mono()),
@@ -125,19 +126,18 @@ impl<'a> Connection<'a> {
                 }
                 Err(refusal) => return self.refuse(refusal).await,
             };
-            let (mut reply, closes) = self.reply(answer, facts);
-            let written = std::future::poll_fn(|cx| self.poll_reply(cx, &mut reply, facts)).await;
-            let framing = reply.framing();
+            let (framed, mut reply) = self.reply(answer, facts);
+            let written = std::future::poll_fn(|cx| self.poll_reply(cx, reply.as_deref_mut(), facts)).await;
             drop(reply);
             match written {
-                Err(Broken) if framing == Framing::UntilClose => return Ending::Reset,
+                Err(Broken) if framed.framing == Framing::UntilClose => return Ending::Reset,
                 Err(Broken) => return Ending::Silent,
                 Ok(()) => {}
             }
             if let Some(left) = self.client.handover.take() {
                 return Ending::Tunnel(left);
             }
-            if closes || !self.wire.has_whole_body() && !self.discard().await {
+            if framed.closes || !self.wire.has_whole_body() && !self.discard().await {
                 return Ending::Lingering;
             }
             // The clock was read when the exchange ended.
@@ -177,8 +177,8 @@ impl<'a> Connection<'a> {
     /// Takes a head of this length, reads clock and dice, and sends the request down the spine.
     fn begin(&mut self, length: usize) -> Result<(Facts, Answering), Refusal> {
         let (head, facts) = self.wire.take_head(length)?;
-        if !self.output.is_allocated() {
-            self.wire.lend_output(&mut self.output);
+        if self.output.is_none() {
+            self.output = Some(self.wire.lend_output());
         }
         let site = self.worker.site();
         let exchange = Exchange {
@@ -223,8 +223,8 @@ impl<'a> Connection<'a> {
                 return Poll::Ready(Some(answer));
             }
             self.take_interim(facts);
-            if !self.output.is_empty()
-                && let Poll::Ready(Err(_broken)) = self.wire.poll_write(cx, &mut self.output)
+            if let Some(output) = self.output.as_mut().filter(|output| !output.is_empty())
+                && let Poll::Ready(Err(_broken)) = self.wire.poll_write(cx, output)
             {
                 return Poll::Ready(None);
             }
@@ -242,7 +242,7 @@ impl<'a> Connection<'a> {
     /// HTTP/1.0 knows no interim responses.
     fn take_interim(&mut self, facts: Facts) {
         if let Some(interim) = self.client.interim.take().filter(|_| !facts.is_http_1_0) {
-            self.output.head(|lead| lead.extend_from_slice(&interim));
+            self.output.get_or_insert_default().head(|lead| lead.extend_from_slice(&interim));
         }
     }
 
@@ -264,8 +264,8 @@ impl<'a> Connection<'a> {
         self.waits.poll(cx, &self.client.deadline, write_due)
     }
 
-    /// Begins to write the response. Returns also whether it is the last on its connection.
-    fn reply(&mut self, answer: Answer, facts: Facts) -> (Reply, bool) {
+    /// Puts the response into the output, or as much of it as is there. Returns how it is framed, and the rest of it.
+    fn reply(&mut self, answer: Answer, facts: Facts) -> (Framed, Option<Box<Reply>>) {
         let Answer { status, fields, mut body } = answer;
         // Not before: a client that has left is never answered.
         body.begin();
@@ -280,19 +280,32 @@ impl<'a> Connection<'a> {
         let framed = response::frame(status, &fields, terms);
         let worker = self.worker;
         let date = |lead: &mut Vec<u8>| worker.with_date(|date| lead.extend_from_slice(date.as_bytes()));
-        self.output.head(|lead| response::write_head(lead, status, &fields, framed, date));
+        let output = self.output.get_or_insert_default();
+        output.head(|lead| response::write_head(lead, status, &fields, framed, date));
         self.wire.keep_lines(fields.into_lines());
-        (Reply::begin(body, framed.framing, &mut self.output), framed.closes)
+        (framed, Reply::begin(body, framed.framing, output))
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>, reply: &mut Reply, facts: Facts) -> Poll<Result<(), Broken>> {
+    /// Writes what is in the output, and the rest of the response.
+    fn poll_reply(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut reply: Option<&mut Reply>,
+        facts: Facts,
+    ) -> Poll<Result<(), Broken>> {
         loop {
-            if let Poll::Ready(written) = reply.poll(cx, &self.wire, &mut self.output, &self.worker.pipes) {
-                return Poll::Ready(written);
+            let output = self.output.get_or_insert_default();
+            let written = match &mut reply {
+                Some(reply) => reply.poll(cx, &self.wire, output, &self.worker.pipes),
+                None => self.wire.poll_write(cx, output).map_err(|_| Broken),
+            };
+            if written.is_ready() {
+                return written;
             }
             self.has_waited = true;
             // What is there already is delivered to a client that sends no more, too.
-            if self.has_left(cx, facts) && (reply.awaits_body() || self.wire.is_broken()) {
+            let awaits_body = reply.as_ref().is_some_and(|reply| reply.awaits_body());
+            if self.has_left(cx, facts) && (awaits_body || self.wire.is_broken()) {
                 return Poll::Ready(Err(Broken));
             }
             match self.poll_waits(cx) {
@@ -323,9 +336,10 @@ impl<'a> Connection<'a> {
     async fn refuse(&mut self, refusal: Refusal) -> Ending {
         refusal.count(self.worker, &self.client, || self.wire.request());
         let response = self.worker.with_date(|date| refusal.response(date));
-        self.output.head(|lead| lead.extend_from_slice(&response));
+        let output = self.output.get_or_insert_default();
+        output.head(|lead| lead.extend_from_slice(&response));
         let write_due = clock::mono() + self.worker.limits().write_timeout;
-        let written = std::future::poll_fn(|cx| match self.wire.poll_write(cx, &mut self.output) {
+        let written = std::future::poll_fn(|cx| match self.wire.poll_write(cx, output) {
             Poll::Ready(written) => Poll::Ready(written.is_ok()),
             Poll::Pending => self.waits.poll_until(write_due, cx).map(|()| false),
         });

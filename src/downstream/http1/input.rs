@@ -105,9 +105,9 @@ impl Input {
         let length = length.min(input.len());
         let facts = head::facts(head, input.get(..length).unwrap_or_default())?;
         let taken = head::head(head, input.split_to(length).freeze());
+        std::mem::swap(&mut head.fields, lines);
         head.reset();
         let taken = taken?;
-        head.fields = std::mem::take(lines);
         let state = match facts.framing {
             Framing::None => State::Whole,
             framing @ (Framing::Length(_) | Framing::Chunked | Framing::UntilClose) => {

@@ -33,20 +33,12 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Makes it empty, and gives back what has grown.
+    /// Makes it empty. If something is left in it, or it has grown, it is built anew.
     pub(super) fn reset(&mut self) {
-        let Self { mut lead, mut contents, mut tail, queued: _, written: _ } = std::mem::take(self);
-        lead.clear();
-        lead.shrink_to(KEPT_BYTES_MAX);
-        tail.clear();
-        tail.shrink_to(KEPT_BYTES_MAX);
-        contents.clear();
-        *self = Self { lead, contents, tail, queued: 0, written: 0 };
-    }
-
-    /// Whether it has room of its own already.
-    pub(super) fn is_allocated(&self) -> bool {
-        self.lead.capacity() > 0
+        let has_grown = self.lead.capacity() > KEPT_BYTES_MAX || self.tail.capacity() > KEPT_BYTES_MAX;
+        if has_grown || !self.is_empty() {
+            *self = Self::default();
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -212,6 +204,22 @@ mod tests {
             assert!(output.poll_write(&mut cx, &mut sink).is_ready());
             assert!(sink.taken == expected && output.is_empty(), "{width}");
             assert!(width < 4096 || sink.calls == 1);
+        }
+    }
+
+    #[test]
+    fn what_has_grown_or_was_not_written_is_given_back() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (short, long) = (b"ab".to_vec(), vec![0; KEPT_BYTES_MAX + 1]);
+        for (head, is_written, is_kept) in [(&short, true, true), (&short, false, false), (&long, true, false)] {
+            let mut output = Output::default();
+            output.head(|lead| lead.extend_from_slice(head));
+            if is_written {
+                let mut sink = Narrow { taken: Vec::new(), width: usize::MAX, calls: 0 };
+                assert!(output.poll_write(&mut cx, &mut sink).is_ready());
+            }
+            output.reset();
+            assert_eq!((output.lead.capacity() > 0, output.lead.len(), output.left()), (is_kept, 0, 0));
         }
     }
 

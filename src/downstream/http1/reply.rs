@@ -51,30 +51,25 @@ struct Splicing {
 }
 
 impl Reply {
-    /// Begins to write a body. What is there as a whole joins the head.
-    pub(super) fn begin(mut body: Body, framing: Framing, output: &mut Output) -> Self {
+    /// Begins to write a body. One that is there as a whole joins the head, and its exchange has ended: nothing is left.
+    pub(super) fn begin(mut body: Body, framing: Framing, output: &mut Output) -> Option<Box<Self>> {
         let whole = match framing {
-            Framing::None => Some(Bytes::new()),
+            Framing::None => return None,
             Framing::Length(_) | Framing::UntilClose => body.take_whole(),
             Framing::Chunked => None,
         };
-        let is_whole = whole.is_some();
         if let Some(whole) = whole {
             output.push(whole);
+            return None;
         }
-        Self {
-            body: (!is_whole).then_some(body),
+        Some(Box::new(Self {
+            body: Some(body),
             framing,
-            has_ended: is_whole,
+            has_ended: false,
             is_broken: false,
             awaits_body: false,
             splicing: Splicing::default(),
-        }
-    }
-
-    /// How the end of the body is marked.
-    pub(super) const fn framing(&self) -> Framing {
-        self.framing
+        }))
     }
 
     /// Whether it was the body that the last poll waited for.

@@ -55,7 +55,8 @@ pub(super) struct Framed {
 
 /// How a response with this status and these fields is framed.
 pub(super) fn frame(status: StatusCode, fields: &Fields, terms: Terms) -> Framed {
-    let closes = terms.closes || list::holds(fields.values(Known::Connection), "close");
+    let asks_to_close = || fields.has(Known::Connection) && list::holds(fields.values(Known::Connection), "close");
+    let closes = terms.closes || asks_to_close();
     let framing = match terms.length.or_else(|| declared(fields)) {
         _ if terms.is_head || ends_with_head(status) => Framing::None,
         Some(length) => Framing::Length(length),

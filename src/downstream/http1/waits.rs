@@ -15,7 +15,7 @@ const TARGET_BYTES_MAX: usize = 16 * 1024;
 const FIELDS_MAX: usize = 100;
 
 /// What a plan says of client connections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(in crate::downstream) struct Limits {
     pub(super) head: HeadLimits,
     /// How long a head may take, and a new connection until it begins with one.

@@ -227,11 +227,10 @@ impl Wire {
         }
     }
 
-    /// Puts what the buffers have for output in the place of `output`, which has nothing.
-    pub(super) fn lend_output(&self, output: &mut Output) {
-        if let Some(buffers) = &mut self.shared.borrow_mut().input.buffers {
-            std::mem::swap(&mut buffers.output, output);
-        }
+    /// What the buffers have for output.
+    pub(super) fn lend_output(&self) -> Box<Output> {
+        let buffers = &mut self.shared.borrow_mut().input.buffers;
+        buffers.as_mut().and_then(|buffers| buffers.output.take()).unwrap_or_default()
     }
 
     /// An index that was used up, for the next head.
@@ -242,10 +241,10 @@ impl Wire {
     }
 
     /// The connection is idle: gives the buffers back, unless something is left in them.
-    pub(super) fn release(&self, output: &mut Output) {
+    pub(super) fn release(&self, output: &mut Option<Box<Output>>) {
         let shared = &mut *self.shared.borrow_mut();
         if let Some(mut buffers) = shared.input.buffers.take_if(|buffers| buffers.input.is_empty()) {
-            std::mem::swap(&mut buffers.output, output);
+            buffers.output = output.take();
             self.pool.take_back(buffers);
         }
     }
