@@ -18,10 +18,10 @@ use policy::write::outcome::{Outcome, judge};
 use policy::write::queue::Class;
 use policy::write::record::{IDEMPOTENCY_KEY, Write};
 
+use super::invalidation::{Outgoing, forget_target};
 use super::onward::Onward;
 use super::site::{Generation, Site};
-use super::through::Outgoing;
-use super::{cached, through};
+use super::{invalidate, write_through};
 use crate::config::plan::{CacheMode, Route};
 use crate::exchange::deadline::attended;
 use crate::exchange::fault::Fault;
@@ -173,13 +173,13 @@ impl Present {
         let answered = match caching {
             Some(caching) if caching.rules.mode != CacheMode::Aside => {
                 let key = self.key(caching, &target, (attempt, draft));
-                through::write(&self.site, (onward, caching), ex, outgoing, key).await
+                write_through::write(&self.site, (onward, caching), ex, outgoing, key).await
             }
-            Some(_) | None => cached::write(&self.site, onward, ex, outgoing).await,
+            Some(_) | None => invalidate::forward(&self.site, onward, ex, outgoing).await,
         };
         // Refused: reads get what the backend has. Or a DELETE found nothing to delete.
         if answered.as_ref().is_ok_and(|answer| answer.status.is_client_error()) {
-            cached::forget_target(&self.site, &target);
+            forget_target(&self.site, &target);
         }
         answered
     }

@@ -15,7 +15,7 @@ use policy::route::{Asked, rewrite};
 
 use super::sanitize::{self, Admitted};
 use super::site::Site;
-use crate::config::plan::{CacheMode, Redirect, Respond, Route};
+use crate::config::plan::{CacheMode, Edits, Redirect, Respond, Route};
 use crate::exchange::body::Body;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
@@ -66,7 +66,7 @@ pub fn draft(
     if admitted.tags.contains(Known::Forebay) {
         drop_orders(route, &mut ex.head.fields);
     }
-    super::edit(&mut ex.head.fields, &route.request_headers);
+    edit(&mut ex.head.fields, &route.request_headers);
     let uri = &ex.head.uri;
     let target = if let Some(rewrite) = route.rewrite.as_ref().filter(|_| uri.path() != "*") {
         rewritten(rewrite, ex, admitted)?
@@ -86,6 +86,16 @@ pub fn draft(
     let headers = std::mem::take(&mut ex.head.fields);
     let switches = admitted.switches.clone();
     Ok(Draft { method, target, headers, source, switches })
+}
+
+/// Carries out a route's changes to a header section.
+pub fn edit(fields: &mut Fields, edits: &Edits) {
+    for name in &edits.remove {
+        fields.drop_named(name);
+    }
+    for (name, value) in &edits.set {
+        fields.set(name, value);
+    }
 }
 
 /// What is told to this proxy goes no further, nor can a client pass for it. How a write is to be done, the one who does

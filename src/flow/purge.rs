@@ -10,7 +10,7 @@ use http::StatusCode;
 use message::{Fields, Known};
 use policy::cache::key::{Key, Scheme, Space, Target};
 
-use super::Step;
+use super::drive::Step;
 use super::sanitize::Admitted;
 use super::site::{Generation, Site};
 use crate::exchange::body::Body;
@@ -38,9 +38,12 @@ enum Purged {
     Banned(Banned),
 }
 
-/// Answers a `PURGE`; `None`: nothing is ever stored for this URI, so it is a method like any other.
+/// Answers a `PURGE`; `None`: it is none, or nothing is ever stored for its URI, so that it is a method like any other.
 #[must_use]
 pub fn answer(site: &Site, ex: &Exchange, admitted: &Admitted) -> Option<Step> {
+    if *"PURGE" != *ex.head.method.as_str() {
+        return None;
+    }
     let path = ex.head.uri.path();
     site.cachings_of(&admitted.host.name, path).next()?;
     let peer = ex.connection.peer.ip().to_canonical();

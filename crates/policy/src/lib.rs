@@ -8,6 +8,7 @@ pub mod cache;
 pub mod canary;
 pub mod certificate;
 pub mod compare;
+pub mod course;
 pub mod endpoints;
 pub mod events;
 pub mod health;

@@ -24,8 +24,9 @@ use crate::downstream::socket::Socket;
 use crate::downstream::worker::Worker;
 use crate::exchange::tunnel::{End, Left};
 use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::flow::drive::{self, Step};
 use crate::flow::finish::Open;
-use crate::flow::{self, Step, purge};
+use crate::flow::purge;
 use crate::observe::record::Record;
 use crate::observe::{clock, dice};
 
@@ -196,9 +197,9 @@ impl<'a> Connection<'a> {
             record: Record::default(),
         };
         let mut open = Open::begin(exchange, Rc::clone(&self.worker.ledger));
-        let answering = match flow::begin(&site, open.exchange()) {
-            Ok(Step::Waits(mut way)) => Answering::Later(Box::pin(async move {
-                let handled = flow::go_on(&site, open.exchange(), &mut way).await;
+        let answering = match drive::begin(&site, open.exchange()) {
+            Ok(Step::Waits(waiting)) => Answering::Later(Box::pin(async move {
+                let handled = drive::go_on(&site, open.exchange(), &waiting).await;
                 open.answer(handled)
             })),
             Ok(Step::Sweeps(banned)) => Answering::Later(Box::pin(async move {
