@@ -23,7 +23,7 @@ use crate::exchange::Exchange;
 use crate::exchange::fault::Fault;
 use crate::observe::dice;
 use crate::observe::tally::Tally;
-use crate::rollout::split::Split;
+use crate::rollout::split::{Split, Watched};
 
 /// Of so many cookies of the name one may be good: the rest is not looked at, as each takes a signature to be checked.
 const COOKIES_MAX: usize = 4;
@@ -39,6 +39,8 @@ pub struct LocalSplit {
     pub tallies: Box<[Arc<Tally>]>,
     /// The line that tells clients of each side, by what has decided; empty: they are told nothing.
     pub notes: Notes,
+    /// The shares that hold.
+    pub watched: RefCell<Watched>,
     /// The cookies that this worker has verified lately, of a split that has its own.
     pub verified: Option<RefCell<Verified>>,
 }
@@ -162,8 +164,9 @@ fn decide(site: &Site, (route, split): (usize, &LocalSplit), known: Option<&Clie
         Some(known) => shares.keep(known.key, &split.shared.order),
         None => shares.draw(dice),
     };
-    let shares = split.shared.live.shares();
-    let side = choose(&shares, ex.dice);
+    let mut watched = split.watched.borrow_mut();
+    let shares = watched.shares();
+    let side = choose(shares, ex.dice);
     let can_take =
         |side: usize| site.onward(route, side).is_some_and(|onward| onward.group.shared.can_take(ex.started));
     if !can_take(side)
@@ -186,13 +189,13 @@ fn take_cookie(split: &LocalSplit, cookie: &StickyCookie, is_asked: bool, ex: &m
     let mut verified = split.verified.as_ref()?.borrow_mut();
     let mut left = if is_asked { COOKIES_MAX } else { 0 };
     let mut key = None;
-    let removal = cookies::removal(&ex.head.fields, &cookie.name, |value| {
+    let mut visit = |value: &[u8]| {
         if key.is_none() && left > 0 {
             left -= 1;
             key = verified.key(value, ex.started.wall, cookie.max_age);
         }
-    });
-    ex.head.fields.apply_all(removal);
+    };
+    ex.head.fields.cut(Known::Cookie, |line, cut| cookies::cuts(line, &cookie.name, &mut visit, cut));
     key
 }
 

@@ -207,6 +207,7 @@ fn local_split(split: &Arc<Split>, before: Option<&Site>) -> LocalSplit {
         names: split.plan.sides.iter().map(|side| Rc::from(&*side.name)).collect(),
         tallies: known.map_or_else(|| split.live.enroll(), |known| known.tallies.clone()),
         notes: side::notes(&split.plan),
+        watched: RefCell::new(split.live.watch()),
         verified: split.signer.clone().map(|signer| RefCell::new(Verified::new(signer, split.salt))),
     }
 }

@@ -16,10 +16,10 @@ impl Decimal {
     #[must_use]
     pub fn new(number: u64) -> Self {
         let mut digits = [b'\r'; DIGITS_MAX + 2];
-        let [.., last] = &mut digits;
-        *last = b'\n';
         let (mut rest, mut start) = (number, DIGITS_MAX);
-        for place in digits.iter_mut().rev().skip(2) {
+        let [places @ .., _, last] = &mut digits;
+        *last = b'\n';
+        for place in places.iter_mut().rev() {
             *place = b'0' + u8::try_from(rest % 10).unwrap_or_default();
             rest /= 10;
             start -= 1;

@@ -1,12 +1,13 @@
 //! The fields of a message, as the product passes them around: the received bytes, the index of their lines, edits.
 
 use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::edit::{Edit, EditError};
-use crate::known::KnownSet;
+use crate::known::{Known, KnownSet};
 use crate::lines::{Field, FieldLine, Lines, NumberLine};
 use crate::name::Name;
 
@@ -188,9 +189,18 @@ impl Fields {
         self.edit(|lines, _| lines.append_number(line, number));
     }
 
+    /// Takes pieces out of the values of the fields with this tag: those that `find` gives of each value, from the left to
+    /// the right. A field of which nothing is left is removed.
+    pub fn cut(&mut self, known: Known, find: impl FnMut(&[u8], &mut dyn FnMut(Range<usize>))) {
+        if self.lines.appended_bytes() + self.written_bytes_max() > APPENDED_BYTES_MAX {
+            *self = self.compact();
+        }
+        self.lines.cut(&self.head, known, find);
+    }
+
     /// Appends all fields of others. They were checked when they were put there, so they are copied as they are.
     pub fn append_all(&mut self, others: &Self) {
-        if self.lines.appended_bytes() + others.head.len() + others.lines.appended_bytes() > APPENDED_BYTES_MAX {
+        if self.lines.appended_bytes() + others.written_bytes_max() > APPENDED_BYTES_MAX {
             *self = self.compact();
         }
         self.lines.append_lines(&others.lines, &others.head);
@@ -241,6 +251,11 @@ impl Fields {
         for run in self.lines.view(&self.head).runs_without(tags) {
             out.extend_from_slice(run);
         }
+    }
+
+    /// [`Fields::write`] writes no more bytes than these.
+    fn written_bytes_max(&self) -> usize {
+        self.head.len() + self.lines.appended_bytes()
     }
 
     /// How many bytes [`Fields::write`] writes.

@@ -4,6 +4,7 @@
 //! duplicates are kept. An edit marks a line as dropped or appends one in wire form. The head is written once, in runs
 //! of lines that were kept. The bytes of the head are not held here: who reads the fields brings them (see [`View`]).
 
+mod cut;
 mod made;
 
 pub use self::made::{FieldLine, NumberLine};

@@ -172,14 +172,13 @@ impl<'a> Source<'a> {
     }
 
     /// Writes the key, if there is room for all of it. Says how long it is, in bytes.
-    fn fill(&self, bytes: &mut [u8]) -> usize {
-        let mut count = 0_usize;
+    fn fill(&self, mut rest: &mut [u8]) -> usize {
+        let mut count = 0;
         self.write(&mut |part| {
-            let end = count.saturating_add(part.len());
-            if let Some(place) = bytes.get_mut(count..end) {
+            count += part.len();
+            if let Some(place) = rest.split_off_mut(..part.len()) {
                 place.copy_from_slice(part);
             }
-            count = end;
         });
         count
     }
@@ -190,8 +189,8 @@ impl<'a> Source<'a> {
             Scheme::Http => 0,
             Scheme::Https => HTTPS,
         };
-        put(&[is_https | if self.query.is_some() { QUERY } else { 0 }]);
-        put(&self.target.port().to_be_bytes());
+        let [high, low] = self.target.port().to_be_bytes();
+        put(&[is_https | if self.query.is_some() { QUERY } else { 0 }, high, low]);
         put_part(put, self.target.name().as_bytes());
         put_part(put, self.target.path().as_bytes());
         if let Some(query) = &self.query {

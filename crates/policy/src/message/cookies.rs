@@ -1,6 +1,8 @@
 //! The cookies of a request (RFC 6265 §4.2).
 
-use message::{Edit, Fields, Known};
+use std::ops::Range;
+
+use message::{Fields, Known};
 
 /// The value of the first cookie with this name, as written, over all `Cookie` lines. Names are case-sensitive.
 ///
@@ -10,57 +12,25 @@ pub fn find<'a>(headers: &'a Fields, name: &str) -> Option<&'a str> {
     text(pairs(headers, name).next()?)
 }
 
-/// What takes away all cookies with this name; the others stay as they are written. Empty if there is none. `visit` gets
-/// the value of each, as written; those that are not ASCII are left out.
+/// The pieces of a `Cookie` line that are the cookies with this name, each with the semicolon that it no longer needs;
+/// the others stay as they are written. `visit` gets the value of each, as written; those that are not ASCII are left
+/// out.
 ///
 /// There may be several: of another path or domain, or of another's making.
-#[must_use]
-pub fn removal<'h>(headers: &'h Fields, name: &str, mut visit: impl FnMut(&'h [u8])) -> Vec<Edit<'static>> {
-    let mut edits = Vec::new();
-    for (index, line) in headers.values(Known::Cookie).enumerate() {
-        let left = without(line, name, &mut visit);
-        if left.is_some() && edits.is_empty() {
-            edits.reserve(2);
-            edits.push(Edit::DropKnown(Known::Cookie.into()));
-            let before = headers.values(Known::Cookie).take(index).filter(|line| !line.is_empty());
-            edits.extend(before.map(|line| Edit::append(Known::Cookie, line.to_vec())));
-        }
-        let left = left.or_else(|| (!edits.is_empty()).then(|| line.to_vec()));
-        edits.extend(left.filter(|left| !left.is_empty()).map(|left| Edit::append(Known::Cookie, left)));
-    }
-    edits
-}
-
-/// A line without the cookies of this name, nor space around what is left. `None`: it has none of them.
-fn without<'h>(line: &'h [u8], name: &str, visit: &mut impl FnMut(&'h [u8])) -> Option<Vec<u8>> {
-    let mut left: Option<Vec<u8>> = None;
-    let mut start = 0;
+pub fn cuts(line: &[u8], name: &str, mut visit: impl FnMut(&[u8]), cut: &mut dyn FnMut(Range<usize>)) {
+    let (mut start, mut is_first) = (0, true);
     for pair in split(line) {
-        match (value(pair, name), &mut left) {
-            (Some(value), _) => {
-                if value.is_ascii() {
-                    visit(value);
-                }
-                if left.is_none() {
-                    let before = line.get(..start).and_then(|before| before.strip_suffix(b";")).unwrap_or_default();
-                    let mut kept = Vec::with_capacity(line.len());
-                    kept.extend_from_slice(before);
-                    left = Some(kept);
-                }
+        let end = start + pair.len();
+        if let Some(value) = value(pair, name) {
+            if value.is_ascii() {
+                visit(value);
             }
-            (None, Some(left)) if left.is_empty() => left.extend_from_slice(pair.trim_ascii_start()),
-            (None, Some(left)) => {
-                left.push(b';');
-                left.extend_from_slice(pair);
-            }
-            (None, None) => {}
+            cut(if is_first { start..line.len().min(end + 1) } else { start.saturating_sub(1)..end });
+        } else {
+            is_first = false;
         }
-        start += pair.len() + 1;
+        start = end + 1;
     }
-    if let Some(left) = &mut left {
-        left.truncate(left.trim_ascii_end().len());
-    }
-    left
 }
 
 fn pairs<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a [u8]> {
@@ -109,7 +79,9 @@ mod tests {
     fn all_cookies_of_a_name_are_found() {
         let headers = Fields::from_iter([("cookie", "a=1; b=2; a=\u{e4}"), ("cookie", "a = 3")]);
         let mut found = Vec::new();
-        let _removal = removal(&headers, "a", |value| found.push(value));
+        for line in headers.values(Known::Cookie) {
+            cuts(line, "a", |value| found.push(value.to_vec()), &mut |_| {});
+        }
         assert_eq!(found, [b"1", b"3"]);
     }
 
@@ -126,8 +98,7 @@ mod tests {
             (vec![], vec![]),
         ] {
             let mut headers: Fields = lines.iter().map(|line| ("cookie", line)).collect();
-            let edits = removal(&headers, "b", |_| {});
-            headers.apply_all(edits);
+            headers.cut(Known::Cookie, |line, cut| cuts(line, "b", |_| {}, cut));
             assert_eq!(values(&headers, "cookie"), expected, "{lines:?}");
         }
     }

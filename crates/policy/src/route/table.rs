@@ -29,8 +29,11 @@ struct Paths {
     exact: Names<Candidates>,
     /// In file order of their first use.
     regexes: Vec<(Regex, Candidates)>,
+    /// Without the shortest one.
     prefixes: Names<Candidates>,
     prefix_bytes_max: usize,
+    /// Of the prefix `/`, under which all paths are.
+    root: Candidates,
 }
 
 /// Indices of the rules that share host and path: most conditions first, then in file order.
@@ -127,7 +130,11 @@ impl Paths {
         if let Some(made) = regexes.find_map(|(_, found)| make(found)) {
             return Some(made);
         }
-        prefixes_of(path, self.prefix_bytes_max).find_map(|prefix| self.prefixes.get(prefix).and_then(&mut make))
+        let mut prefixes = prefixes_of(path, self.prefix_bytes_max);
+        if let Some(made) = prefixes.find_map(|prefix| self.prefixes.get(prefix).and_then(&mut make)) {
+            return Some(made);
+        }
+        Some(&self.root).filter(|_| path.starts_with('/')).and_then(make)
     }
 
     fn reserve(&mut self, pattern: &PathPattern) {
@@ -140,6 +147,7 @@ impl Paths {
     fn add(&mut self, pattern: &PathPattern, index: usize) {
         match pattern {
             PathPattern::Exact(path) => self.exact.entry(path.clone()).or_default().push(index),
+            PathPattern::Prefix(prefix) if prefix == "/" => self.root.push(index),
             PathPattern::Prefix(prefix) => {
                 self.prefix_bytes_max = self.prefix_bytes_max.max(prefix.len());
                 self.prefixes.entry(prefix.clone()).or_default().push(index);
