@@ -6,22 +6,19 @@
 use toml::de::DeTable;
 
 use super::document::Section;
-use super::grammar::{is_host_name, is_token, name, networks, status_ranges};
-use super::keys::TOP;
-use super::plan::{Cache, MergeSlashes, Plan, Server};
+use super::grammar::{is_host_name, is_token, name};
+use super::keys::Top;
+use super::plan::{Cache, MergeSlashes, Plan};
 use super::problem::Report;
 use super::settings::Settings;
-use super::value::Value as _;
+use super::value::Table as _;
 
 mod admin;
-mod backend;
 mod cache;
 mod canary;
 mod condition;
 mod header;
-mod invalidate;
 mod listener;
-mod log;
 mod loops;
 mod mirror;
 mod route;
@@ -32,26 +29,22 @@ mod warnings;
 mod webhook;
 mod write_back;
 
-/// The most upstreams, and the most routes: each is compared with the others.
-const TABLES_MAX: usize = 10_000;
-
 /// Checks a whole document. The plan is worth nothing when something was reported.
 pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Plan {
-    let top = Section::open(report, &TOP, document, 0..0);
+    let top = Section::open(report, Top::SECTION, document, 0..0);
+    let Top { server, log, cache, admin, invalidate } = Top::of(&top);
     let listeners = listener::all(&top);
-    let server = Server::read(&top, "server");
-    let log = log::log(&top.section("log"));
-    let cache = cache::shared(&top.section("cache"));
-    let admin = admin::listener(&top, &listeners);
-    let invalidate = invalidate::rules(&bounded(&top, "invalidate"));
-    let upstream_sections = bounded(&top, "upstream");
+    if let Some(admin) = &admin {
+        admin::check(&top.section("admin"), admin, &listeners);
+    }
+    let upstream_sections = top.sections("upstream");
     let mut upstreams = upstream::all(&upstream_sections);
     let ground = Ground {
         cache: &cache,
         has_state_dir: server.state_dir.is_some(),
         merges_slashes: server.merge_slashes != MergeSlashes::Off,
     };
-    let route_sections = bounded(&top, "route");
+    let route_sections = top.sections("route");
     let (routes, table) = route::all(&route_sections, &ground, &mut upstreams);
     let settings = Settings::default();
     let mut plan = Plan { listeners, server, log, cache, admin, invalidate, upstreams, routes, table, settings };
@@ -71,16 +64,4 @@ struct Ground<'a> {
     has_state_dir: bool,
     /// Whether routes match paths without runs of slashes.
     merges_slashes: bool,
-}
-
-/// The tables of a list; what is over the limit is reported and left aside.
-fn bounded<'a>(top: &Section<'a>, name: &str) -> Vec<Section<'a>> {
-    let mut sections = top.sections(name);
-    let count = sections.len();
-    if count > TABLES_MAX {
-        let hint = format!("at most {TABLES_MAX}");
-        top.report.add(top.span.clone(), format!("there are {count} tables of {name}"), hint);
-    }
-    sections.truncate(TABLES_MAX);
-    sections
 }

@@ -12,9 +12,12 @@ use policy::route::split::Share;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::keys::{self, Key, Kind};
 use super::problem::{Report, did_you_mean};
+use super::table::{self, Key, Kind};
 use super::{secrets, units};
+
+/// The most tables in a list, of upstreams, of routes: each is compared with the others.
+const TABLES_MAX: usize = 10_000;
 
 /// A string of the file. It displays as written, so that a problem never shows a secret.
 #[derive(Clone, Debug)]
@@ -54,15 +57,15 @@ pub(super) struct Section<'a> {
     pub(super) report: &'a Report<'a>,
     /// Where the table stands.
     pub(super) span: Range<usize>,
-    keys: &'static keys::Section,
+    keys: &'static table::Section,
     table: Option<&'a DeTable<'a>>,
 }
 
 impl<'a> Section<'a> {
-    /// Opens a table, and reports its unknown keys.
+    /// Opens a table, and reports its unknown keys and those that can't be left out or empty.
     pub(super) fn open(
         report: &'a Report<'a>,
-        keys: &'static keys::Section,
+        keys: &'static table::Section,
         table: &'a DeTable<'a>,
         span: Range<usize>,
     ) -> Self {
@@ -74,15 +77,19 @@ impl<'a> Section<'a> {
             report.add(name.span(), format!("unknown key {:?} in {place}", name.get_ref()), hint);
         }
         for (key, hint) in keys.keys.iter().filter_map(|key| Some((key, key.required?))) {
-            if !table.contains_key(key.name) {
-                report.add(span.clone(), format!("{} is missing", key.name), hint);
+            match table.get(key.name) {
+                None => report.add(span.clone(), format!("{} is missing", key.name), hint),
+                Some(value) if value.get_ref().as_array().is_some_and(|list| list.is_empty()) => {
+                    report.add(value.span(), format!("{} is empty", key.name), hint);
+                }
+                Some(_) => {}
             }
         }
         Self { report, span, keys, table: Some(table) }
     }
 
     /// A table that is left out: every read gives the default, and problems point to `span`.
-    pub(super) fn left_out(report: &'a Report<'a>, keys: &'static keys::Section, span: Range<usize>) -> Self {
+    pub(super) fn left_out(report: &'a Report<'a>, keys: &'static table::Section, span: Range<usize>) -> Self {
         Self { report, span, keys, table: None }
     }
 
@@ -273,13 +280,18 @@ impl<'a> Section<'a> {
         written.unwrap_or_else(|| Self::left_out(self.report, keys, self.span.clone()))
     }
 
-    /// A list of tables.
+    /// A list of tables; what is over the limit is reported and left aside.
     pub(super) fn sections(&self, name: &str) -> Vec<Self> {
+        let count = self.items(name).count();
+        if count > TABLES_MAX {
+            let hint = format!("at most {TABLES_MAX}");
+            self.report.add(self.span.clone(), format!("there are {count} tables of {name}"), hint);
+        }
         let only_sections = |entry| match entry {
             Entry::Section(section) => Some(section),
             Entry::Text(_) => None,
         };
-        self.entries(name).into_iter().filter_map(only_sections).collect()
+        self.entries(name).into_iter().filter_map(only_sections).take(TABLES_MAX).collect()
     }
 
     /// A list of tables, or of tables and strings where the table of keys allows it.

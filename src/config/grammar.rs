@@ -1,12 +1,52 @@
 //! What texts look like that several keys hold: names, hosts, networks, ranges of status codes.
 
-use std::ops::RangeInclusive;
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
+use http::{HeaderName, Method, StatusCode};
 use policy::message::network::Network;
 
 use super::document::{Section, Text};
-use super::plan::StatusRanges;
+
+/// Fields that frame a message or belong to one connection (RFC 9110 §7.6.1, RFC 9112 §6): forebay's own to write.
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A set of status codes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatusRanges(pub Vec<std::ops::RangeInclusive<u16>>);
+
+impl fmt::Display for StatusRanges {
+    /// As the file says it: `200-299, 304`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, range) in self.0.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            match (range.start(), range.end()) {
+                (first, last) if first == last => write!(f, "{comma}{first}")?,
+                (first, last) => write!(f, "{comma}{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl StatusRanges {
+    /// Whether the set holds this status.
+    #[must_use]
+    pub fn holds(&self, status: StatusCode) -> bool {
+        self.0.iter().any(|range| range.contains(&status.as_u16()))
+    }
+}
 
 /// Networks in CIDR form, or single addresses.
 pub(super) fn networks(section: &Section<'_>, name: &str) -> Vec<Network> {
@@ -81,7 +121,44 @@ pub(super) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
+/// Whether this is an IPv6 address in brackets.
+pub(super) fn is_bracketed(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
 /// Whether this is a token (RFC 9110 §5.6.2).
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// A field's name; `None`, reported, when it is none.
+pub(super) fn field_name(section: &Section<'_>, name: &str, span: Range<usize>) -> Option<HeaderName> {
+    let field = name.parse().ok();
+    if field.is_none() {
+        section.report.add(span, "this is no name of a header field", "letters, digits and - without blanks");
+    }
+    field
+}
+
+/// Names of header fields.
+pub(super) fn field_names(section: &Section<'_>, key: &str) -> Vec<HeaderName> {
+    let field = |text: &Text| field_name(section, &text.value, text.span.clone());
+    section.texts(key).iter().filter_map(field).collect()
+}
+
+/// Whether a field frames a message or belongs to one connection.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
+    RESERVED.contains(&name.as_str())
+}
+
+/// A method, as it is written on the wire.
+pub(super) fn method(section: &Section<'_>, text: &Text) -> Option<Method> {
+    let hint = match text.value.parse::<Method>() {
+        Ok(method) if !text.value.bytes().any(|byte| byte.is_ascii_lowercase()) => return Some(method),
+        Ok(_) => "methods are case-sensitive: write \"GET\"",
+        Err(_) => "write methods = [\"GET\", \"HEAD\"]",
+    };
+    section.report.add(text.span.clone(), format!("{text} is no method"), hint);
+    None
 }

@@ -23,6 +23,7 @@ pub mod problem;
 pub mod reference;
 pub mod secrets;
 pub mod settings;
+mod table;
 pub mod units;
 mod value;
 

@@ -3,15 +3,9 @@
 //! Made by `check`, read by everyone. Nothing here is learnt at run time; that lives in the world.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
-use policy::endpoints::Family;
+use http::{HeaderName, HeaderValue, StatusCode};
 use policy::events;
 use policy::message::target;
 use policy::route::Table;
@@ -19,18 +13,27 @@ use policy::route::template::Template;
 
 use super::settings::Settings;
 
-mod admin;
 mod cache;
 mod listener;
-mod log;
 mod rollout;
 
+pub use super::grammar::StatusRanges;
+pub use super::keys::admin::{Admin, AdminAddress};
+pub use super::keys::backend::{Address, Backend};
+pub use super::keys::cache::Cache;
+pub use super::keys::listener::{ListenAddress, Listener};
+pub use super::keys::log::{AccessLog, Level, Log, LogTarget};
+pub use super::keys::log_format::{LogFormat, LogPart, Variable};
+pub use super::keys::route::Respond;
 pub use super::keys::server::{HalfClose, MergeSlashes, Server};
-pub use admin::{Admin, AdminAddress, Token};
-pub use cache::{Cache, CacheMode, Durability, OnDiskError, RouteCache, WriteBack, WriteRetry};
-pub use listener::{ListenAddress, Listener};
-pub use log::{AccessLog, Level, Log, LogFormat, LogPart, LogTarget, Variable};
-pub use rollout::{Canary, Compare, Mirror, SameSite, Side, Split, Sticky, StickyCookie, Webhook};
+pub use super::keys::split::{SameSite, StickyCookie};
+pub use super::keys::token::Token;
+pub use super::keys::upstream::{
+    Balance, Check, Ejection, HashKey, Health, HostHeader, Queue, Retry, Timeouts, Upstream,
+};
+pub use super::keys::write_back::{Durability, OnDiskError, WriteBack, WriteRetry};
+pub use cache::{CacheMode, RouteCache};
+pub use rollout::{Canary, Compare, Mirror, Side, Split, Sticky, Webhook};
 
 /// One whole configuration.
 #[derive(Debug)]
@@ -75,234 +78,6 @@ impl Plan {
             MergeSlashes::Match | MergeSlashes::Off => Cow::Borrowed(path),
         }
     }
-}
-
-/// `[[upstream]]`: a named group of backends that can stand in for one another.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Upstream {
-    /// Its name; for backends given in a route, the route's name.
-    pub name: Arc<str>,
-    /// How the next backend is chosen.
-    pub balance: Balance,
-    /// The backends, in file order; at least one.
-    pub backends: Vec<Backend>,
-    /// Active checks; `None`: none.
-    pub health: Option<Health>,
-    /// Passive ejection.
-    pub ejection: Ejection,
-    /// Repeating failed requests.
-    pub retry: Retry,
-    /// Time-outs towards backends.
-    pub timeouts: Timeouts,
-    /// Where requests wait when no backend can take them; `None`: they don't.
-    pub queue: Option<Queue>,
-    /// A backend that comes back gets its full share after this long; zero: at once.
-    pub slow_start: Duration,
-    /// Which `Host` the backends see.
-    pub host: HostHeader,
-    /// How often backend names are resolved anew.
-    pub resolve_interval: Duration,
-    /// Which addresses of a name are used.
-    pub address_family: Family,
-    /// Unused connections kept, for each worker and endpoint.
-    pub pool_max: usize,
-    /// The most fields of a response head.
-    pub response_fields_max: usize,
-}
-
-/// How the next backend is chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Balance {
-    /// One after the other.
-    RoundRobin,
-    /// One after the other in proportion to weight, smoothly.
-    Weighted,
-    /// The one with the fewest requests in flight for its weight.
-    LeastConnections,
-    /// By the client's address.
-    IpHash,
-    /// By chance, in proportion to weight.
-    Random,
-    /// The less busy of two drawn by chance.
-    TwoChoices,
-    /// The cheaper of two drawn by chance, by recent latency and requests in flight.
-    PeakEwma,
-    /// Consistent hash of a key of the request, with bounded load.
-    Hash(HashKey),
-}
-
-/// What `balance = "hash"` hashes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HashKey {
-    /// A request header.
-    Header(HeaderName),
-    /// A cookie.
-    Cookie(String),
-    /// A query parameter.
-    Query(String),
-    /// The path.
-    Path,
-    /// The client's address.
-    ClientIp,
-}
-
-/// One backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
-    /// How logs and state name it: its URL in one normal form. Unique within the upstream.
-    pub name: Arc<str>,
-    /// Where it is.
-    pub address: Address,
-    /// Its authority, for `Host` when the upstream says `host = "backend"` and for checks.
-    pub authority: HeaderValue,
-    /// The share of each of its addresses; 1 unless given.
-    pub weight: u32,
-    /// The most requests in flight, for each of its addresses, all workers together; `None`: no limit.
-    pub max_in_flight: Option<u32>,
-    /// Used only for requests that no other backend can take.
-    pub backup: bool,
-}
-
-/// Where a backend is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// An IP address and port.
-    Ip(SocketAddr),
-    /// A name that DNS knows, and a port.
-    Name {
-        /// The host name, in lower case.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-/// `[upstream.health]`: active checks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// What is asked.
-    pub check: Check,
-    /// From the end of one check to the start of the next, give or take a tenth.
-    pub interval: Duration,
-    /// A check that takes longer has failed.
-    pub timeout: Duration,
-    /// Passed checks in a row that make a backend usable again.
-    pub rise: u32,
-    /// Failed checks in a row that make it unusable.
-    pub fall: u32,
-}
-
-/// What an active check asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// An HTTP request.
-    Http {
-        /// Its method.
-        method: Method,
-        /// Its path and query.
-        path: String,
-        /// Its `Host`; `None`: the backend's authority.
-        host: Option<HeaderValue>,
-        /// Which statuses pass.
-        status: StatusRanges,
-        /// A text that the first 64 KiB of the body must hold; `None`: the body is not looked at.
-        body: Option<String>,
-    },
-    /// Whether a connection can be opened.
-    Tcp,
-}
-
-/// A set of status codes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StatusRanges(pub Vec<std::ops::RangeInclusive<u16>>);
-
-impl fmt::Display for StatusRanges {
-    /// As the file says it: `200-299, 304`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, range) in self.0.iter().enumerate() {
-            let comma = if index > 0 { ", " } else { "" };
-            match (range.start(), range.end()) {
-                (first, last) if first == last => write!(f, "{comma}{first}")?,
-                (first, last) => write!(f, "{comma}{first}-{last}")?,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl StatusRanges {
-    /// Whether the set holds this status.
-    #[must_use]
-    pub fn holds(&self, status: StatusCode) -> bool {
-        self.0.iter().any(|range| range.contains(&status.as_u16()))
-    }
-}
-
-/// `[upstream.ejection]`: taking a backend out for what real traffic shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ejection {
-    /// Failures in a row that eject; 0: never.
-    pub consecutive_failures: u32,
-    /// Which statuses count as failures.
-    pub statuses: StatusRanges,
-    /// How long the first ejection lasts; doubles with each that follows.
-    pub base_time: Duration,
-    /// The longest ejection.
-    pub max_time: Duration,
-    /// The most backends ejected at once, in percent of the upstream's (one may always be, unless it is alone).
-    pub percent_max: u32,
-}
-
-/// `[upstream.retry]`: repeating failed requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Further tries after the first; 0: none.
-    pub attempts: u32,
-    /// Statuses that count as failed tries.
-    pub statuses: StatusRanges,
-    /// Retries, in percent of the requests of the last 10 s.
-    pub budget_percent: u32,
-    /// Retries a second that are always allowed.
-    pub budget_floor: u32,
-    /// The longest request body kept for repeating, in bytes.
-    pub body_bytes_max: usize,
-}
-
-/// `[upstream.timeouts]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Opening a connection.
-    pub connect: Duration,
-    /// From the end of what was sent to the response head, for each try.
-    pub response_head: Duration,
-    /// Between two pieces of a response body.
-    pub body_idle: Duration,
-    /// How long an unused connection is kept.
-    pub pool_idle: Duration,
-    /// From a request's head to the beginning of its last try, waiting in the queue included.
-    pub request: Duration,
-    /// How long a connection that has switched protocols may be silent.
-    pub tunnel_idle: Duration,
-}
-
-/// `queue`: where requests wait when no backend can take them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queue {
-    /// The most requests waiting, all workers together.
-    pub length: usize,
-    /// The longest wait.
-    pub wait_max: Duration,
-}
-
-/// Which `Host` a backend sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HostHeader {
-    /// The client's.
-    Client,
-    /// The backend's own authority.
-    Backend,
 }
 
 /// `[[route]]`: what is done with the requests that match it.
@@ -367,15 +142,4 @@ pub struct Redirect {
     pub status: StatusCode,
     /// The `Location`.
     pub to: Template,
-}
-
-/// `respond = { status = 200, content_type = "text/plain", body = "…" }`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Respond {
-    /// Any final status.
-    pub status: StatusCode,
-    /// The `Content-Type`; `None`: no such field.
-    pub content_type: Option<HeaderValue>,
-    /// The body.
-    pub body: Bytes,
 }

@@ -1,20 +1,22 @@
-//! How a key's value becomes the value of a field: what the `table!` of `keys` stands on.
+//! How a key's value becomes the value of a field: what the `table!` macro stands on.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::document::Section;
-use super::keys::{self, Kind};
+use super::grammar::{self, StatusRanges};
+use super::problem::Report;
+use super::table::{self, Kind};
 
 /// A table of the file: its keys, and the struct that holds what they say. Made by `table!`.
 pub(super) trait Table: Sized {
     /// What the table may hold.
-    const SECTION: &'static keys::Section;
+    const SECTION: &'static table::Section;
 
     /// Reads the table; what is wrong is reported, and something stands in for it.
-    fn read(section: &Section<'_>) -> Self;
+    fn of(section: &Section<'_>) -> Self;
 }
 
 /// What a key of the file can be read as.
@@ -26,11 +28,22 @@ pub(super) trait Value: Sized {
     fn read(section: &Section<'_>, key: &str) -> Self;
 }
 
+/// A closed set of words. Made by `words!`.
+pub(super) trait Words: Sized {
+    /// What the file says; `None`, reported, when it is none of the words.
+    fn choose(section: &Section<'_>, key: &str) -> Option<Self>;
+}
+
+/// A table that is left out.
+pub(super) fn defaults<T: Table>() -> T {
+    T::of(&Section::left_out(&Report::new("", ""), T::SECTION, 0..0))
+}
+
 impl<T: Table> Value for T {
     const KIND: Kind = Kind::Table(T::SECTION);
 
     fn read(section: &Section<'_>, key: &str) -> Self {
-        T::read(&section.section(key))
+        T::of(&section.section(key))
     }
 }
 
@@ -39,7 +52,7 @@ impl<T: Table> Value for Vec<T> {
     const KIND: Kind = Kind::Tables(T::SECTION);
 
     fn read(section: &Section<'_>, key: &str) -> Self {
-        section.sections(key).iter().map(T::read).collect()
+        section.sections(key).iter().map(T::of).collect()
     }
 }
 
@@ -84,6 +97,15 @@ impl Value for String {
     }
 }
 
+/// Texts as `"200"` and `"200-299"`.
+impl Value for StatusRanges {
+    const KIND: Kind = Kind::Texts;
+
+    fn read(section: &Section<'_>, key: &str) -> Self {
+        grammar::status_ranges(section, key)
+    }
+}
+
 /// Whole numbers, of anything or of bytes.
 macro_rules! numbers {
     ($($type:ty),*) => {
@@ -99,10 +121,15 @@ macro_rules! numbers {
 numbers!(u32, u64, usize);
 
 /// Whole numbers from 1.
-impl Value for NonZeroUsize {
-    const KIND: Kind = Kind::Count(1, usize::MAX as u64);
+macro_rules! numbers_from_1 {
+    ($($type:ident: $plain:ty),*) => {
+        $(impl Value for $type {
+            const KIND: Kind = Kind::Count(1, <$plain>::MAX as u64);
 
-    fn read(section: &Section<'_>, key: &str) -> Self {
-        Self::new(section.number(key)).unwrap_or(Self::MIN)
-    }
+            fn read(section: &Section<'_>, key: &str) -> Self {
+                Self::new(section.number(key)).unwrap_or(Self::MIN)
+            }
+        })*
+    };
 }
+numbers_from_1!(NonZeroU16: u16, NonZeroUsize: usize);

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use http::Method;
 use policy::route::{HostPattern, PathPattern, Rule};
 
-use super::{header, is_host_name, is_token, warnings};
+use super::{is_host_name, is_token, warnings};
 use crate::config::document::{Section, Text};
+use crate::config::grammar::{field_name, is_bracketed, method};
 
 /// The most memory that a compiled regular expression may take, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
@@ -51,7 +51,7 @@ impl Seen {
 /// The rule of a route.
 pub(super) fn rule(section: &Section<'_>) -> Rule {
     let headers = section.pairs("headers").into_iter().filter_map(|(written, text)| {
-        header::field_name(section, written.get_ref(), written.span()).map(|name| (name, text.value))
+        field_name(section, written.get_ref(), written.span()).map(|name| (name, text.value))
     });
     let plain = |key| section.pairs(key).into_iter().map(|(name, text)| (name.into_inner().to_owned(), text.value));
     for key in ["host", "methods"].into_iter().filter(|key| section.is_empty_list(key)) {
@@ -100,22 +100,6 @@ fn host(section: &Section<'_>, text: &Text) -> Option<HostPattern> {
         None => "write \"shop.example.com\" or \"*.example.com\"",
     };
     section.report.add(text.span.clone(), format!("{text} is no host"), hint);
-    None
-}
-
-pub(super) fn is_bracketed(host: &str) -> bool {
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
-}
-
-/// A method, as it is written on the wire.
-pub(super) fn method(section: &Section<'_>, text: &Text) -> Option<Method> {
-    let hint = match text.value.parse::<Method>() {
-        Ok(method) if !text.value.bytes().any(|byte| byte.is_ascii_lowercase()) => return Some(method),
-        Ok(_) => "methods are case-sensitive: write \"GET\"",
-        Err(_) => "write methods = [\"GET\", \"HEAD\"]",
-    };
-    section.report.add(text.span.clone(), format!("{text} is no method"), hint);
     None
 }
 

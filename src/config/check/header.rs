@@ -6,20 +6,8 @@ use std::ops::Range;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::document::Section;
+use crate::config::grammar::{field_name, is_reserved};
 use crate::config::plan::Edits;
-
-/// Fields that frame a message or belong to one connection (RFC 9110 §7.6.1, RFC 9112 §6): forebay's own to write.
-const RESERVED: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// The edits that a pair of keys asks for.
 pub(super) fn edits(section: &Section<'_>, set_key: &str, remove_key: &str) -> Edits {
@@ -42,20 +30,6 @@ pub(super) fn edits(section: &Section<'_>, set_key: &str, remove_key: &str) -> E
     let removed = section.texts(remove_key);
     edits.remove = removed.iter().filter_map(|text| editable(section, &text.value, text.span.clone())).collect();
     edits
-}
-
-/// A field's name; `None`, reported, when it is none.
-pub(super) fn field_name(section: &Section<'_>, name: &str, span: Range<usize>) -> Option<HeaderName> {
-    let field = name.parse().ok();
-    if field.is_none() {
-        section.report.add(span, "this is no name of a header field", "letters, digits and - without blanks");
-    }
-    field
-}
-
-/// Whether a field frames a message or belongs to one connection.
-pub(super) fn is_reserved(name: &HeaderName) -> bool {
-    RESERVED.contains(&name.as_str())
 }
 
 fn editable(section: &Section<'_>, name: &str, span: Range<usize>) -> Option<HeaderName> {

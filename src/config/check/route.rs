@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use policy::route::template::{BadTemplate, Template, WORDS};
 use policy::route::{PathPattern, Rule, Table};
 
@@ -13,6 +12,7 @@ use super::{Ground, cache, header, mirror, name, split, upstream, write_back};
 use crate::config::document::{Section, Text};
 use crate::config::plan::{Action, Redirect, Respond, Route, Upstream};
 use crate::config::problem::nearest;
+use crate::config::value::Value as _;
 
 /// The keys that say what a route does.
 const ACTIONS: [&str; 5] = ["upstream", "backends", "split", "redirect", "respond"];
@@ -174,7 +174,7 @@ fn action(section: &Section<'_>, name: &Arc<str>, path: &PathPattern, upstreams:
     let in_place = section.has("backends").then(|| in_place(section, name, upstreams));
     let named = upstream::named(section, "upstream", upstreams);
     let redirect = section.has("redirect").then(|| redirect(&section.section("redirect"), path)).flatten();
-    let respond = section.has("respond").then(|| respond(&section.section("respond"))).flatten();
+    let respond = Option::<Respond>::read(section, "respond");
     let forward = named.or(in_place).map(Action::Forward);
     forward.or(split).or(redirect.map(Action::Redirect)).or(respond.map(Action::Respond))
 }
@@ -189,7 +189,6 @@ fn in_place(section: &Section<'_>, name: &Arc<str>, upstreams: &mut Vec<Upstream
 }
 
 fn redirect(section: &Section<'_>, path: &PathPattern) -> Option<Redirect> {
-    section.missing("to", "say where to: to = \"https://{host}{path}{query}\"");
     let status = section.count::<u16>("status")?;
     let known = [301, 302, 303, 307, 308].contains(status.get_ref());
     if !known {
@@ -246,24 +245,4 @@ fn template(section: &Section<'_>, text: &Text, path: &PathPattern) -> Option<Te
     };
     section.report.add(text.span.clone(), format!("{text} has {cause}"), hint);
     None
-}
-
-fn respond(section: &Section<'_>) -> Option<Respond> {
-    let status = StatusCode::from_u16(section.number("status")).ok();
-    let body = section.text("body");
-    let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
-    if let Some(text) = body.as_ref().filter(|text| !text.value.is_empty())
-        && let Some(status) = status.filter(|status| bodiless.contains(status))
-    {
-        section.report.add(text.span.clone(), format!("a response {} has no body", status.as_u16()), "leave body out");
-    }
-    let content_type = section.text("content_type").and_then(|text| {
-        let value = HeaderValue::from_str(&text.value).ok().filter(|_| text.value.contains('/'));
-        if value.is_none() {
-            let hint = "write content_type = \"text/plain; charset=utf-8\"";
-            section.report.add(text.span.clone(), format!("{text} is no media type"), hint);
-        }
-        value
-    });
-    Some(Respond { status: status?, content_type, body: Bytes::from(body.map(|text| text.value).unwrap_or_default()) })
 }

@@ -6,8 +6,9 @@ use http::HeaderName;
 use policy::route::split::{BadShares, Share, Shares};
 use toml::Spanned;
 
-use super::{canary, header, sticky, upstream};
+use super::{canary, sticky, upstream};
 use crate::config::document::Section;
+use crate::config::grammar::{field_name, is_reserved};
 use crate::config::plan::{Side, Split, Upstream};
 
 /// The keys of a route that only mean something for a split.
@@ -72,12 +73,9 @@ pub(super) fn of_route(route: &Section<'_>, name: &Arc<str>, upstreams: &[Upstre
 /// The sides, and the weights of all of them; `None`, reported, when a weight is missing or wrong. A side whose upstream
 /// is not defined stays, so that what names it is no second problem.
 fn sides(route: &Section<'_>, upstreams: &[Upstream]) -> (Vec<Side>, Option<Vec<Share>>) {
-    const SIDE: &str = "write { upstream = \"users-v2\", weight = 20 }";
     let mut sides: Vec<Side> = Vec::new();
     let mut weights = Some(Vec::new());
     for section in route.sections("split") {
-        section.missing("upstream", SIDE);
-        section.missing("weight", SIDE);
         let weight = section.share("weight").map(Spanned::into_inner);
         weights = weights.zip(weight).map(|(mut weights, weight)| {
             weights.push(weight);
@@ -117,8 +115,8 @@ fn shares(route: &Section<'_>, sides: &[Side], weights: Option<Vec<Share>>) -> O
 /// The name of a field that says something of sides, and nothing else.
 fn field(route: &Section<'_>, key: &str, taken: &[&str]) -> Option<HeaderName> {
     let text = route.text(key)?;
-    let field = header::field_name(route, &text.value, text.span.clone())?;
-    if header::is_reserved(&field) || taken.contains(&field.as_str()) {
+    let field = field_name(route, &text.value, text.span.clone())?;
+    if is_reserved(&field) || taken.contains(&field.as_str()) {
         let hint = "it means something else already; take one of your own: \"x-forebay-…\"";
         route.report.add(text.span.clone(), format!("{key} can't be {text}"), hint);
     }

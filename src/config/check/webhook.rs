@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::uri::PathAndQuery;
 
-use super::backend::{self, Refusal};
 use super::upstream;
 use crate::config::document::Section;
+use crate::config::keys::backend::{self, Refusal};
 use crate::config::plan::{Backend, Webhook};
 
 /// The webhook of a route's canary; `None`, reported unless it is left out, when there is none.

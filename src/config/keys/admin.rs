@@ -1,38 +1,117 @@
-//! The keys of `[admin]` and of `[[invalidate]]`.
+//! `[admin]`: where the admin API listens, and who may use it.
 
-use super::{Kind, section};
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
-section! {
+use super::backend;
+use super::table;
+use super::token::{Token, token};
+use crate::config::document::{Section, Text};
+use crate::config::grammar::{is_bracketed, is_host_name};
+
+table! {
     /// A listener apart from the clients', for people and programs that ask and direct. Left out: there is none.
-    once ADMIN "[admin]"
+    pub struct Admin "[admin]" => is_guarded;
 
     /// Where: `ip:port`, or `unix:/path` for a socket that only this user may open.
-    listen: Kind::Text => "127.0.0.1:9900", next_start;
+    listen: AdminAddress as Text = "127.0.0.1:9900" => address, next_start;
     /// A secret, at least 16 visible characters, that every request must bring as `Authorization: Bearer …`: write it as
     /// `"${env:NAME}"` or `"${file:/path}"`. Left out: none is asked for, which only loopback addresses and Unix sockets
     /// allow.
-    token: Kind::Text, next_start;
+    token: Option<Token> as Text => token, next_start;
     /// Names, without port, that a request's `Host` may have beside the address itself and `localhost`. Others are
     /// refused, so that no web page can reach the listener through a name of its own.
-    hosts: Kind::Texts => "", next_start;
+    hosts: Vec<Box<str>> as Texts = "" => hosts, next_start;
 }
 
-section! {
-    /// What an event makes the cache forget. Several may be for one type. It names at least one of `tags`, `urls` and
-    /// `prefixes`. In these, `{type}`, `{aggregate_id}` (or `{subject}`, the same) and paths into the event's data, as
-    /// `{data.user_id}` or `{data.items.0.id}`, stand for what the event holds there: a string that is not empty, a
-    /// whole number, `true` or `false`. An event that lacks one is refused whole. `{{` and `}}` are plain braces.
-    INVALIDATE "[[invalidate]]"
+/// Where the admin listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddress {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
 
-    /// The type of events it is for, exactly.
-    event: Kind::Text;
-    /// Tags to purge, as the response headers of `tags_header` hold them: `"user:{data.user_id}"`.
-    tags: Kind::Texts => "";
-    /// URLs to purge, each one alone: `"/api/orders/{aggregate_id}"` for every host, or `"https://shop.example.com/…"`
-    /// for one. Values stay within their segment of the path or their parameter of the query.
-    urls: Kind::Texts => "";
-    /// Beginnings of URLs to purge: `"/api/lists/{data.user_id}/"`. Without a slash at the end, `/a/1` is `/a/10` too.
-    prefixes: Kind::Texts => "";
-    /// `true`: what is purged becomes stale, and is served while it is fetched anew; `false`: it is gone.
-    soft: Kind::Flag => "false";
+impl AdminAddress {
+    /// Whether only this machine reaches it.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Ip(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => write!(out, "{address}"),
+            Self::Unix(path) => write!(out, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Whoever reaches the listener can direct the proxy.
+fn is_guarded(admin: &Admin, section: &Section<'_>) {
+    if !admin.listen.is_local() && admin.token.is_none() {
+        let hint = "add token = \"${env:FOREBAY_ADMIN_TOKEN}\", or listen on 127.0.0.1";
+        let cause = "the admin listener is open to other machines, and has no token";
+        section.report.add(section.at("listen"), cause, hint);
+    }
+}
+
+fn address(section: &Section<'_>, key: &str) -> AdminAddress {
+    let nowhere = || AdminAddress::Ip((Ipv4Addr::LOCALHOST, 0).into());
+    let Some(text) = section.text(key) else { return nowhere() };
+    let address = match text.value.strip_prefix("unix:") {
+        Some(path) => backend::unix_path(path).map(AdminAddress::Unix),
+        None => text
+            .value
+            .parse()
+            .map(AdminAddress::Ip)
+            .map_err(|_| ("is no address to listen on", "write ip:port, as \"127.0.0.1:9900\", or unix:/path")),
+    };
+    address.unwrap_or_else(|(cause, hint)| {
+        section.report.add(text.span.clone(), format!("{text} {cause}"), hint);
+        nowhere()
+    })
+}
+
+fn hosts(section: &Section<'_>, key: &str) -> Vec<Box<str>> {
+    section.texts(key).iter().filter_map(|text| host(section, text)).collect()
+}
+
+fn host(section: &Section<'_>, text: &Text) -> Option<Box<str>> {
+    let host = text.value.to_ascii_lowercase();
+    let is_host = is_host_name(&host) || is_bracketed(&host);
+    if !is_host {
+        let hint = "write a name without scheme and port: \"admin.example.com\"";
+        section.report.add(text.span.clone(), format!("{text} is no host"), hint);
+    }
+    is_host.then(|| host.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_and_unix_sockets_are_local() {
+        let ip = |text: &str| AdminAddress::Ip(text.parse().unwrap());
+        for (address, expected) in [
+            (ip("127.0.0.1:1"), true),
+            (ip("127.9.9.9:1"), true),
+            (ip("[::1]:1"), true),
+            (ip("[::ffff:127.0.0.1]:1"), true),
+            (ip("0.0.0.0:1"), false),
+            (ip("[::]:1"), false),
+            (ip("10.0.0.1:1"), false),
+            (AdminAddress::Unix("/run/a".into()), true),
+        ] {
+            assert_eq!(address.is_local(), expected, "{address}");
+        }
+    }
 }

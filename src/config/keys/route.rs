@@ -1,96 +1,129 @@
-//! The keys of `[[route]]` and of the tables in it.
+//! `[[route]]` and the tables in it that have no file of their own.
 
-use super::{Kind, section};
-use crate::config::keys::cache::ROUTE_CACHE;
-use crate::config::keys::rollout::{CANARY, MIRROR, SPLIT, STICKY_COOKIE};
-use crate::config::keys::upstream::BACKEND;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use policy::canary::rules::Rules;
 
-section! {
+use super::backend::BackendKeys;
+use super::cache::RouteCacheKeys;
+use super::mirror::MirrorKeys;
+use super::split::{SPLIT, StickyCookie};
+use super::table;
+use crate::config::document::Section;
+use crate::config::value::Table as _;
+
+table! {
     /// What is done with the requests that match. It has exactly one of `upstream`, `backends`, `split`,
     /// `redirect` and `respond`.
-    ROUTE "[[route]]"
+    pub(super) const ROUTE "[[route]]";
 
     /// What logs and state call it. Left out: its path; where another route has that name, its first host and its path;
     /// where that is taken too, the same with its place in the file behind, as `/api (3)`.
-    name: Kind::Text;
+    name as Text;
     /// The hosts it is for, without port: `shop.example.com`, or `*.example.com` for every name below. Left out: all.
-    host: Kind::TextOrTexts;
+    host as TextOrTexts;
     /// `"/prefix"` by whole segments (`"/api"` and `"/api/"` are the same and match `/api` and `/api/x`, not `/apis`),
     /// `"=/exact"`, or `"~regex"`, searched for anywhere in the path: anchor it with `^` and `$`.
-    path: Kind::Text => "/";
+    path as Text = "/";
     /// The methods it is for. Left out: all.
-    methods: Kind::Texts;
+    methods as Texts;
     /// Request headers that must be there with just this value.
-    headers: Kind::Pairs;
+    headers as Pairs;
     /// Query parameters that must be there with just this value.
-    query: Kind::Pairs;
+    query as Pairs;
     /// Cookies that must be there with just this value.
-    cookies: Kind::Pairs;
+    cookies as Pairs;
     /// Taken off the front of the path, in whole segments, before forwarding.
-    strip_prefix: Kind::Text;
+    strip_prefix as Text;
     /// Put in front of the path before forwarding, after `strip_prefix`.
-    add_prefix: Kind::Text;
+    add_prefix as Text;
     /// The path and query that backends see, as a [template](templates.md): `/v2/users/{1}{query}`. In place of
     /// `strip_prefix` and `add_prefix`.
-    rewrite: Kind::Text;
+    rewrite as Text;
     /// Request headers that backends see with just this value.
-    set_request_headers: Kind::Pairs;
+    set_request_headers as Pairs;
     /// Request headers that backends don't see.
-    remove_request_headers: Kind::Texts => "";
+    remove_request_headers as Texts = "";
     /// Response headers that clients see with just this value.
-    set_response_headers: Kind::Pairs;
+    set_response_headers as Pairs;
     /// Response headers that clients don't see.
-    remove_response_headers: Kind::Texts => "";
+    remove_response_headers as Texts = "";
     /// Forwards to the upstream of this name.
-    upstream: Kind::Text;
+    upstream as Text;
     /// Forwards to these backends: an upstream in place, with every default, named after the route.
-    backends: Kind::TablesOrTexts(&BACKEND);
+    backends as TablesOrTexts(BackendKeys::SECTION);
     /// Shares the requests out among several upstreams, by weight. Writes of such a route are not queued: its cache
     /// can't have `mode = "write-back"`.
-    split: Kind::Tables(&SPLIT);
+    split as Tables(SPLIT);
     /// What keeps a client on its side of a split: `none`, so that each request is drawn anew; `cookie`, one of the
     /// proxy's own; `client-ip`, of IPv6 the first 64 bits; `header:NAME` or `cookie:NAME`, which the application
     /// gives. When weights change, only the clients change sides that must. A client without such a header or cookie is
     /// drawn anew.
-    sticky: Kind::Text => "none";
+    sticky as Text = "none";
     /// The cookie of `sticky = "cookie"`.
-    sticky_cookie: Kind::Table(&STICKY_COOKIE);
+    sticky_cookie as Table(StickyCookie::SECTION);
     /// The request header that may name a side by hand, by its upstream. It goes before everything else, is never sent
     /// on, and is as if not there when it names no side. Left out: nothing does.
-    override_header: Kind::Text;
+    override_header as Text;
     /// The response header that tells the side, and what decided: `users-v2; by=sticky` (or `override`, `weight`,
     /// `fallback`). Left out: none.
-    side_header: Kind::Text;
+    side_header as Text;
     /// Moves the weights of the split by itself. Left out: nothing does.
-    canary: Kind::Table(&CANARY);
+    canary as Table(Rules::SECTION);
     /// Copies requests to another upstream. Left out: none are.
-    mirror: Kind::Table(&MIRROR);
+    mirror as Table(MirrorKeys::SECTION);
     /// Answers with a redirect.
-    redirect: Kind::Table(&REDIRECT);
+    redirect as Table(REDIRECT);
     /// Answers with a fixed response.
-    respond: Kind::Table(&RESPOND);
+    respond as Table(Respond::SECTION);
     /// How it caches. Left out: it does not.
-    cache: Kind::Table(&ROUTE_CACHE);
+    cache as Table(RouteCacheKeys::SECTION);
 }
 
-section! {
+table! {
     /// A redirect.
-    REDIRECT "redirect = { … }"
+    const REDIRECT "redirect = { … }";
 
     /// Where to, as a [template](templates.md): `https://{host}{path}{query}`.
-    to: Kind::Text;
+    to as Text = required("say where to: to = \"https://{host}{path}{query}\"");
     /// 301, 302, 303, 307 or 308.
-    status: Kind::Count(300, 399) => "308";
+    status as Count(300, 399) = "308";
 }
 
-section! {
+table! {
     /// A fixed response.
-    RESPOND "respond = { … }"
+    pub struct Respond "respond = { … }" => may_have_a_body;
 
     /// Its status.
-    status: Kind::Count(200, 599) => "200";
+    status: StatusCode as Count(200, 599) = "200" => status;
     /// Its `Content-Type`. Left out: no such field.
-    content_type: Kind::Text;
+    content_type: Option<HeaderValue> as Text => content_type;
     /// Its body.
-    body: Kind::Text => "";
+    body: Bytes as Text = "" => body;
+}
+
+fn status(section: &Section<'_>, key: &str) -> StatusCode {
+    StatusCode::from_u16(section.number(key)).unwrap_or_default()
+}
+
+fn content_type(section: &Section<'_>, key: &str) -> Option<HeaderValue> {
+    let text = section.text(key)?;
+    let value = HeaderValue::from_str(&text.value).ok().filter(|_| text.value.contains('/'));
+    if value.is_none() {
+        let hint = "write content_type = \"text/plain; charset=utf-8\"";
+        section.report.add(text.span.clone(), format!("{text} is no media type"), hint);
+    }
+    value
+}
+
+fn body(section: &Section<'_>, key: &str) -> Bytes {
+    Bytes::from(section.text(key).map(|text| text.value).unwrap_or_default())
+}
+
+fn may_have_a_body(respond: &Respond, section: &Section<'_>) {
+    let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+    if !respond.body.is_empty() && bodiless.contains(&respond.status) {
+        let cause = format!("a response {} has no body", respond.status.as_u16());
+        section.report.add(section.at("body"), cause, "leave body out");
+    }
 }

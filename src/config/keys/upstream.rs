@@ -1,149 +1,338 @@
-//! The keys of `[[upstream]]` and of the tables in it.
+//! `[[upstream]]` and the tables in it: a group of backends, how they are chosen, watched and waited for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DAY, HOUR, Kind, MIB, MILLISECOND, SECOND, section};
+use http::{HeaderName, HeaderValue, Method};
+use policy::endpoints::Family;
 
-section! {
+use super::backend::{self, Backend, BackendKeys};
+use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, table, words};
+use crate::config::document::Section;
+use crate::config::grammar::{StatusRanges, is_token, name, status_ranges};
+use crate::config::units;
+use crate::config::value::Words as _;
+
+table! {
     /// A named group of backends that can stand in for one another.
-    UPSTREAM "[[upstream]]"
+    pub struct Upstream "[[upstream]]";
 
     /// What routes call it.
-    name: Kind::Text;
+    name: Arc<str> as Text = required("routes name their upstream: name = \"users\"") => own_name;
     /// How the next backend is chosen: one after the other; the same in proportion to weight; the one with the fewest
     /// requests in flight (of more than 64, the least busy of 16 drawn); by the client's address; by chance; the less busy of two drawn by chance; the quicker of two
     /// drawn by chance; by consistent hash of `hash_key`.
-    balance: Kind::Choice(&[
-        "round-robin", "weighted", "least-connections", "ip-hash", "random", "two-choices", "peak-ewma", "hash",
-    ]) => "round-robin";
+    balance: Balance = "round-robin" => balance;
     /// What `balance = "hash"` hashes: `header:NAME`, `cookie:NAME`, `query:NAME`, `path` or `client-ip`.
-    hash_key: Kind::Text;
+    hash_key as Text;
     /// The backends: URLs, or tables as below; at least one that is no backup.
-    backends: Kind::TablesOrTexts(&BACKEND);
+    backends: Vec<Backend> as TablesOrTexts(BackendKeys::SECTION) = required("name at least one: backends = [\"http://10.0.0.1:8080\"]") => backends;
     /// Where requests wait when every backend is full or unusable. Left out: they don't wait.
-    queue: Kind::Table(&QUEUE);
+    queue: Option<Queue>;
     /// A backend that comes back gets its full share after this long; 0 is at once.
-    slow_start: Kind::Duration(Duration::ZERO, HOUR) => "0s";
+    slow_start: Duration as Duration(Duration::ZERO, HOUR) = "0s";
     /// Which `Host` the backends see: the client's, or their own.
-    host: Kind::Choice(&["client", "backend"]) => "client";
+    host: HostHeader = "client";
     /// How often the names of backends are resolved anew. Each address of a name is an endpoint of its own.
-    resolve_interval: Kind::Duration(SECOND, DAY) => "30s";
+    resolve_interval: Duration as Duration(SECOND, DAY) = "30s";
     /// Which addresses of a name are used: the IPv4 addresses if there are any, else the IPv6 addresses; those of one
     /// family only; or all of them. At most 64 a name.
-    address_family: Kind::Choice(&["auto", "ipv4", "ipv6", "both"]) => "auto";
+    address_family: Family = "auto";
     /// Unused connections kept, for each worker and address.
-    pool_max: Kind::Count(0, 100_000) => "4096";
+    pool_max: usize as Count(0, 100_000) = "4096";
     /// The most header fields that a response may have; the answer to one with more is 502.
-    response_fields_max: Kind::Count(1, 1_000) => "200";
+    response_fields_max: usize as Count(1, 1_000) = "200";
     /// Active checks. Left out: none.
-    health: Kind::Table(&HEALTH);
+    health: Option<Health>;
     /// Taking a backend out for what real traffic shows.
-    ejection: Kind::Table(&EJECTION);
+    ejection: Ejection;
     /// Repeating failed requests on another backend.
-    retry: Kind::Table(&RETRY);
+    retry: Retry;
     /// Time-outs towards backends.
-    timeouts: Kind::Table(&TIMEOUTS);
+    timeouts: Timeouts;
 }
 
-section! {
-    /// One backend; the URL alone may stand for the table.
-    BACKEND "backends = [{ … }]"
-
-    /// `http://host`, `http://host:port`, `http://[v6]:port` or `unix:/path`, without path, query or user.
-    url: Kind::Text;
-    /// Its share, for the balances that look at it: weighted, least-connections, random and hash. Elsewhere it is
-    /// refused. Each address of a name has this share. Left out: 1.
-    weight: Kind::Count(1, 1_000);
-    /// The most requests in flight, all workers together, for each address. Left out: no limit.
-    max_in_flight: Kind::Count(1, 1_000_000);
-    /// Used only for requests that no other backend can take: all are out, full, or were tried for it.
-    backup: Kind::Flag => "false";
-}
-
-section! {
+table! {
     /// Where requests wait when no backend can take them.
-    QUEUE "queue = { … }"
+    pub struct Queue "queue = { … }";
 
     /// The most requests waiting, all workers together.
-    length: Kind::Count(1, 100_000) => "100";
+    length: usize as Count(1, 100_000) = "100";
     /// The longest wait.
-    wait_max: Kind::Duration(MILLISECOND, HOUR) => "1s";
+    wait_max: Duration as Duration(MILLISECOND, HOUR) = "1s";
 }
 
-section! {
+table! {
     /// Active checks: each backend is asked time and again.
-    HEALTH "[upstream.health]"
+    pub struct Health "[upstream.health]";
 
     /// Whether an HTTP request is sent, or just a connection opened.
-    kind: Kind::Choice(&["http", "tcp"]) => "http";
+    check "kind": Check as Choice(&["http", "tcp"]) = "http" => check;
     /// What is asked for.
-    path: Kind::Text => "/";
+    path as Text = "/";
     /// How.
-    method: Kind::Choice(&["GET", "HEAD", "OPTIONS"]) => "GET";
+    method as Choice(&["GET", "HEAD", "OPTIONS"]) = "GET";
     /// The `Host` of the request. Left out: the backend's own.
-    host: Kind::Text;
+    host as Text;
     /// From the end of one check to the start of the next, give or take a tenth.
-    interval: Kind::Duration(Duration::from_millis(10), DAY) => "5s";
+    interval: Duration as Duration(Duration::from_millis(10), DAY) = "5s";
     /// A check that takes longer has failed.
-    timeout: Kind::Duration(MILLISECOND, HOUR) => "2s";
+    timeout: Duration as Duration(MILLISECOND, HOUR) = "2s";
     /// Passed checks in a row that make a backend usable again.
-    rise: Kind::Count(1, 1_000) => "2";
+    rise: u32 as Count(1, 1_000) = "2";
     /// Failed checks in a row that make it unusable.
-    fall: Kind::Count(1, 1_000) => "3";
+    fall: u32 as Count(1, 1_000) = "3";
     /// Which statuses pass: `"200"` or `"200-299"`.
-    status: Kind::Texts => "200-399";
+    status as Texts = "200-399";
     /// A text that the first 64 KiB of the body must hold. Left out: the body is not looked at.
-    body: Kind::Text;
+    body as Text;
 }
 
-section! {
+table! {
     /// Taking a backend out for what real traffic shows; a lone endpoint is never taken out.
-    EJECTION "[upstream.ejection]"
+    pub struct Ejection "[upstream.ejection]" => times_in_order;
 
     /// Failures in a row that eject: no connection, a reset, a time-out, a body cut short, or one of `statuses`.
     /// 0 turns it off.
-    consecutive_failures: Kind::Count(0, 1_000) => "5";
+    consecutive_failures: u32 as Count(0, 1_000) = "5";
     /// Which statuses count as failures: `"503"` or `"500-599"`; `[]` for none.
-    statuses: Kind::Texts => "500-599";
+    statuses: StatusRanges = "500-599";
     /// How long the first ejection lasts; doubles with each that follows.
-    base_time: Kind::Duration(MILLISECOND, DAY) => "10s";
+    base_time: Duration as Duration(MILLISECOND, DAY) = "10s";
     /// The longest ejection.
-    max_time: Kind::Duration(MILLISECOND, DAY) => "5m";
+    max_time: Duration as Duration(MILLISECOND, DAY) = "5m";
     /// The most backends out at once, in percent; one may always be out.
-    percent_max: Kind::Count(0, 100) => "50";
+    percent_max: u32 as Count(0, 100) = "50";
 }
 
-section! {
+table! {
     /// Repeating failed requests on another backend. Only what is safe to repeat is: no POST runs twice.
-    RETRY "[upstream.retry]"
+    pub struct Retry "[upstream.retry]";
 
     /// Further tries after the first; 0 turns it off.
-    attempts: Kind::Count(0, 10) => "2";
+    attempts: u32 as Count(0, 10) = "2";
     /// Statuses that count as failed tries.
-    statuses: Kind::Counts(400, 599) => "502 503 504";
+    statuses: StatusRanges as Counts(400, 599) = "502 503 504" => single_statuses;
     /// Retries, in percent of the requests of the last 10 s.
-    budget_percent: Kind::Count(0, 100) => "20";
+    budget_percent: u32 as Count(0, 100) = "20";
     /// Retries a second that are always allowed.
-    budget_floor: Kind::Count(0, 1_000_000) => "3";
+    budget_floor: u32 as Count(0, 1_000_000) = "3";
     /// The longest request body kept for repeating; a request with a longer one is not repeated.
-    body_bytes_max: Kind::Size(0, 64 * MIB) => "64KiB";
+    body_bytes_max: usize as Size(0, 64 * MIB) = "64KiB";
 }
 
-section! {
+table! {
     /// Time-outs towards backends.
-    TIMEOUTS "[upstream.timeouts]"
+    pub struct Timeouts "[upstream.timeouts]";
 
     /// Opening a connection.
-    connect: Kind::Duration(MILLISECOND, HOUR) => "2s";
+    connect: Duration as Duration(MILLISECOND, HOUR) = "2s";
     /// From the end of the request to the head of the response, for each try.
-    response_head: Kind::Duration(MILLISECOND, DAY) => "30s";
+    response_head: Duration as Duration(MILLISECOND, DAY) = "30s";
     /// Between two pieces of a response body.
-    body_idle: Kind::Duration(MILLISECOND, DAY) => "60s";
+    body_idle: Duration as Duration(MILLISECOND, DAY) = "60s";
     /// How long an unused connection is kept; 0 keeps none.
-    pool_idle: Kind::Duration(Duration::ZERO, DAY) => "60s";
+    pool_idle: Duration as Duration(Duration::ZERO, DAY) = "60s";
     /// From a request's head to the beginning of its last try, waiting in the queue included: the one deadline of a
     /// request and its retries.
-    request: Kind::Duration(MILLISECOND, DAY) => "90s";
+    request: Duration as Duration(MILLISECOND, DAY) = "90s";
     /// How long a connection that has switched protocols (a WebSocket, say) may be silent.
-    tunnel_idle: Kind::Duration(SECOND, DAY) => "1h";
+    tunnel_idle: Duration as Duration(SECOND, DAY) = "1h";
+}
+
+words! {
+    /// Which `Host` a backend sees.
+    pub enum HostHeader {
+        /// The client's.
+        Client = "client",
+        /// The backend's own authority.
+        Backend = "backend",
+    }
+}
+
+words! {
+    impl Family {
+        "auto" => Self::Auto,
+        "ipv4" => Self::V4,
+        "ipv6" => Self::V6,
+        "both" => Self::Both,
+    }
+}
+
+/// How the next backend is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// One after the other.
+    RoundRobin,
+    /// One after the other in proportion to weight, smoothly.
+    Weighted,
+    /// The one with the fewest requests in flight for its weight.
+    LeastConnections,
+    /// By the client's address.
+    IpHash,
+    /// By chance, in proportion to weight.
+    Random,
+    /// The less busy of two drawn by chance.
+    TwoChoices,
+    /// The cheaper of two drawn by chance, by recent latency and requests in flight.
+    PeakEwma,
+    /// Consistent hash of a key of the request, with bounded load.
+    Hash(HashKey),
+}
+
+/// What `balance = "hash"` hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// A request header.
+    Header(HeaderName),
+    /// A cookie.
+    Cookie(String),
+    /// A query parameter.
+    Query(String),
+    /// The path.
+    Path,
+    /// The client's address.
+    ClientIp,
+}
+
+words! {
+    impl Balance {
+        "round-robin" => Self::RoundRobin,
+        "weighted" => Self::Weighted,
+        "least-connections" => Self::LeastConnections,
+        "ip-hash" => Self::IpHash,
+        "random" => Self::Random,
+        "two-choices" => Self::TwoChoices,
+        "peak-ewma" => Self::PeakEwma,
+        // What is hashed comes from `hash_key`.
+        "hash" => Self::Hash(HashKey::Path),
+    }
+}
+
+/// What an active check asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// An HTTP request.
+    Http {
+        /// Its method.
+        method: Method,
+        /// Its path and query.
+        path: String,
+        /// Its `Host`; `None`: the backend's authority.
+        host: Option<HeaderValue>,
+        /// Which statuses pass.
+        status: StatusRanges,
+        /// A text that the first 64 KiB of the body must hold; `None`: the body is not looked at.
+        body: Option<String>,
+    },
+    /// Whether a connection can be opened.
+    Tcp,
+}
+
+impl Balance {
+    const fn looks_at_weights(&self) -> bool {
+        match self {
+            Self::Weighted | Self::LeastConnections | Self::Random | Self::Hash(_) => true,
+            Self::RoundRobin | Self::IpHash | Self::TwoChoices | Self::PeakEwma => false,
+        }
+    }
+}
+
+fn own_name(section: &Section<'_>, key: &str) -> Arc<str> {
+    section.text(key).map_or_else(|| Arc::from(""), |text| name(section, &text))
+}
+
+fn balance(section: &Section<'_>, key: &str) -> Balance {
+    let word = Balance::choose(section, key);
+    let hashes = matches!(word, Some(Balance::Hash(_)));
+    if section.has("hash_key") && word.is_some() && !hashes {
+        let hint = "add balance = \"hash\", or leave it out";
+        section.report.add(section.at("hash_key"), "hash_key has no effect", hint);
+    }
+    if hashes {
+        section.missing("hash_key", "balance = \"hash\" needs one: hash_key = \"header:x-user\"");
+    }
+    let hash_key = hash_key(section).filter(|_| hashes);
+    hash_key.map(Balance::Hash).or(word).unwrap_or(Balance::RoundRobin)
+}
+
+fn hash_key(section: &Section<'_>) -> Option<HashKey> {
+    let text = section.text("hash_key")?;
+    let key = match text.value.split_once(':') {
+        None if text.value == "path" => Some(HashKey::Path),
+        None if text.value == "client-ip" => Some(HashKey::ClientIp),
+        Some(("header", name)) => name.parse().ok().map(HashKey::Header),
+        Some(("cookie", name)) if is_token(name) => Some(HashKey::Cookie(name.to_owned())),
+        Some(("query", name)) if !name.is_empty() => Some(HashKey::Query(name.to_owned())),
+        Some(_) | None => None,
+    };
+    if key.is_none() {
+        let hint = "one of header:NAME, cookie:NAME, query:NAME, path, client-ip";
+        section.report.add(text.span.clone(), format!("hash_key can't be {text}"), hint);
+    }
+    key
+}
+
+fn backends(section: &Section<'_>, key: &str) -> Vec<Backend> {
+    let word = Balance::choose(section, "balance");
+    backend::all(section, key, word.is_none_or(|balance| balance.looks_at_weights()))
+}
+
+fn check(section: &Section<'_>, key: &str) -> Check {
+    let tcp = section.choice(key, &[("http", false), ("tcp", true)]).unwrap_or(false);
+    let methods = [("GET", Method::GET), ("HEAD", Method::HEAD), ("OPTIONS", Method::OPTIONS)];
+    let method = section.choice("method", &methods).unwrap_or(Method::GET);
+    let body = section.text("body");
+    if let Some(text) = body.as_ref().filter(|_| method == Method::HEAD) {
+        section.report.add(text.span.clone(), "an answer to HEAD has no body", "use method = \"GET\"");
+    }
+    if section.is_empty_list("status") {
+        let hint = "name the statuses that pass: status = [\"200-399\"]";
+        section.report.add(section.at("status"), "status is empty: no check could pass", hint);
+    }
+    let (path, host) = (check_path(section), check_host(section));
+    let status = status_ranges(section, "status");
+    if !tcp {
+        return Check::Http { method, path, host, status, body: body.map(|text| text.value) };
+    }
+    for name in ["path", "method", "host", "status", "body"].into_iter().filter(|name| section.has(name)) {
+        let hint = "a tcp check just opens a connection: leave it out, or kind = \"http\"";
+        section.report.add(section.at(name), format!("{name} has no effect"), hint);
+    }
+    Check::Tcp
+}
+
+fn check_path(section: &Section<'_>) -> String {
+    let Some(text) = section.text("path") else { return "/".to_owned() };
+    if !text.value.starts_with('/')
+        || text.value.contains('#')
+        || text.value.parse::<http::uri::PathAndQuery>().is_err()
+    {
+        section.report.add(text.span.clone(), format!("{text} is no path to check"), "write path = \"/healthz\"");
+    }
+    text.value
+}
+
+fn check_host(section: &Section<'_>) -> Option<HeaderValue> {
+    let text = section.text("host")?;
+    let authority = text.value.parse::<http::uri::Authority>().ok().filter(|_| !text.value.contains('@'));
+    if authority.is_none() {
+        section.report.add(text.span.clone(), format!("{text} is no host"), "write host = \"users.example.com\"");
+    }
+    HeaderValue::from_str(authority?.as_str()).ok()
+}
+
+/// An ejection gets longer each time.
+fn times_in_order(ejection: &Ejection, section: &Section<'_>) {
+    let (base, max) = (ejection.base_time, ejection.max_time);
+    if base > max {
+        let key = if section.has("base_time") { "base_time" } else { "max_time" };
+        let hint = format!("base_time is {}, max_time {}", units::duration_text(base), units::duration_text(max));
+        section.report.add(section.at(key), "the first ejection would be longer than the longest", hint);
+    }
+}
+
+fn single_statuses(section: &Section<'_>, key: &str) -> StatusRanges {
+    let single = |status| u16::try_from(status).ok().map(|status| status..=status);
+    StatusRanges(section.counts(key).into_iter().filter_map(single).collect())
 }

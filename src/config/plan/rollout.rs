@@ -8,8 +8,7 @@ use policy::canary::rules::Rules;
 use policy::compare;
 use policy::route::split::{Share, Shares};
 
-use super::Upstream;
-use super::admin::Token;
+use super::{StickyCookie, Upstream};
 
 /// `split`: which of several upstreams a request goes to.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,34 +51,6 @@ pub enum Sticky {
     Header(HeaderName),
     /// A cookie of the application's.
     TheirCookie(String),
-}
-
-/// `sticky_cookie`: the cookie that a client is known by.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StickyCookie {
-    /// Its name.
-    pub name: String,
-    /// Its `Path`.
-    pub path: String,
-    /// Its `Domain`; `None`: the host that was asked for, alone.
-    pub domain: Option<String>,
-    /// How long it is good for.
-    pub max_age: Duration,
-    /// Its `SameSite`.
-    pub same_site: SameSite,
-    /// What it is signed with; `None`: a key of the proxy's own.
-    pub secret: Option<Token>,
-}
-
-/// The `SameSite` of a cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SameSite {
-    /// `Lax`.
-    Lax,
-    /// `Strict`.
-    Strict,
-    /// `None`; such a cookie is always `Secure`.
-    None,
 }
 
 /// `[route.canary]`: moves the shares of a split by itself.

@@ -6,17 +6,65 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use toml::Spanned;
 
-use super::is_host_name;
+use super::table;
 use crate::config::document::{Entry, Section, Text};
-use crate::config::plan::{Address, Backend};
+use crate::config::grammar::is_host_name;
+use crate::config::value::Table as _;
 
 /// The longest path of a Unix socket, in bytes (`sun_path` holds 108 with its end).
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// The port of a URL without one (RFC 9110 §4.2.1).
 const PORT: u16 = 80;
+
+table! {
+    /// One backend; the URL alone may stand for the table.
+    pub(super) struct BackendKeys "backends = [{ … }]";
+
+    /// `http://host`, `http://host:port`, `http://[v6]:port` or `unix:/path`, without path, query or user.
+    url as Text = required("write { url = \"http://10.0.0.1:8080\" }");
+    /// Its share, for the balances that look at it: weighted, least-connections, random and hash. Elsewhere it is
+    /// refused. Each address of a name has this share. Left out: 1.
+    weight: Option<u32> as Count(1, 1_000);
+    /// The most requests in flight, all workers together, for each address. Left out: no limit.
+    max_in_flight: Option<u32> as Count(1, 1_000_000);
+    /// Used only for requests that no other backend can take: all are out, full, or were tried for it.
+    backup: bool = "false";
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// How logs and state name it: its URL in one normal form. Unique within the upstream.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: Address,
+    /// Its authority, for `Host` when the upstream says `host = "backend"` and for checks.
+    pub authority: HeaderValue,
+    /// The share of each of its addresses; 1 unless given.
+    pub weight: u32,
+    /// The most requests in flight, for each of its addresses, all workers together; `None`: no limit.
+    pub max_in_flight: Option<u32>,
+    /// Used only for requests that no other backend can take.
+    pub backup: bool,
+}
+
+/// Where a backend is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A name that DNS knows, and a port.
+    Name {
+        /// The host name, in lower case.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
 
 /// What a URL says.
 struct Location {
@@ -35,26 +83,24 @@ impl Location {
 }
 
 /// Why a URL is refused: the cause, and a hint.
-pub(super) type Refusal = (&'static str, &'static str);
+pub(in crate::config) type Refusal = (&'static str, &'static str);
 
 /// The backends of an upstream, or of a route that has its own.
 ///
 /// `weights_count` says whether the balance looks at weights: given to one that doesn't, they are a problem.
-pub(super) fn all(section: &Section<'_>, weights_count: bool) -> Vec<Backend> {
-    if section.is_empty_list("backends") {
+pub(in crate::config) fn all(section: &Section<'_>, key: &str, weights_count: bool) -> Vec<Backend> {
+    if section.is_empty_list(key) {
         let hint = "name at least one: backends = [\"http://10.0.0.1:8080\"]";
-        section.report.add(section.at("backends"), "backends is empty", hint);
+        section.report.add(section.at(key), "backends is empty", hint);
     }
     let mut names = HashSet::new();
     let mut backends = Vec::new();
-    for entry in section.entries("backends") {
-        let (url, weight, limit, backup) = match entry {
-            Entry::Text(url) => (Some(url), 1, None, false),
+    for entry in section.entries(key) {
+        let (url, keys) = match entry {
+            Entry::Text(url) => (Some(url), BackendKeys { weight: None, max_in_flight: None, backup: false }),
             Entry::Section(table) => {
-                table.missing("url", "write { url = \"http://10.0.0.1:8080\" }");
-                let weight = weight(&table, weights_count);
-                let limit = table.count("max_in_flight").map(Spanned::into_inner);
-                (table.text("url"), weight, limit, table.flag("backup"))
+                check_weight(&table, weights_count);
+                (table.text("url"), BackendKeys::of(&table))
             }
         };
         let Some((url, location)) = url.and_then(|url| located(section, &url).map(|location| (url, location))) else {
@@ -64,12 +110,13 @@ pub(super) fn all(section: &Section<'_>, weights_count: bool) -> Vec<Backend> {
             let hint = "leave one out; a weight gives a backend a larger share";
             section.report.add(url.span.clone(), format!("backend {url} is named twice"), hint);
         }
+        let BackendKeys { weight, max_in_flight, backup } = keys;
         let plain = location.backend();
-        backends.extend(plain.map(|plain| Backend { weight, max_in_flight: limit, backup, ..plain }));
+        backends.extend(plain.map(|plain| Backend { weight: weight.unwrap_or(1), max_in_flight, backup, ..plain }));
     }
     if !backends.is_empty() && backends.iter().all(|backend| backend.backup) {
         let hint = "leave backup = true off at least one";
-        section.report.add(section.at("backends"), "every backend is a backup", hint);
+        section.report.add(section.at(key), "every backend is a backup", hint);
     }
     backends
 }
@@ -78,16 +125,15 @@ pub(super) fn all(section: &Section<'_>, weights_count: bool) -> Vec<Backend> {
 ///
 /// # Errors
 /// When it is no plain HTTP origin.
-pub(super) fn of_url(url: &str) -> Result<Backend, Refusal> {
+pub(in crate::config) fn of_url(url: &str) -> Result<Backend, Refusal> {
     location(url)?.backend().ok_or(("has no valid host", "write a host name, 10.0.0.1 or [2001:db8::1]"))
 }
 
-fn weight(table: &Section<'_>, weights_count: bool) -> u32 {
+fn check_weight(table: &Section<'_>, weights_count: bool) {
     if table.has("weight") && !weights_count {
         let hint = "weights count with balance = \"weighted\", \"least-connections\", \"random\" or \"hash\"";
         table.report.add(table.at("weight"), "the balance of this upstream ignores weight", hint);
     }
-    table.count("weight").map_or(1, Spanned::into_inner)
 }
 
 fn located(section: &Section<'_>, url: &Text) -> Option<Location> {
@@ -163,7 +209,7 @@ fn unix(path: &str) -> Result<Location, Refusal> {
 }
 
 /// The path of a Unix socket.
-pub(super) fn unix_path(path: &str) -> Result<PathBuf, Refusal> {
+pub(in crate::config) fn unix_path(path: &str) -> Result<PathBuf, Refusal> {
     if !path.starts_with('/') {
         return Err(("has no absolute path", "write unix:/run/service.sock"));
     }

@@ -1,0 +1,103 @@
+//! `[route.canary]`: what moves the weights of a split by itself, and goes by what.
+
+use std::time::Duration;
+
+use policy::canary::rules::{OnFailure, Rollback, Rules};
+use policy::route::split::Share;
+use toml::Spanned;
+
+use super::{DAY, MILLISECOND, table, words};
+use crate::config::document::Section;
+
+/// 30 days: the longest that a canary's step may last.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+/// The most steps.
+const STEPS_MAX: usize = 100;
+
+table! {
+    /// Moves the weights of a split by itself: it starts with the process at its first step, and the other sides share
+    /// the rest in proportion. A step lasts `hold`, and until the canary and the others together have had
+    /// `requests_min` requests each; the next follows when nothing speaks against it. It is judged by what backends
+    /// answered in this step, not by what came from the cache. A request has failed when it ends with a status from 500
+    /// up, without an answer, with a broken one, or on another side for want of a backend. With the defaults a canary
+    /// fails when it is 99 % sure that at least 0.5 percentage points more of its requests fail, when its 95th
+    /// percentile of time to the response's head is more than 1.5 times the others', or, before `requests_min`, when
+    /// it has 20 times the others' error rate. Weights set by hand pause it. Progress survives a reload, and with
+    /// `state_dir` a restart; it starts anew when the weights of the file change.
+    impl Rules "[route.canary]";
+
+    /// The side that is tried: one of the split's upstreams.
+    upstream as Text = required("say which side is tried: upstream = \"users-v2\"");
+    /// Its weight at each step in percent, ascending; the last is where it stays.
+    steps: Vec<Share> as Percents(0.001, 100.0) = "1 5 25 50 100" => steps;
+    /// How long each step lasts at least.
+    hold: Duration as Duration(MILLISECOND, MONTH) = "5m";
+    /// How many requests the canary, and the others together, must have had in a step before it is judged. With too
+    /// little traffic it waits, and does not guess.
+    requests_min: u64 as Count(1, 1_000_000_000) = "500";
+    /// How many percentage points more of its requests may fail than of the others'.
+    error_rate_max_increase: f64 as Decimal(0.0, 100.0) = "0.5";
+    /// How sure it must be that the canary is worse, in percent. More sure is slower to judge.
+    confidence: f64 as Decimal(50.0, 99.99) = "99";
+    /// How many times as long as the others' its 95th percentile of time to the response's head may be; 0 does not look
+    /// at it.
+    p95_max_ratio: Option<f64> as Decimal(0.0, 1_000.0) = "1.5" => ratio;
+    /// How many percent of the answers that the mirror compares may differ; the mirror goes to the same upstream. Left
+    /// out: they are not looked at.
+    mismatch_rate_max: Option<f64> as Decimal(0.0, 100.0);
+    /// So many times the others' error rate ends it at once, before there are `requests_min`; 0: nothing does.
+    error_ratio_ceiling: Option<f64> as Decimal(0.0, 1_000_000.0) = "20" => ratio;
+    /// What happens when it fails: `rollback` takes its share away, `pause` leaves it and waits for a person.
+    on_failure: OnFailure = "rollback";
+    /// How it goes back: to nothing at once, or down the steps it came up.
+    rollback: Rollback = "now";
+    /// How long each step down lasts, with `rollback = "steps"`.
+    rollback_interval: Duration as Duration(MILLISECOND, DAY) = "10s";
+    /// An `http://` URL that is told of every change by a POST of JSON, a few times if it does not answer. Left out:
+    /// nobody is.
+    webhook as Text;
+}
+
+words! {
+    impl OnFailure {
+        "rollback" => Self::Rollback,
+        "pause" => Self::Pause,
+    }
+}
+
+words! {
+    impl Rollback {
+        "now" => Self::Now,
+        "steps" => Self::Steps,
+    }
+}
+
+fn steps(section: &Section<'_>, key: &str) -> Vec<Share> {
+    if section.is_empty_list(key) {
+        let hint = "name at least one: steps = [1, 5, 25, 50, 100]";
+        section.report.add(section.at(key), "steps is empty", hint);
+    }
+    let steps = section.shares(key);
+    if steps.len() > STEPS_MAX {
+        let cause = format!("there are {} steps", steps.len());
+        section.report.add(section.at(key), cause, format!("at most {STEPS_MAX}"));
+    }
+    for (before, step) in steps.iter().zip(steps.iter().skip(1)) {
+        if step.get_ref() <= before.get_ref() {
+            let cause = format!("step {} does not rise over {}", step.get_ref(), before.get_ref());
+            section.report.add(step.span(), cause, "steps ascend: [1, 5, 25, 50, 100]");
+        }
+    }
+    steps.into_iter().map(Spanned::into_inner).collect()
+}
+
+/// So many times what the others have; 0 turns it off. Less than once would fail a side that is as good.
+fn ratio(section: &Section<'_>, key: &str) -> Option<f64> {
+    let ratio = section.decimal(key).filter(|ratio| *ratio.get_ref() > 0.0)?;
+    if *ratio.get_ref() < 1.0 {
+        let hint = "at least 1, or 0 to turn it off";
+        section.report.add(ratio.span(), format!("{key} would fail a side that is as good as the others"), hint);
+    }
+    Some(ratio.into_inner())
+}

@@ -1,0 +1,77 @@
+//! `[[invalidate]]`: what events make the cache forget.
+
+use policy::events::{BadTemplate, PlaceTemplate, Rule, Template};
+
+use super::table;
+use crate::config::document::Section;
+
+/// The most templates in one list: an event fills all of them.
+const TEMPLATES_MAX: usize = 100;
+
+table! {
+    /// What an event makes the cache forget. Several may be for one type. It names at least one of `tags`, `urls` and
+    /// `prefixes`. In these, `{type}`, `{aggregate_id}` (or `{subject}`, the same) and paths into the event's data, as
+    /// `{data.user_id}` or `{data.items.0.id}`, stand for what the event holds there: a string that is not empty, a
+    /// whole number, `true` or `false`. An event that lacks one is refused whole. `{{` and `}}` are plain braces.
+    impl Rule "[[invalidate]]" => makes_something_void;
+
+    /// The type of events it is for, exactly.
+    event: Box<str> as Text = required("say for which type of events: event = \"OrderCreated\"") => event;
+    /// Tags to purge, as the response headers of `tags_header` hold them: `"user:{data.user_id}"`.
+    tags: Vec<Template> as Texts = "" => tags;
+    /// URLs to purge, each one alone: `"/api/orders/{aggregate_id}"` for every host, or `"https://shop.example.com/…"`
+    /// for one. Values stay within their segment of the path or their parameter of the query.
+    urls: Vec<PlaceTemplate> as Texts = "" => urls;
+    /// Beginnings of URLs to purge: `"/api/lists/{data.user_id}/"`. Without a slash at the end, `/a/1` is `/a/10` too.
+    prefixes: Vec<PlaceTemplate> as Texts = "" => prefixes;
+    /// `true`: what is purged becomes stale, and is served while it is fetched anew; `false`: it is gone.
+    soft: bool = "false";
+}
+
+fn makes_something_void(_: &Rule, section: &Section<'_>) {
+    if ["tags", "urls", "prefixes"].into_iter().all(|key| !section.has(key) || section.is_empty_list(key)) {
+        let hint = "add tags, urls or prefixes";
+        section.report.add(section.span.clone(), "this rule makes nothing void", hint);
+    }
+}
+
+fn event(section: &Section<'_>, key: &str) -> Box<str> {
+    let Some(text) = section.text(key) else { return Box::default() };
+    if text.value.is_empty() {
+        section.report.add(text.span.clone(), "event is empty", "no event has an empty type");
+    }
+    text.value.into()
+}
+
+fn tags(section: &Section<'_>, key: &str) -> Vec<Template> {
+    templates(section, key, Template::parse)
+}
+
+fn urls(section: &Section<'_>, key: &str) -> Vec<PlaceTemplate> {
+    templates(section, key, PlaceTemplate::url)
+}
+
+fn prefixes(section: &Section<'_>, key: &str) -> Vec<PlaceTemplate> {
+    templates(section, key, PlaceTemplate::prefix)
+}
+
+fn templates<T>(section: &Section<'_>, key: &str, parse: impl Fn(&str) -> Result<T, BadTemplate>) -> Vec<T> {
+    let texts = section.texts(key);
+    if texts.len() > TEMPLATES_MAX {
+        let hint = format!("at most {TEMPLATES_MAX}");
+        section.report.add(section.at(key), format!("there are {} {key}", texts.len()), hint);
+    }
+    let mut templates = Vec::new();
+    for text in texts {
+        match parse(&text.value) {
+            Ok(template) => templates.push(template),
+            Err(error) => {
+                // The error may quote the text.
+                let cause = if text.holds_secret() { "is no template".to_owned() } else { error.to_string() };
+                let hint = "values stand in braces: {aggregate_id}, {data.user_id}";
+                section.report.add(text.span.clone(), format!("{text} {cause}"), hint);
+            }
+        }
+    }
+    templates
+}

@@ -1,0 +1,119 @@
+//! `[route.mirror]`: which requests are copied, and what of the answers is compared.
+
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use policy::compare::rules::{Pointer, Rules};
+use policy::route::split::Share;
+
+use super::{HOUR, MIB, MILLISECOND, table};
+use crate::config::document::Section;
+use crate::config::grammar::{field_names, method};
+
+/// The most places that are left out of comparing.
+const IGNORED_MAX: usize = 100;
+
+table! {
+    /// Copies requests to another upstream; what it answers reaches no client. Copied is what is sent to a backend of
+    /// another upstream than the mirror's: nothing that the cache answers, no upgrade, and no request whose body is
+    /// longer than `body_bytes_max`. A copy carries `forebay-mirror: 1` and goes out when the client's answer has
+    /// begun, on connections of its own. It never changes, delays or fails the client's request, is never repeated or
+    /// cached, and does not count for ejection or balancing. What would go beyond the limits is dropped and counted.
+    pub(in crate::config) struct MirrorKeys "[route.mirror]";
+
+    /// The upstream that gets the copies.
+    upstream as Text = required("say where the copies go: upstream = \"users-v2\"");
+    /// How many of the requests are copied, in percent with up to three decimals, drawn by chance.
+    percent: Share as Percent(0.0, 100.0) = "100" => share;
+    /// Which methods are copied. Whatever is named runs twice: name writes only when the mirror's data may take them.
+    methods: Vec<Method> as Texts = "GET HEAD" => methods;
+    /// The longest request body that is copied, and the longest response body that is compared.
+    body_bytes_max: usize as Size(0, 64 * MIB) = "1MiB";
+    /// The most copies under way, all workers together; beyond, they are dropped.
+    in_flight_max: usize as Count(1, 100_000) = "64";
+    /// How long a copy may take, until the end of its answer.
+    timeout: Duration as Duration(MILLISECOND, HOUR) = "10s";
+    /// Compares what the mirror answers with what the client got. Left out: nothing is compared.
+    compare as Table(Rules::SECTION);
+}
+
+table! {
+    /// Compares the mirror's answers with the clients'. Where they differ is counted, and a few are kept as samples, for
+    /// the admin listener to show.
+    impl Rules "[route.mirror.compare]" => compares_something;
+
+    /// Whether their statuses are compared.
+    status: bool = "true";
+    /// Response headers that are compared.
+    headers: Vec<HeaderName> as Texts = "content-type" => field_names;
+    /// Whether bodies that are JSON on both sides are compared, by their structure: the order of members and blanks do
+    /// not count.
+    json_body: bool = "true";
+    /// Whether all other bodies are compared, byte by byte. Compressed ones are inflated first.
+    other_body: bool = "true";
+    /// What is left out of JSON bodies: JSON pointers (RFC 6901) in which `*` stands for any one member or element, as
+    /// `"/updated_at"` or `"/items/*/seen"`, each with all that is beneath it.
+    ignore: Vec<Pointer> as Texts = "" => ignore;
+    /// An upstream that is asked a second time, as the mirror is: where its two answers differ, as in times and ids,
+    /// differences don't count. Left out: all count.
+    noise_from as Text;
+    /// How many pairs that differ are kept, the last ones.
+    samples_max as Count(0, 1_000) = "50";
+    /// Whether samples show values. `false`: only types and lengths, so that nothing of anybody's data is kept.
+    sample_values as Flag = "false";
+}
+
+fn share(section: &Section<'_>, key: &str) -> Share {
+    let share = section.share(key);
+    if let Some(share) = share.as_ref().filter(|share| *share.get_ref() == Share::NONE) {
+        section.report.add(share.span(), "percent is 0: nothing would be copied", "leave the whole table out");
+    }
+    share.map_or(Share::WHOLE, toml::Spanned::into_inner)
+}
+
+fn methods(section: &Section<'_>, key: &str) -> Vec<Method> {
+    if section.is_empty_list(key) {
+        let hint = "name some: methods = [\"GET\", \"HEAD\"]";
+        section.report.add(section.at(key), "methods is empty: nothing would be copied", hint);
+    }
+    let mut methods = Vec::new();
+    for text in section.texts(key) {
+        let Some(method) = method(section, &text) else { continue };
+        if method == Method::CONNECT || method == Method::TRACE {
+            section.report.add(text.span.clone(), format!("{text} can't be copied"), "it reaches no backend");
+        }
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    methods
+}
+
+fn compares_something(rules: &Rules, section: &Section<'_>) {
+    if !(rules.status || rules.json_body || rules.other_body) && rules.headers.is_empty() {
+        let hint = "leave compare out, or one of status, headers, json_body, other_body on";
+        section.report.add(section.span.clone(), "compare compares nothing", hint);
+    }
+    if section.has("ignore") && !rules.json_body {
+        let hint = "it is for json_body = true";
+        section.report.add(section.at("ignore"), "ignore has no effect", hint);
+    }
+}
+
+fn ignore(section: &Section<'_>, key: &str) -> Vec<Pointer> {
+    let texts = section.texts(key);
+    if texts.len() > IGNORED_MAX {
+        let cause = format!("there are {} places to ignore", texts.len());
+        section.report.add(section.at(key), cause, format!("at most {IGNORED_MAX}"));
+    }
+    let mut pointers = Vec::new();
+    for text in texts {
+        let pointer = Pointer::parse(&text.value);
+        if pointer.is_none() {
+            let hint = "write \"/items/*/seen\": * is any one member or element, ~1 a slash, ~0 a tilde";
+            section.report.add(text.span.clone(), format!("{text} is no JSON pointer"), hint);
+        }
+        pointers.extend(pointer);
+    }
+    pointers
+}

@@ -1,0 +1,65 @@
+//! Secrets that clients or cookies must know: compared, and never shown.
+
+use std::fmt;
+
+use crate::config::document::Section;
+
+/// The shortest secret, in bytes: shorter ones can be guessed.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// A secret that is compared, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Box<str>);
+
+impl Token {
+    /// A token of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether this is the token. How long it takes tells nothing but the token's length.
+    #[must_use]
+    pub fn is(&self, given: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let differs = own.iter().zip(given).fold(0, |differs, (a, b)| std::hint::black_box(differs | (a ^ b)));
+        own.len() == given.len() && differs == 0
+    }
+
+    /// The token itself, for a client of this machine.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Token(…)")
+    }
+}
+
+/// A secret that fits into a header field, and is long enough.
+pub(super) fn token(section: &Section<'_>, key: &str) -> Option<Token> {
+    let text = section.text(key)?;
+    if text.value.len() < SECRET_BYTES_MIN || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let hint = format!("at least {SECRET_BYTES_MIN} visible ASCII characters without blanks");
+        section.report.add(text.span.clone(), format!("this is no {key}"), hint);
+    }
+    Some(Token::new(&text.value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_itself_and_is_not_shown() {
+        let token = Token::new("correct horse");
+        assert!(token.is(b"correct horse"));
+        for other in [&b"correct hors"[..], b"correct horsf", b"correct horse ", b"", b"Correct horse"] {
+            assert!(!token.is(other), "{other:?}");
+        }
+        assert_eq!(format!("{token:?}"), "Token(…)");
+    }
+}

@@ -1,0 +1,142 @@
+//! `[route.cache.write_back]`: how writes are kept, and how they are sent.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use super::{DAY, HOUR, KIB, MILLISECOND, TIB, table, words};
+use crate::config::document::Section;
+use crate::config::grammar::{field_names, is_reserved};
+use crate::config::units;
+
+/// Request fields that are judged or written when a write is taken or sent, so that keeping them would mislead: the
+/// conditions and ranges of RFC 9110 §13 and §14, `Expect`, and forebay's own.
+const NOT_KEPT: [&str; 9] = [
+    "expect",
+    "forebay-write",
+    "idempotency-key",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+];
+
+table! {
+    /// How writes are kept and sent, with `mode = "write-back"`.
+    pub struct WriteBack "[route.cache.write_back]";
+
+    /// The longest that a write waits before it is first sent; writes of one key are joined meanwhile. 0 sends it at
+    /// once.
+    flush_interval: Duration as Duration(Duration::ZERO, HOUR) = "5s";
+    /// The most memory for writes that wait or are being received: content, headers, key, and what the queue needs for
+    /// each. Beyond, writes go through to the backend before they are answered. At most half of the cache's
+    /// `memory_max`, all routes together, which bounds the default of each too.
+    pending_bytes_max: u64 as Size(KIB, TIB) = "64MiB";
+    /// The longest body that is kept; writes with longer ones go through. At most `pending_bytes_max` and the cache's
+    /// `object_bytes_max`, which bound the default too.
+    body_bytes_max: u64 as Size(KIB, TIB) = "8MiB";
+    /// How safe a write is when it is acknowledged. `fsync`: on the disk, it survives a power cut. `batch-5ms`: on the
+    /// disk within 5 ms, and `os`: when the system likes; both survive the end of the process, not that of the machine.
+    durability: Durability = "fsync";
+    /// How long a client waits until its write is as safe as `durability` says. After that it is answered 503, and the
+    /// write is taken back.
+    ack_timeout: Duration as Duration(MILLISECOND, HOUR) = "5s";
+    /// Sending again what failed.
+    retry: WriteRetry;
+    /// Methods that are kept beside PUT and DELETE: `"POST"`, `"PATCH"`. They are sent in order with the others of
+    /// their URL, and never joined.
+    queue: Vec<Method> as Texts = "" => queue;
+    /// Request headers that are kept with a write beside those that always are. `authorization` and `cookie` are kept
+    /// only when they are named here, and then lie in the journal as they are.
+    keep_headers: Vec<HeaderName> as Texts = "" => keep_headers;
+    /// What is done with a write when the journal can't be written: `refuse` answers 503, `through` forwards it.
+    on_disk_error: OnDiskError = "refuse";
+    /// How many writes are sent at once, each of another URL.
+    concurrency: NonZeroUsize as Count(1, 1_024) = "16";
+    /// The most writes sent in a second; 0 is no limit.
+    rate_max: Option<NonZeroU32> as Count(0, 1_000_000) = "0" => rate_max;
+    /// How long one attempt may take, until the backend's answer is in.
+    timeout: Duration as Duration(MILLISECOND, HOUR) = "30s";
+}
+
+table! {
+    /// Sending again what failed: with waits drawn between nothing and a bound that doubles. After the last attempt a
+    /// write is a dead letter.
+    pub struct WriteRetry "retry = { … }" => waits_in_order;
+
+    /// The bound of the first wait.
+    base: Duration as Duration(MILLISECOND, HOUR) = "1s";
+    /// The longest wait.
+    max: Duration as Duration(MILLISECOND, DAY) = "30s";
+    /// Attempts in all.
+    attempts: u32 as Count(1, 1_000_000) = "8";
+}
+
+words! {
+    /// How safe a write is when it is acknowledged.
+    pub enum Durability {
+        /// On the disk. It survives a power cut.
+        Fsync = "fsync",
+        /// Handed to the system, and on the disk within 5 ms. It survives the process.
+        Batch = "batch-5ms",
+        /// Handed to the system, and on the disk when the system likes. It survives the process.
+        Os = "os",
+    }
+}
+
+words! {
+    /// What is done with a write when the journal can't be written.
+    pub enum OnDiskError {
+        /// It is refused with 503.
+        Refuse = "refuse",
+        /// It goes through to the backend.
+        Through = "through",
+    }
+}
+
+fn waits_in_order(retry: &WriteRetry, section: &Section<'_>) {
+    let WriteRetry { base, max, .. } = *retry;
+    if base > max {
+        let hint = format!("base is {}, max {}", units::duration_text(base), units::duration_text(max));
+        let at = if section.has("base") { "base" } else { "max" };
+        section.report.add(section.at(at), "the first wait is longer than the longest", hint);
+    }
+}
+
+fn rate_max(section: &Section<'_>, key: &str) -> Option<NonZeroU32> {
+    NonZeroU32::new(section.number(key))
+}
+
+fn queue(section: &Section<'_>, key: &str) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for text in section.texts(key) {
+        let method = match text.value.as_str() {
+            "POST" => Some(Method::POST),
+            "PATCH" => Some(Method::PATCH),
+            _ => None,
+        };
+        if method.is_none() {
+            let hint = "POST or PATCH; PUT and DELETE are kept in any case";
+            section.report.add(text.span.clone(), format!("{text} can't be queued"), hint);
+        }
+        methods.extend(method.filter(|method| !methods.contains(method)));
+    }
+    methods
+}
+
+fn keep_headers(section: &Section<'_>, key: &str) -> Vec<HeaderName> {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for name in field_names(section, key) {
+        if NOT_KEPT.contains(&name.as_str()) || is_reserved(&name) {
+            let hint = "leave it out: it is acted on when the write comes, or written anew when it is sent";
+            section.report.add(section.at(key), format!("{name} can't be kept"), hint);
+        }
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
