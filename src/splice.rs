@@ -1,7 +1,8 @@
-//! Pipes through which the kernel moves large bodies from a backend's socket to a client's, uncopied (`splice(2)`).
+//! Pipes through which the kernel moves large bodies between a backend's socket and a client's, uncopied (`splice(2)`).
 //!
-//! A backend's bytes are moved into a pipe, and from there into the client's socket. Which bodies go this way is decided
-//! where the response is written. Systems without `splice` lend no pipe: there bodies are copied.
+//! One side's bytes are moved into a pipe, and from there into the other side's socket. Which bodies go this way is decided
+//! where the response is written, and where the request is sent. Systems without `splice` lend no pipe: there bodies are
+//! copied.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

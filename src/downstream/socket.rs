@@ -58,6 +58,23 @@ impl Socket {
         }
     }
 
+    /// Ready when a read may succeed.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_read_ready(cx),
+            Self::Unix(socket) => socket.poll_read_ready(cx),
+        }
+    }
+
+    /// Moves at most `max` bytes into a pipe, and returns how many; 0: the client sends no more. `WouldBlock`: there are
+    /// none now.
+    pub(super) fn try_fill(&self, pipe: &Pipe, max: u64) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_io(Interest::READABLE, || pipe.fill(socket, max)),
+            Self::Unix(socket) => socket.try_io(Interest::READABLE, || pipe.fill(socket, max)),
+        }
+    }
+
     /// Moves bytes out of a pipe, and returns how many. `WouldBlock`: the socket takes none now.
     pub(super) fn try_drain(&self, pipe: &Pipe) -> io::Result<usize> {
         match self {

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::fault::Fault;
+use crate::splice::Pipe;
 
 /// Where the body of one request is read from: a client's connection, or a stream of one.
 pub trait BodySource {
@@ -17,6 +18,25 @@ pub trait BodySource {
     /// # Errors
     /// [`Fault::BodyBroken`] if the body is malformed, or its client has left.
     fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>>;
+
+    /// How many bytes of content come next that the kernel can move without this process; 0: they must be read.
+    fn spliceable_bytes(&self) -> u64 {
+        0
+    }
+
+    /// An empty pipe to move them through; `None`: there is none to be had.
+    fn lend_pipe(&self) -> Option<Pipe> {
+        None
+    }
+
+    /// Moves bytes that [`BodySource::spliceable_bytes`] counts into an empty pipe. Returns how many; 0: they can't be
+    /// moved and must be read.
+    ///
+    /// # Errors
+    /// [`Fault::BodyBroken`] if its client has left.
+    fn poll_splice(&self, _cx: &mut Context<'_>, _pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+        Poll::Ready(Ok(0))
+    }
 
     /// Whether all of the body has been handed out.
     fn has_ended(&self) -> bool;
@@ -44,6 +64,35 @@ impl Incoming {
     #[must_use]
     pub fn new(source: Rc<dyn BodySource>, length: Option<u64>) -> Self {
         Self { source: Some(source), left: length }
+    }
+
+    /// See [`BodySource::spliceable_bytes`].
+    #[must_use]
+    pub fn spliceable_bytes(&self) -> u64 {
+        self.source.as_ref().map_or(0, |source| source.spliceable_bytes())
+    }
+
+    /// See [`BodySource::lend_pipe`].
+    #[must_use]
+    pub fn lend_pipe(&self) -> Option<Pipe> {
+        self.source.as_ref()?.lend_pipe()
+    }
+
+    /// See [`BodySource::poll_splice`].
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+        let Some(source) = &self.source else { return Poll::Ready(Ok(0)) };
+        let moved = ready!(source.poll_splice(cx, pipe));
+        let has_ended = source.has_ended();
+        if let (Some(left), Ok(moved)) = (self.left, &moved) {
+            self.left = Some(left.saturating_sub(*moved as u64));
+        }
+        if has_ended || moved.is_err() {
+            self.end();
+        }
+        Poll::Ready(moved)
     }
 
     fn end(&mut self) {

@@ -9,6 +9,7 @@ pub mod endpoints;
 pub mod group;
 pub mod local;
 pub mod pick;
+mod pieces;
 pub mod probe;
 pub mod queue;
 pub mod reply;

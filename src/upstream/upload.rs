@@ -13,11 +13,13 @@ use message::Fields;
 use policy::message::trailers;
 use policy::retry::Replay;
 
+use super::pieces::Pieces;
 use crate::config::plan;
 use crate::exchange::Incoming;
 use crate::exchange::fault::Fault;
 use crate::observe::clock;
 use crate::observe::counters::Counters;
+use crate::splice::Pipe;
 
 /// Pieces shorter than this are copied into the replay buffer, so that they don't keep a read buffer alive each. A body
 /// that came in one piece isn't: it keeps one alive at most, for as long as its request.
@@ -68,42 +70,6 @@ pub struct Source {
     ended: Cell<Option<Duration>>,
     waker: RefCell<Option<Waker>>,
     counters: Arc<Counters>,
-}
-
-/// Pieces of a body in their order. Most bodies are one piece: the first needs no memory of its own.
-#[derive(Debug, Default)]
-struct Pieces {
-    first: Option<Bytes>,
-    more: Vec<Bytes>,
-}
-
-impl Pieces {
-    fn iter(&self) -> impl Iterator<Item = &Bytes> {
-        self.first.iter().chain(&self.more)
-    }
-
-    fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.more.len()
-    }
-
-    fn get(&self, index: usize) -> Option<&Bytes> {
-        index.checked_sub(1).map_or(self.first.as_ref(), |index| self.more.get(index))
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        if self.first.is_some() {
-            self.more.push(piece);
-        } else {
-            self.first = Some(piece);
-        }
-    }
-}
-
-impl FromIterator<Bytes> for Pieces {
-    fn from_iter<I: IntoIterator<Item = Bytes>>(pieces: I) -> Self {
-        let mut pieces = pieces.into_iter();
-        Self { first: pieces.next(), more: pieces.collect() }
-    }
 }
 
 /// How long, slow and far behind a request body may be.
@@ -345,33 +311,70 @@ impl Source {
                 return Poll::Ready(None);
             }
             Poll::Pending => {
-                if self.starved_since.get().is_none() {
-                    self.starved_since.set(Some(now.unwrap_or_else(clock::mono)));
-                }
+                self.note_starved(now);
                 return Poll::Pending;
             }
         };
         let now = self.moved_at(now);
         let frame = match frame.into_data() {
             Ok(piece) => {
-                let received = self.received.get() + piece.len() as u64;
-                self.received.set(received);
-                if let Some(limit) = self.limits.bytes_max.filter(|limit| received > *limit) {
-                    return self.fail(Fault::BodyTooLarge { limit });
-                }
-                if self.is_too_slow(self.starved.get()) {
-                    return self.fail(Fault::BodyTooSlow);
-                }
                 let is_last = incoming.is_end_stream();
-                self.keep_piece(&piece, is_last && received == piece.len() as u64);
-                if is_last {
-                    self.ended.set(Some(now));
+                if let Err(fault) = self.count(piece.len(), is_last, now) {
+                    return self.fail(fault);
                 }
+                self.keep_piece(&piece, is_last && self.received.get() == piece.len() as u64);
                 Frame::data(piece)
             }
             Err(frame) => self.last(frame, now),
         };
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// Counts what has come.
+    ///
+    /// # Errors
+    /// It is too much, or came too slowly.
+    fn count(&self, bytes: usize, is_last: bool, now: Duration) -> Result<(), Fault> {
+        let received = self.received.get() + bytes as u64;
+        self.received.set(received);
+        if let Some(limit) = self.limits.bytes_max.filter(|limit| received > *limit) {
+            return Err(Fault::BodyTooLarge { limit });
+        }
+        if self.is_too_slow(self.starved.get()) {
+            return Err(Fault::BodyTooSlow);
+        }
+        if is_last {
+            self.ended.set(Some(now));
+        }
+        Ok(())
+    }
+
+    /// How many bytes come next that the kernel can move: no other upload needs them, nor does anyone else.
+    fn spliceable_bytes(&self) -> u64 {
+        if (self.kept_max.get() > 0 && !self.is_lost.get()) || self.is_held() || self.has_ended() {
+            return 0;
+        }
+        self.incoming.borrow().as_ref().map_or(0, Incoming::spliceable_bytes)
+    }
+
+    /// Moves bytes that [`Source::spliceable_bytes`] counts into an empty pipe.
+    fn poll_splice(&self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+        let mut incoming = self.incoming.borrow_mut();
+        let Some(incoming) = &mut *incoming else { return Poll::Ready(Ok(0)) };
+        let moved = match incoming.poll_splice(cx, pipe) {
+            Poll::Ready(Ok(0)) => Ok(0),
+            Poll::Ready(Ok(moved)) => {
+                // From here on there is no other upload.
+                self.is_lost.set(true);
+                self.count(moved, incoming.is_end_stream(), self.moved_at(None)).map(|()| moved)
+            }
+            Poll::Ready(Err(_broken)) => Err(Fault::BodyBroken),
+            Poll::Pending => {
+                self.note_starved(None);
+                return Poll::Pending;
+            }
+        };
+        Poll::Ready(moved.inspect_err(|fault| *self.fault.borrow_mut() = Some(fault.clone())))
     }
 
     /// Trailers end a body. They are not kept, so it can't be sent again just as it was.
@@ -388,6 +391,13 @@ impl Source {
         }
     }
 
+    /// The client sends nothing now.
+    fn note_starved(&self, now: Option<Duration>) {
+        if self.starved_since.get().is_none() {
+            self.starved_since.set(Some(now.unwrap_or_else(clock::mono)));
+        }
+    }
+
     /// The client has sent something, or the end.
     fn moved_at(&self, now: Option<Duration>) -> Duration {
         let now = now.unwrap_or_else(clock::mono);
@@ -396,6 +406,39 @@ impl Source {
             self.starved.set(self.starved.get() + now.saturating_sub(since));
         }
         now
+    }
+}
+
+impl Upload {
+    /// How many bytes of the body come next that the kernel can move; 0: they must be read, or sent again.
+    #[must_use]
+    pub fn spliceable_bytes(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Stream { source, next, .. } if source.kept.borrow().len() > *next => 0,
+            Self::Stream { source, .. } => source.spliceable_bytes(),
+        }
+    }
+
+    /// An empty pipe to move them through; `None`: there is none to be had.
+    #[must_use]
+    pub fn lend_pipe(&self) -> Option<Pipe> {
+        match self {
+            Self::Empty => None,
+            Self::Stream { source, .. } => source.incoming.borrow().as_ref()?.lend_pipe(),
+        }
+    }
+
+    /// Moves bytes that [`Upload::spliceable_bytes`] counts into an empty pipe. Returns how many; 0: they can't be moved
+    /// and must be read.
+    ///
+    /// # Errors
+    /// Why the body can't be completed.
+    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+        match self {
+            Self::Empty => Poll::Ready(Ok(0)),
+            Self::Stream { source, .. } => source.poll_splice(cx, pipe),
+        }
     }
 }
 

@@ -47,7 +47,8 @@ enum Ending {
 
 /// Serves a client until either side closes.
 pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: Socket, client: Rc<ClientConnection>) {
-    let wire = Rc::new(Wire::new(socket, Rc::clone(&worker.buffers), Rc::clone(&client)));
+    let (buffers, pipes) = (Rc::clone(&worker.buffers), Rc::clone(&worker.pipes));
+    let wire = Rc::new(Wire::new(socket, buffers, pipes, Rc::clone(&client)));
     let ending = {
         let drained = worker.drained();
         let mut connection = Connection::new(&worker, client, Rc::clone(&wire));

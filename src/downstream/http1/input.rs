@@ -1,6 +1,6 @@
 //! What was read of a client's socket and not used yet: the head that is being scanned, the body that is being decoded.
 
-use std::task::Waker;
+use std::task::{Context, Waker};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
@@ -166,6 +166,35 @@ impl Input {
             State::Partial(BodyDecoder::Length(left)) => left <= DISCARDED_BYTES_MAX as u64,
             State::Partial(BodyDecoder::Chunked(_) | BodyDecoder::UntilClose) => false,
         }
+    }
+
+    /// How many bytes of the body's content come next that the kernel can move: nothing of them was read.
+    pub(super) fn spliceable_bytes(&self) -> u64 {
+        match &self.body.state {
+            State::Partial(decoder) if !self.body.is_held && self.unread().is_empty() => match decoder {
+                BodyDecoder::Length(_) | BodyDecoder::Chunked(_) => decoder.content_left(),
+                BodyDecoder::UntilClose => 0,
+            },
+            State::Whole | State::Partial(_) | State::Broken => 0,
+        }
+    }
+
+    /// Takes note of content that was moved and not read.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        let State::Partial(decoder) = &mut self.body.state else { return };
+        decoder.skip(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if let BodyDecoder::Length(0) = decoder {
+            self.body.state = State::Whole;
+            if let Some(buffers) = &mut self.buffers {
+                buffers.head.reset();
+            }
+        }
+    }
+
+    /// The reader of the body waits for the socket.
+    pub(super) fn await_socket(&mut self, cx: &Context<'_>) {
+        self.body.is_read_elsewhere |= !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker()));
+        self.body.waker = Some(cx.waker().clone());
     }
 
     /// Throws away what has come of a body that has no reader.

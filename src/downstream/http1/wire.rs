@@ -28,7 +28,7 @@ use crate::exchange::incoming::BodySource;
 use crate::exchange::{ClientConnection, Head, Incoming};
 use crate::observe::clock;
 use crate::observe::record::Request;
-use crate::splice::Pipe;
+use crate::splice::{self, Pipe, Pipes};
 
 /// How much of what comes behind a request is read before that is answered, in bytes.
 const READ_AHEAD_MAX: usize = 16 * 1024;
@@ -43,6 +43,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(super) struct Wire {
     shared: RefCell<Shared>,
     pool: Rc<BufferPool>,
+    pipes: Rc<Pipes>,
     client: Rc<ClientConnection>,
 }
 
@@ -67,9 +68,9 @@ pub(super) enum Progress {
 }
 
 impl Wire {
-    pub(super) fn new(socket: Socket, pool: Rc<BufferPool>, client: Rc<ClientConnection>) -> Self {
+    pub(super) fn new(socket: Socket, pool: Rc<BufferPool>, pipes: Rc<Pipes>, client: Rc<ClientConnection>) -> Self {
         let shared = Shared { socket: Some(socket), input: Input::default(), stuck_since: None };
-        Self { shared: RefCell::new(shared), pool, client }
+        Self { shared: RefCell::new(shared), pool, pipes, client }
     }
 
     /// Says which task runs the connection's loop.
@@ -313,13 +314,50 @@ impl BodySource for Wire {
                 Poll::Ready(Ok(0) | Err(_)) => shared.input.body.state = State::Broken,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
-                    let Input { body, task, .. } = &mut shared.input;
-                    body.is_read_elsewhere |= !task.as_ref().is_some_and(|task| task.will_wake(cx.waker()));
-                    body.waker = Some(cx.waker().clone());
+                    shared.input.await_socket(cx);
                     return Poll::Pending;
                 }
             }
         }
+    }
+
+    fn spliceable_bytes(&self) -> u64 {
+        self.shared.borrow().input.spliceable_bytes()
+    }
+
+    fn lend_pipe(&self) -> Option<Pipe> {
+        self.pipes.lend()
+    }
+
+    fn poll_splice(&self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+        let Shared { socket, input, .. } = &mut *self.shared.borrow_mut();
+        let Some(socket) = socket else { return Poll::Ready(Err(Fault::BodyBroken)) };
+        let left = input.spliceable_bytes();
+        input.body.waker = None;
+        let moved = loop {
+            if socket.poll_read_ready(cx).is_pending() {
+                input.await_socket(cx);
+                return Poll::Pending;
+            }
+            match socket.try_fill(pipe, left) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                moved => break moved,
+            }
+        };
+        input.closed = match moved {
+            Ok(0) => Some(Closed::Half),
+            Ok(moved) => {
+                input.skip(moved);
+                return Poll::Ready(Ok(moved));
+            }
+            Err(error) if splice::is_refusal(&error) => {
+                pipe.refuse();
+                return Poll::Ready(Ok(0));
+            }
+            Err(_broken) => Some(Closed::Broken),
+        };
+        input.body.state = State::Broken;
+        Poll::Ready(Err(Fault::BodyBroken))
     }
 
     fn has_ended(&self) -> bool {

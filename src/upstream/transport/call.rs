@@ -76,6 +76,8 @@ pub struct Call {
     /// Where the connection is counted, if anywhere.
     counted: Option<Counted>,
     sending: Sending,
+    /// The head that came last, until it is taken.
+    head: Head,
     receiving: Receiving,
 }
 
@@ -85,8 +87,6 @@ struct Receiving {
     received: ReadBuffer,
     /// The head as far as it has come, where it did not come as a whole.
     partial: Option<Box<ResponseHead>>,
-    /// The head that came last, until it is taken.
-    head: Head,
     decoder: BodyDecoder,
     /// The trailers as far as they have come.
     trailers: Lines,
@@ -105,7 +105,6 @@ impl Default for Receiving {
         Self {
             received: ReadBuffer::default(),
             partial: None,
-            head: Head::default(),
             decoder: BodyDecoder::Length(0),
             trailers: Lines::default(),
             has_ended: false,
@@ -119,7 +118,14 @@ impl Default for Receiving {
 impl Call {
     /// A connection's call before its first request.
     pub(super) fn at_rest(socket: Socket, counted: Option<Counted>) -> Self {
-        Self { socket, is_reused: false, counted, sending: Sending::default(), receiving: Receiving::default() }
+        Self {
+            socket,
+            is_reused: false,
+            counted,
+            sending: Sending::default(),
+            head: Head::default(),
+            receiving: Receiving::default(),
+        }
     }
 
     /// Begins a call. Nothing is sent before it is polled.
@@ -168,7 +174,7 @@ impl Call {
             // Also after each interim response: one may have released the body.
             self.poll_sending(cx)?;
             while self.scan(rules)? {
-                let status = self.receiving.head.status;
+                let status = self.head.status;
                 if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
                     return Poll::Ready(Ok(()));
                 }
@@ -187,12 +193,12 @@ impl Call {
     /// The head of the final response, once it has come and until it is taken.
     #[must_use]
     pub fn head(&self) -> &Head {
-        &self.receiving.head
+        &self.head
     }
 
     /// Takes the head of the final response.
     pub fn take_head(&mut self) -> Head {
-        std::mem::take(&mut self.receiving.head)
+        std::mem::take(&mut self.head)
     }
 
     #[inline]
@@ -214,7 +220,9 @@ impl Call {
         if self.receiving.received.is_empty() {
             return Ok(false);
         }
-        self.receiving.scan(rules, self.sending.is_complete())
+        let Some(head) = self.receiving.scan(rules, self.sending.is_complete())? else { return Ok(false) };
+        self.head = head;
+        Ok(true)
     }
 
     /// All of the response's body, where it has come as a whole already, its length was declared, and the request is out:
@@ -309,7 +317,8 @@ impl Call {
         if !is_whole || !self.sending.is_complete() {
             return None;
         }
-        (self.sending, self.receiving) = (Sending::default(), Receiving::default());
+        self.sending = Sending::default();
+        self.receiving = Receiving::default();
         Some(Connection(self))
     }
 
@@ -322,19 +331,19 @@ impl Call {
 }
 
 impl Receiving {
-    /// Scans the next head. Whether it is there as a whole.
-    fn scan(&mut self, rules: &HeadRules, is_request_out: bool) -> Result<bool, Error> {
+    /// Takes the next head out of what was received, if it is there as a whole.
+    fn scan(&mut self, rules: &HeadRules, is_request_out: bool) -> Result<Option<Head>, Error> {
         let mut head = self.partial.take().or_else(|| SPARE.take()).unwrap_or_default();
         let Some(end) = head.scan(&self.received, &rules.limits).map_err(Error::Malformed)? else {
             self.partial = Some(head);
-            return Ok(false);
+            return Ok(None);
         };
         let bytes = self.received.take(end);
         let declared = self.settle(&head, &bytes, rules, is_request_out)?;
-        self.head = head::response(&mut head, bytes, declared).ok_or(Error::Unholdable)?;
+        let converted = head::response(&mut head, bytes, declared).ok_or(Error::Unholdable);
         head.reset();
         SPARE.set(Some(head));
-        Ok(true)
+        converted.map(Some)
     }
 
     /// Says how the body of a response will end, and what its head is to declare.

@@ -1,4 +1,6 @@
 //! The request of a call on its way: the head and what is there of a short body in one write, then the body as it comes.
+//!
+//! The kernel moves a long body that nobody else needs from the client's socket through a pipe (`splice`).
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -14,6 +16,7 @@ use tokio::io::AsyncWrite as _;
 use super::connect::Socket;
 use super::head::{self, RequestHead};
 use crate::exchange::fault::Fault;
+use crate::splice::Pipe;
 use crate::upstream::upload::Upload;
 
 /// Content up to this length is copied behind the head or the chunk's line: one `send` costs the kernel less than a
@@ -21,6 +24,8 @@ use crate::upstream::upload::Upload;
 const JOINED_BYTES_MAX: usize = 2048;
 /// Once so many bytes are staged, no more of the body is asked for until they are out.
 const STAGED_BYTES_MAX: usize = 16 * 1024;
+/// A body of which fewer bytes are still to come is copied: moving them would cost as much.
+const SPLICED_BYTES_MIN: u64 = 64 * 1024;
 /// The end of a chunk, and of a chunked body without trailers.
 const LAST_CHUNK_END: &[u8] = b"\r\n0\r\n\r\n";
 /// The most memory that is kept for the next head, in bytes.
@@ -44,8 +49,29 @@ pub(super) struct Sending {
     body: Upload,
     framing: Framing,
     state: State,
+    moving: Moving,
     /// How much the system has taken, in bytes.
     written: u64,
+}
+
+/// How content is moved by the kernel.
+#[derive(Debug)]
+enum Moving {
+    /// It has not begun.
+    Not,
+    /// There is no pipe to be had.
+    Refused,
+    Through(Box<Piped>),
+}
+
+/// What goes out behind all that is staged.
+#[derive(Debug)]
+struct Piped {
+    pipe: Pipe,
+    /// What goes out behind what is in the pipe.
+    end: &'static [u8],
+    /// More must be read before what follows can be moved.
+    must_read: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +102,7 @@ impl Default for Sending {
             body: Upload::Empty,
             framing: Framing::Length(0),
             state: State::Ended,
+            moving: Moving::Not,
             written: 0,
         }
     }
@@ -98,7 +125,7 @@ impl Sending {
 
     /// Whether the request is out as a whole.
     pub(super) fn is_complete(&self) -> bool {
-        self.state == State::Ended && !self.has_bytes()
+        self.state == State::Ended && !self.has_bytes() && self.pipe().is_none()
     }
 
     /// Whether nothing more will be sent.
@@ -118,18 +145,42 @@ impl Sending {
     /// That of the body: the request can't be completed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Fault>> {
         while !self.is_over() {
-            while self.has_room() {
-                match Pin::new(&mut self.body).poll_frame(cx) {
-                    Poll::Ready(frame) => self.stage(frame).inspect_err(|_| self.break_off())?,
-                    Poll::Pending if !self.has_bytes() => return Poll::Pending,
-                    Poll::Pending => break,
+            let is_awaited = match self.poll_gather(cx) {
+                Poll::Ready(Ok(())) => false,
+                Poll::Ready(Err(fault)) => {
+                    self.break_off();
+                    return Poll::Ready(Err(fault));
                 }
-            }
+                Poll::Pending => true,
+            };
             if self.has_bytes() {
                 match ready!(self.poll_write(cx, socket)) {
                     Ok(count) if count > 0 => self.wrote(count),
                     Ok(_) | Err(_) => self.break_off(),
                 }
+            } else if let Some(pipe) = self.pipe() {
+                match ready!(socket.poll_write_with(cx, |socket| pipe.drain(socket))) {
+                    Ok(count) if count > 0 => self.drained(count),
+                    Ok(_) | Err(_) => self.break_off(),
+                }
+            } else if is_awaited {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Stages of the body what is there, as long as there is room.
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        while self.has_room() {
+            if self.is_to_move() {
+                ready!(self.poll_move(cx))?;
+            } else {
+                let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+                if let Moving::Through(piped) = &mut self.moving {
+                    piped.must_read = false;
+                }
+                self.stage(frame)?;
             }
         }
         Poll::Ready(Ok(()))
@@ -139,10 +190,66 @@ impl Sending {
         self.sent < self.staged.len() || !self.content.is_empty() || !self.end.is_empty()
     }
 
+    /// The pipe, if something is in it.
+    fn pipe(&self) -> Option<&Pipe> {
+        match &self.moving {
+            Moving::Through(piped) if !piped.pipe.is_empty() => Some(&piped.pipe),
+            Moving::Through(_) | Moving::Not | Moving::Refused => None,
+        }
+    }
+
     /// Whether more of the body may be staged: nothing is to go out behind what is staged.
     fn has_room(&self) -> bool {
-        let is_behind_all = self.content.is_empty() && self.end.is_empty();
+        let is_behind_all = self.content.is_empty() && self.end.is_empty() && self.pipe().is_none();
         self.state == State::Open && is_behind_all && self.staged.len() < STAGED_BYTES_MAX
+    }
+
+    /// Whether what comes next is to be moved by the kernel. If so, there is a pipe.
+    fn is_to_move(&mut self) -> bool {
+        let least = match (&self.moving, self.framing) {
+            (Moving::Refused, _) => return false,
+            (Moving::Through(piped), _) if piped.must_read => return false,
+            (Moving::Through(_), _) => 1,
+            (Moving::Not, Framing::Length(left)) if left < SPLICED_BYTES_MIN => return false,
+            (Moving::Not, Framing::Length(_) | Framing::Chunked) => SPLICED_BYTES_MIN,
+        };
+        if self.body.spliceable_bytes() < least {
+            return false;
+        }
+        if let Moving::Not = self.moving {
+            self.moving = match self.body.lend_pipe() {
+                Some(pipe) => Moving::Through(Box::new(Piped { pipe, end: &[], must_read: false })),
+                None => Moving::Refused,
+            };
+        }
+        matches!(self.moving, Moving::Through(_))
+    }
+
+    /// Moves some of the body into the pipe, which is empty.
+    fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let Moving::Through(piped) = &mut self.moving else { return Poll::Ready(Ok(())) };
+        let moved = ready!(self.body.poll_splice(cx, &piped.pipe))?;
+        piped.must_read = moved == 0;
+        if moved > 0 {
+            let end = self.frame(moved)?;
+            if let Moving::Through(piped) = &mut self.moving {
+                piped.end = end;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The system has taken so much out of the pipe.
+    fn drained(&mut self, count: usize) {
+        self.written += u64::try_from(count).unwrap_or(u64::MAX);
+        if let Moving::Through(piped) = &mut self.moving
+            && piped.pipe.is_empty()
+        {
+            self.end = std::mem::take(&mut piped.end);
+            if self.state == State::Ended {
+                self.moving = Moving::Not;
+            }
+        }
     }
 
     fn stage(&mut self, frame: Option<Result<Frame<Bytes>, Fault>>) -> Result<(), Fault> {
@@ -162,9 +269,21 @@ impl Sending {
     }
 
     fn stage_content(&mut self, content: Bytes) -> Result<(), Fault> {
+        let end = self.frame(content.len())?;
+        if content.len() <= JOINED_BYTES_MAX {
+            self.staged.extend_from_slice(&content);
+            self.staged.extend_from_slice(end);
+        } else {
+            (self.content, self.end) = (content, end);
+        }
+        Ok(())
+    }
+
+    /// Takes note of the next so many bytes of content, and stages what goes out before them. Returns what goes out behind.
+    fn frame(&mut self, bytes: usize) -> Result<&'static [u8], Fault> {
         let is_last = self.body.is_end_stream();
-        let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        let end = match self.framing {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let end: &[u8] = match self.framing {
             Framing::Length(left) => {
                 let left = left.checked_sub(bytes).ok_or(Fault::BodyBroken)?;
                 if is_last && left > 0 {
@@ -182,13 +301,7 @@ impl Sending {
         if is_last {
             self.state = State::Ended;
         }
-        if content.len() <= JOINED_BYTES_MAX {
-            self.staged.extend_from_slice(&content);
-            self.staged.extend_from_slice(end);
-        } else {
-            (self.content, self.end) = (content, end);
-        }
-        Ok(())
+        Ok(end)
     }
 
     fn stage_end(&mut self) -> Result<(), Fault> {
@@ -236,6 +349,7 @@ impl Sending {
         self.state = State::Broken;
         self.body = Upload::Empty;
         self.content = Bytes::new();
+        self.moving = Moving::Not;
     }
 }
 
