@@ -11,6 +11,7 @@ use crate::config::Source;
 
 pub mod canary;
 pub mod check;
+pub mod config;
 pub mod demo;
 pub mod journal;
 mod output;
@@ -55,6 +56,8 @@ enum Command {
     Run,
     /// Check the configuration and show every problem
     Check(check::Check),
+    /// See what a configuration may hold
+    Config(config::Config),
     /// Run the proxy in front of small backends of its own
     Demo,
     /// Have a running proxy forget what it has stored
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
     match command(&line) {
         Command::Run => run::run(Source::named(&config)),
         Command::Check(check) => check::run(&config, reach.is_json(), &check),
+        Command::Config(config) => config::run(&config),
         Command::Demo => demo::run(given.as_deref()),
         Command::Purge(purge) => purge::run(&config, reach, &purge),
         Command::Journal(journal) => journal::run(&config, reach, &journal),
@@ -135,6 +139,7 @@ mod tests {
         }
         assert!(matches!(line(&["purge", "--all"]).unwrap().0, Command::Purge(_)));
         assert!(matches!(line(&["journal", "flush", "-c", "a.toml"]).unwrap().0, Command::Journal(_)));
+        assert!(matches!(line(&["config", "schema"]).unwrap().0, Command::Config(_)));
         assert!(matches!(line(&["canary", "set", "users", "users-v2=35"]).unwrap().0, Command::Canary(_)));
         for words in
             [["-c", "a.toml", "canary", "list"], ["canary", "-c", "a.toml", "list"], ["canary", "list", "-c", "a.toml"]]

@@ -21,6 +21,7 @@ pub mod keys;
 pub mod plan;
 pub mod problem;
 pub mod reference;
+pub mod schema;
 pub mod secrets;
 pub mod settings;
 mod table;

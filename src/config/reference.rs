@@ -13,6 +13,8 @@ Written from the table of keys that also reads the file; `UPDATE=1 cargo test --
 - Durations are a whole number and `ms`, `s`, `m`, `h` or `d`; sizes a whole number and `B`, `KiB`, `MiB` or `GiB`. A number
   without a unit is refused, except `0` where it is in range.
 - Unknown keys are refused. Every problem of a file is reported at once.
+- `forebay config schema` prints these keys as a JSON Schema, by which editors complete and check a file: save it as
+  `forebay.schema.json`, and begin the file with `#:schema ./forebay.schema.json`.
 - SIGHUP reads the file again. All keys take effect then, for requests and connections that begin after it, except those
   that a table marks with *next start*. The event log says what a reload has changed, and names each key that has
   changed and waits for the next start.
@@ -24,12 +26,17 @@ Written from the table of keys that also reads the file; `UPDATE=1 cargo test --
 #[must_use]
 pub fn reference() -> String {
     let mut page = PREFACE.to_owned();
-    let mut sections = Vec::new();
-    collect(&TOP, &mut sections);
-    for section in sections {
+    for section in sections() {
         write_section(&mut page, section);
     }
     page
+}
+
+/// Every table of the file, in reading order.
+pub(super) fn sections() -> Vec<&'static Section> {
+    let mut sections = Vec::new();
+    collect(&TOP, &mut sections);
+    sections
 }
 
 /// The sections that can be reached, each once, in reading order.
@@ -56,7 +63,8 @@ fn write_section(page: &mut String, section: &Section) {
     }
 }
 
-fn holds(kind: Kind) -> String {
+/// What a key may hold, in words.
+pub(super) fn holds(kind: Kind) -> String {
     match kind {
         Kind::Choice(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
         Kind::Count(least, most) | Kind::Counts(least, most) => format!("{}, {least} to {most}", kind.noun()),
@@ -78,6 +86,9 @@ fn holds(kind: Kind) -> String {
 
 /// The default as it would be written in the file; a dash when there is none.
 fn default(key: &Key) -> String {
+    if key.required.is_some() {
+        return "*required*".to_owned();
+    }
     let Some(bare) = key.default else { return "–".to_owned() };
     let listed = |quote: &str| {
         let words: Vec<_> = bare.split_whitespace().map(|word| format!("{quote}{word}{quote}")).collect();

@@ -14,6 +14,7 @@ mod canary;
 mod listener;
 mod mirror;
 mod rollout;
+mod schema;
 mod write_back;
 
 /// The repository's own file.

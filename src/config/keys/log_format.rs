@@ -2,45 +2,6 @@
 
 use http::{HeaderName, header};
 
-/// The variables that have a name of their own.
-pub(super) const VARIABLES: [(&str, Variable); 35] = [
-    ("remote_addr", Variable::RemoteAddr),
-    ("remote_user", Variable::RemoteUser),
-    ("time_local", Variable::TimeLocal),
-    ("time_iso8601", Variable::TimeIso8601),
-    ("msec", Variable::Msec),
-    ("request", Variable::Request),
-    ("request_method", Variable::RequestMethod),
-    ("request_uri", Variable::RequestUri),
-    ("uri", Variable::Uri),
-    ("args", Variable::Args),
-    ("query_string", Variable::Args),
-    ("server_protocol", Variable::ServerProtocol),
-    ("scheme", Variable::Scheme),
-    ("host", Variable::Host),
-    ("status", Variable::Status),
-    ("body_bytes_sent", Variable::BodyBytesSent),
-    ("request_time", Variable::RequestTime),
-    ("request_id", Variable::RequestId),
-    ("upstream_addr", Variable::UpstreamAddr),
-    ("upstream_status", Variable::UpstreamStatus),
-    ("upstream_connect_time", Variable::UpstreamConnectTime),
-    ("upstream_header_time", Variable::UpstreamHeaderTime),
-    ("upstream_response_time", Variable::UpstreamResponseTime),
-    ("upstream_cache_status", Variable::UpstreamCacheStatus),
-    ("route", Variable::Route),
-    ("upstream", Variable::Upstream),
-    ("side", Variable::Side),
-    ("tries", Variable::Tries),
-    ("cache_reason", Variable::CacheReason),
-    ("tunnel_time", Variable::TunnelTime),
-    ("tunnel_bytes_in", Variable::TunnelBytesIn),
-    ("tunnel_bytes_out", Variable::TunnelBytesOut),
-    ("tunnel_end", Variable::TunnelEnd),
-    ("fault", Variable::Fault),
-    ("backend", Variable::UpstreamAddr),
-];
-
 /// A line of the access log as a text with variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFormat {
@@ -61,83 +22,62 @@ pub enum LogPart {
     Variable(Variable),
 }
 
-/// A value of an exchange. Names, and what the values are: `docs/access-log.md`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Variable {
-    /// `$remote_addr`
-    RemoteAddr,
-    /// `$remote_user`
-    RemoteUser,
-    /// `$time_local`
-    TimeLocal,
-    /// `$time_iso8601`
-    TimeIso8601,
-    /// `$msec`
-    Msec,
-    /// `$request`
-    Request,
-    /// `$request_method`
-    RequestMethod,
-    /// `$request_uri`
-    RequestUri,
-    /// `$uri`
-    Uri,
-    /// `$args`, `$query_string`
-    Args,
+/// Declares the variables once: a variant, and the names that a form has for it.
+macro_rules! variables {
+    ($($(#[doc = $text:literal])* $variant:ident $(($($held:ty),*))? $(= $($name:literal)|+)?,)*) => {
+        /// A value of an exchange. Names, and what the values are: `docs/access-log.md`.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Variable {
+            $($(#[doc = $text])* $(#[doc = concat!($("`$", $name, "` "),+)])? $variant $(($($held),*))?,)*
+        }
+
+        /// The variables that have names of their own.
+        pub(super) const VARIABLES: &[(&str, Variable)] = &[$($($(($name, Variable::$variant),)+)?)*];
+    };
+}
+
+variables! {
+    RemoteAddr = "remote_addr",
+    RemoteUser = "remote_user",
+    TimeLocal = "time_local",
+    TimeIso8601 = "time_iso8601",
+    Msec = "msec",
+    Request = "request",
+    RequestMethod = "request_method",
+    RequestUri = "request_uri",
+    Uri = "uri",
+    Args = "args" | "query_string",
     /// `$arg_NAME`
     Argument(Box<str>),
-    /// `$server_protocol`
-    ServerProtocol,
-    /// `$scheme`
-    Scheme,
-    /// `$host`
-    Host,
+    ServerProtocol = "server_protocol",
+    Scheme = "scheme",
+    Host = "host",
     /// `$http_NAME`, `$content_type`, `$content_length`: an index into [`LogFormat::request_fields`].
     RequestField(usize),
     /// `$sent_http_NAME`: an index into [`LogFormat::response_fields`].
     ResponseField(usize),
     /// `$cookie_NAME`: the index of `Cookie` in [`LogFormat::request_fields`], and the cookie's name.
     Cookie(usize, Box<str>),
-    /// `$status`
-    Status,
-    /// `$body_bytes_sent`
-    BodyBytesSent,
-    /// `$request_time`
-    RequestTime,
-    /// `$request_id`
-    RequestId,
-    /// `$upstream_addr`
-    UpstreamAddr,
-    /// `$upstream_status`
-    UpstreamStatus,
-    /// `$upstream_connect_time`
-    UpstreamConnectTime,
-    /// `$upstream_header_time`
-    UpstreamHeaderTime,
-    /// `$upstream_response_time`
-    UpstreamResponseTime,
-    /// `$upstream_cache_status`
-    UpstreamCacheStatus,
-    /// `$route`
-    Route,
-    /// `$upstream`
-    Upstream,
-    /// `$side`
-    Side,
-    /// `$tries`
-    Tries,
-    /// `$cache_reason`
-    CacheReason,
-    /// `$tunnel_time`
-    TunnelTime,
-    /// `$tunnel_bytes_in`
-    TunnelBytesIn,
-    /// `$tunnel_bytes_out`
-    TunnelBytesOut,
-    /// `$tunnel_end`
-    TunnelEnd,
-    /// `$fault`
-    Fault,
+    Status = "status",
+    BodyBytesSent = "body_bytes_sent",
+    RequestTime = "request_time",
+    RequestId = "request_id",
+    UpstreamAddr = "upstream_addr" | "backend",
+    UpstreamStatus = "upstream_status",
+    UpstreamConnectTime = "upstream_connect_time",
+    UpstreamHeaderTime = "upstream_header_time",
+    UpstreamResponseTime = "upstream_response_time",
+    UpstreamCacheStatus = "upstream_cache_status",
+    Route = "route",
+    Upstream = "upstream",
+    Side = "side",
+    Tries = "tries",
+    CacheReason = "cache_reason",
+    TunnelTime = "tunnel_time",
+    TunnelBytesIn = "tunnel_bytes_in",
+    TunnelBytesOut = "tunnel_bytes_out",
+    TunnelEnd = "tunnel_end",
+    Fault = "fault",
 }
 
 impl LogFormat {
