@@ -1,6 +1,6 @@
-//! One coarse deadline for a whole client connection, instead of a timer for each wait.
+//! One coarse deadline for all waits of a request, instead of a timer for each.
 //!
-//! A wait sets the deadline and clears it; the connection's loop owns the only timer, and arms it anew only when it
+//! A wait sets the deadline and clears it; the loop that serves the client owns the timer, and arms it anew only when it
 //! fires or when an earlier deadline is set. So a request that is answered in time costs two stores, no timer.
 
 use std::cell::Cell;
@@ -16,7 +16,8 @@ use crate::observe::clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expired;
 
-/// When the present wait of a connection ends. Kept by the connection's loop, which wakes the task when it has passed.
+/// When the present wait of a request ends. Kept by the loop that serves its client, which wakes the task when it has
+/// passed.
 #[derive(Debug, Default)]
 pub struct Deadline {
     at: Cell<Option<Duration>>,

@@ -5,6 +5,7 @@ pub mod deadline;
 pub mod fault;
 pub mod incoming;
 pub mod interim;
+pub mod stream;
 pub mod timer;
 pub mod tunnel;
 
@@ -24,9 +25,7 @@ use policy::message::stamp::Stamp;
 use policy::message::via::Signature;
 use policy::time::Now;
 
-use self::deadline::Deadline;
-use self::interim::Interim;
-use self::tunnel::Handover;
+use self::stream::Stream;
 use crate::config::plan::ListenAddress;
 use crate::observe::record::Record;
 use crate::observe::tally::Tally;
@@ -80,8 +79,10 @@ pub struct Exchange {
     pub body: Option<Incoming>,
     /// The client's address: the peer's, or what a trusted proxy says.
     pub client: IpAddr,
-    /// What this request shares with its client connection.
+    /// What this request shares with the others of its client's connection.
     pub connection: Rc<ClientConnection>,
+    /// Its stream on that connection.
+    pub stream: Rc<Stream>,
     /// What the client would like error bodies to be (`Accept`).
     pub accept: Option<Bytes>,
     /// The hash of what the upstream's balancer goes by, if it hashes.
@@ -114,6 +115,7 @@ impl Exchange {
             body: None,
             client: address.ip(),
             connection: Rc::new(ClientConnection::new(address, address)),
+            stream: Rc::default(),
             accept: None,
             key: 0,
             tally: None,
@@ -135,7 +137,8 @@ impl Exchange {
             head,
             body: None,
             client: self.client,
-            connection: Rc::new(self.connection.behind()),
+            connection: Rc::clone(&self.connection),
+            stream: Rc::default(),
             accept: None,
             key: self.key,
             tally: None,
@@ -157,12 +160,6 @@ pub struct ClientConnection {
     pub listener: Option<Arc<ListenAddress>>,
     /// How the client's requests travel.
     pub scheme: Scheme,
-    /// The one timer of the connection.
-    pub deadline: Rc<Deadline>,
-    /// Where 1xx responses are handed to the socket.
-    pub interim: Interim,
-    /// Where an upgraded connection is handed over.
-    pub handover: Handover,
     /// What its requests say of it to backends, and under which plan that was worked out.
     pub stamp: RefCell<Option<(u64, Rc<Stamp>)>>,
     /// The forwarding fields that its last request went on with: the next one's are the same, as a rule.
@@ -248,9 +245,6 @@ impl ClientConnection {
             local,
             listener: None,
             scheme: Scheme::Http,
-            deadline: Rc::default(),
-            interim: Interim::default(),
-            handover: Handover::default(),
             stamp: RefCell::default(),
             forwarding: RefCell::default(),
             known_host: RefCell::default(),
@@ -261,11 +255,6 @@ impl ClientConnection {
     #[must_use]
     pub fn accepted(peer: SocketAddr, local: SocketAddr, listener: Arc<ListenAddress>) -> Self {
         Self { listener: Some(listener), ..Self::new(peer, local) }
-    }
-
-    /// What stands for this connection in an exchange that goes on behind one of its requests.
-    fn behind(&self) -> Self {
-        Self { listener: self.listener.clone(), scheme: self.scheme, ..Self::new(self.peer, self.local) }
     }
 
     /// Appends the forwarding fields that `make` makes. They are the same for all requests of one plan, version and host

@@ -115,7 +115,7 @@ impl Enqueue<'_> {
         let (site, back) = (self.way.site, self.queue.back);
         let is_tagged = draft.method == Method::PUT;
         let terms = Terms { durability: back.durability, wait_max: back.ack_timeout, is_tagged };
-        let failed = match take(self.queue.desk, &ex.connection.deadline, (Arc::clone(&queued), room), terms).await {
+        let failed = match take(self.queue.desk, &ex.stream.deadline, (Arc::clone(&queued), room), terms).await {
             Ok(answer) => {
                 // What is stored under its own key went when reads began to see the write. By now its backend may have
                 // it, and what it wrote may be stored anew.
@@ -155,7 +155,7 @@ impl Enqueue<'_> {
         loop {
             let next = pin!(poll_fn(|cx| Pin::new(&mut upload).poll_frame(cx)));
             let until = clock::mono() + source.limits().stall_max;
-            let frame = match ex.connection.deadline.wait(until, next).await {
+            let frame = match ex.stream.deadline.wait(until, next).await {
                 Ok(Some(frame)) => frame?,
                 Ok(None) => return Ok(Received::whole(packing, room)),
                 Err(_expired) => return Err(Fault::BodyTooSlow),

@@ -13,7 +13,7 @@ use super::gate::METHODS;
 use crate::exchange::body::{Body, Witness};
 use crate::exchange::fault::Fault;
 use crate::exchange::tunnel::{Left, Passage, Tunnel};
-use crate::exchange::{Answer, ClientConnection, Exchange};
+use crate::exchange::{Answer, Exchange};
 use crate::observe::counters::CacheResult;
 use crate::observe::format::Captured;
 use crate::observe::ledger::Ledger;
@@ -76,13 +76,12 @@ impl Open {
         self.is_whole = self.ex.head.method == Method::HEAD;
         self.release();
         if answer.status == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(left) = self.ex.connection.handover.take()
+            && let Some(left) = self.ex.stream.handover.take()
         {
             self.tunnel = Some(Rc::clone(&left.passage));
-            // What waits in the connection must not keep the connection.
-            let own = Rc::new(ClientConnection::new(self.ex.connection.peer, self.ex.connection.local));
-            let connection = std::mem::replace(&mut self.ex.connection, own);
-            connection.handover.leave(accounted(left, self));
+            // What waits in the stream must not keep the stream.
+            let stream = std::mem::take(&mut self.ex.stream);
+            stream.handover.leave(accounted(left, self));
             return answer;
         }
         answer.body.attach(self);
@@ -250,14 +249,14 @@ mod tests {
         let claim = Rc::new(());
         let held = Rc::clone(&claim);
         let tunnel: Tunnel = Box::new(move |_client| Box::pin(async move { drop(held) }));
-        let connection = Rc::clone(&ex.connection);
-        connection.handover.leave(Left { tunnel, passage: Rc::default() });
+        let stream = Rc::clone(&ex.stream);
+        stream.handover.leave(Left { tunnel, passage: Rc::default() });
         let open = Open::begin(ex, ledger);
         let mut answer = Answer::new(Body::default());
         answer.status = StatusCode::SWITCHING_PROTOCOLS;
         let answer = open.answer(Ok(answer));
         assert_eq!(counters.exchanges.get(), 1);
-        drop((answer, connection));
+        drop((answer, stream));
         assert_eq!(Rc::strong_count(&claim), 1);
         assert_eq!((counters.exchanges.get(), counters.abandoned.get()), (0, 1));
     }

@@ -113,7 +113,7 @@ impl ToBackends {
             _ => Class::Other,
         };
         let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
-        let deadline = Rc::clone(&ex.connection.deadline);
+        let deadline = Rc::clone(&ex.stream.deadline);
         let timeout = present.timeout(&attempt.write);
         let sent = Box::pin(present.send(onward, &mut ex, (&attempt, &draft)));
         match tokio::time::timeout(timeout, attended(&deadline, sent)).await {

@@ -69,7 +69,7 @@ pub async fn swept(site: &Site, ex: &Exchange, banned: &Banned) -> Answer {
     let epoch = banned.epoch();
     said(
         StatusCode::OK,
-        match ex.connection.deadline.wait(until, swept).await {
+        match ex.stream.deadline.wait(until, swept).await {
             Ok(purged) => format!("{{\"epoch\":{epoch},\"purged\":{purged}}}\n"),
             Err(_expired) => format!("{{\"epoch\":{epoch}}}\n"),
         },

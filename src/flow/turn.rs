@@ -32,7 +32,7 @@ pub(super) async fn forward(
     let line = line(way.caching, target);
     let turn = {
         let waiting = pin!(desk.wait_turn(line.bytes()));
-        ex.connection.deadline.wait(ex.started.mono + limit, waiting).await
+        ex.stream.deadline.wait(ex.started.mono + limit, waiting).await
     };
     let Ok(turn) = turn else { return Err(Fault::WaitedInVain) };
     let outgoing = Outgoing { draft: &draft, target, writer: Writer::Client };

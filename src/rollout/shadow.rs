@@ -218,7 +218,7 @@ async fn ask(
     let Request { method, target, headers, body: _ } = request.clone();
     let draft = Draft { method, target, headers, source, switches: None };
     let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
-    let deadline = Rc::clone(&ex.connection.deadline);
+    let deadline = Rc::clone(&ex.stream.deadline);
     let asked = async {
         let answer = upstream::forward(&group, &mut ex, &draft).await?;
         let Answer { status, fields, body } = answer;

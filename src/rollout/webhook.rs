@@ -125,7 +125,7 @@ async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>)
     let target = report.webhook.target.parse().map_err(|_| "its target is none".to_owned())?;
     let draft = Draft { method: Method::POST, target, headers, source: Some(source), switches: None };
     let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
-    let deadline = Rc::clone(&ex.connection.deadline);
+    let deadline = Rc::clone(&ex.stream.deadline);
     let answer =
         attended(&deadline, upstream::forward(group, &mut ex, &draft)).await.map_err(|fault| fault.to_string())?;
     let status = answer.status;

@@ -23,7 +23,7 @@ pub fn refresh<F: Fetch>(ex: &Exchange, request: Request<F>, stale: Entry) {
         Renewal { request, stale, held: None, why, directives, reach: Reach::Whole, audience: Audience::Nobody };
     let Some(lead) = Lead::behind(&renewal.request.caching.store, renewal.errand(renewal.choice())) else { return };
     let mut behind = ex.behind(clock::now());
-    let deadline = Rc::clone(&behind.connection.deadline);
+    let deadline = Rc::clone(&behind.stream.deadline);
     let renewal = Renewal { request: Request { method: Method::GET, ..renewal.request }, ..renewal };
     tokio::task::spawn_local(async move {
         // Nobody reads what comes of it: the store has it, or keeps what it had.

@@ -130,7 +130,7 @@ async fn fetched<F: Fetch>(
         } else {
             let Request { caching, fetch, .. } = &renewal.request;
             let until = ex.started.mono.saturating_add(fetch.time_limit());
-            let patience = Patience { deadline: &ex.connection.deadline, until };
+            let patience = Patience { deadline: &ex.stream.deadline, until };
             join(&caching.store, &caching.counters, errand, patience).await
         };
         match place {

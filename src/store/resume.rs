@@ -57,7 +57,7 @@ pub fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &Entry, a
         key: ex.key,
         dice: ex.dice,
     };
-    let deadline = Rc::clone(&ex.connection.deadline);
+    let deadline = Rc::clone(&ex.stream.deadline);
     let resume = |flow| -> Flow { Box::pin(Resuming { stage: Stage::Along(flow), missing, own: Some(own), deadline }) };
     Answer { body: answer.body.map_flow(resume), ..answer }
 }
@@ -169,7 +169,7 @@ impl<F: Fetch> Own<F> {
         // No exchange of the client's: that is over where its response's head has gone out.
         let mut ex = Exchange::alone(self.connection.peer, now, self.dice.rotate_left(32));
         (ex.client, ex.key) = (self.client, self.key);
-        let deadline = Rc::clone(&ex.connection.deadline);
+        let deadline = Rc::clone(&ex.stream.deadline);
         let answer = attended(&deadline, self.fetch.fetch(&mut ex, Method::GET, headers)).await?;
         continued(begun, missing, answer, clock::now()).ok_or(Fault::Outpaced)
     }

@@ -319,7 +319,7 @@ async fn wait(group: &Rc<LocalGroup>, ex: &Exchange, place: &Place<'_>, until: D
         }
         was_woken = true;
         let trial = group.shared.standing.trial_due().filter(|due| *due > now.mono && *due < until);
-        if ex.connection.deadline.wait(trial.unwrap_or(until), woken.as_mut()).await.is_err() && trial.is_none() {
+        if ex.stream.deadline.wait(trial.unwrap_or(until), woken.as_mut()).await.is_err() && trial.is_none() {
             return None;
         }
     }

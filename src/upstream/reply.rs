@@ -52,7 +52,7 @@ pub fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {
     let flow: Flow = Box::pin(Reply {
         hold: Some(hold),
         has_ended: false,
-        deadline: Rc::clone(&ex.connection.deadline),
+        deadline: Rc::clone(&ex.stream.deadline),
         idle_max,
         is_cut: false,
     });

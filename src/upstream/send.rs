@@ -107,7 +107,7 @@ async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure
     let endpoint = &claim.endpoint().shared;
     let limit = claim.group().shared.plan.timeouts.connect;
     let dialled = pin!(connect::connect(endpoint, &claim.group().counters));
-    let fault = match ex.connection.deadline.wait(clock::mono() + limit, dialled).await {
+    let fault = match ex.stream.deadline.wait(clock::mono() + limit, dialled).await {
         Ok(Ok(connection)) => {
             ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
             return Ok(connection);
@@ -161,7 +161,7 @@ async fn exchange(
         limits: HeadLimits::new(HEAD_BYTES_CAP, 0, plan.response_fields_max),
         to_head: draft.method == Method::HEAD,
     };
-    let (interim, passes) = (&ex.connection.interim, ex.head.version == Version::HTTP_11);
+    let (interim, passes) = (&ex.stream.interim, ex.head.version == Version::HTTP_11);
     interim.begin();
     let pass_on = |status: StatusCode, fields: Fields| {
         if status != StatusCode::CONTINUE && passes {
@@ -178,7 +178,7 @@ async fn exchange(
     let first = source.map_or(head_max, |source| source.first_wait(head_max));
     let polled = pin!(poll_fn(|cx| call.poll_head(cx, &rules, pass_on)));
     let extend = || source.and_then(|source| source.extend(head_max));
-    match ex.connection.deadline.wait_while(sent_at + first, polled, extend).await {
+    match ex.stream.deadline.wait_while(sent_at + first, polled, extend).await {
         Ok(Ok(())) => {
             let now = clock::mono();
             ex.record.header_time = Some(now.saturating_sub(ex.started.mono));

@@ -45,7 +45,7 @@ pub fn answer(received: Received, ex: &Exchange) -> Answer {
             run(client, End { stream: Box::new(socket), read_ahead }, claim, (idle_max, &seen)).await;
         })
     });
-    ex.connection.handover.leave(Left { tunnel, passage });
+    ex.stream.handover.leave(Left { tunnel, passage });
     Answer { status, fields, body: Body::default() }
 }
 

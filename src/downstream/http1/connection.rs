@@ -22,6 +22,7 @@ use crate::config::plan::HalfClose;
 use crate::downstream::linger;
 use crate::downstream::socket::Socket;
 use crate::downstream::worker::Worker;
+use crate::exchange::stream::Stream;
 use crate::exchange::tunnel::{End, Left};
 use crate::exchange::{Answer, ClientConnection, Exchange};
 use crate::flow::drive::{self, Step};
@@ -47,11 +48,11 @@ enum Ending {
 
 /// Serves a client until either side closes.
 pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: Socket, client: Rc<ClientConnection>) {
-    let (buffers, pipes) = (Rc::clone(&worker.buffers), Rc::clone(&worker.pipes));
-    let wire = Rc::new(Wire::new(socket, buffers, pipes, Rc::clone(&client)));
+    let (buffers, pipes, stream) = (Rc::clone(&worker.buffers), Rc::clone(&worker.pipes), Rc::default());
+    let wire = Rc::new(Wire::new(socket, buffers, pipes, Rc::clone(&stream)));
     let ending = {
         let drained = worker.drained();
-        let mut connection = Connection::new(&worker, client, Rc::clone(&wire));
+        let mut connection = Connection::new(&worker, client, stream, Rc::clone(&wire));
         connection.run(std::pin::pin!(drained)).await
     };
     let Some((socket, read_ahead)) = wire.take() else { return };
@@ -68,6 +69,8 @@ pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: Socket, cli
 struct Connection<'a> {
     worker: &'a Rc<Worker>,
     client: Rc<ClientConnection>,
+    /// Its requests come one after another: all of them use it.
+    stream: Rc<Stream>,
     wire: Rc<Wire>,
     /// `None`: there is no request, and nothing to be written.
     output: Option<Box<Output>>,
@@ -89,10 +92,11 @@ enum Answering {
 }
 
 impl<'a> Connection<'a> {
-    fn new(worker: &'a Rc<Worker>, client: Rc<ClientConnection>, wire: Rc<Wire>) -> Self {
+    fn new(worker: &'a Rc<Worker>, client: Rc<ClientConnection>, stream: Rc<Stream>, wire: Rc<Wire>) -> Self {
         Self {
             worker,
             client,
+            stream,
             wire,
             output: None,
             waits: Waits::default(),
@@ -108,7 +112,7 @@ impl<'a> Connection<'a> {
     async fn run(&mut self, mut drained: Pin<&mut impl Future>) -> Ending {
         std::future::poll_fn(|cx| {
             self.wire.attach(cx.waker());
-            self.client.interim.attach(cx.waker());
+            self.stream.interim.attach(cx.waker());
             Poll::Ready(())
         })
         .await;
@@ -136,7 +140,7 @@ impl<'a> Connection<'a> {
                 Err(Broken) => return Ending::Silent,
                 Ok(()) => {}
             }
-            if let Some(left) = self.client.handover.take() {
+            if let Some(left) = self.stream.handover.take() {
                 return Ending::Tunnel(left);
             }
             if framed.closes || !self.wire.has_whole_body() && !self.discard().await {
@@ -190,6 +194,7 @@ impl<'a> Connection<'a> {
             body: Some(self.wire.body(facts.framing)),
             client: self.client.peer.ip().to_canonical(),
             connection: Rc::clone(&self.client),
+            stream: Rc::clone(&self.stream),
             accept: None,
             key: 0,
             cache_status: None,
@@ -243,7 +248,7 @@ impl<'a> Connection<'a> {
 
     /// HTTP/1.0 knows no interim responses.
     fn take_interim(&mut self, facts: Facts) {
-        if let Some(interim) = self.client.interim.take().filter(|_| !facts.is_http_1_0) {
+        if let Some(interim) = self.stream.interim.take().filter(|_| !facts.is_http_1_0) {
             self.output.get_or_insert_default().head(|lead| lead.extend_from_slice(&interim));
         }
     }
@@ -263,7 +268,7 @@ impl<'a> Connection<'a> {
 
     fn poll_waits(&mut self, cx: &mut Context<'_>) -> Poll<Late> {
         let write_due = self.wire.stuck_since().map(|since| since + self.worker.limits().write_timeout);
-        self.waits.poll(cx, &self.client.deadline, write_due)
+        self.waits.poll(cx, &self.stream.deadline, write_due)
     }
 
     /// Puts the response into the output, or as much of it as is there. Returns how it is framed, and the rest of it.
@@ -370,7 +375,8 @@ mod tests {
     /// The rest of an idle connection is the runtime's task and timer.
     #[test]
     fn an_idle_connection_is_small() {
-        let (future, wire, client) = (size_of_future(serve), size_of::<Wire>(), size_of::<ClientConnection>());
-        assert!(future + wire + client <= 1536, "{future} + {wire} + {client}");
+        let (future, wire) = (size_of_future(serve), size_of::<Wire>());
+        let (client, stream) = (size_of::<ClientConnection>(), size_of::<Stream>());
+        assert!(future + wire + client + stream <= 1536, "{future} + {wire} + {client} + {stream}");
     }
 }

@@ -25,7 +25,8 @@ use super::refusal::Refusal;
 use crate::downstream::socket::Socket;
 use crate::exchange::fault::Fault;
 use crate::exchange::incoming::BodySource;
-use crate::exchange::{ClientConnection, Head, Incoming};
+use crate::exchange::stream::Stream;
+use crate::exchange::{Head, Incoming};
 use crate::observe::clock;
 use crate::observe::record::Request;
 use crate::splice::{self, Pipe, Pipes};
@@ -44,7 +45,7 @@ pub(super) struct Wire {
     shared: RefCell<Shared>,
     pool: Rc<BufferPool>,
     pipes: Rc<Pipes>,
-    client: Rc<ClientConnection>,
+    stream: Rc<Stream>,
 }
 
 struct Shared {
@@ -68,9 +69,9 @@ pub(super) enum Progress {
 }
 
 impl Wire {
-    pub(super) fn new(socket: Socket, pool: Rc<BufferPool>, pipes: Rc<Pipes>, client: Rc<ClientConnection>) -> Self {
+    pub(super) fn new(socket: Socket, pool: Rc<BufferPool>, pipes: Rc<Pipes>, stream: Rc<Stream>) -> Self {
         let shared = Shared { socket: Some(socket), input: Input::default(), stuck_since: None };
-        Self { shared: RefCell::new(shared), pool, pipes, client }
+        Self { shared: RefCell::new(shared), pool, pipes, stream }
     }
 
     /// Says which task runs the connection's loop.
@@ -307,7 +308,7 @@ impl BodySource for Wire {
                 Decoded::NeedsMore => {}
             }
             if std::mem::take(&mut shared.input.body.is_held) && shared.input.unread().is_empty() {
-                self.client.interim.pass_on(CONTINUE);
+                self.stream.interim.pass_on(CONTINUE);
             }
             shared.input.body.waker = None;
             match shared.poll_read(cx, &self.pool, BODY_READ_BYTES) {
