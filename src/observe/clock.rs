@@ -1,5 +1,6 @@
 //! The only reader of the clock.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,11 +12,26 @@ static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// How far this process is ahead of the real time, in milliseconds.
 static AHEAD: AtomicU64 = AtomicU64::new(0);
 
-/// This moment on both clocks.
+/// For how long the wall clock is taken to run beside the monotonic one before it is read again: a step of it is seen
+/// within that.
+const BESIDE: Duration = Duration::from_millis(10);
+
+thread_local! {
+    /// When the wall clock was last read by this thread (monotonic time), and how far it was ahead of the monotonic clock.
+    static WALL: Cell<(Duration, Duration)> = const { Cell::new((Duration::ZERO, Duration::ZERO)) };
+}
+
+/// This moment on both clocks: one reading of a clock, as a rule.
 #[must_use]
 pub fn now() -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { mono: mono(), wall: wall + ahead() }
+    let mono = mono();
+    let (read, offset) = WALL.get();
+    if offset > Duration::ZERO && mono.saturating_sub(read) < BESIDE {
+        return Now { mono, wall: mono + offset };
+    }
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + ahead();
+    WALL.set((mono, wall.saturating_sub(mono)));
+    Now { mono, wall }
 }
 
 /// This moment on the monotonic clock alone: half the price.

@@ -45,6 +45,13 @@ impl Line {
         bytes.get(self.name.start()..usize::from(self.end)).unwrap_or_default()
     }
 
+    /// The line when its text lies so much further back, still before 65,535.
+    fn shifted(mut self, by: usize) -> Self {
+        (self.name, self.value) = (self.name.shifted(by), self.value.shifted(by));
+        self.end = self.end.saturating_add(u16::try_from(by).unwrap_or(u16::MAX));
+        self
+    }
+
     /// The line as it lies when it begins at `start`; `None` if it would end past 65,535.
     fn moved(self, start: usize) -> Option<Self> {
         let place = |offset: usize| start + offset.saturating_sub(self.name.start());
@@ -218,11 +225,32 @@ impl Lines {
     /// Appends the lines of others, which are ranges of `head`, as they are; what would exceed 64 KiB is left out.
     pub(crate) fn append_lines(&mut self, others: &Self, head: &[u8]) {
         self.make_room();
+        if self.append_text(others, head).is_some() {
+            return;
+        }
         for (line, from) in others.kept(head) {
             if self.append_copy(line, line.of(from)).is_none() {
                 break;
             }
         }
+    }
+
+    /// Appends lines that begin a text and were all kept, by one copy. `None`: they are not like that, or too long.
+    fn append_text(&mut self, others: &Self, head: &[u8]) -> Option<()> {
+        let (shift, count) = (self.appended.len(), self.lines.len());
+        let text = head.get(..usize::from(others.lines.last()?.end))?;
+        let is_whole = others.appended.is_empty() && others.lines.first()?.name.start() == 0;
+        if !is_whole || shift + text.len() > usize::from(u16::MAX) {
+            return None;
+        }
+        self.lines.extend(others.lines.iter().map(|line| line.shifted(shift)));
+        if self.lines.iter().skip(count).any(|line| line.is_dropped) {
+            self.lines.truncate(count);
+            return None;
+        }
+        self.appended.extend_from_slice(text);
+        self.present = self.present.union(others.present);
+        Some(())
     }
 
     /// Appends a line of another head, which has this text. `None`: it would exceed 64 KiB.

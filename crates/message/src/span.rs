@@ -28,6 +28,12 @@ impl Span {
         usize::from(self.start)
     }
 
+    /// The same span so much further back; what would lie past 65,535 lies there.
+    pub(crate) fn shifted(self, by: usize) -> Self {
+        let by = u16::try_from(by).unwrap_or(u16::MAX);
+        Self { start: self.start.saturating_add(by), end: self.end.saturating_add(by) }
+    }
+
     /// The offset behind the last byte.
     #[must_use]
     pub fn end(self) -> usize {

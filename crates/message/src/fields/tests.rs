@@ -231,4 +231,36 @@ proptest! {
             prop_assert_eq!(by_map, by_name);
         }
     }
+
+    /// However the others came to be: received, some of them dropped, appended, or copied.
+    #[test]
+    fn all_fields_of_others_are_appended_as_they_are(
+        one in prop::collection::vec((name(), "[!-~]{0,6}"), 0..4),
+        others in prop::collection::vec((name(), "[!-~]{0,6}"), 0..6),
+        appended in prop::option::of((name(), "[!-~]{0,6}")),
+        dropped in prop::option::of(name()),
+        is_copied: bool,
+    ) {
+        let pairs = |list: &[(String, String)]| {
+            received(&list.iter().map(|(name, value)| (&**name, &**value)).collect::<Vec<_>>())
+        };
+        let mut other = pairs(&others);
+        if let Some((name, value)) = &appended {
+            other.append(&**name, value);
+        }
+        if let Some(name) = &dropped {
+            other.drop_named(&**name);
+        }
+        let other = if is_copied { other.compact() } else { other };
+        let mut fields = pairs(&one);
+        fields.append("X-Before", "1");
+        let mut model = fields.clone();
+        fields.append_all(&other);
+        for field in other.iter() {
+            model.append(field.name, field.value);
+        }
+        prop_assert_eq!(&fields, &model);
+        prop_assert_eq!(fields.tags(), model.tags());
+        prop_assert_eq!(fields.written_bytes(), model.written_bytes());
+    }
 }
