@@ -119,8 +119,7 @@ impl Store {
     /// The shard of a URI with this hash, locked. It goes by bits from the middle of the hash: the shard's index goes by
     /// those at the ends.
     fn shard_of(&self, hash: u64) -> MutexGuard<'_, Shard> {
-        let middle = (hash >> 16) & u64::from(u32::MAX);
-        let place = usize::try_from((middle * self.count()) >> 32).ok();
+        let place = place(hash, self.count());
         place.and_then(|place| self.others.get(place)).unwrap_or(&self.first).lock()
     }
 
@@ -221,6 +220,12 @@ impl Store {
     }
 }
 
+/// Which of so many shards a URI with this hash is in.
+fn place(hash: u64, count: u64) -> Option<usize> {
+    let middle = (hash >> 16) & u64::from(u32::MAX);
+    usize::try_from((middle * count) >> 32).ok()
+}
+
 fn count(plan: &plan::Cache) -> u64 {
     (plan.memory_max / LARGEST_PER_SHARD.saturating_mul(plan.object_bytes_max).max(1)).clamp(1, SHARDS_MAX)
 }
@@ -233,5 +238,24 @@ fn limits(plan: &plan::Cache) -> Limits {
         another_after: plan.wait_max,
         remembered_max: REMEMBERED_MAX,
         remember_for: plan.pass_for,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_shards_get_their_part_of_the_keys() {
+        let spread = Spread::default();
+        for count in [1, 3, 16] {
+            let mut keys = vec![0_u64; usize::try_from(count).unwrap()];
+            for number in 0..count * 1000 {
+                let uri = format!("\0\0P\x0bexample.org/things/{number}");
+                keys[place(spread.hash_one(uri.as_bytes()), count).unwrap()] += 1;
+            }
+            // Ten times what chance makes of it.
+            assert!(keys.iter().all(|keys| keys.abs_diff(1000) < 320), "{keys:?}");
+        }
     }
 }

@@ -28,22 +28,22 @@ impl Lines {
                 own.as_slice()
             };
             let value = line.value.of(bytes);
-            let (start, mut rest) = (self.appended.len(), 0);
+            let (start, mut rest) = (self.appended.len(), None);
             find(value, &mut |piece| {
-                if rest == 0 {
+                if rest.is_none() {
                     self.begin_line(line.name.of(bytes));
                 }
-                self.append_piece(start, line, value.get(rest..piece.start));
-                (has_changed, rest) = (true, piece.end);
+                self.append_piece(start, line, value.get(rest.unwrap_or_default()..piece.start));
+                (has_changed, rest) = (true, Some(piece.end));
             });
-            if rest == 0 && !has_changed {
+            if !has_changed {
                 is_left = true;
                 continue;
             }
-            if rest == 0 {
+            if rest.is_none() {
                 self.begin_line(line.name.of(bytes));
             }
-            self.append_piece(start, line, value.get(rest..));
+            self.append_piece(start, line, value.get(rest.unwrap_or_default()..));
             is_left |= self.end_line(start, line);
             if let Some(line) = self.lines.get_mut(index) {
                 line.is_dropped = true;
