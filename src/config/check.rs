@@ -1,7 +1,8 @@
 //! From the document to the plan; every problem found on the way is reported.
 //!
-//! Each check returns something to go on with even when it has reported a problem; the plan is handed out only when
-//! the report stayed empty. This file checks the top of the file and `[server]`; the rest has a file each.
+//! `keys` reads each table by itself; here are the rules that join tables, and what names in one table mean in another.
+//! Each check returns something to go on with even when it has reported a problem; the plan is handed out only when the
+//! report stayed empty.
 
 use toml::de::DeTable;
 

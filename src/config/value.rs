@@ -3,6 +3,8 @@
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
+use http::HeaderName;
+use policy::message::network::Network;
 use toml::Spanned;
 
 use super::document::Section;
@@ -94,6 +96,24 @@ impl Value for String {
 
     fn read(section: &Section<'_>, key: &str) -> Self {
         section.text(key).map(|text| text.value).unwrap_or_default()
+    }
+}
+
+/// Networks in CIDR form, or single addresses.
+impl Value for Vec<Network> {
+    const KIND: Kind = Kind::Texts;
+
+    fn read(section: &Section<'_>, key: &str) -> Self {
+        grammar::networks(section, key)
+    }
+}
+
+/// Names of header fields.
+impl Value for Vec<HeaderName> {
+    const KIND: Kind = Kind::Texts;
+
+    fn read(section: &Section<'_>, key: &str) -> Self {
+        grammar::field_names(section, key)
     }
 }
 

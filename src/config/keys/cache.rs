@@ -9,7 +9,7 @@ use policy::message::network::Network;
 use super::write_back::WriteBack;
 use super::{HOUR, KIB, MIB, MILLISECOND, TIB, YEAR, table, words};
 use crate::config::document::Section;
-use crate::config::grammar::{field_names, is_token, networks};
+use crate::config::grammar::is_token;
 use crate::config::units;
 use crate::config::value::{self, Value as _, Words as _};
 
@@ -24,7 +24,7 @@ table! {
     object_bytes_max: u64 as Size(KIB, TIB) = "8MiB" => within_quarter, now;
     /// Networks in CIDR form, or single addresses, that may send `PURGE`: those of the peers themselves, whatever
     /// forwarding headers say. `[]` allows nobody.
-    purge_from: Vec<Network> as Texts = "" => networks, now;
+    purge_from: Vec<Network> = "", now;
     /// How long a request waits for another request's fetch of the same response before it starts a fetch of its own,
     /// which all that wait may share. At most four run at once, each begun at least so long after the last.
     wait_max: Duration as Duration(MILLISECOND, HOUR) = "30s", now;
@@ -77,7 +77,7 @@ table! {
     /// own answers. A write on one side makes what all have stored void in either case.
     share_sides as Flag = "false";
     /// The response headers that hold tags to purge by. Clients don't see them.
-    tags_header: Vec<HeaderName> as Texts = "surrogate-key cache-tag xkey" => field_names;
+    tags_header: Vec<HeaderName> = "surrogate-key cache-tag xkey";
     /// How writes are kept and sent, with `mode = "write-back"`.
     write_back: WriteBack;
 }
@@ -89,7 +89,7 @@ table! {
     /// How the query counts.
     query: CacheQuery;
     /// Request headers whose values count too.
-    headers: Vec<HeaderName> as Texts = "" => field_names;
+    headers: Vec<HeaderName> = "";
     /// Cookies whose values count too.
     cookies: Vec<String> as Texts = "" => cookies;
 }

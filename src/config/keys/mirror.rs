@@ -8,7 +8,7 @@ use policy::route::split::Share;
 
 use super::{HOUR, MIB, MILLISECOND, table};
 use crate::config::document::Section;
-use crate::config::grammar::{field_names, method};
+use crate::config::grammar::method;
 
 /// The most places that are left out of comparing.
 const IGNORED_MAX: usize = 100;
@@ -45,7 +45,7 @@ table! {
     /// Whether their statuses are compared.
     status: bool = "true";
     /// Response headers that are compared.
-    headers: Vec<HeaderName> as Texts = "content-type" => field_names;
+    headers: Vec<HeaderName> = "content-type";
     /// Whether bodies that are JSON on both sides are compared, by their structure: the order of members and blanks do
     /// not count.
     json_body: bool = "true";

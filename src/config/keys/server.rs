@@ -10,7 +10,7 @@ use policy::write::queue::Keep;
 
 use super::{DAY, HOUR, KIB, MIB, MILLISECOND, TIB, YEAR, table, words};
 use crate::config::document::Section;
-use crate::config::grammar::{is_token, networks};
+use crate::config::grammar::is_token;
 use crate::config::value::Value as _;
 
 table! {
@@ -49,7 +49,7 @@ table! {
     /// front to look elsewhere.
     drain_delay: Duration as Duration(Duration::ZERO, HOUR) = "0s", now;
     /// Networks in CIDR form, or single addresses, whose forwarding headers are believed.
-    trusted_proxies: Vec<Network> as Texts = "" => networks, now;
+    trusted_proxies: Vec<Network> = "", now;
     /// What runs of slashes in a path count for. `match`: routes match as if each run were one slash, so that `//admin`
     /// takes the route of `/admin`; the path that is forwarded, the cache's key and purges keep them. `forward`: they
     /// are merged there, too. `off`: they count everywhere. `%2F` is never a slash.
