@@ -28,13 +28,43 @@ pub(crate) fn text_end(bytes: &[u8], at: usize) -> usize {
     find(bytes, at, |block| (block.up_to(0x1f) & !block.equal(b'\t')) | block.equal(0x7f))
 }
 
+/// The offset of the first colon of a block.
+#[inline]
+pub(crate) fn first_colon(block: &[u8; Block::BYTES]) -> Option<usize> {
+    let found = Block::of(block).equal(b':').to_bitmask();
+    (found != 0).then(|| offset(found))
+}
+
+/// The bytes from the first control character on. `None`: there is none, or fewer bytes than a block.
+#[inline]
+pub(crate) fn from_control(bytes: &[u8]) -> Option<&[u8]> {
+    let controls = |block| {
+        let block = Block::of(block);
+        (block.up_to(0x1f) | block.equal(0x7f)).to_bitmask()
+    };
+    let mut rest = bytes;
+    while let Some((block, others)) = rest.split_first_chunk() {
+        let found = controls(block);
+        if found != 0 {
+            return rest.get(offset(found)..);
+        }
+        rest = others;
+    }
+    // The last block again, without what was searched already.
+    let found = controls(bytes.last_chunk()?) >> (Block::BYTES - rest.len());
+    if found == 0 { None } else { rest.get(offset(found)..) }
+}
+
+/// The offset of the first byte of a block that is no letter, digit or hyphen; past its end if there is none.
+#[inline]
+pub(crate) fn first_unplain(block: &[u8; Block::BYTES]) -> usize {
+    offset(Block::of(block).unplain().to_bitmask())
+}
+
 /// The offset of the first byte from `at` on that is no letter, digit or hyphen, or the length of the bytes.
 #[inline]
 pub(crate) fn plain_end(bytes: &[u8], at: usize) -> usize {
-    find(bytes, at, |block| {
-        let letters = Block(block.0 | u8x16::splat(0x20)).between(b'a', b'z');
-        !(letters | block.between(b'0', b'9') | block.equal(b'-'))
-    })
+    find(bytes, at, Block::unplain)
 }
 
 /// The offset of the first byte from `at` on that is not printable ASCII or is a blank, or the length of the bytes.
@@ -102,6 +132,13 @@ impl Block {
     #[inline]
     fn between(self, first: u8, last: u8) -> u8x16 {
         Self(self.0 - u8x16::splat(first)).up_to(last - first)
+    }
+
+    /// What is no letter, digit or hyphen.
+    #[inline]
+    fn unplain(self) -> u8x16 {
+        let letters = Self(self.0 | u8x16::splat(0x20)).between(b'a', b'z');
+        !(letters | self.between(b'0', b'9') | self.equal(b'-'))
     }
 
     /// One bit for each byte that is equal to one of these, the lowest for the first byte.

@@ -4,9 +4,11 @@
 //! place between two calls: however the bytes arrive, the work grows with their number alone. The step accepts only what the
 //! cursor accepts, and leaves errors to it.
 
-use message::{Known, Line, Lines, Span, TooLarge};
+use std::ops::Range;
 
-use crate::bytes::{is_token, plain_end, text_end};
+use message::{Known, Line, Lines, TooLarge};
+
+use crate::bytes::{Block, first_colon, first_unplain, from_control, is_token, plain_end, text_end};
 use crate::error::Error;
 use crate::write::CRLF;
 
@@ -144,21 +146,66 @@ pub(crate) enum WholeLines {
 
 /// Pushes the lines from `start` on that are there as a whole.
 pub(crate) fn scan_whole_lines(bytes: &[u8], start: usize, fields_max: usize, fields: &mut Lines) -> WholeLines {
-    let mut start = start;
-    for _ in fields.received_count()..fields_max {
-        let Some((line, end)) = whole_line(bytes, start) else { break };
-        fields.push(line);
-        start = end;
-    }
-    match bytes.get(start..start + CRLF.len()) {
-        Some(CRLF) => WholeLines::End(start + CRLF.len()),
-        _ => WholeLines::UpTo(Cursor::at(start)),
+    let mut scanner = Scanner { bytes, start };
+    loop {
+        let left = fields_max.saturating_sub(fields.received_count());
+        fields.push_some(scanner.by_ref().take(left));
+        let start = scanner.start;
+        if bytes.get(start..start + CRLF.len()) == Some(CRLF) {
+            return WholeLines::End(start + CRLF.len());
+        }
+        match whole_line(bytes, start) {
+            Some((line, end)) if fields.received_count() < fields_max => {
+                fields.push(line);
+                scanner.start = end;
+            }
+            Some(_) | None => return WholeLines::UpTo(Cursor::at(start)),
+        }
     }
 }
 
-/// The line that begins at `start` and the offset behind it, if it is there as a whole and nothing is wrong with it, nor
-/// unusual in its name.
-#[inline]
+/// The lines that are there as a whole and with which nothing is wrong, nor unusual in their names or values.
+struct Scanner<'b> {
+    bytes: &'b [u8],
+    /// Where the next line begins.
+    start: usize,
+}
+
+impl Iterator for Scanner<'_> {
+    type Item = Line;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Line> {
+        let (bytes, start) = (self.bytes, self.start);
+        let window = bytes.get(start..)?.first_chunk()?;
+        let name_bytes = first_colon(window)?;
+        let known = Known::in_front(window, name_bytes);
+        if known == Known::Other && !is_unknown(window, name_bytes) {
+            return None;
+        }
+        let colon = start + name_bytes;
+        // As nearly all values are written: one blank in front, and none around.
+        let value = bytes.get(colon + 1..)?;
+        let [b' ', first, ..] = value.first_chunk::<16>()? else { return None };
+        let rest = from_control(value)?;
+        let end = bytes.len() - rest.len();
+        if *first <= b' ' || bytes.get(end - 1) <= Some(&b' ') || !rest.starts_with(CRLF) {
+            return None;
+        }
+        self.start = end + CRLF.len();
+        Line::found(start..colon, colon + 2..end, self.start, known).ok()
+    }
+}
+
+/// Whether a name that has no tag for itself alone has none at all: it is plain, and its first letter begins no family.
+#[inline(always)]
+fn is_unknown(window: &[u8; Block::BYTES], name_bytes: usize) -> bool {
+    let [first, ..] = window;
+    name_bytes != 0 && !matches!(first | 0x20, b'x' | b'f') && first_unplain(window) == name_bytes
+}
+
+/// The line that begins at `start` and the offset behind it, if it is there as a whole and its name is plain.
+#[inline(never)]
 fn whole_line(bytes: &[u8], start: usize) -> Option<(Line, usize)> {
     let colon = plain_end(bytes, start);
     if bytes.get(colon) != Some(&b':') || colon == start {
@@ -176,20 +223,18 @@ fn whole_line(bytes: &[u8], start: usize) -> Option<(Line, usize)> {
 #[inline]
 fn line(bytes: &[u8], start: usize, colon: usize, end: usize, known: Known) -> Result<Line, TooLarge> {
     let value = match (bytes.get(colon + 1), bytes.get(colon + 2), bytes.get(end - 1)) {
-        // As nearly all values are written: one blank in front, and none around.
-        (Some(b' '), Some(b'!'..), Some(b'!'..)) => Span::new(colon + 2, end),
+        (Some(b' '), Some(b'!'..), Some(b'!'..)) => colon + 2..end,
         _ => trimmed(bytes, colon + 1, end),
     };
-    let (name, value) = Span::new(start, colon).zip(value).ok_or(TooLarge)?;
-    Line::new(name, value, end + CRLF.len(), known)
+    Line::found(start..colon, value, end + CRLF.len(), known)
 }
 
 /// The value from `start` to `end` without the whitespace around it.
 #[cold]
-fn trimmed(bytes: &[u8], start: usize, end: usize) -> Option<Span> {
+fn trimmed(bytes: &[u8], start: usize, end: usize) -> Range<usize> {
     let value = bytes.get(start..end).unwrap_or_default().trim_ascii_start();
     let start = end - value.len();
-    Span::new(start, start + value.trim_ascii_end().len())
+    start..start + value.trim_ascii_end().len()
 }
 
 fn check_token(bytes: &[u8]) -> Result<(), Error> {

@@ -220,12 +220,23 @@ impl Known {
     #[must_use]
     #[inline]
     pub fn exact(name: &[u8]) -> Self {
-        let ends = Ends::of(name);
-        let slot = SLOTS.get(ends.slot(MULTIPLIER)).copied().unwrap_or_default();
-        match ENTRIES.get(usize::from(slot)) {
-            Some(entry) if entry.ends == ends && entry.is(name) => entry.known,
-            _ => Self::Other,
+        match Key::of(name) {
+            Some(key) => key.known(),
+            None => Self::long(name),
         }
+    }
+
+    /// The same for a name that stands in front of other bytes: so many bytes are its own.
+    #[must_use]
+    #[inline]
+    pub fn in_front(bytes: &[u8; NAME_BYTES], length: usize) -> Self {
+        Key::in_front(bytes, length).map_or(Self::Other, Key::known)
+    }
+
+    #[cold]
+    fn long(name: &[u8]) -> Self {
+        let is_named = |known: &&Self| known.name().is_some_and(|other| name.eq_ignore_ascii_case(other.as_bytes()));
+        LONG.iter().find(is_named).copied().unwrap_or_default()
     }
 
     /// The tag of a name that is known to hold letters, digits and hyphens alone, in any case.
@@ -291,34 +302,73 @@ fn has_underscore(name: &[u8]) -> bool {
     }
 }
 
-/// The first and the last bytes of a name in lower case, up to eight each. With its length they are the whole name, if
-/// that has at most 16 bytes.
+/// The tags whose names have no [`Key`].
+const LONG: [Known; 9] = [
+    Known::CdnCacheControl,
+    Known::IfModifiedSince,
+    Known::IfUnmodifiedSince,
+    Known::ProxyAuthenticate,
+    Known::ProxyAuthenticationInfo,
+    Known::ProxyAuthorization,
+    Known::SurrogateControl,
+    Known::TransferEncoding,
+    Known::XForwardedProto,
+];
+
+/// The longest name that has a [`Key`]. Few names that are known are longer.
+const NAME_BYTES: usize = 16;
+
+/// A name of at most 16 bytes in lower case, with NUL behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Ends {
+struct Key {
     first: u64,
-    last: u64,
+    rest: u64,
+    length: usize,
 }
 
-impl Ends {
+impl Key {
     #[inline]
-    const fn of(name: &[u8]) -> Self {
-        if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-            return Self { first: lower(u64::from_le_bytes(*first)), last: lower(u64::from_le_bytes(*last)) };
-        }
-        let (first, last) = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-            (u32::from_le_bytes(*first), u32::from_le_bytes(*last))
+    const fn of(name: &[u8]) -> Option<Self> {
+        // Where the first and the last bytes overlap they are the same.
+        let (first, rest) = if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            let beyond = (NAME_BYTES as u32).checked_sub(name.len() as u32);
+            let Some(beyond) = beyond else { return None };
+            let rest = u64::from_le_bytes(*last).checked_shr(beyond * u8::BITS);
+            (u64::from_le_bytes(*first), if let Some(rest) = rest { rest } else { 0 })
         } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
-            (u16::from_le_bytes(*first) as u32, u16::from_le_bytes(*last) as u32)
+            let last = (u32::from_le_bytes(*last) as u64) << ((name.len() - 4) as u32 * u8::BITS);
+            (u32::from_le_bytes(*first) as u64 | last, 0)
+        } else if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+            let last = (u16::from_le_bytes(*last) as u64) << ((name.len() - 2) as u32 * u8::BITS);
+            (u16::from_le_bytes(*first) as u64 | last, 0)
+        } else if let [byte] = name {
+            (*byte as u64, 0)
         } else {
             (0, 0)
         };
-        Self { first: lower(first as u64), last: lower(last as u64) }
+        Some(Self { first: lower(first), rest: lower(rest), length: name.len() })
+    }
+
+    #[inline]
+    const fn in_front(bytes: &[u8; NAME_BYTES], length: usize) -> Option<Self> {
+        let (Some(first), Some(rest)) = (bytes.first_chunk(), bytes.last_chunk()) else { return None };
+        let Some(kept) = at(&KEPT, length) else { return None };
+        let (first, rest) = (lower(u64::from_le_bytes(*first)), lower(u64::from_le_bytes(*rest)));
+        Some(Self { first: first & kept.first, rest: rest & kept.rest, length })
     }
 
     /// The place in [`SLOTS`].
     #[inline]
     const fn slot(self, multiplier: u64) -> usize {
-        ((self.first ^ self.last.rotate_left(32)).wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
+        ((self.first ^ self.rest.rotate_left(32)).wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
+    }
+
+    #[inline]
+    fn known(self) -> Known {
+        match SLOTS.get(self.slot(MULTIPLIER)) {
+            Some(slot) if slot.key == self => slot.known,
+            _ => Known::Other,
+        }
     }
 }
 
@@ -327,27 +377,47 @@ const fn lower(word: u64) -> u64 {
     word | (word & (ONES * 0x40)) >> 1
 }
 
-/// A name that has a tag for itself alone.
-#[derive(Clone, Copy)]
-struct Entry {
-    ends: Ends,
-    name: &'static [u8],
-    known: Known,
-}
-
-impl Entry {
-    /// Whether a name with the same ends is this one.
-    fn is(&self, name: &[u8]) -> bool {
-        name.len() == self.name.len() && (name.len() <= 16 || name.eq_ignore_ascii_case(self.name))
+/// The item of a slice at this index.
+const fn at<T>(items: &[T], index: usize) -> Option<&T> {
+    match items.split_at_checked(index) {
+        Some((_, [item, ..])) => Some(item),
+        _ => None,
     }
 }
 
-static ENTRIES: [Entry; NAMES.len()] = entries();
+/// The bits of a key that are a name's own.
+#[derive(Clone, Copy)]
+struct Kept {
+    first: u64,
+    rest: u64,
+}
 
-/// For each value that [`Ends::slot`] can have, the index of an entry: the only one that can be it.
-static SLOTS: [u8; 1 << SLOT_BITS] = slots(MULTIPLIER).0;
+/// The same for each length of a name.
+static KEPT: [Kept; NAME_BYTES + 1] = {
+    let mut kept = [Kept { first: 0, rest: 0 }; NAME_BYTES + 1];
+    let (mut left, mut bits): (&mut [Kept], u32) = (&mut kept, 0);
+    while let Some((key, others)) = left.split_first_mut() {
+        let ones = match 1_u128.checked_shl(bits) {
+            Some(next) => next - 1,
+            None => u128::MAX,
+        };
+        *key = Kept { first: ones as u64, rest: (ones >> u64::BITS) as u64 };
+        (left, bits) = (others, bits + u8::BITS);
+    }
+    kept
+};
 
-const SLOT_BITS: u32 = 9;
+/// A name that has a tag for itself alone, and a key.
+#[derive(Clone, Copy)]
+struct Slot {
+    key: Key,
+    known: Known,
+}
+
+/// For each value that [`Key::slot`] can have, the only name that can be it.
+static SLOTS: [Slot; 1 << SLOT_BITS] = slots(MULTIPLIER).0;
+
+const SLOT_BITS: u32 = 8;
 
 /// Gives all names slots of their own. Found by trying.
 const MULTIPLIER: u64 = {
@@ -358,31 +428,22 @@ const MULTIPLIER: u64 = {
     multiplier
 };
 
-const fn entries() -> [Entry; NAMES.len()] {
-    let nothing = Entry { ends: Ends::of(b""), name: b"", known: Known::Other };
-    let mut entries = [nothing; NAMES.len()];
-    let (mut rest, mut names): (&mut [Entry], _) = (&mut entries, NAMES);
-    while let (Some((entry, others)), [(known, name), names_left @ ..]) = (rest.split_first_mut(), names) {
-        *entry = Entry { ends: Ends::of(name.as_bytes()), name: name.as_bytes(), known: *known };
-        (rest, names) = (others, names_left);
-    }
-    entries
-}
+/// The key of the empty name, for slots that are free.
+const NOTHING: Key = Key { first: 0, rest: 0, length: 0 };
 
 /// The slots with this multiplier, and whether no two names share one.
-const fn slots(multiplier: u64) -> ([u8; 1 << SLOT_BITS], bool) {
-    const FREE: u8 = u8::MAX;
-    let mut slots = [FREE; 1 << SLOT_BITS];
-    let (mut names, mut index, mut are_apart) = (NAMES, 0, true);
-    while let [(_, name), others @ ..] = names {
-        let slot = Ends::of(name.as_bytes()).slot(multiplier);
-        if let Some((_, rest)) = slots.split_at_mut_checked(slot)
+const fn slots(multiplier: u64) -> ([Slot; 1 << SLOT_BITS], bool) {
+    let mut slots = [Slot { key: NOTHING, known: Known::Other }; 1 << SLOT_BITS];
+    let (mut names, mut are_apart) = (NAMES, true);
+    while let [(known, name), others @ ..] = names {
+        if let Some(key) = Key::of(name.as_bytes())
+            && let Some((_, rest)) = slots.split_at_mut_checked(key.slot(multiplier))
             && let Some((slot, _)) = rest.split_first_mut()
         {
-            are_apart &= *slot == FREE;
-            *slot = index;
+            are_apart &= matches!(slot.known, Known::Other);
+            *slot = Slot { key, known: *known };
         }
-        (names, index) = (others, index + 1);
+        names = others;
     }
     (slots, are_apart)
 }
@@ -502,6 +563,35 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_name_in_front_of_other_bytes_is_its_own_alone() {
+        for (known, name) in NAMES.iter().filter(|(_, name)| name.len() <= NAME_BYTES) {
+            for behind in [b':', b'-', b'a', 0, 0xff] {
+                let mut bytes = [behind; NAME_BYTES];
+                bytes[..name.len()].copy_from_slice(name.to_uppercase().as_bytes());
+                for length in 0..=NAME_BYTES + 1 {
+                    let expected = if length == name.len() { *known } else { Known::Other };
+                    let found = Known::in_front(&bytes, length);
+                    assert!(found == expected || found == Known::exact(&bytes[..length]), "{length} of {bytes:?}");
+                    assert!(found == expected || length < name.len(), "{length} of {bytes:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_and_a_nul_is_another_name() {
+        for (_, name) in NAMES {
+            for count in 1..4 {
+                let other = [name.as_bytes(), &[0; 4][..count]].concat();
+                assert_eq!(Known::exact(&other), Known::Other, "{other:?}");
+            }
+        }
+        for length in 0..=NAME_BYTES {
+            assert_eq!(Known::in_front(&[0; NAME_BYTES], length), Known::Other);
         }
     }
 

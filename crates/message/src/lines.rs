@@ -9,6 +9,8 @@ mod made;
 
 pub use self::made::{FieldLine, NumberLine};
 
+use std::ops::Range;
+
 use crate::edit::{Edit, EditError};
 use crate::known::{Known, KnownSet};
 use crate::name::Name;
@@ -34,6 +36,18 @@ impl Line {
     pub fn new(name: Span, value: Span, end: usize, known: Known) -> Result<Self, TooLarge> {
         let end = u16::try_from(end).map_err(|_| TooLarge)?;
         Ok(Self { name, value, end, known, is_dropped: false })
+    }
+
+    /// The same, of offsets that were found in ascending order: only the last one is looked at.
+    ///
+    /// # Errors
+    /// [`TooLarge`] if it ends past 65,535.
+    #[inline]
+    pub const fn found(name: Range<usize>, value: Range<usize>, end: usize, known: Known) -> Result<Self, TooLarge> {
+        if end > u16::MAX as usize {
+            return Err(TooLarge);
+        }
+        Ok(Self { name: Span::found(name), value: Span::found(value), end: end as u16, known, is_dropped: false })
     }
 
     fn field(self, bytes: &[u8]) -> Field<'_> {
@@ -122,6 +136,28 @@ impl Lines {
             self.lines.insert(self.received, line);
         }
         self.received += 1;
+    }
+
+    /// Adds received lines, up to the number that there is room for without an allocation: a loop without a call keeps what
+    /// a scanner works with in registers. With appended lines there is none.
+    #[inline(always)]
+    pub fn push_some(&mut self, lines: impl Iterator<Item = Line>) {
+        if self.received < self.lines.len() {
+            return;
+        }
+        if self.lines.len() == self.lines.capacity() {
+            self.lines.reserve(LINES_ROOM);
+        }
+        let mut present = self.present;
+        for line in lines {
+            present.insert(line.known);
+            self.lines.push(line);
+            if self.lines.len() == self.lines.capacity() {
+                break;
+            }
+        }
+        self.received = self.lines.len();
+        self.present = present;
     }
 
     /// How many lines were received, dropped ones included.

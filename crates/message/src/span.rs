@@ -1,5 +1,7 @@
 //! A range of bytes in a head, in 16-bit offsets: a head is shorter than 64 KiB.
 
+use std::ops::Range;
+
 /// Where some bytes lie in a head. It never ends before it starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -14,6 +16,12 @@ impl Span {
         let bound = u16::try_from(end).ok()?;
         // Never past the bound, so the compiler leaves one check out.
         (start <= end).then(|| Self { start: u16::try_from(start).unwrap_or(bound), end: bound })
+    }
+
+    /// The span of a range that was found within 65,535 bytes, in ascending order.
+    #[inline]
+    pub(crate) const fn found(range: Range<usize>) -> Self {
+        Self { start: range.start as u16, end: range.end as u16 }
     }
 
     /// These bytes of `head`, the head that the span was made for; empty if `head` is shorter.
