@@ -10,6 +10,13 @@ use crate::Version;
 /// What framing says comes on top: a body that ends with its connection ends both.
 #[must_use]
 pub fn persists(version: Version, fields: View<'_>) -> bool {
+    if !fields.has(Known::Connection) {
+        return version == Version::Http11;
+    }
+    // As most messages that have it write it.
+    if matches!(fields.only(Known::Connection), Some(b"keep-alive" | b"Keep-Alive")) {
+        return true;
+    }
     let says = |option: &[u8]| {
         let mut options = fields.tagged(Known::Connection).flat_map(|field| field.value.split(|byte| *byte == b','));
         options.any(|one| one.trim_ascii().eq_ignore_ascii_case(option))
@@ -48,6 +55,8 @@ mod tests {
     fn http_1_0_persists_only_if_kept_alive() {
         assert!(!persist(Version::Http10, &[]));
         assert!(persist(Version::Http10, &["x ,Keep-Alive"]));
+        assert!(persist(Version::Http10, &["Keep-Alive"]));
+        assert!(persist(Version::Http10, &["keep-alive"]) && persist(Version::Http11, &["keep-alive"]));
         assert!(!persist(Version::Http10, &["keep-alive, close"]));
         assert!(!persist(Version::Http10, &["keep-alive", "close"]));
     }

@@ -67,9 +67,7 @@ pub fn request_framing(head: &RequestHead, bytes: &[u8]) -> Result<Framing, Erro
     }
     // RFC 9110 §8.6 lets a recipient refuse repeated equal lengths, be it in lines or in a list. In a request they are
     // refused: peers read them differently.
-    let mut lines = view.tagged(Known::ContentLength);
-    let length = lines.next().and_then(|line| parse_length(line.value.trim_ascii()));
-    match length.filter(|_| lines.next().is_none()).ok_or(Error::ContentLength)? {
+    match lone_length(view).ok_or(Error::ContentLength)? {
         0 => Ok(Framing::None),
         length => Ok(Framing::Length(length)),
     }
@@ -94,7 +92,12 @@ pub fn response_framing(head: &ResponseHead, bytes: &[u8], to: Method) -> Result
         }
     }
     // Equal lengths count as one (RFC 9112 §6.3): what is sent on is one line, whatever the backend has repeated.
-    let length = agreed(view.tagged(Known::ContentLength).flat_map(|field| field.value.split(|byte| *byte == b',')))?;
+    let length = match lone_length(view) {
+        None if view.has(Known::ContentLength) => {
+            agreed(view.tagged(Known::ContentLength).flat_map(|field| field.value.split(|byte| *byte == b',')))?
+        }
+        length => length,
+    };
     let is_doubtful = is_chunked && length.is_some();
     if status.ends_with_head() || to == Method::Head {
         let may_declare = status.code() == 304 || !status.ends_with_head();
@@ -118,6 +121,12 @@ pub fn response_framing(head: &ResponseHead, bytes: &[u8], to: Method) -> Result
             ResponseFraming { framing: Framing::UntilClose, declared: Length::Undeclared, is_reusable: false }
         }
     })
+}
+
+/// The length that the one `Content-Length` declares, if it is one number.
+#[inline]
+fn lone_length(view: View<'_>) -> Option<u64> {
+    parse_length(view.only(Known::ContentLength)?)
 }
 
 /// The one length that all agree on.
@@ -175,22 +184,30 @@ fn check_chunked(view: View<'_>) -> Result<(), Error> {
 /// # Errors
 /// [`EditError::TooLarge`] if the appended lines exceed 64 KiB.
 pub fn declare_length(fields: &mut Lines, bytes: &[u8], length: Length) -> Result<(), EditError> {
-    let decimal = Decimal::new(if let Length::Known(length) = length { length } else { 0 });
-    let (kept, name, value): (_, &[u8], _) = match length {
+    let (kept, is_declared) = match length {
         Length::Undeclared => {
             fields.drop_known(FRAMING);
             return Ok(());
         }
-        Length::Known(_) => (Known::ContentLength, b"Content-Length", decimal.as_bytes()),
-        Length::Chunked => (Known::TransferEncoding, b"Transfer-Encoding", &b"chunked"[..]),
+        Length::Known(length) => {
+            let line = fields.view(bytes).only(Known::ContentLength);
+            // In its canonical form it has no zero in front.
+            let is_canonical = line.is_some_and(|value| value.len() == 1 || value.first() != Some(&b'0'));
+            (Known::ContentLength, is_canonical && line.and_then(parse_length) == Some(length))
+        }
+        Length::Chunked => {
+            let line = fields.view(bytes).only(Known::TransferEncoding);
+            (Known::TransferEncoding, line == Some(b"chunked"))
+        }
     };
-    let mut lines = fields.view(bytes).tagged(kept);
-    let is_declared = lines.next().is_some_and(|line| line.value == value) && lines.next().is_none();
-    drop(lines);
     if is_declared {
         fields.drop_known(FRAMING.without(kept.into()));
         return Ok(());
     }
     fields.drop_known(FRAMING);
-    fields.append(name, value)
+    match length {
+        Length::Undeclared => Ok(()),
+        Length::Known(length) => fields.append(kept, Decimal::new(length).as_bytes()),
+        Length::Chunked => fields.append(kept, b"chunked"),
+    }
 }

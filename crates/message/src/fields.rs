@@ -118,6 +118,10 @@ impl Fields {
     /// The value of the field of this name, if there is exactly one.
     #[must_use]
     pub fn only<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
+        let name = name.into();
+        if let Name::Known(known) = name {
+            return self.lines.only(&self.head, known);
+        }
         let mut values = self.values(name);
         values.next().filter(|_| values.next().is_none())
     }
@@ -222,9 +226,7 @@ impl Fields {
 
     /// Applies edits one after another.
     pub fn apply_all<'e>(&mut self, edits: impl IntoIterator<Item = Edit<'e>>) {
-        for edit in edits {
-            self.apply(&edit);
-        }
+        edits.into_iter().for_each(|edit| self.apply(&edit));
     }
 
     /// A copy with allocations of exact size: for what outlives its exchange.
@@ -248,9 +250,7 @@ impl Fields {
 
     /// The same without the lines that have one of these tags.
     pub fn write_without(&self, tags: KnownSet, out: &mut Vec<u8>) {
-        for run in self.lines.view(&self.head).runs_without(tags) {
-            out.extend_from_slice(run);
-        }
+        self.lines.view(&self.head).runs_without(tags).for_each(|run| out.extend_from_slice(run));
     }
 
     /// [`Fields::write`] writes no more bytes than these.

@@ -5,80 +5,18 @@
 //! of lines that were kept. The bytes of the head are not held here: who reads the fields brings them (see [`View`]).
 
 mod cut;
+mod line;
 mod made;
+mod view;
 
+pub use self::line::{Field, Line, TooLarge};
 pub use self::made::{FieldLine, NumberLine};
-
-use std::ops::Range;
+pub use self::view::View;
 
 use crate::edit::{Edit, EditError};
 use crate::known::{Known, KnownSet};
 use crate::name::Name;
-use crate::span::Span;
 use crate::token::is_token;
-
-/// One field line: where it lies in a head, and what its name is. 12 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
-    name: Span,
-    value: Span,
-    /// Behind the line's CRLF.
-    end: u16,
-    known: Known,
-    is_dropped: bool,
-}
-
-impl Line {
-    /// A line with this name and value (without the whitespace around it) that ends, with its CRLF, before `end`.
-    ///
-    /// # Errors
-    /// [`TooLarge`] if it ends past 65,535.
-    pub fn new(name: Span, value: Span, end: usize, known: Known) -> Result<Self, TooLarge> {
-        let end = u16::try_from(end).map_err(|_| TooLarge)?;
-        Ok(Self { name, value, end, known, is_dropped: false })
-    }
-
-    /// The same, of offsets that were found in ascending order: only the last one is looked at.
-    ///
-    /// # Errors
-    /// [`TooLarge`] if it ends past 65,535.
-    #[inline]
-    pub const fn found(name: Range<usize>, value: Range<usize>, end: usize, known: Known) -> Result<Self, TooLarge> {
-        if end > u16::MAX as usize {
-            return Err(TooLarge);
-        }
-        Ok(Self { name: Span::found(name), value: Span::found(value), end: end as u16, known, is_dropped: false })
-    }
-
-    fn field(self, bytes: &[u8]) -> Field<'_> {
-        Field { name: self.name.of(bytes), value: self.value.of(bytes), known: self.known }
-    }
-
-    /// The line in wire form.
-    fn of(self, bytes: &[u8]) -> &[u8] {
-        bytes.get(self.name.start()..usize::from(self.end)).unwrap_or_default()
-    }
-
-    /// The line when its text lies so much further back, still before 65,535.
-    fn shifted(mut self, by: usize) -> Self {
-        (self.name, self.value) = (self.name.shifted(by), self.value.shifted(by));
-        self.end = self.end.saturating_add(u16::try_from(by).unwrap_or(u16::MAX));
-        self
-    }
-
-    /// The line as it lies when it begins at `start`; `None` if it would end past 65,535.
-    fn moved(self, start: usize) -> Option<Self> {
-        let place = |offset: usize| start + offset.saturating_sub(self.name.start());
-        let name = Span::new(place(self.name.start()), place(self.name.end()))?;
-        let value = Span::new(place(self.value.start()), place(self.value.end()))?;
-        Self::new(name, value, place(usize::from(self.end)), self.known).ok()
-    }
-}
-
-/// A head or its edits exceed 64 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("fields exceed 64 KiB")]
-pub struct TooLarge;
 
 /// The field lines of one head. Made to be used for many heads: [`Lines::reset`] keeps the allocations.
 #[derive(Debug, Default)]
@@ -91,6 +29,8 @@ pub struct Lines {
     appended: Vec<u8>,
     /// The tags of all lines that are not dropped.
     present: KnownSet,
+    /// Whether a line may be dropped. If none is, the lines of each part are one run of its bytes.
+    has_dropped: bool,
 }
 
 /// With room for what is usually appended to a copy: a stored head is copied for each client that is served with it.
@@ -98,18 +38,19 @@ impl Clone for Lines {
     fn clone(&self) -> Self {
         let mut lines = Vec::with_capacity(self.lines.len() + ADDED_ROOM);
         lines.extend_from_slice(&self.lines);
-        Self { lines, received: self.received, appended: self.appended.clone(), present: self.present }
+        let Self { received, present, has_dropped, .. } = *self;
+        Self { lines, received, appended: self.appended.clone(), present, has_dropped }
     }
 
     /// A copy in the allocations that are there.
     fn clone_from(&mut self, source: &Self) {
-        let Self { lines, received, appended, present } = source;
+        let Self { lines, received, appended, present, has_dropped } = source;
         self.lines.clear();
         self.lines.reserve(lines.len() + ADDED_ROOM);
         self.lines.extend_from_slice(lines);
         self.appended.clear();
         self.appended.extend_from_slice(appended);
-        (self.received, self.present) = (*received, *present);
+        (self.received, self.present, self.has_dropped) = (*received, *present, *has_dropped);
     }
 }
 
@@ -117,13 +58,13 @@ impl Lines {
     /// Makes it empty; the allocations are kept. All fields are named, so that no state of the last head can be left over.
     #[inline]
     pub fn reset(&mut self) {
-        let Self { lines, received, appended, present } = self;
+        let Self { lines, received, appended, present, has_dropped } = self;
         lines.clear();
         appended.clear();
-        (*received, *present) = (0, KnownSet::EMPTY);
+        (*received, *present, *has_dropped) = (0, KnownSet::EMPTY, false);
     }
 
-    /// Adds a received line behind those that were received.
+    /// Adds a received line behind those that were received: there is nothing between it and the last one.
     #[inline]
     pub fn push(&mut self, line: Line) {
         self.present.insert(line.known);
@@ -197,6 +138,7 @@ impl Lines {
     /// Drops all lines with one of these tags.
     pub fn drop_known(&mut self, tags: KnownSet) {
         if self.present.intersects(tags) {
+            self.has_dropped = true;
             for line in &mut self.lines {
                 line.is_dropped |= tags.contains(line.known);
             }
@@ -216,6 +158,7 @@ impl Lines {
         if !self.has(known) || !self.kept(head).any(is_it) {
             return;
         }
+        self.has_dropped = true;
         let mut left = KnownSet::EMPTY;
         for (index, line) in self.lines.iter_mut().enumerate() {
             let bytes = if index < self.received { head } else { self.appended.as_slice() };
@@ -255,38 +198,38 @@ impl Lines {
             }
         }
         self.present = left;
+        self.has_dropped |= dropped > 0;
         dropped
     }
 
     /// Appends the lines of others, which are ranges of `head`, as they are; what would exceed 64 KiB is left out.
     pub(crate) fn append_lines(&mut self, others: &Self, head: &[u8]) {
         self.make_room();
-        if self.append_text(others, head).is_some() {
-            return;
-        }
-        for (line, from) in others.kept(head) {
-            if self.append_copy(line, line.of(from)).is_none() {
-                break;
+        let (received, added) = others.parts();
+        for (lines, bytes) in [(received, head), (added, others.appended.as_slice())] {
+            if others.has_dropped || self.append_run(lines, bytes).is_none() {
+                let kept = lines.iter().filter(|line| !line.is_dropped);
+                kept.map_while(|line| self.append_copy(*line, line.of(bytes))).for_each(drop);
             }
         }
     }
 
-    /// Appends lines that begin a text and were all kept, by one copy. `None`: they are not like that, or too long.
-    fn append_text(&mut self, others: &Self, head: &[u8]) -> Option<()> {
-        let (shift, count) = (self.appended.len(), self.lines.len());
-        let text = head.get(..usize::from(others.lines.last()?.end))?;
-        let is_whole = others.appended.is_empty() && others.lines.first()?.name.start() == 0;
-        if !is_whole || shift + text.len() > usize::from(u16::MAX) {
-            return None;
-        }
-        self.lines.extend(others.lines.iter().map(|line| line.shifted(shift)));
-        if self.lines.iter().skip(count).any(|line| line.is_dropped) {
-            self.lines.truncate(count);
-            return None;
-        }
-        self.appended.extend_from_slice(text);
-        self.present = self.present.union(others.present);
+    /// Appends lines of which none is dropped, as one run of these bytes. `None`: it would exceed 64 KiB.
+    fn append_run(&mut self, lines: &[Line], bytes: &[u8]) -> Option<()> {
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Some(()) };
+        let run = bytes.get(first.start()..last.end())?;
+        let start = u16::try_from(self.appended.len()).ok()?;
+        start.checked_add(u16::try_from(run.len()).ok()?)?;
+        let by = start.wrapping_sub(first.start() as u16);
+        self.appended.extend_from_slice(run);
+        self.lines.extend(lines.iter().map(|line| line.moved_by(by)));
+        self.present = lines.iter().fold(self.present, |present, line| present.with(line.known));
         Some(())
+    }
+
+    /// The received lines, and those that were appended.
+    fn parts(&self) -> (&[Line], &[Line]) {
+        self.lines.split_at_checked(self.received).unwrap_or((&self.lines, &[]))
     }
 
     /// Appends a line of another head, which has this text. `None`: it would exceed 64 KiB.
@@ -375,6 +318,21 @@ impl Lines {
         self.lines.get(index).map(|line| line.value.of(bytes))
     }
 
+    /// The value of the line with this tag, if there is exactly one.
+    pub(crate) fn only<'h>(&'h self, head: &'h [u8], known: Known) -> Option<&'h [u8]> {
+        if !self.present.contains(known) {
+            return None;
+        }
+        let mut found = None;
+        for (index, line) in self.lines.iter().enumerate() {
+            if line.known == known && !line.is_dropped && found.replace((index, line)).is_some() {
+                return None;
+            }
+        }
+        let (index, line) = found?;
+        Some(line.value.of(if index < self.received { head } else { &self.appended }))
+    }
+
     /// Appends a line.
     ///
     /// # Errors
@@ -399,9 +357,7 @@ impl Lines {
         let name_end = start + text.len();
         let value_start = name_end + SEPARATOR.len();
         let value_end = value_start + value.trim_ascii().len();
-        let line = Span::new(start, name_end).zip(Span::new(value_start, value_end));
-        let (name_span, value_span) = line.ok_or(EditError::TooLarge)?;
-        let line = Line::new(name_span, value_span, value_end + CRLF.len(), known);
+        let line = Line::found(start..name_end, value_start..value_end, value_end + CRLF.len(), known);
         line.map(|line| (text, line)).map_err(|TooLarge| EditError::TooLarge)
     }
 
@@ -415,10 +371,15 @@ impl Lines {
     }
 }
 
-/// Whether a value holds a control character other than a tab. All bytes are looked at, many at a time.
+/// Whether a value holds a control character other than a tab. All bytes are looked at, sixteen at a time.
 fn holds_control(value: &[u8]) -> bool {
     let is_bad = |byte: u8| u8::from(byte < b' ') & u8::from(byte != b'\t') | u8::from(byte == 0x7f);
-    value.iter().fold(0, |found, byte| found | is_bad(*byte)) != 0
+    let is_any_bad = |block: &[u8; 16]| block.iter().fold(0, |found, byte| found | is_bad(*byte)) != 0;
+    match value.last_chunk() {
+        // The last block overlaps the one before it.
+        Some(last) => value.as_chunks().0.iter().any(is_any_bad) || is_any_bad(last),
+        None => value.iter().any(|byte| is_bad(*byte) != 0),
+    }
 }
 
 /// Room for what most heads hold and a proxy adds, so that it is not allocated in steps.
@@ -430,108 +391,6 @@ const APPENDED_BYTES_ROOM: usize = 384;
 
 const SEPARATOR: &[u8] = b": ";
 const CRLF: &[u8] = b"\r\n";
-
-/// One field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field<'h> {
-    /// The name as it was written.
-    pub name: &'h [u8],
-    /// The value without the whitespace around it.
-    pub value: &'h [u8],
-    /// The name's tag.
-    pub known: Known,
-}
-
-/// Lines together with the bytes of their head: the head as it is to be sent, edits included.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'h> {
-    head: &'h [u8],
-    fields: &'h Lines,
-}
-
-impl<'h> View<'h> {
-    /// Whether a field with one of these tags is there.
-    #[must_use]
-    pub fn has(self, tags: impl Into<KnownSet>) -> bool {
-        self.fields.has(tags)
-    }
-
-    /// All fields, in order: received ones, then appended ones.
-    pub fn all(self) -> impl Iterator<Item = Field<'h>> {
-        self.fields.fields(self.head)
-    }
-
-    /// The fields with one of these tags, in order.
-    pub fn tagged(self, tags: impl Into<KnownSet>) -> impl Iterator<Item = Field<'h>> {
-        self.fields.tagged(self.head, tags.into())
-    }
-
-    /// The value of the first field with this tag.
-    #[must_use]
-    pub fn first(self, tag: Known) -> Option<&'h [u8]> {
-        self.tagged(tag).next().map(|field| field.value)
-    }
-
-    /// The fields of this name, in any case, in order.
-    pub fn named(self, name: &[u8]) -> impl Iterator<Item = Field<'h>> {
-        self.tagged(Known::of(name)).filter(move |field| field.name.eq_ignore_ascii_case(name))
-    }
-
-    /// The lines in wire form, in order: as few slices as there are runs of kept lines.
-    pub fn runs(self) -> impl Iterator<Item = &'h [u8]> {
-        self.runs_without(KnownSet::EMPTY)
-    }
-
-    /// The same without the lines that have one of these tags.
-    pub(crate) fn runs_without(self, tags: KnownSet) -> impl Iterator<Item = &'h [u8]> {
-        let lines = &self.fields.lines;
-        let (received, added) = lines.split_at_checked(self.fields.received).unwrap_or((lines, &[]));
-        let received = Runs { bytes: self.head, lines: received, tags };
-        received.chain(Runs { bytes: &self.fields.appended, lines: added, tags })
-    }
-
-    /// Writes the lines in wire form, without the empty line that ends a head.
-    pub fn write(self, out: &mut Vec<u8>) {
-        for run in self.runs() {
-            out.extend_from_slice(run);
-        }
-    }
-
-    /// How many bytes [`View::write`] writes.
-    #[must_use]
-    pub fn written_bytes(self) -> usize {
-        self.runs().map(<[u8]>::len).sum()
-    }
-}
-
-/// Runs of kept lines that follow one another.
-struct Runs<'h> {
-    bytes: &'h [u8],
-    lines: &'h [Line],
-    /// Lines with one of these tags are not kept.
-    tags: KnownSet,
-}
-
-impl<'h> Iterator for Runs<'h> {
-    type Item = &'h [u8];
-
-    fn next(&mut self) -> Option<&'h [u8]> {
-        let mut run: Option<(usize, usize)> = None;
-        while let Some((line, rest)) = self.lines.split_first() {
-            let is_kept = !line.is_dropped && !self.tags.contains(line.known);
-            match run {
-                None if !is_kept => {}
-                None => run = Some((line.name.start(), usize::from(line.end))),
-                Some((start, end)) if is_kept && line.name.start() == end => {
-                    run = Some((start, usize::from(line.end)));
-                }
-                Some(_) => break,
-            }
-            self.lines = rest;
-        }
-        run.map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,12 @@ impl Span {
         Self { start: range.start as u16, end: range.end as u16 }
     }
 
+    /// The span so far behind, modulo 65,536.
+    #[inline]
+    pub(crate) const fn moved_by(self, by: u16) -> Self {
+        Self { start: self.start.wrapping_add(by), end: self.end.wrapping_add(by) }
+    }
+
     /// These bytes of `head`, the head that the span was made for; empty if `head` is shorter.
     #[must_use]
     pub fn of(self, head: &[u8]) -> &[u8] {
@@ -34,12 +40,6 @@ impl Span {
     #[must_use]
     pub fn start(self) -> usize {
         usize::from(self.start)
-    }
-
-    /// The same span so much further back; what would lie past 65,535 lies there.
-    pub(crate) fn shifted(self, by: usize) -> Self {
-        let by = u16::try_from(by).unwrap_or(u16::MAX);
-        Self { start: self.start.saturating_add(by), end: self.end.saturating_add(by) }
     }
 
     /// The offset behind the last byte.

@@ -90,6 +90,35 @@ fn a_field_is_set_however_much_was_appended_before() {
 }
 
 #[test]
+fn fields_of_others_are_appended_without_those_that_were_dropped() {
+    let mut others = received(HEAD);
+    others.append("X-Two", "3");
+    for dropped in ["none", "x-one", "x-two", "host"] {
+        others.drop_named(dropped);
+        let mut fields = received(&[("A", "b")]);
+        fields.append("C", "d");
+        let mut one_by_one = fields.clone();
+        fields.append_all(&others);
+        others.iter().for_each(|field| one_by_one.append(field.name, field.value));
+        assert_eq!((&fields, fields.tags()), (&one_by_one, one_by_one.tags()));
+        let mut written = Vec::new();
+        fields.write(&mut written);
+        assert_eq!(written.len(), fields.written_bytes());
+        assert!(written.starts_with(b"A: b\r\nC: d\r\n") && written.ends_with(b"\r\n"));
+    }
+}
+
+#[test]
+fn a_field_that_is_there_more_than_once_is_not_the_only_one() {
+    let mut fields = received(HEAD);
+    assert_eq!((fields.only(Known::Host), fields.only(Known::Via)), (Some(&b"a"[..]), None));
+    fields.append(Known::Host, "b");
+    assert_eq!((fields.only(Known::Host), fields.only(Known::Te)), (None, None));
+    fields.set(Known::Host, "c");
+    assert_eq!((fields.only(Known::Host), fields.only("host")), (Some(&b"c"[..]), Some(&b"c"[..])));
+}
+
+#[test]
 fn a_compact_copy_of_more_than_64_kib_is_whole() {
     let mut fields = large("X-A", 40_000);
     fields.append("X-B", "b".repeat(30_000));

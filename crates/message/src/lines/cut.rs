@@ -47,6 +47,7 @@ impl Lines {
             is_left |= self.end_line(start, line);
             if let Some(line) = self.lines.get_mut(index) {
                 line.is_dropped = true;
+                self.has_dropped = true;
             }
         }
         if !is_left {

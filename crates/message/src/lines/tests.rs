@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::span::Span;
 
 /// Reads lines of the form `Name: value`, each with its CRLF, without checking them.
 fn read(head: &[u8]) -> Lines {

@@ -79,11 +79,9 @@ pub fn find(fields: &Fields, direction: Direction) -> Result<HopByHop, Nominated
     Ok(HopByHop { tags, nominated, takes_trailers })
 }
 
-/// Whether `Connection` says no more than most messages do: one word that names no field.
+/// Whether `Connection` says no more than most messages do, as they write it: one word that names no field.
 fn is_plain(fields: &Fields) -> bool {
-    let mut lines = fields.values(Known::Connection);
-    let first = lines.next().unwrap_or_default();
-    lines.next().is_none() && (first.eq_ignore_ascii_case(b"keep-alive") || first.eq_ignore_ascii_case(b"close"))
+    matches!(fields.only(Known::Connection), Some(b"keep-alive" | b"Keep-Alive" | b"close" | b"Close"))
 }
 
 /// The fields that are there and that `Connection` names, other than those that are dropped anyway. A head has room for
