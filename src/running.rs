@@ -52,6 +52,9 @@ const BESIDE_MAX: Duration = Duration::from_secs(1);
 /// How often a drain looks whether it is over.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
+/// How often the files of certificates are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// What a running proxy is busy with now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
@@ -390,15 +393,25 @@ impl House {
     }
 
     async fn listen(&mut self, opened: Prepared) {
-        for New { address, sockets } in self.listeners.add(opened) {
+        for New { listener, sockets } in self.listeners.add(opened) {
             for (worker, socket) in self.workers.iter().zip(sockets) {
-                let _gone = worker.send(Command::Listen(Arc::clone(&address), socket)).await;
+                let _gone = worker.send(Command::Listen(Arc::clone(&listener), socket)).await;
             }
         }
     }
 
     async fn obey(&mut self, mut commands: mpsc::Receiver<Control>) {
-        while let Some(command) = commands.recv().await {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                _due = looks.tick() => {
+                    self.listeners.look();
+                    continue;
+                }
+            };
+            let Some(command) = command else { return };
             match command {
                 Control::Reload(plan, answer) => {
                     let _gone = answer.send(self.reload(*plan).await);

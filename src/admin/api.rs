@@ -240,6 +240,12 @@ pub struct Facts {
     pub backend_connections: u64,
     /// Client connections that could not be accepted.
     pub accept_failures: u64,
+    /// TLS handshakes with clients that succeeded.
+    pub tls_handshakes: u64,
+    /// Those of them that resumed a session.
+    pub tls_resumptions: u64,
+    /// TLS handshakes with clients that failed.
+    pub tls_failures: u64,
     /// Lines that the access log dropped.
     pub log_lines_dropped: u64,
     /// Events that the event log dropped.

@@ -42,6 +42,14 @@ fn requests(page: &mut Page, facts: &Facts) {
     page.single(Gauge, "forebay_requests_following", "Requests that wait for another's fetch.", facts.following);
     page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", facts.backend_connections);
     page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", facts.accept_failures);
+    page.single(Counter, "forebay_tls_handshakes_total", "TLS handshakes with clients.", facts.tls_handshakes);
+    page.single(
+        Counter,
+        "forebay_tls_resumptions_total",
+        "TLS handshakes that resumed a session.",
+        facts.tls_resumptions,
+    );
+    page.single(Counter, "forebay_tls_handshake_failures_total", "TLS handshakes that failed.", facts.tls_failures);
     page.single(Counter, "forebay_log_lines_dropped_total", "Access log lines dropped.", facts.log_lines_dropped);
     page.single(Counter, "forebay_log_events_dropped_total", "Events not logged.", facts.log_events_dropped);
 }

@@ -25,6 +25,7 @@ pub(super) mod mirror;
 pub(super) mod route;
 pub(super) mod server;
 pub(super) mod split;
+pub(super) mod tls;
 pub(super) mod token;
 pub(super) mod upstream;
 pub(super) mod write_back;
@@ -41,6 +42,8 @@ use upstream::Upstream;
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// One second.
 const SECOND: Duration = Duration::from_secs(1);
+/// One minute.
+const MINUTE: Duration = Duration::from_secs(60);
 /// One hour.
 const HOUR: Duration = Duration::from_secs(3_600);
 /// One day.

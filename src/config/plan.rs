@@ -27,6 +27,7 @@ pub use super::keys::log_format::{LogFormat, LogPart, Variable};
 pub use super::keys::route::Respond;
 pub use super::keys::server::{HalfClose, MergeSlashes, Server};
 pub use super::keys::split::{SameSite, StickyCookie};
+pub use super::keys::tls::{CertificateFiles, ClientAuth, Tls, TlsVersion, UnknownSni};
 pub use super::keys::token::Token;
 pub use super::keys::upstream::{
     Balance, Check, Ejection, HashKey, Health, HostHeader, Queue, Retry, Timeouts, Upstream,

@@ -408,23 +408,25 @@ fn written_back() -> WriteBack {
     }
 }
 
-/// Calls `visit` with every key and a file, up to the key's name, in which it may stand.
-fn each_key(section: &'static Section, before: &str, visit: &mut impl FnMut(&'static Section, &'static Key, String)) {
+/// Calls `visit` with every key and a file, up to the key's name, in which it may stand. `path` names the table that
+/// `headers` open.
+fn each_key(
+    section: &'static Section,
+    (path, headers): (&str, &str),
+    visit: &mut impl FnMut(&'static Section, &'static Key, String),
+) {
     for key in section.keys {
-        visit(section, key, format!("{before}{} = ", key.name));
+        visit(section, key, format!("{headers}{} = ", key.name));
         let Some(inner) = key.kind.inner() else { continue };
-        let before = match key.kind.noun() {
-            "a table" => format!("{before}{}.", key.name),
-            "a list of tables" if before.is_empty() => format!("[[{}]]\n", key.name),
-            _ => format!("{before}{}", before.replace("]]", &format!(".{}]]", key.name))),
-        };
-        each_key(inner, &before, visit);
+        let path = format!("{path}{}", key.name);
+        let header = if key.kind.noun() == "a table" { format!("[{path}]") } else { format!("[[{path}]]") };
+        each_key(inner, (&format!("{path}."), &format!("{headers}{header}\n")), visit);
     }
 }
 
 #[test]
 fn every_key_is_shown_in_the_example() {
-    each_key(&TOP, "", &mut |section, key, _| {
+    each_key(&TOP, ("", ""), &mut |section, key, _| {
         let shown = EXAMPLE.contains(&format!("{} = ", key.name)) || EXAMPLE.contains(&format!("{}]", key.name));
         assert!(shown, "{} {}", section.heading, key.name);
     });
@@ -432,7 +434,7 @@ fn every_key_is_shown_in_the_example() {
 
 #[test]
 fn no_key_takes_a_date() {
-    each_key(&TOP, "", &mut |_, key, start| {
+    each_key(&TOP, ("", ""), &mut |_, key, start| {
         let problems = problems(&format!("{start}1979-05-27\n"));
         let cause = format!("{} is ", key.name);
         assert!(

@@ -6,11 +6,14 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use socket2::{Domain, Protocol, Type};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::socket::Socket;
+use super::tls::Tls;
 use crate::config::plan::ListenAddress;
 use crate::socket_file::{SocketFile, SocketFileError};
 
@@ -35,6 +38,20 @@ fn hint(error: &io::Error) -> &'static str {
     ];
     let system = error.raw_os_error().is_some();
     HINTS.iter().find(|(kind, _)| system && *kind == error.kind()).map_or("", |(_, hint)| hint)
+}
+
+/// An address where clients connect, as all workers have it.
+#[derive(Debug)]
+pub struct Listener {
+    pub(crate) address: Arc<ListenAddress>,
+    /// What handshakes that begin from now on go by; `None`: clients speak without TLS.
+    pub(crate) tls: ArcSwapOption<Tls>,
+}
+
+impl Listener {
+    pub(crate) fn new(address: &ListenAddress, tls: Option<Tls>) -> Self {
+        Self { address: Arc::new(address.clone()), tls: ArcSwapOption::new(tls.map(Arc::new)) }
+    }
 }
 
 /// A socket that is listened on.

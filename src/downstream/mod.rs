@@ -9,4 +9,5 @@ pub mod limit;
 mod linger;
 pub mod listener;
 mod socket;
+pub mod tls;
 pub mod worker;

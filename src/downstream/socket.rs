@@ -1,4 +1,4 @@
-//! A client's socket: TCP or Unix, as the connection's loop reads and writes it.
+//! A client's socket: TCP, Unix, or TLS over one of them, as the connection's loop reads and writes it.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 use crate::splice::Pipe;
 
@@ -22,6 +23,7 @@ const LOCAL_SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream<Carrier>>),
 }
 
 impl Socket {
@@ -30,6 +32,7 @@ impl Socket {
         match self {
             Self::Tcp(socket) => Ok((socket.peer_addr()?, socket.local_addr()?)),
             Self::Unix(_) => Ok((LOCAL_CLIENT, LOCAL_SERVER)),
+            Self::Tls(stream) => stream.get_ref().0.socket.ends(),
         }
     }
 
@@ -46,6 +49,7 @@ impl Socket {
         let peeked = match self {
             Self::Tcp(socket) => SockRef::from(socket).peek(&mut byte),
             Self::Unix(socket) => SockRef::from(socket).peek(&mut byte),
+            Self::Tls(stream) => return stream.get_ref().0.socket.has_bytes(),
         };
         peeked.is_ok_and(|length| length > 0)
     }
@@ -55,6 +59,7 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.poll_write_ready(cx),
             Self::Unix(socket) => socket.poll_write_ready(cx),
+            Self::Tls(stream) => stream.get_ref().0.socket.poll_write_ready(cx),
         }
     }
 
@@ -63,6 +68,7 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.poll_read_ready(cx),
             Self::Unix(socket) => socket.poll_read_ready(cx),
+            Self::Tls(stream) => stream.get_ref().0.socket.poll_read_ready(cx),
         }
     }
 
@@ -72,6 +78,7 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.try_io(Interest::READABLE, || pipe.fill(socket, max)),
             Self::Unix(socket) => socket.try_io(Interest::READABLE, || pipe.fill(socket, max)),
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -80,6 +87,31 @@ impl Socket {
         match self {
             Self::Tcp(socket) => socket.try_io(Interest::WRITABLE, || pipe.drain(socket)),
             Self::Unix(socket) => socket.try_io(Interest::WRITABLE, || pipe.drain(socket)),
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Whether the kernel can move bytes from it and into it.
+    pub(super) const fn can_splice(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(_) => false,
+        }
+    }
+
+    /// How many bytes of TLS the system has taken; 0 without TLS, where each write says so itself.
+    pub(super) fn written(&self) -> u64 {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => 0,
+            Self::Tls(stream) => stream.get_ref().0.written,
+        }
+    }
+
+    /// What TLS is carried over, without what TLS has still to say; a plain socket is what it is.
+    pub(super) fn into_plain(self) -> Self {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => self,
+            Self::Tls(stream) => stream.into_inner().0.socket,
         }
     }
 
@@ -90,6 +122,7 @@ impl Socket {
                 let _closed = socket.set_zero_linger();
             }
             Self::Unix(_) => {}
+            Self::Tls(stream) => stream.into_inner().0.socket.reset(),
         }
     }
 }
@@ -99,6 +132,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buffer),
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -108,6 +142,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -119,6 +154,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
             Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, pieces),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
         }
     }
 
@@ -130,6 +166,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             Self::Unix(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -137,6 +174,64 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// What TLS is carried over.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    socket: Socket,
+    /// How many bytes the system has taken.
+    written: u64,
+}
+
+impl Carrier {
+    pub(super) const fn new(socket: Socket) -> Self {
+        Self { socket, written: 0 }
+    }
+
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &written {
+            self.written += *bytes as u64;
+        }
+        written
+    }
+}
+
+impl AsyncRead for Carrier {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Carrier {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let carrier = self.get_mut();
+        let written = Pin::new(&mut carrier.socket).poll_write(cx, bytes);
+        carrier.count(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let carrier = self.get_mut();
+        let written = Pin::new(&mut carrier.socket).poll_write_vectored(cx, pieces);
+        carrier.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
     }
 }

@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 
 use super::http1::{self, BufferPool, Limits};
 use super::limit::{ConnectionLimit, Place};
-use super::listener::{Accepting, ListenSocket};
+use super::listener::{Accepting, ListenSocket, Listener};
 use super::socket::Socket;
+use super::tls::{self, Handshakes, Tls};
 use crate::config::plan::ListenAddress;
 use crate::exchange::ClientConnection;
 use crate::flow::site::{Generation, Site};
@@ -38,7 +39,7 @@ pub enum Command {
     /// Answer requests that begin from now on under this plan.
     Adopt(Arc<Generation>),
     /// Accept connections on this socket too.
-    Listen(Arc<ListenAddress>, ListenSocket),
+    Listen(Arc<Listener>, ListenSocket),
     /// Accept no more connections on this address.
     Unlisten(Arc<ListenAddress>),
     /// Accept no more connections; finish what runs. What comes with it is dropped once that has begun.
@@ -71,6 +72,11 @@ impl Worker {
     #[must_use]
     pub fn site(&self) -> Rc<Site> {
         Rc::clone(&self.site.borrow())
+    }
+
+    /// How many workers the process has.
+    fn workers(&self) -> usize {
+        self.site().plan().server.workers.get()
     }
 
     /// What the plan says of client connections.
@@ -146,14 +152,15 @@ async fn obey(worker: &Rc<Worker>, mut commands: mpsc::Receiver<Command>) {
         match command {
             Command::Adopt(generation) => worker.adopt(generation),
             Command::Listen(..) if worker.is_draining() => {}
-            Command::Listen(address, socket) => match Accepting::from_std(socket) {
+            Command::Listen(listener, socket) => match Accepting::from_std(socket) {
                 Ok(socket) => {
                     let (end, ended) = oneshot::channel();
-                    let door = Door { address: Arc::clone(&address), socket };
+                    let address = Arc::clone(&listener.address);
+                    let door = Door { listener, socket, handshakes: Rc::default() };
                     let task = tokio::task::spawn_local(accept(Rc::clone(worker), door, ended));
                     listeners.insert(address, Listening { _end: end, task });
                 }
-                Err(error) => tracing::error!("can't listen on {address}: {error}"),
+                Err(error) => tracing::error!("can't listen on {}: {error}", listener.address),
             },
             Command::Unlisten(address) => {
                 listeners.remove(&address);
@@ -179,8 +186,9 @@ struct Listening {
 
 /// One listener of this worker.
 struct Door {
-    address: Arc<ListenAddress>,
+    listener: Arc<Listener>,
     socket: Accepting,
+    handshakes: Rc<Handshakes>,
 }
 
 /// Accepts connections until `ended`; then also those that clients have opened already.
@@ -192,10 +200,11 @@ async fn accept(worker: Rc<Worker>, door: Door, mut ended: oneshot::Receiver<()>
             () = accept_one(&worker, &door) => {}
         }
     }
-    let Ok(socket) = door.socket.into_std() else { return };
+    let Door { listener, socket, handshakes } = door;
+    let Ok(socket) = socket.into_std() else { return };
     while let Some(place) = worker.limit.try_place() {
         match socket.accept_now() {
-            Ok(socket) => admit(&worker, socket, &door.address, place),
+            Ok(socket) => admit(&worker, socket, (&listener, &handshakes), place),
             Err(_none) => return,
         }
     }
@@ -208,7 +217,7 @@ async fn accept_one(worker: &Rc<Worker>, door: &Door) {
         Ok(socket) => {
             worker.is_exhausted.set(false);
             let place = worker.limit.place().await;
-            admit(worker, socket, &door.address, place);
+            admit(worker, socket, (&door.listener, &door.handshakes), place);
         }
         Err(error) if is_the_clients(&error) => {}
         Err(error) => {
@@ -221,16 +230,39 @@ async fn accept_one(worker: &Rc<Worker>, door: &Door) {
     }
 }
 
-fn admit(worker: &Rc<Worker>, socket: Socket, listener: &Arc<ListenAddress>, place: Place) {
+fn admit(worker: &Rc<Worker>, socket: Socket, door: (&Arc<Listener>, &Rc<Handshakes>), place: Place) {
     socket.tune();
+    let Ok((peer, local)) = socket.ends() else { return };
+    let (listener, handshakes) = door;
+    let client = ClientConnection::accepted(peer, local, Arc::clone(&listener.address));
     let counted = Counted::begin(worker, place);
-    tokio::task::spawn_local(serve(Rc::clone(worker), socket, Arc::clone(listener), counted));
+    let worker = Rc::clone(worker);
+    match listener.tls.load_full() {
+        None => drop(tokio::task::spawn_local(serve(worker, socket, Rc::new(client), counted))),
+        Some(tls) => {
+            let handshakes = Rc::clone(handshakes);
+            tokio::task::spawn_local(serve_tls(worker, (socket, client), (tls, handshakes), counted));
+        }
+    }
 }
 
-async fn serve(worker: Rc<Worker>, socket: Socket, listener: Arc<ListenAddress>, _counted: Counted) {
-    let Ok((peer, local)) = socket.ends() else { return };
-    let client = Rc::new(ClientConnection::accepted(peer, local, listener));
+async fn serve(worker: Rc<Worker>, socket: Socket, client: Rc<ClientConnection>, _counted: Counted) {
     http1::serve(worker, socket, client).await;
+}
+
+/// Serves a client that speaks TLS: the handshake is boxed, so that the connection does not carry its room on.
+async fn serve_tls(
+    worker: Rc<Worker>,
+    (socket, client): (Socket, ClientConnection),
+    (tls, handshakes): (Arc<Tls>, Rc<Handshakes>),
+    counted: Counted,
+) {
+    let sharing = (worker.workers(), &*worker.ledger.counters);
+    let secured = Box::pin(tls::secure(socket, &tls, handshakes, sharing)).await;
+    drop(tls);
+    if let Some((socket, shown)) = secured {
+        serve(worker, socket, Rc::new(client.over_tls(shown)), counted).await;
+    }
 }
 
 fn is_the_clients(error: &io::Error) -> bool {

@@ -23,6 +23,9 @@ pub enum Fault {
     /// The request is not one (RFC 9110 §15.5.1).
     #[error("bad request: {0}")]
     BadRequest(&'static str),
+    /// The client's TLS connection was made for a host with another certificate (§15.5.20).
+    #[error("Host and SNI have different certificates")]
+    Misdirected,
     /// A method that is never forwarded (§15.5.6).
     #[error("method not allowed")]
     MethodNotAllowed,
@@ -171,6 +174,7 @@ impl Fault {
             Self::BadRequest(_) | Self::BodyBroken | Self::ClientLeft => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Expectation => StatusCode::EXPECTATION_FAILED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -201,6 +205,7 @@ impl Fault {
     pub fn blame(&self) -> Blame {
         match self {
             Self::BadRequest(_)
+            | Self::Misdirected
             | Self::MethodNotAllowed
             | Self::Expectation
             | Self::TargetTooLong { .. }
@@ -257,6 +262,7 @@ impl Fault {
             | Self::Reset { .. }
             | Self::HeadTimeout { .. } => true,
             Self::BadRequest(_)
+            | Self::Misdirected
             | Self::MethodNotAllowed
             | Self::Expectation
             | Self::TargetTooLong { .. }
@@ -280,7 +286,7 @@ impl Fault {
     /// Whether the client's connection can't be used after this: what follows on it may not be a request.
     #[must_use]
     pub fn closes_connection(&self) -> bool {
-        self.blame() == Blame::Client && !matches!(self, Self::NoRoute | Self::OnlyIfCached)
+        self.blame() == Blame::Client && !matches!(self, Self::NoRoute | Self::OnlyIfCached | Self::Misdirected)
     }
 
     /// What was wrong, without the backend's name.

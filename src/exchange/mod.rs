@@ -1,6 +1,7 @@
 //! The vocabulary of a request's way: what came in, what goes out, what went wrong. Data only.
 
 pub mod body;
+pub mod client_tls;
 pub mod deadline;
 pub mod fault;
 pub mod incoming;
@@ -25,6 +26,7 @@ use policy::message::stamp::Stamp;
 use policy::message::via::Signature;
 use policy::time::Now;
 
+use self::client_tls::ClientTls;
 use self::stream::Stream;
 use crate::config::plan::ListenAddress;
 use crate::observe::record::Record;
@@ -160,6 +162,8 @@ pub struct ClientConnection {
     pub listener: Option<Arc<ListenAddress>>,
     /// How the client's requests travel.
     pub scheme: Scheme,
+    /// What its TLS handshake has shown; `None`: it speaks without TLS.
+    pub tls: Option<Box<ClientTls>>,
     /// What its requests say of it to backends, and under which plan that was worked out.
     pub stamp: RefCell<Option<(u64, Rc<Stamp>)>>,
     /// The forwarding fields that its last request went on with: the next one's are the same, as a rule.
@@ -245,6 +249,7 @@ impl ClientConnection {
             local,
             listener: None,
             scheme: Scheme::Http,
+            tls: None,
             stamp: RefCell::default(),
             forwarding: RefCell::default(),
             known_host: RefCell::default(),
@@ -255,6 +260,12 @@ impl ClientConnection {
     #[must_use]
     pub fn accepted(peer: SocketAddr, local: SocketAddr, listener: Arc<ListenAddress>) -> Self {
         Self { listener: Some(listener), ..Self::new(peer, local) }
+    }
+
+    /// The same connection over TLS.
+    #[must_use]
+    pub fn over_tls(self, tls: ClientTls) -> Self {
+        Self { scheme: Scheme::Https, tls: Some(Box::new(tls)), ..self }
     }
 
     /// Appends the forwarding fields that `make` makes. They are the same for all requests of one plan, version and host

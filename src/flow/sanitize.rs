@@ -65,6 +65,9 @@ pub fn admit(site: &Site, ex: &mut Exchange) -> Result<Admitted, Fault> {
     }
     let tags = ex.head.fields.tags();
     let host = host(ex)?;
+    if ex.connection.tls.as_ref().is_some_and(|tls| tls.misdirects(&host.name)) {
+        return Err(Fault::Misdirected);
+    }
     let Normal { target, match_path } = origin_form(&ex.head, site.plan().server.merge_slashes)?;
     if let Some(target) = target {
         ex.head.uri = target;
@@ -240,6 +243,12 @@ fn clean(site: &Site, ex: &mut Exchange, tags: KnownSet) {
     }
     if tags.intersects(WORD_OF_A_PROXY) && !is_trusted(site, ex) {
         ex.head.fields.drop_known(WORD_OF_A_PROXY);
+    }
+    if let Some(tls) = ex.connection.tls.as_ref().filter(|tls| tls.asks_for_certificate) {
+        ex.head.fields.drop_known(Known::ClientCertificate);
+        if let Some(certificate) = &tls.certificate {
+            ex.head.fields.append_all(certificate);
+        }
     }
 }
 

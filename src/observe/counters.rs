@@ -56,6 +56,12 @@ pub struct Counters {
     pub underscore_fields: Counter,
     /// Trailer fields dropped (RFC 9110 §6.5.1).
     pub trailer_fields: Counter,
+    /// TLS handshakes with clients that succeeded.
+    pub tls_handshakes: Counter,
+    /// Those of them that resumed a session.
+    pub tls_resumptions: Counter,
+    /// TLS handshakes with clients that failed, took too long or were given up.
+    pub tls_failures: Counter,
     /// Connections that could not be accepted.
     pub accept_failures: Counter,
     /// Answers, by class of status.

@@ -3,7 +3,9 @@
 use std::io;
 
 use crate::admin;
+use crate::config::plan::ListenAddress;
 use crate::downstream::listener::ListenError;
+use crate::downstream::tls::TlsError;
 use crate::world::BeginError;
 
 /// Why a proxy can't start, or can't take up a plan.
@@ -12,6 +14,14 @@ pub enum StartError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A listener's certificates can't be used.
+    #[error("listener {address}: {source}")]
+    Tls {
+        /// The listener's address.
+        address: ListenAddress,
+        /// Why not.
+        source: TlsError,
+    },
     /// The admin listener can't be opened.
     #[error(transparent)]
     Admin(#[from] admin::OpenError),

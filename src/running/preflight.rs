@@ -9,9 +9,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use crate::config::plan::{Address, AdminAddress, ListenAddress, Plan};
+use crate::config::plan::{Address, AdminAddress, ListenAddress, Listener, Plan};
 use crate::config::problem::{Problem, Severity};
 use crate::downstream::listener;
+use crate::downstream::tls::Tls;
+use crate::observe::clock;
 
 /// How many names are looked up at once.
 const LOOKUPS: usize = 16;
@@ -30,9 +32,21 @@ pub fn problems(plan: &Plan) -> Vec<Problem> {
         }
         AdminAddress::Unix(_) => None,
     });
+    let certificates = plan.listeners.iter().filter_map(certificates).flatten();
     let state = plan.server.state_dir.iter().filter_map(|path| state_dir(path).err());
     let errors = ports.chain(admin).chain(state).map(|cause| problem(Severity::Error, cause));
-    errors.chain(backends(plan).into_iter().map(|cause| problem(Severity::Warning, cause))).collect()
+    let warnings = backends(plan).into_iter().map(|cause| problem(Severity::Warning, cause));
+    errors.chain(certificates).chain(warnings).collect()
+}
+
+/// What is wrong with a listener's certificates, or to be seen to.
+fn certificates(listener: &Listener) -> Option<Vec<Problem>> {
+    let now = clock::now().wall;
+    let about = |severity, cause: &str| problem(severity, format!("listener {}: {cause}", listener.address));
+    Some(match Tls::load(listener.tls.as_ref()?, None, now) {
+        Ok(tls) => tls.warnings(now).iter().map(|warning| about(Severity::Warning, warning)).collect(),
+        Err(error) => vec![about(Severity::Error, &error.to_string())],
+    })
 }
 
 fn problem(severity: Severity, cause: String) -> Problem {

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
 
+use rustls::ClientConnection;
 use socket2::{Domain, Socket, Type};
 
 use crate::DEADLINE;
@@ -188,6 +189,41 @@ impl Client {
         let stream = UnixStream::connect(path);
         let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()));
         Self { wire: Wire::new(Stream::Unix(stream)) }
+    }
+
+    /// Over a stream that is there.
+    pub(crate) fn speaking(stream: Stream) -> Self {
+        Self { wire: Wire::new(stream) }
+    }
+
+    /// What its TLS connection was agreed to be.
+    ///
+    /// # Panics
+    ///
+    /// When it does not speak TLS.
+    #[must_use]
+    #[track_caller]
+    pub fn tls(&self) -> &ClientConnection {
+        self.wire.tls().expect("a TLS connection")
+    }
+
+    /// Ends its side of the socket: over TLS without a `close_notify`.
+    pub fn cut(&mut self) -> &mut Self {
+        self.wire.cut();
+        self
+    }
+
+    /// Reads until the server ends the connection, and returns what came and whether the end was announced: by a
+    /// `close_notify`, without TLS by anything but a reset.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end it.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> (Vec<u8>, bool) {
+        let body = self.wire.body(Framing::UntilClosed, Instant::now() + DEADLINE);
+        assert!(body.stop != Some(Stop::Late), "still open after {} bytes", body.bytes.len());
+        (body.bytes, body.stop.is_none())
     }
 
     /// Over a connection that somebody else may use, too.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use forebay::config::parse;
 use forebay::config::plan::Plan;
+use forebay::observe::counters::Counters;
 use forebay::running::{Gauges, Running, start, start_with};
 
 use crate::{Client, Names, Response};
@@ -79,6 +80,26 @@ impl Forebay {
         let reloaded = self.running.reload(plan(&config));
         let changes = reloaded.unwrap_or_else(|error| panic!("forebay does not reload: {error}"));
         (changes.to_string(), changes.next_start())
+    }
+
+    /// The same; says why the proxy does not take it up.
+    ///
+    /// # Errors
+    ///
+    /// When it does not.
+    ///
+    /// # Panics
+    ///
+    /// When the configuration is refused.
+    #[track_caller]
+    pub fn try_reload(&self, config: impl Display) -> Result<(), String> {
+        self.running.reload(plan(&config)).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// What each worker has counted.
+    #[must_use]
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        self.running.counters()
     }
 
     /// Begins to drain: no new connections, what runs may finish.

@@ -21,6 +21,7 @@ mod script;
 mod socket;
 mod state;
 mod time;
+mod tls;
 mod wire;
 
 pub use client::{Client, Ending, Response};
@@ -37,6 +38,7 @@ pub use rollout::{Api, Caller, Sides, is_share};
 pub use script::{Gate, Script, answer, chunked, close, echo, hang, ok, ranged, raw, reset, script, validated};
 pub use state::StateDir;
 pub use time::{advance, date};
+pub use tls::{Authority, Pair, TlsClient};
 
 use std::time::{Duration, Instant};
 

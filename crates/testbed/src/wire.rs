@@ -8,6 +8,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
 use socket2::SockRef;
 
 use crate::head::Head;
@@ -50,6 +51,7 @@ pub(crate) struct Body {
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Stream {
@@ -57,6 +59,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => SockRef::from(stream),
             Self::Unix(stream) => SockRef::from(stream),
+            Self::Tls(stream) => SockRef::from(&stream.sock),
         }
     }
 
@@ -64,6 +67,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.read(piece),
             Self::Unix(stream) => stream.read(piece),
+            Self::Tls(stream) => stream.read(piece),
         }
     }
 
@@ -71,6 +75,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.write_all(bytes),
             Self::Unix(stream) => stream.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
         }
     }
 }
@@ -95,8 +100,26 @@ impl Wire {
         self.stream.socket().local_addr().ok()?.as_socket()
     }
 
-    /// Says that nothing more will be sent.
+    /// Ends this side of the socket.
+    pub(crate) fn cut(&self) {
+        let _ = self.stream.socket().shutdown(Shutdown::Write);
+    }
+
+    /// What a TLS connection was agreed to be.
+    pub(crate) fn tls(&self) -> Option<&ClientConnection> {
+        match &self.stream {
+            Stream::Tls(stream) => Some(&stream.conn),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        }
+    }
+
+    /// Says that nothing more will be sent: over TLS with a `close_notify`, and nothing else.
     pub(crate) fn half_close(&mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+            return;
+        }
         let _ = self.stream.socket().shutdown(Shutdown::Write);
     }
 

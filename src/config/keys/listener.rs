@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use policy::message::network::Network;
 
+use super::tls::Tls;
 use super::{backend, table};
 use crate::config::document::{Section, Text};
 use crate::config::grammar::networks;
@@ -19,7 +20,7 @@ table! {
     /// `ip:port`, or `unix:/path` for a socket in the file system, whose clients count as `127.0.0.1`. The mode of such a
     /// socket follows the process's umask.
     address: ListenAddress as Text = required("address = \"0.0.0.0:8080\"") => address;
-    /// The protocols that are spoken. Only `"http/1.1"` so far.
+    /// The protocols that are spoken; over TLS they are offered by ALPN. Only `"http/1.1"` so far.
     protocols as Texts = "http/1.1";
     /// The port of the `https` URLs to which every request is redirected (308) that has not come by `https`; 443 is left
     /// out of the URL. Left out: nothing is redirected.
@@ -27,6 +28,8 @@ table! {
     /// Networks in CIDR form, or single addresses, whose forwarding headers are believed on this listener. Left out: those
     /// of `[server]`.
     trusted_proxies: Option<Vec<Network>> as Texts => own_networks;
+    /// TLS. Left out: clients speak without it.
+    tls: Option<Tls>;
 }
 
 /// Where clients connect. A listener is known by it.
@@ -58,12 +61,16 @@ impl Listener {
     /// A listener for plain HTTP/1.1 without anything particular.
     #[must_use]
     pub const fn plain(address: ListenAddress) -> Self {
-        Self { address, redirect_https: None, trusted_proxies: None }
+        Self { address, redirect_https: None, trusted_proxies: None, tls: None }
     }
 }
 
 /// The protocols of a listener are served.
-fn speaks(_: &Listener, section: &Section<'_>) {
+fn speaks(listener: &Listener, section: &Section<'_>) {
+    if listener.tls.is_some() && listener.redirect_https.is_some() {
+        let hint = "put it on the listener without TLS";
+        section.report.add(section.at("redirect_https"), "a listener with TLS has nothing to redirect", hint);
+    }
     if section.is_empty_list("protocols") {
         let hint = "leave it out, or write protocols = [\"http/1.1\"]";
         section.report.add(section.at("protocols"), "protocols is empty", hint);

@@ -1,7 +1,11 @@
 //! `listen` and `[[listener]]`: what is accepted, and how a refusal reads.
 
+use std::path::Path;
+use std::time::Duration;
+
 use super::{LISTEN, fine, refused};
-use crate::config::plan::{ListenAddress, Listener};
+use crate::config::check_text;
+use crate::config::plan::{ClientAuth, ListenAddress, Listener, TlsVersion, UnknownSni};
 
 /// A file with this listener alone.
 fn with_listener(lines: &str) -> String {
@@ -68,4 +72,50 @@ fn an_address_is_listened_on_once() {
     refused(&with_listener(twice), "\"unix:/run/a\" is listened on twice");
     let both = with_listener("address = \"unix:/run/a\"") + "[admin]\nlisten = \"unix:/run/a\"";
     refused(&both, "\"unix:/run/a\" is for clients already | take another port");
+}
+
+/// A file with this table of a TLS listener.
+fn with_tls(lines: &str) -> String {
+    with_listener(&format!("address = \"127.0.0.1:443\"\n[listener.tls]\n{lines}"))
+}
+
+/// One certificate.
+const PAIR: &str = "certificates = [{ cert = \"/c.pem\", key = \"/c.key\" }]";
+
+#[test]
+fn tls_has_defaults_for_all_but_its_certificates() {
+    let tls = |lines: &str| listeners(&with_tls(lines)).remove(0).tls.expect("it speaks TLS");
+    let plain = tls(PAIR);
+    assert_eq!((plain.certificates.len(), plain.certificates[0].cert.as_path()), (1, Path::new("/c.pem")));
+    assert_eq!((plain.min_version, plain.unknown_sni), (TlsVersion::Tls12, UnknownSni::Default));
+    assert_eq!((plain.client_auth, &plain.client_ca, &plain.client_crl), (ClientAuth::Off, &None, &None));
+    assert_eq!(
+        (plain.ticket_rotation, plain.handshake_timeout),
+        (Duration::from_secs(21_600), Duration::from_secs(10))
+    );
+    assert_eq!(plain.handshakes_max, 4096);
+    let all = "min_version = \"1.3\"\nunknown_sni = \"reject\"\nclient_auth = \"optional\"\nclient_ca = \"/ca.pem\"\nclient_crl = \"/crl.pem\"";
+    let full = tls(&format!("{PAIR}\n{all}"));
+    assert_eq!((full.min_version, full.unknown_sni), (TlsVersion::Tls13, UnknownSni::Reject));
+    assert_eq!((full.client_auth, full.client_ca), (ClientAuth::Optional, Some("/ca.pem".into())));
+}
+
+#[test]
+fn keys_of_tls_are_checked() {
+    for (lines, words) in [
+        ("", "certificates is missing | certificates = [{ cert = "),
+        ("certificates = []", "certificates is empty | certificates = [{ cert = "),
+        ("certificates = [{ cert = \"/c.pem\" }]", "key is missing | key = \"/etc/forebay/key.pem\""),
+        ("certificates = [{ cert = \"\", key = \"/k\" }]", "cert is empty | name a file"),
+        (&format!("{PAIR}\nmin_version = \"1.1\""), "min_version can't be \"1.1\" |"),
+        (&format!("{PAIR}\nclient_auth = \"required\""), "client_auth needs client_ca | client_ca = "),
+        (&format!("{PAIR}\nticket_rotation = \"1s\""), "ticket_rotation is out of range | from 1m to 6h"),
+        (&format!("{PAIR}\nhandshakes_max = 0"), "handshakes_max is out of range | from 1 to 1000000"),
+    ] {
+        refused(&with_tls(lines), words);
+    }
+    let warned = check_text("f", &with_tls(&format!("{PAIR}\nclient_ca = \"/ca\""))).unwrap().warnings;
+    assert!(warned.to_string().contains("warning: client_ca is of no use without client_auth"), "{warned}");
+    let both = format!("address = \"127.0.0.1:443\"\nredirect_https = 443\n[listener.tls]\n{PAIR}");
+    refused(&with_listener(&both), "a listener with TLS has nothing to redirect | put it on the listener without TLS");
 }

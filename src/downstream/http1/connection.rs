@@ -40,6 +40,8 @@ enum Ending {
     Lingering,
     /// There is nothing to be said.
     Silent,
+    /// In the middle of something: its end must not look as if it were meant.
+    Broken,
     /// With a reset: its end would pass for the end of a body that was cut short.
     Reset,
     /// It stops being HTTP.
@@ -59,7 +61,8 @@ pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: Socket, cli
     // Boxed, so that a connection does not carry from its beginning the room that its end needs.
     match ending {
         Ending::Lingering => Box::pin(linger::close(socket)).await,
-        Ending::Silent => {}
+        Ending::Silent => Box::pin(linger::leave(socket)).await,
+        Ending::Broken => drop(socket),
         Ending::Reset => socket.reset(),
         Ending::Tunnel(left) => (left.tunnel)(End { stream: Box::new(socket), read_ahead }).await,
     }
@@ -137,7 +140,7 @@ impl<'a> Connection<'a> {
             drop(reply);
             match written {
                 Err(Broken) if framed.framing == Framing::UntilClose => return Ending::Reset,
-                Err(Broken) => return Ending::Silent,
+                Err(Broken) => return Ending::Broken,
                 Ok(()) => {}
             }
             if let Some(left) = self.stream.handover.take() {
@@ -350,7 +353,7 @@ impl<'a> Connection<'a> {
             Poll::Ready(written) => Poll::Ready(written.is_ok()),
             Poll::Pending => self.waits.poll_until(write_due, cx).map(|()| false),
         });
-        if written.await { Ending::Lingering } else { Ending::Silent }
+        if written.await { Ending::Lingering } else { Ending::Broken }
     }
 }
 

@@ -105,7 +105,7 @@ impl Output {
         last.extend_from_slice(bytes);
     }
 
-    /// Writes until nothing is left.
+    /// Writes until nothing is left, and what is written has left the process.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -125,6 +125,7 @@ impl Output {
             }
             self.written += written;
         }
+        ready!(Pin::new(sink).poll_flush(cx))?;
         self.lead.clear();
         self.contents.clear();
         self.tail.clear();

@@ -90,7 +90,7 @@ impl Reply {
     ) -> Poll<Result<(), Broken>> {
         self.awaits_body = false;
         loop {
-            let filled = self.fill(cx, output, pipes);
+            let filled = self.fill(cx, wire, output, pipes);
             if !output.is_empty() && wire.poll_write(cx, output).map_err(|_| Broken)?.is_pending() {
                 return self.wait_for_client(cx);
             }
@@ -131,10 +131,10 @@ impl Reply {
     }
 
     /// Adds to the output what the body has, as long as there is room. Ready also when what follows is to be moved.
-    fn fill(&mut self, cx: &mut Context<'_>, output: &mut Output, pipes: &Rc<Pipes>) -> Poll<()> {
+    fn fill(&mut self, cx: &mut Context<'_>, wire: &Wire, output: &mut Output, pipes: &Rc<Pipes>) -> Poll<()> {
         while output.has_room() && !self.is_in_pipe() {
             let Some(body) = &mut self.body else { break };
-            if self.splicing.begins(body.spliceable_bytes(), pipes) {
+            if self.splicing.begins(body.spliceable_bytes(), wire, pipes) {
                 break;
             }
             let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
@@ -227,12 +227,12 @@ impl Reply {
 
 impl Splicing {
     /// Whether so many bytes that could be moved are worth it. If so, there is a pipe.
-    fn begins(&mut self, bytes: u64, pipes: &Rc<Pipes>) -> bool {
+    fn begins(&mut self, bytes: u64, wire: &Wire, pipes: &Rc<Pipes>) -> bool {
         if self.must_read || self.is_refused || bytes == 0 {
             return false;
         }
         if self.pipe.is_none() && bytes >= SPLICED_BYTES_MIN {
-            self.pipe = pipes.lend();
+            self.pipe = if wire.can_splice() { pipes.lend() } else { None };
             self.is_refused = self.pipe.is_none();
         }
         self.pipe.is_some()

@@ -199,10 +199,16 @@ impl Wire {
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, output: &mut Output) -> Poll<io::Result<()>> {
         let shared = &mut *self.shared.borrow_mut();
         let Some(socket) = &mut shared.socket else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        let before = output.left();
+        let before = (output.left(), socket.written());
         let written = output.poll_write(cx, socket);
-        shared.note_write(output.left() < before, written.is_pending());
+        let has_moved = before != (output.left(), socket.written());
+        shared.note_write(has_moved, written.is_pending());
         written
+    }
+
+    /// Whether the kernel can move bytes into the socket.
+    pub(super) fn can_splice(&self) -> bool {
+        self.shared.borrow().socket.as_ref().is_some_and(Socket::can_splice)
     }
 
     /// Since when the client has taken nothing of what is to be written (monotonic time).
@@ -274,6 +280,8 @@ impl Shared {
         match &read {
             Ok(0) => self.input.closed = Some(Closed::Half),
             Ok(_) => {}
+            // TLS that ends without a `close_notify`. No request is delimited by its end, so nothing passes for whole.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.input.closed = Some(Closed::Half),
             Err(_broken) => self.input.closed = Some(Closed::Broken),
         }
         Poll::Ready(read)
@@ -323,7 +331,8 @@ impl BodySource for Wire {
     }
 
     fn spliceable_bytes(&self) -> u64 {
-        self.shared.borrow().input.spliceable_bytes()
+        let shared = self.shared.borrow();
+        if shared.socket.as_ref().is_some_and(Socket::can_splice) { shared.input.spliceable_bytes() } else { 0 }
     }
 
     fn lend_pipe(&self) -> Option<Pipe> {

@@ -3,6 +3,7 @@
 //! Whether a certificate is to be believed is decided by the TLS library.
 
 pub mod der;
+pub mod encode;
 pub mod names;
 pub mod subject;
 pub mod x509;

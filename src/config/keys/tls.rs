@@ -1,0 +1,115 @@
+//! `[listener.tls]`: TLS towards clients.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{HOUR, MILLISECOND, MINUTE, table, words};
+use crate::config::document::Section;
+
+table! {
+    /// TLS towards clients: versions 1.2 and 1.3. Certificates, keys, authorities and lists of revoked certificates are read
+    /// at the start, at a reload, and when their files change; connections that are there keep what they have. Files that
+    /// can't be used, or a certificate that has expired in the place of one that has not, change nothing, and the event log
+    /// says why. The requests of such a listener have the scheme `https`. A request whose `Host` has another certificate
+    /// than the name that its connection was made for (SNI) is answered 421.
+    pub struct Tls "[listener.tls]" => authorities;
+
+    /// The certificates; at least one. The first is the default.
+    certificates: Vec<CertificateFiles> = required("certificates = [{ cert = \"/etc/forebay/cert.pem\", key = \"/etc/forebay/key.pem\" }]");
+    /// The lowest version that is spoken.
+    min_version: TlsVersion = "1.2";
+    /// What a client gets that asks for a name without a certificate, or for none: the default certificate, or no
+    /// connection.
+    unknown_sni: UnknownSni = "default";
+    /// Whether clients are asked for a certificate, which must then be issued by one of `client_ca`. Without one,
+    /// `optional` lets a client in, `required` does not. Backends are told of it in `X-Client-Cert-Subject`,
+    /// `X-Client-Cert-San`, `X-Client-Cert-Fingerprint` (SHA-256) and `Client-Cert` (RFC 9440), which no client can send by
+    /// itself; routes may have conditions on them.
+    client_auth: ClientAuth = "off";
+    /// A PEM file with the certificates of the authorities that issue clients' certificates.
+    client_ca: Option<PathBuf> as Text => path;
+    /// A PEM file with lists of revoked certificates, one of each authority in the chain of a client's certificate. Left
+    /// out: revocation is not looked at.
+    client_crl: Option<PathBuf> as Text => path;
+    /// How often the key for session tickets is replaced. A ticket is good for twice as long at most.
+    ticket_rotation: Duration as Duration(MINUTE, TICKET_ROTATION_MAX) = "6h";
+    /// How long a handshake may take.
+    handshake_timeout: Duration as Duration(MILLISECOND, HOUR) = "10s";
+    /// Handshakes at once, all workers together. Beyond that the one that has taken longest is given up.
+    handshakes_max: usize as Count(1, 1_000_000) = "4096";
+}
+
+table! {
+    /// A certificate and its key.
+    pub struct CertificateFiles "certificates = [{ … }]";
+
+    /// A PEM file: the certificate, then those of the authorities between it and a root. Its DNS names, wildcards among
+    /// them, say which clients get it.
+    cert: PathBuf as Text = required("cert = \"/etc/forebay/cert.pem\"") => file;
+    /// A PEM file: the private key, not encrypted. Others than its owner should not be able to read it.
+    key: PathBuf as Text = required("key = \"/etc/forebay/key.pem\"") => file;
+}
+
+words! {
+    /// A version of TLS.
+    pub enum TlsVersion {
+        /// TLS 1.2 (RFC 5246).
+        Tls12 = "1.2",
+        /// TLS 1.3 (RFC 8446).
+        Tls13 = "1.3",
+    }
+}
+
+words! {
+    /// What a client gets that asks for a name without a certificate, or for none.
+    pub enum UnknownSni {
+        /// The first certificate.
+        Default = "default",
+        /// No connection.
+        Reject = "reject",
+    }
+}
+
+words! {
+    /// Whether clients are asked for a certificate.
+    pub enum ClientAuth {
+        /// They are not.
+        Off = "off",
+        /// One that has none is let in.
+        Optional = "optional",
+        /// One that has none is not let in.
+        Required = "required",
+    }
+}
+
+/// The keys in tickets rotate by themselves after this time at the latest.
+const TICKET_ROTATION_MAX: Duration = Duration::from_secs(6 * 3_600);
+
+fn authorities(tls: &Tls, section: &Section<'_>) {
+    if section.is_empty_list("certificates") {
+        let hint = "certificates = [{ cert = \"/etc/forebay/cert.pem\", key = \"/etc/forebay/key.pem\" }]";
+        section.report.add(section.at("certificates"), "certificates is empty", hint);
+    }
+    if tls.client_auth != ClientAuth::Off && tls.client_ca.is_none() {
+        let hint = "client_ca = \"/etc/forebay/clients.pem\"";
+        section.report.add(section.at("client_auth"), "client_auth needs client_ca", hint);
+    }
+    for (key, value) in [("client_ca", &tls.client_ca), ("client_crl", &tls.client_crl)] {
+        if value.is_some() && tls.client_auth == ClientAuth::Off {
+            let hint = "add client_auth = \"required\", or leave it out";
+            section.report.warn(section.at(key), format!("{key} is of no use without client_auth"), hint);
+        }
+    }
+}
+
+fn path(section: &Section<'_>, key: &str) -> Option<PathBuf> {
+    section.has(key).then(|| file(section, key))
+}
+
+fn file(section: &Section<'_>, key: &str) -> PathBuf {
+    let Some(text) = section.text(key) else { return PathBuf::new() };
+    if text.value.is_empty() {
+        section.report.add(text.span.clone(), format!("{key} is empty"), "name a file");
+    }
+    PathBuf::from(text.value)
+}

@@ -1,0 +1,149 @@
+//! The files that TLS stands on: read within a bound, and watched by what the file system says of them.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+
+/// The longest file, in bytes: a list of revoked certificates may be long.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Why a listener's certificates, or the authorities of its clients, can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is too long to be what it is for.
+    #[error("{}: longer than 16 MiB", .0.display())]
+    TooLong(PathBuf),
+    /// A file is no PEM.
+    #[error("{}: not PEM: {source}", path.display())]
+    Pem {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: pem::Error,
+    },
+    /// A file lacks what it is read for.
+    #[error("{}: no {what} in it", path.display())]
+    Lacking {
+        /// Its path.
+        path: PathBuf,
+        /// What it lacks.
+        what: &'static str,
+    },
+    /// The TLS library refuses what a file holds.
+    #[error("{}: {source}", path.display())]
+    Refused {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// A key and a certificate that are no pair.
+    #[error("the key {} does not belong to the certificate {}", key.display(), cert.display())]
+    NoPair {
+        /// The certificate's path.
+        cert: PathBuf,
+        /// The key's path.
+        key: PathBuf,
+    },
+    /// A certificate that has expired would replace one that has not.
+    #[error("{}: the certificate has expired, the one in use has not", .0.display())]
+    Expired(PathBuf),
+    /// The authorities of clients, or their lists of revoked certificates, are of no use.
+    #[error("{}: {reason}", path.display())]
+    Authorities {
+        /// The path of the authorities.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The TLS library refuses the settings.
+    #[error("TLS can't be set up: {0}")]
+    Settings(#[from] rustls::Error),
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let failed = |source| TlsError::File { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
+        return Err(TlsError::TooLong(path.to_owned()));
+    }
+    Ok(bytes)
+}
+
+/// All objects of one kind, called `what`; at least one.
+fn objects<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, TlsError> {
+    let bytes = read(path)?;
+    let found: Result<Vec<T>, pem::Error> = T::pem_slice_iter(&bytes).collect();
+    let found = found.map_err(|source| TlsError::Pem { path: path.to_owned(), source })?;
+    match found.is_empty() {
+        true => Err(TlsError::Lacking { path: path.to_owned(), what }),
+        false => Ok(found),
+    }
+}
+
+/// The certificates of a file; at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    objects(path, "certificate")
+}
+
+/// The lists of revoked certificates of a file; at least one.
+pub(super) fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    objects(path, "list of revoked certificates (X509 CRL)")
+}
+
+/// The first private key of a file.
+pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = read(path)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|source| {
+        let path = path.to_owned();
+        if matches!(source, pem::Error::NoItemsFound) {
+            TlsError::Lacking { path, what: "private key that is not encrypted" }
+        } else {
+            TlsError::Pem { path, source }
+        }
+    })
+}
+
+/// Whether others than the file's owner may read it.
+pub(super) fn is_open_to_others(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0)
+}
+
+/// What the file system says of some files: when it says the same, they have not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FileState(Vec<Option<Entry>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    identity: (u64, u64),
+    changed: (i64, i64),
+    length: u64,
+}
+
+impl FileState {
+    pub(super) fn of<'p>(paths: impl Iterator<Item = &'p Path>) -> Self {
+        let entry = |path| {
+            let metadata = fs::metadata(path).ok()?;
+            Some(Entry {
+                identity: (metadata.dev(), metadata.ino()),
+                changed: (metadata.mtime(), metadata.mtime_nsec()),
+                length: metadata.len(),
+            })
+        };
+        Self(paths.map(entry).collect())
+    }
+}

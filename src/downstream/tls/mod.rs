@@ -1,0 +1,121 @@
+//! TLS towards clients, by rustls: certificates and settings of a listener, handshakes within bounds (decision 0066).
+
+mod certificates;
+mod files;
+mod handshake;
+mod tickets;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+
+use self::certificates::Certificates;
+pub(crate) use self::files::FileState;
+pub use self::files::TlsError;
+pub(super) use self::handshake::{Handshakes, secure};
+use crate::config::plan::{self, ClientAuth, TlsVersion};
+
+/// The protocols that are offered (ALPN, RFC 7301).
+const ALPN: &[&[u8]] = &[b"http/1.1"];
+
+/// What a listener's handshakes go by: its settings, and what was in its files.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    plan: plan::Tls,
+    certificates: Arc<Certificates>,
+    tickets: Arc<dyn ProducesTickets>,
+    config: Arc<ServerConfig>,
+    files: FileState,
+}
+
+impl Tls {
+    /// Reads a listener's files. `before`: what its handshakes go by now.
+    pub(crate) fn load(plan: &plan::Tls, before: Option<&Self>, now: Duration) -> Result<Self, TlsError> {
+        // What changes while it is read is seen the next time.
+        let files = FileState::of(paths(plan));
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let old = (before.map(|before| &*before.certificates), now);
+        let certificates = Arc::new(Certificates::load(&plan.certificates, plan.unknown_sni, &provider, old)?);
+        let tickets = tickets(plan, before)?;
+        let versions = match plan.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let verifier = verifier(plan, &provider)?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::clone(&certificates) as _);
+        config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Arc::clone(&tickets);
+        Ok(Self { plan: plan.clone(), certificates, tickets, config: Arc::new(config), files })
+    }
+
+    /// The settings.
+    pub(crate) const fn plan(&self) -> &plan::Tls {
+        &self.plan
+    }
+
+    /// What the file system said of the files before they were read.
+    pub(crate) const fn files(&self) -> &FileState {
+        &self.files
+    }
+
+    /// What it says now.
+    pub(crate) fn files_now(&self) -> FileState {
+        FileState::of(paths(&self.plan))
+    }
+
+    /// What an operator should see to.
+    pub(crate) fn warnings(&self, now: Duration) -> Vec<String> {
+        self.certificates.warnings(now)
+    }
+}
+
+fn paths(plan: &plan::Tls) -> impl Iterator<Item = &Path> {
+    let pairs = plan.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+    pairs.chain(&plan.client_ca).chain(&plan.client_crl).map(|path| &**path)
+}
+
+/// A session that is resumed is not verified anew: where clients are, no ticket outlives what they were verified by.
+fn tickets(plan: &plan::Tls, before: Option<&Tls>) -> Result<Arc<dyn ProducesTickets>, TlsError> {
+    let is_kept = |before: &&Tls| {
+        let is_open = |plan: &plan::Tls| plan.client_auth == ClientAuth::Off;
+        is_open(plan) && is_open(&before.plan) && plan.ticket_rotation == before.plan.ticket_rotation
+    };
+    match before.filter(is_kept) {
+        Some(before) => Ok(Arc::clone(&before.tickets)),
+        None => Ok(tickets::rotating(plan.ticket_rotation)?),
+    }
+}
+
+/// Who verifies clients.
+fn verifier(plan: &plan::Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let Some(path) = plan.client_ca.as_ref().filter(|_| plan.client_auth != ClientAuth::Off) else {
+        return Ok(Arc::new(NoClientAuth));
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in files::certificates(path)? {
+        roots.add(certificate).map_err(|source| TlsError::Refused { path: path.clone(), source })?;
+    }
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    if let Some(path) = &plan.client_crl {
+        verifier = verifier.with_crls(files::revocations(path)?);
+    }
+    if plan.client_auth == ClientAuth::Optional {
+        verifier = verifier.allow_unauthenticated();
+    }
+    let failed = |error: rustls::server::VerifierBuilderError| TlsError::Authorities {
+        path: path.clone(),
+        reason: error.to_string(),
+    };
+    verifier.build().map_err(failed)
+}
