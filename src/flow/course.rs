@@ -1,11 +1,10 @@
 //! What is to be done about a request on a route that caches: the facts that `policy::course` decides by.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use http::Method;
 use http_body::Body as _;
-use policy::cache::key::{Key, Space, Target};
+use policy::cache::key::{Key, Target};
 use policy::course::{self, Bypass, Conditions, Mode, Pending, Queueable, Read, ReadFacts, Write, WriteFacts};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::conditions::asks_the_origin;
@@ -13,26 +12,16 @@ use policy::message::conditions::asks_the_origin;
 use super::enqueue;
 use super::gate;
 use super::invalidation::line;
-use super::onward::Onward;
 use super::sanitize::Admitted;
-use super::site::Site;
-use crate::config::plan::{CacheMode, Route, WriteBack};
+use super::way::{Queue, Way};
+use crate::config::plan::CacheMode;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
-use crate::store::Caching;
 use crate::store::serve::Wanted;
 use crate::upstream::send::Draft;
 use crate::writeback::Desk;
 use crate::writeback::desk::Found;
 use crate::writeback::read;
-
-/// A route that caches, where it leads, and how it caches.
-pub(super) struct Way<'a> {
-    pub(super) site: &'a Site,
-    pub(super) route: &'a Route,
-    pub(super) onward: &'a Rc<Onward>,
-    pub(super) caching: &'a Rc<Caching>,
-}
 
 /// What is to be done about a request, with what that takes.
 pub(super) enum Course<'a> {
@@ -54,13 +43,6 @@ pub(super) enum Course<'a> {
     WaitTurn(&'a Arc<Desk>, Draft),
 }
 
-/// Where a route queues writes, and how.
-#[derive(Clone, Copy)]
-pub(super) struct Queue<'a> {
-    pub(super) desk: &'a Arc<Desk>,
-    pub(super) back: &'a WriteBack,
-}
-
 /// What is pending for the URI of a read.
 enum PendingRead {
     /// Nothing.
@@ -71,131 +53,106 @@ enum PendingRead {
     Unreadable,
 }
 
-impl<'a> Way<'a> {
-    /// Decides about a request whose method is safe.
-    pub(super) fn read(&self, ex: &mut Exchange, admitted: &Admitted, target: &Target<'_>) -> Course<'a> {
-        let head = &ex.head;
-        let pending = self.pending(ex, target);
-        let key = Key::of_request(self.space(), &head.method, target, &head.fields, has_body(ex));
-        let facts = ReadFacts {
-            method: &head.method,
-            pending: match &pending {
-                PendingRead::Nothing => Pending::Nothing,
-                PendingRead::Readable(_) => Pending::Readable,
-                PendingRead::Unreadable => Pending::Unreadable,
-            },
-            has_body: key.is_none(),
-            switches: admitted.switches.is_some(),
-            asks_the_origin: asks_the_origin(&head.fields),
-            only_if_cached: RequestDirectives::of(&head.fields).only_if_cached,
-        };
-        let course = course::read(&facts);
-        ex.cache_status = course.cache_status();
-        match (course, key, pending) {
-            (Read::Lookup, Some(key), _) => Course::Lookup(key),
-            (Read::AnswerPending, _, PendingRead::Readable(answer)) => Course::Answer(answer),
-            (Read::RefuseOnlyIfCached, ..) => Course::Refuse(Fault::OnlyIfCached),
-            (Read::Forward(Bypass::Pending), ..) => Course::Forward { is_pending: true },
-            (Read::Forward(_) | Read::Lookup | Read::AnswerPending, ..) => Course::Forward { is_pending: false },
-        }
+/// Decides about a request whose method is safe.
+pub(super) fn read<'a>(way: &Way<'a>, ex: &mut Exchange, admitted: &Admitted, target: &Target<'_>) -> Course<'a> {
+    let head = &ex.head;
+    let pending = pending(way, ex, target);
+    let key = Key::of_request(way.space(), &head.method, target, &head.fields, has_body(ex));
+    let facts = ReadFacts {
+        method: &head.method,
+        pending: match &pending {
+            PendingRead::Nothing => Pending::Nothing,
+            PendingRead::Readable(_) => Pending::Readable,
+            PendingRead::Unreadable => Pending::Unreadable,
+        },
+        has_body: key.is_none(),
+        switches: admitted.switches.is_some(),
+        asks_the_origin: asks_the_origin(&head.fields),
+        only_if_cached: RequestDirectives::of(&head.fields).only_if_cached,
+    };
+    let course = course::read(&facts);
+    ex.cache_status = course.cache_status();
+    match (course, key, pending) {
+        (Read::Lookup, Some(key), _) => Course::Lookup(key),
+        (Read::AnswerPending, _, PendingRead::Readable(answer)) => Course::Answer(answer),
+        (Read::RefuseOnlyIfCached, ..) => Course::Refuse(Fault::OnlyIfCached),
+        (Read::Forward(Bypass::Pending), ..) => Course::Forward { is_pending: true },
+        (Read::Forward(_) | Read::Lookup | Read::AnswerPending, ..) => Course::Forward { is_pending: false },
     }
+}
 
-    /// Decides about a request that may change something.
-    ///
-    /// # Errors
-    /// [`Fault::BadRequest`] when its rewritten target is none.
-    pub(super) fn write(
-        &self,
-        ex: &mut Exchange,
-        admitted: &Admitted,
-        target: &Target<'_>,
-    ) -> Result<Course<'a>, Fault> {
-        // Before the route's changes to the fields, as for a GET.
-        let key = self.key_of_content(ex, target);
-        let draft = gate::draft(self.site, self.route, &self.onward.group, (ex, admitted))?;
-        let found = self.desk().map_or(Found::Clean, |desk| desk.find(line(self.caching, target).bytes()));
-        let queue = self.queue();
-        let (queueable, (conditions, seq)) = match queue {
-            Some(queue) => (enqueue::queueable(&draft, queue.back), enqueue::judged(&draft, &found, ex)),
-            None => (Queueable::No, (Conditions::Absent, 0)),
-        };
-        let facts = WriteFacts {
-            mode: match (&self.caching.rules.mode, queue) {
-                (_, Some(_)) => Mode::Back,
-                (CacheMode::Through, None) => Mode::Through,
-                (CacheMode::Aside | CacheMode::Back(_), None) => Mode::Aside,
-            },
-            is_pending: !matches!(found, Found::Clean),
-            switches: draft.switches.is_some(),
-            queueable,
-            conditions,
-        };
-        let course = course::write(&facts);
-        ex.cache_status = Some(course.cache_status());
-        Ok(match (course, queue, self.site.desk()) {
-            (Write::Through, ..) => Course::WriteThrough(draft, key),
-            (Write::Enqueue, Some(queue), _) => Course::Enqueue(queue, draft),
-            (Write::WaitTurn, _, Some(desk)) => Course::WaitTurn(desk, draft),
-            (Write::RefuseCondition, ..) => Course::Answer(Box::new(enqueue::failed(seq))),
-            (Write::RefuseOrder, ..) => Course::Refuse(Fault::BadRequest("forebay-write is through, or not there")),
-            // Without a journal nothing is queued, nor pending.
-            (Write::Invalidate | Write::Enqueue | Write::WaitTurn, ..) => Course::Invalidate(draft, key),
-        })
-    }
+/// Decides about a request that may change something.
+///
+/// # Errors
+/// [`Fault::BadRequest`] when its rewritten target is none.
+pub(super) fn write<'a>(
+    way: &Way<'a>,
+    ex: &mut Exchange,
+    admitted: &Admitted,
+    target: &Target<'_>,
+) -> Result<Course<'a>, Fault> {
+    // Before the route's changes to the fields, as for a GET.
+    let key = key_of_content(way, ex, target);
+    let draft = gate::draft(way.site, way.route, &way.onward.group, (ex, admitted))?;
+    let found = way.desk().map_or(Found::Clean, |desk| desk.find(line(way.caching, target).bytes()));
+    let queue = way.queue();
+    let (queueable, (conditions, seq)) = match queue {
+        Some(queue) => (enqueue::queueable(&draft, queue.back), enqueue::judged(&draft, &found, ex)),
+        None => (Queueable::No, (Conditions::Absent, 0)),
+    };
+    let facts = WriteFacts {
+        mode: match (&way.caching.rules.mode, queue) {
+            (_, Some(_)) => Mode::Back,
+            (CacheMode::Through, None) => Mode::Through,
+            (CacheMode::Aside | CacheMode::Back(_), None) => Mode::Aside,
+        },
+        is_pending: !matches!(found, Found::Clean),
+        switches: draft.switches.is_some(),
+        queueable,
+        conditions,
+    };
+    let course = course::write(&facts);
+    ex.cache_status = Some(course.cache_status());
+    Ok(match (course, queue, way.site.desk()) {
+        (Write::Through, ..) => Course::WriteThrough(draft, key),
+        (Write::Enqueue, Some(queue), _) => Course::Enqueue(queue, draft),
+        (Write::WaitTurn, _, Some(desk)) => Course::WaitTurn(desk, draft),
+        (Write::RefuseCondition, ..) => Course::Answer(Box::new(enqueue::failed(seq))),
+        (Write::RefuseOrder, ..) => Course::Refuse(Fault::BadRequest("forebay-write is through, or not there")),
+        // Without a journal nothing is queued, nor pending.
+        (Write::Invalidate | Write::Enqueue | Write::WaitTurn, ..) => Course::Invalidate(draft, key),
+    })
+}
 
-    /// What is pending for a read.
-    fn pending(&self, ex: &Exchange, target: &Target<'_>) -> PendingRead {
-        let head = &ex.head;
-        let Some(desk) = self.desk().filter(|_| matches!(head.method, Method::GET | Method::HEAD)) else {
-            return PendingRead::Nothing;
-        };
-        let (seq, queued) = match desk.find(line(self.caching, target).bytes()) {
-            Found::Clean => return PendingRead::Nothing,
-            Found::Opaque => return PendingRead::Unreadable,
-            Found::Dirty(seq, queued) => (seq, queued),
-        };
-        let Some(write) = queued.unpack().filter(|write| read::is_readers(write, &head.fields)) else {
-            return PendingRead::Unreadable;
-        };
-        let wanted = Wanted { method: &head.method, headers: &head.fields, dice: ex.dice };
-        let mut answer = read::serve(&wanted, &write, &queued.tag(), ex.started);
-        read::mark(&mut answer, seq);
-        PendingRead::Readable(Box::new(answer))
-    }
+/// What is pending for a read.
+fn pending(way: &Way<'_>, ex: &Exchange, target: &Target<'_>) -> PendingRead {
+    let head = &ex.head;
+    let Some(desk) = way.desk().filter(|_| matches!(head.method, Method::GET | Method::HEAD)) else {
+        return PendingRead::Nothing;
+    };
+    let (seq, queued) = match desk.find(line(way.caching, target).bytes()) {
+        Found::Clean => return PendingRead::Nothing,
+        Found::Opaque => return PendingRead::Unreadable,
+        Found::Dirty(seq, queued) => (seq, queued),
+    };
+    let Some(write) = queued.unpack().filter(|write| read::is_readers(write, &head.fields)) else {
+        return PendingRead::Unreadable;
+    };
+    let wanted = Wanted { method: &head.method, headers: &head.fields, dice: ex.dice };
+    let mut answer = read::serve(&wanted, &write, &queued.tag(), ex.started);
+    read::mark(&mut answer, seq);
+    PendingRead::Readable(Box::new(answer))
+}
 
-    /// What is pending, if anything is.
-    fn desk(&self) -> Option<&'a Desk> {
-        self.site.desk().map(|desk| &**desk).filter(|desk| !desk.is_idle())
-    }
-
-    /// Where the route queues writes; `None`: it does not.
-    fn queue(&self) -> Option<Queue<'a>> {
-        match &self.caching.rules.mode {
-            CacheMode::Back(back) => self.site.desk().map(|desk| Queue { desk, back }),
-            CacheMode::Aside | CacheMode::Through => None,
-        }
-    }
-
-    /// The key of what a PUT or POST may bring for GETs to come. `None`: nothing, as where the backend sees another query
-    /// than the key holds.
-    fn key_of_content(&self, ex: &Exchange, target: &Target<'_>) -> Option<Key> {
-        let space = self.space();
-        let is_settled = || space.rules.query(target.query()).as_deref() == target.query();
-        matches!(ex.head.method, Method::PUT | Method::POST)
-            .then(|| Key::of_request(space, &Method::GET, target, &ex.head.fields, false))
-            .flatten()
-            .filter(|_| is_settled())
-    }
-
-    /// Takes the tags off an answer: they are for us.
-    pub(super) fn untagged(&self, mut answer: Answer) -> Answer {
-        self.caching.hide_tags(&mut answer.fields);
-        answer
-    }
-
-    fn space(&self) -> Space<'_> {
-        Space { name: &self.caching.space, rules: &self.caching.rules.key }
-    }
+/// The key of what a PUT or POST may bring for GETs to come. `None`: nothing, as where the backend sees another query
+/// than the key holds.
+fn key_of_content(way: &Way<'_>, ex: &Exchange, target: &Target<'_>) -> Option<Key> {
+    let space = way.space();
+    let is_settled = || space.rules.query(target.query()).as_deref() == target.query();
+    matches!(ex.head.method, Method::PUT | Method::POST)
+        .then(|| Key::of_request(space, &Method::GET, target, &ex.head.fields, false))
+        .flatten()
+        .filter(|_| is_settled())
 }
 
 fn has_body(ex: &Exchange) -> bool {

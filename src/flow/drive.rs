@@ -7,13 +7,14 @@
 use policy::cache::forget::is_safe;
 use policy::cache::overlap::Writer;
 
-use super::course::{Course, Way};
+use super::course::{self, Course};
 use super::enqueue::{Enqueue, Enqueued};
 use super::invalidation::Outgoing;
 use super::posted::Posted;
 use super::sanitize::{self, Admitted};
 use super::side::{self, Chosen};
 use super::site::Site;
+use super::way::Way;
 use super::{gate, invalidate, lookup, purge, turn, write_through};
 use crate::config::plan::{Action, Route};
 use crate::exchange::fault::Fault;
@@ -64,8 +65,10 @@ pub fn begin(site: &Site, ex: &mut Exchange) -> Result<Step, Fault> {
     if let Some(port) = gate::redirect_https(site, ex, &admitted) {
         return gate::by_https(port, ex, &admitted).map(Step::Answered);
     }
-    if let Some(purged) = purge::answer(site, ex, &admitted) {
-        return Ok(purged);
+    match purge::answer(site, ex, &admitted) {
+        Some(purge::Outcome::Answered(answer)) => return Ok(Step::Answered(answer)),
+        Some(purge::Outcome::Sweeps(banned)) => return Ok(Step::Sweeps(banned)),
+        None => {}
     }
     let (index, route) = gate::route(site, ex, &admitted)?;
     let chosen = match &route.action {
@@ -122,8 +125,8 @@ async fn cached(way: &Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Result
     sanitize::stamp_settled(way.site, ex, admitted);
     let target = &lookup::target(ex, admitted).into_owned();
     let course = match is_safe(&ex.head.method) {
-        true => way.read(ex, admitted, target),
-        false => way.write(ex, admitted, target)?,
+        true => course::read(way, ex, admitted, target),
+        false => course::write(way, ex, admitted, target)?,
     };
     match course {
         Course::Answer(answer) => Ok(*answer),

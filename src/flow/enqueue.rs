@@ -16,9 +16,9 @@ use policy::message::etag::EntityTag;
 use policy::write::kept;
 use policy::write::record::{Packing, Write};
 
-use super::course::{Queue, Way};
 use super::invalidation::{forget_others, line};
 use super::site::Site;
+use super::way::{Queue, Way};
 use crate::config::plan::{OnDiskError, WriteBack};
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};

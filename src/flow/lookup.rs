@@ -7,11 +7,11 @@ use http::{Method, Uri};
 use message::{Fields, Known, KnownSet};
 use policy::cache::key::{Key, KeyBuffer, LookupKey, Space, Target};
 
-use super::course::Way;
 use super::gate;
 use super::onward::Onward;
 use super::sanitize::{self, Admitted};
 use super::site::Site;
+use super::way::Way;
 use crate::config::plan::Route;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};

@@ -6,7 +6,7 @@ use policy::cache::facts::RequestFacts;
 use policy::cache::key::{Key, Target};
 use policy::time::Now;
 
-use super::course::Way;
+use super::way::Way;
 use crate::exchange::{Answer, Exchange};
 use crate::store;
 use crate::upstream::send::Draft;

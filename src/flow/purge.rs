@@ -10,7 +10,6 @@ use http::StatusCode;
 use message::{Fields, Known};
 use policy::cache::key::{Key, Scheme, Space, Target};
 
-use super::drive::Step;
 use super::sanitize::Admitted;
 use super::site::{Generation, Site};
 use crate::exchange::body::Body;
@@ -30,6 +29,14 @@ const WAIT: &str = "forebay-purge-wait";
 /// For how long a `PURGE` waits until all is swept.
 const SWEPT_MAX: Duration = Duration::from_secs(8);
 
+/// What a `PURGE` comes to.
+pub enum Outcome {
+    /// It is answered.
+    Answered(Answer),
+    /// It is answered when all is swept: [`swept`] waits.
+    Sweeps(Banned),
+}
+
 /// What a purge has done.
 enum Purged {
     /// So many responses were touched.
@@ -40,7 +47,7 @@ enum Purged {
 
 /// Answers a `PURGE`; `None`: it is none, or nothing is ever stored for its URI, so that it is a method like any other.
 #[must_use]
-pub fn answer(site: &Site, ex: &Exchange, admitted: &Admitted) -> Option<Step> {
+pub fn answer(site: &Site, ex: &Exchange, admitted: &Admitted) -> Option<Outcome> {
     if *"PURGE" != *ex.head.method.as_str() {
         return None;
     }
@@ -49,16 +56,18 @@ pub fn answer(site: &Site, ex: &Exchange, admitted: &Admitted) -> Option<Step> {
     let peer = ex.connection.peer.ip().to_canonical();
     if !site.plan().cache.purge_from.iter().any(|network| network.contains(peer)) {
         let refused = said(StatusCode::FORBIDDEN, "{\"error\":\"this peer may not purge\"}\n".to_owned());
-        return Some(Step::Answered(refused));
+        return Some(Outcome::Answered(refused));
     }
     let purged = waits(&ex.head.fields).and_then(|waits| Ok((purge(site, ex, admitted)?, waits)));
     Some(match purged {
-        Ok((Purged::Banned(banned), true)) => Step::Sweeps(banned),
+        Ok((Purged::Banned(banned), true)) => Outcome::Sweeps(banned),
         Ok((Purged::Banned(banned), false)) => {
-            Step::Answered(said(StatusCode::OK, format!("{{\"epoch\":{}}}\n", banned.epoch())))
+            Outcome::Answered(said(StatusCode::OK, format!("{{\"epoch\":{}}}\n", banned.epoch())))
         }
-        Ok((Purged::Counted(purged), _)) => Step::Answered(said(StatusCode::OK, format!("{{\"purged\":{purged}}}\n"))),
-        Err(wrong) => Step::Answered(said(StatusCode::BAD_REQUEST, format!("{{\"error\":\"{wrong}\"}}\n"))),
+        Ok((Purged::Counted(purged), _)) => {
+            Outcome::Answered(said(StatusCode::OK, format!("{{\"purged\":{purged}}}\n")))
+        }
+        Err(wrong) => Outcome::Answered(said(StatusCode::BAD_REQUEST, format!("{{\"error\":\"{wrong}\"}}\n"))),
     })
 }
 

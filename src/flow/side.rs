@@ -3,18 +3,16 @@
 //! What is named by hand comes first, then the side that the client keeps, then chance. The shares are
 //! `policy::route::split`'s, a client's key is `policy::route::sticky`'s.
 
-use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use message::{FieldLine, Fields, Known};
 use policy::balance::dice::splitmix64;
 use policy::message::cookies;
 use policy::message::scheme::Scheme;
 use policy::route::split::Shares;
-use policy::route::sticky::Verified;
 
+use super::local_split::{By, LocalSplit};
 use super::onward::Onward;
 use super::sanitize::Admitted;
 use super::site::Site;
@@ -22,39 +20,9 @@ use crate::config::plan::{self, SameSite, Sticky, StickyCookie};
 use crate::exchange::Exchange;
 use crate::exchange::fault::Fault;
 use crate::observe::dice;
-use crate::observe::tally::Tally;
-use crate::rollout::split::{Split, Watched};
 
 /// Of so many cookies of the name one may be good: the rest is not looked at, as each takes a signature to be checked.
 const COOKIES_MAX: usize = 4;
-
-/// A split, as one worker has it.
-#[derive(Debug)]
-pub struct LocalSplit {
-    /// What all workers share.
-    pub shared: Arc<Split>,
-    /// The names of its sides.
-    pub names: Box<[Rc<str>]>,
-    /// What this worker has seen of each.
-    pub tallies: Box<[Arc<Tally>]>,
-    /// The line that tells clients of each side, by what has decided; empty: they are told nothing.
-    pub notes: Notes,
-    /// The shares that hold.
-    pub watched: RefCell<Watched>,
-    /// The cookies that this worker has verified lately, of a split that has its own.
-    pub verified: Option<RefCell<Verified>>,
-}
-
-/// For each side of a split, and each of [`By`], the line that tells a client of both. `None`: it would be none.
-type Notes = Box<[[Option<Rc<FieldLine>>; 4]]>;
-
-/// What the clients of a split are told: each note is made once, not for each request.
-#[must_use]
-pub fn notes(plan: &plan::Split) -> Notes {
-    let Some(name) = &plan.side_header else { return Box::default() };
-    let note = |side: &str, by: By| FieldLine::new(name, format!("{side}; by={}", by.word())).ok().map(Rc::new);
-    plan.sides.iter().map(|side| By::ALL.map(|by| note(&side.name, by))).collect()
-}
 
 /// Where a request goes.
 pub struct Chosen {
@@ -66,31 +34,6 @@ pub struct Chosen {
     cookie: Option<String>,
     /// The line that tells the client of the side.
     note: Option<Rc<FieldLine>>,
-}
-
-/// What has decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Override,
-    Sticky,
-    Weight,
-    /// The side decided on can take nothing now, so another stands in.
-    Fallback,
-}
-
-impl By {
-    /// All of them, in order.
-    const ALL: [Self; 4] = [Self::Override, Self::Sticky, Self::Weight, Self::Fallback];
-
-    /// Its word in the log and towards the client.
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Override => "override",
-            Self::Sticky => "sticky",
-            Self::Weight => "weight",
-            Self::Fallback => "fallback",
-        }
-    }
 }
 
 /// What a client is known by.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use policy::message::via::Signature;
 use policy::route::sticky::Verified;
 
+use super::local_split::{self, LocalSplit};
 use super::onward::Onward;
-use super::side::{self, LocalSplit};
 use crate::config::plan::{Action, Plan, Route, RouteCache};
 use crate::observe::counters::Counters;
 use crate::observe::notice::Notice;
@@ -206,7 +206,7 @@ fn local_split(split: &Arc<Split>, before: Option<&Site>) -> LocalSplit {
         shared: Arc::clone(split),
         names: split.plan.sides.iter().map(|side| Rc::from(&*side.name)).collect(),
         tallies: known.map_or_else(|| split.live.enroll(), |known| known.tallies.clone()),
-        notes: side::notes(&split.plan),
+        notes: local_split::notes(&split.plan),
         watched: RefCell::new(split.live.watch()),
         verified: split.signer.clone().map(|signer| RefCell::new(Verified::new(signer, split.salt))),
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use policy::cache::key::Target;
 use policy::cache::overlap::Writer;
 
-use super::course::Way;
 use super::invalidate;
 use super::invalidation::{Outgoing, line};
+use super::way::Way;
 use crate::exchange::fault::Fault;
 use crate::exchange::{Answer, Exchange};
 use crate::upstream::send::Draft;
