@@ -201,7 +201,7 @@ impl Iterator for Scanner<'_> {
 #[inline(always)]
 fn is_unknown(window: &[u8; Block::BYTES], name_bytes: usize) -> bool {
     let [first, ..] = window;
-    name_bytes != 0 && !matches!(first | 0x20, b'x' | b'f') && first_unplain(window) == name_bytes
+    name_bytes != 0 && !Known::begins_family(*first) && first_unplain(window) == name_bytes
 }
 
 /// The line that begins at `start` and the offset behind it, if it is there as a whole and its name is plain.

@@ -248,10 +248,16 @@ impl Known {
     #[inline]
     pub fn of_plain(name: &[u8]) -> Self {
         match (Self::exact(name), name.first()) {
-            // The families but that of the underscore.
-            (Self::Other, Some(b'X' | b'x' | b'F' | b'f' | b'C' | b'c')) => Self::family(name),
+            (Self::Other, Some(first)) if Self::begins_family(*first) => Self::family(name),
             (known, _) => known,
         }
+    }
+
+    /// Whether the names of a family may begin with this byte; that of the underscore is left aside.
+    #[must_use]
+    #[inline(always)]
+    pub const fn begins_family(first: u8) -> bool {
+        matches!(first | 0x20, b'x' | b'f' | b'c')
     }
 
     /// The tag of a name that has no tag for itself alone: one of the families, or [`Known::Other`].

@@ -37,6 +37,37 @@ fn a_head_is_read_into_its_parts() {
 }
 
 #[test]
+fn a_scanned_name_has_the_tag_that_it_has_alone() {
+    let names = [
+        "Host",
+        "Client-Cert",
+        "client-cert-chain",
+        "X-Client-Cert-Subject",
+        "Forebay-Side",
+        "X-Forebay-Side",
+        "Sec-Fetch-Mode",
+        "X-Forwarded-Port",
+        "Front-End-Https",
+        "X-HTTP-Method-Override",
+        "x_forwarded_for",
+        "CF-Ray",
+        "Unknown",
+        "a_b",
+    ];
+    for name in names {
+        // Short and long lines, since not all are scanned the same way; and one behind others.
+        for value in
+            ["v", "a value that is longer than any block of bytes that is looked at in one go, and so on and on"]
+        {
+            let text = format!("GET / HTTP/1.1\r\nHost: h\r\n{name}: {value}\r\nAccept: */*\r\n\r\n");
+            let (head, _) = request(text.as_bytes()).unwrap().unwrap();
+            let field = head.view(text.as_bytes()).all().nth(1).unwrap();
+            assert_eq!(field.known, message::Known::of(name.as_bytes()), "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_head_without_fields_ends_with_its_empty_line() {
     let (head, end) = request(b"GET / HTTP/1.0\r\n\r\n").unwrap().unwrap();
     assert_eq!((end, head.version(), head.fields.received_count()), (18, Version::Http10, 0));
