@@ -18,6 +18,7 @@ pub mod running;
 mod socket_file;
 pub mod splice;
 pub mod store;
+pub mod tls;
 pub mod upstream;
 pub mod world;
 pub mod writeback;

@@ -36,12 +36,15 @@ use crate::writeback::Desk;
 use crate::writeback::flush;
 
 mod error;
+mod gauges;
 mod listeners;
 pub mod preflight;
 
 use self::listeners::{Listeners, New, Prepared};
 
 pub use error::StartError;
+pub use gauges::Gauges;
+pub use listeners::Listening;
 
 /// Commands on their way to one thread.
 const COMMANDS_MAX: usize = 64;
@@ -54,23 +57,6 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
 /// How often the files of certificates are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// What a running proxy is busy with now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    /// Client connections open.
-    pub connections: usize,
-    /// Requests under way.
-    pub in_flight: usize,
-    /// Connections to backends open, unused ones too.
-    pub backend_connections: usize,
-    /// Requests that wait for a backend.
-    pub queued: usize,
-    /// Requests that wait for what another's fetch brings.
-    pub following: usize,
-    /// Acknowledged writes that have not been settled with their backend.
-    pub pending_writes: usize,
-}
 
 /// A running proxy. Dropping it stops everything at once.
 #[derive(Debug)]
@@ -87,7 +73,7 @@ pub struct Running {
 
 enum Control {
     Reload(Box<Plan>, blocking::Sender<Result<Changes, StartError>>),
-    Addresses(blocking::Sender<Vec<SocketAddr>>),
+    Listening(blocking::Sender<Vec<Listening>>),
     Announce(blocking::Sender<Duration>),
     Drain(Begun),
     Stop,
@@ -147,11 +133,17 @@ pub fn start_with(plan: Plan, resolver: Arc<dyn Resolver>) -> Result<Running, St
 }
 
 impl Running {
-    /// The addresses that are listened on; for port 0 the ports that the system chose.
+    /// The TCP addresses that are listened on; for port 0 the ports that the system chose.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listening().into_iter().filter_map(|listening| listening.address).collect()
+    }
+
+    /// What is listened on.
+    #[must_use]
+    pub fn listening(&self) -> Vec<Listening> {
         let (answer, answered) = blocking::channel();
-        let _stopping = self.control.blocking_send(Control::Addresses(answer));
+        let _stopping = self.control.blocking_send(Control::Listening(answer));
         answered.recv().unwrap_or_default()
     }
 
@@ -416,8 +408,8 @@ impl House {
                 Control::Reload(plan, answer) => {
                     let _gone = answer.send(self.reload(*plan).await);
                 }
-                Control::Addresses(answer) => {
-                    let _gone = answer.send(self.listeners.addresses());
+                Control::Listening(answer) => {
+                    let _gone = answer.send(self.listeners.listening());
                 }
                 Control::Announce(answer) => {
                     self.household.now_drains();

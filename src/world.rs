@@ -100,7 +100,7 @@ impl World {
         let mut groups = Vec::with_capacity(plan.upstreams.len());
         for upstream in &plan.upstreams {
             let kept = match before.remove(&upstream.name) {
-                Some(kept) if kept.group.plan == *upstream => kept,
+                Some(kept) if kept.group.plan == *upstream && kept.group.has_present_files() => kept,
                 other => {
                     let old = other.as_ref().map(|kept| &*kept.group);
                     let resolver = Arc::clone(&self.resolver);

@@ -59,8 +59,8 @@ fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> 
     let summary = summary(&plan);
     let events_to = plan.log.events_to.clone();
     let mut process = Process { running: running::start(plan)?, events, events_to };
-    for address in process.running.addresses() {
-        tracing::info!("listening on http://{address}");
+    for listening in process.running.listening() {
+        tracing::info!("listening on {}", listening.url);
     }
     tracing::info!("{summary}");
     loop {

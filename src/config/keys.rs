@@ -28,6 +28,7 @@ pub(super) mod split;
 pub(super) mod tls;
 pub(super) mod token;
 pub(super) mod upstream;
+pub(super) mod upstream_tls;
 pub(super) mod write_back;
 
 use admin::Admin;

@@ -102,7 +102,7 @@ idle_timeout = 75
 
 [[upstream]]
 name = "legacy"
-backends = ["https://10.0.0.1", { url = "http://10.0.0.2", weight = 3 }]
+backends = ["httpx://10.0.0.1", { url = "http://10.0.0.2", weight = 3 }]
 
 [[route]]
 upstream = "lagacy"
@@ -116,11 +116,11 @@ config.toml:3:1: unknown key "header_timout" in [server]
 config.toml:4:16: idle_timeout has no unit
     4 | idle_timeout = 75
       |                ^ write it as "75s"
-config.toml:8:13: backend "https://10.0.0.1" wants TLS
-    8 | backends = ["https://10.0.0.1", { url = "http://10.0.0.2", weight = 3 }]
-      |             ^ TLS to backends is not there yet; write http://
+config.toml:8:13: backend "httpx://10.0.0.1" has an unknown scheme
+    8 | backends = ["httpx://10.0.0.1", { url = "http://10.0.0.2", weight = 3 }]
+      |             ^ write http://host:port or unix:/path
 config.toml:8:69: the balance of this upstream ignores weight
-    8 | backends = ["https://10.0.0.1", { url = "http://10.0.0.2", weight = 3 }]
+    8 | backends = ["httpx://10.0.0.1", { url = "http://10.0.0.2", weight = 3 }]
       |                                                                     ^ weights count with balance = "weighted", "least-connections", "random" or "hash"
 config.toml:11:12: upstream "lagacy" is not defined
    11 | upstream = "lagacy"

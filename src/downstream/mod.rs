@@ -9,5 +9,5 @@ pub mod limit;
 mod linger;
 pub mod listener;
 mod socket;
-pub mod tls;
+pub(crate) mod tls;
 pub mod worker;

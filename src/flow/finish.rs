@@ -163,6 +163,7 @@ fn request(ex: &Exchange, captured: Option<Box<Captured>>) -> Request {
         method: ex.head.method.clone(),
         target: ex.head.uri.clone(),
         version: ex.head.version,
+        scheme: ex.connection.scheme.as_str(),
         host: field(Known::Host),
         referer: field(Known::Referer),
         user_agent: field(Known::UserAgent),

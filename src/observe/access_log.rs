@@ -180,6 +180,7 @@ mod tests {
                 method: Method::GET,
                 target: "/a?b=c".parse().unwrap(),
                 version: Version::HTTP_11,
+                scheme: "http",
                 host: Some(Bytes::from_static(b"x")),
                 referer: None,
                 user_agent: Some(Bytes::from_static(b"say \"hi\"\xff")),

@@ -79,7 +79,9 @@ impl Line<'_> {
             Variable::Args => value(out, request?.target.query()?.as_bytes())?,
             Variable::Argument(name) => value(out, argument(request?, name)?.as_bytes())?,
             Variable::ServerProtocol => out.extend_from_slice(text::version(request?.version)),
-            Variable::Scheme => out.extend_from_slice(b"http"),
+            Variable::Scheme => {
+                out.extend_from_slice(record.request.as_ref().map_or("http", |request| request.scheme).as_bytes())
+            }
             Variable::Host => value(out, host(request?)?.to_ascii_lowercase().as_bytes())?,
             Variable::RequestField(index) => value(out, captured()?.request.get(*index)?.as_ref()?)?,
             Variable::ResponseField(index) => value(out, captured()?.response.get(*index)?.as_ref()?)?,
@@ -92,7 +94,10 @@ impl Line<'_> {
             Variable::RequestId => value(out, record.id.as_ref()?.as_bytes())?,
             Variable::UpstreamAddr => {
                 let backend = record.backend.as_deref()?;
-                let address = record.address.as_deref().or_else(|| backend.strip_prefix("http://"));
+                let address = record
+                    .address
+                    .as_deref()
+                    .or_else(|| ["http://", "https://"].iter().find_map(|scheme| backend.strip_prefix(scheme)));
                 value(out, address.unwrap_or(backend).as_bytes())?;
             }
             Variable::UpstreamStatus => text::decimal(out, record.backend_status?.as_u16().into()),
@@ -205,6 +210,7 @@ mod tests {
             method: Method::GET,
             target: "/a?b=c&d=".parse().unwrap(),
             version: Version::HTTP_11,
+            scheme: "http",
             host: Some(Bytes::from_static(b"Shop.Example:8080")),
             referer: None,
             user_agent: None,
@@ -266,6 +272,7 @@ mod tests {
                 method: Method::GET,
                 target: "/".parse().unwrap(),
                 version: Version::HTTP_11,
+                scheme: "http",
                 host: None,
                 referer: None,
                 user_agent: None,

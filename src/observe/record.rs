@@ -109,6 +109,8 @@ pub struct Request {
     pub target: Uri,
     /// Its version.
     pub version: Version,
+    /// How it came: `http`, or `https` over TLS.
+    pub scheme: &'static str,
     /// Its `Host`.
     pub host: Option<Bytes>,
     /// Its `Referer`.

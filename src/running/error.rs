@@ -1,11 +1,12 @@
 //! Why a proxy can't start, or can't take up a plan.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::admin;
 use crate::config::plan::ListenAddress;
 use crate::downstream::listener::ListenError;
-use crate::downstream::tls::TlsError;
+use crate::tls::TlsError;
 use crate::world::BeginError;
 
 /// Why a proxy can't start, or can't take up a plan.
@@ -19,6 +20,14 @@ pub enum StartError {
     Tls {
         /// The listener's address.
         address: ListenAddress,
+        /// Why not.
+        source: TlsError,
+    },
+    /// What an upstream's TLS stands on can't be used.
+    #[error("upstream {upstream}: {source}")]
+    UpstreamTls {
+        /// The upstream's name.
+        upstream: Arc<str>,
         /// Why not.
         source: TlsError,
     },

@@ -9,9 +9,11 @@ use std::time::Duration;
 use super::StartError;
 use crate::config::plan::{self, ListenAddress, Plan};
 use crate::downstream::listener::{self, ListenSocket, Listener, Opened};
-use crate::downstream::tls::{FileState, Tls};
+use crate::downstream::tls::Tls;
 use crate::observe::clock;
 use crate::socket_file::SocketFile;
+use crate::tls::FileState;
+use crate::upstream::transport::tls::BackendTls;
 
 /// How often certificates that are to be seen to are warned about.
 const WARN_EVERY: Duration = Duration::from_secs(86_400);
@@ -20,6 +22,15 @@ const WARN_EVERY: Duration = Duration::from_secs(86_400);
 pub(super) struct New {
     pub(super) listener: Arc<Listener>,
     pub(super) sockets: Vec<ListenSocket>,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// The TCP address, if it is one; for port 0 with the port that the system chose.
+    pub address: Option<SocketAddr>,
+    /// How an operator reads it: `https://10.0.0.1:443`, `unix:/run/forebay.sock`.
+    pub url: String,
 }
 
 /// The listeners that are open.
@@ -46,6 +57,7 @@ pub(super) struct Prepared {
 impl Listeners {
     /// Opens what a plan has and is not open yet, for so many workers, and reads all certificates. Nothing changes by it.
     pub(super) fn prepare(&self, plan: &Plan, workers: usize) -> Result<Prepared, StartError> {
+        backends(plan)?;
         let mut prepared = Prepared { new: Vec::new(), tls: Vec::new() };
         let now = clock::now().wall;
         for planned in &plan.listeners {
@@ -101,9 +113,17 @@ impl Listeners {
         gone.into_iter().map(|open: Open| Arc::clone(&open.listener.address)).collect()
     }
 
-    /// The TCP addresses; for port 0 with the ports that the system chose.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|open| open.local).collect()
+    /// What they listen on.
+    pub(super) fn listening(&self) -> Vec<Listening> {
+        let listening = |open: &Open| Listening {
+            address: open.local,
+            url: match open.local {
+                Some(address) if open.listener.tls.load().is_some() => format!("https://{address}"),
+                Some(address) => format!("http://{address}"),
+                None => open.listener.address.to_string(),
+            },
+        };
+        self.0.iter().map(listening).collect()
     }
 }
 
@@ -142,6 +162,16 @@ impl Open {
             tracing::warn!("listener {}: {warning}", self.listener.address);
         }
     }
+}
+
+/// Tries what TLS towards backends stands on.
+fn backends(plan: &Plan) -> Result<(), StartError> {
+    let speak_tls = |upstream: &&plan::Upstream| upstream.backends.iter().any(|backend| backend.is_tls);
+    for upstream in plan.upstreams.iter().filter(speak_tls) {
+        let failed = |source| StartError::UpstreamTls { upstream: Arc::clone(&upstream.name), source };
+        BackendTls::load(&upstream.tls).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn load(address: &ListenAddress, plan: &plan::Tls, before: Option<&Tls>, now: Duration) -> Result<Tls, StartError> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use parking_lot::Mutex;
 use policy::health::active::Checks;
+use rustls::pki_types::ServerName;
 use tokio::sync::Notify;
 
 use crate::config::plan::{self, Address};
@@ -52,6 +53,8 @@ pub struct Endpoint {
     pub label: Arc<str>,
     /// Its backend's authority.
     pub authority: HeaderValue,
+    /// The name that it is asked for over TLS, unless its upstream says another; `None`: it speaks without TLS.
+    pub server_name: Option<ServerName<'static>>,
     /// Wakes the prober: a connection has failed.
     pub doubted: Notify,
     /// What its active checks add up to.
@@ -72,6 +75,15 @@ struct State {
     failing: AtomicBool,
     /// When it came back, in milliseconds of monotonic time, plus one; 0: it was never out.
     back_at: AtomicU64,
+}
+
+/// The host of a backend's URL.
+fn server_name(plan: &plan::Backend) -> Option<ServerName<'static>> {
+    match &plan.address {
+        Address::Ip(address) => Some(ServerName::from(address.ip())),
+        Address::Name { host, .. } => ServerName::try_from(host.clone()).ok(),
+        Address::Unix(_) => None,
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -97,6 +109,7 @@ impl Endpoint {
             address,
             label,
             authority: plan.authority.clone(),
+            server_name: plan.is_tls.then(|| server_name(plan)).flatten(),
             doubted: Notify::new(),
             checks: Mutex::new(Checks::new(1, 1)),
             place: AtomicUsize::new(0),

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -17,7 +17,9 @@ use super::endpoints::{Endpoints, Seat};
 use super::queue::{Place, Queue};
 use super::resolve::Resolver;
 use super::standing::Standing;
+use super::transport::tls::BackendTls;
 use crate::config::plan::{self, Address};
+use crate::tls::FileState;
 
 /// One upstream under one plan, as all workers share it.
 #[derive(Debug)]
@@ -28,6 +30,10 @@ pub struct Group {
     pub number: u64,
     /// How its endpoints stand.
     pub standing: Arc<Standing>,
+    /// What TLS towards its backends goes by, once a connection needs it.
+    tls: OnceLock<Result<BackendTls, Arc<str>>>,
+    /// What the files for that looked like before they were read.
+    tls_files: FileState,
     /// Looks the names of its backends up.
     pub resolver: Arc<dyn Resolver>,
     names: Mutex<Names>,
@@ -67,16 +73,34 @@ impl Group {
         let standing = before.map_or_else(|| Arc::new(Standing::new(&plan)), |before| Arc::clone(&before.standing));
         let endpoints = standing.adopt(&plan, &peers(&plan, &list), now);
         let number = standing.queue.replan();
+        let tls_files = BackendTls::files(&plan.tls);
         Self {
             plan,
             number,
             standing,
+            tls: OnceLock::new(),
+            tls_files,
             resolver,
             names: Mutex::new(Names { list, are_new: false }),
             renamed: Notify::new(),
             version: AtomicU64::new(endpoints.version),
             current: ArcSwap::new(endpoints),
         }
+    }
+
+    /// What TLS towards its backends goes by.
+    ///
+    /// # Errors
+    /// What is wrong with its files. They were read before the plan was taken up, so they have changed since.
+    pub fn tls(&self) -> io::Result<&BackendTls> {
+        let load = || BackendTls::load(&self.plan.tls).map_err(|error| Arc::from(error.to_string()));
+        self.tls.get_or_init(load).as_ref().map_err(|reason| io::Error::other(reason.to_string()))
+    }
+
+    /// Whether the files of its TLS have not changed since it was made.
+    #[must_use]
+    pub fn has_present_files(&self) -> bool {
+        self.tls_files == BackendTls::files(&self.plan.tls)
     }
 
     /// The endpoints that it has now.

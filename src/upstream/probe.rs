@@ -113,7 +113,7 @@ async fn check(group: Arc<Group>, endpoint: Arc<Endpoint>) {
             continue;
         }
         let began = clock::mono();
-        let finding = ask(&endpoint, health).await;
+        let finding = ask(&endpoint, &group).await;
         if finding.is_inconclusive() {
             // Nothing is known of the endpoint.
             pause = Some(health.map_or(recheck, |health| health.interval));
@@ -210,10 +210,11 @@ impl fmt::Display for Checked<'_> {
     }
 }
 
-async fn ask(endpoint: &Endpoint, health: Option<&Health>) -> Finding {
+async fn ask(endpoint: &Endpoint, group: &Group) -> Finding {
+    let health = group.plan.health.as_ref();
     let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
     let asked = async {
-        let socket = match connect::open(endpoint).await {
+        let socket = match connect::open(endpoint, group).await {
             Ok(socket) => socket,
             Err(error) => return Finding::Refused(error),
         };

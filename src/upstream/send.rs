@@ -106,7 +106,7 @@ pub async fn attempt(claim: &Claim, draft: &Draft, ex: &mut Exchange) -> Result<
 async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure> {
     let endpoint = &claim.endpoint().shared;
     let limit = claim.group().shared.plan.timeouts.connect;
-    let dialled = pin!(connect::connect(endpoint, &claim.group().counters));
+    let dialled = pin!(connect::connect(endpoint, &claim.group().shared, &claim.group().counters));
     let fault = match ex.stream.deadline.wait(clock::mono() + limit, dialled).await {
         Ok(Ok(connection)) => {
             ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));

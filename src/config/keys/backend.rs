@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use policy::message::scheme::Scheme;
 
 use super::table;
 use crate::config::document::{Entry, Section, Text};
@@ -15,14 +16,12 @@ use crate::config::value::Table as _;
 /// The longest path of a Unix socket, in bytes (`sun_path` holds 108 with its end).
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
-/// The port of a URL without one (RFC 9110 §4.2.1).
-const PORT: u16 = 80;
-
 table! {
     /// One backend; the URL alone may stand for the table.
     pub(super) struct BackendKeys "backends = [{ … }]";
 
-    /// `http://host`, `http://host:port`, `http://[v6]:port` or `unix:/path`, without path, query or user.
+    /// `http://host`, `http://host:port`, `http://[v6]:port` or `unix:/path`, without path, query or user. `https://` speaks
+    /// TLS, by `[upstream.tls]`.
     url as Text = required("write { url = \"http://10.0.0.1:8080\" }");
     /// Its share, for the balances that look at it: weighted, least-connections, random and hash. Elsewhere it is
     /// refused. Each address of a name has this share. Left out: 1.
@@ -48,6 +47,8 @@ pub struct Backend {
     pub max_in_flight: Option<u32>,
     /// Used only for requests that no other backend can take.
     pub backup: bool,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
 }
 
 /// Where a backend is.
@@ -71,6 +72,7 @@ struct Location {
     name: String,
     address: Address,
     authority: String,
+    is_tls: bool,
 }
 
 impl Location {
@@ -78,7 +80,7 @@ impl Location {
     fn backend(self) -> Option<Backend> {
         let authority = HeaderValue::from_str(&self.authority).ok()?;
         let (name, address) = (Arc::from(self.name), self.address);
-        Some(Backend { name, address, authority, weight: 1, max_in_flight: None, backup: false })
+        Some(Backend { name, address, authority, weight: 1, max_in_flight: None, backup: false, is_tls: self.is_tls })
     }
 }
 
@@ -144,18 +146,13 @@ fn located(section: &Section<'_>, url: &Text) -> Option<Location> {
     location.ok()
 }
 
-/// Reads `http://host[:port]`, `http://[v6][:port]` or `unix:/path`.
+/// Reads `http://host[:port]`, `http://[v6][:port]`, the same with `https`, or `unix:/path`.
 fn location(url: &str) -> Result<Location, Refusal> {
     if let Some(path) = url.strip_prefix("unix:") {
         return unix(path);
     }
     let (scheme, rest) = url.split_once("://").ok_or(("has no scheme", "write http://host:port or unix:/path"))?;
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(("wants TLS", "TLS to backends is not there yet; write http://"));
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(("has an unknown scheme", "write http://host:port or unix:/path"));
-    }
+    let scheme = Scheme::parse(scheme).ok_or(("has an unknown scheme", "write http://host:port or unix:/path"))?;
     if rest.contains('@') {
         return Err(("holds a user", "leave user and password out; set_request_headers can set authorization"));
     }
@@ -166,22 +163,22 @@ fn location(url: &str) -> Result<Location, Refusal> {
         return Err(("holds a path", "write scheme, host and port only; add_prefix on the route puts a path in front"));
     }
     let (host, port) = split_port(rest)?;
-    authority(host, port)
+    authority(scheme, host, port.unwrap_or(scheme.default_port()))
 }
 
 /// Splits `host:port`, `[v6]:port` or either without a port.
-fn split_port(authority: &str) -> Result<(&str, u16), Refusal> {
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), Refusal> {
     const BAD_PORT: Refusal = ("has a bad port", "ports are 1 to 65535");
     let colon = authority.rfind(':').filter(|colon| authority.rfind(']').is_none_or(|end| end < *colon));
     let Some((host, port)) = colon.and_then(|colon| authority.split_at_checked(colon)) else {
-        return Ok((authority, PORT));
+        return Ok((authority, None));
     };
     let digits = port.strip_prefix(':').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
     let port = digits.and_then(|digits| digits.parse().ok()).filter(|port| *port > 0).ok_or(BAD_PORT)?;
-    Ok((host, port))
+    Ok((host, Some(port)))
 }
 
-fn authority(host: &str, port: u16) -> Result<Location, Refusal> {
+fn authority(scheme: Scheme, host: &str, port: u16) -> Result<Location, Refusal> {
     const BAD_HOST: Refusal = ("has no valid host", "write a host name, 10.0.0.1 or [2001:db8::1]");
     let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
@@ -197,15 +194,15 @@ fn authority(host: &str, port: u16) -> Result<Location, Refusal> {
     } else {
         return Err(BAD_HOST);
     };
-    let name = format!("http://{host}:{port}");
-    let authority = if port == PORT { host } else { format!("{host}:{port}") };
-    Ok(Location { name, address, authority })
+    let name = format!("{}://{host}:{port}", scheme.as_str());
+    let authority = if port == scheme.default_port() { host } else { format!("{host}:{port}") };
+    Ok(Location { name, address, authority, is_tls: scheme == Scheme::Https })
 }
 
 /// The `Host` of a backend behind a Unix socket is `localhost`, as its path has no place there.
 fn unix(path: &str) -> Result<Location, Refusal> {
     let address = Address::Unix(unix_path(path)?);
-    Ok(Location { name: format!("unix:{path}"), address, authority: "localhost".to_owned() })
+    Ok(Location { name: format!("unix:{path}"), address, authority: "localhost".to_owned(), is_tls: false })
 }
 
 /// The path of a Unix socket.
@@ -230,6 +227,8 @@ mod tests {
             ("HTTP://Users.Internal", "http://users.internal:80", "users.internal"),
             ("http://users_1:9001", "http://users_1:9001", "users_1:9001"),
             ("http://[::1]", "http://[::1]:80", "[::1]"),
+            ("https://Users.internal", "https://users.internal:443", "users.internal"),
+            ("https://10.0.0.1:80", "https://10.0.0.1:80", "10.0.0.1:80"),
             ("http://[2001:DB8:0::1]:8080", "http://[2001:db8::1]:8080", "[2001:db8::1]:8080"),
             ("unix:/run/a.sock", "unix:/run/a.sock", "localhost"),
         ] {
@@ -249,7 +248,6 @@ mod tests {
     fn what_is_no_plain_http_origin_is_refused() {
         for (url, cause) in [
             ("10.0.0.1:8080", "has no scheme"),
-            ("https://a", "wants TLS"),
             ("ftp://a", "has an unknown scheme"),
             ("http://user:pass@a", "holds a user"),
             ("http://a?x=1", "holds a query or fragment"),

@@ -102,7 +102,7 @@ fn authorities(tls: &Tls, section: &Section<'_>) {
     }
 }
 
-fn path(section: &Section<'_>, key: &str) -> Option<PathBuf> {
+pub(super) fn path(section: &Section<'_>, key: &str) -> Option<PathBuf> {
     section.has(key).then(|| file(section, key))
 }
 

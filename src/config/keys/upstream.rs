@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 use policy::endpoints::Family;
 
 use super::backend::{self, Backend, BackendKeys};
+use super::upstream_tls::UpstreamTls;
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, table, words};
 use crate::config::document::Section;
 use crate::config::grammar::{StatusRanges, is_token, name, status_ranges};
@@ -50,6 +51,8 @@ table! {
     retry: Retry;
     /// Time-outs towards backends.
     timeouts: Timeouts;
+    /// TLS towards backends.
+    tls: UpstreamTls;
 }
 
 table! {

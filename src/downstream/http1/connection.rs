@@ -344,7 +344,7 @@ impl<'a> Connection<'a> {
 
     /// Says what is wrong, and closes.
     async fn refuse(&mut self, refusal: Refusal) -> Ending {
-        refusal.count(self.worker, &self.client, || self.wire.request());
+        refusal.count(self.worker, &self.client, || self.wire.request(self.client.scheme));
         let response = self.worker.with_date(|date| refusal.response(date));
         let output = self.output.get_or_insert_default();
         output.head(|lead| lead.extend_from_slice(&response));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use http1::{Framing, RequestHead};
 use message::{Fields, Known, Lines};
+use policy::message::scheme::Scheme;
 
 use super::refusal::Refusal;
 use crate::exchange::Head;
@@ -64,11 +65,12 @@ pub(super) fn head(head: &mut RequestHead, bytes: Bytes) -> Result<Head, Refusal
 }
 
 /// What is known of a request whose head is refused: its line, if that was scanned as a whole.
-pub(super) fn request(head: &RequestHead, bytes: &[u8]) -> Option<Request> {
+pub(super) fn request(head: &RequestHead, bytes: &[u8], scheme: Scheme) -> Option<Request> {
     Some(Request {
         method: Method::from_bytes(head.method_span().of(bytes)).ok()?,
         target: Uri::try_from(head.target().of(bytes)).ok()?,
         version: version(head),
+        scheme: scheme.as_str(),
         host: None,
         referer: None,
         user_agent: None,

@@ -6,6 +6,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http1::{BodyDecoder, BodyLimits, Event, Framing, HeadLimits};
 use message::Lines;
+use policy::message::scheme::Scheme;
 
 use super::buffers::Buffers;
 use super::head::{self, Facts};
@@ -119,9 +120,9 @@ impl Input {
     }
 
     /// The request that is being scanned, as far as that is known.
-    pub(super) fn request(&self) -> Option<Request> {
+    pub(super) fn request(&self, scheme: Scheme) -> Option<Request> {
         let buffers = self.buffers.as_deref()?;
-        head::request(&buffers.head, &buffers.input)
+        head::request(&buffers.head, &buffers.input, scheme)
     }
 
     /// Whether all of the request under way has come, be it decoded or not.

@@ -15,6 +15,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::Frame;
 use http1::{Framing, HeadLimits};
 use message::Lines;
+use policy::message::scheme::Scheme;
 use tokio::io::AsyncReadExt as _;
 
 use super::buffers::{BufferPool, READ_BYTES};
@@ -107,8 +108,8 @@ impl Wire {
     }
 
     /// The request that is being scanned, as far as that is known.
-    pub(super) fn request(&self) -> Option<Request> {
-        self.shared.borrow().input.request()
+    pub(super) fn request(&self, scheme: Scheme) -> Option<Request> {
+        self.shared.borrow().input.request(scheme)
     }
 
     /// The body of the request whose head was taken.

@@ -10,8 +10,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::files::{self, TlsError};
 use crate::config::plan::{CertificateFiles, UnknownSni};
+use crate::tls::{self as files, TlsError};
 
 /// A certificate that ends sooner than this is warned about.
 const SOON: Duration = Duration::from_secs(14 * 86_400);

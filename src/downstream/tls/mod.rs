@@ -1,7 +1,6 @@
 //! TLS towards clients, by rustls: certificates and settings of a listener, handshakes within bounds (decision 0066).
 
 mod certificates;
-mod files;
 mod handshake;
 mod tickets;
 
@@ -17,10 +16,9 @@ use rustls::server::{NoClientAuth, NoServerSessionStorage, ProducesTickets, WebP
 use rustls::version::{TLS12, TLS13};
 
 use self::certificates::Certificates;
-pub(crate) use self::files::FileState;
-pub use self::files::TlsError;
 pub(super) use self::handshake::{Handshakes, secure};
 use crate::config::plan::{self, ClientAuth, TlsVersion};
+use crate::tls::{self as files, FileState, TlsError};
 
 /// The protocols that are offered (ALPN, RFC 7301).
 const ALPN: &[&[u8]] = &[b"http/1.1"];

@@ -137,8 +137,8 @@ impl Call {
     }
 
     /// The connection's socket.
-    pub(super) fn socket(&self) -> &Socket {
-        &self.socket
+    pub(super) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
     }
 
     /// Whether the connection has carried a request before.
@@ -278,7 +278,8 @@ impl Call {
     #[must_use]
     pub fn spliceable_bytes(&self) -> u64 {
         let receiving = &self.receiving;
-        let is_plain = receiving.received.is_empty() && self.sending.is_complete() && !receiving.is_splice_refused;
+        let can_splice = !receiving.is_splice_refused && self.socket.can_splice();
+        let is_plain = can_splice && receiving.received.is_empty() && self.sending.is_complete();
         match receiving.decoder {
             BodyDecoder::Length(_) | BodyDecoder::Chunked(_) if is_plain => receiving.decoder.content_left(),
             BodyDecoder::Length(_) | BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => 0,

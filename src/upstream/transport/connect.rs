@@ -5,16 +5,18 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 
 use super::connection::{Connection, Counted};
 use super::pool;
 use crate::observe::counters::Counters;
 use crate::upstream::endpoint::{Endpoint, Peer};
+use crate::upstream::group::Group;
 
 /// A stream to a backend.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Over a Unix socket.
     Unix(UnixStream),
+    /// TLS over one of these. What it has still to write goes out with whatever is done next.
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// Opens a stream to an endpoint. The caller limits the time. When this process has no descriptor left, a connection that
@@ -30,10 +34,14 @@ pub enum Socket {
 ///
 /// # Errors
 /// What the system says.
-pub async fn open(endpoint: &Endpoint) -> io::Result<Socket> {
-    match open_once(endpoint).await {
-        Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(endpoint).await,
-        opened => opened,
+pub async fn open(endpoint: &Endpoint, group: &Group) -> io::Result<Socket> {
+    let socket = match open_once(endpoint).await {
+        Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(endpoint).await?,
+        opened => opened?,
+    };
+    match &endpoint.server_name {
+        Some(name) => Box::pin(group.tls()?.secure(socket, name)).await,
+        None => Ok(socket),
     }
 }
 
@@ -57,8 +65,8 @@ async fn open_once(endpoint: &Endpoint) -> io::Result<Socket> {
 ///
 /// # Errors
 /// As [`open`].
-pub async fn connect(endpoint: &Endpoint, counters: &Arc<Counters>) -> io::Result<Connection> {
-    let socket = open(endpoint).await?;
+pub async fn connect(endpoint: &Endpoint, group: &Group, counters: &Arc<Counters>) -> io::Result<Connection> {
+    let socket = open(endpoint, group).await?;
     Ok(Connection::new(socket, Some(Counted::begin(counters))))
 }
 
@@ -78,22 +86,40 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
 
 impl Socket {
     /// Ready when there may be something to read.
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => {
+                // A write that fails is seen by the read.
+                let _written = Pin::new(&mut **stream).poll_flush(cx);
+                let (socket, session) = stream.get_mut();
+                if session.wants_read() { socket.poll_read_ready(cx) } else { Poll::Ready(Ok(())) }
+            }
         }
     }
 
-    /// Reads if there is something to read. Asks the system only when something has happened since the last read.
-    ///
-    /// # Errors
-    /// The stream's; `WouldBlock`: there is nothing.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Whether the kernel can move bytes from it and into it.
+    pub const fn can_splice(&self) -> bool {
         match self {
-            Self::Tcp(stream) => stream.try_read(buffer),
-            Self::Unix(stream) => stream.try_read(buffer),
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::Tls(_) => false,
         }
+    }
+
+    /// Whether nothing has come, and the stream has not ended. Asks the system only when something has happened since the
+    /// last read; what TLS has to say for itself alone, as new tickets, is taken in.
+    pub fn is_quiet(&mut self) -> bool {
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut [0]),
+            Self::Unix(stream) => stream.try_read(&mut [0]),
+            Self::Tls(stream) => {
+                let mut byte = [0];
+                let mut context = Context::from_waker(Waker::noop());
+                return Pin::new(stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending();
+            }
+        };
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Writes what the system takes at once. Pending: it takes nothing now, and nobody will be woken.
@@ -101,6 +127,7 @@ impl Socket {
         let written = match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+            Self::Tls(_) => return Poll::Pending,
         };
         match written {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
@@ -108,18 +135,22 @@ impl Socket {
         }
     }
 
-    /// Reads into the space that a buffer has. Unlike [`Socket::try_read`], a short read says that there is no more, so
+    /// Reads into the space that a buffer has. A short read says that there is no more, so
     /// that the next one need not ask the system.
     pub fn poll_read_into(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => pin!(stream.read_buf(buffer)).poll(cx),
             Self::Unix(stream) => pin!(stream.read_buf(buffer)).poll(cx),
+            Self::Tls(stream) => {
+                let _written = Pin::new(&mut **stream).poll_flush(cx);
+                pin!(stream.read_buf(buffer)).poll(cx)
+            }
         }
     }
 
     /// Does something that reads from the descriptor, again and again until that does not fail for lack of bytes.
     pub fn poll_read_with<T>(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
@@ -128,6 +159,7 @@ impl Socket {
             let done = match self {
                 Self::Tcp(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
                 Self::Unix(stream) => stream.try_io(Interest::READABLE, || read(stream.as_fd())),
+                Self::Tls(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             };
             match done {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -152,6 +184,7 @@ impl Socket {
                     ready!(stream.poll_write_ready(cx))?;
                     stream.try_io(Interest::WRITABLE, || write(stream.as_fd()))
                 }
+                Self::Tls(_) => return Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
             };
             match done {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -166,6 +199,7 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -175,6 +209,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -186,6 +221,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -197,6 +233,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -204,6 +241,7 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

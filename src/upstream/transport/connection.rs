@@ -1,6 +1,5 @@
 //! A connection to a backend between two calls.
 
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -23,14 +22,13 @@ impl Connection {
     /// Whether the backend has sent nothing and not closed it since its last response. Without a call of the system,
     /// unless something has come.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
-        let read = self.0.socket().try_read(&mut [0]);
-        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    pub fn is_quiet(&mut self) -> bool {
+        self.0.socket().is_quiet()
     }
 
     /// Whether the backend has sent nothing, and not closed it. What the backend does from here on wakes no task, so that
     /// none is kept in memory by a connection that waits for long.
-    pub(super) fn stays_quiet(&self) -> bool {
+    pub(super) fn stays_quiet(&mut self) -> bool {
         let polled = self.0.socket().poll_read_ready(&mut Context::from_waker(Waker::noop()));
         polled.is_pending() || self.is_quiet()
     }

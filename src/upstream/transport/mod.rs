@@ -10,3 +10,4 @@ pub mod connection;
 pub mod head;
 pub mod pool;
 pub mod sending;
+pub mod tls;

@@ -57,7 +57,7 @@ impl Pool {
     #[must_use]
     pub fn take(&self, now: Duration, age_max: Duration) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(last) = idle.pop_back_if(|last| now.saturating_sub(last.since) <= age_max) {
+        while let Some(mut last) = idle.pop_back_if(|last| now.saturating_sub(last.since) <= age_max) {
             if last.connection.is_quiet() {
                 return Some(last.connection);
             }
@@ -88,7 +88,7 @@ impl Pool {
     /// something.
     pub fn tidy(&self, now: Duration, age_max: Duration) {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| now.saturating_sub(idle.since) <= age_max && idle.connection.stays_quiet());
+        idle.retain_mut(|idle| now.saturating_sub(idle.since) <= age_max && idle.connection.stays_quiet());
     }
 }
 

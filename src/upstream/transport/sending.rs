@@ -144,6 +144,9 @@ impl Sending {
     /// # Errors
     /// That of the body: the request can't be completed.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Fault>> {
+        if !socket.can_splice() {
+            self.moving = Moving::Refused;
+        }
         while !self.is_over() {
             let is_awaited = match self.poll_gather(cx) {
                 Poll::Ready(Ok(())) => false,

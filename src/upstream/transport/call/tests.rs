@@ -195,7 +195,7 @@ fn a_connection_is_kept_only_if_nothing_speaks_against_it() {
 #[test]
 fn a_connection_at_rest_shows_what_comes_unasked() {
     run(async || {
-        let (connection, mut backend) = connection();
+        let (mut connection, mut backend) = connection();
         assert!(connection.stays_quiet() && connection.is_quiet());
         backend.write_all(b"unasked").unwrap();
         for _ in 0..3 {

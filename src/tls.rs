@@ -1,4 +1,5 @@
-//! The files that TLS stands on: read within a bound, and watched by what the file system says of them.
+//! The files that TLS stands on, towards clients and backends: read within a bound, and watched by what the file system
+//! says of them.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,7 +12,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 /// The longest file, in bytes: a list of revoked certificates may be long.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Why a listener's certificates, or the authorities of its clients, can't be used.
+/// Why certificates, keys or authorities can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file can't be read.
@@ -60,7 +61,7 @@ pub enum TlsError {
     /// A certificate that has expired would replace one that has not.
     #[error("{}: the certificate has expired, the one in use has not", .0.display())]
     Expired(PathBuf),
-    /// The authorities of clients, or their lists of revoked certificates, are of no use.
+    /// Authorities, or their lists of revoked certificates, are of no use.
     #[error("{}: {reason}", path.display())]
     Authorities {
         /// The path of the authorities.
@@ -96,17 +97,17 @@ fn objects<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, TlsE
 }
 
 /// The certificates of a file; at least one.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     objects(path, "certificate")
 }
 
 /// The lists of revoked certificates of a file; at least one.
-pub(super) fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+pub(crate) fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     objects(path, "list of revoked certificates (X509 CRL)")
 }
 
 /// The first private key of a file.
-pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(crate) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let bytes = read(path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|source| {
         let path = path.to_owned();
@@ -119,13 +120,13 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 /// Whether others than the file's owner may read it.
-pub(super) fn is_open_to_others(path: &Path) -> bool {
+pub(crate) fn is_open_to_others(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0)
 }
 
 /// What the file system says of some files: when it says the same, they have not changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FileState(Vec<Option<Entry>>);
+pub struct FileState(Vec<Option<Entry>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
@@ -135,7 +136,7 @@ struct Entry {
 }
 
 impl FileState {
-    pub(super) fn of<'p>(paths: impl Iterator<Item = &'p Path>) -> Self {
+    pub(crate) fn of<'p>(paths: impl Iterator<Item = &'p Path>) -> Self {
         let entry = |path| {
             let metadata = fs::metadata(path).ok()?;
             Some(Entry {

@@ -1,0 +1,140 @@
+//! TLS towards the backends of one upstream: whom we believe, and what we show.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::TlsConnector;
+
+use super::connect::Socket;
+use crate::config::plan::{TlsVersion, UpstreamTls};
+use crate::tls::{self, FileState, TlsError};
+
+/// Where systems keep the certificates of the authorities that they believe: Debian, Red Hat, SUSE, Alpine and BSD.
+const SYSTEM_ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What connections to the backends of one upstream go by. Sessions are kept in it, and resumed.
+pub struct BackendTls {
+    connector: TlsConnector,
+    server_name: Option<ServerName<'static>>,
+}
+
+impl BackendTls {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn load(plan: &UpstreamTls) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = verifier(plan, &provider)?;
+        let versions = match plan.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
+        let mut config = match (&plan.cert, &plan.key) {
+            (Some(cert), Some(key)) => config
+                .with_client_auth_cert(tls::certificates(cert)?, tls::key(key)?)
+                .map_err(|source| TlsError::Refused { path: cert.clone(), source })?,
+            (Some(_) | None, _) => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name: plan.server_name.clone() })
+    }
+
+    /// What the file system says of the files that the settings name.
+    #[must_use]
+    pub fn files(plan: &UpstreamTls) -> FileState {
+        let named = [&plan.ca, &plan.cert, &plan.key];
+        FileState::of(named.into_iter().flatten().map(PathBuf::as_path))
+    }
+
+    /// Makes a TLS connection of a stream to a backend of this name.
+    ///
+    /// # Errors
+    /// When the handshake fails, or the backend is not who it should be.
+    pub async fn secure(&self, socket: Socket, name: &ServerName<'static>) -> io::Result<Socket> {
+        let name = self.server_name.as_ref().unwrap_or(name).clone();
+        Ok(Socket::Tls(Box::new(self.connector.connect(name, socket).await?)))
+    }
+}
+
+impl std::fmt::Debug for BackendTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackendTls").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+fn verifier(plan: &UpstreamTls, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    if !plan.verify {
+        return Ok(Arc::new(Anybody(Arc::clone(provider))));
+    }
+    let system = || SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned);
+    let path = plan.ca.clone().or_else(system).ok_or_else(|| TlsError::Authorities {
+        path: PathBuf::from("upstream.tls.ca"),
+        reason: "left out, and the system has no authorities".to_owned(),
+    })?;
+    let mut roots = RootCertStore::empty();
+    let (added, ignored) = roots.add_parsable_certificates(tls::certificates(&path)?);
+    if added == 0 || (plan.ca.is_some() && ignored > 0) {
+        return Err(TlsError::Lacking { path, what: "authority that can be read" });
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+    match verifier {
+        Ok(verifier) => Ok(verifier),
+        Err(error) => Err(TlsError::Authorities { path, reason: error.to_string() }),
+    }
+}
+
+/// Believes every certificate whose key the backend has.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
