@@ -4,21 +4,21 @@
 //! `policy` crate.
 
 pub mod admin;
+pub mod admin_service;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod downstream;
 pub mod events;
 pub mod exchange;
-pub mod flow;
-pub mod household;
-pub mod observe;
+pub mod proxy;
 pub mod rollout;
-pub mod running;
+pub mod shared_state;
 mod socket_file;
 pub mod splice;
-pub mod store;
+pub mod supervisor;
+pub mod telemetry;
 pub mod tls;
 pub mod upstream;
-pub mod world;
-pub mod writeback;
+pub mod write_queue;

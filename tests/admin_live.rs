@@ -421,7 +421,7 @@ fn an_admin_address_that_is_taken_keeps_the_proxy_from_starting() {
     let origin = Origin::start(ok(""));
     let config = forward([&origin]).more(&format!("[admin]\nlisten = \"{}\"\n", taken.local_addr().unwrap()));
     let plan = forebay::config::parse("test.toml", &config.to_string()).unwrap();
-    let refused = forebay::running::start(plan).unwrap_err().to_string();
+    let refused = forebay::supervisor::start(plan).unwrap_err().to_string();
     assert!(refused.starts_with("admin: can't listen on 127.0.0.1:"), "{refused}");
 }
 

@@ -1,4 +1,4 @@
-//! What is forgotten after a write.
+//! What is invalidated after a write.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Client, Forebay, Gate, Origin, Response, Script, answer, eventually, forward, script};

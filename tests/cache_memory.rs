@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use forebay::cache::Store;
+use forebay::cache::coalesce::{FetchKey, Lead};
+use forebay::cache::entry::{Blocks, Content, Entry};
+use forebay::cache::head::Head;
 use forebay::config::plan;
-use forebay::store::Store;
-use forebay::store::entry::{Blocks, Content, Entry};
-use forebay::store::flight::{Errand, Lead};
-use forebay::store::head::Head;
 use http::StatusCode;
 use message::Fields;
 use policy::cache::facts::ResponseFacts;
@@ -74,7 +74,7 @@ fn counts_what_it_takes(lengths: impl Fn(u64) -> usize, rounds: u64) {
     let before = resident_bytes();
     let store = Arc::new(Store::new(&plan::Cache { memory_max: MEMORY_MAX, ..plan::Cache::default() }));
     for number in 0..rounds {
-        let errand = Errand { key: key(number), choice: Choice::default(), is_authorized: false, range: None };
+        let errand = FetchKey { key: key(number), choice: Choice::default(), is_authorized: false, range: None };
         // Like chance, but the same each time.
         let drawn = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         Lead::alone(&store, errand).put(entry(number, lengths(drawn)));
@@ -106,7 +106,7 @@ fn a_small_response_takes_little_beside_its_content() {
     let before = resident_bytes();
     let store = Arc::new(Store::new(&plan::Cache { memory_max: 1 << 30, ..plan::Cache::default() }));
     for number in 0..ENTRIES {
-        let errand = Errand { key: key(number), choice: Choice::default(), is_authorized: false, range: None };
+        let errand = FetchKey { key: key(number), choice: Choice::default(), is_authorized: false, range: None };
         Lead::alone(&store, errand).put(small_entry(number));
     }
     assert_eq!(store.len() as u64, ENTRIES);

@@ -469,7 +469,7 @@ fn the_end_does_not_wait_for_a_look_up() {
     let plan = forebay::config::parse("test.toml", &config.to_string()).unwrap();
     let held = Arc::new(Mutex::new(()));
     let silence = held.lock().unwrap();
-    let running = forebay::running::start_with(plan, Arc::new(Silent(Arc::clone(&held)))).unwrap();
+    let running = forebay::supervisor::start_with(plan, Arc::new(Silent(Arc::clone(&held)))).unwrap();
     Client::to(running.addresses()[0]).send(GET).read_response().is(200, "main");
     let (ended, has_ended) = mpsc::channel();
     let stopping = std::thread::spawn(move || {

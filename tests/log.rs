@@ -319,9 +319,9 @@ fn a_log_file_that_cannot_be_opened_is_an_error_at_start_and_refuses_a_reload() 
     let missing = folder.path().join("missing/access");
     let log = format!("access_to = \"file:{}\"", missing.display());
     let plan = |config: String| forebay::config::parse("test.toml", &config).unwrap();
-    let refused = forebay::running::start(plan(routes(RESPOND).log(&log).to_string())).unwrap_err().to_string();
+    let refused = forebay::supervisor::start(plan(routes(RESPOND).log(&log).to_string())).unwrap_err().to_string();
     assert!(refused.contains("can't log to file:") && refused.contains("No such file"), "{refused}");
-    let running = forebay::running::start(plan(routes(RESPOND).to_string())).unwrap();
+    let running = forebay::supervisor::start(plan(routes(RESPOND).to_string())).unwrap();
     let refused = running.reload(plan(routes(RESPOND).log(&log).to_string())).unwrap_err().to_string();
     assert!(refused.contains("can't log to file:"), "{refused}");
 }

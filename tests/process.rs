@@ -166,7 +166,7 @@ fn a_closed_event_log_stops_nothing() {
 fn a_listener_with_clients_waiting_is_let_in_whichever_listener_made_the_room() {
     let text = "listen = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n[server]\nworkers = 1\nconnections_max = 1\n\
                 [log]\naccess = \"off\"\n[[route]]\npath = \"/\"\nrespond = { status = 200, body = \"in\" }\n";
-    let running = forebay::running::start(forebay::config::parse("test.toml", text).unwrap()).unwrap();
+    let running = forebay::supervisor::start(forebay::config::parse("test.toml", text).unwrap()).unwrap();
     let mut addresses = running.addresses();
     addresses.sort();
     let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";

@@ -237,7 +237,7 @@ fn a_reload_keeps_weights_while_the_file_says_the_same_of_them() {
     eventually("the file's weights are used", || weights(&forebay.api().split("all")) == [5.0, 95.0]);
     assert_eq!(forebay.api().split("all").get("overridden"), None);
     forebay.reload(sides.split(0.0));
-    eventually("what was changed is forgotten", || weights(&forebay.api().split("all")) == [0.0, 100.0]);
+    eventually("what was changed is invalidated", || weights(&forebay.api().split("all")) == [0.0, 100.0]);
     forebay.is_all("old");
 }
 

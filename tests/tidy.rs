@@ -15,45 +15,45 @@ const FILE_LINES_MAX: usize = 500;
 /// The rooms of `src/`, each with the rooms that it may name. `ARCHITECTURE.md` says why.
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["admin", "config", "demo", "observe", "running"]),
+    ("cli", &["admin", "config", "demo", "telemetry", "supervisor"]),
     ("demo", &[]),
-    ("household", &["admin", "config", "events", "flow", "observe", "rollout", "store", "writeback"]),
-    ("admin", &["config", "observe", "socket_file"]),
+    ("admin_service", &["admin", "config", "events", "proxy", "telemetry", "rollout", "cache", "write_queue"]),
+    ("admin", &["config", "telemetry", "socket_file"]),
     (
-        "running",
+        "supervisor",
         &[
             "admin",
             "config",
             "downstream",
-            "flow",
-            "household",
-            "observe",
+            "proxy",
+            "admin_service",
+            "telemetry",
             "rollout",
             "socket_file",
             "tls",
             "upstream",
-            "world",
-            "writeback",
+            "shared_state",
+            "write_queue",
         ],
     ),
-    ("world", &["config", "exchange", "flow", "observe", "rollout", "store", "upstream", "writeback"]),
-    ("downstream", &["config", "exchange", "flow", "observe", "socket_file", "splice", "tls", "world"]),
-    ("flow", &["config", "exchange", "observe", "rollout", "store", "upstream", "world", "writeback"]),
+    ("shared_state", &["config", "exchange", "proxy", "telemetry", "rollout", "cache", "upstream", "write_queue"]),
+    ("downstream", &["config", "exchange", "proxy", "telemetry", "socket_file", "splice", "tls", "shared_state"]),
+    ("proxy", &["config", "exchange", "telemetry", "rollout", "cache", "upstream", "shared_state", "write_queue"]),
     ("events", &[]),
-    ("writeback", &["config", "exchange", "observe", "store"]),
-    ("rollout", &["config", "exchange", "observe", "upstream"]),
-    ("store", &["config", "exchange", "observe"]),
-    ("upstream", &["config", "exchange", "observe", "splice", "tls"]),
-    ("exchange", &["config", "observe", "splice"]),
+    ("write_queue", &["config", "exchange", "telemetry", "cache"]),
+    ("rollout", &["config", "exchange", "telemetry", "upstream"]),
+    ("cache", &["config", "exchange", "telemetry"]),
+    ("upstream", &["config", "exchange", "telemetry", "splice", "tls"]),
+    ("exchange", &["config", "telemetry", "splice"]),
     ("socket_file", &[]),
     ("splice", &[]),
     ("tls", &[]),
-    ("observe", &["config"]),
+    ("telemetry", &["config"]),
     ("config", &[]),
 ];
 
 /// The leaves that may name no more of `config` than the plan.
-const PLAN_ONLY: &[&str] = &["exchange", "observe"];
+const PLAN_ONLY: &[&str] = &["exchange", "telemetry"];
 
 /// The crates without IO.
 const PURE: &[&str] = &["http1", "message", "policy"];
@@ -73,10 +73,10 @@ const WORDS: &[(&str, &str)] = &[
 
 /// Reading the clock or throwing dice: at one place each, so that everything else can be replayed.
 const CLOCK_AND_DICE: &[(&str, &str)] = &[
-    (concat!("Instant", "::now"), "src/observe/clock.rs"),
-    (concat!("SystemTime", "::now"), "src/observe/clock.rs"),
-    (concat!(".", "elapsed()"), "src/observe/clock.rs"),
-    (concat!("fastrand", "::"), "src/observe/dice.rs"),
+    (concat!("Instant", "::now"), "src/telemetry/clock.rs"),
+    (concat!("SystemTime", "::now"), "src/telemetry/clock.rs"),
+    (concat!(".", "elapsed()"), "src/telemetry/clock.rs"),
+    (concat!("fastrand", "::"), "src/observe/random.rs"),
 ];
 
 /// What ties a text to one machine.
@@ -148,7 +148,7 @@ impl Source {
         self.name.starts_with("src/demo/")
     }
 
-    /// The room it stands in: `src/flow/gate.rs` and `src/flow.rs` are both in `flow`.
+    /// The room it stands in: `src/proxy/routing.rs` and `src/proxy.rs` are both in `proxy`.
     fn room(&self) -> Option<&str> {
         let (room, _) = self.name.strip_prefix("src/")?.split_once(['/', '.'])?;
         Some(room)
@@ -416,9 +416,9 @@ fn links_between_documents_lead_somewhere() {
 
 #[test]
 fn rooms_are_found_in_every_way_of_naming_them() {
-    let code = "use crate::flow;\nuse crate::{config::plan::{Plan, Route}, observe};\nlet x = crate::server::start();\n\
+    let code = "use crate::proxy;\nuse crate::{config::plan::{Plan, Route}, observe};\nlet x = crate::server::start();\n\
                 use policy_crate::nothing;\npub(crate) fn f() {}\n";
-    let expected = [(1, "flow"), (2, "config::plan::"), (2, "observe"), (3, "server::start")];
+    let expected = [(1, "proxy"), (2, "config::plan::"), (2, "telemetry"), (3, "server::start")];
     let named = rooms_named(code);
     let named: Vec<(usize, &str)> = named.iter().map(|(line, path)| (*line, path.as_str())).collect();
     assert_eq!(named.len(), expected.len(), "{named:?}");

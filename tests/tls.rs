@@ -205,7 +205,7 @@ fn sessions_are_resumed_and_counted() {
             client.tls().handshake_kind()
         });
         assert_eq!(kinds[1], Some(rustls::HandshakeKind::Resumed), "{kinds:?}");
-        let sum = |read: fn(&forebay::observe::counters::Counters) -> u64| -> u64 {
+        let sum = |read: fn(&forebay::telemetry::counters::Counters) -> u64| -> u64 {
             setup.forebay.counters().iter().map(|counters| read(counters)).sum()
         };
         assert_eq!(sum(|counters| counters.tls_handshakes.get()), 2);

@@ -110,7 +110,7 @@ fn what_can_not_be_used_is_told_at_the_start() {
     let paths = pair.write(folder.path(), "a");
     std::fs::write(&paths.1, "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n").unwrap();
     let plan = forebay::config::parse("f", &config(&paths, "").to_string()).unwrap();
-    let error = forebay::running::start(plan).unwrap_err().to_string();
+    let error = forebay::supervisor::start(plan).unwrap_err().to_string();
     assert!(error.starts_with("listener 127.0.0.2:0: ") && error.contains("a.key"), "{error}");
 }
 

@@ -144,5 +144,5 @@ fn files_that_can_not_be_used_are_told_at_the_start_and_refuse_a_reload() {
     assert!(error.contains("upstream app: /nowhere/ca.pem: No such file"), "{error}");
     forebay.get("/").is(200, "fine");
     let plan = forebay::config::parse("f", &front(&broken).to_string()).unwrap();
-    assert!(forebay::running::start(plan).unwrap_err().to_string().contains("/nowhere/ca.pem"));
+    assert!(forebay::supervisor::start(plan).unwrap_err().to_string().contains("/nowhere/ca.pem"));
 }

@@ -319,7 +319,7 @@ fn a_client_that_leaves_meanwhile_leaves_nothing() {
     let writing = putting(&forebay, "two");
     eventually("the write is there", || origin.seen() == 2);
     writing.reset();
-    eventually("the URI is forgotten", || forebay.get("/a").text() == "truth");
+    eventually("the URI is invalidated", || forebay.get("/a").text() == "truth");
     gate.open();
     put(&forebay, "three").says("forebay; fwd=method");
 }

@@ -31,7 +31,7 @@ enum End {
     /// Visibly less than a response.
     Broken(String),
     /// What must not be.
-    Fault(String),
+    ProxyError(String),
 }
 
 /// Does one thing after the other until it is over.
@@ -105,7 +105,7 @@ impl Client<'_> {
             match self.judge(ask, read(&mut connection, ask)) {
                 End::Goes => {}
                 End::Closes => return Ok(()),
-                End::Broken(_) | End::Fault(_) => return Ok(()),
+                End::Broken(_) | End::ProxyError(_) => return Ok(()),
             }
         }
         if written.is_ok() {
@@ -135,7 +135,7 @@ impl Client<'_> {
             End::Broken(_) if ask.may_fail() => self.tally.count(&format!("broken, as it must be: {:?}", ask.how)),
             // What of an upload comes behind an early response may cost the connection.
             End::Broken(_) if self.is_after_early() => self.tally.count("closed after an early response"),
-            End::Broken(why) | End::Fault(why) => {
+            End::Broken(why) | End::ProxyError(why) => {
                 self.tally.fault(&format!("{ask:?}: {why}; before it {:?}", self.before.borrow()))
             }
         }
@@ -191,7 +191,7 @@ impl Client<'_> {
         let _broken = wire::write(&connection, &[head, body].concat(), &mut self.rng);
         let _broken = connection.get_ref().shutdown(Shutdown::Write);
         match read(&mut connection, &ask) {
-            End::Fault(why) => self.tally.fault(&format!("half-closed {ask:?}: {why}")),
+            End::ProxyError(why) => self.tally.fault(&format!("half-closed {ask:?}: {why}")),
             End::Goes | End::Closes => self.tally.count("half-closed, answered"),
             End::Broken(_) => self.tally.count("half-closed, given up"),
         }
@@ -242,7 +242,7 @@ impl Client<'_> {
         for ask in asks.iter().take(answered) {
             match self.judge(ask, read(&mut connection, ask)) {
                 End::Goes => {}
-                End::Closes | End::Broken(_) | End::Fault(_) => return Ok(()),
+                End::Closes | End::Broken(_) | End::ProxyError(_) => return Ok(()),
             }
         }
         self.tally.count("left in a pipeline");
@@ -272,32 +272,32 @@ fn read(connection: &mut Reader, ask: &Ask) -> End {
 
 fn read_from(connection: &mut Reader, ask: &Ask, head: Head) -> End {
     let wanted = format!("{:016x}", ask.nonce);
-    let Some(status) = status(&head) else { return End::Fault(format!("status line {:?}", head.first)) };
+    let Some(status) = status(&head) else { return End::ProxyError(format!("status line {:?}", head.first)) };
     if head.field("x-nonce").is_some_and(|nonce| nonce != wanted) {
-        return End::Fault(format!("the response {:?} to {:?}", head.first, head.field("x-nonce")));
+        return End::ProxyError(format!("the response {:?} to {:?}", head.first, head.field("x-nonce")));
     }
     if status < 200 {
         if ask.is_http_1_0 {
-            return End::Fault(format!("{status} for HTTP/1.0"));
+            return End::ProxyError(format!("{status} for HTTP/1.0"));
         }
         return read(connection, ask);
     }
     let is_own = head.field("x-nonce").is_none();
     if status >= 500 && is_own && !ask.may_fail() || !matches!(status, 200 | 413 | 500..) {
-        return End::Fault(format!("{:?}", head.first));
+        return End::ProxyError(format!("{:?}", head.first));
     }
     if (status == 413) != (ask.how == How::Refuse && status < 500) {
-        return End::Fault(format!("{:?} for {:?}", head.first, ask.how));
+        return End::ProxyError(format!("{:?} for {:?}", head.first, ask.how));
     }
     if status < 500 && is_own && ask.route != "through" {
-        return End::Fault("a response without a number".to_owned());
+        return End::ProxyError("a response without a number".to_owned());
     }
     let framing = match head.framing() {
         Ok(framing) => framing.unwrap_or(Framing::UntilClose),
-        Err(error) => return End::Fault(error.to_string()),
+        Err(error) => return End::ProxyError(error.to_string()),
     };
     if ask.is_http_1_0 && matches!(framing, Framing::Chunked) {
-        return End::Fault("chunks for HTTP/1.0".to_owned());
+        return End::ProxyError("chunks for HTTP/1.0".to_owned());
     }
     let body = if ask.method == "HEAD" { Ok(Vec::new()) } else { wire::body(connection, framing) };
     let closes = matches!(framing, Framing::UntilClose)
@@ -309,16 +309,16 @@ fn read_from(connection: &mut Reader, ask: &Ask, head: Head) -> End {
         413 => 10,
         _ if is_own && closes => return End::Closes,
         _ if is_own => return End::Goes,
-        _ => return End::Fault(format!("{:?} by the backend", head.first)),
+        _ => return End::ProxyError(format!("{:?} by the backend", head.first)),
     };
     match body {
         Err(error) => End::Broken(error.to_string()),
         Ok(body) if status == 200 && ask.is_cut() && ask.route != "through" => {
-            End::Fault(format!("{} bytes of a body that broke off look whole", body.len()))
+            End::ProxyError(format!("{} bytes of a body that broke off look whole", body.len()))
         }
         Ok(body) if body != wire::content(ask.nonce, length) => {
             let start: Vec<u8> = body.iter().copied().take(80).collect();
-            End::Fault(format!("{} bytes for {length}, or others: {}", body.len(), start.escape_ascii()))
+            End::ProxyError(format!("{} bytes for {length}, or others: {}", body.len(), start.escape_ascii()))
         }
         Ok(_) if closes => End::Closes,
         Ok(_) => End::Goes,

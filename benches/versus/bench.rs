@@ -3,7 +3,7 @@
 use crate::Fallible;
 use crate::arguments::Arguments;
 use crate::check;
-use crate::findings::Findings;
+use crate::findings::ComparisonReport;
 use crate::idle;
 use crate::peers::{Logging, Peer, Proxy, Setting};
 use crate::rounds::Course;
@@ -21,7 +21,7 @@ pub(crate) struct Bench<'a> {
     /// The most files that a process may open.
     pub(crate) files_max: Option<u64>,
     /// What was found.
-    pub(crate) found: Findings,
+    pub(crate) found: ComparisonReport,
     /// The configurations that ran: file name and text.
     pub(crate) configurations: Vec<(String, String)>,
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::figures::text::number;
-use crate::findings::Findings;
+use crate::findings::ComparisonReport;
 use crate::peers::Peer;
 use crate::report::columns;
 
@@ -26,7 +26,7 @@ struct Bar {
 }
 
 /// The chart of a run.
-pub(crate) fn chart(title: &str, findings: &Findings) -> String {
+pub(crate) fn chart(title: &str, findings: &ComparisonReport) -> String {
     let peers = columns(findings);
     let mut y = 58;
     let mut body = String::new();

@@ -7,7 +7,7 @@ use crate::works::{Goal, Rival};
 
 /// All that a run has found.
 #[derive(Default)]
-pub(crate) struct Findings {
+pub(crate) struct ComparisonReport {
     /// The works, as measured.
     pub(crate) rows: Vec<Row>,
     /// KiB for an idle connection (work i), or why there is no figure.

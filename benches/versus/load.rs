@@ -80,7 +80,7 @@ impl Load {
         read(&self.command(&asking, to, time).output()?)
     }
 
-    /// Begins a run that goes on until it is ended, or given up as forgotten. Answers may take long: they wait for those
+    /// Begins a run that goes on until it is ended, or given up as invalidated. Answers may take long: they wait for those
     /// of thousands of others.
     pub(crate) fn begin(&self, asking: &Asking, to: SocketAddr) -> Fallible<Underway> {
         let mut command = self.command(asking, to, RUN_MAX);

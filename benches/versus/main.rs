@@ -39,7 +39,7 @@ use crate::arguments::Arguments;
 use crate::backend::{Backend, Reach};
 use crate::bench::Bench;
 use crate::figures::{calendar, text};
-use crate::findings::Findings;
+use crate::findings::ComparisonReport;
 use crate::load::Load;
 use crate::machine::Machine;
 use crate::peers::Setting;
@@ -120,7 +120,7 @@ fn compare(arguments: &Arguments, toolbox: Toolbox, machine: Machine, files_max:
         setting: &setting,
         course: &course,
         files_max,
-        found: Findings::default(),
+        found: ComparisonReport::default(),
         configurations: Vec::new(),
     };
     bench.run(arguments)?;
@@ -191,7 +191,7 @@ fn versions(toolbox: &Toolbox) -> Vec<(String, String)> {
 fn publish(
     arguments: &Arguments,
     circumstances: &Circumstances,
-    found: &Findings,
+    found: &ComparisonReport,
     configurations: &[(String, String)],
 ) -> Fallible<()> {
     let folder = results_folder(arguments, circumstances, "report.md")?;

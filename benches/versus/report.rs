@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::figures::statistics::Spread;
 use crate::figures::text::number;
-use crate::findings::Findings;
+use crate::findings::ComparisonReport;
 use crate::machine::Machine;
 use crate::peers::Peer;
 use crate::rounds::Row;
@@ -31,7 +31,7 @@ pub(crate) struct Circumstances {
 }
 
 /// The tables alone, for the terminal.
-pub(crate) fn tables(findings: &Findings) -> String {
+pub(crate) fn tables(findings: &ComparisonReport) -> String {
     let mut text = String::new();
     cost_table(&mut text, findings);
     same_fields_table(&mut text, findings);
@@ -46,7 +46,7 @@ pub(crate) fn tables(findings: &Findings) -> String {
 /// The whole report.
 pub(crate) fn report(
     circumstances: &Circumstances,
-    findings: &Findings,
+    findings: &ComparisonReport,
     configurations: &[(String, String)],
 ) -> String {
     let mut text = format!("# Side by side, {}\n\n", circumstances.date);
@@ -96,7 +96,7 @@ fn opening(circumstances: &Circumstances, backend_us: f64) -> String {
 }
 
 /// The peers as users run them, and the floor.
-fn cost_table(text: &mut String, findings: &Findings) {
+fn cost_table(text: &mut String, findings: &ComparisonReport) {
     let (_, peers): (Vec<Peer>, Vec<Peer>) = columns(findings).into_iter().partition(|peer| peer.sends_same_fields());
     text.push_str("## Processor time for a request, µs\n\nPeers as users run them; the floor is a bare loop of ours without features.\n\n");
     cost_rows(text, &findings.rows.iter().collect::<Vec<_>>(), &peers);
@@ -115,7 +115,7 @@ fn cost_table(text: &mut String, findings: &Findings) {
 }
 
 /// forebay beside the peers that were set to send what it sends.
-fn same_fields_table(text: &mut String, findings: &Findings) {
+fn same_fields_table(text: &mut String, findings: &ComparisonReport) {
     let same = columns(findings).into_iter().filter(|peer| peer.sends_same_fields());
     let peers: Vec<Peer> = std::iter::once(Peer::Forebay).chain(same).collect();
     let rows: Vec<&Row> =
@@ -136,7 +136,7 @@ fn cost_rows(text: &mut String, rows: &[&Row], peers: &[Peer]) {
     }
 }
 
-fn goal_table(text: &mut String, findings: &Findings) {
+fn goal_table(text: &mut String, findings: &ComparisonReport) {
     text.push_str("## Goals: forebay's processor time to that of others\n\n");
     heading(text, "work", &["compared with", "goal", "ratio, median (range)", "rounds", ""].map(str::to_owned));
     for row in &findings.rows {
@@ -170,7 +170,7 @@ fn goal_table(text: &mut String, findings: &Findings) {
     text.push_str("\n\"The best\" is looked for in each round anew, which favours the peers.\n\n");
 }
 
-fn ratio_table(text: &mut String, findings: &Findings) {
+fn ratio_table(text: &mut String, findings: &ComparisonReport) {
     let peers: Vec<Peer> = columns(findings).into_iter().filter(|peer| *peer != Peer::Forebay).collect();
     text.push_str("## forebay's processor time to each other's, round by round\n\n");
     heading(text, "work", &peers.iter().map(|peer| peer.name().to_owned()).collect::<Vec<_>>());
@@ -182,7 +182,7 @@ fn ratio_table(text: &mut String, findings: &Findings) {
 }
 
 /// What limits the figures: who is missing, and which rounds count for nothing.
-fn reservations(text: &mut String, findings: &Findings) {
+fn reservations(text: &mut String, findings: &ComparisonReport) {
     for (peer, reason) in &findings.left_out {
         line(text, &format!("- {} was left out: {reason}", peer.name()));
     }
@@ -199,7 +199,7 @@ fn reservations(text: &mut String, findings: &Findings) {
     }
 }
 
-fn every_figure(text: &mut String, findings: &Findings) {
+fn every_figure(text: &mut String, findings: &ComparisonReport) {
     text.push_str("## Every figure\n\nStolen is what the machine's host gave to others meanwhile: above a few percent all figures are doubtful.\n\n");
     let names =
         ["proxy", "CPU, µs a request", "requests/s", "p50, ms", "p99, ms", "peak memory, MiB", "stolen, %", "rounds"];
@@ -232,7 +232,7 @@ fn rival_name(row: &Row, rival: Rival) -> String {
 }
 
 /// The proxies that have a figure anywhere, ours first.
-pub(crate) fn columns(findings: &Findings) -> Vec<Peer> {
+pub(crate) fn columns(findings: &ComparisonReport) -> Vec<Peer> {
     let mut peers: Vec<Peer> = findings.rows.iter().flat_map(Row::peers).collect();
     peers.extend(findings.idle.iter().map(|(peer, _)| *peer));
     peers.sort_unstable();

@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::guard::Guard;
-use super::{House, Listen, Settings, routes};
+use super::{Listen, Service, Settings, routes};
 use crate::socket_file::{SocketFile, SocketFileError};
 
 /// Connections at once; more wait in the kernel's backlog.
@@ -144,7 +144,7 @@ impl Opened {
     ///
     /// # Errors
     /// When the runtime can't take the socket.
-    pub async fn serve(self, house: Arc<dyn House>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn serve(self, house: Arc<dyn Service>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
         let router = routes::router(self.guard, house);
         let (socket, _file) = match self.socket {
             Bound::Tcp(listener) => (Accepting::Tcp(TcpListener::from_std(listener)?), None),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Readiness;
 use super::api::{CacheFacts, EndpointFacts, EventFacts, Facts, JournalFacts};
-use crate::observe::exposition::Kind::{Counter, Gauge};
-use crate::observe::exposition::Page;
+use crate::telemetry::exposition::Kind::{Counter, Gauge};
+use crate::telemetry::exposition::Page;
 
 mod rollout;
 

@@ -1,6 +1,6 @@
 //! The admin listener: health, metrics, purges, events, and the journal, over HTTP/1.1 for people and programs nearby.
 //!
-//! What it tells and does comes through one trait, [`House`]: this room knows the way in (sockets, who may ask, limits,
+//! What it tells and does comes through one trait, [`Service`]: this room knows the way in (sockets, who may ask, limits,
 //! JSON), and nothing of cache or journal. It runs on the control thread's runtime, away from the traffic of clients.
 
 use std::pin::Pin;
@@ -95,9 +95,9 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send
 
 /// What the listener tells of the proxy and has it do.
 ///
-/// [`House::purge`] and [`House::event`] may take long: they are called on a thread where that harms nobody. All other
+/// [`Service::purge`] and [`Service::event`] may take long: they are called on a thread where that harms nobody. All other
 /// functions are called on the control thread.
-pub trait House: Send + Sync {
+pub trait Service: Send + Sync {
     /// How ready it is for clients.
     fn readiness(&self) -> Readiness;
 

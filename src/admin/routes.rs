@@ -21,8 +21,8 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::api::{self, Flushing, Outcome, Problem, Purged, Settled, Status, Touched};
 use super::guard::{self, Guard};
-use super::{Done, House, Order, Part, Readiness, Refusal, metrics};
-use crate::observe::exposition;
+use super::{Done, Order, Part, Readiness, Refusal, Service, metrics};
+use crate::telemetry::exposition;
 
 mod rollout;
 
@@ -42,7 +42,7 @@ const PAGE_MAX: usize = 1000;
 /// What describes the API.
 const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
-type Shared = Arc<dyn House>;
+type Shared = Arc<dyn Service>;
 type Answer = Result<Response, Refusal>;
 
 /// Who may ask.

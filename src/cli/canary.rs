@@ -16,7 +16,7 @@ use super::{EXIT_USAGE, output};
 use crate::admin::api::rollout::{
     Canaries, Canary, Mirrors, SIGNATURE_CHARS_MAX, Signed, Split, SplitOrder, Splits, is_signature,
 };
-use crate::observe::clock;
+use crate::telemetry::clock;
 
 mod layout;
 mod view;

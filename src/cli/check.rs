@@ -10,7 +10,7 @@ use super::{EXIT_USAGE, output};
 use crate::config::Source;
 use crate::config::plan::Plan;
 use crate::config::problem::{Problem, Problems, Severity};
-use crate::running::preflight;
+use crate::supervisor::preflight;
 
 /// What to check, and how strictly.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]

@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::config::plan::Plan;
-use crate::observe::events;
-use crate::{config, demo, running};
+use crate::telemetry::events;
+use crate::{config, demo, supervisor};
 
 /// The repository's `config.toml`.
 const OWN: &str = include_str!("../../config.toml");
@@ -33,7 +33,7 @@ enum Failure {
     Backends(#[source] demo::StartError),
     /// The proxy could not start.
     #[error("{}", with_reasons(.0))]
-    Proxy(#[source] running::StartError),
+    Proxy(#[source] supervisor::StartError),
     /// Nobody could write what happens.
     #[error("the event log can't be started: {0}")]
     Events(#[source] std::io::Error),
@@ -75,7 +75,7 @@ fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
     let _backends = demo::start(demo::Ports::STANDARD).map_err(Failure::Backends)?;
     // What happens to the flaky backend is the best of it.
     let _events = events::start(super::run::level(plan.log.level), &plan.log.events_to).map_err(Failure::Events)?;
-    let proxy = running::start(plan).map_err(Failure::Proxy)?;
+    let proxy = supervisor::start(plan).map_err(Failure::Proxy)?;
     // A reader that has gone is no reason to stop.
     let _unread = output::answer(&text(&proxy.addresses(), &origin, &program()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;

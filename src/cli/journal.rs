@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::reach::{Question, Reach, printable};
 use crate::admin::api::{Details, Entry, Flushing, Outcome, Page, Settled, State};
-use crate::observe::clock;
+use crate::telemetry::clock;
 
 /// What to do with the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]

@@ -17,10 +17,10 @@ use crate::config::changes::Changes;
 use crate::config::plan::{Level, LogTarget, Plan};
 use crate::config::problem::Problems;
 use crate::config::{Checked, Source};
-use crate::observe::events::Events;
-use crate::observe::sink::Sink;
-use crate::observe::{clock, events};
-use crate::running::{self, Running, StartError};
+use crate::supervisor::{self, Running, StartError};
+use crate::telemetry::events::Events;
+use crate::telemetry::sink::Sink;
+use crate::telemetry::{clock, events};
 
 /// How often a drain looks whether it is over.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
@@ -58,7 +58,7 @@ fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> 
     };
     let summary = summary(&plan);
     let events_to = plan.log.events_to.clone();
-    let mut process = Process { running: running::start(plan)?, events, events_to };
+    let mut process = Process { running: supervisor::start(plan)?, events, events_to };
     for listening in process.running.listening() {
         tracing::info!("listening on {}", listening.url);
     }

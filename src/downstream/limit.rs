@@ -57,8 +57,8 @@ impl ConnectionLimit {
         let mut known = self.max.lock();
         if max < *known {
             let fewer = *known - max;
-            let forgotten = self.free.forget_permits(fewer);
-            self.surplus.fetch_add(fewer - forgotten, Ordering::AcqRel);
+            let invalidated = self.free.forget_permits(fewer);
+            self.surplus.fetch_add(fewer - invalidated, Ordering::AcqRel);
         } else {
             let more = max - *known;
             let kept = (0..more).take_while(|_| self.take_surplus()).count();

@@ -17,11 +17,11 @@ use super::socket::Socket;
 use super::tls::{self, Handshakes, Tls};
 use crate::config::plan::ListenAddress;
 use crate::exchange::ClientConnection;
-use crate::flow::site::{Generation, Site};
-use crate::observe::clock;
-use crate::observe::date::HttpDate;
-use crate::observe::ledger::Ledger;
+use crate::proxy::worker_state::{Snapshot, WorkerState};
 use crate::splice::Pipes;
+use crate::telemetry::clock;
+use crate::telemetry::date::HttpDate;
+use crate::telemetry::worker_telemetry::WorkerTelemetry;
 
 /// How long a worker that can't accept (no descriptors left, say) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -37,7 +37,7 @@ pub type Begun = std::sync::mpsc::Sender<()>;
 #[derive(Debug)]
 pub enum Command {
     /// Answer requests that begin from now on under this plan.
-    Adopt(Arc<Generation>),
+    Adopt(Arc<Snapshot>),
     /// Accept connections on this socket too.
     Listen(Arc<Listener>, ListenSocket),
     /// Accept no more connections on this address.
@@ -52,10 +52,10 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Worker {
     /// Where it writes down what happens.
-    pub ledger: Rc<Ledger>,
+    pub ledger: Rc<WorkerTelemetry>,
     /// For bodies that the kernel moves.
     pub pipes: Rc<Pipes>,
-    site: RefCell<Rc<Site>>,
+    site: RefCell<Rc<WorkerState>>,
     is_draining: Cell<bool>,
     drain: Notify,
     limit: Arc<ConnectionLimit>,
@@ -70,7 +70,7 @@ pub struct Worker {
 impl Worker {
     /// The plan that a request beginning now is answered under.
     #[must_use]
-    pub fn site(&self) -> Rc<Site> {
+    pub fn site(&self) -> Rc<WorkerState> {
         Rc::clone(&self.site.borrow())
     }
 
@@ -103,11 +103,11 @@ impl Worker {
         }
     }
 
-    fn adopt(&self, generation: Arc<Generation>) {
+    fn adopt(&self, generation: Arc<Snapshot>) {
         let before = self.site();
         self.ledger.set_form(generation.plan.log.access.clone());
         *self.limits.borrow_mut() = Limits::of(&generation.plan.server);
-        *self.site.borrow_mut() = Rc::new(Site::new(generation, Some(&before), &self.ledger.counters));
+        *self.site.borrow_mut() = Rc::new(WorkerState::new(generation, Some(&before), &self.ledger.counters));
     }
 }
 
@@ -116,8 +116,8 @@ impl Worker {
 /// # Errors
 /// When the system can't give it a runtime.
 pub fn run(
-    generation: Arc<Generation>,
-    ledger: Ledger,
+    generation: Arc<Snapshot>,
+    ledger: WorkerTelemetry,
     limit: Arc<ConnectionLimit>,
     commands: mpsc::Receiver<Command>,
 ) -> io::Result<()> {
@@ -127,7 +127,7 @@ pub fn run(
     runtime.block_on(async {
         let ledger = Rc::new(ledger);
         let limits = Limits::of(&generation.plan.server);
-        let site = Rc::new(Site::new(generation, None, &ledger.counters));
+        let site = Rc::new(WorkerState::new(generation, None, &ledger.counters));
         let worker = Rc::new(Worker {
             ledger,
             pipes: Rc::default(),

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::deadline::Deadline;
-use super::fault::Fault;
+use super::error::ProxyError;
 use crate::splice::Pipe;
 
 /// A body that flows from elsewhere, a backend say.
-pub trait StreamingBody: http_body::Body<Data = Bytes, Error = Fault> {
+pub trait StreamingBody: http_body::Body<Data = Bytes, Error = ProxyError> {
     /// Another task polls it from now on: its waits count against that one's deadline.
     fn wait_under(self: Pin<&mut Self>, deadline: &Rc<Deadline>);
 
@@ -27,7 +27,7 @@ pub trait StreamingBody: http_body::Body<Data = Bytes, Error = Fault> {
 
     /// Moves bytes that [`StreamingBody::spliceable_bytes`] counts into an empty pipe. Returns how many; 0: they can't be
     /// moved now, more must be read first. When all are in, the body may be at its end.
-    fn poll_splice(self: Pin<&mut Self>, _cx: &mut Context<'_>, _pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+    fn poll_splice(self: Pin<&mut Self>, _cx: &mut Context<'_>, _pipe: &Pipe) -> Poll<Result<usize, ProxyError>> {
         Poll::Pending
     }
 }
@@ -36,7 +36,7 @@ pub trait StreamingBody: http_body::Body<Data = Bytes, Error = Fault> {
 pub type Flow = Pin<Box<dyn StreamingBody>>;
 
 /// Told how an answer's way to the client goes. Dropped when the answer is written or given up.
-pub trait Witness {
+pub trait BodyObserver {
     /// The answer is in the hands of the client's connection.
     fn began(&mut self);
     /// So many more bytes of the body were handed to the client's connection.
@@ -44,14 +44,14 @@ pub trait Witness {
     /// The body is whole: nothing more will come.
     fn whole(&mut self);
     /// The body broke off.
-    fn broke(&mut self, fault: &Fault);
+    fn broke(&mut self, fault: &ProxyError);
 }
 
 /// The body of an answer, and who is told how it went.
 #[derive(Default)]
 pub struct Body {
     content: Content,
-    witness: Option<Box<dyn Witness>>,
+    witness: Option<Box<dyn BodyObserver>>,
 }
 
 #[derive(Default)]
@@ -107,7 +107,7 @@ impl Body {
     }
 
     /// Lets someone know how the body's way goes.
-    pub fn attach(&mut self, mut witness: Box<dyn Witness>) {
+    pub fn attach(&mut self, mut witness: Box<dyn BodyObserver>) {
         if http_body::Body::is_end_stream(self) {
             witness.whole();
         }
@@ -151,7 +151,7 @@ impl Body {
     ///
     /// # Errors
     /// Why the body broke off.
-    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, ProxyError>> {
         let Content::Flow(flow) = &mut self.content else { return Poll::Ready(Ok(0)) };
         let moved = ready!(flow.as_mut().poll_splice(cx, pipe));
         let has_ended = flow.is_end_stream();
@@ -174,7 +174,7 @@ impl Body {
         }
     }
 
-    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         match &mut self.content {
             Content::Empty => Poll::Ready(None),
             Content::Whole(bytes) => {
@@ -192,9 +192,9 @@ struct Whole(Bytes);
 
 impl http_body::Body for Whole {
     type Data = Bytes;
-    type Error = Fault;
+    type Error = ProxyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let bytes = std::mem::take(&mut self.0);
         Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
     }
@@ -214,9 +214,9 @@ impl StreamingBody for Whole {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = Fault;
+    type Error = ProxyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let body = &mut *self;
         let polled = body.poll_content(cx);
         let Some(witness) = &mut body.witness else { return polled };

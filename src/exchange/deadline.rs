@@ -10,7 +10,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::timer::Timer;
-use crate::observe::clock;
+use crate::telemetry::clock;
 
 /// The wait took longer than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::fault::Fault;
+use super::error::ProxyError;
 use crate::splice::Pipe;
 
 /// Where the body of one request is read from: a client's connection, or a stream of one.
@@ -16,8 +16,8 @@ pub trait BodySource {
     /// The next content, or the trailers; `None` at the end.
     ///
     /// # Errors
-    /// [`Fault::BodyBroken`] if the body is malformed, or its client has left.
-    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>>;
+    /// [`ProxyError::BodyBroken`] if the body is malformed, or its client has left.
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>>;
 
     /// How many bytes of content come next that the kernel can move without this process; 0: they must be read.
     fn spliceable_bytes(&self) -> u64 {
@@ -33,8 +33,8 @@ pub trait BodySource {
     /// moved and must be read.
     ///
     /// # Errors
-    /// [`Fault::BodyBroken`] if its client has left.
-    fn poll_splice(&self, _cx: &mut Context<'_>, _pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+    /// [`ProxyError::BodyBroken`] if its client has left.
+    fn poll_splice(&self, _cx: &mut Context<'_>, _pipe: &Pipe) -> Poll<Result<usize, ProxyError>> {
         Poll::Ready(Ok(0))
     }
 
@@ -82,7 +82,7 @@ impl Incoming {
     ///
     /// # Errors
     /// Those of the source.
-    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, ProxyError>> {
         let Some(source) = &self.source else { return Poll::Ready(Ok(0)) };
         let moved = ready!(source.poll_splice(cx, pipe));
         let has_ended = source.has_ended();
@@ -104,9 +104,9 @@ impl Incoming {
 
 impl http_body::Body for Incoming {
     type Data = Bytes;
-    type Error = Fault;
+    type Error = ProxyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let Some(source) = &self.source else { return Poll::Ready(None) };
         let frame = ready!(source.poll_frame(cx));
         let has_ended = source.has_ended();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     impl BodySource for Pieces {
-        fn poll_frame(&self, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        fn poll_frame(&self, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
             let pieces: [&'static [u8]; 2] = [b"abc", b"de"];
             let piece = pieces.get(self.given.replace(self.given.get() + 1));
             Poll::Ready(piece.map(|piece| Ok(Frame::data(Bytes::from_static(piece)))))

@@ -3,7 +3,7 @@
 pub mod body;
 pub mod client_tls;
 pub mod deadline;
-pub mod fault;
+pub mod error;
 pub mod incoming;
 pub mod interim;
 pub mod stream;
@@ -20,17 +20,17 @@ use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version};
 use message::{Fields, Known};
 use policy::message::cache_status::CacheStatus;
+use policy::message::forwarding_fields::ForwardingFields;
 use policy::message::host::{self, BadHost};
 use policy::message::scheme::Scheme;
-use policy::message::stamp::Stamp;
 use policy::message::via::Signature;
 use policy::time::Now;
 
 use self::client_tls::ClientTls;
 use self::stream::Stream;
 use crate::config::plan::ListenAddress;
-use crate::observe::record::Record;
-use crate::observe::tally::Tally;
+use crate::telemetry::access_record::AccessRecord;
+use crate::telemetry::target_stats::TargetStats;
 
 /// What a request is answered with.
 #[derive(Debug, Default)]
@@ -92,11 +92,11 @@ pub struct Exchange {
     /// How the cache handled it; `None`: its route does not cache.
     pub cache_status: Option<CacheStatus<'static>>,
     /// Where answers are counted, if the request has gone to one side of a split.
-    pub tally: Option<Arc<Tally>>,
+    pub tally: Option<Arc<TargetStats>>,
     /// How this proxy signs `Via`; `None`: no client sees the answer.
     pub signature: Option<Rc<Signature>>,
     /// What will be logged and counted.
-    pub record: Record,
+    pub record: AccessRecord,
 }
 
 impl Exchange {
@@ -122,7 +122,7 @@ impl Exchange {
             key: 0,
             tally: None,
             signature: None,
-            record: Record::default(),
+            record: AccessRecord::default(),
             cache_status: None,
         }
     }
@@ -145,7 +145,7 @@ impl Exchange {
             key: self.key,
             tally: None,
             signature: self.signature.clone(),
-            record: Record::default(),
+            record: AccessRecord::default(),
             cache_status: None,
         }
     }
@@ -165,7 +165,7 @@ pub struct ClientConnection {
     /// What its TLS handshake has shown; `None`: it speaks without TLS.
     pub tls: Option<Box<ClientTls>>,
     /// What its requests say of it to backends, and under which plan that was worked out.
-    pub stamp: RefCell<Option<(u64, Rc<Stamp>)>>,
+    pub stamp: RefCell<Option<(u64, Rc<ForwardingFields>)>>,
     /// The forwarding fields that its last request went on with: the next one's are the same, as a rule.
     forwarding: RefCell<Option<Forwarding>>,
     /// The host that its last request was for: clients rarely ask for another on the same connection.
@@ -282,7 +282,7 @@ impl ClientConnection {
     }
 
     /// What this connection's requests say of it, worked out once for each plan.
-    pub fn stamp(&self, plan: u64, make: impl FnOnce() -> Stamp) -> Rc<Stamp> {
+    pub fn stamp(&self, plan: u64, make: impl FnOnce() -> ForwardingFields) -> Rc<ForwardingFields> {
         let mut kept = self.stamp.borrow_mut();
         match &*kept {
             Some((known, stamp)) if *known == plan => Rc::clone(stamp),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 
-use crate::observe::clock;
+use crate::telemetry::clock;
 
 /// The one timer of a task: a client connection's loop, say.
 #[derive(Debug, Default)]

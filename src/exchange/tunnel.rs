@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::observe::record;
+use crate::telemetry::access_record;
 
 /// A stream of bytes either way.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -65,7 +65,7 @@ pub enum TunnelEnd {
 impl Passage {
     /// What the log says of a tunnel that ends now (monotonic time); `None`: it never began.
     #[must_use]
-    pub fn record(&self, now: Duration) -> Option<record::Tunnel> {
+    pub fn record(&self, now: Duration) -> Option<access_record::Tunnel> {
         let end = match self.end.get() {
             Some(TunnelEnd::ClientClosed) => "client-closed",
             Some(TunnelEnd::BackendClosed) => "backend-closed",
@@ -75,7 +75,7 @@ impl Passage {
             None => "drain",
         };
         let time = now.saturating_sub(self.begun.get()?);
-        Some(record::Tunnel { time, bytes_in: self.bytes_in.get(), bytes_out: self.bytes_out.get(), end })
+        Some(access_record::Tunnel { time, bytes_in: self.bytes_in.get(), bytes_out: self.bytes_out.get(), end })
     }
 }
 

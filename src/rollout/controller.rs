@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Rollout;
-use crate::observe::clock;
+use crate::telemetry::clock;
 
 /// How often canaries look.
 const LOOK: Duration = Duration::from_millis(200);

@@ -13,16 +13,16 @@ use message::{Fields, Known, KnownSet};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::capture::{self, Seen};
-use super::findings::Findings;
+use super::comparison::ComparisonReport;
+use super::tee::{self, Seen};
 use crate::config::plan::{self, Upstream};
 use crate::exchange::{Answer, Exchange};
-use crate::observe::clock;
-use crate::observe::counters::Counter;
-use crate::upstream::group::Group;
+use crate::telemetry::clock;
+use crate::telemetry::counters::Counter;
 use crate::upstream::resolve::Resolver;
-use crate::upstream::send::Draft;
-use crate::upstream::upload::Source;
+use crate::upstream::send::UpstreamRequest;
+use crate::upstream::shared::SharedUpstream;
+use crate::upstream::upload::ReplayBody;
 
 /// Marks a copy, so that whoever gets it can tell.
 pub static FOREBAY_MIRROR: HeaderName = HeaderName::from_static("forebay-mirror");
@@ -35,13 +35,13 @@ pub struct Mirror {
     /// What the file says.
     pub plan: Arc<plan::Mirror>,
     /// Where copies go: connections, standing and counts of its own, whoever else asks the same backends.
-    pub target: Arc<Group>,
+    pub target: Arc<SharedUpstream>,
     /// Who is asked a second time, to see what differs anyway.
-    pub noise: Option<Arc<Group>>,
+    pub noise: Option<Arc<SharedUpstream>>,
     /// What has become of the copies.
     pub counts: Counts,
     /// What comparing has shown; `None`: nothing is compared.
-    pub findings: Option<Mutex<Findings>>,
+    pub findings: Option<Mutex<ComparisonReport>>,
     in_flight: AtomicUsize,
     queue: mpsc::Sender<Copy>,
 }
@@ -114,14 +114,14 @@ pub struct Sampled {
     method: Method,
     target: Uri,
     headers: Fields,
-    source: Option<Rc<Source>>,
+    source: Option<Rc<ReplayBody>>,
 }
 
 impl Mirror {
     /// An upstream as copies see it.
     #[must_use]
-    pub fn group(plan: &Upstream, resolver: &Arc<dyn Resolver>) -> Arc<Group> {
-        Arc::new(Group::new(apart(plan), None, Arc::clone(resolver), clock::now()))
+    pub fn group(plan: &Upstream, resolver: &Arc<dyn Resolver>) -> Arc<SharedUpstream> {
+        Arc::new(SharedUpstream::new(apart(plan), None, Arc::clone(resolver), clock::now()))
     }
 
     /// A route's mirror, by the upstream of each index; `None`: it leads nowhere, which a checked plan rules out.
@@ -129,7 +129,7 @@ impl Mirror {
     pub fn new(
         route: &Arc<str>,
         written: &Arc<plan::Mirror>,
-        group: impl Fn(usize) -> Option<Arc<Group>>,
+        group: impl Fn(usize) -> Option<Arc<SharedUpstream>>,
         queue: mpsc::Sender<Copy>,
     ) -> Option<Self> {
         let compare = written.compare.as_ref();
@@ -139,7 +139,7 @@ impl Mirror {
             target: group(written.upstream)?,
             noise: compare.and_then(|compare| compare.noise_from).and_then(&group),
             counts: Counts::default(),
-            findings: compare.map(|compare| Mutex::new(Findings::new(compare))),
+            findings: compare.map(|compare| Mutex::new(ComparisonReport::new(compare))),
             in_flight: AtomicUsize::new(0),
             queue,
         })
@@ -173,7 +173,7 @@ impl Mirror {
 
     /// Whether this request is copied: drawn, of a method that is, with a seat free.
     #[must_use]
-    pub fn sample(self: &Arc<Self>, draft: &Draft, ex: &Exchange) -> Option<Sampled> {
+    pub fn sample(self: &Arc<Self>, draft: &UpstreamRequest, ex: &Exchange) -> Option<Sampled> {
         let is_drawn = self.plan.share.takes(ex.dice);
         if !is_drawn || draft.switches.is_some() || !self.plan.methods.contains(&draft.method) {
             return None;
@@ -232,7 +232,7 @@ impl Sampled {
             return answer;
         }
         match sender {
-            Some(sender) => capture::watch(answer, mirror.plan.body_bytes_max, sender),
+            Some(sender) => tee::watch(answer, mirror.plan.body_bytes_max, sender),
             None => answer,
         }
     }

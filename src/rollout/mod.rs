@@ -2,17 +2,17 @@
 //!
 //! What outlives a plan is here: weights that a person has set, how far each canary is, what a mirror has found. How a
 //! canary is judged is `policy::canary`'s, whether two answers say the same `policy::compare`'s; which side a request
-//! goes to is decided in `flow::side`.
+//! goes to is decided in `flow::split`.
 
-pub mod capture;
+pub mod comparison;
 pub mod controller;
-pub mod findings;
 pub mod mirror;
-pub mod shadow;
+pub mod mirror_worker;
 pub mod split;
 pub mod state;
-pub mod steering;
+pub mod tee;
 pub mod webhook;
+pub mod weights;
 
 use std::io;
 use std::path::Path;
@@ -22,13 +22,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use self::mirror::Mirror;
-use self::shadow::Shadow;
+use self::mirror_worker::MirrorWorker;
 use self::split::Split;
 use self::state::{Kept, StateFile, random_key};
-use self::steering::Steering;
 use self::webhook::Reports;
+use self::weights::SplitWeights;
 use crate::config::plan::{Action, Plan};
-use crate::observe::counters::Counters;
+use crate::telemetry::counters::Counters;
 use crate::upstream::resolve::Resolver;
 
 /// So many routes' states are kept; beyond, those of routes that are not there now are given up.
@@ -51,13 +51,13 @@ pub struct Rollout {
 #[derive(Debug, Default)]
 struct State {
     /// The routes that split, in file order.
-    steerings: Vec<Steering>,
+    steerings: Vec<SplitWeights>,
     /// The routes that mirror, in file order.
     mirrors: Vec<Arc<Mirror>>,
     /// What was kept of routes that are not there now, too: they may come back.
     kept: Kept,
     /// Sends copies; `None`: no plan has had a mirror yet.
-    shadow: Option<Shadow>,
+    shadow: Option<MirrorWorker>,
 }
 
 /// What a plan's routes need, in the order of [`Plan::routes`].
@@ -105,7 +105,7 @@ impl Rollout {
             let kept = state.kept.routes.get(&*route.name);
             let steering = match old {
                 Some(old) => old.adopt(split, mirror.clone()),
-                None => Steering::new((&route.name, split), mirror.clone(), kept),
+                None => SplitWeights::new((&route.name, split), mirror.clone(), kept),
             };
             splits.push(Some(Arc::new(Split::new(split, Arc::clone(steering.live()), &self.own_key))));
             state.steerings.push(steering);
@@ -140,7 +140,7 @@ impl Rollout {
     }
 
     /// Each split.
-    pub fn each_steering<R>(&self, view: impl FnMut(&Steering) -> R) -> Vec<R> {
+    pub fn each_steering<R>(&self, view: impl FnMut(&SplitWeights) -> R) -> Vec<R> {
         self.state.lock().steerings.iter().map(view).collect()
     }
 
@@ -148,8 +148,8 @@ impl Rollout {
     pub fn steer<R, E>(
         &self,
         route: &str,
-        change: impl FnOnce(&mut Steering) -> Result<(), E>,
-        view: impl FnOnce(&Steering) -> R,
+        change: impl FnOnce(&mut SplitWeights) -> Result<(), E>,
+        view: impl FnOnce(&SplitWeights) -> R,
     ) -> Option<Result<R, E>> {
         let mut state = self.state.lock();
         let index = state.steerings.iter().position(|steering| steering.route() == route)?;
@@ -224,7 +224,9 @@ impl Rollout {
                 // Tried again before long, and said once.
                 state.kept = before;
                 if was_saved {
-                    tracing::error!("weights and canaries can't be kept, and would be forgotten by a restart: {error}");
+                    tracing::error!(
+                        "weights and canaries can't be kept, and would be invalidated by a restart: {error}"
+                    );
                 }
             }
         }
@@ -240,13 +242,13 @@ impl State {
         resolver: &Arc<dyn Resolver>,
     ) -> io::Result<Vec<Option<Arc<Mirror>>>> {
         if self.shadow.is_none() && plan.routes.iter().any(|route| route.mirror.is_some()) {
-            self.shadow = Some(Shadow::start(counters)?);
+            self.shadow = Some(MirrorWorker::start(counters)?);
         }
         let before = std::mem::take(&mut self.mirrors);
         let mut mirrors = Vec::with_capacity(plan.routes.len());
         for route in &plan.routes {
             let written = route.mirror.as_ref();
-            let queue = self.shadow.as_ref().and_then(Shadow::queue);
+            let queue = self.shadow.as_ref().and_then(MirrorWorker::queue);
             let group = |upstream: usize| plan.upstreams.get(upstream).map(|plan| Mirror::group(plan, resolver));
             let made = written.zip(queue).and_then(|(written, queue)| Mirror::new(&route.name, written, group, queue));
             let known = made.as_ref().and_then(|made| before.iter().find(|old| old.is_like(made)).map(Arc::clone));

@@ -9,7 +9,7 @@ use policy::route::split::{Order, Shares};
 use policy::route::sticky::{Salt, Signer};
 
 use crate::config::plan::{self, Sticky};
-use crate::observe::tally::Tally;
+use crate::telemetry::target_stats::TargetStats;
 
 /// A split under one plan.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub struct Live {
     sides: usize,
     shares: Arc<ArcSwap<Shares>>,
     /// Those of each worker, one a side.
-    tallies: Mutex<Vec<Box<[Arc<Tally>]>>>,
+    tallies: Mutex<Vec<Box<[Arc<TargetStats>]>>>,
 }
 
 impl Live {
@@ -90,8 +90,8 @@ impl Live {
 
     /// Another worker's tallies, one for each side.
     #[must_use]
-    pub fn enroll(&self) -> Box<[Arc<Tally>]> {
-        let tallies: Box<[Arc<Tally>]> = (0..self.sides).map(|_| Arc::default()).collect();
+    pub fn enroll(&self) -> Box<[Arc<TargetStats>]> {
+        let tallies: Box<[Arc<TargetStats>]> = (0..self.sides).map(|_| Arc::default()).collect();
         self.tallies.lock().push(tallies.clone());
         tallies
     }

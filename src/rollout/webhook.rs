@@ -18,14 +18,14 @@ use tokio::sync::mpsc;
 use crate::config::plan::Webhook;
 use crate::exchange::Exchange;
 use crate::exchange::deadline::attended;
-use crate::observe::counters::Counters;
-use crate::observe::{clock, dice};
+use crate::telemetry::counters::Counters;
+use crate::telemetry::{clock, random};
 use crate::upstream;
-use crate::upstream::group::Group;
-use crate::upstream::local::LocalGroup;
+use crate::upstream::local::LocalUpstream;
 use crate::upstream::resolve::{self, Resolver};
-use crate::upstream::send::Draft;
-use crate::upstream::upload::{Limits, Source};
+use crate::upstream::send::UpstreamRequest;
+use crate::upstream::shared::SharedUpstream;
+use crate::upstream::upload::{Limits, ReplayBody};
 
 /// The most changes that wait to be told.
 const REPORTS_MAX: usize = 64;
@@ -93,8 +93,9 @@ impl Reports {
 
 async fn deliver(report: &Report, resolver: &Arc<dyn Resolver>) {
     let counters: Arc<Counters> = Arc::default();
-    let group = Arc::new(Group::new(report.webhook.upstream.clone(), None, Arc::clone(resolver), clock::now()));
-    let group = Rc::new(LocalGroup::new(group, None, &counters, 1));
+    let group =
+        Arc::new(SharedUpstream::new(report.webhook.upstream.clone(), None, Arc::clone(resolver), clock::now()));
+    let group = Rc::new(LocalUpstream::new(group, None, &counters, 1));
     let mut pause = PAUSE;
     for attempt in 1..=ATTEMPTS {
         let why = match tokio::time::timeout(TIMEOUT, post(&group, report, &counters)).await {
@@ -111,7 +112,7 @@ async fn deliver(report: &Report, resolver: &Arc<dyn Resolver>) {
     tracing::warn!(route = %report.route, "webhook: a change could not be told, and will not be");
 }
 
-async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>) -> Result<(), String> {
+async fn post(group: &Rc<LocalUpstream>, report: &Report, counters: &Arc<Counters>) -> Result<(), String> {
     resolve::once(&group.shared).await.map_err(|error| format!("its name can't be resolved: {error}"))?;
     let body = Bytes::from(report.body.clone());
     let mut headers = Fields::new();
@@ -121,10 +122,10 @@ async fn post(group: &Rc<LocalGroup>, report: &Report, counters: &Arc<Counters>)
         headers.set(Known::Host, &backend.authority);
     }
     let limits = Limits { bytes_max: None, stall_max: TIMEOUT, rate_min: 0, kept_max: body.len() };
-    let source = Rc::new(Source::whole(body, limits, Arc::clone(counters)));
+    let source = Rc::new(ReplayBody::whole(body, limits, Arc::clone(counters)));
     let target = report.webhook.target.parse().map_err(|_| "its target is none".to_owned())?;
-    let draft = Draft { method: Method::POST, target, headers, source: Some(source), switches: None };
-    let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), dice::roll());
+    let draft = UpstreamRequest { method: Method::POST, target, headers, source: Some(source), switches: None };
+    let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), random::roll());
     let deadline = Rc::clone(&ex.stream.deadline);
     let answer =
         attended(&deadline, upstream::forward(group, &mut ex, &draft)).await.map_err(|fault| fault.to_string())?;

@@ -17,14 +17,14 @@ pub struct Endpoints {
     /// Counts the sets of one upstream.
     pub version: u64,
     /// In the order of the backends in the file, those of one name in the order of their addresses.
-    pub seats: Vec<Seat>,
+    pub seats: Vec<EndpointSlot>,
     /// Chooses among them, in their order. Made once, as a large ring takes its time; each worker has a clone.
     pub balancer: Balancer,
 }
 
 /// An endpoint, and how this plan uses it.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct EndpointSlot {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     /// The most requests in flight, all workers together; `None`: no limit.
@@ -33,7 +33,7 @@ pub struct Seat {
     pub backup: bool,
 }
 
-impl Seat {
+impl EndpointSlot {
     /// Whether it is usable, and below its limit.
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -67,7 +67,7 @@ impl Endpoints {
                 let old = known.get(&(&*backend.name, peer)).copied();
                 let kept = old.and_then(|index| self.seats.get(index)).map(|seat| Arc::clone(&seat.endpoint));
                 let endpoint = kept.unwrap_or_else(|| Arc::new(Endpoint::new(backend, peer.clone())));
-                seats.push(Seat { endpoint, max_in_flight: backend.max_in_flight, backup: backend.backup });
+                seats.push(EndpointSlot { endpoint, max_in_flight: backend.max_in_flight, backup: backend.backup });
                 mapping.push(old);
                 weights.push(backend.weight);
             }
@@ -83,7 +83,7 @@ impl Endpoints {
     }
 }
 
-fn balancer(balance: &Balance, seats: &[Seat], weights: &[u32]) -> Balancer {
+fn balancer(balance: &Balance, seats: &[EndpointSlot], weights: &[u32]) -> Balancer {
     let keys = || -> Vec<String> { seats.iter().map(|seat| seat.endpoint.key()).collect() };
     match balance {
         Balance::RoundRobin => Balancer::RoundRobin(RoundRobin::new(0)),

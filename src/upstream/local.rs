@@ -11,15 +11,15 @@ use policy::retry::budget::Budget;
 
 use super::endpoint::Endpoint;
 use super::endpoints::Endpoints;
-use super::group::Group;
+use super::shared::SharedUpstream;
 use super::transport::pool::Pool;
-use crate::observe::counters::Counters;
-use crate::observe::dice;
+use crate::telemetry::counters::Counters;
+use crate::telemetry::random;
 
 /// One upstream, as one worker has it.
-pub struct LocalGroup {
+pub struct LocalUpstream {
     /// What all workers share.
-    pub shared: Arc<Group>,
+    pub shared: Arc<SharedUpstream>,
     /// The upstream's name.
     pub name: Rc<str>,
     /// How many retries are left.
@@ -78,10 +78,10 @@ pub struct LocalEndpoint {
     pub latency: RefCell<Ewma>,
 }
 
-impl LocalGroup {
+impl LocalUpstream {
     /// This worker's part of a group; connections to endpoints that the part before had too are kept.
     #[must_use]
-    pub fn new(shared: Arc<Group>, before: Option<&Self>, counters: &Arc<Counters>, workers: usize) -> Self {
+    pub fn new(shared: Arc<SharedUpstream>, before: Option<&Self>, counters: &Arc<Counters>, workers: usize) -> Self {
         let retry = &shared.plan.retry;
         let floor = f64::from(retry.budget_floor) / f64::from(u32::try_from(workers).unwrap_or(u32::MAX)).max(1.0);
         let before = before.map(|before| Rc::clone(&before.endpoints.borrow()));
@@ -141,7 +141,7 @@ impl LocalEndpoints {
         let seats: Vec<LocalSeat> = seats.collect();
         // In turn, each worker begins elsewhere, so that they don't all meet at the first endpoint.
         let balancer = match matches!(shared.balancer, Balancer::RoundRobin(_)) {
-            true => Balancer::RoundRobin(RoundRobin::new(dice::below(seats.len()))),
+            true => Balancer::RoundRobin(RoundRobin::new(random::below(seats.len()))),
             false => shared.balancer.clone(),
         };
         Self { version: shared.version, seats, balancer: RefCell::new(balancer), in_service: RefCell::default() }
@@ -201,8 +201,8 @@ impl LocalEndpoint {
     }
 }
 
-impl std::fmt::Debug for LocalGroup {
+impl std::fmt::Debug for LocalUpstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalGroup").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("LocalUpstream").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -1,20 +1,20 @@
 //! The way to a backend and back: pick, connect, send, judge, and again if need be.
 //!
 //! [`forward`] owns the order of things. A backend has one endpoint, or one for each address of its name. Which there are
-//! is kept by [`group::Group`] and how they stand by [`standing::Standing`], shared by all workers; connections and
-//! balancers live in [`local::LocalGroup`], one a worker.
+//! is kept by [`shared::Group`] and how they stand by [`standing::Standing`], shared by all workers; connections and
+//! balancers live in [`local::LocalUpstream`], one a worker.
 
 pub mod endpoint;
 pub mod endpoints;
-pub mod group;
 pub mod local;
-pub mod pick;
 mod pieces;
 pub mod probe;
 pub mod queue;
 pub mod reply;
 pub mod resolve;
+pub mod select;
 pub mod send;
+pub mod shared;
 pub mod standing;
 pub mod transport;
 pub mod tunnel;
@@ -26,26 +26,30 @@ use std::time::Duration;
 use http::StatusCode;
 use policy::retry::{Progress, may_repeat};
 
-use self::local::{LocalEndpoint, LocalGroup};
-use self::pick::Claim;
-use self::send::{Draft, Failure, Received};
-use crate::exchange::fault::Fault;
+use self::local::{LocalEndpoint, LocalUpstream};
+use self::select::Lease;
+use self::send::{Failure, Received, UpstreamRequest};
+use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
-use crate::observe::clock;
-use crate::observe::record::{Outcome, Try};
+use crate::telemetry::access_record::{Outcome, Try};
+use crate::telemetry::clock;
 
 /// Sends a request to the upstream, and makes the answer of what comes back.
 ///
 /// # Errors
 /// The fault of the last try, when no other may be made.
-pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -> Result<Answer, Fault> {
+pub async fn forward(
+    group: &Rc<LocalUpstream>,
+    ex: &mut Exchange,
+    draft: &UpstreamRequest,
+) -> Result<Answer, ProxyError> {
     let plan = &group.shared.plan;
     let mut tries = Tries { until: ex.started.mono + plan.timeouts.request, repeats: 0, tried: Vec::new() };
     group.budget.borrow_mut().request(ex.started);
-    let mut claim = match pick::claim_at_once(group, ex) {
+    let mut claim = match select::claim_at_once(group, ex) {
         Some(claim) => claim,
         // Boxed, as is whatever else is seldom waited for: the room of a request is moved with it.
-        None => Box::pin(pick::line_up(group, ex, tries.until)).await?,
+        None => Box::pin(select::line_up(group, ex, tries.until)).await?,
     };
     loop {
         ex.record.tries += 1;
@@ -54,7 +58,7 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -
         let call = match send::attempt(&claim, draft, ex).await {
             Ok(call) => call,
             Err(failure) => {
-                remember(ex, &claim, Outcome::Fault(failure.fault.cause().to_string()));
+                remember(ex, &claim, Outcome::ProxyError(failure.fault.cause().to_string()));
                 tries.tried.push(Rc::clone(claim.endpoint()));
                 // Given up before another is looked for.
                 drop(claim);
@@ -77,14 +81,14 @@ pub async fn forward(group: &Rc<LocalGroup>, ex: &mut Exchange, draft: &Draft) -
 }
 
 /// Notes what has become of the try that this claim was for.
-fn remember(ex: &mut Exchange, claim: &Claim, outcome: Outcome) {
+fn remember(ex: &mut Exchange, claim: &Lease, outcome: Outcome) {
     let asked = claim.endpoint();
     let took = clock::mono().saturating_sub(claim.since());
     let (backend, address) = (Rc::clone(&asked.backend), asked.address.clone());
     ex.record.remember(Try { backend, address, outcome, took });
 }
 
-fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {
+fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange) -> Answer {
     if received.call.head().status == StatusCode::SWITCHING_PROTOCOLS {
         tunnel::answer(received, ex)
     } else {
@@ -109,11 +113,11 @@ impl Tries {
     /// The fault itself, when there may be no other try.
     async fn next(
         &mut self,
-        group: &Rc<LocalGroup>,
+        group: &Rc<LocalUpstream>,
         ex: &Exchange,
-        draft: &Draft,
+        draft: &UpstreamRequest,
         failure: Failure,
-    ) -> Result<Claim, Fault> {
+    ) -> Result<Lease, ProxyError> {
         if !failure.fault.may_retry() || !self.may_go_on(group, draft, failure.progress) {
             return Err(failure.fault);
         }
@@ -121,7 +125,7 @@ impl Tries {
             self.repeats += 1;
         }
         let now = clock::now();
-        if let Some(claim) = pick::claim(group, ex, &self.tried, now) {
+        if let Some(claim) = select::claim(group, ex, &self.tried, now) {
             if !group.budget.borrow_mut().withdraw(now) {
                 return Err(failure.fault);
             }
@@ -135,18 +139,24 @@ impl Tries {
         // not asked.
         self.tried.clear();
         self.repeats += 1;
-        pick::claim_or_wait(group, ex, self.until).await
+        select::claim_or_wait(group, ex, self.until).await
     }
 
     /// Another backend's place for a request whose answer, of this status, is one to try again for; if that may be.
-    fn instead_of(&mut self, asked: &Claim, status: StatusCode, ex: &Exchange, draft: &Draft) -> Option<Claim> {
+    fn instead_of(
+        &mut self,
+        asked: &Lease,
+        status: StatusCode,
+        ex: &Exchange,
+        draft: &UpstreamRequest,
+    ) -> Option<Lease> {
         let group = asked.group();
         if !self.may_go_on(group, draft, Progress::Answered) {
             return None;
         }
         let now = clock::now();
         self.tried.push(Rc::clone(asked.endpoint()));
-        let claim = pick::claim(group, ex, &self.tried, now)?;
+        let claim = select::claim(group, ex, &self.tried, now)?;
         if !group.budget.borrow_mut().withdraw(now) {
             return None;
         }
@@ -160,7 +170,7 @@ impl Tries {
         Some(claim)
     }
 
-    fn may_go_on(&self, group: &LocalGroup, draft: &Draft, progress: Progress) -> bool {
+    fn may_go_on(&self, group: &LocalUpstream, draft: &UpstreamRequest, progress: Progress) -> bool {
         let attempts = group.shared.plan.retry.attempts;
         let left = if progress == Progress::Nothing {
             attempts > 0 && self.repeats <= attempts

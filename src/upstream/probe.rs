@@ -15,15 +15,15 @@ use http1::{HEAD_BYTES_CAP, HeadLimits};
 use message::Fields;
 
 use super::endpoint::{Endpoint, Out};
-use super::group::Group;
 use super::resolve;
+use super::shared::SharedUpstream;
 use super::transport::call::{Call, HeadRules};
 use super::transport::connect::{self, Socket};
 use super::transport::connection::Connection;
 use super::transport::head::RequestHead;
 use super::upload::Upload;
 use crate::config::plan::{Check, Health};
-use crate::observe::{clock, dice};
+use crate::telemetry::{clock, random};
 
 /// How soon an endpoint that took no connection is asked again, at first; doubles up to [`RECHECK_MAX`].
 const RECHECK_FIRST: Duration = Duration::from_millis(100);
@@ -50,7 +50,7 @@ impl Watch {
     /// Starts checking an upstream's endpoints and resolving the names of its backends. To be called on a thread whose
     /// runtime runs local tasks.
     #[must_use]
-    pub fn start(group: &Arc<Group>) -> Self {
+    pub fn start(group: &Arc<SharedUpstream>) -> Self {
         Self::over(watch(Arc::clone(group)))
     }
 
@@ -66,7 +66,7 @@ impl Drop for Watch {
 }
 
 /// Watches an upstream for as long as the future is kept.
-async fn watch(group: Arc<Group>) {
+async fn watch(group: Arc<SharedUpstream>) {
     let keep = |(backend, host, port): (usize, &str, u16)| {
         Watch::over(resolve::keep(Arc::clone(&group), backend, host.to_owned(), port))
     };
@@ -91,7 +91,7 @@ async fn watch(group: Arc<Group>) {
 }
 
 /// Checks one endpoint for as long as the future is kept.
-async fn check(group: Arc<Group>, endpoint: Arc<Endpoint>) {
+async fn check(group: Arc<SharedUpstream>, endpoint: Arc<Endpoint>) {
     let health = group.plan.health.as_ref();
     let (rise, fall) = health.map_or((1, 1), |health| (health.rise, health.fall));
     {
@@ -99,7 +99,7 @@ async fn check(group: Arc<Group>, endpoint: Arc<Endpoint>) {
         *checks = checks.carry(rise, fall);
     }
     // Spread over the interval, so that endpoints aren't all asked at once; but soon, so that a dead one is found.
-    let mut pause = health.map(|health| health.interval.mul_f64(dice::fraction()).min(Duration::from_secs(1)));
+    let mut pause = health.map(|health| health.interval.mul_f64(random::fraction()).min(Duration::from_secs(1)));
     let mut passes = 0;
     let mut recheck = RECHECK_FIRST;
     loop {
@@ -131,7 +131,7 @@ async fn check(group: Arc<Group>, endpoint: Arc<Endpoint>) {
             group.standing.trust(&endpoint, now, &checked);
             recheck = RECHECK_FIRST;
         }
-        pause = health.map(|health| health.interval.mul_f64(0.9 + 0.2 * dice::fraction()));
+        pause = health.map(|health| health.interval.mul_f64(0.9 + 0.2 * random::fraction()));
     }
 }
 
@@ -210,7 +210,7 @@ impl fmt::Display for Checked<'_> {
     }
 }
 
-async fn ask(endpoint: &Endpoint, group: &Group) -> Finding {
+async fn ask(endpoint: &Endpoint, group: &SharedUpstream) -> Finding {
     let health = group.plan.health.as_ref();
     let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
     let asked = async {

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::group::Group;
+use super::shared::SharedUpstream;
 
-/// Requests that wait for an endpoint. Shared by the groups of one upstream over reloads, so that none is forgotten.
+/// Requests that wait for an endpoint. Shared by the groups of one upstream over reloads, so that none is invalidated.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: AtomicUsize,
@@ -23,7 +23,7 @@ pub struct Queue {
 /// A place in a queue, given up on drop.
 #[derive(Debug)]
 pub struct Place<'a> {
-    group: &'a Group,
+    group: &'a SharedUpstream,
     is_first: bool,
 }
 
@@ -61,7 +61,7 @@ impl Queue {
 
     /// A place in the queue, for a request under this group's plan; `None`: `length` wait already.
     #[must_use]
-    pub fn line_up<'a>(&self, group: &'a Group, length: usize) -> Option<Place<'a>> {
+    pub fn line_up<'a>(&self, group: &'a SharedUpstream, length: usize) -> Option<Place<'a>> {
         let plan = self.plan.lock();
         let one_more = |now: usize| (now < length).then(|| now + 1);
         let before = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;

@@ -13,22 +13,22 @@ use message::Fields;
 use policy::message::{hop, trailers};
 use policy::time::Now;
 
-use super::pick::Claim;
-use super::send::{Draft, Received};
+use super::select::Lease;
+use super::send::{Received, UpstreamRequest};
 use super::transport::call::{Call, Error};
 use super::transport::head::Head;
-use super::upload::Source;
+use super::upload::ReplayBody;
 use crate::exchange::body::{Body, Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
-use crate::exchange::fault::Fault;
+use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
-use crate::observe::clock;
-use crate::observe::tally::Tally;
 use crate::splice::Pipe;
+use crate::telemetry::clock;
+use crate::telemetry::target_stats::TargetStats;
 
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
-pub fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {
+pub fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange) -> Answer {
     let Received { mut call, claim } = received;
     let Head { status, version, mut fields } = call.take_head();
     // Nominations that may not be followed are ignored in a response, never refused.
@@ -60,7 +60,7 @@ pub fn answer(received: Received, draft: &Draft, ex: &Exchange) -> Answer {
 }
 
 /// A response has ended. `failed`: its status alone has counted against the backend already.
-fn settle(claim: Claim, call: Box<Call>, failed: bool, now: Now) {
+fn settle(claim: Lease, call: Box<Call>, failed: bool, now: Now) {
     if !failed {
         claim.succeeded(now);
     }
@@ -73,11 +73,11 @@ fn settle(claim: Claim, call: Box<Call>, failed: bool, now: Now) {
 
 /// What a request holds of a backend until the end of its answer.
 struct Hold {
-    claim: Claim,
+    claim: Lease,
     call: Box<Call>,
-    source: Option<Rc<Source>>,
+    source: Option<Rc<ReplayBody>>,
     /// Where a body that breaks off is counted, if anywhere.
-    tally: Option<Arc<Tally>>,
+    tally: Option<Arc<TargetStats>>,
     /// The status alone has counted against the backend already.
     failed: bool,
     /// When the head was in (monotonic time).
@@ -129,7 +129,7 @@ impl Reply {
     }
 
     /// Goes on with what a poll of the call has brought.
-    fn take<T>(&mut self, cx: &Context<'_>, polled: Poll<Result<T, Error>>) -> Poll<Result<T, Fault>> {
+    fn take<T>(&mut self, cx: &Context<'_>, polled: Poll<Result<T, Error>>) -> Poll<Result<T, ProxyError>> {
         match polled {
             Poll::Ready(Ok(brought)) => {
                 self.deadline.clear();
@@ -153,8 +153,8 @@ impl Reply {
         }
     }
 
-    fn broke(&mut self, fault: impl FnOnce(Arc<str>) -> Fault) -> Fault {
-        let Some(hold) = self.hold.take() else { return Fault::ClientLeft };
+    fn broke(&mut self, fault: impl FnOnce(Arc<str>) -> ProxyError) -> ProxyError {
+        let Some(hold) = self.hold.take() else { return ProxyError::ClientLeft };
         let clients = hold.source.as_ref().and_then(|source| source.fault());
         let fault = clients.unwrap_or_else(|| fault(Arc::clone(&hold.claim.endpoint().shared.label)));
         hold.broke(&fault.cause());
@@ -162,14 +162,14 @@ impl Reply {
     }
 
     /// The backend is silent: since when, and is that too long?
-    fn poll_silence(&mut self) -> Poll<Fault> {
+    fn poll_silence(&mut self) -> Poll<ProxyError> {
         let deadline = &self.deadline;
         if deadline.at().is_none() {
             deadline.set(clock::mono() + self.idle_max);
         } else if deadline.has_passed() {
             deadline.clear();
             let limit = self.idle_max;
-            return Poll::Ready(self.broke(|backend| Fault::BodyStalled { backend, limit }));
+            return Poll::Ready(self.broke(|backend| ProxyError::BodyStalled { backend, limit }));
         }
         Poll::Pending
     }
@@ -177,12 +177,12 @@ impl Reply {
 
 impl http_body::Body for Reply {
     type Data = Bytes;
-    type Error = Fault;
+    type Error = ProxyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let reply = &mut *self;
         if reply.is_cut && reply.hold.is_some() {
-            return Poll::Ready(Some(Err(reply.broke(|backend| Fault::BodyCut { backend }))));
+            return Poll::Ready(Some(Err(reply.broke(|backend| ProxyError::BodyCut { backend }))));
         }
         let Some(hold) = &mut reply.hold else { return Poll::Ready(None) };
         let polled = hold.call.poll_frame(cx).map_ok(|frame| frame.map(|frame| clean(frame, &hold.claim)));
@@ -219,7 +219,7 @@ impl StreamingBody for Reply {
         self.hold.as_ref().filter(|_| !self.is_cut).map_or(0, |hold| hold.call.spliceable_bytes())
     }
 
-    fn poll_splice(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+    fn poll_splice(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, ProxyError>> {
         let Some(hold) = &mut self.hold else { return Poll::Ready(Ok(0)) };
         let polled = hold.call.poll_splice(cx, pipe);
         self.take(cx, polled)
@@ -235,7 +235,7 @@ impl Drop for Reply {
     }
 }
 
-fn clean(frame: Frame<Bytes>, claim: &Claim) -> Frame<Bytes> {
+fn clean(frame: Frame<Bytes>, claim: &Lease) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(fields) => {
             let mut fields = Fields::from(fields);

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::group::Group;
-use crate::observe::{clock, dice};
+use super::shared::SharedUpstream;
+use crate::telemetry::{clock, random};
 
 /// How soon a name that could not be resolved is tried again, at first.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ impl Resolver for System {
 
 /// Waits until each backend's name has been looked up once, so that the first requests find an endpoint; not for long,
 /// so that DNS being down keeps the proxy neither from starting nor from taking up a plan.
-pub async fn first(groups: &[Arc<Group>]) {
+pub async fn first(groups: &[Arc<SharedUpstream>]) {
     let all = async {
         while !groups.iter().all(|group| group.is_settled()) {
             tokio::time::sleep(FIRST_LOOK).await;
@@ -52,7 +52,7 @@ pub async fn first(groups: &[Arc<Group>]) {
 ///
 /// # Errors
 /// What the resolver says.
-pub async fn once(group: &Group) -> io::Result<()> {
+pub async fn once(group: &SharedUpstream) -> io::Result<()> {
     for (backend, host, port) in group.names() {
         let found = group.resolver.look_up(host, port).await?;
         group.found(backend, Ok(found));
@@ -64,11 +64,11 @@ pub async fn once(group: &Group) -> io::Result<()> {
 }
 
 /// Resolves the name of this backend now and every `resolve_interval`, for as long as the future is kept.
-pub async fn keep(group: Arc<Group>, backend: usize, host: String, port: u16) {
+pub async fn keep(group: Arc<SharedUpstream>, backend: usize, host: String, port: u16) {
     let interval = group.plan.resolve_interval;
     if group.is_resolved(backend) {
         // A reload has changed something else. Spread out, so that thousands of names aren't all looked up at once.
-        tokio::time::sleep(interval.mul_f64(dice::fraction())).await;
+        tokio::time::sleep(interval.mul_f64(random::fraction())).await;
     }
     let mut retry = RETRY_FIRST;
     loop {

@@ -12,16 +12,16 @@ use message::Fields;
 use policy::message::upgrade;
 use policy::retry::{Progress, Replay};
 
-use super::pick::Claim;
+use super::select::Lease;
 use super::transport::call::{Call, Error, HeadRules};
 use super::transport::connect;
 use super::transport::connection::Connection;
 use super::transport::head::{self, RequestHead};
-use super::upload::{Source, Upload};
+use super::upload::{ReplayBody, Upload};
 use crate::config::plan::HostHeader;
 use crate::exchange::Exchange;
-use crate::exchange::fault::Fault;
-use crate::observe::clock;
+use crate::exchange::error::ProxyError;
+use crate::telemetry::clock;
 
 /// A request that may not be repeated gets no pooled connection that has waited longer than this: the backend may be
 /// about to close it.
@@ -29,7 +29,7 @@ const UNREPEATABLE_IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// A request as it goes to a backend, whichever that is.
 #[derive(Debug)]
-pub struct Draft {
+pub struct UpstreamRequest {
     /// The method.
     pub method: Method,
     /// The target, in origin form.
@@ -37,12 +37,12 @@ pub struct Draft {
     /// The header fields, cleaned.
     pub headers: Fields,
     /// The body; `None`: there is none.
-    pub source: Option<Rc<Source>>,
+    pub source: Option<Rc<ReplayBody>>,
     /// The protocols that the client would switch to, if any.
     pub switches: Option<HeaderValue>,
 }
 
-impl Draft {
+impl UpstreamRequest {
     /// What of the body can be sent again.
     #[must_use]
     pub fn replay(&self) -> Replay {
@@ -51,7 +51,7 @@ impl Draft {
 
     /// Begins to send it. The draft stays as it is: whatever becomes of this try, the request may go out once more, if only
     /// on a fresh connection.
-    fn send(&self, connection: Connection, claim: &Claim, now: Duration) -> Box<Call> {
+    fn send(&self, connection: Connection, claim: &Lease, now: Duration) -> Box<Call> {
         let body = match &self.source {
             Some(source) => source.upload(now),
             None => Upload::Empty,
@@ -68,14 +68,14 @@ pub struct Received {
     /// What its head is taken and its body comes from.
     pub call: Box<Call>,
     /// The place the request holds.
-    pub claim: Claim,
+    pub claim: Lease,
 }
 
 /// A try that failed.
 #[derive(Debug)]
 pub struct Failure {
     /// Why.
-    pub fault: Fault,
+    pub fault: ProxyError,
     /// How far the request got.
     pub progress: Progress,
 }
@@ -87,7 +87,7 @@ pub struct Failure {
 ///
 /// # Errors
 /// What went wrong; the backend's failures are counted already.
-pub async fn attempt(claim: &Claim, draft: &Draft, ex: &mut Exchange) -> Result<Box<Call>, Failure> {
+pub async fn attempt(claim: &Lease, draft: &UpstreamRequest, ex: &mut Exchange) -> Result<Box<Call>, Failure> {
     let age_max = if draft.method.is_idempotent() { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
     let mut pooled = claim.endpoint().pool.take(claim.since(), age_max);
     loop {
@@ -103,7 +103,7 @@ pub async fn attempt(claim: &Claim, draft: &Draft, ex: &mut Exchange) -> Result<
     }
 }
 
-async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure> {
+async fn connect(claim: &Lease, ex: &mut Exchange) -> Result<Connection, Failure> {
     let endpoint = &claim.endpoint().shared;
     let limit = claim.group().shared.plan.timeouts.connect;
     let dialled = pin!(connect::connect(endpoint, &claim.group().shared, &claim.group().counters));
@@ -113,11 +113,14 @@ async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure
             return Ok(connection);
         }
         Ok(Err(error)) if connect::is_exhaustion(&error) => {
-            let fault = Fault::Exhausted { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) };
+            let fault =
+                ProxyError::Exhausted { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) };
             return Err(Failure { fault, progress: Progress::Nothing });
         }
-        Ok(Err(error)) => Fault::Connect { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) },
-        Err(_expired) => Fault::ConnectTimeout { backend: Arc::clone(&endpoint.label), limit },
+        Ok(Err(error)) => {
+            ProxyError::Connect { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) }
+        }
+        Err(_expired) => ProxyError::ConnectTimeout { backend: Arc::clone(&endpoint.label), limit },
     };
     claim.failed(clock::now(), &fault.cause());
     claim.doubt(&fault.cause());
@@ -126,7 +129,7 @@ async fn connect(claim: &Claim, ex: &mut Exchange) -> Result<Connection, Failure
 
 /// A request that went out on a connection and got no response head.
 struct Failed {
-    fault: Fault,
+    fault: ProxyError,
     progress: Progress,
     /// The connection had carried a request before, and ended without a byte of answer.
     on_reused: bool,
@@ -134,12 +137,12 @@ struct Failed {
 
 impl Failed {
     /// Whether the connection was just closed under us, and the request may go out again as if nothing had happened.
-    fn is_stale(&self, draft: &Draft) -> bool {
+    fn is_stale(&self, draft: &UpstreamRequest) -> bool {
         self.on_reused && policy::retry::may_repeat(&draft.method, self.progress, draft.replay())
     }
 
     /// Counts it against the backend, if it is the backend's fault.
-    fn count(self, claim: &Claim) -> Failure {
+    fn count(self, claim: &Lease) -> Failure {
         if self.fault.may_retry() {
             claim.failed(clock::now(), &self.fault.cause());
         }
@@ -149,8 +152,8 @@ impl Failed {
 
 async fn exchange(
     connection: Connection,
-    claim: &Claim,
-    draft: &Draft,
+    claim: &Lease,
+    draft: &UpstreamRequest,
     (ex, sent_at): (&mut Exchange, Duration),
 ) -> Result<Box<Call>, Failed> {
     ex.record.sends += 1;
@@ -188,15 +191,15 @@ async fn exchange(
         Ok(Err(error)) => Err(failed(&error, &call, claim, source)),
         Err(_expired) => {
             let backend = Arc::clone(&claim.endpoint().shared.label);
-            let slow = source.and_then(Source::fault);
-            let fault = slow.unwrap_or(Fault::HeadTimeout { backend, limit: head_max });
+            let slow = source.and_then(ReplayBody::fault);
+            let fault = slow.unwrap_or(ProxyError::HeadTimeout { backend, limit: head_max });
             Err(Failed { fault, progress: Progress::Sent, on_reused: false })
         }
     }
 }
 
-fn failed(error: &Error, call: &Call, claim: &Claim, source: Option<&Source>) -> Failed {
-    if let Some(fault) = source.and_then(Source::fault) {
+fn failed(error: &Error, call: &Call, claim: &Lease, source: Option<&ReplayBody>) -> Failed {
+    if let Some(fault) = source.and_then(ReplayBody::fault) {
         return Failed { fault, progress: Progress::Sent, on_reused: false };
     }
     let backend = Arc::clone(&claim.endpoint().shared.label);
@@ -206,25 +209,28 @@ fn failed(error: &Error, call: &Call, claim: &Claim, source: Option<&Source>) ->
         (false, false) => Progress::Nothing,
     };
     let fault = match error {
-        Error::Closed => Fault::Reset { backend },
+        Error::Closed => ProxyError::Reset { backend },
         Error::Request(fault) => fault.clone(),
         Error::Malformed(http1::Error::TooManyFields) => {
             let most = claim.group().shared.plan.response_fields_max;
-            Fault::BadAnswer { backend, reason: format!("over upstream.response_fields_max = {most} fields").into() }
+            ProxyError::BadAnswer {
+                backend,
+                reason: format!("over upstream.response_fields_max = {most} fields").into(),
+            }
         }
         Error::Malformed(_) | Error::Unholdable | Error::InterimStorm | Error::EarlySwitch => {
-            Fault::BadAnswer { backend, reason: error.to_string().into() }
+            ProxyError::BadAnswer { backend, reason: error.to_string().into() }
         }
     };
     Failed { fault, progress, on_reused: call.is_on_reused() && !call.has_received() }
 }
 
 /// Judges a response head before anything of it is used.
-fn judged(call: Box<Call>, claim: &Claim, draft: &Draft) -> Result<Box<Call>, Failure> {
+fn judged(call: Box<Call>, claim: &Lease, draft: &UpstreamRequest) -> Result<Box<Call>, Failure> {
     let head = call.head();
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&head.fields, &draft.switches) {
         let reason = Arc::from("it switches to a protocol that nobody asked for");
-        let fault = Fault::BadAnswer { backend: Arc::clone(&claim.endpoint().shared.label), reason };
+        let fault = ProxyError::BadAnswer { backend: Arc::clone(&claim.endpoint().shared.label), reason };
         claim.failed(clock::now(), &fault.cause());
         return Err(Failure { fault, progress: Progress::Answered });
     }

@@ -100,7 +100,7 @@ impl Standing {
             if joins_others && old.is_none() {
                 endpoint.join(now.mono);
             }
-            // What the new plan does not let count is forgotten.
+            // What the new plan does not let count is invalidated.
             if endpoint.is_out(Out::Ejected) && !judge.ejection.is_ejected(index) {
                 endpoint.bring_back(Out::Ejected, Duration::ZERO);
             }

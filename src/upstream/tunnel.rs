@@ -11,13 +11,13 @@ use message::Known;
 use policy::message::hop;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::pick::Claim;
+use super::select::Lease;
 use super::send::Received;
 use super::transport::head::Head;
 use crate::exchange::body::Body;
 use crate::exchange::tunnel::{End, Left, Passage, Stream, Tunnel, TunnelEnd};
 use crate::exchange::{Answer, Exchange};
-use crate::observe::clock;
+use crate::telemetry::clock;
 
 /// Bytes on their way, each way.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -50,7 +50,7 @@ pub fn answer(received: Received, ex: &Exchange) -> Answer {
 }
 
 /// Carries bytes both ways until both sides have ended, either breaks, or none moves for `idle_max`.
-async fn run(client: End, backend: End, claim: Claim, (idle_max, passage): (Duration, &Passage)) {
+async fn run(client: End, backend: End, claim: Lease, (idle_max, passage): (Duration, &Passage)) {
     claim.succeeded(clock::now());
     let first = Cell::new(None);
     let moved = Cell::new(clock::mono());

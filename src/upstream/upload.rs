@@ -16,10 +16,10 @@ use policy::retry::Replay;
 use super::pieces::Pieces;
 use crate::config::plan;
 use crate::exchange::Incoming;
-use crate::exchange::fault::Fault;
-use crate::observe::clock;
-use crate::observe::counters::Counters;
+use crate::exchange::error::ProxyError;
 use crate::splice::Pipe;
+use crate::telemetry::clock;
+use crate::telemetry::counters::Counters;
 
 /// Pieces shorter than this are copied into the replay buffer, so that they don't keep a read buffer alive each. A body
 /// that came in one piece isn't: it keeps one alive at most, for as long as its request.
@@ -40,7 +40,7 @@ pub enum Upload {
     /// The client's body.
     Stream {
         /// The body, shared with the request's own future.
-        source: Rc<Source>,
+        source: Rc<ReplayBody>,
         /// The first kept piece not sent yet.
         next: usize,
         /// When it began (monotonic time), until it has been polled: what is there already needs no look at the clock.
@@ -50,7 +50,7 @@ pub enum Upload {
 
 /// A request body as it comes from the client: outlives the tries that send it.
 #[derive(Debug)]
-pub struct Source {
+pub struct ReplayBody {
     /// `None`: all of it is kept already.
     incoming: RefCell<Option<Incoming>>,
     limits: Limits,
@@ -60,7 +60,7 @@ pub struct Source {
     is_lost: Cell<bool>,
     received: Cell<u64>,
     is_held: Cell<bool>,
-    fault: RefCell<Option<Fault>>,
+    fault: RefCell<Option<ProxyError>>,
     /// When a piece last came or went, or an upload began.
     moved: Cell<Duration>,
     /// Since when a backend has been ready to take what the client does not send.
@@ -98,8 +98,8 @@ impl Limits {
     }
 }
 
-impl Source {
-    /// A body whose first piece has not come yet. `held`: until [`Source::release`] nothing of it is asked for.
+impl ReplayBody {
+    /// A body whose first piece has not come yet. `held`: until [`ReplayBody::release`] nothing of it is asked for.
     #[must_use]
     pub fn new(incoming: Incoming, held: bool, limits: Limits, counters: Arc<Counters>) -> Self {
         let is_long = incoming.size_hint().lower() > limits.kept_max as u64;
@@ -226,11 +226,11 @@ impl Source {
 
     /// Why it failed, if it did.
     #[must_use]
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<ProxyError> {
         self.fault.borrow().clone()
     }
 
-    /// How long the first wait for the response head may last before [`Source::extend`] is asked.
+    /// How long the first wait for the response head may last before [`ReplayBody::extend`] is asked.
     #[must_use]
     pub fn first_wait(&self, head_max: Duration) -> Duration {
         if self.is_held() { CONTINUE_WAIT } else { head_max.min(self.limits.stall_max) }
@@ -239,7 +239,7 @@ impl Source {
     /// A wait for the response head has lasted as long as it may: until when may it go on, for the body's sake?
     ///
     /// While the body is under way the wait is for the body; the time for the response head starts anew with each
-    /// piece that the backend takes. `None`: it is over; [`Source::fault`] says whether by the client's fault.
+    /// piece that the backend takes. `None`: it is over; [`ReplayBody::fault`] says whether by the client's fault.
     #[must_use]
     pub fn extend(&self, head_max: Duration) -> Option<Duration> {
         let now = clock::mono();
@@ -254,7 +254,7 @@ impl Source {
                     let until = since + self.limits.stall_max;
                     let starved = self.starved.get() + now.saturating_sub(since);
                     if now >= until || self.is_too_slow(starved) {
-                        *self.fault.borrow_mut() = Some(Fault::BodyTooSlow);
+                        *self.fault.borrow_mut() = Some(ProxyError::BodyTooSlow);
                         return None;
                     }
                     until
@@ -278,7 +278,7 @@ impl Source {
         }
     }
 
-    fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn fail(&self, fault: ProxyError) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         *self.fault.borrow_mut() = Some(fault.clone());
         Poll::Ready(Some(Err(fault)))
     }
@@ -300,12 +300,16 @@ impl Source {
     }
 
     /// The next piece that the client sends. `now` (monotonic time): if that is known.
-    fn poll_incoming(&self, cx: &mut Context<'_>, now: Option<Duration>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_incoming(
+        &self,
+        cx: &mut Context<'_>,
+        now: Option<Duration>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let mut incoming = self.incoming.borrow_mut();
         let Some(incoming) = &mut *incoming else { return Poll::Ready(None) };
         let frame = match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => frame,
-            Poll::Ready(Some(Err(_broken))) => return self.fail(Fault::BodyBroken),
+            Poll::Ready(Some(Err(_broken))) => return self.fail(ProxyError::BodyBroken),
             Poll::Ready(None) => {
                 self.ended.set(Some(self.moved_at(now)));
                 return Poll::Ready(None);
@@ -334,14 +338,14 @@ impl Source {
     ///
     /// # Errors
     /// It is too much, or came too slowly.
-    fn count(&self, bytes: usize, is_last: bool, now: Duration) -> Result<(), Fault> {
+    fn count(&self, bytes: usize, is_last: bool, now: Duration) -> Result<(), ProxyError> {
         let received = self.received.get() + bytes as u64;
         self.received.set(received);
         if let Some(limit) = self.limits.bytes_max.filter(|limit| received > *limit) {
-            return Err(Fault::BodyTooLarge { limit });
+            return Err(ProxyError::BodyTooLarge { limit });
         }
         if self.is_too_slow(self.starved.get()) {
-            return Err(Fault::BodyTooSlow);
+            return Err(ProxyError::BodyTooSlow);
         }
         if is_last {
             self.ended.set(Some(now));
@@ -357,8 +361,8 @@ impl Source {
         self.incoming.borrow().as_ref().map_or(0, Incoming::spliceable_bytes)
     }
 
-    /// Moves bytes that [`Source::spliceable_bytes`] counts into an empty pipe.
-    fn poll_splice(&self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+    /// Moves bytes that [`ReplayBody::spliceable_bytes`] counts into an empty pipe.
+    fn poll_splice(&self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, ProxyError>> {
         let mut incoming = self.incoming.borrow_mut();
         let Some(incoming) = &mut *incoming else { return Poll::Ready(Ok(0)) };
         let moved = match incoming.poll_splice(cx, pipe) {
@@ -368,7 +372,7 @@ impl Source {
                 self.is_lost.set(true);
                 self.count(moved, incoming.is_end_stream(), self.moved_at(None)).map(|()| moved)
             }
-            Poll::Ready(Err(_broken)) => Err(Fault::BodyBroken),
+            Poll::Ready(Err(_broken)) => Err(ProxyError::BodyBroken),
             Poll::Pending => {
                 self.note_starved(None);
                 return Poll::Pending;
@@ -434,7 +438,7 @@ impl Upload {
     ///
     /// # Errors
     /// Why the body can't be completed.
-    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, ProxyError>> {
         match self {
             Self::Empty => Poll::Ready(Ok(0)),
             Self::Stream { source, .. } => source.poll_splice(cx, pipe),
@@ -444,9 +448,9 @@ impl Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = Fault;
+    type Error = ProxyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let Self::Stream { source, next, began } = &mut *self else { return Poll::Ready(None) };
         let now = began.take();
         if source.is_held() {

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use forebay::admin::api::rollout;
 use forebay::admin::api::{Details, Entry, Facts, Header, JournalFacts, Page, State};
 use forebay::admin::{
-    self, Done, House, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Settings, Sweep, Token,
+    self, Done, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Service, Settings, Sweep, Token,
 };
 use http::{HeaderName, StatusCode};
 use message::Fields;
@@ -98,7 +98,7 @@ fn mirror(route: &str) -> rollout::Mirror {
     serde_json::from_value(made).unwrap()
 }
 
-impl House for Made {
+impl Service for Made {
     fn splits(&self) -> Vec<rollout::Split> {
         vec![split("users"), split("/api/users")]
     }

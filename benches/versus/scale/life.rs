@@ -10,7 +10,7 @@ use crate::figures::many::{self, By};
 use crate::figures::statistics::{self, Spread};
 use crate::figures::text::grouped;
 use crate::interrupt;
-use crate::scale::Growth;
+use crate::scale::StreamingContent;
 use crate::scale::parts::{MANY, top};
 use crate::scale::stage::Stage;
 
@@ -50,7 +50,7 @@ pub(crate) struct Life {
 }
 
 /// Checks alone, of ten thousand backends.
-pub(crate) fn checks(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
+pub(crate) fn checks(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
     let backends = stage.backends(MANY);
     let interval = CHECK_INTERVAL.as_secs();
     let configuration = format!(
@@ -84,7 +84,7 @@ pub(crate) fn checks(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
 }
 
 /// Starts and reloads, of configurations of all shapes.
-pub(crate) fn starts(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
+pub(crate) fn starts(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
     let many = stage.backends(MANY);
     let shapes: [(String, &dyn Fn(usize) -> String); 4] = [
         ("10 routes, 1 backend".to_owned(), &|_| one_upstream(stage, 1, 10)),

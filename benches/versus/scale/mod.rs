@@ -62,7 +62,7 @@ impl Part {
 
 /// What was found.
 #[derive(Default)]
-pub(crate) struct Growth {
+pub(crate) struct StreamingContent {
     /// What a request costs.
     pub(crate) rows: Vec<Row>,
     /// Caches that were filled.
@@ -87,8 +87,14 @@ pub(crate) struct Pace {
 }
 
 /// Measures these parts.
-pub(crate) fn run(parts: &[Part], toolbox: &Toolbox, machine: &Machine, folder: &Path, pace: Pace) -> Fallible<Growth> {
-    let mut growth = Growth::default();
+pub(crate) fn run(
+    parts: &[Part],
+    toolbox: &Toolbox,
+    machine: &Machine,
+    folder: &Path,
+    pace: Pace,
+) -> Fallible<StreamingContent> {
+    let mut growth = StreamingContent::default();
     let (pinned, beside) = machine.places(false);
     let crew = Crew { proxy: pinned, beside, threads: 1 };
     let stage = Stage::open(toolbox, folder, crew, pace)?;

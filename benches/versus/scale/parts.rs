@@ -12,7 +12,7 @@ use crate::process::Place;
 use crate::scale::fill::{self, Filled};
 use crate::scale::rounds::{self, Answers, Variant};
 use crate::scale::stage::{Crew, Stage, Subject};
-use crate::scale::{Growth, Pace};
+use crate::scale::{Pace, StreamingContent};
 use crate::tools::Toolbox;
 
 /// Connections of the load generator, where they are not what grows.
@@ -72,7 +72,7 @@ pub(crate) fn workers(
     machine: &Machine,
     folder: &Path,
     pace: Pace,
-    growth: &mut Growth,
+    growth: &mut StreamingContent,
 ) -> Fallible<()> {
     let cores = machine.cores.len();
     if cores < 2 {
@@ -93,7 +93,7 @@ pub(crate) fn workers(
 }
 
 /// Backends in one upstream.
-pub(crate) fn backends(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
+pub(crate) fn backends(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
     let many = stage.backends(MANY);
     if many < MANY {
         growth.notes.push(format!(
@@ -124,7 +124,7 @@ pub(crate) fn backends(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
 }
 
 /// Routes, each asked for as often as the others.
-pub(crate) fn routes(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
+pub(crate) fn routes(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
     for (by, name) in [(By::Exact, "exact paths"), (By::Prefix, "prefixes"), (By::Host, "hosts")] {
         let sizes = [FEW, MANY].into_iter().map(|count| {
             let routes = many::routes(by, count, "backend");
@@ -150,7 +150,7 @@ pub(crate) fn routes(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
 }
 
 /// Stored answers that are hit, each as often as the others; then misses, with and without evicting another for each.
-pub(crate) fn cache(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
+pub(crate) fn cache(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
     let get = format!("GET {SMALL_HITS}");
     let end = r" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let mut sizes = Vec::new();
@@ -206,7 +206,7 @@ fn filled(subject: &Subject, count: usize, all_stay: bool) -> Fallible<Filled> {
 }
 
 /// Connections that all have a request under way, always.
-pub(crate) fn connections(stage: &Stage, growth: &mut Growth) -> Fallible<()> {
+pub(crate) fn connections(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
     // A request that is passed on needs a connection to the backend too.
     for (path, files_each, what) in [(PASSED, 2, "passed on"), (HIT, 1, "from the cache")] {
         let many = many::fitting(MANY, files_each, stage.pace.files_max);

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use crate::figures::statistics::Spread;
 use crate::figures::text::{grouped, number};
 use crate::report::{Circumstances, cell, heading, line, ratio_cell};
-use crate::scale::Growth;
+use crate::scale::StreamingContent;
 
 /// The tables alone, for the terminal.
-pub(crate) fn tables(growth: &Growth) -> String {
+pub(crate) fn tables(growth: &StreamingContent) -> String {
     let mut text = String::new();
     requests(&mut text, growth);
     filled(&mut text, growth);
@@ -30,7 +30,7 @@ pub(crate) fn tables(growth: &Growth) -> String {
 }
 
 /// The whole report.
-pub(crate) fn report(circumstances: &Circumstances, growth: &Growth, files_max: Option<u64>) -> String {
+pub(crate) fn report(circumstances: &Circumstances, growth: &StreamingContent, files_max: Option<u64>) -> String {
     let Circumstances { date, machine, arguments, rounds, seconds, versions, .. } = circumstances;
     let mut text = format!("# How it grows, {date}\n\n");
     let _infallible = writeln!(
@@ -59,7 +59,7 @@ pub(crate) fn report(circumstances: &Circumstances, growth: &Growth, files_max: 
     text
 }
 
-fn requests(text: &mut String, growth: &Growth) {
+fn requests(text: &mut String, growth: &StreamingContent) {
     if growth.rows.is_empty() {
         return;
     }
@@ -82,7 +82,7 @@ fn requests(text: &mut String, growth: &Growth) {
     text.push('\n');
 }
 
-fn filled(text: &mut String, growth: &Growth) {
+fn filled(text: &mut String, growth: &StreamingContent) {
     if growth.filled.is_empty() {
         return;
     }
@@ -105,7 +105,7 @@ fn filled(text: &mut String, growth: &Growth) {
     text.push('\n');
 }
 
-fn checked(text: &mut String, growth: &Growth) {
+fn checked(text: &mut String, growth: &StreamingContent) {
     if growth.checked.is_empty() {
         return;
     }
@@ -119,7 +119,7 @@ fn checked(text: &mut String, growth: &Growth) {
     text.push('\n');
 }
 
-fn lives(text: &mut String, growth: &Growth) {
+fn lives(text: &mut String, growth: &StreamingContent) {
     if growth.lives.is_empty() {
         return;
     }

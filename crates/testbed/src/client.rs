@@ -381,7 +381,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// When the system has forgotten the connection.
+    /// When the system has invalidated the connection.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.wire.local_address().expect("a connected socket has an address")

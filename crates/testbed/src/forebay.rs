@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use forebay::config::parse;
 use forebay::config::plan::Plan;
-use forebay::observe::counters::Counters;
-use forebay::running::{Gauges, Running, start, start_with};
+use forebay::supervisor::{Gauges, Running, start, start_with};
+use forebay::telemetry::counters::Counters;
 
 use crate::{Client, Names, Response};
 

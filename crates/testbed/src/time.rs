@@ -4,7 +4,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use forebay::observe::clock;
+use forebay::telemetry::clock;
 
 /// Puts forebay's clock forward, for everything in this process and for good.
 ///

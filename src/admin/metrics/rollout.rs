@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::admin::api::rollout::{Canary, Comparison, Mirror, PHASES, Side, Split};
-use crate::observe::exposition::Kind::{Counter, Gauge};
-use crate::observe::exposition::{Kind, Page, Value};
+use crate::telemetry::exposition::Kind::{Counter, Gauge};
+use crate::telemetry::exposition::{Kind, Page, Value};
 
 /// What there is of them.
 #[derive(Clone, Debug, Default)]

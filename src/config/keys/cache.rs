@@ -107,7 +107,7 @@ table! {
 words! {
     /// Whether a route caches, and what becomes of writes.
     pub(in crate::config) enum Mode {
-        /// They are forwarded, and what they touch is forgotten.
+        /// They are forwarded, and what they touch is invalidated.
         Aside = "cache-aside",
         /// They are forwarded, and what the backend has taken is stored.
         Through = "write-through",

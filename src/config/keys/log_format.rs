@@ -77,7 +77,7 @@ variables! {
     TunnelBytesIn = "tunnel_bytes_in",
     TunnelBytesOut = "tunnel_bytes_out",
     TunnelEnd = "tunnel_end",
-    Fault = "fault",
+    ProxyError = "fault",
 }
 
 impl LogFormat {

@@ -28,7 +28,7 @@ pub struct RouteCache {
 /// `mode`: what becomes of a caching route's writes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CacheMode {
-    /// `cache-aside`: they are forwarded, and what they touch is forgotten.
+    /// `cache-aside`: they are forwarded, and what they touch is invalidated.
     Aside,
     /// `write-through`: they are forwarded, and what the backend has taken is stored.
     Through,

@@ -25,11 +25,11 @@ use crate::downstream::worker::Worker;
 use crate::exchange::stream::Stream;
 use crate::exchange::tunnel::{End, Left};
 use crate::exchange::{Answer, ClientConnection, Exchange};
-use crate::flow::drive::{self, Step};
-use crate::flow::finish::Open;
-use crate::flow::purge;
-use crate::observe::record::Record;
-use crate::observe::{clock, dice};
+use crate::proxy::account::Open;
+use crate::proxy::drive::{self, Step};
+use crate::proxy::purge;
+use crate::telemetry::access_record::AccessRecord;
+use crate::telemetry::{clock, random};
 
 /// How long the rest of a request's body may take that is thrown away: that of the longest one over a slow line.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
@@ -192,7 +192,7 @@ impl<'a> Connection<'a> {
         let site = self.worker.site();
         let exchange = Exchange {
             started: clock::now(),
-            dice: dice::roll(),
+            dice: random::roll(),
             head,
             body: Some(self.wire.body(facts.framing)),
             client: self.client.peer.ip().to_canonical(),
@@ -203,7 +203,7 @@ impl<'a> Connection<'a> {
             cache_status: None,
             tally: None,
             signature: site.signature().map(Rc::clone),
-            record: Record::default(),
+            record: AccessRecord::default(),
         };
         let mut open = Open::begin(exchange, Rc::clone(&self.worker.ledger));
         let answering = match drive::begin(&site, open.exchange()) {

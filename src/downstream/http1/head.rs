@@ -8,7 +8,7 @@ use policy::message::scheme::Scheme;
 
 use super::refusal::Refusal;
 use crate::exchange::Head;
-use crate::observe::record::Request;
+use crate::telemetry::access_record::Request;
 
 /// What a head says, beside its parts, of the connection that it came on.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use super::buffers::Buffers;
 use super::head::{self, Facts};
 use super::refusal::Refusal;
 use crate::exchange::Head;
-use crate::observe::record::Request;
+use crate::telemetry::access_record::Request;
 
 /// The longest rest of a request's body that is read and thrown away, in bytes, so that its connection can be used again.
 /// To read so much costs about what a new connection costs; a longer one is not worth it.

@@ -5,8 +5,8 @@ use http1::Sender;
 
 use crate::downstream::worker::Worker;
 use crate::exchange::ClientConnection;
-use crate::observe::clock;
-use crate::observe::record::{Record, Request};
+use crate::telemetry::access_record::{AccessRecord, Request};
+use crate::telemetry::clock;
 
 /// Why bytes never became a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +42,7 @@ impl Refusal {
         // The log has no name for a version that is not spoken here.
         let is_known = worker.ledger.is_logging() && self != Self::Malformed(http1::Error::Version);
         let request = is_known.then(request).flatten().map(Box::new);
-        let record = Record { status, request, fault: Some(self.to_string()), ..Record::default() };
+        let record = AccessRecord { status, request, fault: Some(self.to_string()), ..AccessRecord::default() };
         worker.ledger.counters.unreadable.up();
         worker.ledger.begin();
         worker.ledger.end(&record, client.peer.ip().to_canonical(), now, now);

@@ -24,13 +24,13 @@ use super::input::{Closed, Decoded, Input, State};
 use super::output::Output;
 use super::refusal::Refusal;
 use crate::downstream::socket::Socket;
-use crate::exchange::fault::Fault;
+use crate::exchange::error::ProxyError;
 use crate::exchange::incoming::BodySource;
 use crate::exchange::stream::Stream;
 use crate::exchange::{Head, Incoming};
-use crate::observe::clock;
-use crate::observe::record::Request;
 use crate::splice::{self, Pipe, Pipes};
+use crate::telemetry::access_record::Request;
+use crate::telemetry::clock;
 
 /// How much of what comes behind a request is read before that is answered, in bytes.
 const READ_AHEAD_MAX: usize = 16 * 1024;
@@ -306,14 +306,14 @@ fn make_room(buffer: &mut BytesMut, max: usize) {
 }
 
 impl BodySource for Wire {
-    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let shared = &mut *self.shared.borrow_mut();
         loop {
             match shared.input.decode() {
                 Decoded::Content(content) => return Poll::Ready(Some(Ok(Frame::data(content)))),
                 Decoded::Trailers(trailers) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                 Decoded::End => return Poll::Ready(None),
-                Decoded::Broken => return Poll::Ready(Some(Err(Fault::BodyBroken))),
+                Decoded::Broken => return Poll::Ready(Some(Err(ProxyError::BodyBroken))),
                 Decoded::NeedsMore => {}
             }
             if std::mem::take(&mut shared.input.body.is_held) && shared.input.unread().is_empty() {
@@ -340,9 +340,9 @@ impl BodySource for Wire {
         self.pipes.lend()
     }
 
-    fn poll_splice(&self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Fault>> {
+    fn poll_splice(&self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, ProxyError>> {
         let Shared { socket, input, .. } = &mut *self.shared.borrow_mut();
-        let Some(socket) = socket else { return Poll::Ready(Err(Fault::BodyBroken)) };
+        let Some(socket) = socket else { return Poll::Ready(Err(ProxyError::BodyBroken)) };
         let left = input.spliceable_bytes();
         input.body.waker = None;
         let moved = loop {
@@ -368,7 +368,7 @@ impl BodySource for Wire {
             Err(_broken) => Some(Closed::Broken),
         };
         input.body.state = State::Broken;
-        Poll::Ready(Err(Fault::BodyBroken))
+        Poll::Ready(Err(ProxyError::BodyBroken))
     }
 
     fn has_ended(&self) -> bool {

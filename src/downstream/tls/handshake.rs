@@ -20,7 +20,7 @@ use super::Tls;
 use crate::config::plan::ClientAuth;
 use crate::downstream::socket::{Carrier, Socket};
 use crate::exchange::client_tls::ClientTls;
-use crate::observe::counters::Counters;
+use crate::telemetry::counters::Counters;
 
 /// The longest certificate of a client, in bytes: backends are sent it in a field.
 const CLIENT_CERTIFICATE_BYTES_MAX: usize = 8 * 1024;

@@ -20,7 +20,7 @@ use super::connect::Socket;
 use super::connection::{Connection, Counted};
 use super::head::{self, Head, RequestHead};
 use super::sending::Sending;
-use crate::exchange::fault::Fault;
+use crate::exchange::error::ProxyError;
 use crate::splice::{self, Pipe};
 use crate::upstream::upload::Upload;
 
@@ -49,7 +49,7 @@ pub enum Error {
     EarlySwitch,
     /// The request's body can't be completed.
     #[error(transparent)]
-    Request(Fault),
+    Request(ProxyError),
 }
 
 impl From<Error> for io::Error {

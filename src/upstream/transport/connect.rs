@@ -14,9 +14,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::connection::{Connection, Counted};
 use super::pool;
-use crate::observe::counters::Counters;
+use crate::telemetry::counters::Counters;
 use crate::upstream::endpoint::{Endpoint, Peer};
-use crate::upstream::group::Group;
+use crate::upstream::shared::SharedUpstream;
 
 /// A stream to a backend.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub enum Socket {
 ///
 /// # Errors
 /// What the system says.
-pub async fn open(endpoint: &Endpoint, group: &Group) -> io::Result<Socket> {
+pub async fn open(endpoint: &Endpoint, group: &SharedUpstream) -> io::Result<Socket> {
     let socket = match open_once(endpoint).await {
         Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(endpoint).await?,
         opened => opened?,
@@ -65,7 +65,7 @@ async fn open_once(endpoint: &Endpoint) -> io::Result<Socket> {
 ///
 /// # Errors
 /// As [`open`].
-pub async fn connect(endpoint: &Endpoint, group: &Group, counters: &Arc<Counters>) -> io::Result<Connection> {
+pub async fn connect(endpoint: &Endpoint, group: &SharedUpstream, counters: &Arc<Counters>) -> io::Result<Connection> {
     let socket = open(endpoint, group).await?;
     Ok(Connection::new(socket, Some(Counted::begin(counters))))
 }

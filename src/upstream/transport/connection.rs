@@ -5,7 +5,7 @@ use std::task::{Context, Waker};
 
 use super::call::Call;
 use super::connect::Socket;
-use crate::observe::counters::Counters;
+use crate::telemetry::counters::Counters;
 
 /// A connection to a backend that can take a request. It keeps the place in memory of its calls: the next one begins
 /// where the last one ended, and is never moved.

@@ -15,7 +15,7 @@ use tokio::io::AsyncWrite as _;
 
 use super::connect::Socket;
 use super::head::{self, RequestHead};
-use crate::exchange::fault::Fault;
+use crate::exchange::error::ProxyError;
 use crate::splice::Pipe;
 use crate::upstream::upload::Upload;
 
@@ -143,7 +143,7 @@ impl Sending {
     ///
     /// # Errors
     /// That of the body: the request can't be completed.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), Fault>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<Result<(), ProxyError>> {
         if !socket.can_splice() {
             self.moving = Moving::Refused;
         }
@@ -174,7 +174,7 @@ impl Sending {
     }
 
     /// Stages of the body what is there, as long as there is room.
-    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         while self.has_room() {
             if self.is_to_move() {
                 ready!(self.poll_move(cx))?;
@@ -229,7 +229,7 @@ impl Sending {
     }
 
     /// Moves some of the body into the pipe, which is empty.
-    fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ProxyError>> {
         let Moving::Through(piped) = &mut self.moving else { return Poll::Ready(Ok(())) };
         let moved = ready!(self.body.poll_splice(cx, &piped.pipe))?;
         piped.must_read = moved == 0;
@@ -255,7 +255,7 @@ impl Sending {
         }
     }
 
-    fn stage(&mut self, frame: Option<Result<Frame<Bytes>, Fault>>) -> Result<(), Fault> {
+    fn stage(&mut self, frame: Option<Result<Frame<Bytes>, ProxyError>>) -> Result<(), ProxyError> {
         let Some(frame) = frame.transpose()? else { return self.stage_end() };
         match frame.into_data() {
             Ok(content) if content.is_empty() => Ok(()),
@@ -271,7 +271,7 @@ impl Sending {
         }
     }
 
-    fn stage_content(&mut self, content: Bytes) -> Result<(), Fault> {
+    fn stage_content(&mut self, content: Bytes) -> Result<(), ProxyError> {
         let end = self.frame(content.len())?;
         if content.len() <= JOINED_BYTES_MAX {
             self.staged.extend_from_slice(&content);
@@ -283,14 +283,14 @@ impl Sending {
     }
 
     /// Takes note of the next so many bytes of content, and stages what goes out before them. Returns what goes out behind.
-    fn frame(&mut self, bytes: usize) -> Result<&'static [u8], Fault> {
+    fn frame(&mut self, bytes: usize) -> Result<&'static [u8], ProxyError> {
         let is_last = self.body.is_end_stream();
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let end: &[u8] = match self.framing {
             Framing::Length(left) => {
-                let left = left.checked_sub(bytes).ok_or(Fault::BodyBroken)?;
+                let left = left.checked_sub(bytes).ok_or(ProxyError::BodyBroken)?;
                 if is_last && left > 0 {
-                    return Err(Fault::BodyBroken);
+                    return Err(ProxyError::BodyBroken);
                 }
                 self.framing = Framing::Length(left);
                 &[]
@@ -307,10 +307,10 @@ impl Sending {
         Ok(end)
     }
 
-    fn stage_end(&mut self) -> Result<(), Fault> {
+    fn stage_end(&mut self) -> Result<(), ProxyError> {
         match self.framing {
             Framing::Length(0) => {}
-            Framing::Length(_) => return Err(Fault::BodyBroken),
+            Framing::Length(_) => return Err(ProxyError::BodyBroken),
             Framing::Chunked => http1::write_last_chunk(&mut self.staged, None),
         }
         self.state = State::Ended;
@@ -371,8 +371,8 @@ mod tests {
     use super::*;
     use crate::exchange::Incoming;
     use crate::exchange::incoming::BodySource;
-    use crate::observe::counters::Counters;
-    use crate::upstream::upload::{Limits, Source};
+    use crate::telemetry::counters::Counters;
+    use crate::upstream::upload::{Limits, ReplayBody};
 
     /// Pieces of a body, all of them there, as long as there are any.
     struct Pieces {
@@ -381,7 +381,7 @@ mod tests {
     }
 
     impl BodySource for Pieces {
-        fn poll_frame(&self, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        fn poll_frame(&self, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
             let Some(left) = self.left.get().checked_sub(1) else { return Poll::Ready(None) };
             self.left.set(left);
             Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(self.piece)))))
@@ -398,7 +398,7 @@ mod tests {
     fn sending(piece: &'static [u8], count: usize) -> (Sending, Rc<Pieces>) {
         let pieces = Rc::new(Pieces { piece, left: Cell::new(count) });
         let limits = Limits { bytes_max: None, stall_max: Duration::MAX, rate_min: 0, kept_max: 0 };
-        let source = Source::new(Incoming::new(pieces.clone(), None), false, limits, Arc::<Counters>::default());
+        let source = ReplayBody::new(Incoming::new(pieces.clone(), None), false, limits, Arc::<Counters>::default());
         let (target, fields) = (Uri::from_static("/"), Fields::new());
         let head = RequestHead { method: &Method::PUT, target: &target, fields: &fields, host: None };
         (Sending::new(&head, Rc::new(source).upload(Duration::ZERO)), pieces)

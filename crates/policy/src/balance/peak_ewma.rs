@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Draw, Seats, pair};
 use crate::time::Now;
 
-/// How fast a peak is forgotten: to 37 % after this long.
+/// How fast a peak is invalidated: to 37 % after this long.
 const DECAY: Duration = Duration::from_secs(10);
 
 /// What a backend costs that has requests in flight but has answered none, in nanoseconds for each: more than any

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-/// Keys by when they were remembered: all for equally long, so the oldest is also the first to be forgotten.
+/// Keys by when they were remembered: all for equally long, so the oldest is also the first to be invalidated.
 #[derive(Debug)]
 pub struct Remembered<K: Hash + Eq, V = ()> {
     until: LruCache<K, (V, Duration)>,

@@ -7,9 +7,9 @@ use http::{HeaderName, Method, StatusCode, Uri};
 use message::{Fields, Known, Name};
 
 use super::facts::{RequestFacts, ResponseFacts};
-use super::forget::is_safe;
 use super::freshness::{self, Lifetime, Source, TtlRules};
 use super::headers;
+use super::invalidation::is_safe;
 use super::storable::{self, Exceptions, Extent, Refusal, storable};
 use crate::time::Now;
 

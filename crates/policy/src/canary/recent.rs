@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(at(1, 1000), 1000, "too soon for a new half");
         assert_eq!(at(5, 1001), 1001, "the first half is over");
         assert_eq!(at(11, 1050), 1050, "too few for another");
-        assert_eq!(at(12, 1101), 100, "the first half is forgotten");
+        assert_eq!(at(12, 1101), 100, "the first half is invalidated");
         assert_eq!(at(13, 1102), 101);
     }
 }

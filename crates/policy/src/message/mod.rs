@@ -11,6 +11,7 @@ pub mod dates;
 pub mod etag;
 pub mod expect;
 pub mod forwarded;
+pub mod forwarding_fields;
 pub mod hop;
 pub mod host;
 pub mod list;
@@ -22,7 +23,6 @@ pub mod range;
 pub mod scheme;
 #[cfg(test)]
 pub(crate) mod scripted;
-pub mod stamp;
 pub mod target;
 pub mod targeted;
 pub mod trailers;

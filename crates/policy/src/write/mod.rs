@@ -9,4 +9,4 @@ pub mod kept;
 pub mod outcome;
 pub mod queue;
 pub mod record;
-pub mod shelf;
+pub mod segment_table;

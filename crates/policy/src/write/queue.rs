@@ -29,7 +29,7 @@ use std::time::Duration;
 use super::outcome::{Outcome, Reason};
 use crate::time::Now;
 use lane::{Moment, Slot, Waiting};
-use line::{Item, Line, Place};
+use uri_queue::{Item, Step, UriQueue};
 
 pub use counts::{Counts, LaneCounts};
 pub use lane::Limits;
@@ -39,12 +39,12 @@ pub use recovery::Event;
 mod counts;
 mod lane;
 mod letters;
-mod line;
 mod recovery;
 mod stuck;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod uri_queue;
 
 /// The journal's number of a write, and its receipt.
 pub type Seq = u64;
@@ -181,7 +181,7 @@ struct Pending<K> {
 #[derive(Debug)]
 pub struct Queue<K> {
     lanes: BTreeMap<Lane, Waiting<K>>,
-    lines: BTreeMap<K, Line>,
+    lines: BTreeMap<K, UriQueue>,
     pending: BTreeMap<Seq, Pending<K>>,
     tickets: HashMap<Ticket, K>,
     dead: BTreeMap<Seq, DeadLetter<K>>,
@@ -269,7 +269,7 @@ impl<K: Ord + Clone> Queue<K> {
                 let Some(line) = self.lines.get_mut(&key) else { continue };
                 let Some(upstream) = upstream_of(line, &self.pending) else { continue };
                 if let Some(sleepers) = self.down.get_mut(&upstream) {
-                    line.place = Place::Asleep(upstream, slot);
+                    line.place = Step::Asleep(upstream, slot);
                     line.get_stuck(*name, lane);
                     sleepers.insert(slot, key);
                     continue;
@@ -300,11 +300,11 @@ impl<K: Ord + Clone> Queue<K> {
         let (key, attempts) = (write.entry.key.clone(), write.attempts);
         let lane = self.lanes.entry(write.entry.lane).or_default();
         let Some(line) = self.lines.get_mut(&key) else { return Vec::new() };
-        let Place::InFlight { sent, covers } = line.place else { return Vec::new() };
+        let Step::InFlight { sent, covers } = line.place else { return Vec::new() };
         if sent != seq {
             return Vec::new();
         }
-        line.place = Place::Unplaced;
+        line.place = Step::Unplaced;
         lane.in_flight = lane.in_flight.saturating_sub(1);
         if let Some(in_flight) = self.in_flight.get_mut(&write.entry.upstream) {
             *in_flight = in_flight.saturating_sub(1);
@@ -348,7 +348,7 @@ impl<K: Ord + Clone> Queue<K> {
             self.unstick(&key);
             let Some(line) = self.lines.get_mut(&key) else { continue };
             let Some(lane) = lane_of(line, &self.pending) else { continue };
-            line.place = Place::Urgent(lane, slot);
+            line.place = Step::Urgent(lane, slot);
             self.lanes.entry(lane).or_default().urgent.insert(slot, key);
         }
     }
@@ -392,7 +392,7 @@ impl<K: Ord + Clone> Queue<K> {
         if self.pending.contains_key(&entry.seq) || self.dead.contains_key(&entry.seq) {
             return;
         }
-        let line = self.lines.entry(entry.key.clone()).or_insert_with(Line::new);
+        let line = self.lines.entry(entry.key.clone()).or_insert_with(UriQueue::new);
         line.items.push_back(Item::Write(entry.seq));
         line.others += u32::from(entry.class == Class::Other);
         let lane = self.lanes.entry(entry.lane).or_default();
@@ -442,14 +442,14 @@ impl<K: Ord + Clone> Queue<K> {
     /// A line whose first item has changed waits where it should, not `before` that time; or it is the turn of the
     /// ticket in front; or it is gone. A line that waits somewhere already stays there.
     fn place(&mut self, key: &K, before: Option<Duration>, now: Duration) -> Option<Effect> {
-        let line = self.lines.get_mut(key).filter(|line| line.place == Place::Unplaced)?;
+        let line = self.lines.get_mut(key).filter(|line| line.place == Step::Unplaced)?;
         match line.items.front() {
             None => {
                 self.lines.remove(key);
                 None
             }
             Some(Item::Ticket(ticket)) => {
-                line.place = Place::Held;
+                line.place = Step::Held;
                 Some(Effect::Turn(*ticket))
             }
             Some(Item::Write(seq)) => {
@@ -460,10 +460,10 @@ impl<K: Ord + Clone> Queue<K> {
                 let due = before.or(is_urgent.then_some(now)).map_or(write.due, Moment::of);
                 let slot = (due, self.slots);
                 if is_urgent {
-                    line.place = Place::Urgent(write.entry.lane, slot);
+                    line.place = Step::Urgent(write.entry.lane, slot);
                     lane.urgent.insert(slot, key.clone());
                 } else {
-                    line.place = Place::Patient(write.entry.lane, slot);
+                    line.place = Step::Patient(write.entry.lane, slot);
                     lane.patient.insert(slot, key.clone());
                 }
                 None
@@ -472,23 +472,23 @@ impl<K: Ord + Clone> Queue<K> {
     }
 }
 
-fn first<'a, K>(line: &Line, pending: &'a BTreeMap<Seq, Pending<K>>) -> Option<&'a Entry<K>> {
+fn first<'a, K>(line: &UriQueue, pending: &'a BTreeMap<Seq, Pending<K>>) -> Option<&'a Entry<K>> {
     match line.items.front()? {
         Item::Write(seq) => pending.get(seq).map(|write| &write.entry),
         Item::Ticket(_) => None,
     }
 }
 
-fn lane_of<K>(line: &Line, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Lane> {
+fn lane_of<K>(line: &UriQueue, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Lane> {
     first(line, pending).map(|entry| entry.lane)
 }
 
-fn upstream_of<K>(line: &Line, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Upstream> {
+fn upstream_of<K>(line: &UriQueue, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Upstream> {
     first(line, pending).map(|entry| entry.upstream)
 }
 
 /// The first write of a line goes out, or the last of those that can be coalesced with it.
-fn start<K: Clone>(line: &mut Line, pending: &mut BTreeMap<Seq, Pending<K>>) -> Option<Send<K>> {
+fn start<K: Clone>(line: &mut UriQueue, pending: &mut BTreeMap<Seq, Pending<K>>) -> Option<Send<K>> {
     let head = first(line, pending)?;
     let joins = |item: &Item| match item {
         Item::Write(seq) => pending.get(seq).is_some_and(|write| coalesce(head, &write.entry)),
@@ -504,7 +504,7 @@ fn start<K: Clone>(line: &mut Line, pending: &mut BTreeMap<Seq, Pending<K>>) -> 
     let seq = supersedes.pop()?;
     let write = pending.get_mut(&seq)?;
     write.attempts = write.attempts.saturating_add(1);
-    line.place = Place::InFlight { sent: seq, covers };
+    line.place = Step::InFlight { sent: seq, covers };
     Some(Send { seq, key: write.entry.key.clone(), attempt: write.attempts, supersedes })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 use policy::write::queue::Seq;
 use policy::write::record::{Payload, Record, Why, encode, frame_bytes, scan};
-use policy::write::shelf::{Place, Shelf, put_live};
+use policy::write::segment_table::{Position, SegmentTable, put_live};
 
 const SEGMENT_BYTES: usize = 300;
 /// How much may be kept that is not needed, before segments are made small.
@@ -33,11 +33,11 @@ struct Segment {
 pub(crate) struct Disk {
     segments: BTreeMap<u64, Segment>,
     marks: u64,
-    shelf: Shelf,
+    shelf: SegmentTable,
     /// Where each write stands that is there.
-    places: BTreeMap<Seq, Place>,
+    places: BTreeMap<Seq, Position>,
     /// Those of them that are pending or dead.
-    held: BTreeMap<Seq, Place>,
+    held: BTreeMap<Seq, Position>,
     /// What there was at the last start, and has been written since.
     written: u64,
     /// What of it was written anew.
@@ -49,7 +49,7 @@ impl Disk {
         let mut disk = Self {
             segments: BTreeMap::new(),
             marks: seed << 32 | 0x5ee_d000,
-            shelf: Shelf::new(SPARE_BYTES),
+            shelf: SegmentTable::new(SPARE_BYTES),
             places: BTreeMap::new(),
             held: BTreeMap::new(),
             written: 0,
@@ -143,7 +143,7 @@ impl Disk {
 
     /// After a start: only these are pending or dead.
     pub(crate) fn hold_only(&mut self, live: impl Iterator<Item = Seq>) {
-        self.shelf = Shelf::new(SPARE_BYTES);
+        self.shelf = SegmentTable::new(SPARE_BYTES);
         self.segments.keys().for_each(|number| self.shelf.add(*number, false));
         self.held.clear();
         live.for_each(|seq| self.hold(seq));
@@ -214,7 +214,7 @@ impl Disk {
             assert_eq!(same, seq);
             let start = bytes.len();
             put_live(seq, write, death, mark, &mut bytes).unwrap();
-            self.held.insert(seq, Place { offset: u32::try_from(start).unwrap(), ..found });
+            self.held.insert(seq, Position { offset: u32::try_from(start).unwrap(), ..found });
             self.rewritten += u64::from(found.bytes);
             self.written += (bytes.len() - start) as u64 - u64::from(found.bytes);
         }
@@ -240,6 +240,6 @@ impl Disk {
     }
 }
 
-fn place(segment: u64, offset: usize, bytes: usize) -> Place {
-    Place { segment, offset: u32::try_from(offset).unwrap(), bytes: u32::try_from(bytes).unwrap() }
+fn place(segment: u64, offset: usize, bytes: usize) -> Position {
+    Position { segment, offset: u32::try_from(offset).unwrap(), bytes: u32::try_from(bytes).unwrap() }
 }

@@ -79,7 +79,7 @@ pub fn treatment(name: &[u8]) -> Option<Treatment> {
 }
 
 /// The edits that make the fields of a request agree with its key: `Host` in normal form, what is removed gone.
-/// Forwarding fields have been written by `message::stamp`, with the same `Host`.
+/// Forwarding fields have been written by `message::forwarding_fields`, with the same `Host`.
 pub fn edits<'h>(headers: &Fields, host: &'h [u8]) -> impl Iterator<Item = Edit<'h>> + use<'h> {
     let is_same = headers.first(Known::Host) == Some(host);
     let host = (!is_same).then(|| Edit::set(Known::Host, host));

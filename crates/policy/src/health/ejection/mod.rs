@@ -33,7 +33,7 @@ enum Place {
 #[derive(Clone, Copy, Debug)]
 struct Record {
     place: Place,
-    /// Ejections in close succession that are not yet forgotten.
+    /// Ejections in close succession that are not yet invalidated.
     times: u32,
 }
 
@@ -440,7 +440,7 @@ mod tests {
         Pass(u64),
         Failed(usize),
         Succeeded(usize),
-        Claim,
+        Lease,
         TrialFailed,
         TrialSucceeded,
         Pardoned(usize),
@@ -451,7 +451,7 @@ mod tests {
             2 => (0_u64..30).prop_map(Event::Pass),
             6 => (0_usize..8).prop_map(Event::Failed),
             1 => (0_usize..8).prop_map(Event::Succeeded),
-            2 => Just(Event::Claim),
+            2 => Just(Event::Lease),
             1 => Just(Event::TrialFailed),
             1 => Just(Event::TrialSucceeded),
             1 => (0_usize..8).prop_map(Event::Pardoned),
@@ -478,7 +478,7 @@ mod tests {
                         prop_assert!(!(was_out && ejected.is_some()));
                     }
                     Event::Succeeded(index) => prop_assert!(!ejection.succeeded(index, false, now)),
-                    Event::Claim => {
+                    Event::Lease => {
                         let due = ejection.next_trial().is_some_and(|due| due <= now.mono);
                         claimed = ejection.trial(now);
                         prop_assert_eq!(claimed.is_some(), due);

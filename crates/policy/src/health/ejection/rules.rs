@@ -1,4 +1,4 @@
-//! When to eject a backend, for how long, and when that is forgotten: the arithmetic of an [`super::Ejection`].
+//! When to eject a backend, for how long, and when that is invalidated: the arithmetic of an [`super::Ejection`].
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ impl Rules {
         if times > 0 && (self.time(times) >= self.max_time || times >= TIMES_MAX) { times } else { times + 1 }
     }
 
-    /// How many ejections still count after a backend stayed in for so long: one is forgotten for each time that it
+    /// How many ejections still count after a backend stayed in for so long: one is invalidated for each time that it
     /// would have been out, so what doubled step by step shrinks step by step. Single failures in between don't
     /// matter, or a backend with a low, steady error rate would never be forgiven.
     pub(super) fn remembered(&self, times: u32, stayed_in: Duration) -> u32 {
@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn doublings_are_forgotten_one_by_one_each_after_its_own_time() {
-        let forgotten: Vec<u32> =
+        let invalidated: Vec<u32> =
             [0, 39, 40, 59, 60, 69, 70, 999].map(|secs| RULES.remembered(3, Duration::from_secs(secs))).into();
-        assert_eq!(forgotten, [3, 3, 2, 2, 1, 1, 0, 0]);
+        assert_eq!(invalidated, [3, 3, 2, 2, 1, 1, 0, 0]);
     }
 }

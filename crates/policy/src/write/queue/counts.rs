@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::line::Place;
+use super::uri_queue::Step;
 use super::{Entry, Lane, Queue};
 
 /// The whole queue in numbers.
@@ -88,10 +88,8 @@ impl<K: Ord + Clone> Queue<K> {
     #[must_use]
     pub fn is_in_flight(&self, key: &K) -> bool {
         match self.lines.get(key).map(|line| line.place) {
-            Some(Place::InFlight { .. }) => true,
-            Some(Place::Unplaced | Place::Patient(..) | Place::Urgent(..) | Place::Asleep(..) | Place::Held) | None => {
-                false
-            }
+            Some(Step::InFlight { .. }) => true,
+            Some(Step::Unplaced | Step::Patient(..) | Step::Urgent(..) | Step::Asleep(..) | Step::Held) | None => false,
         }
     }
 }

@@ -70,7 +70,7 @@ impl<K: Ord + Clone> Queue<K> {
         true
     }
 
-    /// A dead letter is forgotten. `false`: it is no dead letter.
+    /// A dead letter is invalidated. `false`: it is no dead letter.
     pub fn discard(&mut self, seq: Seq) -> bool {
         self.unbury(seq).is_some()
     }

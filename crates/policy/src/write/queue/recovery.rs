@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::line::Item;
+use super::uri_queue::Item;
 use super::{Class, DeadLetter, Entry, Queue, Seq};
 
 /// What one record of the journal says.
@@ -29,7 +29,7 @@ pub enum Event<K> {
     },
     /// A dead letter was sent to the end of its line.
     Revived(Seq),
-    /// A dead letter was forgotten.
+    /// A dead letter was invalidated.
     Discarded(Seq),
     /// A write was not acknowledged, and is not to be sent.
     Cancelled(Seq),

@@ -2,10 +2,10 @@
 //! route's writes don't reach their backend, and whether waiting for more to go out is of use.
 
 use super::lane::Waiting;
-use super::line::Line;
+use super::uri_queue::UriQueue;
 use super::{Lane, Queue, Upstream};
 
-impl Line {
+impl UriQueue {
     /// From now on its lane counts it as stuck.
     pub(super) fn get_stuck<K>(&mut self, name: Lane, lane: &mut Waiting<K>) {
         if self.stuck.is_none() {

@@ -1,6 +1,6 @@
 //! Writes that go through at once, but in order: they wait for their turn behind what is pending for their key.
 
-use super::line::{Item, Line, Place};
+use super::uri_queue::{Item, Step, UriQueue};
 use super::{Effect, Queue, Ticket};
 use crate::time::Now;
 
@@ -16,11 +16,11 @@ impl<K: Ord + Clone> Queue<K> {
             return self.turn(ticket);
         }
         self.tickets.insert(ticket, key.clone());
-        let line = self.lines.entry(key.clone()).or_insert_with(Line::new);
+        let line = self.lines.entry(key.clone()).or_insert_with(UriQueue::new);
         line.items.push_back(Item::Ticket(ticket));
         line.tickets += 1;
-        if let Place::Patient(lane, slot) = line.place {
-            line.place = Place::Unplaced;
+        if let Step::Patient(lane, slot) = line.place {
+            line.place = Step::Unplaced;
             self.lane(lane).patient.remove(&slot);
         }
         self.place(key, None, now.mono).is_some()
@@ -30,7 +30,7 @@ impl<K: Ord + Clone> Queue<K> {
     #[must_use]
     pub fn turn(&self, ticket: Ticket) -> bool {
         let line = self.tickets.get(&ticket).and_then(|key| self.lines.get(key));
-        line.is_some_and(|line| line.place == Place::Held && line.items.front() == Some(&Item::Ticket(ticket)))
+        line.is_some_and(|line| line.place == Step::Held && line.items.front() == Some(&Item::Ticket(ticket)))
     }
 
     /// A ticket that held its line is done, whatever came of it; the effect names the next, if it is a ticket's turn.
@@ -47,7 +47,7 @@ impl<K: Ord + Clone> Queue<K> {
         line.remove(Item::Ticket(ticket));
         line.tickets = line.tickets.saturating_sub(1);
         if held {
-            line.place = Place::Unplaced;
+            line.place = Step::Unplaced;
         }
         self.place(&key, None, now.mono)
     }

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::super::{Key, Pattern, Rules, Scheme, Space, Target};
 use super::*;
 use crate::message::forwarded::client;
+use crate::message::forwarding_fields::ForwardingFields;
 use crate::message::host::Host;
 use crate::message::network::Network;
-use crate::message::stamp::Stamp;
 use crate::message::target::normal_path;
 
 /// A request as a client or proxy writes it.
@@ -81,7 +81,7 @@ fn pass(written: &Written) -> (Key, Seen) {
     let client = client(peer, Scheme::Http, &headers, &trusted).unwrap();
     let host = Host::parse(written.host.as_bytes()).unwrap();
     let authority = HeaderValue::from_str(&host.authority(client.scheme)).unwrap();
-    let stamp = Stamp::new(peer, Scheme::Http, &trusted);
+    let stamp = ForwardingFields::new(peer, Scheme::Http, &trusted);
     headers.apply_all(stamp.write(&headers, &client, authority.as_bytes()).edits());
     headers.apply_all(edits(&headers, authority.as_bytes()));
     let rules = rules();

@@ -1,0 +1,170 @@
+//! The course of a request: every state and every step from one to the next.
+//!
+//! [`begin`] takes a request as far as it gets without waiting, [`go_on`] the rest of the way. A state is what a stage has
+//! returned: `Admitted`, then a route and `SelectedTarget`, then a `Course` with what it takes, then an `Answer`. Stages never call
+//! each other. What comes of a request ends in `finish`.
+
+use policy::cache::invalidation::is_safe;
+use policy::cache::overlap::Writer;
+
+use super::admit::{self, Admitted};
+use super::course::{self, Course};
+use super::enqueue::{Enqueue, Enqueued};
+use super::invalidation::Outgoing;
+use super::posted::Posted;
+use super::split::{self, SelectedTarget};
+use super::way::Way;
+use super::worker_state::WorkerState;
+use super::{invalidate, lookup, purge, routing, turn, write_through};
+use crate::cache::purge::Banned;
+use crate::config::plan::{Action, Route};
+use crate::exchange::error::ProxyError;
+use crate::exchange::{Answer, Exchange};
+use crate::telemetry::clock;
+use crate::upstream::send::UpstreamRequest;
+use crate::write_queue::take::FOREBAY_WRITE;
+
+/// How far a request gets without waiting for anybody.
+pub enum Step {
+    /// To its answer: a stored or fixed one, a redirect.
+    Answered(Answer),
+    /// To where somebody has to be asked: [`go_on`] asks.
+    Waits(Waiting),
+    /// To where a `PURGE` waits until all is swept: [`purge::swept`] waits.
+    Sweeps(Banned),
+}
+
+/// A request that has a route, and a target there.
+pub struct Waiting {
+    /// The route's index.
+    route: usize,
+    chosen: SelectedTarget,
+    errand: Errand,
+}
+
+/// What is to be done where a request goes.
+enum Errand {
+    /// Forward it.
+    Forward(UpstreamRequest),
+    /// Decide on a caching route's course.
+    Decide(Admitted),
+    /// Forward it, and invalidate what it changes in what other routes have stored.
+    Invalidate(Admitted),
+}
+
+/// The course of a request, as far as it goes without waiting. Most answers of a cache go no further: they never become a
+/// future, which would have to be kept and moved.
+///
+/// # Errors
+/// What the client is to be told instead of an answer.
+pub fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, ProxyError> {
+    let admitted = admit::admit(site, ex)?;
+    if admitted.ends_here {
+        return Ok(Step::Answered(routing::options()));
+    }
+    if let Some(port) = routing::redirect_https(site, ex, &admitted) {
+        return routing::by_https(port, ex, &admitted).map(Step::Answered);
+    }
+    match purge::answer(site, ex, &admitted) {
+        Some(purge::Outcome::Answered(answer)) => return Ok(Step::Answered(answer)),
+        Some(purge::Outcome::Sweeps(banned)) => return Ok(Step::Sweeps(banned)),
+        None => {}
+    }
+    let (index, route) = routing::route(site, ex, &admitted)?;
+    let chosen = match &route.action {
+        Action::Redirect(redirect) => {
+            return routing::redirect(redirect, ex, &admitted).map(|answer| done(route, answer));
+        }
+        Action::Respond(respond) => return Ok(done(route, routing::respond(respond, &ex.head.method))),
+        Action::Forward(_) | Action::Split(_) => split::choose(site, index, ex, &admitted)?,
+    };
+    let errand = match site.caching(index, chosen.side) {
+        Some(caching) => match lookup::at_once(site, (route, caching), ex, &admitted) {
+            Some(mut answer) => {
+                chosen.mark(&mut answer.fields);
+                return Ok(done(route, answer));
+            }
+            None => Errand::Decide(admitted),
+        },
+        None if site.caches() && !is_safe(&ex.head.method) => Errand::Invalidate(admitted),
+        None => {
+            admit::stamp(site, ex, &admitted, &admitted.host.authority);
+            Errand::Forward(routing::draft(site, route, &chosen.onward.group, (ex, &admitted))?)
+        }
+    };
+    Ok(Step::Waits(Waiting { route: index, chosen, errand }))
+}
+
+/// The rest of a request's course.
+///
+/// # Errors
+/// What the client is to be told instead of an answer.
+pub async fn go_on(site: &WorkerState, ex: &mut Exchange, waiting: &Waiting) -> Result<Answer, ProxyError> {
+    let Waiting { route: index, chosen, errand } = waiting;
+    let route = site.plan().routes.get(*index).ok_or(ProxyError::NoRoute)?;
+    let onward = &chosen.onward;
+    let mut answer = match errand {
+        Errand::Forward(draft) => onward.forward(ex, draft).await?,
+        Errand::Decide(admitted) => {
+            let caching = site.caching(*index, chosen.side).ok_or(ProxyError::NoRoute)?;
+            Box::pin(cached(&Way { site, route, onward, caching }, ex, admitted)).await?
+        }
+        Errand::Invalidate(admitted) => {
+            admit::stamp(site, ex, admitted, &admitted.host.authority);
+            let target = lookup::target(ex, admitted).into_owned();
+            let draft = routing::draft(site, route, &onward.group, (ex, admitted))?;
+            let outgoing = Outgoing { draft: &draft, target: &target, writer: Writer::Client };
+            Box::pin(invalidate::forward(site, onward, ex, outgoing)).await?
+        }
+    };
+    chosen.mark(&mut answer.fields);
+    routing::edit(&mut answer.fields, &route.response_headers);
+    Ok(answer)
+}
+
+/// The course of a request on a route that caches, if nothing was found for it at once.
+async fn cached(way: &Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Result<Answer, ProxyError> {
+    admit::stamp_settled(way.site, ex, admitted);
+    let target = &lookup::target(ex, admitted).into_owned();
+    let course = match is_safe(&ex.head.method) {
+        true => course::read(way, ex, admitted, target),
+        false => course::write(way, ex, admitted, target)?,
+    };
+    match course {
+        Course::Answer(answer) => Ok(*answer),
+        Course::Refuse(fault) => Err(fault),
+        Course::Lookup(key) => lookup::answer(way, ex, admitted, key).await,
+        Course::Forward { is_pending } => {
+            let draft = routing::draft(way.site, way.route, &way.onward.group, (ex, admitted))?;
+            let mut answer = way.untagged(way.onward.forward(ex, &draft).await?);
+            if is_pending {
+                answer.fields.set(&FOREBAY_WRITE, "pending");
+            }
+            Ok(answer)
+        }
+        Course::Invalidate(draft, key) => {
+            let posted = Posted::begin(key.as_ref(), &draft, clock::now());
+            let outgoing = Outgoing { draft: &draft, target, writer: Writer::Client };
+            let answer = Box::pin(invalidate::forward(way.site, way.onward, ex, outgoing)).await?;
+            Ok(Posted::keep(posted, way, ex, target, answer))
+        }
+        Course::WriteThrough(draft, key) => {
+            let posted = Posted::begin(key.as_ref(), &draft, clock::now());
+            let outgoing = Outgoing { draft: &draft, target, writer: Writer::Client };
+            let key = key.filter(|_| posted.is_none());
+            let sent = write_through::write(way.site, (way.onward, way.caching), ex, outgoing, key);
+            let answer = Box::pin(sent).await?;
+            Ok(Posted::keep(posted, way, ex, target, answer))
+        }
+        Course::Enqueue(queue, draft) => match Box::pin(Enqueue { way, queue, target }.enqueue(ex, draft)).await? {
+            Enqueued::Accepted(answer) => Ok(answer),
+            Enqueued::MustWait(draft, _room) => Box::pin(turn::forward(way, queue.desk, ex, draft, target)).await,
+        },
+        Course::WaitTurn(desk, draft) => Box::pin(turn::forward(way, desk, ex, draft, target)).await,
+    }
+}
+
+fn done(route: &Route, mut answer: Answer) -> Step {
+    routing::edit(&mut answer.fields, &route.response_headers);
+    Step::Answered(answer)
+}

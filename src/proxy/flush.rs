@@ -1,0 +1,294 @@
+//! The way of a queued write to its backend: for the flusher, on the control thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method, Uri};
+use message::{Fields, Known};
+use policy::cache::key::{Key, Space, Target};
+use policy::cache::overlap::Writer;
+use policy::message::cache_control::delta_seconds;
+use policy::write::kept::is_kept;
+use policy::write::outcome::{Outcome, judge};
+use policy::write::queue::Class;
+use policy::write::record::{IDEMPOTENCY_KEY, Write};
+
+use super::invalidation::{Outgoing, invalidate_target};
+use super::target::RouteTarget;
+use super::worker_state::{Snapshot, WorkerState};
+use super::{invalidate, write_through};
+use crate::cache::Caching;
+use crate::config::plan::{CacheMode, Route};
+use crate::exchange::deadline::attended;
+use crate::exchange::error::ProxyError;
+use crate::exchange::{Answer, Exchange};
+use crate::telemetry::counters::Counters;
+use crate::telemetry::{clock, random};
+use crate::upstream::local::LocalUpstream;
+use crate::upstream::send::UpstreamRequest;
+use crate::upstream::upload::{Limits, ReplayBody};
+use crate::write_queue::flush::{Attempt, Came, Way};
+use crate::write_queue::queue::{Found, WriteQueue};
+use crate::write_queue::take::FOREBAY_WRITE;
+
+/// How long an attempt may take for a route that is gone.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How often old connections are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// How much of an answer is read, so that its connection can be used again.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// The plan, as the flusher has it.
+#[derive(Debug, Default)]
+pub struct ToBackends {
+    counters: Arc<Counters>,
+    present: RefCell<Option<Rc<Present>>>,
+}
+
+#[derive(Debug)]
+struct Present {
+    site: Rc<WorkerState>,
+    upstreams: HashMap<Box<str>, Rc<RouteTarget>>,
+    /// Of the routes that cache, their places.
+    routes: HashMap<Box<str>, usize>,
+    limits: Limits,
+}
+
+impl ToBackends {
+    /// What the sending of writes has counted.
+    #[must_use]
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Takes up a generation.
+    pub fn adopt(&self, generation: &Arc<Snapshot>) {
+        let before = self.present.borrow().clone();
+        let before = before.as_ref().map(|present| &*present.site);
+        let site = Rc::new(WorkerState::new(Arc::clone(generation), before, &self.counters));
+        let onward = |group: &Rc<LocalUpstream>| {
+            let onward = RouteTarget { group: Rc::clone(group), tally: None, mirror: None };
+            ((&*group.name).into(), Rc::new(onward))
+        };
+        let caching = generation.plan.routes.iter().enumerate().filter(|(_, route)| route.cache.is_some());
+        let server = &generation.plan.server;
+        // The content is there already, whole: it is kept in any case.
+        let (stall_max, rate_min) = (server.body_timeout, server.body_rate_min);
+        let limits = Limits { bytes_max: None, stall_max, rate_min, kept_max: 0 };
+        let present = Present {
+            upstreams: site.upstreams().map(onward).collect(),
+            routes: caching.map(|(place, route)| ((&*route.name).into(), place)).collect(),
+            limits,
+            site,
+        };
+        *self.present.borrow_mut() = Some(Rc::new(present));
+    }
+
+    /// Drops connections that have been idle too long, or that lead to endpoints that have left, for as long as the future
+    /// is kept.
+    pub async fn tidy(&self) {
+        loop {
+            tokio::time::sleep(TIDY_EVERY).await;
+            let now = clock::mono();
+            let present = self.present.borrow().clone();
+            present.iter().flat_map(|present| present.site.upstreams()).for_each(|group| group.tidy(now));
+        }
+    }
+
+    async fn attempt(&self, attempt: Attempt) -> Came {
+        let nowhere = Came { outcome: Outcome::Unsent, why: None };
+        let Some(present) = self.present.borrow().clone() else { return nowhere };
+        let Some(onward) = present.upstreams.get(&attempt.write.upstream) else { return nowhere };
+        let Some(draft) = draft(&attempt, present.limits, &self.counters) else {
+            return Came { outcome: Outcome::Refused { status: 400 }, why: None };
+        };
+        let class = match attempt.write.method {
+            Method::PUT => Class::Put,
+            Method::DELETE => Class::Delete,
+            _ => Class::Other,
+        };
+        let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), random::roll());
+        let deadline = Rc::clone(&ex.stream.deadline);
+        let timeout = present.timeout(&attempt.write);
+        let sent = Box::pin(present.send(onward, &mut ex, (&attempt, &draft)));
+        match tokio::time::timeout(timeout, attended(&deadline, sent)).await {
+            Ok(Ok(answer)) => {
+                let outcome = judge(class, answer.status, retry_after(&answer.fields));
+                let is_failed = matches!(outcome, Outcome::Retry { .. });
+                let why = is_failed.then(|| format!("the backend answered {}", answer.status).into());
+                // Its content may be what is stored.
+                let bytes_max = match answer.fields.has(Known::ContentLocation) {
+                    true => present.site.plan().cache.object_bytes_max,
+                    false => ANSWER_BYTES_MAX,
+                };
+                let _late = tokio::time::timeout(timeout, attended(&deadline, read(answer, bytes_max))).await;
+                Came { outcome, why }
+            }
+            Ok(Err(fault)) => {
+                let unknown = Outcome::Retry { status: None, after: None };
+                let outcome = if is_unsent(&fault) { Outcome::Unsent } else { unknown };
+                Came { outcome, why: Some(fault.to_string().into()) }
+            }
+            Err(_) => {
+                let why = format!("no answer within {timeout:?}");
+                Came { outcome: Outcome::Retry { status: None, after: None }, why: Some(why.into()) }
+            }
+        }
+    }
+}
+
+impl Present {
+    /// The route that a write came by; `None`: it is gone.
+    fn route(&self, write: &Write) -> Option<&Route> {
+        self.site.plan().routes.get(*self.routes.get(&write.route)?)
+    }
+
+    fn timeout(&self, write: &Write) -> Duration {
+        let rules = self.route(write).and_then(|route| route.cache.as_deref());
+        match rules.map(|rules| &rules.mode) {
+            Some(CacheMode::Back(back)) => back.timeout,
+            Some(CacheMode::Aside | CacheMode::Through) | None => TIMEOUT,
+        }
+    }
+
+    /// Sends a write, and lets the cache follow while reads still see the write: what it has left at its target is
+    /// stored, or nothing is.
+    async fn send(
+        &self,
+        onward: &Rc<RouteTarget>,
+        ex: &mut Exchange,
+        (attempt, draft): (&Attempt, &UpstreamRequest),
+    ) -> Result<Answer, ProxyError> {
+        let uri = Key::from_bytes(&attempt.write.key);
+        let Some(parts) = uri.parts() else { return onward.forward(ex, draft).await };
+        let port = Some(parts.port);
+        let target = Target::of_normal(parts.scheme, parts.host, port, parts.path, parts.query).into_owned();
+        let caching = self.routes.get(&attempt.write.route).and_then(|place| self.site.caching_in(*place, parts.space));
+        let outgoing = Outgoing { draft, target: &target, writer: Writer::Flush(attempt.seq) };
+        let answered = match caching {
+            Some(caching) if caching.rules.mode != CacheMode::Aside => {
+                let key = self.key(caching, &target, (attempt, draft));
+                write_through::write(&self.site, (onward, caching), ex, outgoing, key).await
+            }
+            Some(_) | None => invalidate::forward(&self.site, onward, ex, outgoing).await,
+        };
+        // Refused: reads get what the backend has. Or a DELETE found nothing to delete.
+        if answered.as_ref().is_ok_and(|answer| answer.status.is_client_error()) {
+            invalidate_target(&self.site, &target);
+        }
+        answered
+    }
+
+    /// What a GET with the fields of this write would be looked up by. `None`: what it writes is not to be stored, as
+    /// another is queued behind it, the backend sees another query than the key holds, or of a field that keys are made
+    /// of it is not known any more what the client said.
+    fn key(
+        &self,
+        caching: &Caching,
+        target: &Target<'_>,
+        (attempt, draft): (&Attempt, &UpstreamRequest),
+    ) -> Option<Key> {
+        let keep_headers = match &caching.rules.mode {
+            CacheMode::Back(back) => back.keep_headers.as_slice(),
+            CacheMode::Aside | CacheMode::Through => &[],
+        };
+        let edits = &self.route(&attempt.write)?.request_headers;
+        let is_set = |name: &HeaderName| edits.set.iter().any(|(set, _)| set == name) || edits.remove.contains(name);
+        let line = &attempt.write.key;
+        let is_last = |desk: &Arc<WriteQueue>| matches!(desk.find(line), Found::Dirty(seq, _) if seq == attempt.seq);
+        let is_known = caching.rules.key.headers.iter().all(|name| is_kept(name, keep_headers) && !is_set(name));
+        let is_settled = draft.target.query() == target.query();
+        if !is_known || !is_settled || !self.site.desk().is_some_and(is_last) {
+            return None;
+        }
+        let mut headers = draft.headers.clone();
+        for (name, _) in &edits.set {
+            headers.drop_named(name);
+        }
+        settle_host(&mut headers, target);
+        let space = Space { name: &caching.space, rules: &caching.rules.key };
+        Key::of_request(space, &Method::GET, target, &headers, false)
+    }
+}
+
+/// Gives the fields of a write the `Host` of its client again, for keys are made before a route's changes. A final dot of
+/// it stays.
+fn settle_host(headers: &mut Fields, target: &Target<'_>) {
+    let uri = target.to_string();
+    let authority = uri.split('/').nth(2).unwrap_or_default();
+    let is_same = |kept: &[u8]| {
+        let (name, port) = authority.split_once(':').map_or((authority, None), |(name, port)| (name, Some(port)));
+        let dotted = port.map_or_else(|| format!("{name}."), |port| format!("{name}.:{port}"));
+        kept == authority.as_bytes() || kept == dotted.as_bytes()
+    };
+    if !headers.first(Known::Host).is_some_and(is_same) {
+        headers.set(Known::Host, authority);
+    }
+}
+
+impl Way for Rc<ToBackends> {
+    fn send(&self, attempt: Attempt) -> impl Future<Output = Came> + 'static {
+        let backends = Rc::clone(self);
+        async move {
+            let came = backends.attempt(attempt).await;
+            match came.outcome {
+                Outcome::Done => backends.counters.writes_sent.up(),
+                Outcome::Retry { .. } | Outcome::Refused { .. } => backends.counters.write_failures.up(),
+                Outcome::Unsent => {}
+            }
+            came
+        }
+    }
+
+    fn endpoints(&self, upstream: &str) -> usize {
+        let present = self.present.borrow();
+        let Some(onward) = present.as_ref().and_then(|present| present.upstreams.get(upstream)) else { return 0 };
+        let shared = &onward.group.shared;
+        if !shared.can_take(clock::now()) {
+            return 0;
+        }
+        // None is usable, but one is to be tried.
+        shared.endpoints().seats.iter().filter(|seat| seat.endpoint.is_usable()).count().max(1)
+    }
+}
+
+/// Whether no backend can have seen it.
+fn is_unsent(fault: &ProxyError) -> bool {
+    !fault.leaves_doubt()
+}
+
+fn draft(attempt: &Attempt, limits: Limits, counters: &Arc<Counters>) -> Option<UpstreamRequest> {
+    let write = &attempt.write;
+    let target: Uri = write.target.parse().ok()?;
+    let mut headers: Fields = write.headers.iter().cloned().collect();
+    headers.set(&IDEMPOTENCY_KEY, write.idempotency_key(attempt.journal, attempt.seq));
+    let (seq, number, accepted) = (attempt.seq, attempt.number, write.accepted.as_secs());
+    let note = format!("flush; seq={seq}; attempt={number}; accepted={accepted}");
+    headers.append(&FOREBAY_WRITE, note);
+    let has_body = !write.body.is_empty() || write.method == Method::PUT;
+    let source = has_body.then(|| Rc::new(ReplayBody::whole(write.body.clone(), limits, Arc::clone(counters))));
+    if source.is_some() {
+        headers.set(Known::ContentLength, write.body.len().to_string());
+    }
+    Some(UpstreamRequest { method: write.method.clone(), target, headers, source, switches: None })
+}
+
+fn retry_after(headers: &Fields) -> Option<Duration> {
+    delta_seconds(headers.first("retry-after")?.trim_ascii())
+}
+
+/// Reads an answer to its end, within bounds.
+async fn read(answer: Answer, bytes_max: u64) {
+    let Some(mut flow) = answer.body.into_flow() else { return };
+    let mut bytes = 0;
+    while bytes <= bytes_max
+        && let Some(Ok(frame)) = poll_fn(|cx| flow.as_mut().poll_frame(cx)).await
+    {
+        bytes += frame.data_ref().map_or(0, |piece| piece.len() as u64);
+    }
+}

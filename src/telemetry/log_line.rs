@@ -1,0 +1,187 @@
+//! One line of the access log, as JSON.
+//!
+//! Its form as a text is in `format`; where lines go, in `access_log`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::access_record::{AccessRecord, Outcome, Request, Try};
+use super::request_id::RequestId;
+use super::second::Second;
+use super::text;
+
+/// What is logged for a client that left before it was answered: nginx's number.
+const CLIENT_LEFT: u16 = 499;
+
+/// What lines share with those before them, as text.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) second: Second,
+    pub(super) client: Client,
+}
+
+impl Known {
+    /// Takes over what the next line has of it.
+    pub(super) fn set(&mut self, wall: Duration, client: IpAddr) {
+        self.second.set(wall);
+        self.client.set(client);
+    }
+}
+
+/// The client's address as text: several lines in a row are often one client's.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    address: Option<IpAddr>,
+    pub(super) text: Vec<u8>,
+}
+
+impl Client {
+    fn set(&mut self, address: IpAddr) {
+        if self.address != Some(address) {
+            self.address = Some(address);
+            self.text.clear();
+            text::address(&mut self.text, address);
+        }
+    }
+}
+
+/// One exchange, to be written.
+pub(super) struct LogLine<'a> {
+    pub(super) record: &'a AccessRecord,
+    pub(super) known: &'a Known,
+    /// When it ended.
+    pub(super) wall: Duration,
+    pub(super) took: Duration,
+}
+
+impl LogLine<'_> {
+    /// One JSON object, with the names of nginx's variables where it has one.
+    pub(super) fn json(&self, out: &mut Vec<u8>) {
+        let record = self.record;
+        let mut object = Object(out);
+        object.put(b"{\"time\":\"");
+        object.0.extend_from_slice(self.known.second.iso.as_bytes());
+        let [a, b, c] = text::padded(self.wall.subsec_millis());
+        object.put(&[b'.', a, b, c, b'Z', b'"']);
+        object.put(b",\"remote_addr\":\"");
+        object.0.extend_from_slice(&self.known.client.text);
+        object.put(b"\"");
+        if let Some(request) = &record.request {
+            object.request(request);
+        }
+        object.status(b",\"status\":", record.status);
+        object.number(b",\"body_bytes_sent\":", record.body_bytes_sent);
+        object.seconds(b",\"request_time\":", Some(self.took));
+        object.field(b",\"request_id\":\"", record.id.as_ref().map(RequestId::as_bytes));
+        object.name(b",\"route\":\"", record.route.as_deref());
+        if let Some((side, by)) = &record.side {
+            object.name(b",\"side\":\"", Some(side));
+            object.name(b",\"side_by\":\"", Some(by));
+        }
+        object.name(b",\"upstream\":\"", record.upstream.as_deref());
+        object.name(b",\"backend\":\"", record.backend.as_deref());
+        object.name(b",\"upstream_addr\":\"", record.address.as_deref());
+        if record.backend_status.is_some() {
+            object.status(b",\"upstream_status\":", record.backend_status);
+        }
+        object.seconds(b",\"upstream_connect_time\":", record.connect_time);
+        object.seconds(b",\"upstream_header_time\":", record.header_time);
+        object.tries(&record.history);
+        object.name(b",\"cache\":\"", record.cache);
+        object.name(b",\"cache_reason\":\"", record.cache_reason);
+        if let Some(tunnel) = record.tunnel.as_deref() {
+            object.seconds(b",\"tunnel_time\":", Some(tunnel.time));
+            object.number(b",\"tunnel_bytes_in\":", tunnel.bytes_in);
+            object.number(b",\"tunnel_bytes_out\":", tunnel.bytes_out);
+            object.name(b",\"tunnel_end\":\"", Some(tunnel.end));
+        }
+        object.name(b",\"fault\":\"", record.fault.as_deref());
+        object.put(b"}\n");
+    }
+}
+
+/// A status as it is logged.
+pub(super) fn digits(status: Option<StatusCode>) -> [u8; 3] {
+    text::padded(status.map_or(CLIENT_LEFT, |status| status.as_u16()).into())
+}
+
+/// A JSON object being written. Keys are given with all that surrounds them, since what has a known length is written
+/// without a call: the comma before, the colon behind, and where the value is a text, the quote that opens it.
+struct Object<'a>(&'a mut Vec<u8>);
+
+impl Object<'_> {
+    fn put<const BYTES: usize>(&mut self, bytes: &[u8; BYTES]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn text<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: &[u8]) {
+        self.put(key);
+        text::escaped(self.0, value);
+        self.0.push(b'"');
+    }
+
+    fn field<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.text(key, value);
+        }
+    }
+
+    fn name<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(key, value.as_bytes());
+        }
+    }
+
+    fn number<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: u64) {
+        self.put(key);
+        text::decimal(self.0, value);
+    }
+
+    fn status<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<StatusCode>) {
+        self.put(key);
+        self.put(&digits(value));
+    }
+
+    fn seconds<const BYTES: usize>(&mut self, key: &[u8; BYTES], value: Option<Duration>) {
+        if let Some(value) = value {
+            self.put(key);
+            text::seconds(self.0, value);
+        }
+    }
+
+    /// Each try, where there was more than one.
+    fn tries(&mut self, history: &[Try]) {
+        if history.len() < 2 {
+            return;
+        }
+        self.put(b",\"tries\":");
+        for (index, made) in history.iter().enumerate() {
+            self.put(if index == 0 { b"[" } else { b"," });
+            self.text(b"{\"backend\":\"", made.backend.as_bytes());
+            self.name(b",\"upstream_addr\":\"", made.address.as_deref());
+            match &made.outcome {
+                Outcome::Status(status) => self.status(b",\"status\":", Some(*status)),
+                Outcome::ProxyError(fault) => self.text(b",\"fault\":\"", fault.as_bytes()),
+            }
+            self.number(b",\"ms\":", u64::try_from(made.took.as_millis()).unwrap_or(u64::MAX));
+            self.put(b"}");
+        }
+        self.put(b"]");
+    }
+
+    fn request(&mut self, request: &Request) {
+        self.text(b",\"request_method\":\"", request.method.as_str().as_bytes());
+        self.put(b",\"request_uri\":\"");
+        text::target(self.0, &request.target);
+        self.put(b"\",\"server_protocol\":\"");
+        self.put(text::version(request.version));
+        self.put(b"\"");
+        self.field(b",\"http_host\":\"", request.host.as_deref());
+        self.field(b",\"http_referer\":\"", request.referer.as_deref());
+        self.field(b",\"http_user_agent\":\"", request.user_agent.as_deref());
+        self.field(b",\"http_x_forwarded_for\":\"", request.forwarded_for.as_deref());
+        self.field(b",\"content_length\":\"", request.content_length.as_deref());
+    }
+}

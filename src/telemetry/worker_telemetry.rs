@@ -1,0 +1,79 @@
+//! Where one worker writes down what happened: its counters and its access log.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use message::Fields;
+use policy::time::Now;
+
+use super::access_log::Log;
+use super::access_record::AccessRecord;
+use super::counters::Counters;
+use super::format::Captured;
+
+/// Where one worker writes down what happened.
+#[derive(Debug)]
+pub struct WorkerTelemetry {
+    /// The worker's counters.
+    pub counters: Arc<Counters>,
+    log: RefCell<Log>,
+    /// When the last exchange ended (monotonic time).
+    last_end: Cell<Option<Duration>>,
+}
+
+impl WorkerTelemetry {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(counters: Arc<Counters>, log: Log) -> Self {
+        Self { counters, log: RefCell::new(log), last_end: Cell::new(None) }
+    }
+
+    /// Whether exchanges are logged, so that their requests must be remembered.
+    #[must_use]
+    pub fn is_logging(&self) -> bool {
+        self.log.borrow().is_on()
+    }
+
+    /// What the form of the log needs of this request's fields.
+    #[must_use]
+    pub fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
+        self.log.borrow().capture(headers)
+    }
+
+    /// An exchange begins.
+    pub fn begin(&self) {
+        self.counters.exchanges.up();
+    }
+
+    /// An exchange has ended.
+    pub fn end(&self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
+        self.last_end.set(Some(ended.mono));
+        self.counters.exchanges.down();
+        self.counters.requests.up();
+        let mut log = self.log.borrow_mut();
+        if log.is_on() {
+            log.line(record, client, started, ended);
+            self.counters.log_lines_dropped.add(log.take_dropped());
+        }
+    }
+
+    /// When the last exchange ended (monotonic time).
+    #[must_use]
+    pub const fn last_end(&self) -> Option<Duration> {
+        self.last_end.get()
+    }
+
+    /// Hands what is buffered to the log's writer. To be called a few times a second.
+    pub fn flush(&self) {
+        let mut log = self.log.borrow_mut();
+        log.flush();
+        self.counters.log_lines_dropped.add(log.take_dropped());
+    }
+
+    /// Changes the form of the log.
+    pub fn set_form(&self, form: crate::config::plan::AccessLog) {
+        self.log.borrow_mut().set_form(form);
+    }
+}

@@ -1,0 +1,64 @@
+//! Reads of what is pending: the last write of a URI is its state, until the backend has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{Method, StatusCode};
+use message::{Fields, Known};
+use policy::cache::facts::ResponseFacts;
+use policy::cache::stored::Stored;
+use policy::time::Now;
+use policy::write::record::Write;
+
+use super::queued::OF_CONTENT;
+use super::take::FOREBAY_WRITE;
+use crate::cache::entry::{Content, Entry};
+use crate::cache::head::Head;
+use crate::cache::serve::{Wanted, serve_own};
+use crate::exchange::Answer;
+use crate::exchange::body::Body;
+
+/// Whether whoever asks may see what was written: where credentials were kept with it, the same must be shown.
+#[must_use]
+pub fn is_readers(write: &Write, request: &Fields) -> bool {
+    [AUTHORIZATION, COOKIE].iter().all(|name| {
+        let kept = write.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_bytes());
+        kept.is_none_or(|kept| request.first(name) == Some(kept))
+    })
+}
+
+/// Answers a read with what the last write says, whose tag this is.
+#[must_use]
+pub fn serve(wanted: &Wanted<'_>, write: &Write, tag: &str, now: Now) -> Answer {
+    if write.method == Method::DELETE { gone() } else { serve_own(wanted, &entry(write, tag, now)) }
+}
+
+/// Says that writes of this URI are pending; the number is that of the last.
+pub fn mark(answer: &mut Answer, seq: u64) {
+    answer.fields.append(&FOREBAY_WRITE, format!("pending; seq={seq}"));
+}
+
+fn gone() -> Answer {
+    let mut answer = Answer::new(Body::default());
+    answer.status = StatusCode::NOT_FOUND;
+    answer.fields.set(Known::CacheControl, "no-cache");
+    answer.fields.set(Known::ContentLength, "0");
+    answer
+}
+
+/// What was written, as a stored response.
+#[must_use]
+pub fn entry(write: &Write, tag: &str, now: Now) -> Entry {
+    let mut headers = Fields::new();
+    for (name, value) in write.headers.iter().filter(|(name, _)| OF_CONTENT.contains(name)) {
+        headers.append(name, value);
+    }
+    headers.append(Known::Etag, tag);
+    headers.set(Known::CacheControl, "no-cache");
+    let written = std::time::UNIX_EPOCH + Duration::from_secs(write.accepted.as_secs());
+    headers.append(Known::Date, httpdate::fmt_http_date(written));
+    let stored = Stored::new(&ResponseFacts::of(StatusCode::OK, &headers, now), None, Duration::ZERO, now);
+    let head = Head::new(headers, stored);
+    Entry { head: Arc::new(head), content: Content::One(write.body.clone()) }
+}

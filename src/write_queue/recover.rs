@@ -1,0 +1,202 @@
+//! Reading the journal again at start.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::sync::Arc;
+
+use policy::write::fingerprint::fingerprint;
+use policy::write::queue::{Class, Event, Lane, Queue, Upstream};
+use policy::write::record::{BadHead, Payload, Record, SegmentHead, Why, Write, frame_bytes, mark_behind, scan};
+use policy::write::segment_table::Position;
+
+use super::queue::{Held, UriId, cost_of};
+use super::queued::Queued;
+use super::segments::{Directory, OpenError, identity};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The journal's identity.
+    pub journal: u128,
+    /// What is pending and dead.
+    pub queue: Queue<UriId>,
+    /// The writes that are pending or dead, by number.
+    pub writes: BTreeMap<u64, Held>,
+    /// The next number.
+    pub next_seq: u64,
+    /// The segments that are there, in order, and whether each is damaged.
+    pub segments: Vec<(u64, bool)>,
+    /// The names of the upstreams that writes are for; a write's [`Upstream`] is an index into it.
+    pub upstreams: Vec<Box<str>>,
+    /// The names of the routes that writes came by; a write's [`Lane`] is an index into it.
+    pub routes: Vec<Box<str>>,
+    /// The writes that were dead letters once, and were sent to the end of their line.
+    pub revived: HashSet<u64>,
+}
+
+/// How many numbers are left out at each start. A power cut may have taken records whose writes are at the backend
+/// already, under a key made of their number: no other write may be sent under it.
+const SEQ_GAP: u64 = 1_000_000;
+
+/// Reads all segments; lines are told apart with this secret. Damage is told in the event log, and loses nothing but itself.
+///
+/// # Errors
+/// When a file can't be read, or was written by a later version.
+pub fn recover(directory: &Directory, secret: UriId) -> Result<Recovered, OpenError> {
+    let mut reading = Reading { secret, ..Reading::default() };
+    let segments = directory.segments()?;
+    for path in directory.aside()? {
+        tracing::error!("journal: {} is damaged; nothing in it is pending any more", path.display());
+    }
+    let mut seen = Vec::new();
+    for segment in segments {
+        let path = directory.path(segment);
+        let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
+        let is_damaged = match SegmentHead::read(&bytes) {
+            Ok((head, frames)) => {
+                reading.journal.get_or_insert(head.journal);
+                reading.next_seq = reading.next_seq.max(head.first_seq);
+                reading.segment(directory, segment, frames, head.mark)
+            }
+            Err(BadHead::Torn) => false,
+            Err(BadHead::Corrupt) => {
+                tracing::error!("journal: {}: its head is damaged", path.display());
+                if let Some((mark, frames)) = mark_behind(&bytes) {
+                    reading.segment(directory, segment, frames, mark);
+                }
+                true
+            }
+            Err(why @ (BadHead::Foreign | BadHead::Version(_))) => return Err(OpenError::Foreign { path, why }),
+        };
+        seen.push((segment, is_damaged));
+    }
+    Ok(reading.done(seen))
+}
+
+#[derive(Default)]
+struct Reading {
+    secret: UriId,
+    journal: Option<u128>,
+    next_seq: u64,
+    events: Vec<Event<UriId>>,
+    writes: BTreeMap<u64, Held>,
+    upstreams: Vec<Box<str>>,
+    routes: Vec<Box<str>>,
+    revived: HashSet<u64>,
+}
+
+impl Reading {
+    /// Reads the records of a segment. Whether it is damaged.
+    fn segment(&mut self, directory: &Directory, segment: u64, frames: &[u8], mark: u64) -> bool {
+        let mut is_damaged = false;
+        for found in scan(frames, mark) {
+            match found {
+                Ok((offset, record)) => {
+                    let short = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+                    let (offset, bytes) = (short(SegmentHead::BYTES + offset), short(frame_bytes(&record)));
+                    self.record(Position { segment, offset, bytes }, record);
+                }
+                // Not of the last segment only: one that failed while it was written was left for the next.
+                Err(bad) if bad.why == Why::Torn => {
+                    self.used(bad.seq);
+                    let whole = SegmentHead::BYTES + bad.offset;
+                    tracing::warn!("journal: segment {segment} ends in {} bytes of an unfinished record", bad.bytes);
+                    if let Err(error) = directory.cut(segment, whole as u64) {
+                        tracing::error!("journal: they can't be cut off: {error}");
+                    }
+                }
+                Err(bad) => {
+                    is_damaged = true;
+                    self.used(bad.seq);
+                    let path = directory.path(segment);
+                    let offset = SegmentHead::BYTES + bad.offset;
+                    let (bytes, why) = (bad.bytes, bad.why);
+                    tracing::error!("journal: {}: {bytes} bytes at offset {offset}: {why}", path.display());
+                }
+            }
+        }
+        is_damaged
+    }
+
+    fn used(&mut self, seq: Option<u64>) {
+        self.next_seq = self.next_seq.max(seq.map_or(0, |seq| seq.saturating_add(1)));
+    }
+
+    fn record(&mut self, place: Position, record: Record) {
+        self.used(Some(record.seq));
+        let event = match record.payload {
+            Payload::Write(packed) => {
+                let queued = Queued::new(packed);
+                let Some(write) = queued.head() else { return };
+                let line = fingerprint(&self.secret, &write.key);
+                let known = (record.seq, line, cost_of(&queued));
+                let entry = entry(&write, known, (&mut self.routes, &mut self.upstreams));
+                self.writes.insert(record.seq, Held { write: Some(Arc::new(queued)), place });
+                Event::Write(entry)
+            }
+            Payload::Cancelled { write } => Event::Cancelled(write),
+            Payload::Settled { write } => Event::Settled(write),
+            Payload::Dead { write, status, attempts, at, reason: _ } => {
+                Event::Dead { seq: write, status, attempts, at }
+            }
+            Payload::Revived { write } => {
+                self.revived.insert(write);
+                Event::Revived(write)
+            }
+            Payload::Discarded { write } => Event::Discarded(write),
+        };
+        self.events.push(event);
+    }
+
+    fn done(mut self, segments: Vec<(u64, bool)>) -> Recovered {
+        let queue = Queue::recover(self.events);
+        let mut known: HashSet<u64> = queue.pending().map(|(entry, _)| entry.seq).collect();
+        known.extend(queue.dead().map(|letter| letter.entry.seq));
+        self.writes.retain(|seq, _| known.contains(seq));
+        for (_, held) in self.writes.iter_mut().filter(|(seq, _)| queue.dead_letter(**seq).is_some()) {
+            held.write = None;
+        }
+        self.revived.retain(|seq| known.contains(seq));
+        Recovered {
+            journal: self.journal.unwrap_or_else(identity),
+            queue,
+            writes: self.writes,
+            next_seq: if self.journal.is_some() { self.next_seq.saturating_add(SEQ_GAP) } else { 1 },
+            segments,
+            upstreams: self.upstreams,
+            routes: self.routes,
+            revived: self.revived,
+        }
+    }
+}
+
+/// A write as the queue knows it, with its number, line and cost. Names not known yet are added to the lists.
+pub fn entry(
+    write: &Write,
+    (seq, key, bytes): (u64, UriId, u32),
+    (routes, upstreams): (&mut Vec<Box<str>>, &mut Vec<Box<str>>),
+) -> policy::write::queue::Entry<UriId> {
+    let class = match write.method {
+        http::Method::PUT => Class::Put,
+        http::Method::DELETE => Class::Delete,
+        _ => Class::Other,
+    };
+    policy::write::queue::Entry {
+        seq,
+        key,
+        lane: Lane(place(routes, &write.route)),
+        upstream: Upstream(place(upstreams, &write.upstream)),
+        class,
+        bytes,
+        accepted: write.accepted,
+    }
+}
+
+fn place(names: &mut Vec<Box<str>>, name: &str) -> u32 {
+    let known = names.iter().position(|known| **known == *name);
+    let place = known.unwrap_or_else(|| {
+        names.push(name.into());
+        names.len() - 1
+    });
+    u32::try_from(place).unwrap_or(u32::MAX)
+}

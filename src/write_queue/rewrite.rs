@@ -1,0 +1,114 @@
+//! Writing a segment anew, with what is still pending or dead of it only.
+
+use std::io;
+
+use policy::write::record::SegmentHead;
+use policy::write::segment_table::{Position, put_live};
+
+use super::queue::Live;
+use super::segments::Directory;
+use crate::telemetry::random;
+
+/// A segment's bytes, and where each write stands in it.
+type Segmented = (Vec<u8>, Vec<(u64, Position)>);
+
+/// The bytes of a segment that holds these only, and where they stand in it. Those that are on the disk only are read.
+///
+/// # Errors
+/// When one can't be read, or is longer than a journal can hold, which none is that was in one before.
+pub(super) fn anew(journal: u128, directory: &Directory, live: Vec<Live>) -> io::Result<Segmented> {
+    let mark = random::roll();
+    let first_seq = live.first().map_or(0, |live| live.seq);
+    let mut bytes = Vec::new();
+    let mut places = Vec::with_capacity(live.len());
+    SegmentHead { journal, first_seq, mark }.encode(&mut bytes);
+    for Live { seq, write, place, death } in live {
+        let packed = match write {
+            Some(write) => write.packed().clone(),
+            None => directory.read(place, seq)?,
+        };
+        let offset = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        put_live(seq, packed, death, mark, &mut bytes).map_err(io::Error::other)?;
+        places.push((seq, Position { offset, ..place }));
+    }
+    Ok((bytes, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use policy::write::record::{Packed, Payload, Record, Write, frame_bytes};
+
+    use super::super::queue::{Found, WriteQueue};
+    use super::super::queued::Queued;
+    use super::*;
+
+    fn record(seq: u64, key: &str) -> Record {
+        Record { seq, payload: Payload::Write(write(key).packed().clone()) }
+    }
+
+    fn write(key: &str) -> Arc<Queued> {
+        Arc::new(Queued::new(Packed::of(&Write {
+            route: "/".into(),
+            upstream: "b".into(),
+            key: key.as_bytes().into(),
+            method: http::Method::PUT,
+            target: "/".into(),
+            headers: Vec::new(),
+            body: key.to_owned().into(),
+            accepted: Duration::from_secs(1),
+        })))
+    }
+
+    #[test]
+    fn a_thinned_segment_says_the_same_of_what_is_left() {
+        let state = std::env::temp_dir().join(format!("forebay-shelf-{}", std::process::id()));
+        std::fs::create_dir_all(&state).unwrap();
+        let directory = Directory::open(&state).unwrap();
+        directory.begin(3, &SegmentHead { journal: 7, first_seq: 20, mark: 1 }).unwrap();
+        let death = Payload::Dead {
+            write: 22,
+            status: Some(422),
+            attempts: 1,
+            reason: Box::default(),
+            at: Duration::from_secs(2),
+        };
+        let bytes = u32::try_from(frame_bytes(&record(21, "a"))).unwrap();
+        let place = Position { segment: 3, offset: 0, bytes };
+        let pending = Live { seq: 21, write: Some(write("a")), place, death: None };
+        let dead = Live { seq: 22, write: Some(write("b")), place, death: Some(death.clone()) };
+        let (text, places) = anew(7, &directory, vec![pending, dead]).unwrap();
+        directory.replace(3, &text, true).unwrap();
+        assert_eq!(directory.read(places[0].1, 21).unwrap(), *write("a").packed());
+        let stale = places[1].1;
+        assert_eq!(directory.read(stale, 22).unwrap(), *write("b").packed());
+        directory.read(stale, 21).unwrap_err();
+        // Once more, with the dead one from the disk.
+        let pending = Live { seq: 21, write: Some(write("a")), place, death: None };
+        let dead = Live { seq: 22, write: None, place: stale, death: Some(death) };
+        let (text, places) = anew(7, &directory, vec![pending, dead]).unwrap();
+        assert_eq!(places[1].1, stale);
+        std::fs::remove_file(directory.aside().unwrap().remove(0)).unwrap();
+        directory.replace(3, &text, true).unwrap();
+        assert_eq!(directory.aside().unwrap().len(), 1);
+        assert_eq!(directory.next_segment().unwrap(), 4);
+        let left_over = directory.path(3).with_extension("log.new");
+        std::fs::write(&left_over, "of a process that ended meanwhile").unwrap();
+        drop(directory);
+        let desk = WriteQueue::open(&state).unwrap();
+        assert!(!left_over.exists());
+        assert_eq!(desk.journal().identity(), 7);
+        assert_eq!((desk.counts().pending, desk.counts().dead), (1, 1));
+        assert!(matches!(desk.find(b"a"), Found::Dirty(21, write) if write.unpack().unwrap().body == "a"));
+        assert!(matches!(desk.find(b"b"), Found::Clean));
+        assert!(desk.look(|_, writes| writes[&22].write.is_none()), "a dead letter is on the disk only");
+        assert_eq!(desk.write(22).unwrap().unpack().unwrap().body, "b");
+        let live = desk.live_in(3).unwrap();
+        let told: Vec<(u64, bool)> = live.iter().map(|live| (live.seq, live.death.is_some())).collect();
+        assert_eq!(told, [(21, false), (22, true)]);
+        desk.journal().close();
+        std::fs::remove_dir_all(&state).unwrap();
+    }
+}
