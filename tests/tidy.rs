@@ -76,7 +76,7 @@ const CLOCK_AND_DICE: &[(&str, &str)] = &[
     (concat!("Instant", "::now"), "src/telemetry/clock.rs"),
     (concat!("SystemTime", "::now"), "src/telemetry/clock.rs"),
     (concat!(".", "elapsed()"), "src/telemetry/clock.rs"),
-    (concat!("fastrand", "::"), "src/observe/random.rs"),
+    (concat!("fastrand", "::"), "src/telemetry/random.rs"),
 ];
 
 /// What ties a text to one machine.
@@ -416,7 +416,7 @@ fn links_between_documents_lead_somewhere() {
 
 #[test]
 fn rooms_are_found_in_every_way_of_naming_them() {
-    let code = "use crate::proxy;\nuse crate::{config::plan::{Plan, Route}, observe};\nlet x = crate::server::start();\n\
+    let code = "use crate::proxy;\nuse crate::{config::plan::{Plan, Route}, telemetry};\nlet x = crate::server::start();\n\
                 use policy_crate::nothing;\npub(crate) fn f() {}\n";
     let expected = [(1, "proxy"), (2, "config::plan::"), (2, "telemetry"), (3, "server::start")];
     let named = rooms_named(code);
