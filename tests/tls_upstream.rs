@@ -82,6 +82,28 @@ fn a_backend_that_is_not_who_it_should_be_gets_no_request() {
 }
 
 #[test]
+fn a_reload_that_believes_a_backend_no_more_uses_no_connection_to_it_either() {
+    let origin = Origin::start(ok("secret"));
+    let backend = Backend::new(&origin, "");
+    let (ca, other) = (backend.path("ca.pem"), backend.path("other.pem"));
+    std::fs::write(&other, Authority::new("others").pem()).unwrap();
+    let url = format!("https://127.0.0.2:{}", backend.inner.addresses()[1].port());
+    let plan =
+        |keys: &str| front(&format!("[[upstream]]\nname = \"app\"\nbackends = [\"{url}\"]\n[upstream.tls]\n{keys}\n"));
+    let forebay = Forebay::start(plan("verify = false"));
+    forebay.get("/").is(200, "secret");
+    forebay.reload(plan(&format!("ca = \"{other}\"")));
+    forebay.get("/").is_status(502);
+    forebay.reload(plan(&format!("ca = \"{ca}\"")));
+    forebay.get("/").is(200, "secret");
+    // The file changes, the configuration does not.
+    std::fs::write(&ca, Authority::new("others").pem()).unwrap();
+    forebay.reload(plan(&format!("ca = \"{ca}\"")));
+    forebay.get("/").is_status(502);
+    assert_eq!((origin.seen(), forebay.gauges().backend_connections), (2, 0));
+}
+
+#[test]
 fn a_certificate_is_shown_to_a_backend_that_asks() {
     let clients = Authority::new("clients");
     let folder = tempfile::tempdir().unwrap();

@@ -166,7 +166,7 @@ impl Open {
 
 /// Tries what TLS towards backends stands on.
 fn backends(plan: &Plan) -> Result<(), StartError> {
-    let speak_tls = |upstream: &&plan::Upstream| upstream.backends.iter().any(|backend| backend.is_tls);
+    let speak_tls = |upstream: &&plan::Upstream| upstream.backends.iter().any(|backend| backend.server_name.is_some());
     for upstream in plan.upstreams.iter().filter(speak_tls) {
         let failed = |source| StartError::UpstreamTls { upstream: Arc::clone(&upstream.name), source };
         BackendTls::load(&upstream.tls).map_err(failed)?;

@@ -77,15 +77,6 @@ struct State {
     back_at: AtomicU64,
 }
 
-/// The host of a backend's URL.
-fn server_name(plan: &plan::Backend) -> Option<ServerName<'static>> {
-    match &plan.address {
-        Address::Ip(address) => Some(ServerName::from(address.ip())),
-        Address::Name { host, .. } => ServerName::try_from(host.clone()).ok(),
-        Address::Unix(_) => None,
-    }
-}
-
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.label)
@@ -109,7 +100,7 @@ impl Endpoint {
             address,
             label,
             authority: plan.authority.clone(),
-            server_name: plan.is_tls.then(|| server_name(plan)).flatten(),
+            server_name: plan.server_name.clone(),
             doubted: Notify::new(),
             checks: Mutex::new(Checks::new(1, 1)),
             place: AtomicUsize::new(0),

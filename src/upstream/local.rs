@@ -79,11 +79,13 @@ pub struct LocalEndpoint {
 }
 
 impl LocalUpstream {
-    /// This worker's part of a group; connections to endpoints that the part before had too are kept.
+    /// This worker's part of a group; connections to endpoints that the part before had too are kept, unless TLS has other
+    /// terms now: what was opened under the terms before may lead to a backend that is not believed any more.
     #[must_use]
     pub fn new(shared: Arc<SharedUpstream>, before: Option<&Self>, counters: &Arc<Counters>, workers: usize) -> Self {
         let retry = &shared.plan.retry;
         let floor = f64::from(retry.budget_floor) / f64::from(u32::try_from(workers).unwrap_or(u32::MAX)).max(1.0);
+        let before = before.filter(|before| before.shared.speaks_like(&shared));
         let before = before.map(|before| Rc::clone(&before.endpoints.borrow()));
         let endpoints = LocalEndpoints::new(&shared.endpoints(), before.as_deref());
         Self {

@@ -103,6 +103,12 @@ impl SharedUpstream {
         self.tls_files == BackendTls::files(&self.plan.tls)
     }
 
+    /// Whether a connection that was opened under this plan is as good as one that is opened under the `other`.
+    #[must_use]
+    pub fn speaks_like(&self, other: &Self) -> bool {
+        self.plan.tls == other.plan.tls && self.tls_files == other.tls_files
+    }
+
     /// The endpoints that it has now.
     #[must_use]
     pub fn endpoints(&self) -> Arc<Endpoints> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use policy::message::scheme::Scheme;
+use rustls::pki_types::ServerName;
 
 use super::table;
 use crate::config::document::{Entry, Section, Text};
@@ -47,8 +48,8 @@ pub struct Backend {
     pub max_in_flight: Option<u32>,
     /// Used only for requests that no other backend can take.
     pub backup: bool,
-    /// Whether it speaks TLS.
-    pub is_tls: bool,
+    /// The name that it is asked for over TLS, unless its upstream says another; `None`: it speaks without TLS.
+    pub server_name: Option<ServerName<'static>>,
 }
 
 /// Where a backend is.
@@ -72,15 +73,15 @@ struct Location {
     name: String,
     address: Address,
     authority: String,
-    is_tls: bool,
+    server_name: Option<ServerName<'static>>,
 }
 
 impl Location {
     /// The backend that is there, without a limit; `None`: it has no authority that could be sent.
     fn backend(self) -> Option<Backend> {
         let authority = HeaderValue::from_str(&self.authority).ok()?;
-        let (name, address) = (Arc::from(self.name), self.address);
-        Some(Backend { name, address, authority, weight: 1, max_in_flight: None, backup: false, is_tls: self.is_tls })
+        let (name, address, server_name) = (Arc::from(self.name), self.address, self.server_name);
+        Some(Backend { name, address, authority, weight: 1, max_in_flight: None, backup: false, server_name })
     }
 }
 
@@ -196,13 +197,27 @@ fn authority(scheme: Scheme, host: &str, port: u16) -> Result<Location, Refusal>
     };
     let name = format!("{}://{host}:{port}", scheme.as_str());
     let authority = if port == scheme.default_port() { host } else { format!("{host}:{port}") };
-    Ok(Location { name, address, authority, is_tls: scheme == Scheme::Https })
+    let server_name = match scheme {
+        Scheme::Http => None,
+        Scheme::Https => Some(server_name(&address)?),
+    };
+    Ok(Location { name, address, authority, server_name })
 }
 
 /// The `Host` of a backend behind a Unix socket is `localhost`, as its path has no place there.
 fn unix(path: &str) -> Result<Location, Refusal> {
     let address = Address::Unix(unix_path(path)?);
-    Ok(Location { name: format!("unix:{path}"), address, authority: "localhost".to_owned(), is_tls: false })
+    Ok(Location { name: format!("unix:{path}"), address, authority: "localhost".to_owned(), server_name: None })
+}
+
+/// The name that a backend at this address is asked for over TLS.
+fn server_name(address: &Address) -> Result<ServerName<'static>, Refusal> {
+    const BAD_NAME: Refusal = ("has a host that no certificate can be for", "write a DNS name or an address");
+    match address {
+        Address::Ip(address) => Ok(ServerName::from(address.ip())),
+        Address::Name { host, .. } => ServerName::try_from(host.clone()).map_err(|_| BAD_NAME),
+        Address::Unix(_) => Err(BAD_NAME),
+    }
 }
 
 /// The path of a Unix socket.
@@ -267,6 +282,8 @@ mod tests {
             ("http://bad host", "has no valid host"),
             ("http://-a", "has no valid host"),
             ("http://ä", "has no valid host"),
+            ("https://app.1", "has a host that no certificate can be for"),
+            ("https://app.0x1f", "has a host that no certificate can be for"),
             ("unix:run/a.sock", "has no absolute path"),
         ] {
             assert_eq!(location(url).err().map(|refusal| refusal.0), Some(cause), "{url}");
