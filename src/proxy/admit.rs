@@ -4,6 +4,7 @@
 //! the head was scanned.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
@@ -254,8 +255,9 @@ fn clean(site: &WorkerState, ex: &mut Exchange, tags: KnownSet) {
 
 /// Whether the client's connection comes from a proxy whose word is believed.
 fn is_trusted(site: &WorkerState, ex: &Exchange) -> bool {
-    let peer = ex.connection.peer.ip().to_canonical();
-    trusted_proxies(site, ex).iter().any(|network| network.contains(peer))
+    let trusted = trusted_proxies(site, ex);
+    let is_among_them = |peer: IpAddr| trusted.iter().any(|network| network.contains(peer));
+    !trusted.is_empty() && is_among_them(ex.connection.peer.ip().to_canonical())
 }
 
 /// Whose word is believed where the client has connected.

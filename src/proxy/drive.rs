@@ -13,6 +13,7 @@ use super::enqueue::{Enqueue, Enqueued};
 use super::invalidation::Outgoing;
 use super::posted::Posted;
 use super::split::{self, SelectedTarget};
+use super::target::RouteTarget;
 use super::way::Way;
 use super::worker_state::WorkerState;
 use super::{invalidate, lookup, purge, routing, turn, write_through};
@@ -109,17 +110,26 @@ pub async fn go_on(site: &WorkerState, ex: &mut Exchange, waiting: &Waiting) -> 
             let caching = site.caching(*index, chosen.side).ok_or(ProxyError::NoRoute)?;
             Box::pin(cached(&Way { site, route, onward, caching }, ex, admitted)).await?
         }
-        Errand::Invalidate(admitted) => {
-            admit::stamp(site, ex, admitted, &admitted.host.authority);
-            let target = lookup::target(ex, admitted).into_owned();
-            let draft = routing::draft(site, route, &onward.group, (ex, admitted))?;
-            let outgoing = Outgoing { draft: &draft, target: &target, writer: Writer::Client };
-            Box::pin(invalidate::forward(site, onward, ex, outgoing)).await?
-        }
+        Errand::Invalidate(admitted) => Box::pin(changed(site, (route, onward), ex, admitted)).await?,
     };
     chosen.mark(&mut answer.fields);
     routing::edit(&mut answer.fields, &route.response_headers);
     Ok(answer)
+}
+
+/// The course of a request that changes something, on a route that does not cache. Apart, as [`cached`] is, so that the future
+/// of what is forwarded has no room for it.
+async fn changed(
+    site: &WorkerState,
+    (route, onward): (&Route, &RouteTarget),
+    ex: &mut Exchange,
+    admitted: &Admitted,
+) -> Result<Answer, ProxyError> {
+    admit::stamp(site, ex, admitted, &admitted.host.authority);
+    let target = lookup::target(ex, admitted).into_owned();
+    let draft = routing::draft(site, route, &onward.group, (ex, admitted))?;
+    let outgoing = Outgoing { draft: &draft, target: &target, writer: Writer::Client };
+    invalidate::forward(site, onward, ex, outgoing).await
 }
 
 /// The course of a request on a route that caches, if nothing was found for it at once.

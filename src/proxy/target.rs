@@ -29,15 +29,19 @@ impl RouteTarget {
     /// What the client is to be told instead of an answer.
     pub async fn forward(&self, ex: &mut Exchange, draft: &UpstreamRequest) -> Result<Answer, ProxyError> {
         ex.tally.clone_from(&self.tally);
-        let sampled = self.mirror.as_ref().and_then(|mirror| mirror.sample(draft, ex));
+        match self.mirror.as_ref().and_then(|mirror| mirror.sample(draft, ex)) {
+            None => self.counted(ex, draft).await,
+            // Boxed: only a request that is copied has room for its copy.
+            Some(sampled) => Box::pin(self.counted(ex, draft)).await.map(|answer| sampled.send(answer, ex)),
+        }
+    }
+
+    async fn counted(&self, ex: &mut Exchange, draft: &UpstreamRequest) -> Result<Answer, ProxyError> {
         let answered = upstream::forward(&self.group, ex, draft).await;
         if let Some(tally) = &self.tally {
             note(tally, &answered, ex);
         }
-        match sampled {
-            Some(sampled) => answered.map(|answer| sampled.send(answer, ex)),
-            None => answered,
-        }
+        answered
     }
 }
 
