@@ -131,6 +131,8 @@ pub struct FileState(Vec<Option<Entry>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     identity: (u64, u64),
+    written: (i64, i64),
+    /// When anything of it was changed, as who may read it.
     changed: (i64, i64),
     length: u64,
 }
@@ -141,10 +143,32 @@ impl FileState {
             let metadata = fs::metadata(path).ok()?;
             Some(Entry {
                 identity: (metadata.dev(), metadata.ino()),
-                changed: (metadata.mtime(), metadata.mtime_nsec()),
+                written: (metadata.mtime(), metadata.mtime_nsec()),
+                changed: (metadata.ctime(), metadata.ctime_nsec()),
                 length: metadata.len(),
             })
         };
         Self(paths.map(entry).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_becomes_readable_has_changed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let state = || FileState::of(std::iter::once(file.path()));
+        let before = state();
+        assert_eq!(before, state());
+        // The system keeps times in steps of its own.
+        while before == state() {
+            for mode in [0o600, 0o640] {
+                fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+            }
+        }
     }
 }
