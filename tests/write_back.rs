@@ -168,6 +168,36 @@ fn conditions_are_judged_against_what_is_queued() {
     forebay.get_with("/a", "Range: bytes=1-2\r\n").is(206, "hr");
 }
 
+/// What a proxy in front that is trusted says of its client's certificate.
+const CERTIFICATE: &str = "X-Client-Cert-Subject: CN=alice\r\nClient-Cert: :MA==:\r\n";
+
+fn trusting(state: &State, origin: &Origin, keys: &str) -> Forebay {
+    let config = forward([origin]).server(&state.0.key()).server("trusted_proxies = [\"127.0.0.1\"]");
+    let config = config.cached("mode = \"write-back\"\nttl = \"60s\"");
+    Forebay::start(config.more(&format!("[route.cache.write_back]\n{LATER}\n{keys}")))
+}
+
+#[test]
+fn a_write_that_its_clients_certificate_counts_for_goes_through_with_it() {
+    let (state, origin) = (State::new(), Origin::start(ok("done")));
+    let forebay = trusting(&state, &origin, "");
+    let through = send(&forebay, "PUT", "/a", CERTIFICATE, "mine");
+    through.is(200, "done");
+    assert_eq!(through.field("forebay-write"), Some("through"));
+    assert_eq!(origin.last().head.fields("x-client-cert-subject"), ["CN=alice"]);
+}
+
+#[test]
+fn what_was_queued_with_a_certificate_is_read_by_those_alone_who_show_it() {
+    let (state, origin) = (State::new(), Origin::start(ok("of the backend")));
+    let forebay = trusting(&state, &origin, "keep_headers = [\"client-cert\", \"x-client-cert-subject\"]");
+    send(&forebay, "PUT", "/a", CERTIFICATE, "mine").is(202, "");
+    let read = |fields: &str| forebay.ask(format!("GET /a HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\n"));
+    read(CERTIFICATE).is(200, "mine");
+    read("").is(200, "of the backend");
+    read("X-Client-Cert-Subject: CN=bob\r\nClient-Cert: :MB==:\r\n").is(200, "of the backend");
+}
+
 #[test]
 fn a_post_goes_through_unless_the_route_queues_it() {
     let (state, origin) = (State::new(), Origin::start(ok("made")));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE};
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use message::{Fields, Known};
 use policy::cache::facts::ResponseFacts;
 use policy::cache::stored::Stored;
@@ -22,7 +22,9 @@ use crate::exchange::body::Body;
 /// Whether whoever asks may see what was written: where credentials were kept with it, the same must be shown.
 #[must_use]
 pub fn is_readers(write: &Write, request: &Fields) -> bool {
-    [AUTHORIZATION, COOKIE].iter().all(|name| {
+    let is_of_certificate = |name: &&HeaderName| Known::of(name.as_str().as_bytes()) == Known::ClientCertificate;
+    let of_certificate = write.headers.iter().map(|(name, _)| name).filter(is_of_certificate);
+    of_certificate.chain(&[AUTHORIZATION, COOKIE]).all(|name| {
         let kept = write.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_bytes());
         kept.is_none_or(|kept| request.first(name) == Some(kept))
     })

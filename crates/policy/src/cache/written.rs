@@ -108,7 +108,7 @@ pub enum Content {
 ///
 /// What a queued write leaves stays readable where a stale response would: without a time and a validator it is kept
 /// stale, unless it must not be served stale. Its `Cookie` counts as credentials, as its `Authorization` does, because
-/// until now it was read by those alone who showed the same.
+/// until now it was read by those alone who showed the same. A client's certificate counts as credentials always.
 ///
 /// Source: RFC 9110 §9.3.4 and §8.7, RFC 9111 §3, §3.5, §4.2.4 and §4.4.
 #[must_use]
@@ -179,6 +179,7 @@ fn judge(
 ) -> Option<(ResponseFacts, Option<Lifetime>)> {
     let mut request = RequestFacts::of(&Method::GET, write.target, write.headers, false);
     request.is_authorized |= write.is_queued && write.headers.has(Known::Cookie);
+    request.is_authorized |= write.headers.has(Known::ClientCertificate);
     let facts = ResponseFacts::of(StatusCode::OK, headers, received);
     // What has just been written says nothing about how long it will stay.
     let lifetime = freshness::lifetime(&facts, rules.ttl).filter(|lifetime| lifetime.source != Source::Heuristic);
@@ -379,7 +380,7 @@ mod tests {
 
     #[test]
     fn rfc9111_3_5_what_was_queued_with_credentials_is_kept_only_if_the_answer_lets_others_have_it() {
-        for field in [("authorization", "Basic x"), ("cookie", "a=b")] {
+        for field in [("authorization", "Basic x"), ("cookie", "a=b"), ("client-cert", ":MA==:")] {
             let case = Case::queued(&[TYPE, field]);
             for answered in [&[][..], &[TAG], &[("cache-control", "max-age=9")]] {
                 assert_eq!(case.answered(204, answered), Change::Forget, "{field:?} {answered:?}");
@@ -390,5 +391,7 @@ mod tests {
         }
         let cookie = Case::asked(&[TYPE, ("cookie", "a=b")]);
         assert_eq!(cookie.stored(204, &[]).content, Content::Request);
+        let certificate = Case::asked(&[TYPE, ("x-client-cert-subject", "CN=a")]);
+        assert_eq!(certificate.answered(204, &[]), Change::Forget);
     }
 }

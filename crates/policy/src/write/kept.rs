@@ -139,7 +139,12 @@ impl Hindrance {
 #[must_use]
 pub fn hindrance(request: &Fields, keep_headers: &[HeaderName]) -> Option<Hindrance> {
     let is_lost = |tag: Known, name: HeaderName| request.has(tag) && !keep_headers.contains(&name);
-    if is_lost(Known::Authorization, AUTHORIZATION) || is_lost(Known::Cookie, COOKIE) {
+    let is_certificate_lost = || {
+        let is_kept = |own: &[u8]| keep_headers.iter().any(|name| own.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        request.has(Known::ClientCertificate)
+            && request.iter().any(|field| field.known == Known::ClientCertificate && !is_kept(field.name))
+    };
+    if is_lost(Known::Authorization, AUTHORIZATION) || is_lost(Known::Cookie, COOKIE) || is_certificate_lost() {
         Some(Hindrance::Credentials)
     } else if request.has(Known::ContentRange) {
         Some(Hindrance::Part)
@@ -302,6 +307,11 @@ mod tests {
         assert_eq!(of(&[("authorization", "x")], &[]), Some(Hindrance::Credentials));
         assert_eq!(of(&[("cookie", "x")], &[AUTHORIZATION]), Some(Hindrance::Credentials));
         assert_eq!(of(&[("authorization", "x")], &[AUTHORIZATION]), None);
+        let certificate = [("x-client-cert-subject", "CN=a"), ("client-cert", ":MA==:")];
+        let named = ["client-cert", "x-client-cert-subject"].map(HeaderName::from_static);
+        assert_eq!(of(&certificate, &[]), Some(Hindrance::Credentials));
+        assert_eq!(of(&certificate, &named[..1]), Some(Hindrance::Credentials));
+        assert_eq!(of(&certificate, &named), None);
         assert_eq!(of(&[("content-range", "bytes 0-1/2")], &[CONTENT_RANGE]), Some(Hindrance::Part));
         assert_eq!(of(&[("upgrade", "h2c")], &[]), Some(Hindrance::Upgrade));
         assert_eq!(of(&[("cache-control", "no-store")], &[]), Some(Hindrance::NoStore));
