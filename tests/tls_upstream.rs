@@ -104,6 +104,15 @@ fn a_reload_that_believes_a_backend_no_more_uses_no_connection_to_it_either() {
 }
 
 #[test]
+fn what_files_hold_at_the_start_is_what_counts() {
+    let origin = Origin::start(ok("fine"));
+    let backend = Backend::new(&origin, "");
+    let forebay = backend.believing("");
+    std::fs::remove_file(backend.path("ca.pem")).unwrap();
+    forebay.get("/").is(200, "fine");
+}
+
+#[test]
 fn a_certificate_is_shown_to_a_backend_that_asks() {
     let clients = Authority::new("clients");
     let folder = tempfile::tempdir().unwrap();

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -30,8 +30,8 @@ pub struct SharedUpstream {
     pub number: u64,
     /// How its endpoints stand.
     pub standing: Arc<Standing>,
-    /// What TLS towards its backends goes by, once a connection needs it.
-    tls: OnceLock<Result<BackendTls, Arc<str>>>,
+    /// What TLS towards its backends goes by; `None`: none of them speaks it.
+    tls: Option<Result<BackendTls, Arc<str>>>,
     /// What the files for that looked like before they were read.
     tls_files: FileState,
     /// Looks the names of its backends up.
@@ -74,11 +74,14 @@ impl SharedUpstream {
         let endpoints = standing.adopt(&plan, &peers(&plan, &list), now);
         let number = standing.queue.replan();
         let tls_files = BackendTls::files(&plan.tls);
+        // Now, and not when a connection needs it: the files have been tried a moment ago.
+        let speaks_tls = plan.backends.iter().any(|backend| backend.server_name.is_some());
+        let tls = speaks_tls.then(|| BackendTls::load(&plan.tls).map_err(|error| Arc::from(error.to_string())));
         Self {
             plan,
             number,
             standing,
-            tls: OnceLock::new(),
+            tls,
             tls_files,
             resolver,
             names: Mutex::new(Names { list, are_new: false }),
@@ -93,8 +96,10 @@ impl SharedUpstream {
     /// # Errors
     /// What is wrong with its files. They were read before the plan was taken up, so they have changed since.
     pub fn tls(&self) -> io::Result<&BackendTls> {
-        let load = || BackendTls::load(&self.plan.tls).map_err(|error| Arc::from(error.to_string()));
-        self.tls.get_or_init(load).as_ref().map_err(|reason| io::Error::other(reason.to_string()))
+        match &self.tls {
+            Some(tls) => tls.as_ref().map_err(|reason| io::Error::other(reason.to_string())),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     /// Whether the files of its TLS have not changed since it was made.
