@@ -55,6 +55,8 @@ const YEAR: Duration = Duration::from_secs(365 * 86_400);
 const KIB: u64 = 1 << 10;
 /// 1,024 KiB.
 const MIB: u64 = 1 << 20;
+/// 1,024 MiB.
+const GIB: u64 = 1 << 30;
 /// 1,024 GiB.
 const TIB: u64 = 1 << 40;
 
@@ -65,26 +67,26 @@ table! {
     /// The top of the file.
     pub(super) struct Top "";
 
-    /// The addresses, `ip:port`, where forebay accepts plain HTTP/1.1. The file needs at least one address, here or in
-    /// `[[listener]]`. Write IPv6 as `[::1]:8080`.
+    /// The addresses, `ip:port`, where plain HTTP/1.1 is accepted; at least one, here or in `[[listener]]`. IPv6 is written
+    /// `[::1]:8080`.
     listen as Texts, now;
-    /// Addresses with settings of their own, such as TLS.
+    /// Addresses with what is particular to them.
     listener as Tables(Listener::SECTION);
     /// Limits and time-outs towards clients.
     server: Server;
-    /// What forebay logs, in which format, and where to.
+    /// What is logged, how, and where to.
     log: Log;
-    /// The cache that all caching routes share.
+    /// What all caching routes share.
     cache: Cache;
-    /// The admin API, on a separate listener.
+    /// A listener apart from the clients', for people and programs.
     admin: Option<Admin>, next_start;
     /// The named groups of backends.
     upstream as Tables(Upstream::SECTION);
-    /// What forebay does with which requests. The most specific route wins: an exact host before the longest `*.host`
-    /// before none; among these an exact path, then patterns in the order of the file, then the longest prefix; among
-    /// these the most conditions. A route whose conditions are not met does not hide less specific ones.
+    /// What is done with which requests. The most specific route wins: an exact host before the longest `*.host` before
+    /// none; there an exact path, then patterns in the order of the file, then the longest prefix; there the most
+    /// conditions. A route whose conditions are not met does not hide less specific ones.
     route as Tables(ROUTE);
-    /// What events invalidate in the cache.
+    /// What events make the cache forget.
     invalidate: Vec<Rule>;
 }
 

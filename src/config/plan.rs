@@ -21,11 +21,11 @@ pub use super::grammar::StatusRanges;
 pub use super::keys::admin::{Admin, AdminAddress};
 pub use super::keys::backend::{Address, Backend};
 pub use super::keys::cache::Cache;
-pub use super::keys::listener::{ListenAddress, Listener};
+pub use super::keys::listener::{ListenAddress, Listener, Protocols};
 pub use super::keys::log::{AccessLog, Level, Log, LogTarget};
 pub use super::keys::log_format::{LogFormat, LogPart, Variable};
 pub use super::keys::route::Respond;
-pub use super::keys::server::{HalfClose, MergeSlashes, Server};
+pub use super::keys::server::{HalfClose, Http2, MergeSlashes, Server};
 pub use super::keys::split::{SameSite, StickyCookie};
 pub use super::keys::tls::{CertificateFiles, ClientAuth, Tls, TlsVersion, UnknownSni};
 pub use super::keys::token::Token;
@@ -97,7 +97,7 @@ pub struct Route {
     pub is_conditional: bool,
     /// Taken off the front of the path (whole segments) before forwarding.
     pub strip_prefix: Option<String>,
-    /// The prefix that forebay adds to the path before forwarding, after `strip_prefix`.
+    /// Put in front of the path before forwarding, after `strip_prefix`.
     pub add_prefix: Option<String>,
     /// The path and query that backends see, instead of those.
     pub rewrite: Option<Template>,

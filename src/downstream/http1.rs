@@ -2,15 +2,12 @@
 
 mod buffers;
 mod connection;
-mod head;
+pub(super) mod head;
 mod input;
 mod output;
-mod refusal;
 mod reply;
-mod response;
-mod waits;
+pub(super) mod response;
 mod wire;
 
 pub(super) use self::buffers::BufferPool;
 pub(super) use self::connection::serve;
-pub(super) use self::waits::Limits;

@@ -1,13 +1,18 @@
 //! Where clients connect: listeners, connections, workers, draining.
 //!
-//! Each worker is one thread with its own runtime, its own sockets and its own counters ([`worker`]). A connection is one
-//! loop on the worker's thread (`http1`).
+//! Each worker is one thread with its own runtime, its own sockets and its own counters ([`worker`]). An
+//! HTTP/1.1 connection is one loop on the worker's thread (`http1`); of HTTP/2 each stream is a task there (`http2`).
 
+mod begin;
 pub mod descriptors;
 mod http1;
+mod http2;
 pub mod limit;
 mod linger;
 pub mod listener;
+mod preface;
+mod refusal;
 mod socket;
 pub(crate) mod tls;
+mod waits;
 pub mod worker;

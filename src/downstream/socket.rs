@@ -36,6 +36,14 @@ impl Socket {
         }
     }
 
+    /// The protocol that was chosen by ALPN.
+    pub(super) fn chosen_protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
     /// Small writes go out at once.
     pub(super) fn tune(&self) {
         if let Self::Tcp(socket) = self {

@@ -7,15 +7,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::http1::{self, BufferPool, Limits};
+use super::http1::{self, BufferPool};
+use super::http2;
 use super::limit::{ConnectionLimit, Place};
 use super::listener::{Accepting, ListenSocket, Listener};
+use super::preface::{self, Spoken};
 use super::socket::Socket;
 use super::tls::{self, Handshakes, Tls};
-use crate::config::plan::ListenAddress;
+use super::waits::Limits;
+use crate::config::plan::{ListenAddress, Protocols};
 use crate::exchange::ClientConnection;
 use crate::proxy::worker_state::{Snapshot, WorkerState};
 use crate::splice::Pipes;
@@ -246,8 +250,37 @@ fn admit(worker: &Rc<Worker>, socket: Socket, door: (&Arc<Listener>, &Rc<Handsha
     }
 }
 
-async fn serve(worker: Rc<Worker>, socket: Socket, client: Rc<ClientConnection>, _counted: Counted) {
-    http1::serve(worker, socket, client).await;
+/// Serves a client that speaks without TLS.
+async fn serve(worker: Rc<Worker>, mut socket: Socket, client: Rc<ClientConnection>, counted: Counted) {
+    let protocols = protocols(&worker, &client);
+    let spoken = match (protocols.http1(), protocols.http2()) {
+        (true, true) => {
+            let within = worker.limits().header_timeout;
+            Box::pin(preface::read(&mut socket, within, worker.drained())).await
+        }
+        (_, false) => Spoken::Http1(Bytes::new()),
+        (false, true) => Spoken::Http2(Bytes::new()),
+    };
+    serve_spoken(worker, socket, client, spoken, counted).await;
+}
+
+async fn serve_spoken(
+    worker: Rc<Worker>,
+    socket: Socket,
+    client: Rc<ClientConnection>,
+    spoken: Spoken,
+    _counted: Counted,
+) {
+    match spoken {
+        Spoken::Http1(read) => http1::serve(worker, socket, client, read).await,
+        Spoken::Http2(read) => Box::pin(http2::serve(worker, socket, client, read)).await,
+        Spoken::Nothing => {}
+    }
+}
+
+/// What is spoken where this client has connected.
+fn protocols(worker: &Worker, client: &ClientConnection) -> Protocols {
+    client.listener.as_ref().map_or(Protocols::Http1, |listener| worker.site().plan().protocols(listener))
 }
 
 /// Serves a client that speaks TLS: the handshake is boxed, so that the connection does not carry its room on.
@@ -260,9 +293,15 @@ async fn serve_tls(
     let sharing = (worker.workers(), &*worker.ledger.counters);
     let secured = Box::pin(tls::secure(socket, &tls, handshakes, sharing)).await;
     drop(tls);
-    if let Some((socket, shown)) = secured {
-        serve(worker, socket, Rc::new(client.over_tls(shown)), counted).await;
-    }
+    let Some((socket, shown)) = secured else { return };
+    let client = Rc::new(client.over_tls(shown));
+    let spoken = match socket.chosen_protocol() {
+        Some(b"h2") => Spoken::Http2(Bytes::new()),
+        // A client that says nothing speaks HTTP/1.1 (RFC 9113 §3.2), unless that is not spoken.
+        None if !protocols(&worker, &client).http1() => Spoken::Http2(Bytes::new()),
+        Some(_) | None => Spoken::Http1(Bytes::new()),
+    };
+    serve_spoken(worker, socket, client, spoken, counted).await;
 }
 
 fn is_the_clients(error: &io::Error) -> bool {

@@ -11,6 +11,10 @@ use super::deadline::Deadline;
 use super::error::ProxyError;
 use crate::splice::Pipe;
 
+/// How much of a body that is there as a whole is given at once, in bytes, to those who ask for pieces of it: what a client
+/// has not got yet counts as not sent.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// A body that flows from elsewhere, a backend say.
 pub trait StreamingBody: http_body::Body<Data = Bytes, Error = ProxyError> {
     /// Another task polls it from now on: its waits count against that one's deadline.
@@ -178,9 +182,11 @@ impl Body {
         match &mut self.content {
             Content::Empty => Poll::Ready(None),
             Content::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.content = Content::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+                if bytes.is_empty() {
+                    self.content = Content::Empty;
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Content::Flow(flow) => flow.as_mut().poll_frame(cx),
         }

@@ -78,7 +78,7 @@ impl MirrorWorker {
                 // What still runs beside it is a look-up of a name that DNS does not answer.
                 runtime.shutdown_background();
             }
-            Err(error) => tracing::error!("the mirror can't run: {error}"),
+            Err(error) => tracing::error!("nothing is mirrored: {error}"),
         })?;
         Ok(Self { queue: Some(queue), present, stop: Some(stop), thread: Some(thread) })
     }
@@ -223,7 +223,7 @@ async fn ask(
         let answer = upstream::forward(&group, &mut ex, &draft).await?;
         let Answer { status, fields, body } = answer;
         let body = match body.content() {
-            Some(whole) => (whole.len() <= mirror.plan.body_bytes_max).then(|| vec![whole]),
+            Some(whole) => Some(vec![whole]),
             None => match body.into_flow() {
                 Some(flow) => read(flow, mirror.plan.body_bytes_max).await?,
                 None => Some(Vec::new()),

@@ -63,7 +63,10 @@ impl Listeners {
         for planned in &plan.listeners {
             let open = self.0.iter().find(|open| *open.listener.address == planned.address);
             let before = open.and_then(|open| open.listener.tls.load_full());
-            let load = |tls| load(&planned.address, tls, before.as_deref(), now);
+            let load = |tls| {
+                let loaded = Tls::load(tls, planned.protocols, before.as_deref(), now);
+                loaded.map_err(|source| StartError::Tls { address: planned.address.clone(), source })
+            };
             let tls = planned.tls.as_ref().map(load).transpose()?;
             match open {
                 Some(open) => prepared.tls.push((Arc::clone(&open.listener), tls)),
@@ -143,14 +146,14 @@ impl Open {
         } else if let Some((_, has_told)) = self.seen.as_mut().filter(|(_, has_told)| !has_told) {
             *has_told = true;
             let address = &self.listener.address;
-            match Tls::load(before.plan(), Some(&before), clock::now().wall) {
+            match Tls::load(before.plan(), before.protocols(), Some(&before), clock::now().wall) {
                 Ok(tls) => {
                     self.listener.tls.store(Some(Arc::new(tls)));
-                    tracing::info!("listener {address}: certificates are reloaded, because their files have changed");
+                    tracing::info!("listener {address}: certificates are taken up from files that have changed");
                     self.seen = None;
                     self.warn();
                 }
-                Err(error) => tracing::error!("listener {address}: certificates are not reloaded: {error}"),
+                Err(error) => tracing::error!("listener {address}: certificates stay as they were: {error}"),
             }
         }
     }
@@ -172,8 +175,4 @@ fn backends(plan: &Plan) -> Result<(), StartError> {
         BackendTls::load(&upstream.tls).map_err(failed)?;
     }
     Ok(())
-}
-
-fn load(address: &ListenAddress, plan: &plan::Tls, before: Option<&Tls>, now: Duration) -> Result<Tls, StartError> {
-    Tls::load(plan, before, now).map_err(|source| StartError::Tls { address: address.clone(), source })
 }

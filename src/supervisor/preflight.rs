@@ -43,7 +43,7 @@ pub fn problems(plan: &Plan) -> Vec<Problem> {
 fn certificates(listener: &Listener) -> Option<Vec<Problem>> {
     let now = clock::now().wall;
     let about = |severity, cause: &str| problem(severity, format!("listener {}: {cause}", listener.address));
-    Some(match Tls::load(listener.tls.as_ref()?, None, now) {
+    Some(match Tls::load(listener.tls.as_ref()?, listener.protocols, None, now) {
         Ok(tls) => tls.warnings(now).iter().map(|warning| about(Severity::Warning, warning)).collect(),
         Err(error) => vec![about(Severity::Error, &error.to_string())],
     })

@@ -18,6 +18,12 @@ impl HeadLimits {
     pub fn new(head_bytes_max: usize, target_bytes_max: usize, fields_max: usize) -> Self {
         Self { head_bytes_max: head_bytes_max.min(HEAD_BYTES_CAP), target_bytes_max, fields_max }
     }
+
+    /// The longest head, in bytes.
+    #[must_use]
+    pub const fn head_bytes_max(&self) -> usize {
+        self.head_bytes_max
+    }
 }
 
 impl Default for HeadLimits {

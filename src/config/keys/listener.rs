@@ -9,26 +9,28 @@ use policy::message::network::Network;
 
 use super::tls::Tls;
 use super::{backend, table};
-use crate::config::document::{Section, Text};
+use crate::config::document::Section;
 use crate::config::grammar::networks;
 
 table! {
-    /// An address where clients connect, with its own settings. The address identifies the listener: a reload that
+    /// An address where clients connect, with what is particular to it. A listener is known by its address: a reload that
     /// keeps the address keeps the socket and the connections.
-    pub struct Listener "[[listener]]" => speaks;
+    pub struct Listener "[[listener]]" => agrees;
 
     /// `ip:port`, or `unix:/path` for a socket in the file system, whose clients count as `127.0.0.1`. The mode of such a
     /// socket follows the process's umask.
     address: ListenAddress as Text = required("address = \"0.0.0.0:8080\"") => address;
-    /// The protocols of this listener; with TLS, ALPN offers them. Only `"http/1.1"` so far.
-    protocols as Texts = "http/1.1";
-    /// Redirects (308) every request that did not come by `https` to the `https` URL with this port; the URL omits 443.
-    /// Left out: no redirects.
+    /// The protocols that are spoken: `"h2"` (HTTP/2) and `"http/1.1"`. Over TLS they are offered by ALPN, in this order;
+    /// without TLS a client speaks HTTP/2 by beginning with it (prior knowledge; there is no upgrade to `h2c`). Left out:
+    /// both over TLS, `["http/1.1"]` without.
+    protocols: Protocols as Texts => protocols;
+    /// The port of the `https` URLs to which every request is redirected (308) that has not come by `https`; 443 is left
+    /// out of the URL. Left out: nothing is redirected.
     redirect_https: Option<NonZeroU16> as Count(1, 65_535);
-    /// Networks in CIDR form, or single addresses, whose forwarding headers this listener trusts. Left out: those of
-    /// `[server]`.
+    /// Networks in CIDR form, or single addresses, whose forwarding headers are believed on this listener. Left out: those
+    /// of `[server]`.
     trusted_proxies: Option<Vec<Network>> as Texts => own_networks;
-    /// TLS towards clients. Left out: plain HTTP.
+    /// TLS. Left out: clients speak without it.
     tls: Option<Tls>;
 }
 
@@ -57,36 +59,79 @@ impl ListenAddress {
     }
 }
 
+/// The protocols that a listener speaks; at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/1.1 and HTTP/1.0.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Both; HTTP/2 where the client has no preference.
+    Both,
+    /// Both; HTTP/1.1 where the client has no preference.
+    BothHttp1First,
+}
+
+impl Protocols {
+    /// Whether HTTP/1.1 is spoken.
+    #[must_use]
+    pub const fn http1(self) -> bool {
+        !matches!(self, Self::Http2)
+    }
+
+    /// Whether HTTP/2 is spoken.
+    #[must_use]
+    pub const fn http2(self) -> bool {
+        !matches!(self, Self::Http1)
+    }
+
+    /// What is offered by ALPN (RFC 7301), the preferred one first.
+    #[must_use]
+    pub const fn offered(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Http1 => &[b"http/1.1"],
+            Self::Http2 => &[b"h2"],
+            Self::Both => &[b"h2", b"http/1.1"],
+            Self::BothHttp1First => &[b"http/1.1", b"h2"],
+        }
+    }
+}
+
 impl Listener {
     /// A listener for plain HTTP/1.1 without anything particular.
     #[must_use]
     pub const fn plain(address: ListenAddress) -> Self {
-        Self { address, redirect_https: None, trusted_proxies: None, tls: None }
+        Self { address, protocols: Protocols::Http1, redirect_https: None, trusted_proxies: None, tls: None }
     }
 }
 
-/// The protocols of a listener are served.
-fn speaks(listener: &Listener, section: &Section<'_>) {
+/// What is said of a listener goes together.
+fn agrees(listener: &Listener, section: &Section<'_>) {
     if listener.tls.is_some() && listener.redirect_https.is_some() {
         let hint = "put it on the listener without TLS";
         section.report.add(section.at("redirect_https"), "a listener with TLS has nothing to redirect", hint);
     }
-    if section.is_empty_list("protocols") {
-        let hint = "leave it out, or write protocols = [\"http/1.1\"]";
-        section.report.add(section.at("protocols"), "protocols is empty", hint);
-    }
-    for protocol in section.texts("protocols") {
-        protocol_is_spoken(section, &protocol);
-    }
 }
 
-fn protocol_is_spoken(section: &Section<'_>, text: &Text) {
-    let (cause, hint) = match text.value.as_str() {
-        "http/1.1" => return,
-        "h2" => ("is not served yet", "write protocols = [\"http/1.1\"]"),
-        _ => ("is no protocol", "write protocols = [\"http/1.1\"]"),
-    };
-    section.report.add(text.span.clone(), format!("{text} {cause}"), hint);
+fn protocols(section: &Section<'_>, key: &str) -> Protocols {
+    const HINT: &str = "write protocols = [\"h2\", \"http/1.1\"], or one of them";
+    if section.is_empty_list(key) {
+        section.report.add(section.at(key), format!("{key} is empty"), HINT);
+    }
+    let texts = section.texts(key);
+    for text in &texts {
+        if !matches!(text.value.as_str(), "h2" | "http/1.1") {
+            section.report.add(text.span.clone(), format!("{text} is no protocol"), HINT);
+        }
+    }
+    let place = |protocol: &str| texts.iter().position(|text| text.value == protocol);
+    match (place("h2"), place("http/1.1")) {
+        (None, None) if section.has("tls") => Protocols::Both,
+        (None, _) => Protocols::Http1,
+        (Some(_), None) => Protocols::Http2,
+        (Some(http2), Some(http1)) if http2 < http1 => Protocols::Both,
+        (Some(_), Some(_)) => Protocols::BothHttp1First,
+    }
 }
 
 fn own_networks(section: &Section<'_>, key: &str) -> Option<Vec<Network>> {

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use policy::message::network::Network;
 
-use super::{ListenAddress, Plan};
+use super::{ListenAddress, Plan, Protocols};
 
 impl Plan {
     /// The TCP addresses where clients connect, as the file says them.
@@ -22,6 +22,13 @@ impl Plan {
         let own = self.listeners.iter().filter_map(|known| Some((&known.address, known.trusted_proxies.as_ref()?)));
         let mut own = own.filter(|(address, _)| Some(*address) == listener);
         own.next().map_or(&self.server.trusted_proxies, |(_, networks)| networks)
+    }
+
+    /// The protocols that are spoken on a listener.
+    #[must_use]
+    pub fn protocols(&self, listener: &ListenAddress) -> Protocols {
+        let known = self.listeners.iter().find(|known| known.address == *listener);
+        known.map_or(Protocols::Http1, |known| known.protocols)
     }
 
     /// The port of the `https` URLs that a listener's requests by `http` are redirected to.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{LISTEN, fine, refused};
 use crate::config::check_text;
-use crate::config::plan::{ClientAuth, ListenAddress, Listener, TlsVersion, UnknownSni};
+use crate::config::plan::{ClientAuth, ListenAddress, Listener, Protocols, TlsVersion, UnknownSni};
 
 /// A file with this listener alone.
 fn with_listener(lines: &str) -> String {
@@ -47,9 +47,11 @@ fn keys_of_a_listener_are_checked() {
         ("", "address is missing | address = \"0.0.0.0:8080\""),
         ("address = \"localhost:80\"", "\"localhost:80\" is no address to listen on | write ip:port"),
         ("address = \"unix:f.sock\"", "\"unix:f.sock\" has no absolute path | write unix:/"),
-        (&format!("{address}\nprotocols = [\"h2\"]"), "\"h2\" is not served yet | write protocols = [\"http/1.1\"]"),
-        (&format!("{address}\nprotocols = [\"h3\"]"), "\"h3\" is no protocol | write protocols = [\"http/1.1\"]"),
-        (&format!("{address}\nprotocols = []"), "protocols is empty | leave it out"),
+        (
+            &format!("{address}\nprotocols = [\"h3\"]"),
+            "\"h3\" is no protocol | write protocols = [\"h2\", \"http/1.1\"]",
+        ),
+        (&format!("{address}\nprotocols = []"), "protocols is empty | write protocols = [\"h2\", \"http/1.1\"]"),
         (&format!("{address}\nredirect_https = 0"), "redirect_https is out of range | from 1 to 65535"),
         (&format!("{address}\ntrusted_proxies = [\"all\"]"), "\"all\" is no network | write a network as"),
         (&format!("{address}\nport = 80"), "unknown key \"port\" in [[listener]] | known here: address"),
@@ -117,4 +119,19 @@ fn keys_of_tls_are_checked() {
     assert!(warned.to_string().contains("warning: client_ca is of no use without client_auth"), "{warned}");
     let both = format!("address = \"127.0.0.1:443\"\nredirect_https = 443\n[listener.tls]\n{PAIR}");
     refused(&with_listener(&both), "a listener with TLS has nothing to redirect | put it on the listener without TLS");
+}
+
+#[test]
+fn a_listener_speaks_what_it_says_and_by_default_both_over_tls() {
+    let plain = |lines: &str| listeners(&with_listener(&format!("address = \"127.0.0.1:80\"\n{lines}")))[0].protocols;
+    for (lines, expected) in [
+        ("", Protocols::Http1),
+        ("protocols = [\"http/1.1\"]", Protocols::Http1),
+        ("protocols = [\"h2\"]", Protocols::Http2),
+        ("protocols = [\"h2\", \"http/1.1\"]", Protocols::Both),
+        ("protocols = [\"http/1.1\", \"h2\"]", Protocols::BothHttp1First),
+    ] {
+        assert_eq!(plain(lines), expected, "{lines}");
+    }
+    assert_eq!(listeners(&with_tls(PAIR))[0].protocols, Protocols::Both);
 }

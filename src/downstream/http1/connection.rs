@@ -8,28 +8,26 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body::Body as _;
 
 use super::head::Facts;
 use super::input::{Closed, DISCARDED_BYTES_MAX};
 use super::output::Output;
-use super::refusal::Refusal;
 use super::reply::{Broken, Reply};
 use super::response::{self, Framed, Framing, Terms};
-use super::waits::{Late, Waits};
 use super::wire::{Progress, Wire};
 use crate::config::plan::HalfClose;
+use crate::downstream::begin::{Answering, begin};
 use crate::downstream::linger;
+use crate::downstream::refusal::Refusal;
 use crate::downstream::socket::Socket;
+use crate::downstream::waits::{Late, Waits};
 use crate::downstream::worker::Worker;
 use crate::exchange::stream::Stream;
 use crate::exchange::tunnel::{End, Left};
-use crate::exchange::{Answer, ClientConnection, Exchange};
-use crate::proxy::account::Open;
-use crate::proxy::drive::{self, Step};
-use crate::proxy::purge;
-use crate::telemetry::access_record::AccessRecord;
-use crate::telemetry::{clock, random};
+use crate::exchange::{Answer, ClientConnection};
+use crate::telemetry::clock;
 
 /// How long the rest of a request's body may take that is thrown away: that of the longest one over a slow line.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
@@ -49,9 +47,16 @@ enum Ending {
 }
 
 /// Serves a client until either side closes.
-pub(in crate::downstream) async fn serve(worker: Rc<Worker>, socket: Socket, client: Rc<ClientConnection>) {
+///
+/// `read` was read of the socket already.
+pub(in crate::downstream) async fn serve(
+    worker: Rc<Worker>,
+    socket: Socket,
+    client: Rc<ClientConnection>,
+    read: Bytes,
+) {
     let (buffers, pipes, stream) = (Rc::clone(&worker.buffers), Rc::clone(&worker.pipes), Rc::default());
-    let wire = Rc::new(Wire::new(socket, buffers, pipes, Rc::clone(&stream)));
+    let wire = Rc::new(Wire::new((socket, read), buffers, pipes, Rc::clone(&stream)));
     let ending = {
         let drained = worker.drained();
         let mut connection = Connection::new(&worker, client, stream, Rc::clone(&wire));
@@ -86,12 +91,6 @@ struct Connection<'a> {
     awaits_drain: bool,
     /// The response under way could not be written at once.
     has_waited: bool,
-}
-
-/// A response, or its future: one of ours is large, and is not even made for what can be answered at once.
-enum Answering {
-    Now(Answer),
-    Later(Pin<Box<dyn Future<Output = Answer>>>),
 }
 
 impl<'a> Connection<'a> {
@@ -183,41 +182,14 @@ impl<'a> Connection<'a> {
         self.waits.poll_until(since + wait_max, cx).map(|()| Head::None)
     }
 
-    /// Takes a head of this length, reads clock and dice, and sends the request down the spine.
+    /// Takes a head of this length, and begins with the request.
     fn begin(&mut self, length: usize) -> Result<(Facts, Answering), Refusal> {
         let (head, facts) = self.wire.take_head(length)?;
         if self.output.is_none() {
             self.output = Some(self.wire.lend_output());
         }
-        let site = self.worker.site();
-        let exchange = Exchange {
-            started: clock::now(),
-            dice: random::roll(),
-            head,
-            body: Some(self.wire.body(facts.framing)),
-            client: self.client.peer.ip().to_canonical(),
-            connection: Rc::clone(&self.client),
-            stream: Rc::clone(&self.stream),
-            accept: None,
-            key: 0,
-            cache_status: None,
-            tally: None,
-            signature: site.signature().map(Rc::clone),
-            record: AccessRecord::default(),
-        };
-        let mut open = Open::begin(exchange, Rc::clone(&self.worker.ledger));
-        let answering = match drive::begin(&site, open.exchange()) {
-            Ok(Step::Waits(waiting)) => Answering::Later(Box::pin(async move {
-                let handled = drive::go_on(&site, open.exchange(), &waiting).await;
-                open.answer(handled)
-            })),
-            Ok(Step::Sweeps(banned)) => Answering::Later(Box::pin(async move {
-                let answer = purge::swept(&site, open.exchange(), &banned).await;
-                open.answer(Ok(answer))
-            })),
-            Ok(Step::Answered(answer)) => Answering::Now(open.answer(Ok(answer))),
-            Err(fault) => Answering::Now(open.answer(Err(fault))),
-        };
+        let body = self.wire.body(facts.framing);
+        let answering = begin(self.worker, &self.client, &self.stream, head, body);
         Ok((facts, answering))
     }
 
@@ -371,7 +343,7 @@ enum Head {
 mod tests {
     use super::*;
 
-    fn size_of_future<F: Future>(_serve: impl FnOnce(Rc<Worker>, Socket, Rc<ClientConnection>) -> F) -> usize {
+    fn size_of_future<F: Future>(_serve: impl FnOnce(Rc<Worker>, Socket, Rc<ClientConnection>, Bytes) -> F) -> usize {
         size_of::<F>()
     }
 

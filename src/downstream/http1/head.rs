@@ -6,18 +6,18 @@ use http1::{Framing, RequestHead};
 use message::{Fields, Known, Lines};
 use policy::message::scheme::Scheme;
 
-use super::refusal::Refusal;
+use crate::downstream::refusal::Refusal;
 use crate::exchange::Head;
 use crate::telemetry::access_record::Request;
 
 /// What a head says, beside its parts, of the connection that it came on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
-    pub(super) framing: Framing,
+pub(in crate::downstream) struct Facts {
+    pub(in crate::downstream) framing: Framing,
     /// Whether the client would use the connection again.
     pub(super) persists: bool,
     pub(super) is_http_1_0: bool,
-    pub(super) is_head: bool,
+    pub(in crate::downstream) is_head: bool,
     /// Whether it may change something at a backend.
     pub(super) is_write: bool,
     /// Whether the client waits for `100 Continue` before it sends its body.
@@ -28,7 +28,7 @@ pub(super) struct Facts {
 ///
 /// # Errors
 /// [`Refusal`] if it can't be said where the request's body ends, or the target has a fragment.
-pub(super) fn facts(head: &RequestHead, bytes: &[u8]) -> Result<Facts, Refusal> {
+pub(in crate::downstream) fn facts(head: &RequestHead, bytes: &[u8]) -> Result<Facts, Refusal> {
     let framing = http1::request_framing(head, bytes)?;
     let is_plain = head.path_is_plain() && head.query_is_plain();
     if !is_plain && head.target().of(bytes).contains(&b'#') {
@@ -52,7 +52,7 @@ pub(super) fn facts(head: &RequestHead, bytes: &[u8]) -> Result<Facts, Refusal> 
 ///
 /// # Errors
 /// [`Refusal`] if the target is none.
-pub(super) fn head(head: &mut RequestHead, bytes: Bytes) -> Result<Head, Refusal> {
+pub(in crate::downstream) fn head(head: &mut RequestHead, bytes: Bytes) -> Result<Head, Refusal> {
     let target = bytes.slice(head.target().start()..head.target().end());
     let has_plain_target = head.path_is_plain() && head.query_is_plain() && target.starts_with(b"/");
     Ok(Head {

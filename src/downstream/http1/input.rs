@@ -10,7 +10,7 @@ use policy::message::scheme::Scheme;
 
 use super::buffers::Buffers;
 use super::head::{self, Facts};
-use super::refusal::Refusal;
+use crate::downstream::refusal::Refusal;
 use crate::exchange::Head;
 use crate::telemetry::access_record::Request;
 

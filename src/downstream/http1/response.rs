@@ -9,7 +9,7 @@ const OF_THE_CONNECTION: KnownSet = KnownSet::of(&[Known::Connection, Known::Con
 
 /// How the end of a response's body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::downstream) enum Framing {
     /// There is no body.
     None,
     /// By its length: so many bytes are left.
@@ -22,7 +22,7 @@ pub(super) enum Framing {
 
 impl Framing {
     /// What is left behind so many bytes more of the body; `None`: they are more than there may be.
-    pub(super) fn less(self, bytes: usize) -> Option<Self> {
+    pub(in crate::downstream) fn less(self, bytes: usize) -> Option<Self> {
         match self {
             Self::Length(left) => left.checked_sub(bytes as u64).map(Self::Length),
             Self::Chunked | Self::UntilClose => Some(self),
@@ -33,28 +33,28 @@ impl Framing {
 
 /// What decides how a response is framed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
+pub(in crate::downstream) struct Terms {
     /// The request was HEAD.
-    pub(super) is_head: bool,
-    pub(super) is_http_1_0: bool,
+    pub(in crate::downstream) is_head: bool,
+    pub(in crate::downstream) is_http_1_0: bool,
     /// The length of the body, if it is known.
-    pub(super) length: Option<u64>,
+    pub(in crate::downstream) length: Option<u64>,
     /// Whether the connection closes behind the response.
-    pub(super) closes: bool,
+    pub(in crate::downstream) closes: bool,
 }
 
 /// How a response is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Framed {
-    pub(super) framing: Framing,
+pub(in crate::downstream) struct Framed {
+    pub(in crate::downstream) framing: Framing,
     /// Whether the connection closes behind it.
-    pub(super) closes: bool,
+    pub(in crate::downstream) closes: bool,
     is_head: bool,
     is_http_1_0: bool,
 }
 
 /// How a response with this status and these fields is framed.
-pub(super) fn frame(status: StatusCode, fields: &Fields, terms: Terms) -> Framed {
+pub(in crate::downstream) fn frame(status: StatusCode, fields: &Fields, terms: Terms) -> Framed {
     let asks_to_close = || fields.has(Known::Connection) && list::holds(fields.values(Known::Connection), "close");
     let closes = terms.closes || asks_to_close();
     let framing = match terms.length.or_else(|| declared(fields)) {
@@ -80,7 +80,7 @@ fn declared(fields: &Fields) -> Option<u64> {
 }
 
 /// Writes the head. `write_date` writes what `Date` says if the response has none.
-pub(super) fn write_head(
+pub(in crate::downstream) fn write_head(
     out: &mut Vec<u8>,
     status: StatusCode,
     fields: &Fields,

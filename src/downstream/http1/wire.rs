@@ -22,7 +22,7 @@ use super::buffers::{BufferPool, READ_BYTES};
 use super::head::Facts;
 use super::input::{Closed, Decoded, Input, State};
 use super::output::Output;
-use super::refusal::Refusal;
+use crate::downstream::refusal::Refusal;
 use crate::downstream::socket::Socket;
 use crate::exchange::error::ProxyError;
 use crate::exchange::incoming::BodySource;
@@ -70,8 +70,18 @@ pub(super) enum Progress {
 }
 
 impl Wire {
-    pub(super) fn new(socket: Socket, pool: Rc<BufferPool>, pipes: Rc<Pipes>, stream: Rc<Stream>) -> Self {
-        let shared = Shared { socket: Some(socket), input: Input::default(), stuck_since: None };
+    /// `read` was read of the socket already.
+    pub(super) fn new(
+        (socket, read): (Socket, Bytes),
+        pool: Rc<BufferPool>,
+        pipes: Rc<Pipes>,
+        stream: Rc<Stream>,
+    ) -> Self {
+        let mut input = Input::default();
+        if !read.is_empty() {
+            input.buffers.get_or_insert_with(|| pool.lend()).input.extend_from_slice(&read);
+        }
+        let shared = Shared { socket: Some(socket), input, stuck_since: None };
         Self { shared: RefCell::new(shared), pool, pipes, stream }
     }
 

@@ -17,16 +17,14 @@ use rustls::version::{TLS12, TLS13};
 
 use self::certificates::Certificates;
 pub(super) use self::handshake::{Handshakes, secure};
-use crate::config::plan::{self, ClientAuth, TlsVersion};
+use crate::config::plan::{self, ClientAuth, Protocols, TlsVersion};
 use crate::tls::{self as files, FileState, TlsError};
-
-/// The protocols that are offered (ALPN, RFC 7301).
-const ALPN: &[&[u8]] = &[b"http/1.1"];
 
 /// What a listener's handshakes go by: its settings, and what was in its files.
 #[derive(Debug)]
 pub(crate) struct Tls {
     plan: plan::Tls,
+    protocols: Protocols,
     certificates: Arc<Certificates>,
     tickets: Arc<dyn ProducesTickets>,
     config: Arc<ServerConfig>,
@@ -34,8 +32,13 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Reads a listener's files. `before`: what its handshakes go by now.
-    pub(crate) fn load(plan: &plan::Tls, before: Option<&Self>, now: Duration) -> Result<Self, TlsError> {
+    /// Reads a listener's files; its clients are offered these protocols. `before`: what its handshakes go by now.
+    pub(crate) fn load(
+        plan: &plan::Tls,
+        protocols: Protocols,
+        before: Option<&Self>,
+        now: Duration,
+    ) -> Result<Self, TlsError> {
         // What changes while it is read is seen the next time.
         let files = FileState::of(paths(plan));
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -51,15 +54,20 @@ impl Tls {
             .with_protocol_versions(versions)?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::clone(&certificates) as _);
-        config.alpn_protocols = ALPN.iter().map(|protocol| protocol.to_vec()).collect();
+        config.alpn_protocols = protocols.offered().iter().map(|protocol| protocol.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::clone(&tickets);
-        Ok(Self { plan: plan.clone(), certificates, tickets, config: Arc::new(config), files })
+        Ok(Self { plan: plan.clone(), protocols, certificates, tickets, config: Arc::new(config), files })
     }
 
     /// The settings.
     pub(crate) const fn plan(&self) -> &plan::Tls {
         &self.plan
+    }
+
+    /// The protocols that clients are offered (ALPN, RFC 7301).
+    pub(crate) const fn protocols(&self) -> Protocols {
+        self.protocols
     }
 
     /// What the file system said of the files before they were read.

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use http1::Sender;
 
-use crate::downstream::worker::Worker;
+use super::worker::Worker;
 use crate::exchange::ClientConnection;
 use crate::telemetry::access_record::{AccessRecord, Request};
 use crate::telemetry::clock;
@@ -20,6 +20,15 @@ pub(super) enum Refusal {
     /// The target is none.
     #[error("malformed target")]
     Target,
+    /// Of an HTTP/2 request, `Host` names another than `:authority` (RFC 9113 §8.3.1).
+    #[error("Host and :authority differ")]
+    Authority,
+    /// Of an HTTP/2 request, a value begins or ends with a blank (RFC 9113 §8.2.1).
+    #[error("blank around a field value")]
+    Blank,
+    /// Of an HTTP/2 request, `:scheme` is neither `http` nor `https`.
+    #[error("scheme is neither http nor https")]
+    Scheme,
     /// The head did not come in time (RFC 9110 §15.5.9).
     #[error("request head too slow")]
     Slow,
@@ -30,7 +39,7 @@ impl Refusal {
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::Malformed(error) => error.status(Sender::Client).code(),
-            Self::Fragment | Self::Target => 400,
+            Self::Fragment | Self::Target | Self::Authority | Self::Blank | Self::Scheme => 400,
             Self::Slow => 408,
         }
     }

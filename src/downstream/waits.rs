@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http1::HeadLimits;
 
-use crate::config::plan::{HalfClose, Server};
+use crate::config::plan::{HalfClose, Http2, Server};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::timer::Timer;
 
@@ -16,23 +16,25 @@ const FIELDS_MAX: usize = 100;
 
 /// What a plan says of client connections.
 #[derive(Debug)]
-pub(in crate::downstream) struct Limits {
+pub(super) struct Limits {
     pub(super) head: HeadLimits,
     /// How long a head may take, and a new connection until it begins with one.
     pub(super) header_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) write_timeout: Duration,
     pub(super) half_close: HalfClose,
+    pub(super) http2: Http2,
 }
 
 impl Limits {
-    pub(in crate::downstream) fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &Server) -> Self {
         Self {
             head: HeadLimits::new(server.header_bytes_max, TARGET_BYTES_MAX, FIELDS_MAX),
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             write_timeout: server.write_timeout,
             half_close: server.half_close,
+            http2: server.http2.clone(),
         }
     }
 }
