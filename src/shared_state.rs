@@ -13,7 +13,7 @@ use crate::rollout::{Adopted, Rollout};
 use crate::telemetry::notice::Notice;
 use crate::telemetry::{clock, random};
 use crate::upstream::probe::Watch;
-use crate::upstream::resolve::Resolver;
+use crate::upstream::resolver::Resolver;
 use crate::upstream::shared::SharedUpstream;
 use crate::write_queue::WriteQueue;
 use crate::write_queue::segments::OpenError;

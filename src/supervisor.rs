@@ -31,7 +31,8 @@ use crate::telemetry::clock;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::sink::Sink;
 use crate::telemetry::worker_telemetry::WorkerTelemetry;
-use crate::upstream::resolve::{self, Resolver, System};
+use crate::upstream::resolve;
+use crate::upstream::resolver::{Resolver, System};
 use crate::write_queue::WriteQueue;
 use crate::write_queue::flush;
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use forebay::upstream::resolve::{LookUp, Resolver};
+use forebay::upstream::resolver::{LookUp, Resolver};
 use testbed::{
     Client, Config, Forebay, Gate, Names, Origin, StateDir, answer, eventually, forward, hang, ok, reset, script,
 };

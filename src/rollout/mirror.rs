@@ -19,7 +19,7 @@ use crate::config::plan::{self, Upstream};
 use crate::exchange::{Answer, Exchange};
 use crate::telemetry::clock;
 use crate::telemetry::counters::Counter;
-use crate::upstream::resolve::Resolver;
+use crate::upstream::resolver::Resolver;
 use crate::upstream::send::UpstreamRequest;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::upload::ReplayBody;

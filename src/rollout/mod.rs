@@ -29,7 +29,7 @@ use self::webhook::Reports;
 use self::weights::SplitWeights;
 use crate::config::plan::{Action, Plan};
 use crate::telemetry::counters::Counters;
-use crate::upstream::resolve::Resolver;
+use crate::upstream::resolver::Resolver;
 
 /// So many routes' states are kept; beyond, those of routes that are not there now are given up.
 const ROUTES_MAX: usize = 1000;

@@ -1,17 +1,19 @@
 //! The way to a backend and back: pick, connect, send, judge, and again if need be.
 //!
 //! [`forward`] owns the order of things. A backend has one endpoint, or one for each address of its name. Which there are
-//! is kept by [`shared::Group`] and how they stand by [`standing::Standing`], shared by all workers; connections and
+//! is kept by [`shared::SharedUpstream`] and how they stand by [`standing::Standing`], shared by all workers; connections and
 //! balancers live in [`local::LocalUpstream`], one a worker.
 
 pub mod endpoint;
 pub mod endpoints;
 pub mod local;
 mod pieces;
+pub mod place;
 pub mod probe;
 pub mod queue;
 pub mod reply;
 pub mod resolve;
+pub mod resolver;
 pub mod select;
 pub mod send;
 pub mod shared;

@@ -1,4 +1,4 @@
-//! Requests that wait for an endpoint, all workers together, first come first served.
+//! Counts the requests that wait for an endpoint, all workers together, and wakes them, first come first served.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-
-use super::shared::SharedUpstream;
 
 /// Requests that wait for an endpoint. Shared by the groups of one upstream over reloads, so that none is invalidated.
 #[derive(Debug, Default)]
@@ -20,20 +18,13 @@ pub struct Queue {
     wake: Notify,
 }
 
-/// A place in a queue, given up on drop.
-#[derive(Debug)]
-pub struct Place<'a> {
-    group: &'a SharedUpstream,
-    is_first: bool,
-}
-
 impl Queue {
     /// A request has ended: one that waits may go.
     pub fn capacity_freed(&self) {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return;
         }
-        if self.strangers.load(Ordering::SeqCst) > 0 { self.wake.notify_waiters() } else { self.wake.notify_one() }
+        if self.has_strangers() { self.wake.notify_waiters() } else { self.wake.notify_one() }
     }
 
     /// Whether none waits.
@@ -59,52 +50,36 @@ impl Queue {
         number
     }
 
-    /// A place in the queue, for a request under this group's plan; `None`: `length` wait already.
-    #[must_use]
-    pub fn line_up<'a>(&self, group: &'a SharedUpstream, length: usize) -> Option<Place<'a>> {
+    /// One more waits, under the plan of this number. Whether it is the first; `None`: `length` wait already.
+    pub(super) fn enter(&self, number: u64, length: usize) -> Option<bool> {
         let plan = self.plan.lock();
         let one_more = |now: usize| (now < length).then(|| now + 1);
         let before = self.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
-        if *plan != group.number {
+        if *plan != number {
             self.strangers.fetch_add(1, Ordering::SeqCst);
         }
-        Some(Place { group, is_first: before == 0 })
+        Some(before == 0)
     }
 
-    fn give_up(&self, number: u64) {
+    /// One less waits, of those under the plan of this number.
+    pub(super) fn give_up(&self, number: u64) {
         let plan = self.plan.lock();
         if *plan != number {
             self.strangers.fetch_sub(1, Ordering::SeqCst);
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
-}
 
-impl Place<'_> {
     /// Waits for the next wake-up: what is freed from here on is not missed.
-    #[must_use]
-    pub fn woken(&self) -> Pin<Box<Notified<'_>>> {
-        let mut woken = Box::pin(self.group.queue().wake.notified());
+    pub(super) fn woken(&self) -> Pin<Box<Notified<'_>>> {
+        let mut woken = Box::pin(self.wake.notified());
         woken.as_mut().enable();
         fence(Ordering::SeqCst);
         woken
     }
 
-    /// Whether one that has not been woken may look for room. Only the first may: others would overtake those that
-    /// have just been woken.
-    #[must_use]
-    pub fn may_look(&self) -> bool {
-        self.is_first || self.group.queue().strangers.load(Ordering::SeqCst) > 0
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let queue = self.group.queue();
-        queue.give_up(self.group.number);
-        // Those that came later have not looked: if there is room for one more, it is their turn.
-        if self.group.has_room() {
-            queue.capacity_freed();
-        }
+    /// Whether some wait under a plan that a reload has replaced.
+    pub(super) fn has_strangers(&self) -> bool {
+        self.strangers.load(Ordering::SeqCst) > 0
     }
 }

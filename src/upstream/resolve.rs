@@ -1,9 +1,6 @@
 //! Keeps up with the addresses of backends that are given by name.
 
-use std::fmt::Debug;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,25 +14,6 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 const FIRST_MAX: Duration = Duration::from_secs(1);
 /// How often it looks whether they are.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
-
-/// What a look-up brings.
-pub type LookUp<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
-
-/// Looks names up.
-pub trait Resolver: Debug + Send + Sync {
-    /// The addresses of a host, each with this port.
-    fn look_up<'a>(&'a self, host: &'a str, port: u16) -> LookUp<'a>;
-}
-
-/// Looks names up as the system does: in its hosts file, by DNS, or however it is set up.
-#[derive(Clone, Copy, Debug)]
-pub struct System;
-
-impl Resolver for System {
-    fn look_up<'a>(&'a self, host: &'a str, port: u16) -> LookUp<'a> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
-    }
-}
 
 /// Waits until each backend's name has been looked up once, so that the first requests find an endpoint; not for long,
 /// so that DNS being down keeps the proxy neither from starting nor from taking up a plan.

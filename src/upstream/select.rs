@@ -12,7 +12,7 @@ use policy::time::Now;
 
 use super::endpoint::Endpoint;
 use super::local::{InService, LocalEndpoint, LocalEndpoints, LocalSeat, LocalUpstream};
-use super::queue::Place;
+use super::place::Place;
 use super::shared::SharedUpstream;
 use crate::config::plan::{Balance, HashKey};
 use crate::exchange::Exchange;

@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use super::endpoint::Peer;
 use super::endpoints::{EndpointSlot, Endpoints};
-use super::queue::{Place, Queue};
-use super::resolve::Resolver;
+use super::queue::Queue;
+use super::resolver::Resolver;
 use super::standing::Standing;
 use super::transport::tls::BackendTls;
 use crate::config::plan::{self, Address};
@@ -130,12 +130,6 @@ impl SharedUpstream {
     #[must_use]
     pub fn queue(&self) -> &Queue {
         &self.standing.queue
-    }
-
-    /// A place in the queue; `None`: `length` wait already.
-    #[must_use]
-    pub fn queue_up(&self, length: usize) -> Option<Place<'_>> {
-        self.queue().line_up(self, length)
     }
 
     /// Whether any of its endpoints is usable.

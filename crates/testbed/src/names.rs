@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use forebay::upstream::resolve::{LookUp, Resolver};
+use forebay::upstream::resolver::{LookUp, Resolver};
 
 /// Names and their addresses; clones are the same. A name that is not in it does not resolve.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::connect::Socket;
+use super::socket::Socket;
 
 /// How much is read at a time at first, in bytes: most responses are shorter, and a large one goes on by `splice`.
 const READ_BYTES: usize = 16 * 1024;

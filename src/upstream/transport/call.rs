@@ -16,10 +16,10 @@ use http1::{BodyDecoder, BodyLimits, Event, Framing, HeadLimits, Length, Respons
 use message::{Fields, Lines};
 
 use super::buffer::ReadBuffer;
-use super::connect::Socket;
-use super::connection::{Connection, Counted};
+use super::counted::Counted;
 use super::head::{self, Head, RequestHead};
 use super::sending::Sending;
+use super::socket::Socket;
 use crate::exchange::error::ProxyError;
 use crate::splice::{self, Pipe};
 use crate::upstream::upload::Upload;
@@ -128,12 +128,9 @@ impl Call {
         }
     }
 
-    /// Begins a call. Nothing is sent before it is polled.
-    #[must_use]
-    pub fn new(connection: Connection, head: &RequestHead<'_>, body: Upload) -> Box<Self> {
-        let Connection(mut call) = connection;
-        call.sending = Sending::new(head, body);
-        call
+    /// Takes a request up, on a connection that is at rest.
+    pub(super) fn begin(&mut self, head: &RequestHead<'_>, body: Upload) {
+        self.sending = Sending::new(head, body);
     }
 
     /// The connection's socket.
@@ -310,17 +307,17 @@ impl Call {
         }
     }
 
-    /// The connection, if it can carry another request: request and response are whole, and nothing came behind them.
-    #[must_use]
-    pub fn finish(mut self: Box<Self>) -> Option<Connection> {
+    /// Whether the connection can carry another request: request and response are whole, and nothing came behind them.
+    /// Then nothing of this call is left.
+    pub(super) fn come_to_rest(&mut self) -> bool {
         let receiving = &self.receiving;
         let is_whole = receiving.has_ended && receiving.is_reusable && receiving.received.is_empty();
         if !is_whole || !self.sending.is_complete() {
-            return None;
+            return false;
         }
         self.sending = Sending::default();
         self.receiving = Receiving::default();
-        Some(Connection(self))
+        true
     }
 
     /// The stream of a connection that has switched protocols, what was read of it already, and what counts it.

@@ -1,11 +1,12 @@
 //! A connection to a backend between two calls.
 
-use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::call::Call;
-use super::connect::Socket;
-use crate::telemetry::counters::Counters;
+use super::counted::Counted;
+use super::head::RequestHead;
+use super::socket::Socket;
+use crate::upstream::upload::Upload;
 
 /// A connection to a backend that can take a request. It keeps the place in memory of its calls: the next one begins
 /// where the last one ended, and is never moved.
@@ -34,21 +35,18 @@ impl Connection {
     }
 }
 
-/// Counts a connection as long as it is open.
-#[derive(Debug)]
-pub struct Counted(Arc<Counters>);
-
-impl Counted {
-    /// It is open from now on.
+impl Call {
+    /// Begins a call. Nothing is sent before it is polled.
     #[must_use]
-    pub fn begin(counters: &Arc<Counters>) -> Self {
-        counters.backend_connections.up();
-        Self(Arc::clone(counters))
+    pub fn new(connection: Connection, head: &RequestHead<'_>, body: Upload) -> Box<Self> {
+        let Connection(mut call) = connection;
+        call.begin(head, body);
+        call
     }
-}
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.backend_connections.down();
+    /// The connection, if it can carry another request: request and response are whole, and nothing came behind them.
+    #[must_use]
+    pub fn finish(mut self: Box<Self>) -> Option<Connection> {
+        self.come_to_rest().then(|| Connection(self))
     }
 }

@@ -96,7 +96,7 @@ impl Pool {
 mod tests {
     use std::os::unix::net::UnixStream;
 
-    use super::super::connect::Socket;
+    use super::super::socket::Socket;
     use super::*;
 
     /// A runtime to keep sockets, and a connection with its backend's end.

@@ -13,8 +13,8 @@ use http_body::{Body as _, Frame};
 use http1::{CRLF, ChunkHeader, Length};
 use tokio::io::AsyncWrite as _;
 
-use super::connect::Socket;
 use super::head::{self, RequestHead};
+use super::socket::Socket;
 use crate::exchange::error::ProxyError;
 use crate::splice::Pipe;
 use crate::upstream::upload::Upload;

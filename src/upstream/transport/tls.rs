@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use super::connect::Socket;
+use super::socket::Socket;
 use crate::config::plan::{TlsVersion, UpstreamTls};
 use crate::tls::{self, FileState, TlsError};
 

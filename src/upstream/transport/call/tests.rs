@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use http::{Method, Uri};
 use http1::HEAD_BYTES_CAP;
 
+use super::super::connection::Connection;
 use super::*;
 
 /// Runs `test` with a runtime around it.
