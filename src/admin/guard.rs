@@ -16,8 +16,10 @@ use http_body::Body as _;
 use policy::message::host::Host;
 use tokio::task::JoinSet;
 
-use super::routes::REQUEST_BYTES_MAX;
 use super::{Listen, Refusal, Settings, Token};
+
+/// The longest body of a request, in bytes.
+pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 /// What the settings say of those who ask.
 #[derive(Debug)]

@@ -14,9 +14,10 @@ mod metrics;
 mod place;
 mod routes;
 
+pub use guard::REQUEST_BYTES_MAX;
 pub use listener::{OpenError, Opened, open};
 pub use place::{BadPlace, Place};
-pub use routes::{REQUEST_BYTES_MAX, endpoints};
+pub use routes::endpoints;
 
 pub use crate::config::plan::{Admin as Settings, AdminAddress as Listen, Token};
 pub use policy::canary::machine::Order;

@@ -20,14 +20,12 @@ use tower::timeout::TimeoutLayer;
 use tower::{BoxError, ServiceBuilder};
 
 use super::api::{self, Flushing, Outcome, Problem, Purged, Settled, Status, Touched};
-use super::guard::{self, Guard};
+use super::guard::{self, Guard, REQUEST_BYTES_MAX};
 use super::{Done, Order, Part, Readiness, Refusal, Service, metrics};
 use crate::telemetry::exposition;
 
 mod rollout;
 
-/// The longest body of a request, in bytes.
-pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// How long an answer may take, its request's body too.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// For how long an answer waits until all is swept: less than an answer may take.

@@ -13,7 +13,7 @@ use super::{AdminService, milliseconds};
 use crate::admin::api::{Details, Entry, Header, Page, State};
 use crate::admin::{Part, Refusal};
 use crate::write_queue::WriteQueue;
-use crate::write_queue::queue::UriId;
+use crate::write_queue::held::UriId;
 
 /// How often a flush looks whether it is over.
 const FLUSH_LOOK: Duration = Duration::from_millis(50);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use message::Fields;
-use policy::cache::partial::Part;
+use policy::cache::partial::{Part, have_one_validator};
 use policy::message::range::ByteRange;
 use policy::message::vary::{Choice, Vary};
 use policy::time::Now;
 
+use super::allocation::allocated;
 use super::head::{Head, Variance};
-use super::partial::stays_beside;
 use super::streaming::StreamingContent;
 
 /// The sizes of the blocks that content is kept in, largest first; what is left over has a block of its own. With few
@@ -21,9 +21,6 @@ const STREAM_BYTES: usize = 8 * 1024;
 
 /// The most parts of one response that are kept; beyond that the oldest go.
 const PARTS_MAX: usize = 8;
-
-/// What an allocator adds to an allocation.
-pub(super) const ALLOCATION_BYTES: usize = 16;
 
 /// The content of a stored response.
 #[derive(Clone, Debug)]
@@ -194,15 +191,6 @@ fn piece_cost(length: usize) -> u64 {
     allocated(length) + allocated(COUNTER_BYTES)
 }
 
-/// What so many bytes in an allocation of their own cost: an allocator rounds up, mostly to an eighth of a power of two,
-/// and of its pages one part in twelve is empty where entries come and go.
-#[must_use]
-pub fn allocated(length: usize) -> u64 {
-    let step = (length.checked_next_power_of_two().unwrap_or(length) / 16).max(ALLOCATION_BYTES);
-    let rounded = length.checked_next_multiple_of(step).unwrap_or(length);
-    rounded.saturating_add(rounded / 12) as u64
-}
-
 /// A stored response: cheap to clone, never changed.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -234,6 +222,17 @@ impl Entry {
     #[must_use]
     pub(super) fn is_same_variant(&self, old: &Self) -> bool {
         old.head.variance() == self.head.variance()
+    }
+
+    /// Whether an older response stays when this one is stored that came to the same choice.
+    ///
+    /// A whole one has all that a part has. Of parts those stay that are of the same representation and hold other bytes.
+    fn leaves(&self, old: &Self) -> bool {
+        let (Some(part), Some(other)) = (self.part(), old.part()) else { return false };
+        let today = self.head.stored.received().wall;
+        part.complete() == other.complete()
+            && part.offset(other.range()).is_none()
+            && have_one_validator(&self.head.fields, &old.head.fields, today)
     }
 
     /// Which part of the representation it holds; `None`: the whole.
@@ -354,7 +353,7 @@ impl StoredVariants {
             if !is_same(old) {
                 return true;
             }
-            let stays = parts < PARTS_MAX && stays_beside(&entry, old);
+            let stays = parts < PARTS_MAX && entry.leaves(old);
             parts += usize::from(stays);
             stays
         };

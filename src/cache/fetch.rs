@@ -12,7 +12,7 @@ use policy::cache::validate::{
     self, Candidate, Confirmed, Glimpse, Update, freshened, glimpse, may_be_chosen, refreshed,
 };
 use policy::message::cache_control::RequestDirectives;
-use policy::message::cache_status::{Forward, Handling};
+use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::conditions::{Outcome, evaluate_stored};
 use policy::message::etag::EntityTag;
 use policy::message::vary::Choice;
@@ -21,13 +21,12 @@ use policy::time::Now;
 use super::coalesce::{FetchKey, Lead};
 use super::entry::{Content, Entry};
 use super::fill::{self, Asked, Taken};
-use super::head::Head;
-use super::lookup::{said, wanted};
+use super::head::{Head, add_date};
 use super::memory::{Found, Store};
 use super::origin::{Fetch, Request};
 use super::partial;
 use super::resume::resumable;
-use super::serve::{read_through, serve};
+use super::serve::{Wanted, read_through, serve};
 use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
 use crate::telemetry::clock;
@@ -49,6 +48,11 @@ pub struct OriginFetch<F> {
     pub directives: RequestDirectives,
     /// Who waits for it.
     pub audience: Audience,
+}
+
+/// What `Cache-Status` says.
+pub(super) fn said(handling: Handling, detail: Option<&'static str>) -> CacheStatus<'static> {
+    CacheStatus { detail, ..CacheStatus::new(handling) }
 }
 
 /// Who waits for what is fetched.
@@ -85,6 +89,17 @@ impl<F> OriginFetch<F> {
             fields.flat_map(|value| [value, b"\n"].concat()).collect()
         });
         FetchKey { key: self.request.key.clone(), choice, is_authorized, range }
+    }
+
+    /// Whether the request asks for what none should wait for, and what it should not wait for itself.
+    pub(super) fn asks_alone(&self) -> bool {
+        let directives = &self.directives;
+        let asks_for_part = self.reach == Reach::Own;
+        self.request.is_returning
+            || directives.no_store
+            || directives.no_cache
+            || self.why == Forward::Request
+            || asks_for_part
     }
 
     /// Whether the request goes to the origin as it is, with its own conditions and `Range`.
@@ -264,7 +279,7 @@ pub(super) fn instead<F>(ex: &mut Exchange, renewal: &OriginFetch<F>, setback: S
     let freshness = instead_of(trouble, &stored, &renewal.directives, now, renewal.request.caching.rules.stale)?;
     let handling = Handling::Forwarded { why: renewal.why, status, stored: false, collapsed: false };
     ex.cache_status = Some(said(handling, Some("stale-if-error")));
-    Some(serve(&wanted(ex, &renewal.request), entry, Some(freshness.age)))
+    Some(serve(&Wanted::by(ex, &renewal.request), entry, Some(freshness.age)))
 }
 
 /// Stores what came if it may be stored, and answers with it. `of_origin`: the origin's status, if it was another.
@@ -294,7 +309,7 @@ fn take<F: Fetch>(
             let stored = entry.content.length().is_none_or(|length| length <= object_bytes_max);
             let handling = Handling::Forwarded { why, status: of_origin, stored, collapsed: false };
             ex.cache_status = Some(said(handling, (!stored).then_some("too-large")));
-            let mut answer = resumable(ex, request, &entry, serve(&wanted(ex, request), &entry, None));
+            let mut answer = resumable(ex, request, &entry, serve(&Wanted::by(ex, request), &entry, None));
             fill::give(&mut answer, &withheld);
             Some(answer)
         }
@@ -302,20 +317,19 @@ fn take<F: Fetch>(
             // What a request that asks for itself is told says nothing of what others get.
             if let Some(old) = renewal.stale.as_ref().or(renewal.held.as_ref())
                 && !status.is_server_error()
-                && !super::lookup::asks_alone(renewal)
+                && !renewal.asks_alone()
             {
                 // What is stored has been replaced by something that may not be.
                 store.change(&request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
             }
             let handling = Handling::Forwarded { why, status: of_origin, stored: false, collapsed: false };
-            let is_known_for_it =
-                renewal.audience == Audience::One && renewal.stale.is_none() && !super::lookup::asks_alone(renewal);
+            let is_known_for_it = renewal.audience == Audience::One && renewal.stale.is_none() && !renewal.asks_alone();
             ex.cache_status = Some(said(handling, Some(if is_known_for_it { "hit-for-miss" } else { reason })));
             let complete = http_body::Body::size_hint(&answer.body).exact();
             if !renewal.reads_through((answer.status, &answer.fields), complete, now) {
                 return None;
             }
-            Some(if renewal.goes_as_it_is() { *answer } else { read_through(&wanted(ex, request), *answer, now) })
+            Some(if renewal.goes_as_it_is() { *answer } else { read_through(&Wanted::by(ex, request), *answer, now) })
         }
     }
 }
@@ -360,7 +374,7 @@ fn confirm<F>(
         lead.unshared();
     }
     let age = entry.head.stored.freshness(now).age;
-    let mut served = serve(&wanted(ex, &renewal.request), &entry, Some(age));
+    let mut served = serve(&Wanted::by(ex, &renewal.request), &entry, Some(age));
     fill::give(&mut served, &withheld);
     fill::give_cookies(&mut served, &answer.fields);
     served
@@ -410,7 +424,7 @@ struct News<'a> {
 /// A stored response as an answer without content changes it (RFC 9111 §3.2), without its content.
 fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &News<'_>) -> Answer {
     let mut fields = news.fields.clone();
-    fill::add_date(&mut fields, news.now);
+    add_date(&mut fields, news.now);
     let fields = match news.update {
         Update::Fields => freshened(&entry.head.fields, &fields),
         Update::Freshness => refreshed(&entry.head.fields, &fields),

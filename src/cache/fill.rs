@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -20,13 +20,12 @@ use policy::cache::partial::{Part, is_resumable};
 use policy::cache::storable::{Extent, storable};
 use policy::cache::stored::Stored;
 use policy::cache::{freshness, headers as fields, written};
-use policy::message::dates;
 use policy::message::vary::Vary;
 use policy::time::Now;
 
 use super::coalesce::Lead;
 use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, cost};
-use super::head::Head;
+use super::head::{Head, add_date};
 use super::origin::Caching;
 use super::partial;
 use super::streaming::{Appetite, Bounds, StreamingContent};
@@ -245,14 +244,6 @@ pub(super) fn give_cookies(answer: &mut Answer, of_origin: &Fields) {
 fn is_part_told(asked: &Asked<'_>, answer: &Fields) -> bool {
     let is_asked_for = *asked.facts.method == Method::GET && asked.headers.has(Known::Range);
     is_asked_for && (!asked.headers.has(Known::IfRange) || answer.has(Known::ContentType))
-}
-
-/// A response without a `Date` that can be read gets the moment when it came (RFC 9110 §6.6.1).
-pub(super) fn add_date(headers: &mut Fields, now: Now) {
-    let is_dated = headers.first(Known::Date).is_some_and(|date| dates::read(date, now.wall).is_some());
-    if !is_dated {
-        headers.set(Known::Date, httpdate::fmt_http_date(UNIX_EPOCH + now.wall));
-    }
 }
 
 /// Tags are for us: the client does not see them.

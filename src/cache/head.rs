@@ -1,12 +1,16 @@
 //! The head of a stored response, and what it costs in memory.
 
+use std::time::UNIX_EPOCH;
+
 use http::{HeaderName, StatusCode};
-use message::Fields;
+use message::{Fields, Known};
 use policy::cache::partial::Part;
 use policy::cache::stored::Stored;
+use policy::message::dates;
 use policy::message::vary::{Choice, Vary};
+use policy::time::Now;
 
-use super::entry::{ALLOCATION_BYTES, allocated};
+use super::allocation::{ALLOCATION_BYTES, allocated};
 
 /// The counts of an `Arc`.
 const ARC_BYTES: usize = 2 * size_of::<usize>();
@@ -147,12 +151,19 @@ impl Extra {
     }
 }
 
+/// A response without a `Date` that can be read gets the moment when it came (RFC 9110 §6.6.1).
+pub(super) fn add_date(headers: &mut Fields, now: Now) {
+    let is_dated = headers.first(Known::Date).is_some_and(|date| dates::read(date, now.wall).is_some());
+    if !is_dated {
+        headers.set(Known::Date, httpdate::fmt_http_date(UNIX_EPOCH + now.wall));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use policy::cache::facts::ResponseFacts;
-    use policy::time::Now;
 
     use super::*;
 

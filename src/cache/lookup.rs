@@ -8,8 +8,9 @@ use std::sync::Arc;
 use http::Method;
 use message::{Fields, Known};
 use policy::cache::facts::RequestFacts;
+use policy::cache::freshness::Freshness;
 use policy::cache::key::{Key, LookupKey};
-use policy::cache::lookup::{Because, Freshness, Verdict, lookup};
+use policy::cache::lookup::{Because, Verdict, lookup};
 use policy::cache::reach::{Reach, reach};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
@@ -19,7 +20,7 @@ use policy::time::Now;
 use super::background_refresh;
 use super::coalesce::{FetchKey, Joined, Lead, Patience, join};
 use super::entry::{Content, Entry};
-use super::fetch::{self, Audience, OriginFetch, Setback};
+use super::fetch::{self, Audience, OriginFetch, Setback, said};
 use super::fill::{self, Asked, Taken};
 use super::memory::Found;
 use super::origin::{Caching, Fetch, Request};
@@ -81,16 +82,6 @@ pub async fn answer<F: Fetch>(ex: &mut Exchange, request: Request<F>) -> Result<
     Box::pin(fetched(ex, request, (found, why), directives)).await
 }
 
-/// What `Cache-Status` says.
-pub(super) fn said(handling: Handling, detail: Option<&'static str>) -> CacheStatus<'static> {
-    CacheStatus { detail, ..CacheStatus::new(handling) }
-}
-
-/// What is asked of a stored response.
-pub(super) fn wanted<'a, F>(ex: &Exchange, request: &'a Request<F>) -> Wanted<'a> {
-    Wanted { method: &request.method, headers: &request.headers, dice: ex.dice }
-}
-
 /// The freshness left, in seconds; negative when stale (RFC 9211 §2.4).
 fn ttl(freshness: Freshness) -> i64 {
     let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
@@ -104,7 +95,7 @@ fn hit<F>(
     (freshness, detail): (Freshness, Option<&'static str>),
 ) -> Answer {
     ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl(freshness)), ..said(Handling::Hit, detail) });
-    serve(&wanted(ex, request), entry, Some(freshness.age))
+    serve(&Wanted::by(ex, request), entry, Some(freshness.age))
 }
 
 /// A request that what is kept does not answer as it is.
@@ -126,7 +117,7 @@ async fn fetched<F: Fetch>(
     // Twice at most: what another has fetched may be of another variant, but then it is known by what they differ.
     for _ in 0..2 {
         let errand = renewal.errand(choice);
-        let place = if asks_alone(&renewal) {
+        let place = if renewal.asks_alone() {
             Ok(Joined::Alone(Lead::alone(&renewal.request.caching.store, errand)))
         } else {
             let Request { caching, fetch, .. } = &renewal.request;
@@ -177,17 +168,6 @@ fn reached<F>(request: &Request<F>, parts: &[Entry]) -> Reach {
     reach(&request.headers, complete, request.caching.limits.object_bytes_max)
 }
 
-/// Whether a request asks for what none should wait for, and what it should not wait for itself.
-pub(super) fn asks_alone<F>(renewal: &OriginFetch<F>) -> bool {
-    let directives = &renewal.directives;
-    let asks_for_part = renewal.reach == Reach::Own;
-    renewal.request.is_returning
-        || directives.no_store
-        || directives.no_cache
-        || renewal.why == Forward::Request
-        || asks_for_part
-}
-
 /// Whether a response fits a request; if not, what the request says where they differ.
 fn fitting(entry: &Entry, request: &Fields) -> Result<(), Choice> {
     let choice = entry.head.choice(request).unwrap_or_default();
@@ -210,7 +190,7 @@ fn shared<F: Fetch>(ex: &mut Exchange, renewal: &OriginFetch<F>, entry: &Entry) 
     let handling = Handling::Forwarded { why: renewal.why, status: None, stored: false, collapsed: true };
     ex.cache_status = Some(said(handling, None));
     let age = entry.head.stored.freshness(now).age;
-    let answer = serve(&wanted(ex, &renewal.request), entry, Some(age));
+    let answer = serve(&Wanted::by(ex, &renewal.request), entry, Some(age));
     Some(resumable(ex, &renewal.request, entry, answer))
 }
 

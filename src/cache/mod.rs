@@ -3,6 +3,7 @@
 //! What may be stored and served is `policy::cache`'s to say. How a response is fetched is handed in ([`Fetch`]): this
 //! room knows nothing of upstreams. [`answer`] owns the order of things for a request that may be answered from here.
 
+mod allocation;
 pub mod background_refresh;
 pub mod coalesce;
 pub mod entry;

@@ -23,8 +23,7 @@ use policy::message::range::ByteRange;
 use policy::time::Now;
 
 use super::entry::{Content, Entry};
-use super::fill::add_date;
-use super::head::Head;
+use super::head::{Head, add_date};
 use super::memory::Store;
 use crate::config::plan::RouteCache;
 use crate::exchange::Answer;
@@ -57,18 +56,6 @@ pub fn beginning<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> O
         return None;
     }
     parts.iter().find(|entry| entry.part().is_some_and(|part| part.rest().is_some()))
-}
-
-/// Whether an older response stays when this one is stored that came to the same choice.
-///
-/// A whole one has all that a part has. Of parts those stay that are of the same representation and hold other bytes.
-#[must_use]
-pub fn stays_beside(new: &Entry, old: &Entry) -> bool {
-    let (Some(part), Some(other)) = (new.part(), old.part()) else { return false };
-    let today = new.head.stored.received().wall;
-    part.complete() == other.complete()
-        && part.offset(other.range()).is_none()
-        && have_one_validator(&new.head.fields, &old.head.fields, today)
 }
 
 /// A part together with those stored parts that it overlaps or touches; anything else as it is.

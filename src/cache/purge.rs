@@ -4,7 +4,7 @@
 //! Each shard has the list of bans: what that decides is `policy::cache::bans`'s. [`start_sweeping`] is the task that
 //! holds all that is stored against them, about a hundred entries at a time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use policy::cache::key::Key;
 use tokio::sync::watch;
 
 use super::memory::Store;
-use super::shard::SWEEP_COST_MAX;
+use super::shard::{SWEEP_COST_MAX, Touched};
 
 pub use policy::cache::bans::{Anywhere, Prefix, Purge};
 
@@ -31,9 +31,6 @@ const AT_EASE: Pace = Pace { parts: 2, rest: Duration::from_millis(2) };
 const IN_HASTE: Pace = Pace { parts: 8, rest: Duration::from_millis(1) };
 /// With so many bans to hold against, it does not rest.
 const BANS_AT_EASE: usize = 1024;
-
-/// How many responses a ban has touched so far.
-pub type Touched = Arc<AtomicU64>;
 
 /// A ban that has been made: it holds for every request that begins after this.
 #[derive(Clone, Debug)]

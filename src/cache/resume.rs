@@ -19,8 +19,7 @@ use policy::message::range::ContentRange;
 use policy::time::Now;
 
 use super::entry::{Content, Entry};
-use super::fill::add_date;
-use super::head::Head;
+use super::head::{Head, add_date};
 use super::origin::{Fetch, Request};
 use super::serve::Window;
 use crate::exchange::body::{Flow, StreamingBody};

@@ -17,11 +17,12 @@ use policy::message::range::{ByteRange, ContentRange, Multipart, Selection, mult
 use policy::time::Now;
 
 use super::entry::{Content, Entry};
+use super::origin::Request;
 use super::streaming::Reader;
-use crate::exchange::Answer;
 use crate::exchange::body::{Body, Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::error::ProxyError;
+use crate::exchange::{Answer, Exchange};
 
 /// What describes the content, and so has no place in an answer without it (RFC 9110 §15.4.5).
 const OF_CONTENT: KnownSet =
@@ -44,6 +45,13 @@ pub struct Wanted<'a> {
     pub headers: &'a Fields,
     /// Chance, for what may not be guessed.
     pub dice: u64,
+}
+
+impl<'a> Wanted<'a> {
+    /// What this request asks for.
+    pub(super) fn by<F>(ex: &Exchange, request: &'a Request<F>) -> Self {
+        Self { method: &request.method, headers: &request.headers, dice: ex.dice }
+    }
 }
 
 /// Answers with a stored response. `age`: the value of `Age`; `None` leaves the origin's.

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use policy::cache::bans::{Ban, Bans, Epoch, Limits, Subject, Verdict};
+use policy::cache::bans::{Ban, Bans, Epoch, Limits, Purge, Subject, Verdict};
 use policy::cache::coalescing::{Action, CoalescedFetches, Id};
 use policy::cache::index::{Displaced, Index, Left, Place, Refused, Spread};
 use policy::cache::key::{Key, LookupKey};
@@ -15,8 +15,8 @@ use policy::message::vary::{Choice, VARIANTS_MAX};
 use policy::time::Now;
 use tokio::sync::oneshot;
 
-use super::entry::{Entry, StoredVariants, allocated};
-use super::purge::{Purge, Touched};
+use super::allocation::allocated;
+use super::entry::{Entry, StoredVariants};
 use crate::exchange::error::ProxyError;
 
 /// Bounds on the tags of one entry.
@@ -100,6 +100,9 @@ pub fn tell(news: News) {
         let _left = waiting.send(told);
     }
 }
+
+/// How many responses a ban has touched so far.
+pub type Touched = Arc<AtomicU64>;
 
 /// Fetches under way for one URI.
 #[derive(Debug, Default)]

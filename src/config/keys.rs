@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use policy::events::Rule;
 
+use super::declare::{table, words};
 pub use super::table::{Key, Kind, Reload, Section};
-use super::table::{table, words};
 use super::value::Table as _;
 
 pub(super) mod admin;

@@ -15,6 +15,7 @@ use problem::{Problems, Report};
 
 pub mod changes;
 mod check;
+mod declare;
 mod document;
 mod grammar;
 pub mod keys;

@@ -15,8 +15,8 @@ use crate::exchange::error::ProxyError;
 use crate::exchange::tunnel::{Left, Passage, Tunnel};
 use crate::exchange::{Answer, Exchange};
 use crate::telemetry::access_record::Request;
+use crate::telemetry::captured::Captured;
 use crate::telemetry::counters::CacheResult;
-use crate::telemetry::format::Captured;
 use crate::telemetry::worker_telemetry::WorkerTelemetry;
 use crate::telemetry::{clock, random};
 

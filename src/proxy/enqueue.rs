@@ -25,11 +25,11 @@ use crate::exchange::{Answer, Exchange};
 use crate::telemetry::clock;
 use crate::upstream::send::UpstreamRequest;
 use crate::upstream::upload::{Limits, ReplayBody};
-use crate::write_queue::journal::Failed;
+use crate::write_queue::orders::Failed;
 use crate::write_queue::queue::Found;
 use crate::write_queue::queued::Queued;
 use crate::write_queue::read;
-use crate::write_queue::submit::Reservation;
+use crate::write_queue::reservation::Reservation;
 use crate::write_queue::take::{FOREBAY_WRITE, Terms, take};
 
 /// Room for content of unknown length is set aside in steps of this, and of a quarter of what has come.

@@ -13,9 +13,9 @@ use message::{Fields, Known};
 use policy::cache::key::{Key, Space, Target};
 use policy::cache::overlap::Writer;
 use policy::message::cache_control::delta_seconds;
+use policy::write::class::Class;
 use policy::write::kept::is_kept;
 use policy::write::outcome::{Outcome, judge};
-use policy::write::queue::Class;
 use policy::write::record::{IDEMPOTENCY_KEY, Write};
 
 use super::invalidation::{Outgoing, invalidate_target};

@@ -7,7 +7,7 @@ use message::Known;
 use policy::compare::redact;
 use policy::compare::{Answer, Content, Difference, Noise, Row, Skip, Tally, compare};
 
-use super::mirror::Request;
+use super::copied_request::CopiedRequest;
 use super::tee::Seen;
 use crate::config::plan;
 
@@ -52,7 +52,7 @@ pub struct Sample {
 #[derive(Debug)]
 pub struct Pair {
     /// The request.
-    pub request: Request,
+    pub request: CopiedRequest,
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
     /// What the client got.

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::comparison::ComparisonReport;
+use super::copied_request::CopiedRequest;
 use super::tee::{self, Seen};
 use crate::config::plan::{self, Upstream};
 use crate::exchange::{Answer, Exchange};
@@ -79,7 +80,7 @@ pub struct Copy {
     /// Its seat, and so its mirror.
     seat: Seat,
     /// The request.
-    pub request: Request,
+    pub request: CopiedRequest,
     /// When the client's answer began (the epoch's time), in milliseconds.
     pub at_ms: u64,
     /// What the client gets, when that is known; `None`: nothing is compared.
@@ -92,19 +93,6 @@ impl Copy {
     pub fn mirror(&self) -> &Arc<Mirror> {
         &self.seat.0
     }
-}
-
-/// A request that has been copied.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Its method.
-    pub method: Method,
-    /// Its target.
-    pub target: Uri,
-    /// Its fields.
-    pub headers: Fields,
-    /// Its body; `None`: it has none.
-    pub body: Option<Vec<Bytes>>,
 }
 
 /// A request that is to be copied when its answer begins.
@@ -218,7 +206,7 @@ impl Sampled {
             headers.set(Known::ContentLength, length(body).to_string());
         }
         headers.set(&FOREBAY_MIRROR, "1");
-        let request = Request { method: self.method, target: self.target, headers, body };
+        let request = CopiedRequest { method: self.method, target: self.target, headers, body };
         let at_ms = u64::try_from(ex.started.wall.as_millis()).unwrap_or(u64::MAX);
         let (sender, ours) = match &mirror.findings {
             Some(_) => {

@@ -16,7 +16,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
 
 use super::comparison::{Pair, UNANSWERED};
-use super::mirror::{Copy, Mirror, Request};
+use super::copied_request::CopiedRequest;
+use super::mirror::{Copy, Mirror};
 use super::tee::Seen;
 use crate::exchange::body::Flow;
 use crate::exchange::deadline::attended;
@@ -202,7 +203,7 @@ async fn carry(keep: Rc<Keep>, mut copy: Copy) {
 async fn ask(
     keep: &Keep,
     group: &Arc<SharedUpstream>,
-    request: &Request,
+    request: &CopiedRequest,
     mirror: &Mirror,
 ) -> Result<Seen, crate::exchange::error::ProxyError> {
     let shared = group;
@@ -215,7 +216,7 @@ async fn ask(
         let limits = Limits { bytes_max: None, stall_max, rate_min: 0, kept_max: body.len() };
         Rc::new(ReplayBody::whole(body.freeze(), limits, Arc::clone(&keep.counters)))
     });
-    let Request { method, target, headers, body: _ } = request.clone();
+    let CopiedRequest { method, target, headers, body: _ } = request.clone();
     let draft = UpstreamRequest { method, target, headers, source, switches: None };
     let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), random::roll());
     let deadline = Rc::clone(&ex.stream.deadline);

@@ -6,6 +6,7 @@
 
 pub mod comparison;
 pub mod controller;
+pub mod copied_request;
 pub mod mirror;
 pub mod mirror_worker;
 pub mod split;

@@ -13,7 +13,7 @@ use message::Fields;
 use policy::time::Now;
 
 use super::access_record::AccessRecord;
-use super::format::Captured;
+use super::captured::Captured;
 use super::log_line::{Known, LogLine};
 use super::sink::Sink;
 use super::writer::{self, Inlet, Piece};

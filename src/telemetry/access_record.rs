@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version};
 
-use super::format::Captured;
+use super::captured::Captured;
 use super::request_id::RequestId;
 
 /// What is known of an exchange when it ends.

@@ -1,45 +1,14 @@
-//! A line of the access log as a text with variables: what is remembered of a message for it, and how it is written.
+//! A line of the access log as a text with variables.
 //!
 //! Values are escaped as by nginx: `"`, `\`, control characters and bytes from 0x7f on as `\xXX`. A value that is not
 //! there is a `-`.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
-use http::HeaderName;
-use message::Fields;
 
 use super::access_record::Request;
 use super::log_line::{LogLine, digits};
 use super::text;
 use crate::config::plan::{LogFormat, LogPart, Variable};
-
-/// The fields of an exchange's messages that a format names.
-#[derive(Debug)]
-pub struct Captured {
-    format: Arc<LogFormat>,
-    request: Vec<Option<Bytes>>,
-    response: Vec<Option<Bytes>>,
-}
-
-impl Captured {
-    /// What a format needs of a request; `None`: no field of either message.
-    pub(super) fn new(format: &Arc<LogFormat>, headers: &Fields) -> Option<Box<Self>> {
-        let is_needed = !format.request_fields.is_empty() || !format.response_fields.is_empty();
-        let request = || fields(&format.request_fields, headers);
-        is_needed.then(|| Box::new(Self { format: Arc::clone(format), request: request(), response: Vec::new() }))
-    }
-
-    /// Remembers what the format needs of the answer.
-    pub fn answered(&mut self, headers: &Fields) {
-        self.response = fields(&self.format.response_fields, headers);
-    }
-}
-
-fn fields(names: &[HeaderName], headers: &Fields) -> Vec<Option<Bytes>> {
-    names.iter().map(|name| headers.first_shared(name)).collect()
-}
 
 impl LogLine<'_> {
     /// A text with variables.
@@ -180,6 +149,12 @@ fn cookie<'a>(field: &'a [u8], name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use message::Fields;
+
+    use super::super::captured::Captured;
     use super::*;
     use crate::config;
     use crate::config::plan::AccessLog;

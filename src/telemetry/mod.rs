@@ -4,6 +4,7 @@
 
 pub mod access_log;
 pub mod access_record;
+pub mod captured;
 pub mod clock;
 pub mod counters;
 pub mod date;

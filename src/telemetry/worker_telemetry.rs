@@ -10,8 +10,8 @@ use policy::time::Now;
 
 use super::access_log::Log;
 use super::access_record::AccessRecord;
+use super::captured::Captured;
 use super::counters::Counters;
-use super::format::Captured;
 
 /// Where one worker writes down what happened.
 #[derive(Debug)]

@@ -3,75 +3,20 @@
 //! What waits for the thread is bounded: writes by their number and by the room that is set aside for each, notes by the
 //! writes that they are about.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use policy::write::record::Payload;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
-use super::journal_writer::JournalWriter;
-use super::queue::WriteQueue;
-use super::segments::Directory;
-use super::submit::Submission;
+use super::orders::{Failed, Note, Order, Shared, Told};
+use super::submission::Submission;
 use crate::config::plan::Durability;
 
 /// The most writes that wait for the thread, those that were taken back included.
 const WAITING_MAX: usize = 16_384;
-
-/// Why a record is not safe.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Failed {
-    /// The disk is full or fails.
-    #[error("the journal can't be written: {0}")]
-    Io(Arc<str>),
-    /// Too many writes wait for it.
-    #[error("the journal is behind")]
-    Behind,
-    /// It was not safe in time.
-    #[error("the journal did not take it in time")]
-    Late,
-    /// The journal is closed.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// Told when a record is safe: its number, or why it is not.
-pub type Told = oneshot::Receiver<Result<u64, Failed>>;
-pub(super) type Teller = oneshot::Sender<Result<u64, Failed>>;
-
-/// What the thread is to do.
-pub(super) enum Order {
-    /// To write this, if it is still wanted.
-    Write(Arc<Submission>, Durability, Teller),
-    /// To write what became of a write.
-    Note(Note),
-    /// To make safe what came before.
-    Sync,
-}
-
-/// What became of a write.
-pub(super) struct Note {
-    pub(super) payload: Payload,
-    pub(super) durability: Durability,
-    pub(super) told: Teller,
-}
-
-/// What the thread shares with those who wait for it.
-#[derive(Debug)]
-pub(super) struct Shared {
-    /// How many writes were handed over and are not begun with.
-    pub(super) waiting: AtomicUsize,
-    /// How many bytes were written.
-    pub(super) bytes: AtomicU64,
-    /// How many notes, from the first on, are on the disk.
-    pub(super) safe: watch::Sender<u64>,
-    /// How many of them somebody waits for.
-    pub(super) wanted: AtomicU64,
-    /// The thread has been told to look at `wanted`, and has not yet.
-    pub(super) is_asked: AtomicBool,
-}
 
 /// The journal: a thread, and the way to it.
 #[derive(Debug)]
@@ -85,19 +30,14 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts the thread. `(identity, segment, seq)`: the journal's identity, and the first numbers that are free.
-    pub(super) fn start(directory: Arc<Directory>, from: (u128, u64, u64), desk: Weak<WriteQueue>) -> Self {
+    /// Starts the thread, which does this with the orders that it takes.
+    pub(super) fn start(
+        identity: u128,
+        shared: Arc<Shared>,
+        run: impl FnOnce(&mpsc::Receiver<Order>) + Send + 'static,
+    ) -> Self {
         let (orders, taken) = mpsc::channel();
-        let shared = Arc::new(Shared {
-            waiting: AtomicUsize::new(0),
-            bytes: AtomicU64::new(0),
-            safe: watch::Sender::new(0),
-            wanted: AtomicU64::new(0),
-            is_asked: AtomicBool::new(false),
-        });
-        let identity = from.0;
-        let clerk = JournalWriter::new(directory, from, desk, Arc::clone(&shared));
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || clerk.run(&taken)).ok();
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&taken)).ok();
         let orders = thread.is_some().then_some(orders);
         Self { orders: Mutex::new(orders), thread: Mutex::new(thread), identity, noted: AtomicU64::new(0), shared }
     }

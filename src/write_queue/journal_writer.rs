@@ -15,11 +15,11 @@ use bytes::Bytes;
 use policy::write::record::{Record, SegmentHead, TooLong, frame, write_frame_head};
 use policy::write::segment_table::Position;
 
-use super::journal::{Failed, Note, Order, Shared, Teller};
+use super::orders::{Failed, Note, Order, Shared, Teller};
 use super::queue::WriteQueue;
 use super::rewrite::anew;
 use super::segments::Directory;
-use super::submit::Submitted;
+use super::submission::Submitted;
 use crate::config::plan::Durability;
 use crate::telemetry::{clock, random};
 

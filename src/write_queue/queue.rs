@@ -8,22 +8,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use policy::cache::key::Key;
 use policy::time::Now;
-use policy::write::fingerprint::{self, fingerprint};
+use policy::write::fingerprint::fingerprint;
 use policy::write::outcome::{Backoff, Outcome};
 use policy::write::queue::{Effect, KeyState, Lane, LaneCounts, Limits, Queue, Room, Send, Ticket, Upstream};
 use policy::write::record::{Packing, Payload, Write};
 use policy::write::segment_table::{Position, SegmentTable};
 use tokio::sync::{Notify, oneshot};
 
-use super::journal::{Journal, Teller};
+use super::held::{Held, UriId, cost_of};
+use super::journal::Journal;
+use super::orders::Teller;
 use super::queued::{Queued, cost};
 use super::recover::{Recovered, entry};
-use super::segments::{Directory, OpenError};
-use super::submit::{Reservation, Submitted};
+use super::reservation::{Lender, Reservation};
+use super::segments::Directory;
+use super::submission::Submitted;
 use crate::cache::Store;
 use crate::cache::purge::Purge;
 use crate::config::plan::{CacheMode, Durability, Plan, WriteBack};
-use crate::telemetry::{clock, random};
+use crate::telemetry::clock;
 
 mod dead_letters;
 mod files;
@@ -34,29 +37,6 @@ pub use turn::Turn;
 
 /// How many bytes of the journal's files may be kept that are not needed any more, before they are written anew.
 const SPARE_BYTES_MAX: u64 = 256 << 20;
-
-/// What the order of writes is kept by: a fingerprint of the part of a key that the URI makes.
-pub type UriId = [u8; fingerprint::BYTES];
-
-/// A write that is pending or dead, and where its record is.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// The write, while it is pending; a dead letter is on the disk only.
-    pub write: Option<Arc<Queued>>,
-    /// Where its record is.
-    pub(super) place: Position,
-}
-
-/// What a segment that is made small holds of a write.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) seq: u64,
-    /// `None`: on the disk only.
-    pub(super) write: Option<Arc<Queued>>,
-    pub(super) place: Position,
-    /// The note of its death.
-    pub(super) death: Option<Payload>,
-}
 
 /// What a read of a URI finds.
 #[derive(Debug)]
@@ -103,16 +83,9 @@ struct State {
 }
 
 impl WriteQueue {
-    /// Opens the journal in this directory and reads what is in it.
-    ///
-    /// # Errors
-    /// When it can't be read or written, or belongs to another process.
-    pub fn open(state_dir: &std::path::Path) -> Result<Arc<Self>, OpenError> {
-        let directory = Arc::new(Directory::open(state_dir)?);
-        let secret = ((u128::from(random::roll()) << 64) | u128::from(random::roll())).to_le_bytes();
-        let recovered = super::recover::recover(&directory, secret)?;
-        let next_segment = directory.next_segment()?;
-        let Recovered { journal, queue, writes, next_seq, segments, upstreams, routes, revived } = recovered;
+    /// What was recovered, to go on with; lines are told apart with this secret.
+    pub(super) fn new(recovered: Recovered, secret: UriId, directory: Arc<Directory>, journal: Journal) -> Self {
+        let Recovered { queue, writes, segments, upstreams, routes, revived, .. } = recovered;
         let mut shelf = SegmentTable::new(SPARE_BYTES_MAX);
         segments.iter().for_each(|(segment, is_damaged)| shelf.add(*segment, *is_damaged));
         writes.values().for_each(|held| shelf.put(held.place));
@@ -122,12 +95,8 @@ impl WriteQueue {
         }
         let pending = AtomicUsize::new(counts.pending);
         let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, shelf, revived };
-        let desk = Arc::new_cyclic(|desk| Self {
-            journal: Journal::start(
-                Arc::clone(&directory),
-                (journal, next_segment, next_seq),
-                std::sync::Weak::clone(desk),
-            ),
+        Self {
+            journal,
             directory,
             secret,
             state: Mutex::new(state),
@@ -136,8 +105,7 @@ impl WriteQueue {
             dropped: AtomicU64::new(0),
             is_draining: AtomicBool::new(false),
             changed: Notify::new(),
-        });
-        Ok(desk)
+        }
     }
 
     /// The journal.
@@ -181,17 +149,7 @@ impl WriteQueue {
     pub fn reserve(self: &Arc<Self>, write: &Write, content_bytes: u64) -> Option<Reservation> {
         let lane = self.state.lock().lane(&write.route);
         let bytes = cost(Packing::head_bytes(write)).saturating_add(content_bytes);
-        self.set_aside(lane, bytes).then(|| Reservation::new(Arc::clone(self), lane, bytes))
-    }
-
-    /// Sets so much aside. `false`: there is no room.
-    pub(super) fn set_aside(&self, lane: Lane, bytes: u64) -> bool {
-        self.state.lock().queue.reserve(lane, bytes) == Room::Yes
-    }
-
-    /// What was set aside is so no more.
-    pub(super) fn give_back(&self, lane: Lane, bytes: u64) {
-        self.state.lock().queue.release(lane, bytes);
+        self.set_aside(lane, bytes).then(|| Reservation::new(Arc::<Self>::clone(self), lane, bytes))
     }
 
     /// A write is in the journal: called by its thread, in the order of the file. It is acknowledged and shown to reads in
@@ -367,9 +325,14 @@ impl WriteQueue {
     }
 }
 
-/// What a write takes while it is pending.
-pub(super) fn cost_of(queued: &Queued) -> u32 {
-    u32::try_from(cost(queued.packed().bytes().len())).unwrap_or(u32::MAX)
+impl Lender for WriteQueue {
+    fn set_aside(&self, lane: Lane, bytes: u64) -> bool {
+        self.state.lock().queue.reserve(lane, bytes) == Room::Yes
+    }
+
+    fn give_back(&self, lane: Lane, bytes: u64) {
+        self.state.lock().queue.release(lane, bytes);
+    }
 }
 
 /// Forgets what is stored of a write's URI, and what is being fetched.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::sync::Arc;
 
+use policy::write::class::Class;
 use policy::write::fingerprint::fingerprint;
-use policy::write::queue::{Class, Event, Lane, Queue, Upstream};
+use policy::write::queue::{Event, Lane, Queue, Upstream};
 use policy::write::record::{BadHead, Payload, Record, SegmentHead, Why, Write, frame_bytes, mark_behind, scan};
 use policy::write::segment_table::Position;
 
-use super::queue::{Held, UriId, cost_of};
+use super::held::{Held, UriId, cost_of};
 use super::queued::Queued;
 use super::segments::{Directory, OpenError, identity};
 

@@ -5,7 +5,7 @@ use std::io;
 use policy::write::record::SegmentHead;
 use policy::write::segment_table::{Position, put_live};
 
-use super::queue::Live;
+use super::held::Live;
 use super::segments::Directory;
 use crate::telemetry::random;
 

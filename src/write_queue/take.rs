@@ -6,10 +6,12 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode};
 use message::Known;
 
-use super::journal::Failed;
+use super::orders::Failed;
 use super::queue::WriteQueue;
 use super::queued::Queued;
-use super::submit::{Reservation, Submitted, Waiting};
+use super::reservation::Reservation;
+use super::submission::Submitted;
+use super::submit::Waiting;
 use crate::config::plan::Durability;
 use crate::exchange::Answer;
 use crate::exchange::body::Body;

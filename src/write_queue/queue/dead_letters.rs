@@ -11,7 +11,7 @@ use policy::write::record::Payload;
 use super::WriteQueue;
 use crate::config::plan::Durability;
 use crate::telemetry::clock;
-use crate::write_queue::journal::Told;
+use crate::write_queue::orders::Told;
 use crate::write_queue::queued::Queued;
 
 /// How long whoever asks for it waits until a note is safe.

@@ -3,7 +3,8 @@
 use policy::write::record::Payload;
 use policy::write::segment_table::Position;
 
-use super::{Live, WriteQueue};
+use super::WriteQueue;
+use crate::write_queue::held::Live;
 
 impl WriteQueue {
     /// A segment has been begun.

@@ -11,6 +11,35 @@ use super::facts::ResponseFacts;
 use crate::message::cache_control::SECONDS_MAX;
 use crate::time::Now;
 
+/// How old a stored response is, and how old it may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// Its age: the value of `Age` when it is served (RFC 9111 §5.1).
+    pub age: Duration,
+    /// Its lifetime.
+    pub lifetime: Duration,
+}
+
+impl Freshness {
+    /// RFC 9111 §4.2: fresh while the lifetime exceeds the age.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.lifetime > self.age
+    }
+
+    /// How long it stays fresh; zero when stale.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.lifetime.saturating_sub(self.age)
+    }
+
+    /// For how long it has been stale; zero when fresh.
+    #[must_use]
+    pub fn stale_for(&self) -> Duration {
+        self.age.saturating_sub(self.lifetime)
+    }
+}
+
 /// A freshness lifetime, and who gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::freshness::Freshness;
 pub use super::stored::Stored;
 use crate::message::cache_control::RequestDirectives;
 use crate::time::Now;
@@ -19,35 +20,6 @@ pub struct StaleRules {
     pub while_revalidate: Option<Duration>,
     /// How long a response may be served stale in place of an error (RFC 5861 §4).
     pub if_error: Option<Duration>,
-}
-
-/// How old a stored response is, and how old it may get.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
-    /// Its age: the value of `Age` when it is served (RFC 9111 §5.1).
-    pub age: Duration,
-    /// Its lifetime.
-    pub lifetime: Duration,
-}
-
-impl Freshness {
-    /// RFC 9111 §4.2: fresh while the lifetime exceeds the age.
-    #[must_use]
-    pub fn is_fresh(&self) -> bool {
-        self.lifetime > self.age
-    }
-
-    /// How long it stays fresh; zero when stale.
-    #[must_use]
-    pub fn left(&self) -> Duration {
-        self.lifetime.saturating_sub(self.age)
-    }
-
-    /// For how long it has been stale; zero when fresh.
-    #[must_use]
-    pub fn stale_for(&self) -> Duration {
-        self.age.saturating_sub(self.lifetime)
-    }
 }
 
 /// What to do about a request.

@@ -10,8 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use message::{Edit, Fields, Known, KnownSet};
 
-use super::validate;
-use crate::message::dates;
+use super::validate::{self, strong_date};
 use crate::message::etag::{Comparison, EntityTag};
 use crate::message::range::{self, ByteRange, ContentRange, Selection};
 
@@ -334,18 +333,6 @@ fn strong_validator(response: &Fields, today: Duration) -> Option<Validator<'_>>
         return EntityTag::of(response).filter(|tag| !tag.is_weak()).map(Validator::Tag);
     }
     strong_date(response, today).map(Validator::Modified)
-}
-
-/// `Last-Modified`, since the epoch, if it is strong: it lies at least a second before `Date` (RFC 9110 §8.8.2.2).
-pub(super) fn strong_date(response: &Fields, today: Duration) -> Option<Duration> {
-    let modified = last_modified(response, today)?;
-    let date = dates::read(response.only(Known::Date)?.trim_ascii(), today)?;
-    (modified < date).then_some(modified)
-}
-
-/// `Last-Modified`, since the epoch.
-pub(super) fn last_modified(response: &Fields, today: Duration) -> Option<Duration> {
-    dates::read(response.only(Known::LastModified)?.trim_ascii(), today)
 }
 
 fn is_multipart(response: &Fields) -> bool {

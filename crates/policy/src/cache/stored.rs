@@ -6,8 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::facts::ResponseFacts;
-use super::freshness::{self, Lifetime, Source};
-use super::lookup::Freshness;
+use super::freshness::{self, Freshness, Lifetime, Source};
 use crate::time::Now;
 
 /// A window that was not given.

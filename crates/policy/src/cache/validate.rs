@@ -10,7 +10,7 @@ use http::header::HeaderName;
 use message::{Edit, Field, Fields, Known, KnownSet};
 
 use super::headers;
-use super::partial::{last_modified, strong_date};
+use crate::message::dates;
 use crate::message::etag::{Comparison, EntityTag};
 use crate::message::vary::Vary;
 
@@ -344,6 +344,18 @@ pub fn glimpse(answer: &Fields, stored: &Fields, content_bytes: u64) -> Glimpse 
     let same_length = length.is_none_or(|length: Option<u64>| length == Some(content_bytes));
     let is_it = agrees(Known::Etag) && agrees(Known::LastModified) && same_length && !chooses_by_more(answer, stored);
     if is_it { Glimpse::Agrees } else { Glimpse::Differs }
+}
+
+/// `Last-Modified`, since the epoch, if it is strong: it lies at least a second before `Date` (RFC 9110 §8.8.2.2).
+pub(super) fn strong_date(response: &Fields, today: Duration) -> Option<Duration> {
+    let modified = last_modified(response, today)?;
+    let date = dates::read(response.only(Known::Date)?.trim_ascii(), today)?;
+    (modified < date).then_some(modified)
+}
+
+/// `Last-Modified`, since the epoch.
+pub(super) fn last_modified(response: &Fields, today: Duration) -> Option<Duration> {
+    dates::read(response.only(Known::LastModified)?.trim_ascii(), today)
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@
 //! ([`Template`], [`PlaceTemplate`]). [`touched`] says what to purge; to do it, and to count what was found, is the
 //! caller's business, as is how large an event may be.
 
+mod errors;
 mod event;
 mod place;
 mod template;
 
+pub use errors::{BadPlace, BadTemplate, Unfit};
 pub use event::{Event, NoEvent, Value};
-pub use place::{Authority, BadPlace, PLACE_BYTES_MAX, Place, PlaceTemplate};
-pub use template::{BadTemplate, TAG_BYTES_MAX, Template, Unfit};
+pub use place::{Authority, PLACE_BYTES_MAX, Place, PlaceTemplate};
+pub use template::{TAG_BYTES_MAX, Template};
 
 /// `[[invalidate]]`: what an event of one type makes void.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,11 +4,12 @@
 //! it. Whether anything is stored there is not asked here.
 
 use crate::cache::key::Scheme;
-use crate::message::host::{BadHost, Host};
-use crate::message::target::{BadTarget, check_query, normal_path};
+use crate::message::host::Host;
+use crate::message::target::{check_query, normal_path};
 
+use super::errors::{BadPlace, BadTemplate, Unfit};
 use super::event::Event;
-use super::template::{BadTemplate, Template, Unfit};
+use super::template::Template;
 
 /// The longest path, and the longest query, that an event can name, in bytes.
 pub const PLACE_BYTES_MAX: usize = 8192;
@@ -46,29 +47,6 @@ pub struct PlaceTemplate {
     authority: Option<Authority>,
     path: Template,
     query: Option<Template>,
-}
-
-/// Why a template makes no URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadPlace {
-    /// Neither a path nor a URL with one.
-    #[error("is no URL with a path; it starts with /, http:// or https://")]
-    NotAbsolute,
-    /// Braces in the host.
-    #[error("has a host with braces; only the path and the query take values")]
-    HostWithField,
-    /// The host is none.
-    #[error("has no valid host: {0}")]
-    Host(#[from] BadHost),
-    /// The path or query holds what can't stand there.
-    #[error("has no valid path or query: {0}")]
-    Target(#[from] BadTarget),
-    /// A `.` or `..` segment.
-    #[error("has a . or .. segment")]
-    Dots,
-    /// The beginning of a URL that reaches into the query.
-    #[error("has a query, but is the beginning of a path")]
-    PrefixWithQuery,
 }
 
 impl PlaceTemplate {

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
+use super::errors::{BadTemplate, Unfit};
 use super::event::{Event, Value};
-use super::place::BadPlace;
 
 /// The longest tag that an event can name, in bytes: no stored response carries a longer one.
 pub const TAG_BYTES_MAX: usize = 1024;
@@ -35,78 +35,6 @@ enum Root {
     Type,
     Subject,
     Data,
-}
-
-/// Why a text is no template.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadTemplate {
-    /// There is nothing in it.
-    #[error("is empty")]
-    Empty,
-    /// `{` without `}`.
-    #[error("has an open brace; {{{{ stands for a plain one")]
-    NotClosed,
-    /// `}` without `{`.
-    #[error("has a closing brace alone; }}}} stands for a plain one")]
-    NotOpened,
-    /// Braces around something that no event has.
-    #[error("names {path:?}; known are type, aggregate_id, subject and data.…")]
-    Unknown {
-        /// What stands in the braces.
-        path: Box<str>,
-    },
-    /// A dot with nothing before or behind it.
-    #[error("names {path:?}, which has an empty step")]
-    EmptyStep {
-        /// What stands in the braces.
-        path: Box<str>,
-    },
-    /// Its own text is longer than what it makes may be.
-    #[error("is longer than {bytes_max} bytes")]
-    TooLong {
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// It makes no URL.
-    #[error(transparent)]
-    Place(#[from] BadPlace),
-}
-
-/// Why an event does not fill a template: 422.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// The event has nothing there.
-    #[error("{path} is missing")]
-    Missing {
-        /// Where, as the template writes it.
-        path: Box<str>,
-    },
-    /// What the event has there is no scalar with one certain text.
-    #[error("{path} is no text, whole number, true or false")]
-    NoText {
-        /// Where, as the template writes it.
-        path: Box<str>,
-    },
-    /// The empty text: `/users/` in place of one user's URL could touch all of them.
-    #[error("{path} is empty")]
-    Empty {
-        /// Where, as the template writes it.
-        path: Box<str>,
-    },
-    /// The filled template would be longer than it may be.
-    #[error("{path} makes more than {bytes_max} bytes")]
-    TooLong {
-        /// Where, as the template writes it.
-        path: Box<str>,
-        /// The limit.
-        bytes_max: usize,
-    },
-    /// A value would be a `.` or `..` segment of a URL, or hold a NUL.
-    #[error("{template} makes no URL: a value would be a . or .. segment, or holds a NUL")]
-    NoUrl {
-        /// The template's path, without its values.
-        template: Box<str>,
-    },
 }
 
 impl Template {

@@ -211,6 +211,12 @@ pub fn redacted(write: &Write) -> Shown<'_> {
     }
 }
 
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        redacted(self).fmt(f)
+    }
+}
+
 fn shown<'a>(name: &HeaderName, value: &'a HeaderValue) -> ShownValue<'a> {
     if is_secret(name) {
         return ShownValue::Redacted;

@@ -4,6 +4,7 @@
 //! stored responses is decided in `cache::written`; the contract is `docs/write-modes.md`.
 
 pub mod alarm;
+pub mod class;
 pub mod fingerprint;
 pub mod kept;
 pub mod outcome;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::queue::Class;
+use super::class::Class;
 
 /// A `Retry-After` is believed up to this many times the longest wait between attempts.
 const RETRY_AFTER_FACTOR_MAX: u32 = 10;

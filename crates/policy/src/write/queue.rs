@@ -26,6 +26,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::class::Class;
 use super::outcome::{Outcome, Reason};
 use crate::time::Now;
 use lane::{Moment, Slot, Waiting};
@@ -61,17 +62,6 @@ pub struct Upstream(pub u32);
 /// Somebody who writes past the journal but in order, numbered by the caller; no number is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
-
-/// What kind of write it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Replaces the whole state.
-    Put,
-    /// Removes the whole state.
-    Delete,
-    /// Changes the state in a way that only the backend knows (POST, PATCH): never coalesced.
-    Other,
-}
 
 /// A write, as much of it as the queue must know.
 #[derive(Clone, Debug, PartialEq, Eq)]

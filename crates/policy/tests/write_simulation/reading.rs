@@ -1,7 +1,8 @@
 //! What the journal's records are to the queue.
 
 use http::Method;
-use policy::write::queue::{Class, Entry, Event, Lane, Upstream};
+use policy::write::class::Class;
+use policy::write::queue::{Entry, Event, Lane, Upstream};
 use policy::write::record::{Payload, Record, frame_bytes};
 
 pub(crate) fn entry_of(record: &Record) -> Option<Entry<u8>> {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy::write::queue::{Class, Entry, Event, KeyState, Seq, Ticket};
+use policy::write::class::Class;
+use policy::write::queue::{Entry, Event, KeyState, Seq, Ticket};
 
 /// A place in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

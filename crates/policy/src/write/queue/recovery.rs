@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::super::class::Class;
 use super::uri_queue::Item;
-use super::{Class, DeadLetter, Entry, Queue, Seq};
+use super::{DeadLetter, Entry, Queue, Seq};
 
 /// What one record of the journal says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,8 +43,9 @@ mod tests {
 
     use super::*;
     use crate::time::Now;
+    use crate::write::class::Class;
     use crate::write::outcome::Outcome;
-    use crate::write::queue::{Class, Entry};
+    use crate::write::queue::Entry;
 
     const FAILED: Outcome = Outcome::Retry { status: None, after: None };
 

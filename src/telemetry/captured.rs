@@ -1,0 +1,35 @@
+//! The fields of a request and its answer that the access log's format names, kept until the line is written.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderName;
+use message::Fields;
+
+use crate::config::plan::LogFormat;
+
+/// The fields of an exchange's messages that a format names.
+#[derive(Debug)]
+pub struct Captured {
+    pub(super) format: Arc<LogFormat>,
+    pub(super) request: Vec<Option<Bytes>>,
+    pub(super) response: Vec<Option<Bytes>>,
+}
+
+impl Captured {
+    /// What a format needs of a request; `None`: no field of either message.
+    pub(super) fn new(format: &Arc<LogFormat>, headers: &Fields) -> Option<Box<Self>> {
+        let is_needed = !format.request_fields.is_empty() || !format.response_fields.is_empty();
+        let request = || fields(&format.request_fields, headers);
+        is_needed.then(|| Box::new(Self { format: Arc::clone(format), request: request(), response: Vec::new() }))
+    }
+
+    /// Remembers what the format needs of the answer.
+    pub fn answered(&mut self, headers: &Fields) {
+        self.response = fields(&self.format.response_fields, headers);
+    }
+}
+
+fn fields(names: &[HeaderName], headers: &Fields) -> Vec<Option<Bytes>> {
+    names.iter().map(|name| headers.first_shared(name)).collect()
+}
