@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -54,7 +54,9 @@ pub fn start(level: LevelFilter, target: &LogTarget) -> io::Result<Events> {
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
             // That stderr is closed can't be told on stderr: the attempt would panic.
             .log_internal_errors(false);
-        let _already_started = tracing_subscriber::registry().with(filter).with(layer).try_init();
+        // The library for HTTP/2 warns of what clients do: any client could fill the log.
+        let ours = filter_fn(|event| event.target() != "h2" && !event.target().starts_with("h2::"));
+        let _already_started = tracing_subscriber::registry().with(filter).with(ours).with(layer).try_init();
     }
     Ok(Events(()))
 }
