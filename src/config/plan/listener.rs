@@ -16,12 +16,13 @@ impl Plan {
         })
     }
 
-    /// Whose forwarding headers are believed on a listener.
+    /// Whose forwarding headers are believed on a listener. On one that the file no longer names, whose connections are still
+    /// open, nobody's are: the file's other networks were never meant for its clients.
     #[must_use]
     pub fn trusted_proxies(&self, listener: Option<&ListenAddress>) -> &[Network] {
-        let own = self.listeners.iter().filter_map(|known| Some((&known.address, known.trusted_proxies.as_ref()?)));
-        let mut own = own.filter(|(address, _)| Some(*address) == listener);
-        own.next().map_or(&self.server.trusted_proxies, |(_, networks)| networks)
+        let Some(address) = listener else { return &self.server.trusted_proxies };
+        let known = self.listeners.iter().find(|known| known.address == *address);
+        known.map_or(&[], |known| known.trusted_proxies.as_ref().unwrap_or(&self.server.trusted_proxies))
     }
 
     /// The protocols that are spoken on a listener.

@@ -36,6 +36,8 @@ fn what_is_particular_to_a_listener_is_asked_for_by_its_address() {
     };
     assert!(trusts(Some(own), "10.0.0.1") && !trusts(Some(own), "10.0.0.2"));
     assert!(trusts(Some(plain), "10.0.0.2") && trusts(None, "10.0.0.2") && !trusts(Some(plain), "10.0.0.1"));
+    let gone = ListenAddress::Ip("127.0.0.3:80".parse().unwrap());
+    assert!(!trusts(Some(&gone), "10.0.0.1") && !trusts(Some(&gone), "10.0.0.2"));
     assert_eq!(plan.redirect_https(Some(own)).map(u16::from), Some(8443));
     assert_eq!((plan.redirect_https(Some(plain)), plan.redirect_https(None)), (None, None));
 }
