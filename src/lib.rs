@@ -4,21 +4,21 @@
 //! `policy` crate.
 
 pub mod admin;
-pub mod admin_service;
+pub(crate) mod admin_service;
 pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod demo;
-pub mod downstream;
-pub mod events;
-pub mod exchange;
-pub mod proxy;
-pub mod rollout;
-pub mod shared_state;
+pub(crate) mod downstream;
+pub(crate) mod events;
+pub(crate) mod exchange;
+pub(crate) mod proxy;
+pub(crate) mod rollout;
+pub(crate) mod shared_state;
 mod socket_file;
-pub mod splice;
+pub(crate) mod splice;
 pub mod supervisor;
 pub mod telemetry;
-pub mod tls;
+pub(crate) mod tls;
 pub mod upstream;
-pub mod write_queue;
+pub(crate) mod write_queue;

@@ -31,7 +31,7 @@ pub enum BeginError {
 
 /// What outlives a plan. Kept by the control thread.
 #[derive(Debug)]
-pub struct SharedState {
+pub(crate) struct SharedState {
     number: u64,
     store: Arc<Store>,
     /// What is written and not at its backend yet.
@@ -56,7 +56,7 @@ impl SharedState {
     ///
     /// # Errors
     /// When the journal can't be opened, or what moves traffic can't be kept.
-    pub fn new(plan: &Plan, resolver: Arc<dyn Resolver>) -> Result<Self, BeginError> {
+    pub(crate) fn new(plan: &Plan, resolver: Arc<dyn Resolver>) -> Result<Self, BeginError> {
         let state_dir = plan.server.state_dir.as_deref();
         let desk = state_dir.map(WriteQueue::open).transpose()?;
         // After the journal: whoever holds that has the directory to itself.
@@ -72,13 +72,13 @@ impl SharedState {
 
     /// What moves traffic.
     #[must_use]
-    pub fn rollout(&self) -> &Arc<Rollout> {
+    pub(crate) fn rollout(&self) -> &Arc<Rollout> {
         &self.rollout
     }
 
     /// What is written and not at its backend yet, if there is a journal.
     #[must_use]
-    pub fn desk(&self) -> Option<&Arc<WriteQueue>> {
+    pub(crate) fn desk(&self) -> Option<&Arc<WriteQueue>> {
         self.desk.as_ref()
     }
 
@@ -87,7 +87,7 @@ impl SharedState {
     ///
     /// # Errors
     /// When the system has no thread for what it needs; then nothing has changed.
-    pub fn adopt(&mut self, plan: Plan) -> io::Result<Arc<Snapshot>> {
+    pub(crate) fn adopt(&mut self, plan: Plan) -> io::Result<Arc<Snapshot>> {
         let Adopted { splits, mirrors } = self.rollout.adopt(&plan)?;
         self.number += 1;
         if self.store.fits(&plan.cache) {

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-pub use self::system::is_refusal;
+pub(crate) use self::system::is_refusal;
 use self::system::{move_bytes, open};
 
 /// The most bytes moved into a pipe at a time: pages from another process may be larger than those that the pipe's size is
@@ -23,7 +23,7 @@ const SPARE_MAX: usize = 16;
 
 /// One worker's pipes.
 #[derive(Default)]
-pub struct Pipes {
+pub(crate) struct Pipes {
     spare: RefCell<Vec<Ends>>,
     lent: Cell<usize>,
     /// The system has refused to move anything: it is not asked again.
@@ -44,7 +44,7 @@ impl fmt::Debug for Pipes {
 impl Pipes {
     /// An empty pipe; `None`: there is none to be had.
     #[must_use]
-    pub fn lend(self: &Rc<Self>) -> Option<Pipe> {
+    pub(crate) fn lend(self: &Rc<Self>) -> Option<Pipe> {
         if self.is_refused.get() || self.lent.get() >= LENT_MAX {
             return None;
         }
@@ -144,7 +144,7 @@ mod system {
 
     /// Whether the system can't move from such a socket at all.
     #[must_use]
-    pub fn is_refusal(error: &io::Error) -> bool {
+    pub(crate) fn is_refusal(error: &io::Error) -> bool {
         const REFUSALS: [Errno; 5] = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::NOMEM];
         Errno::from_io_error(error).is_some_and(|errno| REFUSALS.contains(&errno))
     }

@@ -26,7 +26,7 @@ const DRAINING: u8 = 2;
 
 /// The proxy as the admin listener has it.
 #[derive(Debug)]
-pub struct AdminService {
+pub(crate) struct AdminService {
     generation: ArcSwap<Snapshot>,
     /// Those of each worker, and those of the sending of writes.
     counters: Vec<Arc<Counters>>,
@@ -47,7 +47,7 @@ struct Events {
 impl AdminService {
     /// A proxy that starts under this plan; `counters`: whatever counts, each of them once.
     #[must_use]
-    pub fn new(generation: Arc<Snapshot>, counters: Vec<Arc<Counters>>, rollout: Arc<Rollout>) -> Self {
+    pub(crate) fn new(generation: Arc<Snapshot>, counters: Vec<Arc<Counters>>, rollout: Arc<Rollout>) -> Self {
         Self {
             generation: ArcSwap::new(generation),
             counters,
@@ -59,18 +59,18 @@ impl AdminService {
     }
 
     /// Another plan is in force.
-    pub fn adopt(&self, generation: Arc<Snapshot>) {
+    pub(crate) fn adopt(&self, generation: Arc<Snapshot>) {
         self.generation.store(generation);
     }
 
     /// It listens for clients.
-    pub fn now_ready(&self) {
+    pub(crate) fn now_ready(&self) {
         // Who drains before that stays so.
         let _drains = self.readiness.compare_exchange(STARTING, READY, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// It takes no new clients.
-    pub fn now_drains(&self) {
+    pub(crate) fn now_drains(&self) {
         self.readiness.store(DRAINING, Ordering::Relaxed);
         self.flushing.leave();
     }

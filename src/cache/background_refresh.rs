@@ -16,7 +16,7 @@ use crate::exchange::deadline::attended;
 use crate::telemetry::clock;
 
 /// Fetches anew what was just served stale, unless somebody is at it.
-pub fn refresh<F: Fetch>(ex: &Exchange, request: Request<F>, stale: Entry) {
+pub(crate) fn refresh<F: Fetch>(ex: &Exchange, request: Request<F>, stale: Entry) {
     let directives = RequestDirectives::default();
     let (stale, why) = (Some(stale), Forward::Stale);
     let renewal =

@@ -33,7 +33,7 @@ use crate::telemetry::clock;
 
 /// A request whose answer has to be fetched.
 #[derive(Debug)]
-pub struct OriginFetch<F> {
+pub(crate) struct OriginFetch<F> {
     /// The request.
     pub request: Request<F>,
     /// What is stored for it, and may not be served without asking.
@@ -57,7 +57,7 @@ pub(super) fn said(handling: Handling, detail: Option<&'static str>) -> CacheSta
 
 /// Who waits for what is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
+pub(crate) enum Audience {
     /// A client, and all who want the same.
     All,
     /// One client alone: others would not be served with it.
@@ -168,7 +168,7 @@ enum Came {
 ///
 /// # Errors
 /// Why nothing came, unless a stale response stands in for it.
-pub async fn fetch<F: Fetch>(
+pub(crate) async fn fetch<F: Fetch>(
     ex: &mut Exchange,
     renewal: &OriginFetch<F>,
     lead: Lead,
@@ -447,7 +447,7 @@ fn shares_cookies<F>(request: &Request<F>, answer: &Answer, now: Now) -> bool {
 ///
 /// # Errors
 /// Why nothing came, unless a stale response stands in for it.
-pub async fn head<F: Fetch>(ex: &mut Exchange, renewal: &OriginFetch<F>) -> Result<Answer, ProxyError> {
+pub(crate) async fn head<F: Fetch>(ex: &mut Exchange, renewal: &OriginFetch<F>) -> Result<Answer, ProxyError> {
     let request = &renewal.request;
     let lead = Lead::alone(&request.caching.store, renewal.errand(Choice::default()));
     let sent = clock::now();

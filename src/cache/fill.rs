@@ -45,7 +45,7 @@ const STEP_BYTES: u64 = 64 * 1024;
 
 /// What was asked, as far as it matters for storing what comes.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// The request.
     pub facts: RequestFacts<'a>,
     /// Its fields.
@@ -55,11 +55,11 @@ pub struct Asked<'a> {
 }
 
 /// Why a response was not stored: the detail of `Cache-Status`.
-pub type Reason = &'static str;
+pub(crate) type Reason = &'static str;
 
 /// What became of a response.
 #[derive(Debug)]
-pub enum Taken {
+pub(crate) enum Taken {
     /// It is, or will be, stored; the entry can be served at once, and these fields are for the one who asked alone.
     Stored(Entry, Fields),
     /// It is for the one who asked.
@@ -68,7 +68,7 @@ pub enum Taken {
 
 /// Takes in a response if it may be stored, and lets all who wait read along.
 #[must_use]
-pub fn take(caching: &Caching, asked: &Asked<'_>, lead: Lead, (answer, now): (Answer, Now)) -> Taken {
+pub(crate) fn take(caching: &Caching, asked: &Asked<'_>, lead: Lead, (answer, now): (Answer, Now)) -> Taken {
     let mut taken = judge(caching, asked, lead, (answer, now));
     if let Taken::Passed(answer, _) = &mut taken {
         caching.hide_tags(&mut answer.fields);
@@ -160,7 +160,7 @@ pub(super) fn is_shared(head: &Head, now: Now) -> bool {
 ///
 /// # Errors
 /// Why there is none.
-pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, Fields), Reason> {
+pub(crate) fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, Fields), Reason> {
     let mut facts = ResponseFacts::of(answer.status, &answer.fields, now);
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
     let mut status = answer.status;
@@ -190,7 +190,12 @@ pub fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) ->
 ///
 /// # Errors
 /// Why there is none.
-pub fn written(rules: &RouteCache, asked: &Asked<'_>, stored: written::Stored, now: Now) -> Result<Head, Reason> {
+pub(crate) fn written(
+    rules: &RouteCache,
+    asked: &Asked<'_>,
+    stored: written::Stored,
+    now: Now,
+) -> Result<Head, Reason> {
     let written::Stored { headers, facts, lifetime, content: _ } = stored;
     let (head, _for_the_writer) = assemble(rules, asked, headers, (facts, lifetime), now)?;
     Ok(head)

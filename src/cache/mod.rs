@@ -4,22 +4,22 @@
 //! room knows nothing of upstreams. [`answer`] owns the order of things for a request that may be answered from here.
 
 mod allocation;
-pub mod background_refresh;
+pub(crate) mod background_refresh;
 pub mod coalesce;
 pub mod entry;
-pub mod fetch;
-pub mod fill;
+pub(crate) mod fetch;
+pub(crate) mod fill;
 pub mod head;
-pub mod lookup;
-pub mod memory;
-pub mod origin;
-pub mod partial;
-pub mod purge;
-pub mod resume;
-pub mod serve;
-pub mod shard;
-pub mod streaming;
-pub mod writes;
+pub(crate) mod lookup;
+pub(crate) mod memory;
+pub(crate) mod origin;
+pub(crate) mod partial;
+pub(crate) mod purge;
+pub(crate) mod resume;
+pub(crate) mod serve;
+pub(crate) mod shard;
+pub(crate) mod streaming;
+pub(crate) mod writes;
 
 pub use lookup::{answer, at_once, take_led, take_unasked};
 pub use memory::Store;

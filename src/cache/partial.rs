@@ -33,7 +33,7 @@ use crate::exchange::error::ProxyError;
 
 /// Which of these parts holds all that a request asks for, or tells the client that it has it already.
 #[must_use]
-pub fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> Option<&'a Entry> {
+pub(crate) fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> Option<&'a Entry> {
     if *method != Method::GET || !request.has(Known::Range) {
         return None;
     }
@@ -51,7 +51,7 @@ pub fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> O
 
 /// Which of these parts begins the whole that a request asks for, so that only the rest is needed.
 #[must_use]
-pub fn beginning<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> Option<&'a Entry> {
+pub(crate) fn beginning<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> Option<&'a Entry> {
     if *method != Method::GET || request.has(Known::Range) {
         return None;
     }
@@ -62,7 +62,7 @@ pub fn beginning<'a>(method: &Method, request: &Fields, parts: &'a [Entry]) -> O
 ///
 /// `object_bytes_max`: no more than that is put together.
 #[must_use]
-pub fn grown(store: &Store, key: &Key, new: Entry, object_bytes_max: u64) -> Entry {
+pub(crate) fn grown(store: &Store, key: &Key, new: Entry, object_bytes_max: u64) -> Entry {
     if new.part().is_none() {
         return new;
     }
@@ -110,7 +110,7 @@ fn changed(head: &Head, status: StatusCode, headers: &Fields) -> Head {
 
 /// What has come of a 200 that broke off, as a part, if the rest can be asked for later.
 #[must_use]
-pub fn cut_off(head: &Head, pieces: Vec<Bytes>) -> Option<Entry> {
+pub(crate) fn cut_off(head: &Head, pieces: Vec<Bytes>) -> Option<Entry> {
     let received = pieces.iter().map(|piece| piece.len() as u64).sum();
     let part = part_of_truncated(head.status(), &head.fields, received, head.stored.received().wall)?;
     let (status, headers) = joined_head(&head.fields, &Fields::new(), &part);
@@ -119,7 +119,7 @@ pub fn cut_off(head: &Head, pieces: Vec<Bytes>) -> Option<Entry> {
 
 /// The whole: what is held of it, and then what has come for the rest. `None`: they do not make the whole together.
 #[must_use]
-pub fn completed(rules: &RouteCache, held: &Entry, answer: Answer, now: Now) -> Option<Answer> {
+pub(crate) fn completed(rules: &RouteCache, held: &Entry, answer: Answer, now: Now) -> Option<Answer> {
     let rest = part_of(answer.status, &answer.fields)?;
     let part = held.part()?;
     let whole = Part::new(ByteRange::new(0, part.complete().checked_sub(1)?)?, part.complete())?;
@@ -146,7 +146,7 @@ pub fn completed(rules: &RouteCache, held: &Entry, answer: Answer, now: Now) -> 
 
 /// A body that must be so long: `Content-Range` has said so.
 #[must_use]
-pub fn exactly(flow: Flow, bytes: u64) -> Flow {
+pub(crate) fn exactly(flow: Flow, bytes: u64) -> Flow {
     Box::pin(Exactly { pieces: VecDeque::new(), rest: flow, left: bytes })
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::memory::Store;
 use super::shard::{SWEEP_COST_MAX, Touched};
 
-pub use policy::cache::bans::{Anywhere, Prefix, Purge};
+pub(crate) use policy::cache::bans::{Anywhere, Prefix, Purge};
 
 /// How much of a sweep is done in a row, and how long the thread rests then: other threads need the processor and the
 /// memory, too.
@@ -148,7 +148,7 @@ impl Store {
 }
 
 /// Starts the sweep of a store, for as long as there is the store. To be called on a thread that serves no requests.
-pub fn start_sweeping(store: &Arc<Store>) {
+pub(crate) fn start_sweeping(store: &Arc<Store>) {
     tokio::task::spawn_local(keep_sweeping(Arc::downgrade(store), store.to_sweep.subscribe()));
 }
 

@@ -31,7 +31,7 @@ use crate::telemetry::clock;
 /// Lets an answer that reads along from a body go on by itself when it falls too far behind. `object_bytes_max`: of
 /// bodies that are no longer than that, all is kept for everybody.
 #[must_use]
-pub fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &Entry, answer: Answer) -> Answer {
+pub(crate) fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &Entry, answer: Answer) -> Answer {
     let Content::Growing(growth) = &entry.content else { return answer };
     let complete = growth.length();
     let is_kept = complete.is_some_and(|length| length <= request.caching.limits.object_bytes_max);

@@ -38,7 +38,7 @@ const AGE: NumberLine = NumberLine::new(Known::Age, "Age: ");
 
 /// What is asked of a stored response.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// GET or HEAD.
     pub method: &'a Method,
     /// The request's fields.
@@ -56,7 +56,7 @@ impl<'a> Wanted<'a> {
 
 /// Answers with a stored response. `age`: the value of `Age`; `None` leaves the origin's.
 #[must_use]
-pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answer {
+pub(crate) fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answer {
     let head = &entry.head;
     let mut headers = head.fields.clone();
     if let Some(age) = age {
@@ -79,7 +79,7 @@ pub fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -> Answe
 
 /// An origin's 200 for a request that asks for all of it, be it by a `Range`: 206 then, if its length is known.
 #[must_use]
-pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer {
+pub(crate) fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer {
     let (status, fields) = (answer.status, &answer.fields);
     let has_range = wanted.headers.has(Known::Range) && status == StatusCode::OK;
     if !has_range || evaluate_stored(wanted.method, wanted.headers, status, fields, now.wall) != Outcome::Serve {
@@ -98,7 +98,7 @@ pub fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer
 /// Answers with all of a stored response, for a request without conditions and ranges. `fields` are needed no more:
 /// those of the answer take over their allocations.
 #[must_use]
-pub fn serve_whole(method: &Method, entry: Entry, age: Duration, fields: Fields) -> Answer {
+pub(crate) fn serve_whole(method: &Method, entry: Entry, age: Duration, fields: Fields) -> Answer {
     let mut headers = fields;
     headers.clone_from(&entry.head.fields);
     set_age(&mut headers, age);
@@ -113,7 +113,7 @@ fn set_age(headers: &mut Fields, age: Duration) {
 /// Answers with a response that is the origin's own word, for as long as the origin has not heard it: all conditions
 /// count.
 #[must_use]
-pub fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
+pub(crate) fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
     let head = &entry.head;
     let headers = head.fields.clone();
     let dates = Dates::of(wanted.headers, head.stored.received().wall);

@@ -27,7 +27,7 @@ const BANS: Limits = Limits { bans_max: 4096, bytes_max: 1024 * 1024, swept_max:
 
 /// What a part of a sweep may cost: `SLOT_COST` for a free slot, and so on. About a hundred entries against one ban:
 /// the shard is locked for some 50 µs.
-pub const SWEEP_COST_MAX: usize = 2048;
+pub(crate) const SWEEP_COST_MAX: usize = 2048;
 /// What a look at a free slot costs.
 const SLOT_COST: usize = 1;
 /// What a look at an entry costs, and that to hold one of its tags against a ban.
@@ -41,7 +41,7 @@ const REMEMBERED_BYTES_MAX: usize = 1024;
 
 /// What may be fetched once for many: same key, same choice, and nothing invalidated in between.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Course {
+pub(crate) struct Course {
     /// The key.
     pub key: Key,
     /// What the request says in the fields that are known to choose.
@@ -57,7 +57,7 @@ pub struct Course {
 impl Course {
     /// Whether it is too long to be remembered: what clients make up must not fill the memory.
     #[must_use]
-    pub fn is_long(&self) -> bool {
+    pub(crate) fn is_long(&self) -> bool {
         let range = self.range.as_ref().map_or(0, |range| range.len());
         self.key.bytes().len() + self.choice.as_bytes().len() + range > REMEMBERED_BYTES_MAX
     }
@@ -65,7 +65,7 @@ impl Course {
 
 /// Counts invalidations: what was fetched in one era is not stored in the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Era {
+pub(crate) struct Era {
     of_all: Epoch,
     of_uri: u64,
 }
@@ -73,14 +73,14 @@ pub struct Era {
 impl Era {
     /// Whether nothing of this URI was invalidated in between. Bans are not looked at.
     #[must_use]
-    pub fn is_of_same_uri(self, other: Self) -> bool {
+    pub(crate) fn is_of_same_uri(self, other: Self) -> bool {
         self.of_uri == other.of_uri
     }
 }
 
 /// What one who waits is told.
 #[derive(Debug)]
-pub enum Told {
+pub(crate) enum Told {
     /// Here it is.
     Read(Entry),
     /// Ask for yourself.
@@ -92,17 +92,17 @@ pub enum Told {
 }
 
 /// Those to be told something, once the lock is let go.
-pub type News = Vec<(oneshot::Sender<Told>, Told)>;
+pub(crate) type News = Vec<(oneshot::Sender<Told>, Told)>;
 
 /// Tells them.
-pub fn tell(news: News) {
+pub(crate) fn tell(news: News) {
     for (waiting, told) in news {
         let _left = waiting.send(told);
     }
 }
 
 /// How many responses a ban has touched so far.
-pub type Touched = Arc<AtomicU64>;
+pub(crate) type Touched = Arc<AtomicU64>;
 
 /// Fetches under way for one URI.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ struct Fetching {
 
 /// One shard.
 #[derive(Debug)]
-pub struct Shard {
+pub(crate) struct Shard {
     /// What is kept. Reached through what holds it against the bans first.
     index: Index<Key, StoredVariants>,
     /// The keys of each URI that has several.
@@ -145,7 +145,7 @@ pub struct Shard {
 impl Shard {
     /// An empty shard, whose keys are spread so.
     #[must_use]
-    pub fn new(bytes_max: u64, spread: Spread, limits: policy::cache::coalescing::Limits) -> Self {
+    pub(crate) fn new(bytes_max: u64, spread: Spread, limits: policy::cache::coalescing::Limits) -> Self {
         Self {
             index: Index::spread(bytes_max, spread),
             siblings: Siblings::new(),
@@ -163,13 +163,13 @@ impl Shard {
     }
 
     /// Other bounds hold from now on.
-    pub fn set_limits(&mut self, limits: policy::cache::coalescing::Limits) {
+    pub(crate) fn set_limits(&mut self, limits: policy::cache::coalescing::Limits) {
         self.flights.set_limits(limits);
         self.lengths.set_limits(limits.remembered_max, limits.remember_for);
     }
 
     /// Begins a fetch for a key: what [`Shard::ended`] ends.
-    pub fn begun(&mut self, key: &Key) -> Era {
+    pub(crate) fn begun(&mut self, key: &Key) -> Era {
         let of_all = self.bans.epoch();
         let fetching = self.fetching.entry(key.uri().into()).or_default();
         fetching.count += 1;
@@ -178,12 +178,12 @@ impl Shard {
 
     /// The era that a fetch for this key would begin in.
     #[must_use]
-    pub fn era(&self, key: &Key) -> Era {
+    pub(crate) fn era(&self, key: &Key) -> Era {
         Era { of_all: self.bans.epoch(), of_uri: self.fetching.get(key.uri()).map_or(0, |fetching| fetching.era) }
     }
 
     /// A fetch has ended.
-    pub fn ended(&mut self, key: &Key) {
+    pub(crate) fn ended(&mut self, key: &Key) {
         if let Some(fetching) = self.fetching.get_mut(key.uri()) {
             fetching.count -= 1;
             if fetching.count == 0 {
@@ -193,7 +193,7 @@ impl Shard {
     }
 
     /// What is being fetched now for this key's URI is not to be stored.
-    pub fn outdate(&mut self, key: &Key) {
+    pub(crate) fn outdate(&mut self, key: &Key) {
         if let Some(fetching) = self.fetching.get_mut(key.uri()) {
             self.outdated += 1;
             fetching.era = self.outdated;
@@ -202,37 +202,37 @@ impl Shard {
 
     /// Adds a ban: of what is stored and being fetched now nothing is served or stored that it is about, and nobody joins
     /// any fetch of before. `true`: older bans had to be merged into a wider one.
-    pub fn ban(&mut self, ban: Arc<Ban<Touched>>) -> bool {
+    pub(crate) fn ban(&mut self, ban: Arc<Ban<Touched>>) -> bool {
         self.bans.add(ban)
     }
 
     /// The newest ban.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
+    pub(crate) fn epoch(&self) -> Epoch {
         self.bans.epoch()
     }
 
     /// Up to which ban all that is stored has been swept.
     #[must_use]
-    pub fn swept(&self) -> Epoch {
+    pub(crate) fn swept(&self) -> Epoch {
         self.bans.swept()
     }
 
     /// How many bans wait for the sweep.
     #[must_use]
-    pub fn bans_waiting(&self) -> usize {
+    pub(crate) fn bans_waiting(&self) -> usize {
         self.bans.waiting()
     }
 
     /// Whether a ban since then is about what has been fetched.
     #[must_use]
-    pub fn is_banned(&self, since: Epoch, key: &Key, entry: &Entry) -> bool {
+    pub(crate) fn is_banned(&self, since: Epoch, key: &Key, entry: &Entry) -> bool {
         let has_tag = |tag: &str| entry.head.tags().iter().any(|own| **own == *tag);
         self.bans.concern(since, &Subject::new(key, has_tag))
     }
 
     /// Takes room for a body that is being fetched; what was used least goes. `false`: there is not enough.
-    pub fn reserve(&mut self, bytes: u64, left: &mut Vec<StoredVariants>) -> bool {
+    pub(crate) fn reserve(&mut self, bytes: u64, left: &mut Vec<StoredVariants>) -> bool {
         // A quarter stays for what is stored, so that a rush of misses does not empty the cache.
         if self.reserved.saturating_add(bytes) > self.bytes_max - self.bytes_max / 4 {
             return false;
@@ -243,14 +243,14 @@ impl Shard {
     }
 
     /// Gives room back.
-    pub fn release(&mut self, bytes: u64) {
+    pub(crate) fn release(&mut self, bytes: u64) {
         self.reserved = self.reserved.saturating_sub(bytes);
         // Not smaller than before: nothing has to go. More may be taken than there is: a reload can have made it less.
         let _none = self.index.resize(self.bytes_max.saturating_sub(self.reserved));
     }
 
     /// Sets the shard's part of the memory.
-    pub fn resize(&mut self, bytes_max: u64, left: &mut Vec<StoredVariants>) {
+    pub(crate) fn resize(&mut self, bytes_max: u64, left: &mut Vec<StoredVariants>) {
         self.bytes_max = bytes_max;
         self.fit(left);
     }
@@ -264,24 +264,24 @@ impl Shard {
 
     /// What it takes now, in bytes.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.index.bytes() + self.reserved
     }
 
     /// How many keys are stored, banned ones that have not been swept yet among them.
     #[must_use]
-    pub fn keys(&self) -> usize {
+    pub(crate) fn keys(&self) -> usize {
         self.index.len()
     }
 
     /// What is stored for a key; it counts as used. `left`: what has to be dropped without the lock.
-    pub fn find(&mut self, key: &Key, left: &mut Vec<StoredVariants>) -> Option<&StoredVariants> {
+    pub(crate) fn find(&mut self, key: &Key, left: &mut Vec<StoredVariants>) -> Option<&StoredVariants> {
         let place = self.current(self.index.find(key), left)?;
         self.index.touch(place)
     }
 
     /// The same for a key whose hash is known.
-    pub fn find_hashed(
+    pub(crate) fn find_hashed(
         &mut self,
         hash: u64,
         key: LookupKey<'_>,
@@ -292,7 +292,7 @@ impl Shard {
     }
 
     /// The same, without counting as used.
-    pub fn peek(&mut self, key: &Key, left: &mut Vec<StoredVariants>) -> Option<&StoredVariants> {
+    pub(crate) fn peek(&mut self, key: &Key, left: &mut Vec<StoredVariants>) -> Option<&StoredVariants> {
         let place = self.current(self.index.find(key), left)?;
         self.index.value(place)
     }
@@ -327,7 +327,7 @@ impl Shard {
     }
 
     /// Goes on with holding all that is stored against the bans, for as much as this may cost. `true`: a round is over.
-    pub fn sweep(&mut self, cost_max: usize, left: &mut Vec<StoredVariants>) -> bool {
+    pub(crate) fn sweep(&mut self, cost_max: usize, left: &mut Vec<StoredVariants>) -> bool {
         let epoch = self.bans.epoch();
         if self.bans.swept() == epoch {
             return true;
@@ -370,13 +370,13 @@ impl Shard {
     }
 
     /// Stores a response. `false`: it does not fit. What had to go is added to `left`, to be dropped without the lock.
-    pub fn put(&mut self, key: &Key, entry: Entry, left: &mut Vec<StoredVariants>) -> bool {
+    pub(crate) fn put(&mut self, key: &Key, entry: Entry, left: &mut Vec<StoredVariants>) -> bool {
         let shelf = self.peek(key, left).cloned().unwrap_or_default().with(entry, VARIANTS_MAX);
         self.set(key, shelf, left)
     }
 
     /// Stores a shelf in place of the key's present one, which it was made of.
-    pub fn set(&mut self, key: &Key, mut shelf: StoredVariants, left: &mut Vec<StoredVariants>) -> bool {
+    pub(crate) fn set(&mut self, key: &Key, mut shelf: StoredVariants, left: &mut Vec<StoredVariants>) -> bool {
         if tags::admit(tags_of(&shelf), TAGS).is_err() {
             self.remove(key, left);
             return false;
@@ -412,12 +412,12 @@ impl Shard {
 
     /// The other keys of a URI.
     #[must_use]
-    pub fn keys_of_uri(&self, uri: &Key) -> Vec<Key> {
+    pub(crate) fn keys_of_uri(&self, uri: &Key) -> Vec<Key> {
         self.siblings.of(uri.uri()).cloned().collect()
     }
 
     /// Takes out all that is stored for a key. Says how many responses that were.
-    pub fn remove(&mut self, key: &Key, left: &mut Vec<StoredVariants>) -> usize {
+    pub(crate) fn remove(&mut self, key: &Key, left: &mut Vec<StoredVariants>) -> usize {
         let Some(place) = self.current(self.index.find(key), left) else { return 0 };
         self.take(place, left)
     }
@@ -433,7 +433,7 @@ impl Shard {
     }
 
     /// Takes these out, or makes them stale. Says how many responses that were.
-    pub fn purge(&mut self, keys: &[Key], purge: Purge, left: &mut Vec<StoredVariants>) -> usize {
+    pub(crate) fn purge(&mut self, keys: &[Key], purge: Purge, left: &mut Vec<StoredVariants>) -> usize {
         let each = keys.iter().map(|key| match purge {
             Purge::Hard => self.remove(key, left),
             Purge::Soft(now) => self.soften(key, now, left),
@@ -464,7 +464,7 @@ impl Shard {
     }
 
     /// Who is to be told what, after an event of a flight. `entry` is what is read, `fault` why there is nothing.
-    pub fn news(&mut self, actions: Vec<Action>, entry: Option<&Entry>, fault: Option<&ProxyError>) -> News {
+    pub(crate) fn news(&mut self, actions: Vec<Action>, entry: Option<&Entry>, fault: Option<&ProxyError>) -> News {
         let mut news = News::new();
         for action in actions {
             match action {
@@ -484,7 +484,7 @@ impl Shard {
 
     /// Whether nothing is fetched, nobody waits, and no room is taken for what is to come.
     #[cfg(test)]
-    pub fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         let is_quiet = self.waiting.is_empty() && self.reading.is_empty() && self.flights.is_empty();
         is_quiet && self.fetching.is_empty() && self.reserved == 0
     }

@@ -290,7 +290,7 @@ impl State {
 
 /// One who reads along, from the first byte.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     growth: Arc<StreamingContent>,
     state: Reading,
 }
@@ -308,7 +308,7 @@ enum Reading {
 impl Reader {
     /// Reads from the first byte, if that is still there: see [`Reader::is_late`].
     #[must_use]
-    pub fn new(growth: Arc<StreamingContent>) -> Self {
+    pub(crate) fn new(growth: Arc<StreamingContent>) -> Self {
         let mut state = growth.state.lock();
         let reading = if state.dropped == 0 {
             let id = state.readers_ever;
@@ -324,7 +324,7 @@ impl Reader {
 
     /// The first bytes were gone already. A reader that has read nothing yet keeps others from being late.
     #[must_use]
-    pub fn is_late(&self) -> bool {
+    pub(crate) fn is_late(&self) -> bool {
         self.state == Reading::Late
     }
 }

@@ -26,7 +26,7 @@ const USER_VARIABLE: &str = "USER";
 
 /// What to do with splits, canaries and mirrors.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Rollout {
+pub(crate) struct Rollout {
     #[command(subcommand)]
     what: Option<What>,
 }
@@ -125,7 +125,7 @@ fn weight(text: &str) -> Result<Weight, String> {
 
 /// Does what is asked, and prints the answer.
 #[must_use]
-pub fn run(config: &Path, reach: &Reach, rollout: &Rollout) -> ExitCode {
+pub(crate) fn run(config: &Path, reach: &Reach, rollout: &Rollout) -> ExitCode {
     let what = rollout.what.as_ref().unwrap_or(&What::List);
     let question = match question(what, std::env::var(USER_VARIABLE).ok()) {
         Ok(question) => question,

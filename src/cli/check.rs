@@ -14,7 +14,7 @@ use crate::supervisor::preflight;
 
 /// What to check, and how strictly.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct Check {
+pub(crate) struct Check {
     /// The file to check, or - for standard input [default: that of -c]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Check {
 /// Checks a file. Without `--json` its problems go to standard error, and a line on standard output says that it can be
 /// used.
 #[must_use]
-pub fn run(config: &Path, is_json: bool, check: &Check) -> ExitCode {
+pub(crate) fn run(config: &Path, is_json: bool, check: &Check) -> ExitCode {
     let source = Source::named(check.file.as_deref().unwrap_or(config));
     let (plan, mut problems) = match source.check() {
         Ok(checked) => (Some(checked.plan), checked.warnings),

@@ -9,7 +9,7 @@ use crate::config::schema::schema;
 
 /// What to print.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Config {
+pub(crate) struct Config {
     #[command(subcommand)]
     what: What,
 }
@@ -22,7 +22,7 @@ enum What {
 
 /// Prints it.
 #[must_use]
-pub fn run(config: &Config) -> ExitCode {
+pub(crate) fn run(config: &Config) -> ExitCode {
     match config.what {
         What::Schema => output::answer(&schema()),
     }

@@ -57,7 +57,7 @@ fn with_reasons(error: &dyn std::error::Error) -> String {
 ///
 /// The exit code is 1 for a configuration with problems, 2 for whatever went wrong after.
 #[must_use]
-pub fn run(file: Option<&Path>) -> ExitCode {
+pub(crate) fn run(file: Option<&Path>) -> ExitCode {
     match until_interrupted(file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -100,7 +100,7 @@ fn program() -> String {
 
 /// What to try, for a proxy that listens at `addresses` and was configured by `origin`; `program` is this one.
 #[must_use]
-pub fn text(addresses: &[SocketAddr], origin: &str, program: &str) -> String {
+pub(crate) fn text(addresses: &[SocketAddr], origin: &str, program: &str) -> String {
     let mut text = format!("forebay runs {origin}, in front of seven backends of its own (127.0.0.1:9001 to 9007).\n");
     let Some(address) = addresses.first() else { return text };
     let url = format!("http://{address}");

@@ -12,7 +12,7 @@ use crate::telemetry::clock;
 
 /// What to do with the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Journal {
+pub(crate) struct Journal {
     #[command(subcommand)]
     what: What,
 }
@@ -55,7 +55,7 @@ enum What {
 
 /// Does what is asked, and prints the answer.
 #[must_use]
-pub fn run(config: &Path, reach: &Reach, journal: &Journal) -> ExitCode {
+pub(crate) fn run(config: &Path, reach: &Reach, journal: &Journal) -> ExitCode {
     let now = clock::now().wall;
     let question = question(&journal.what);
     match &journal.what {

@@ -9,15 +9,15 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Source;
 
-pub mod canary;
-pub mod check;
-pub mod config;
-pub mod demo;
-pub mod journal;
+pub(crate) mod canary;
+pub(crate) mod check;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod journal;
 mod output;
-pub mod purge;
-pub mod reach;
-pub mod run;
+pub(crate) mod purge;
+pub(crate) mod reach;
+pub(crate) mod run;
 
 /// A configuration or a command line is wrong.
 pub const EXIT_USAGE: u8 = 1;

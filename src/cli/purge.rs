@@ -10,7 +10,7 @@ use crate::admin::api::{PurgeOrder, Purged};
 
 /// What to purge, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-pub struct Purge {
+pub(crate) struct Purge {
     #[command(flatten)]
     what: What,
     /// Only make it stale: served while it is fetched anew, where that is allowed
@@ -40,7 +40,7 @@ struct What {
 
 /// Purges, and prints how many responses that touched, as far as that is known.
 #[must_use]
-pub fn run(config: &Path, reach: &Reach, purge: &Purge) -> ExitCode {
+pub(crate) fn run(config: &Path, reach: &Reach, purge: &Purge) -> ExitCode {
     let body = serde_json::to_vec(&order(purge)).unwrap_or_default();
     reach.tell(config, Question::post("/api/v1/purge", body), shown)
 }

@@ -36,7 +36,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Which admin listener to ask, and how to print the answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct Reach {
+pub(crate) struct Reach {
     /// Where the admin listener is, as 127.0.0.1:9900 or unix:/run/forebay/admin.sock, with $FOREBAY_ADMIN_TOKEN for its token [default: what the configuration says]
     #[arg(long, value_name = "ADDRESS", global = true)]
     admin: Option<String>,
@@ -47,7 +47,7 @@ pub struct Reach {
 
 /// A request to the admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub(crate) struct Question {
     /// Its method.
     pub method: Method,
     /// Path and query.
@@ -59,13 +59,13 @@ pub struct Question {
 impl Question {
     /// A GET of this target.
     #[must_use]
-    pub fn get(target: impl Into<String>) -> Self {
+    pub(crate) fn get(target: impl Into<String>) -> Self {
         Self { method: Method::GET, target: target.into(), body: Vec::new() }
     }
 
     /// A POST to this target.
     #[must_use]
-    pub fn post(target: impl Into<String>, body: Vec<u8>) -> Self {
+    pub(crate) fn post(target: impl Into<String>, body: Vec<u8>) -> Self {
         Self { method: Method::POST, target: target.into(), body }
     }
 }
@@ -94,13 +94,13 @@ enum Failure {
 impl Reach {
     /// Whether the answer is printed as JSON.
     #[must_use]
-    pub fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
     /// Asks the listener that `--admin` or else the configuration names, and prints what came: as it is with `--json`,
     /// else as `show` has it.
-    pub fn tell<T: DeserializeOwned>(
+    pub(crate) fn tell<T: DeserializeOwned>(
         &self,
         config: &Path,
         question: Question,
@@ -114,7 +114,7 @@ impl Reach {
 
     /// Asks two questions, and prints what came: as it is with `--json`, one after the other, else as `show` has it.
     /// What the second asks for may be missing (404).
-    pub fn tell_both<A: DeserializeOwned, B: DeserializeOwned>(
+    pub(crate) fn tell_both<A: DeserializeOwned, B: DeserializeOwned>(
         &self,
         config: &Path,
         (first, second): (Question, Question),
@@ -242,7 +242,7 @@ async fn converse(
 
 /// A text as one segment of a path: all but letters, digits and `-._~` is percent-encoded (RFC 3986 §2.3).
 #[must_use]
-pub fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -255,7 +255,7 @@ pub fn segment(text: &str) -> String {
 
 /// A text of someone else's, fit for a terminal.
 #[must_use]
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

@@ -27,7 +27,7 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 /// Runs the proxy with this configuration.
 #[must_use]
-pub fn run(source: Source) -> ExitCode {
+pub(crate) fn run(source: Source) -> ExitCode {
     let Checked { plan, warnings } = match source.check() {
         Ok(checked) => checked,
         Err(problems) => {

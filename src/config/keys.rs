@@ -10,7 +10,7 @@ use std::time::Duration;
 use policy::events::Rule;
 
 use super::declare::{table, words};
-pub use super::table::{Key, Kind, Reload, Section};
+pub(crate) use super::table::{Key, Kind, Reload, Section};
 use super::value::Table as _;
 
 pub(super) mod admin;
@@ -61,7 +61,7 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 /// The top of the file, and so every key.
-pub static TOP: Section = *Top::SECTION;
+pub(crate) static TOP: Section = *Top::SECTION;
 
 table! {
     /// The top of the file.

@@ -13,20 +13,20 @@ use toml::de::DeTable;
 use plan::Plan;
 use problem::{Problems, Report};
 
-pub mod changes;
+pub(crate) mod changes;
 mod check;
 mod declare;
 mod document;
 mod grammar;
-pub mod keys;
+pub(crate) mod keys;
 pub mod plan;
 pub mod problem;
 pub mod reference;
-pub mod schema;
-pub mod secrets;
-pub mod settings;
+pub(crate) mod schema;
+pub(crate) mod secrets;
+pub(crate) mod settings;
 mod table;
-pub mod units;
+pub(crate) mod units;
 mod value;
 
 /// The longest configuration file, in bytes.

@@ -16,7 +16,7 @@ const REFERENCE: &str = r"\$\{";
 
 /// The schema, as JSON text.
 #[must_use]
-pub fn schema() -> String {
+pub(crate) fn schema() -> String {
     let inner = reference::sections().into_iter().filter(|section| !section.heading.is_empty());
     let tables: Map<String, Value> = inner.map(|section| (name(section), table(section))).collect();
     let head = [

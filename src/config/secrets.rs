@@ -10,7 +10,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why a string could not be expanded.
 #[derive(Debug, thiserror::Error)]
-pub enum SecretError {
+pub(crate) enum SecretError {
     /// The variable is not set, or does not hold text.
     #[error("environment variable {0} is not set")]
     NoVariable(String),
@@ -37,7 +37,7 @@ pub enum SecretError {
 ///
 /// # Errors
 /// When a variable or file is missing, a file is longer than 64 KiB or not UTF-8, or the braces are malformed.
-pub fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, SecretError> {
+pub(crate) fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<String, SecretError> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A table of the file and the keys it may hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Section {
+pub(crate) struct Section {
     /// How the table is opened: `[server]`; empty for the top of the file.
     pub heading: &'static str,
     /// What the table is for.
@@ -15,7 +15,7 @@ pub struct Section {
 
 /// One key.
 #[derive(Debug)]
-pub struct Key {
+pub(crate) struct Key {
     /// Its name within the section.
     pub name: &'static str,
     /// What it may hold.
@@ -33,7 +33,7 @@ pub struct Key {
 
 /// When a change of a key takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reload {
+pub(crate) enum Reload {
     /// With the reload, for requests and connections that begin after it.
     Now,
     /// With the next start of the process.
@@ -42,7 +42,7 @@ pub enum Reload {
 
 /// What a key may hold.
 #[derive(Clone, Copy, Debug)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A string.
     Text,
     /// One of these words.
@@ -82,7 +82,7 @@ pub enum Kind {
 impl Kind {
     /// What it is called in a sentence: "a duration".
     #[must_use]
-    pub fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Text => "a string",
             Self::Choice(_) => "a word",
@@ -106,7 +106,7 @@ impl Kind {
 
     /// The section that a value of this kind is read by.
     #[must_use]
-    pub fn inner(self) -> Option<&'static Section> {
+    pub(crate) fn inner(self) -> Option<&'static Section> {
         match self {
             Self::Table(inner) | Self::Tables(inner) | Self::TablesOrTexts(inner) => Some(inner),
             Self::Text
@@ -130,7 +130,7 @@ impl Kind {
 impl Section {
     /// The key of this name.
     #[must_use]
-    pub fn key(&self, name: &str) -> Option<&'static Key> {
+    pub(crate) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }
 }

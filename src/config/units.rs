@@ -13,7 +13,7 @@ pub(super) const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), 
 
 /// Why a text is no duration or size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UnitError {
+pub(crate) enum UnitError {
     /// A number alone.
     #[error("has no unit")]
     NoUnit,
@@ -32,7 +32,7 @@ pub enum UnitError {
 ///
 /// # Errors
 /// When there is no number, no known unit, or more than 64 bits of milliseconds.
-pub fn duration(text: &str) -> Result<Duration, UnitError> {
+pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
     amount(text, &DURATIONS).map(Duration::from_millis)
 }
 
@@ -40,19 +40,19 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
 ///
 /// # Errors
 /// When there is no number, no known unit, or more than 64 bits of bytes.
-pub fn size(text: &str) -> Result<u64, UnitError> {
+pub(crate) fn size(text: &str) -> Result<u64, UnitError> {
     amount(text, &SIZES)
 }
 
 /// A duration as one would write it: in the longest unit that gives a whole number.
 #[must_use]
-pub fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     amount_text(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATIONS)
 }
 
 /// A size as one would write it: in the longest unit that gives a whole number.
 #[must_use]
-pub fn size_text(bytes: u64) -> String {
+pub(crate) fn size_text(bytes: u64) -> String {
     amount_text(bytes, &SIZES)
 }
 

@@ -14,7 +14,7 @@ const CONNECTIONS_MIN: u64 = 8;
 
 /// Raises the limit of open files as far as the system lets us, and returns it.
 #[must_use]
-pub fn raise() -> u64 {
+pub(crate) fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     match setrlimit(Resource::Nofile, wanted) {
@@ -30,7 +30,7 @@ pub fn raise() -> u64 {
 /// How many client connections there may be, with this limit of open files; warns when the configuration says more
 /// than are safe.
 #[must_use]
-pub fn connections_max(configured: Option<usize>, limit: u64) -> usize {
+pub(crate) fn connections_max(configured: Option<usize>, limit: u64) -> usize {
     let safe = (limit.saturating_sub(RESERVED) / PER_CONNECTION).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
     let Some(configured) = configured else { return usize::try_from(safe).unwrap_or(usize::MAX) };
     let needed = (configured as u64).saturating_mul(PER_CONNECTION).saturating_add(RESERVED);

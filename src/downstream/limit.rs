@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The limit, and the places that are free.
 #[derive(Debug)]
-pub struct ConnectionLimit {
+pub(crate) struct ConnectionLimit {
     free: Arc<Semaphore>,
     /// How many places there are.
     max: Mutex<usize>,
@@ -21,7 +21,7 @@ pub struct ConnectionLimit {
 
 /// Room for one connection. Dropped, it makes room for the next one.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     permit: Option<OwnedSemaphorePermit>,
     limit: Arc<ConnectionLimit>,
 }
@@ -29,13 +29,13 @@ pub struct Place {
 impl ConnectionLimit {
     /// A limit of so many connections.
     #[must_use]
-    pub fn new(max: usize) -> Arc<Self> {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
         let max = max.min(Semaphore::MAX_PERMITS);
         Arc::new(Self { free: Arc::new(Semaphore::new(max)), max: Mutex::new(max), surplus: AtomicUsize::new(0) })
     }
 
     /// Waits for a place.
-    pub async fn place(self: &Arc<Self>) -> Place {
+    pub(crate) async fn place(self: &Arc<Self>) -> Place {
         let permit = match Arc::clone(&self.free).acquire_owned().await {
             Ok(permit) => permit,
             // It is never closed.
@@ -46,13 +46,13 @@ impl ConnectionLimit {
 
     /// A place, if one is free and nobody waits for it.
     #[must_use]
-    pub fn try_place(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn try_place(self: &Arc<Self>) -> Option<Place> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         Some(Place { permit: Some(permit), limit: Arc::clone(self) })
     }
 
     /// Changes the limit. Connections that are over a lower one stay open; no other takes their place.
-    pub fn set(&self, max: usize) {
+    pub(crate) fn set(&self, max: usize) {
         let max = max.min(Semaphore::MAX_PERMITS);
         let mut known = self.max.lock();
         if max < *known {

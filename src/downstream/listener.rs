@@ -42,7 +42,7 @@ fn hint(error: &io::Error) -> &'static str {
 
 /// An address where clients connect, as all workers have it.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     pub(crate) address: Arc<ListenAddress>,
     /// What handshakes that begin from now on go by; `None`: clients speak without TLS.
     pub(crate) tls: ArcSwapOption<Tls>,
@@ -56,7 +56,7 @@ impl Listener {
 
 /// A socket that is listened on.
 #[derive(Debug)]
-pub enum ListenSocket {
+pub(crate) enum ListenSocket {
     /// At a TCP address.
     Tcp(TcpListener),
     /// In the file system.

@@ -4,15 +4,15 @@
 //! HTTP/1.1 connection is one loop on the worker's thread (`http1`); of HTTP/2 each stream is a task there (`http2`).
 
 mod begin;
-pub mod descriptors;
+pub(crate) mod descriptors;
 mod http1;
 mod http2;
-pub mod limit;
+pub(crate) mod limit;
 mod linger;
-pub mod listener;
+pub(crate) mod listener;
 mod preface;
 mod refusal;
 mod socket;
 pub(crate) mod tls;
 mod waits;
-pub mod worker;
+pub(crate) mod worker;

@@ -35,11 +35,11 @@ const FLUSH_EVERY: Duration = Duration::from_millis(200);
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// Kept by those who have still to begin something: whoever waits for the other end knows when all have.
-pub type Begun = std::sync::mpsc::Sender<()>;
+pub(crate) type Begun = std::sync::mpsc::Sender<()>;
 
 /// What the control thread asks of a worker.
 #[derive(Debug)]
-pub enum Command {
+pub(crate) enum Command {
     /// Answer requests that begin from now on under this plan.
     Adopt(Arc<Snapshot>),
     /// Accept connections on this socket too.
@@ -54,7 +54,7 @@ pub enum Command {
 
 /// One worker.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     /// Where it writes down what happens.
     pub ledger: Rc<WorkerTelemetry>,
     /// For bodies that the kernel moves.
@@ -74,7 +74,7 @@ pub struct Worker {
 impl Worker {
     /// The plan that a request beginning now is answered under.
     #[must_use]
-    pub fn site(&self) -> Rc<WorkerState> {
+    pub(crate) fn site(&self) -> Rc<WorkerState> {
         Rc::clone(&self.site.borrow())
     }
 
@@ -95,12 +95,12 @@ impl Worker {
 
     /// Whether no more requests are taken than those under way.
     #[must_use]
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.get()
     }
 
     /// Waits until no more requests are to be taken.
-    pub async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         let notified = self.drain.notified();
         if !self.is_draining.get() {
             notified.await;
@@ -119,7 +119,7 @@ impl Worker {
 ///
 /// # Errors
 /// When the system can't give it a runtime.
-pub fn run(
+pub(crate) fn run(
     generation: Arc<Snapshot>,
     ledger: WorkerTelemetry,
     limit: Arc<ConnectionLimit>,

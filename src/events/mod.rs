@@ -2,4 +2,4 @@
 //!
 //! What an event makes void is decided in `policy::events`.
 
-pub mod read;
+pub(crate) mod read;

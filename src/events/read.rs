@@ -8,7 +8,7 @@ use message::Fields;
 use policy::events::{Event, NoEvent, Value};
 
 /// The longest event, in bytes.
-pub const EVENT_BYTES_MAX: usize = 1 << 20;
+pub(crate) const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// The media type of CloudEvents' structured mode.
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -17,7 +17,7 @@ const VERSION: &str = "ce-specversion";
 
 /// Why a request holds no event that can be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
+pub(crate) enum Unreadable {
     /// More than [`EVENT_BYTES_MAX`].
     #[error("an event has at most {EVENT_BYTES_MAX} bytes")]
     TooLong,
@@ -38,7 +38,7 @@ pub enum Unreadable {
 impl Unreadable {
     /// What the sender is answered (RFC 9110 §15.5).
     #[must_use]
-    pub const fn status(&self) -> StatusCode {
+    pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -54,7 +54,7 @@ impl Unreadable {
 ///
 /// # Errors
 /// [`Unreadable`], with the status to answer.
-pub fn read(fields: &Fields, body: &[u8]) -> Result<Event, Unreadable> {
+pub(crate) fn read(fields: &Fields, body: &[u8]) -> Result<Event, Unreadable> {
     if body.len() > EVENT_BYTES_MAX {
         return Err(Unreadable::TooLong);
     }

@@ -37,7 +37,7 @@ pub trait StreamingBody: http_body::Body<Data = Bytes, Error = ProxyError> {
 }
 
 /// A body that flows from elsewhere, wherever that is.
-pub type Flow = Pin<Box<dyn StreamingBody>>;
+pub(crate) type Flow = Pin<Box<dyn StreamingBody>>;
 
 /// Told how an answer's way to the client goes. Dropped when the answer is written or given up.
 pub trait BodyObserver {

@@ -84,7 +84,7 @@ impl Deadline {
 }
 
 /// Does `work` and keeps time for it: for a task that has no client connection's loop around it.
-pub async fn attended<F: Future>(deadline: &Deadline, work: F) -> F::Output {
+pub(crate) async fn attended<F: Future>(deadline: &Deadline, work: F) -> F::Output {
     let mut work = pin!(work);
     let mut timer = Timer::default();
     let mut expired = None;

@@ -1,14 +1,14 @@
 //! The vocabulary of a request's way: what came in, what goes out, what went wrong. Data only.
 
-pub mod body;
-pub mod client_tls;
-pub mod deadline;
-pub mod error;
-pub mod incoming;
-pub mod interim;
-pub mod stream;
-pub mod timer;
-pub mod tunnel;
+pub(crate) mod body;
+pub(crate) mod client_tls;
+pub(crate) mod deadline;
+pub(crate) mod error;
+pub(crate) mod incoming;
+pub(crate) mod interim;
+pub(crate) mod stream;
+pub(crate) mod timer;
+pub(crate) mod tunnel;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -66,7 +66,7 @@ pub struct Head {
     pub fields: Fields,
 }
 
-pub use self::incoming::Incoming;
+pub(crate) use self::incoming::Incoming;
 
 /// One request on its way through the house, with what is known of it so far.
 #[derive(Debug)]

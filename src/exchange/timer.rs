@@ -11,7 +11,7 @@ use crate::telemetry::clock;
 
 /// The one timer of a task: a client connection's loop, say.
 #[derive(Debug, Default)]
-pub struct Timer {
+pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     /// What the timer is set for (monotonic time), while it is.
     armed: Option<Duration>,
@@ -19,7 +19,7 @@ pub struct Timer {
 
 impl Timer {
     /// Ready when `due` (monotonic time) has passed. May wake the task earlier than that; then it is asked again.
-    pub fn poll(&mut self, due: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, due: Duration, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.armed.is_none_or(|armed| due < armed) {
                 self.arm(due);

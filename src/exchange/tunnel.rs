@@ -32,7 +32,7 @@ impl fmt::Debug for End {
 }
 
 /// What happens with the client's end of an upgraded connection.
-pub type Tunnel = Box<dyn FnOnce(End) -> Pin<Box<dyn Future<Output = ()>>>>;
+pub(crate) type Tunnel = Box<dyn FnOnce(End) -> Pin<Box<dyn Future<Output = ()>>>>;
 
 /// What has passed through a tunnel so far, and why it ended.
 #[derive(Debug, Default)]

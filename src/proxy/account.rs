@@ -25,7 +25,7 @@ const RETRY_AFTER: &str = "1";
 
 /// An exchange under way, from its head to the last byte of its answer: one allocation for all of its life. Dropped, it is
 /// counted and logged; without an answer, as one whose client left.
-pub struct Open {
+pub(crate) struct Open {
     ex: Exchange,
     ledger: Rc<WorkerTelemetry>,
     /// What the client is about to get; `None`: nothing yet, or it is counted already.
@@ -39,7 +39,7 @@ pub struct Open {
 impl Open {
     /// An exchange begins.
     #[must_use]
-    pub fn begin(ex: Exchange, ledger: Rc<WorkerTelemetry>) -> Box<Self> {
+    pub(crate) fn begin(ex: Exchange, ledger: Rc<WorkerTelemetry>) -> Box<Self> {
         ledger.begin();
         let mut open = Box::new(Self { ex, ledger, answer: None, is_whole: false, tunnel: None });
         if open.ledger.is_logging() {
@@ -50,13 +50,13 @@ impl Open {
     }
 
     /// The exchange.
-    pub fn exchange(&mut self) -> &mut Exchange {
+    pub(crate) fn exchange(&mut self) -> &mut Exchange {
         &mut self.ex
     }
 
     /// Makes the client's answer; the exchange ends when its body has been handed over.
     #[must_use]
-    pub fn answer(mut self: Box<Self>, handled: Result<Answer, ProxyError>) -> Answer {
+    pub(crate) fn answer(mut self: Box<Self>, handled: Result<Answer, ProxyError>) -> Answer {
         let mut answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
         let cache = self.ex.cache_status.take().map(|status| {
             let edit = status.edit(&answer.fields);

@@ -35,7 +35,7 @@ const WORD_OF_A_PROXY: KnownSet = KnownSet::of(&[Known::Override, Known::ClientC
 
 /// What was found out while cleaning.
 #[derive(Debug)]
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// The host that is asked for.
     pub host: Rc<Host>,
     /// The protocols that the client would switch to, if the backend will.
@@ -60,7 +60,7 @@ pub struct Admitted {
 ///
 /// # Errors
 /// [`ProxyError::BadRequest`] and the other faults of a client.
-pub fn admit(site: &WorkerState, ex: &mut Exchange) -> Result<Admitted, ProxyError> {
+pub(crate) fn admit(site: &WorkerState, ex: &mut Exchange) -> Result<Admitted, ProxyError> {
     if ex.head.method == Method::CONNECT || ex.head.method == Method::TRACE {
         return Err(ProxyError::MethodNotAllowed);
     }
@@ -204,7 +204,7 @@ fn origin_form(head: &Head, merge: MergeSlashes) -> Result<Normal, ProxyError> {
 
 /// An origin-form target of this path and query.
 #[must_use]
-pub fn with_path(path: &str, query: Option<&str>) -> Option<Uri> {
+pub(crate) fn with_path(path: &str, query: Option<&str>) -> Option<Uri> {
     let text = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
@@ -285,7 +285,7 @@ fn take_upgrade(site: &WorkerState, ex: &mut Exchange, tags: KnownSet) -> Result
 
 /// Says who asked and by way of whom, and names the exchange: for a request that goes on to a backend, which is told
 /// this `host`.
-pub fn stamp(site: &WorkerState, ex: &mut Exchange, admitted: &Admitted, host: &str) {
+pub(crate) fn stamp(site: &WorkerState, ex: &mut Exchange, admitted: &Admitted, host: &str) {
     let (plan, version) = (site.generation.number, ex.head.version);
     let connection = &ex.connection;
     let stamp = connection.stamp(plan, || {
@@ -316,7 +316,7 @@ pub fn stamp(site: &WorkerState, ex: &mut Exchange, admitted: &Admitted, host: &
 }
 
 /// The same, for a request on a caching route: all that a backend builds URLs from is as the request's key holds it.
-pub fn stamp_settled(site: &WorkerState, ex: &mut Exchange, admitted: &Admitted) {
+pub(crate) fn stamp_settled(site: &WorkerState, ex: &mut Exchange, admitted: &Admitted) {
     let host = admitted.host.normal(admitted.client.scheme);
     ex.head.fields.apply_all(target_fields::edits(&ex.head.fields, host.as_bytes()));
     stamp(site, ex, admitted, host);

@@ -26,7 +26,7 @@ use crate::upstream::send::UpstreamRequest;
 use crate::write_queue::take::FOREBAY_WRITE;
 
 /// How far a request gets without waiting for anybody.
-pub enum Step {
+pub(crate) enum Step {
     /// To its answer: a stored or fixed one, a redirect.
     Answered(Answer),
     /// To where somebody has to be asked: [`go_on`] asks.
@@ -36,7 +36,7 @@ pub enum Step {
 }
 
 /// A request that has a route, and a target there.
-pub struct Waiting {
+pub(crate) struct Waiting {
     /// The route's index.
     route: usize,
     chosen: SelectedTarget,
@@ -58,7 +58,7 @@ enum Errand {
 ///
 /// # Errors
 /// What the client is to be told instead of an answer.
-pub fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, ProxyError> {
+pub(crate) fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, ProxyError> {
     let admitted = admit::admit(site, ex)?;
     if admitted.ends_here {
         return Ok(Step::Answered(routing::options()));
@@ -100,7 +100,7 @@ pub fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, ProxyError> 
 ///
 /// # Errors
 /// What the client is to be told instead of an answer.
-pub async fn go_on(site: &WorkerState, ex: &mut Exchange, waiting: &Waiting) -> Result<Answer, ProxyError> {
+pub(crate) async fn go_on(site: &WorkerState, ex: &mut Exchange, waiting: &Waiting) -> Result<Answer, ProxyError> {
     let Waiting { route: index, chosen, errand } = waiting;
     let route = site.plan().routes.get(*index).ok_or(ProxyError::NoRoute)?;
     let onward = &chosen.onward;

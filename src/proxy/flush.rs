@@ -45,7 +45,7 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// The plan, as the flusher has it.
 #[derive(Debug, Default)]
-pub struct ToBackends {
+pub(crate) struct ToBackends {
     counters: Arc<Counters>,
     present: RefCell<Option<Rc<Present>>>,
 }
@@ -62,12 +62,12 @@ struct Present {
 impl ToBackends {
     /// What the sending of writes has counted.
     #[must_use]
-    pub fn counters(&self) -> &Arc<Counters> {
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
     /// Takes up a generation.
-    pub fn adopt(&self, generation: &Arc<Snapshot>) {
+    pub(crate) fn adopt(&self, generation: &Arc<Snapshot>) {
         let before = self.present.borrow().clone();
         let before = before.as_ref().map(|present| &*present.site);
         let site = Rc::new(WorkerState::new(Arc::clone(generation), before, &self.counters));
@@ -91,7 +91,7 @@ impl ToBackends {
 
     /// Drops connections that have been idle too long, or that lead to endpoints that have left, for as long as the future
     /// is kept.
-    pub async fn tidy(&self) {
+    pub(crate) async fn tidy(&self) {
         loop {
             tokio::time::sleep(TIDY_EVERY).await;
             let now = clock::mono();

@@ -17,7 +17,7 @@ use crate::upstream::send::UpstreamRequest;
 
 /// The URI that a write's order is kept by.
 #[must_use]
-pub fn line(caching: &Caching, target: &Target<'_>) -> Key {
+pub(crate) fn line(caching: &Caching, target: &Target<'_>) -> Key {
     Key::of_uri(Space { name: &caching.space, rules: &caching.rules.key }, target)
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Outgoing<'a> {
 /// A write on its way. Marks its URI before it goes out and when it has ended; dropped in between, as when its client
 /// leaves, nobody knows whether it was applied, and the URI is invalidated. So is what else it may have changed, where it has
 /// succeeded or its end is not known.
-pub struct Underway<'a> {
+pub(crate) struct Underway<'a> {
     site: &'a WorkerState,
     target: &'a Target<'static>,
     reach: Reach,
@@ -59,7 +59,7 @@ impl<'a> Underway<'a> {
     }
 
     /// It has ended, and was a success or not. `then` learns whether it was alone, and changes what is stored of the target.
-    pub fn end<R>(mut self, ended: Ended, is_success: bool, then: impl FnOnce(bool) -> R) -> R {
+    pub(crate) fn end<R>(mut self, ended: Ended, is_success: bool, then: impl FnOnce(bool) -> R) -> R {
         self.is_over = true;
         let store = &self.site.generation.store;
         let changed = store.write_ended(&self.uri, self.writer, (ended, clock::mono()), then);
@@ -92,7 +92,7 @@ impl Drop for Underway<'_> {
 
 /// Whether a write may yet be applied.
 #[must_use]
-pub fn ended(answered: &Result<Answer, ProxyError>, ex: &Exchange) -> Ended {
+pub(crate) fn ended(answered: &Result<Answer, ProxyError>, ex: &Exchange) -> Ended {
     match answered {
         // These say that whoever answers does not know how it ended either (RFC 9110 §15.6.3, §15.6.5).
         Ok(answer) if matches!(answer.status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT) => Ended::Unsure,

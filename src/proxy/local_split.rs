@@ -13,7 +13,7 @@ use crate::telemetry::target_stats::TargetStats;
 
 /// A split, as one worker has it.
 #[derive(Debug)]
-pub struct LocalSplit {
+pub(crate) struct LocalSplit {
     /// What all workers share.
     pub shared: Arc<Split>,
     /// The names of its sides.
@@ -29,11 +29,11 @@ pub struct LocalSplit {
 }
 
 /// For each side of a split, and each of [`By`], the line that tells a client of both. `None`: it would be none.
-pub type Notes = Box<[[Option<Rc<FieldLine>>; 4]]>;
+pub(crate) type Notes = Box<[[Option<Rc<FieldLine>>; 4]]>;
 
 /// What the clients of a split are told: each note is made once, not for each request.
 #[must_use]
-pub fn notes(plan: &plan::Split) -> Notes {
+pub(crate) fn notes(plan: &plan::Split) -> Notes {
     let Some(name) = &plan.side_header else { return Box::default() };
     let note = |side: &str, by: By| FieldLine::new(name, format!("{side}; by={}", by.word())).ok().map(Rc::new);
     plan.sides.iter().map(|side| By::ALL.map(|by| note(&side.name, by))).collect()
@@ -41,7 +41,7 @@ pub fn notes(plan: &plan::Split) -> Notes {
 
 /// What has decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub(crate) enum By {
     /// The request named the side.
     Override,
     /// The client keeps its side.
@@ -54,10 +54,10 @@ pub enum By {
 
 impl By {
     /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::Override, Self::Sticky, Self::Weight, Self::Fallback];
+    pub(crate) const ALL: [Self; 4] = [Self::Override, Self::Sticky, Self::Weight, Self::Fallback];
 
     /// Its word in the log and towards the client.
-    pub const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Override => "override",
             Self::Sticky => "sticky",

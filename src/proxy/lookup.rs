@@ -32,7 +32,7 @@ const NOT_PLAIN: KnownSet = KnownSet::of(&[
 
 /// Answers with what is stored, where nothing but the URI matters for that: by far the most frequent way. What the
 /// request would say to a backend is not worked out for it.
-pub fn at_once(
+pub(crate) fn at_once(
     site: &WorkerState,
     (route, caching): (&Route, &Caching),
     ex: &mut Exchange,

@@ -30,7 +30,7 @@ const WAIT: &str = "forebay-purge-wait";
 const SWEPT_MAX: Duration = Duration::from_secs(8);
 
 /// What a `PURGE` comes to.
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It is answered.
     Answered(Answer),
     /// It is answered when all is swept: [`swept`] waits.
@@ -47,7 +47,7 @@ enum Purged {
 
 /// Answers a `PURGE`; `None`: it is none, or nothing is ever stored for its URI, so that it is a method like any other.
 #[must_use]
-pub fn answer(site: &WorkerState, ex: &Exchange, admitted: &Admitted) -> Option<Outcome> {
+pub(crate) fn answer(site: &WorkerState, ex: &Exchange, admitted: &Admitted) -> Option<Outcome> {
     if *"PURGE" != *ex.head.method.as_str() {
         return None;
     }
@@ -72,7 +72,7 @@ pub fn answer(site: &WorkerState, ex: &Exchange, admitted: &Admitted) -> Option<
 }
 
 /// Answers a `PURGE` when all is swept; without the count when that takes too long.
-pub async fn swept(site: &WorkerState, ex: &Exchange, banned: &Banned) -> Answer {
+pub(crate) async fn swept(site: &WorkerState, ex: &Exchange, banned: &Banned) -> Answer {
     let until = clock::mono() + SWEPT_MAX;
     let swept = pin!(site.generation.store.swept(banned));
     let epoch = banned.epoch();
@@ -125,7 +125,7 @@ fn purge(site: &WorkerState, ex: &Exchange, admitted: &Admitted) -> Result<Purge
 
 impl Snapshot {
     /// Forgets all that routes have stored for a URL, and counts it.
-    pub fn purge_url(&self, target: &Target<'_>, mode: Purge) -> usize {
+    pub(crate) fn purge_url(&self, target: &Target<'_>, mode: Purge) -> usize {
         let target = &target.on_path(self.plan.key_path(target.path()));
         let mut seen: Vec<Key> = Vec::new();
         for (space, rules) in self.spaces_of(target.name(), target.path()) {
@@ -138,7 +138,7 @@ impl Snapshot {
     }
 
     /// Forgets all that routes have stored for a path, whatever the host.
-    pub fn purge_anywhere(&self, path: &str, query: Option<&str>, mode: Purge) -> Banned {
+    pub(crate) fn purge_anywhere(&self, path: &str, query: Option<&str>, mode: Purge) -> Banned {
         let path = &*self.plan.key_path(path);
         let target = Target::of_normal(Scheme::Http, "", None, path, query);
         let mut queries = Vec::new();

@@ -26,13 +26,13 @@ use crate::upstream::upload::{Limits, ReplayBody};
 use crate::write_queue::take::FOREBAY_WRITE;
 
 /// The methods that are forwarded (RFC 9110 §10.2.1).
-pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Finds a request's route, and its index.
 ///
 /// # Errors
 /// [`ProxyError::NoRoute`].
-pub fn route<'a>(
+pub(crate) fn route<'a>(
     site: &'a WorkerState,
     ex: &mut Exchange,
     admitted: &Admitted,
@@ -57,7 +57,7 @@ pub fn route<'a>(
 ///
 /// # Errors
 /// [`ProxyError::BadRequest`] when the rewritten target is none.
-pub fn draft(
+pub(crate) fn draft(
     site: &WorkerState,
     route: &Route,
     group: &Rc<LocalUpstream>,
@@ -93,7 +93,7 @@ pub fn draft(
 }
 
 /// Carries out a route's changes to a header section.
-pub fn edit(fields: &mut Fields, edits: &Edits) {
+pub(crate) fn edit(fields: &mut Fields, edits: &Edits) {
     for name in &edits.remove {
         fields.drop_named(name);
     }
@@ -117,7 +117,7 @@ fn drop_orders(route: &Route, fields: &mut Fields) {
 
 /// Answers an `OPTIONS` that may go no further (RFC 9110 §7.6.2, §9.3.7).
 #[must_use]
-pub fn options() -> Answer {
+pub(crate) fn options() -> Answer {
     let mut answer = Answer::new(Body::default());
     answer.status = StatusCode::NO_CONTENT;
     answer.fields.set("Allow", METHODS);
@@ -155,13 +155,13 @@ fn rewritten(rewrite: &Template, ex: &Exchange, admitted: &Admitted) -> Result<U
 ///
 /// # Errors
 /// [`ProxyError::BadRequest`] when the parts of the request make no valid `Location`.
-pub fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Result<Answer, ProxyError> {
+pub(crate) fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) -> Result<Answer, ProxyError> {
     located(redirect.status, redirect.to.fill(&parts(ex, admitted)))
 }
 
 /// The port of the `https` URL that a request is redirected to, if its listener redirects requests by `http`.
 #[must_use]
-pub fn redirect_https(site: &WorkerState, ex: &Exchange, admitted: &Admitted) -> Option<NonZeroU16> {
+pub(crate) fn redirect_https(site: &WorkerState, ex: &Exchange, admitted: &Admitted) -> Option<NonZeroU16> {
     let port = site.plan().redirect_https(ex.connection.listener.as_deref())?;
     (admitted.client.scheme == Scheme::Http).then_some(port)
 }
@@ -170,7 +170,7 @@ pub fn redirect_https(site: &WorkerState, ex: &Exchange, admitted: &Admitted) ->
 ///
 /// # Errors
 /// [`ProxyError::BadRequest`] when the request's target makes no valid `Location`.
-pub fn by_https(port: NonZeroU16, ex: &Exchange, admitted: &Admitted) -> Result<Answer, ProxyError> {
+pub(crate) fn by_https(port: NonZeroU16, ex: &Exchange, admitted: &Admitted) -> Result<Answer, ProxyError> {
     let name = &admitted.host.name;
     let target = ex.head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let target = if target == "*" { "/" } else { target };
@@ -192,7 +192,7 @@ fn located(status: StatusCode, to: String) -> Result<Answer, ProxyError> {
 
 /// Answers with a fixed response.
 #[must_use]
-pub fn respond(respond: &Respond, method: &Method) -> Answer {
+pub(crate) fn respond(respond: &Respond, method: &Method) -> Answer {
     let head_only = *method == Method::HEAD;
     let mut answer = Answer::new(Body::whole(if head_only { Bytes::new() } else { respond.body.clone() }));
     answer.status = respond.status;

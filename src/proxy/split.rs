@@ -25,7 +25,7 @@ use crate::telemetry::random;
 const COOKIES_MAX: usize = 4;
 
 /// Where a request goes.
-pub struct SelectedTarget {
+pub(crate) struct SelectedTarget {
     /// The way on.
     pub onward: Rc<RouteTarget>,
     /// The side, counted from 0; 0 too where there is no split.
@@ -47,7 +47,7 @@ struct ClientKey {
 ///
 /// # Errors
 /// None that a checked plan can bring about.
-pub fn choose(
+pub(crate) fn choose(
     site: &WorkerState,
     route: usize,
     ex: &mut Exchange,
@@ -85,7 +85,7 @@ pub fn choose(
 
 impl SelectedTarget {
     /// Tells the client what it is to be told.
-    pub fn mark(&self, fields: &mut Fields) {
+    pub(crate) fn mark(&self, fields: &mut Fields) {
         if let Some(cookie) = &self.cookie {
             fields.append(Known::SetCookie, cookie);
             // A cache that many share would give all of them this client's key (RFC 9111 §5.2.2.7, §7.3).

@@ -13,7 +13,7 @@ use crate::upstream::send::UpstreamRequest;
 
 /// Where a route's requests go on, as one worker has it.
 #[derive(Clone, Debug)]
-pub struct RouteTarget {
+pub(crate) struct RouteTarget {
     /// The upstream.
     pub group: Rc<LocalUpstream>,
     /// Where its answers are counted; `None`: they need not be, as it is no side of a split.
@@ -27,7 +27,7 @@ impl RouteTarget {
     ///
     /// # Errors
     /// What the client is to be told instead of an answer.
-    pub async fn forward(&self, ex: &mut Exchange, draft: &UpstreamRequest) -> Result<Answer, ProxyError> {
+    pub(crate) async fn forward(&self, ex: &mut Exchange, draft: &UpstreamRequest) -> Result<Answer, ProxyError> {
         ex.tally.clone_from(&self.tally);
         match self.mirror.as_ref().and_then(|mirror| mirror.sample(draft, ex)) {
             None => self.counted(ex, draft).await,

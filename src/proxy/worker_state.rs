@@ -24,7 +24,7 @@ use crate::write_queue::WriteQueue;
 
 /// A plan, and what all workers share of its upstreams.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Counts the plans of this process, from 1.
     pub number: u64,
     /// What the file says.
@@ -48,21 +48,21 @@ pub struct Snapshot {
 impl Snapshot {
     /// The space of each caching route that answers for this host and path may be stored for, whatever else they ask,
     /// and its rules. Made anew each time: for purges, not for every request.
-    pub fn spaces_of(&self, host: &str, path: &str) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
+    pub(crate) fn spaces_of(&self, host: &str, path: &str) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
         let routes = self.plan.table.all(host, &self.plan.match_path(path)).into_iter();
         let routes = routes.filter_map(|index| self.plan.routes.get(index));
         routes.flat_map(|route| spaces(&self.plan, route))
     }
 
     /// The space of each caching route, and its rules.
-    pub fn spaces(&self) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = (Box<[u8]>, Arc<RouteCache>)> {
         self.plan.routes.iter().flat_map(|route| spaces(&self.plan, route))
     }
 }
 
 /// A plan as one worker has it. A request keeps the one that it began under.
 #[derive(Debug)]
-pub struct WorkerState {
+pub(crate) struct WorkerState {
     /// What all workers share.
     pub generation: Arc<Snapshot>,
     /// What this worker has counted.
@@ -83,7 +83,7 @@ pub struct WorkerState {
 impl WorkerState {
     /// This worker's part of a generation. Upstreams that have not changed keep their balancer and connections.
     #[must_use]
-    pub fn new(generation: Arc<Snapshot>, before: Option<&Self>, counters: &Arc<Counters>) -> Self {
+    pub(crate) fn new(generation: Arc<Snapshot>, before: Option<&Self>, counters: &Arc<Counters>) -> Self {
         let workers = generation.plan.server.workers.get();
         // By name: there may be thousands, and a worker stands still while it looks for them.
         let known = by_name(before.map(|site| &*site.upstreams).unwrap_or_default());
@@ -122,74 +122,74 @@ impl WorkerState {
 
     /// What the file says.
     #[must_use]
-    pub fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &Plan {
         &self.generation.plan
     }
 
     /// The name of the route with this index.
     #[must_use]
-    pub fn route_name(&self, index: usize) -> Option<Rc<str>> {
+    pub(crate) fn route_name(&self, index: usize) -> Option<Rc<str>> {
         self.routes.get(index).map(Rc::clone)
     }
 
     /// What is written and not at its backend yet, if there is a journal.
     #[must_use]
-    pub fn desk(&self) -> Option<&Arc<WriteQueue>> {
+    pub(crate) fn desk(&self) -> Option<&Arc<WriteQueue>> {
         self.generation.desk.as_ref()
     }
 
     /// How this proxy signs `Via`.
     #[must_use]
-    pub fn signature(&self) -> Option<&Rc<Signature>> {
+    pub(crate) fn signature(&self) -> Option<&Rc<Signature>> {
         self.signature.as_ref()
     }
 
     /// Whether any route caches.
     #[must_use]
-    pub fn caches(&self) -> bool {
+    pub(crate) fn caches(&self) -> bool {
         self.caches
     }
 
     /// How this side of a route caches; `None`: it does not.
     #[must_use]
-    pub fn caching(&self, route: usize, side: usize) -> Option<&Rc<Caching>> {
+    pub(crate) fn caching(&self, route: usize, side: usize) -> Option<&Rc<Caching>> {
         let ways = self.cachings.get(route)?;
         // One for all sides: they may stand in for one another.
         ways.get(side).or_else(|| ways.first())
     }
 
     /// All ways of caching that answers for this host and path may be stored in, whatever else they ask.
-    pub fn cachings_of(&self, host: &str, path: &str) -> impl Iterator<Item = &Rc<Caching>> {
+    pub(crate) fn cachings_of(&self, host: &str, path: &str) -> impl Iterator<Item = &Rc<Caching>> {
         let routes = self.plan().table.all(host, &self.plan().match_path(path)).into_iter();
         routes.filter_map(|index| self.cachings.get(index)).flatten()
     }
 
     /// How this route caches in this space; `None`: it has no such space.
     #[must_use]
-    pub fn caching_in(&self, route: usize, space: &[u8]) -> Option<&Rc<Caching>> {
+    pub(crate) fn caching_in(&self, route: usize, space: &[u8]) -> Option<&Rc<Caching>> {
         self.cachings.get(route)?.iter().find(|caching| *caching.space == *space)
     }
 
     /// The split of the route with this index, if it has one.
     #[must_use]
-    pub fn split(&self, route: usize) -> Option<&LocalSplit> {
+    pub(crate) fn split(&self, route: usize) -> Option<&LocalSplit> {
         self.splits.get(route)?.as_ref()
     }
 
     /// The way on from this side of a route; `None`: it leads nowhere.
     #[must_use]
-    pub fn onward(&self, route: usize, side: usize) -> Option<&Rc<RouteTarget>> {
+    pub(crate) fn onward(&self, route: usize, side: usize) -> Option<&Rc<RouteTarget>> {
         self.onwards.get(route)?.get(side)
     }
 
     /// The way on from a side that was named by hand.
     #[must_use]
-    pub fn onward_by_hand(&self, route: usize, side: usize) -> Option<&Rc<RouteTarget>> {
+    pub(crate) fn onward_by_hand(&self, route: usize, side: usize) -> Option<&Rc<RouteTarget>> {
         self.by_hand.get(route)?.get(side)
     }
 
     /// The upstreams.
-    pub fn upstreams(&self) -> impl Iterator<Item = &Rc<LocalUpstream>> {
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Rc<LocalUpstream>> {
         self.upstreams.iter()
     }
 }

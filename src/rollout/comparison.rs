@@ -15,11 +15,11 @@ use crate::config::plan;
 const SAMPLE_MAX: usize = 16;
 
 /// Why there is no second answer.
-pub const UNANSWERED: &str = "unanswered";
+pub(crate) const UNANSWERED: &str = "unanswered";
 
 /// What comparing answers has shown.
 #[derive(Debug)]
-pub struct ComparisonReport {
+pub(crate) struct ComparisonReport {
     plan: plan::Compare,
     /// What was compared, and what of it differed, before it began anew.
     before: (u64, u64),
@@ -33,7 +33,7 @@ pub struct ComparisonReport {
 
 /// A pair of answers that differed.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// When, in milliseconds since the epoch.
     pub at_ms: u64,
     /// The request's method.
@@ -50,7 +50,7 @@ pub struct Sample {
 
 /// What both sides said to one request.
 #[derive(Debug)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The request.
     pub request: CopiedRequest,
     /// When, in milliseconds since the epoch.
@@ -65,7 +65,7 @@ pub struct Pair {
 
 /// Where the two answers of a pair differ.
 #[derive(Debug)]
-pub struct Compared {
+pub(crate) struct Compared {
     pair: Pair,
     found: Result<Vec<Difference>, Skip>,
     between_ours: Vec<Difference>,
@@ -74,7 +74,7 @@ pub struct Compared {
 impl Pair {
     /// Compares. May take a while: bodies are read whole.
     #[must_use]
-    pub fn compare(self, rules: &policy::compare::rules::Rules) -> Compared {
+    pub(crate) fn compare(self, rules: &policy::compare::rules::Rules) -> Compared {
         let method = &self.request.method;
         let between = |one: &Seen, other: &Seen| {
             let bodies = (joined(one), joined(other));
@@ -103,7 +103,7 @@ fn answer<'a>(seen: &'a Seen, body: Option<&'a BytesMut>) -> Answer<'a> {
 impl ComparisonReport {
     /// Nothing has been compared yet.
     #[must_use]
-    pub fn new(plan: &plan::Compare) -> Self {
+    pub(crate) fn new(plan: &plan::Compare) -> Self {
         Self {
             plan: plan.clone(),
             before: (0, 0),
@@ -117,17 +117,17 @@ impl ComparisonReport {
     }
 
     /// Begins anew. What [`ComparisonReport::totals`] tells goes on.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         *self = Self { before: self.totals(), ..Self::new(&self.plan) };
     }
 
     /// A pair that could not be compared.
-    pub fn skip(&mut self, why: &'static str) {
+    pub(crate) fn skip(&mut self, why: &'static str) {
         *self.skipped.entry(why).or_default() += 1;
     }
 
     /// A pair that was compared.
-    pub fn note(&mut self, compared: Compared) {
+    pub(crate) fn note(&mut self, compared: Compared) {
         let Compared { pair, found, between_ours } = compared;
         let found = match found {
             Ok(found) => found,
@@ -166,30 +166,30 @@ impl ComparisonReport {
 
     /// How many pairs were compared, and how many of them differed by more than noise.
     #[must_use]
-    pub fn compared(&self) -> (u64, u64) {
+    pub(crate) fn compared(&self) -> (u64, u64) {
         (self.compared, self.mismatched)
     }
 
     /// The same from the very beginning, however often it began anew: a canary goes by what is added.
     #[must_use]
-    pub fn totals(&self) -> (u64, u64) {
+    pub(crate) fn totals(&self) -> (u64, u64) {
         (self.before.0 + self.compared, self.before.1 + self.mismatched)
     }
 
     /// How many pairs could not be compared, by reason.
     #[must_use]
-    pub fn skipped(&self) -> &BTreeMap<&'static str, u64> {
+    pub(crate) fn skipped(&self) -> &BTreeMap<&'static str, u64> {
         &self.skipped
     }
 
     /// Where pairs differ, most frequent first.
     #[must_use]
-    pub fn rows(&self) -> Vec<Row> {
+    pub(crate) fn rows(&self) -> Vec<Row> {
         self.tally.rows()
     }
 
     /// The last pairs that differed, newest first.
-    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> {
         self.samples.iter()
     }
 }

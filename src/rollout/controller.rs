@@ -17,7 +17,7 @@ const LOOKS_BETWEEN_SAVES: u32 = 25;
 const LOOKS_BETWEEN_TRIES: u32 = 5;
 
 /// Goes on for as long as it is polled.
-pub async fn run(rollout: Arc<Rollout>) {
+pub(crate) async fn run(rollout: Arc<Rollout>) {
     let mut looks: u32 = 0;
     loop {
         tokio::time::sleep(LOOK).await;

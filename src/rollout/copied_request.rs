@@ -6,7 +6,7 @@ use message::Fields;
 
 /// A request that has been copied.
 #[derive(Clone, Debug)]
-pub struct CopiedRequest {
+pub(crate) struct CopiedRequest {
     /// Its method.
     pub method: Method,
     /// Its target.

@@ -26,11 +26,11 @@ use crate::upstream::shared::SharedUpstream;
 use crate::upstream::upload::ReplayBody;
 
 /// Marks a copy, so that whoever gets it can tell.
-pub static FOREBAY_MIRROR: HeaderName = HeaderName::from_static("forebay-mirror");
+pub(crate) static FOREBAY_MIRROR: HeaderName = HeaderName::from_static("forebay-mirror");
 
 /// A route's mirror, as all threads share it.
 #[derive(Debug)]
-pub struct Mirror {
+pub(crate) struct Mirror {
     /// The route.
     pub route: Arc<str>,
     /// What the file says.
@@ -49,7 +49,7 @@ pub struct Mirror {
 
 /// What has become of copies.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Sent.
     pub sent: Counter,
     /// Not answered: refused, reset, broken off.
@@ -66,7 +66,7 @@ pub struct Counts {
 
 /// A seat that a copy holds until it is over. Gives it back on drop.
 #[derive(Debug)]
-pub struct Seat(Arc<Mirror>);
+pub(crate) struct Seat(Arc<Mirror>);
 
 impl Drop for Seat {
     fn drop(&mut self) {
@@ -76,7 +76,7 @@ impl Drop for Seat {
 
 /// A copy on its way.
 #[derive(Debug)]
-pub struct Copy {
+pub(crate) struct Copy {
     /// Its seat, and so its mirror.
     seat: Seat,
     /// The request.
@@ -90,14 +90,14 @@ pub struct Copy {
 impl Copy {
     /// The mirror that it is for.
     #[must_use]
-    pub fn mirror(&self) -> &Arc<Mirror> {
+    pub(crate) fn mirror(&self) -> &Arc<Mirror> {
         &self.seat.0
     }
 }
 
 /// A request that is to be copied when its answer begins.
 #[derive(Debug)]
-pub struct Sampled {
+pub(crate) struct Sampled {
     seat: Seat,
     method: Method,
     target: Uri,
@@ -108,13 +108,13 @@ pub struct Sampled {
 impl Mirror {
     /// An upstream as copies see it.
     #[must_use]
-    pub fn group(plan: &Upstream, resolver: &Arc<dyn Resolver>) -> Arc<SharedUpstream> {
+    pub(crate) fn group(plan: &Upstream, resolver: &Arc<dyn Resolver>) -> Arc<SharedUpstream> {
         Arc::new(SharedUpstream::new(apart(plan), None, Arc::clone(resolver), clock::now()))
     }
 
     /// A route's mirror, by the upstream of each index; `None`: it leads nowhere, which a checked plan rules out.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         route: &Arc<str>,
         written: &Arc<plan::Mirror>,
         group: impl Fn(usize) -> Option<Arc<SharedUpstream>>,
@@ -135,7 +135,7 @@ impl Mirror {
 
     /// Whether the other is for the same route, and would do the same.
     #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         let noise = |mirror: &Self| mirror.noise.as_ref().map(|group| group.plan.clone());
         let (mut one, mut two) = ((*self.plan).clone(), (*other.plan).clone());
         // Upstreams are told apart by what they are: a reload may have moved them.
@@ -148,20 +148,20 @@ impl Mirror {
 
     /// Copies under way.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
     /// How many pairs of answers were compared since it is there, and how many of them differed; `None`: none is
     /// compared.
     #[must_use]
-    pub fn compared(&self) -> Option<(u64, u64)> {
+    pub(crate) fn compared(&self) -> Option<(u64, u64)> {
         self.findings.as_ref().map(|findings| findings.lock().totals())
     }
 
     /// Whether this request is copied: drawn, of a method that is, with a seat free.
     #[must_use]
-    pub fn sample(self: &Arc<Self>, draft: &UpstreamRequest, ex: &Exchange) -> Option<Sampled> {
+    pub(crate) fn sample(self: &Arc<Self>, draft: &UpstreamRequest, ex: &Exchange) -> Option<Sampled> {
         let is_drawn = self.plan.share.takes(ex.dice);
         if !is_drawn || draft.switches.is_some() || !self.plan.methods.contains(&draft.method) {
             return None;
@@ -188,7 +188,7 @@ impl Mirror {
 impl Sampled {
     /// The answer has begun: the copy goes out. What comes back is the answer as it was.
     #[must_use]
-    pub fn send(self, answer: Answer, ex: &Exchange) -> Answer {
+    pub(crate) fn send(self, answer: Answer, ex: &Exchange) -> Answer {
         let mirror = Arc::clone(&self.seat.0);
         let mut headers = self.headers;
         let body = match &self.source {

@@ -39,7 +39,7 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// The thread, as others see it. Dropping it gives up what is under way, and waits until that is done.
 #[derive(Debug)]
-pub struct MirrorWorker {
+pub(crate) struct MirrorWorker {
     queue: Option<mpsc::Sender<Copy>>,
     present: Arc<Present>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -58,7 +58,7 @@ impl MirrorWorker {
     ///
     /// # Errors
     /// When the system has no thread or descriptor left.
-    pub fn start(counters: &Arc<Counters>) -> io::Result<Self> {
+    pub(crate) fn start(counters: &Arc<Counters>) -> io::Result<Self> {
         let runtime = || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -86,12 +86,12 @@ impl MirrorWorker {
 
     /// Where copies are handed over.
     #[must_use]
-    pub fn queue(&self) -> Option<mpsc::Sender<Copy>> {
+    pub(crate) fn queue(&self) -> Option<mpsc::Sender<Copy>> {
         self.queue.clone()
     }
 
     /// From now on only these mirrors are there: connections of others are closed.
-    pub fn adopt(&self, mirrors: &[Arc<Mirror>]) {
+    pub(crate) fn adopt(&self, mirrors: &[Arc<Mirror>]) {
         let groups = mirrors.iter().flat_map(|mirror| [Some(&mirror.target), mirror.noise.as_ref()]);
         *self.present.groups.lock() = groups.flatten().map(Arc::clone).collect();
         self.present.has_changed.notify_one();

@@ -4,16 +4,16 @@
 //! canary is judged is `policy::canary`'s, whether two answers say the same `policy::compare`'s; which side a request
 //! goes to is decided in `flow::split`.
 
-pub mod comparison;
-pub mod controller;
-pub mod copied_request;
-pub mod mirror;
-pub mod mirror_worker;
-pub mod split;
-pub mod state;
-pub mod tee;
-pub mod webhook;
-pub mod weights;
+pub(crate) mod comparison;
+pub(crate) mod controller;
+pub(crate) mod copied_request;
+pub(crate) mod mirror;
+pub(crate) mod mirror_worker;
+pub(crate) mod split;
+pub(crate) mod state;
+pub(crate) mod tee;
+pub(crate) mod webhook;
+pub(crate) mod weights;
 
 use std::io;
 use std::path::Path;
@@ -37,7 +37,7 @@ const ROUTES_MAX: usize = 1000;
 
 /// Everything that moves traffic, as the control thread and the admin listener have it.
 #[derive(Debug)]
-pub struct Rollout {
+pub(crate) struct Rollout {
     file: Option<StateFile>,
     /// What cookies are signed with where the file names no secret.
     own_key: Vec<u8>,
@@ -63,7 +63,7 @@ struct State {
 
 /// What a plan's routes need, in the order of [`Plan::routes`].
 #[derive(Debug)]
-pub struct Adopted {
+pub(crate) struct Adopted {
     /// The splits.
     pub splits: Vec<Option<Arc<Split>>>,
     /// The mirrors.
@@ -75,7 +75,7 @@ impl Rollout {
     ///
     /// # Errors
     /// When the key that cookies are signed with can't be read or made.
-    pub fn open(state_dir: Option<&Path>, resolver: Arc<dyn Resolver>) -> io::Result<Self> {
+    pub(crate) fn open(state_dir: Option<&Path>, resolver: Arc<dyn Resolver>) -> io::Result<Self> {
         let file = state_dir.map(StateFile::new);
         let own_key = match &file {
             Some(file) => file.key()?,
@@ -92,7 +92,7 @@ impl Rollout {
     ///
     /// # Errors
     /// When the thread that copies are sent on can't be started.
-    pub fn adopt(&self, plan: &Plan) -> io::Result<Adopted> {
+    pub(crate) fn adopt(&self, plan: &Plan) -> io::Result<Adopted> {
         let mut state = self.state.lock();
         let mirrors = state.adopt_mirrors(plan, &self.counters, &self.resolver)?;
         let mut before = std::mem::take(&mut state.steerings);
@@ -118,35 +118,35 @@ impl Rollout {
 
     /// Whether what was changed at run time survives a restart: there is a place for it, and it could be written.
     #[must_use]
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.file.is_some() && self.is_saved()
     }
 
     /// Whether the last try to write what is to be kept succeeded; also true where nothing is kept.
     #[must_use]
-    pub fn is_saved(&self) -> bool {
+    pub(crate) fn is_saved(&self) -> bool {
         self.is_saved.load(Ordering::Relaxed)
     }
 
     /// What the sending of copies has counted.
     #[must_use]
-    pub fn counters(&self) -> &Arc<Counters> {
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
     /// Where changes are told.
     #[must_use]
-    pub fn reports(&self) -> &Reports {
+    pub(crate) fn reports(&self) -> &Reports {
         &self.reports
     }
 
     /// Each split.
-    pub fn each_steering<R>(&self, view: impl FnMut(&SplitWeights) -> R) -> Vec<R> {
+    pub(crate) fn each_steering<R>(&self, view: impl FnMut(&SplitWeights) -> R) -> Vec<R> {
         self.state.lock().steerings.iter().map(view).collect()
     }
 
     /// Changes a route's split, and looks at it when what came of it is kept, as far as it can be. `None`: it has none.
-    pub fn steer<R, E>(
+    pub(crate) fn steer<R, E>(
         &self,
         route: &str,
         change: impl FnOnce(&mut SplitWeights) -> Result<(), E>,
@@ -162,19 +162,19 @@ impl Rollout {
 
     /// Each mirror.
     #[must_use]
-    pub fn mirrors(&self) -> Vec<Arc<Mirror>> {
+    pub(crate) fn mirrors(&self) -> Vec<Arc<Mirror>> {
         self.state.lock().mirrors.clone()
     }
 
     /// Whether there is anything to look at.
     #[must_use]
-    pub fn has_canaries(&self) -> bool {
+    pub(crate) fn has_canaries(&self) -> bool {
         // Whoever holds the lock looks, or changes something: then there may be.
         self.state.try_lock().is_none_or(|state| state.steerings.iter().any(|steering| steering.canary().is_some()))
     }
 
     /// Lets every canary look at what there is. To be called a few times a second.
-    pub fn tick(&self, now: policy::time::Now, saves: bool) {
+    pub(crate) fn tick(&self, now: policy::time::Now, saves: bool) {
         let mut state = self.state.lock();
         let mut has_changed = false;
         for steering in &mut state.steerings {
@@ -189,7 +189,7 @@ impl Rollout {
     }
 
     /// Ends what runs beside: copies under way are given up.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let shadow = self.state.lock().shadow.take();
         drop(shadow);
     }

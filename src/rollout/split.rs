@@ -13,7 +13,7 @@ use crate::telemetry::target_stats::TargetStats;
 
 /// A split under one plan.
 #[derive(Debug)]
-pub struct Split {
+pub(crate) struct Split {
     /// What the file says.
     pub plan: Arc<plan::Split>,
     /// What outlives the plan.
@@ -29,7 +29,7 @@ pub struct Split {
 impl Split {
     /// The split of a plan; `own_key` signs cookies where the file names no secret.
     #[must_use]
-    pub fn new(plan: &Arc<plan::Split>, live: Arc<Live>, own_key: &[u8]) -> Self {
+    pub(crate) fn new(plan: &Arc<plan::Split>, live: Arc<Live>, own_key: &[u8]) -> Self {
         let signer = match &plan.sticky {
             Sticky::Cookie(cookie) => {
                 Some(Signer::new(cookie.secret.as_ref().map_or(own_key, |secret| secret.reveal().as_bytes())))
@@ -44,18 +44,18 @@ impl Split {
 
 /// The shares of a split, as one worker looks at them.
 #[derive(Debug)]
-pub struct Watched(Cache<Arc<ArcSwap<Shares>>, Arc<Shares>>);
+pub(crate) struct Watched(Cache<Arc<ArcSwap<Shares>>, Arc<Shares>>);
 
 impl Watched {
     /// The shares that hold now.
-    pub fn shares(&mut self) -> &Shares {
+    pub(crate) fn shares(&mut self) -> &Shares {
         self.0.load()
     }
 }
 
 /// What of a split outlives plans.
 #[derive(Debug)]
-pub struct Live {
+pub(crate) struct Live {
     sides: usize,
     shares: Arc<ArcSwap<Shares>>,
     /// Those of each worker, one a side.
@@ -65,24 +65,24 @@ pub struct Live {
 impl Live {
     /// A split of which nothing has been seen yet.
     #[must_use]
-    pub fn new(sides: usize, shares: Shares) -> Self {
+    pub(crate) fn new(sides: usize, shares: Shares) -> Self {
         Self { sides, shares: Arc::new(ArcSwap::from_pointee(shares)), tallies: Mutex::default() }
     }
 
     /// The shares that hold now.
     #[must_use]
-    pub fn shares(&self) -> Guard<Arc<Shares>> {
+    pub(crate) fn shares(&self) -> Guard<Arc<Shares>> {
         self.shares.load()
     }
 
     /// The shares that hold whenever they are looked at, for one worker: that is quicker than [`Live::shares`].
     #[must_use]
-    pub fn watch(&self) -> Watched {
+    pub(crate) fn watch(&self) -> Watched {
         Watched(Cache::new(Arc::clone(&self.shares)))
     }
 
     /// From the next request on these shares hold.
-    pub fn set(&self, shares: Shares) {
+    pub(crate) fn set(&self, shares: Shares) {
         if **self.shares.load() != shares {
             self.shares.store(Arc::new(shares));
         }
@@ -90,7 +90,7 @@ impl Live {
 
     /// Another worker's tallies, one for each side.
     #[must_use]
-    pub fn enroll(&self) -> Box<[Arc<TargetStats>]> {
+    pub(crate) fn enroll(&self) -> Box<[Arc<TargetStats>]> {
         let tallies: Box<[Arc<TargetStats>]> = (0..self.sides).map(|_| Arc::default()).collect();
         self.tallies.lock().push(tallies.clone());
         tallies
@@ -98,14 +98,14 @@ impl Live {
 
     /// What all workers have seen of a side.
     #[must_use]
-    pub fn seen(&self, side: usize) -> Side {
+    pub(crate) fn seen(&self, side: usize) -> Side {
         let mut seen = Side::default();
         self.add_seen(side, &mut seen);
         seen
     }
 
     /// Adds what all workers have seen of a side.
-    pub fn add_seen(&self, side: usize, to: &mut Side) {
+    pub(crate) fn add_seen(&self, side: usize, to: &mut Side) {
         self.tallies.lock().iter().filter_map(|tallies| tallies.get(side)).for_each(|tally| tally.add_to(to));
     }
 }

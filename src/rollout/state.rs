@@ -22,7 +22,7 @@ const KEY_BYTES: usize = 32;
 
 /// What survives.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Kept {
+pub(crate) struct Kept {
     version: u32,
     /// By route.
     pub routes: BTreeMap<String, KeptRoute>,
@@ -30,7 +30,7 @@ pub struct Kept {
 
 /// What of one route survives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KeptRoute {
+pub(crate) struct KeptRoute {
     /// Its sides, and their shares in the file, in percent: what is kept holds for these alone.
     pub file: BTreeMap<String, f64>,
     /// Weights that were set at run time.
@@ -43,7 +43,7 @@ pub struct KeptRoute {
 
 /// Weights that were set at run time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KeptShares {
+pub(crate) struct KeptShares {
     /// In percent, by side.
     pub percent: BTreeMap<String, f64>,
     /// Who set them.
@@ -54,7 +54,7 @@ pub struct KeptShares {
 
 /// How far a canary is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct KeptCanary {
+pub(crate) struct KeptCanary {
     /// The side that is tried.
     pub side: String,
     /// How far it is.
@@ -63,7 +63,7 @@ pub struct KeptCanary {
 
 /// The file.
 #[derive(Debug)]
-pub struct StateFile {
+pub(crate) struct StateFile {
     directory: PathBuf,
     path: PathBuf,
 }
@@ -71,13 +71,13 @@ pub struct StateFile {
 impl StateFile {
     /// The file of this directory.
     #[must_use]
-    pub fn new(directory: &Path) -> Self {
+    pub(crate) fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), path: directory.join("rollout.json") }
     }
 
     /// Reads it. What can't be read is set aside, so that the proxy starts, and a person can look at it.
     #[must_use]
-    pub fn read(&self) -> Kept {
+    pub(crate) fn read(&self) -> Kept {
         match self.try_read() {
             Ok(kept) => kept,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
@@ -107,7 +107,7 @@ impl StateFile {
     ///
     /// # Errors
     /// What the system says; then the old one is still there.
-    pub fn write(&self, kept: &Kept) -> io::Result<()> {
+    pub(crate) fn write(&self, kept: &Kept) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&Kept { version: VERSION, routes: kept.routes.clone() })?;
         self.put(&self.path, &text)
     }
@@ -116,7 +116,7 @@ impl StateFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn key(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn key(&self) -> io::Result<Vec<u8>> {
         let path = self.directory.join("cookie.key");
         match fs::read(&path) {
             Ok(key) if key.len() == KEY_BYTES => Ok(key),
@@ -133,7 +133,7 @@ impl StateFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn via_name(&self, make: impl FnOnce() -> String) -> io::Result<String> {
+    pub(crate) fn via_name(&self, make: impl FnOnce() -> String) -> io::Result<String> {
         let path = self.directory.join("via-name");
         let kept = match fs::read_to_string(&path) {
             Ok(text) => Some(text.trim_end().to_owned()).filter(|name| Signature::new(name).is_some()),
@@ -168,7 +168,7 @@ impl StateFile {
 ///
 /// # Errors
 /// What the system says.
-pub fn random_key() -> io::Result<Vec<u8>> {
+pub(crate) fn random_key() -> io::Result<Vec<u8>> {
     let mut key = vec![0; KEY_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut key)?;
     Ok(key)

@@ -21,7 +21,7 @@ const COPY_BELOW: usize = 4096;
 
 /// An answer as it was seen.
 #[derive(Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Its status.
     pub status: StatusCode,
     /// Its fields.
@@ -33,7 +33,7 @@ pub struct Seen {
 /// Lets an answer through, and hands what was seen of it to `seen` when it is whole, longer than `bytes_max`, or given
 /// up.
 #[must_use]
-pub fn watch(answer: Answer, bytes_max: usize, seen: oneshot::Sender<Seen>) -> Answer {
+pub(crate) fn watch(answer: Answer, bytes_max: usize, seen: oneshot::Sender<Seen>) -> Answer {
     let head = Seen { status: answer.status, headers: answer.fields.compact(), body: Some(Vec::new()) };
     let mut sight = Sight { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max, seen: Some(seen) };
     if let Some(whole) = answer.body.content() {

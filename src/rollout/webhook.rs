@@ -47,7 +47,7 @@ struct Report {
 
 /// Where changes are told.
 #[derive(Debug)]
-pub struct Reports {
+pub(crate) struct Reports {
     sender: mpsc::Sender<Report>,
     receiver: Mutex<Option<mpsc::Receiver<Report>>>,
     resolver: Arc<dyn Resolver>,
@@ -66,13 +66,13 @@ struct Told<'a> {
 impl Reports {
     /// With nothing to tell yet; the names of receivers are looked up by this resolver.
     #[must_use]
-    pub fn new(resolver: Arc<dyn Resolver>) -> Self {
+    pub(crate) fn new(resolver: Arc<dyn Resolver>) -> Self {
         let (sender, receiver) = mpsc::channel(REPORTS_MAX);
         Self { sender, receiver: Mutex::new(Some(receiver)), resolver }
     }
 
     /// Tells of a change, if anybody wants to know.
-    pub fn tell(&self, route: &str, webhook: Option<&Arc<Webhook>>, change: &Change) {
+    pub(crate) fn tell(&self, route: &str, webhook: Option<&Arc<Webhook>>, change: &Change) {
         let Some(webhook) = webhook else { return };
         let Change { event, share, reason, at_ms } = change;
         let told = Told { route, event: event.name(), weight: share.percent(), reason, at_ms: *at_ms };
@@ -84,7 +84,7 @@ impl Reports {
     }
 
     /// Sends what is to be told, for as long as it is polled. The second caller has nothing to do.
-    pub async fn run(&self) {
+    pub(crate) async fn run(&self) {
         let Some(mut reports) = self.receiver.lock().take() else { return };
         while let Some(report) = reports.recv().await {
             deliver(&report, &self.resolver).await;

@@ -19,7 +19,7 @@ use crate::telemetry::clock;
 
 /// One route's split, as it is steered.
 #[derive(Debug)]
-pub struct SplitWeights {
+pub(crate) struct SplitWeights {
     route: Arc<str>,
     plan: Arc<plan::Split>,
     live: Arc<Live>,
@@ -34,7 +34,7 @@ pub struct SplitWeights {
 
 /// Weights that a person has set, or a canary that the file does not name any more.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Overridden {
+pub(crate) struct Overridden {
     /// The weights.
     pub shares: Shares,
     /// Who has set them.
@@ -44,12 +44,12 @@ pub struct Overridden {
 }
 
 /// Who sets weights where nobody does.
-pub const CANARY: &str = "canary";
+pub(crate) const CANARY: &str = "canary";
 
 impl SplitWeights {
     /// A split that a plan names for the first time since the process began. `kept`: what is known of it from before.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         (route, plan): (&Arc<str>, &Arc<plan::Split>),
         mirror: Option<Arc<Mirror>>,
         kept: Option<&KeptRoute>,
@@ -89,7 +89,7 @@ impl SplitWeights {
     /// Takes up another plan of the same route. Where the file gives its sides other weights it has the last word, and
     /// all begins anew; which order it names them in does not matter.
     #[must_use]
-    pub fn adopt(mut self, plan: &Arc<plan::Split>, mirror: Option<Arc<Mirror>>) -> Self {
+    pub(crate) fn adopt(mut self, plan: &Arc<plan::Split>, mirror: Option<Arc<Mirror>>) -> Self {
         let is_as_before = written(plan) == written(&self.plan);
         let kept = self.kept();
         let names = |plan: &plan::Split| plan.sides.iter().map(|side| Arc::clone(&side.name)).collect::<Vec<_>>();
@@ -144,7 +144,7 @@ impl SplitWeights {
     ///
     /// # Errors
     /// With a text for people.
-    pub fn weigh<'a>(&mut self, weights: impl Iterator<Item = (&'a str, f64)>, by: &str) -> Result<(), String> {
+    pub(crate) fn weigh<'a>(&mut self, weights: impl Iterator<Item = (&'a str, f64)>, by: &str) -> Result<(), String> {
         let mut given: Vec<Option<Share>> = vec![None; self.plan.sides.len()];
         for (name, percent) in weights {
             let index = self.plan.sides.iter().position(|side| *side.name == *name);
@@ -179,7 +179,7 @@ impl SplitWeights {
     }
 
     /// Gives the sides the file's weights again.
-    pub fn reset(&mut self, by: &str) {
+    pub(crate) fn reset(&mut self, by: &str) {
         // A canary that is there would have its own way again at once.
         match self.canary {
             Some(_) => self.override_with(self.plan.shares.clone(), by),
@@ -213,7 +213,7 @@ impl SplitWeights {
     ///
     /// # Errors
     /// When it can't do that now.
-    pub fn direct(&mut self, order: Order, by: &str) -> Option<Result<(), NotNow>> {
+    pub(crate) fn direct(&mut self, order: Order, by: &str) -> Option<Result<(), NotNow>> {
         let totals = self.totals();
         let directed = self.canary.as_mut()?.direct(order, by, clock::now(), &totals);
         Some(directed.map(|change| {
@@ -227,7 +227,7 @@ impl SplitWeights {
     }
 
     /// Lets the canary look at what there is. Says whether something has changed.
-    pub fn tick(&mut self, now: Now) -> bool {
+    pub(crate) fn tick(&mut self, now: Now) -> bool {
         let totals = self.canary.is_some().then(|| self.totals());
         let Some((canary, totals)) = self.canary.as_mut().zip(totals) else { return false };
         let Some(change) = canary.tick(now, &totals) else { return false };
@@ -242,7 +242,7 @@ impl SplitWeights {
 
     /// What has been seen since the process began.
     #[must_use]
-    pub fn totals(&self) -> Evidence {
+    pub(crate) fn totals(&self) -> Evidence {
         let of_canary = self.plan.canary.as_ref().map(|canary| canary.side);
         let mut evidence = Evidence::default();
         for side in 0..self.plan.sides.len() {
@@ -255,7 +255,7 @@ impl SplitWeights {
 
     /// What is to be kept of it; `None`: nothing.
     #[must_use]
-    pub fn kept(&self) -> Option<KeptRoute> {
+    pub(crate) fn kept(&self) -> Option<KeptRoute> {
         let overridden = self.overridden.as_ref().map(|overridden| KeptShares {
             percent: named(&self.plan, &overridden.shares),
             by: overridden.by.clone(),
@@ -272,49 +272,49 @@ impl SplitWeights {
     }
 
     /// The changes that nobody has been told of.
-    pub fn take_changes(&mut self) -> Vec<Change> {
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
 
     /// The route.
     #[must_use]
-    pub fn route(&self) -> &str {
+    pub(crate) fn route(&self) -> &str {
         &self.route
     }
 
     /// What the file says.
     #[must_use]
-    pub fn plan(&self) -> &Arc<plan::Split> {
+    pub(crate) fn plan(&self) -> &Arc<plan::Split> {
         &self.plan
     }
 
     /// The split as the workers share it.
     #[must_use]
-    pub fn live(&self) -> &Arc<Live> {
+    pub(crate) fn live(&self) -> &Arc<Live> {
         &self.live
     }
 
     /// What a person has set.
     #[must_use]
-    pub fn overridden(&self) -> Option<&Overridden> {
+    pub(crate) fn overridden(&self) -> Option<&Overridden> {
         self.overridden.as_ref()
     }
 
     /// Its canary.
     #[must_use]
-    pub fn canary(&self) -> Option<&Canary> {
+    pub(crate) fn canary(&self) -> Option<&Canary> {
         self.canary.as_ref()
     }
 
     /// Who is told of changes.
     #[must_use]
-    pub fn webhook(&self) -> Option<&Arc<Webhook>> {
+    pub(crate) fn webhook(&self) -> Option<&Arc<Webhook>> {
         self.plan.canary.as_ref()?.webhook.as_ref()
     }
 
     /// What has been seen of one side.
     #[must_use]
-    pub fn seen(&self, side: usize) -> Side {
+    pub(crate) fn seen(&self, side: usize) -> Side {
         self.live.seen(side)
     }
 

@@ -34,25 +34,25 @@ const SEVERITY: u8 = 6;
 
 /// The thread that writes the access log, as others see it.
 #[derive(Clone, Debug)]
-pub struct Writer(Arc<writer::Writer>);
+pub(crate) struct Writer(Arc<writer::Writer>);
 
 impl Writer {
     /// Starts the thread.
     ///
     /// # Errors
     /// When the target can't be opened, or the system has no thread left.
-    pub fn start(target: &LogTarget) -> io::Result<Self> {
+    pub(crate) fn start(target: &LogTarget) -> io::Result<Self> {
         Ok(Self(Arc::new(writer::Writer::start("access log", true, target, BUFFERS_MAX)?)))
     }
 
     /// A log for one worker.
     #[must_use]
-    pub fn log(&self, form: AccessLog) -> Log {
+    pub(crate) fn log(&self, form: AccessLog) -> Log {
         Log::new(form, self.0.inlet())
     }
 
     /// Opens the target again: log rotation has moved the file away.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         self.0.reopen();
     }
 
@@ -63,14 +63,14 @@ impl Writer {
 
     /// Waits until all that was handed over is written, or for a second when the target takes nothing. All logs must
     /// be gone.
-    pub fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.0.finish();
     }
 }
 
 /// One worker's access log.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     form: AccessLog,
     buffer: Vec<u8>,
     lines: u64,
@@ -89,13 +89,13 @@ impl Log {
 
     /// Whether lines are written at all.
     #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.form != AccessLog::Off
     }
 
     /// What the form of lines needs of this request's fields; `None`: nothing beyond what every line has.
     #[must_use]
-    pub fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
+    pub(crate) fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
         match &self.form {
             AccessLog::Text(format) => Captured::new(format, headers),
             AccessLog::Json | AccessLog::Off => None,
@@ -103,12 +103,12 @@ impl Log {
     }
 
     /// Changes the form of lines to come.
-    pub fn set_form(&mut self, form: AccessLog) {
+    pub(crate) fn set_form(&mut self, form: AccessLog) {
         self.form = form;
     }
 
     /// Writes one line.
-    pub fn line(&mut self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
+    pub(crate) fn line(&mut self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
         if self.buffer.is_empty() {
             self.buffer.reserve(BUFFER_BYTES + LAST_LINE_BYTES);
         }
@@ -127,7 +127,7 @@ impl Log {
     }
 
     /// Hands the buffer over; drops it if the writer is too far behind.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         if self.buffer.is_empty() {
             return;
         }
@@ -151,7 +151,7 @@ impl Log {
     }
 
     /// How many lines were dropped since the last call.
-    pub fn take_dropped(&mut self) -> u64 {
+    pub(crate) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
 }

@@ -67,7 +67,7 @@ pub struct Tunnel {
 }
 
 /// The most tries that are remembered one by one.
-pub const HISTORY_MAX: usize = 16;
+pub(crate) const HISTORY_MAX: usize = 16;
 
 /// One try to have a request answered.
 #[derive(Debug)]

@@ -4,14 +4,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// The present second as text; written anew when it changes.
 #[derive(Debug, Default)]
-pub struct HttpDate {
+pub(crate) struct HttpDate {
     unix: u64,
     text: String,
 }
 
 impl HttpDate {
     /// This moment (wall clock) as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
-    pub fn at(&mut self, wall: Duration) -> &str {
+    pub(crate) fn at(&mut self, wall: Duration) -> &str {
         if self.unix != wall.as_secs() || self.text.is_empty() {
             self.unix = wall.as_secs();
             self.text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(self.unix));

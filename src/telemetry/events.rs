@@ -32,13 +32,13 @@ static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 /// reads them.
 #[derive(Debug)]
 #[must_use]
-pub struct Events(());
+pub(crate) struct Events(());
 
 /// Starts writing events of this level and above to this target. Later calls change nothing.
 ///
 /// # Errors
 /// When the target can't be opened, or the system has no thread left.
-pub fn start(level: LevelFilter, target: &LogTarget) -> io::Result<Events> {
+pub(crate) fn start(level: LevelFilter, target: &LogTarget) -> io::Result<Events> {
     if STARTED.get().is_some() {
         return Ok(Events(()));
     }
@@ -63,13 +63,13 @@ pub fn start(level: LevelFilter, target: &LogTarget) -> io::Result<Events> {
 
 /// Events dropped since the start.
 #[must_use]
-pub fn dropped() -> u64 {
+pub(crate) fn dropped() -> u64 {
     STARTED.get().map_or(0, Writer::lost_ever)
 }
 
 impl Events {
     /// Opens the target again: log rotation has moved the file away.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         if let Some(writer) = STARTED.get() {
             writer.reopen();
         }

@@ -5,11 +5,11 @@
 use std::fmt::Write;
 
 /// The `Content-Type` of a page.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What a family's values mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Only ever goes up, until a restart. Its name ends in `_total`.
     Counter,
     /// Goes up and down.
@@ -27,7 +27,7 @@ impl Kind {
 
 /// A value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// A whole number. Readers take it for a 64-bit float, so past 2⁵³ it is rounded there.
     Whole(u64),
     /// Any number, as of seconds.
@@ -48,20 +48,20 @@ impl From<f64> for Value {
 
 /// A page of metrics, family after family.
 #[derive(Debug, Default)]
-pub struct Page {
+pub(crate) struct Page {
     text: String,
 }
 
 impl Page {
     /// An empty page.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Opens a family: a name that stands once on a page, with letters, digits, `_` and `:`, and a line on what it
     /// means. A family without samples is fine.
-    pub fn family(&mut self, kind: Kind, name: &'static str, help: &str) -> Family<'_> {
+    pub(crate) fn family(&mut self, kind: Kind, name: &'static str, help: &str) -> Family<'_> {
         debug_assert!(is_name(name), "{name} is no name of a metric");
         let _ = write!(self.text, "# HELP {name} ");
         escape(help, false, &mut self.text);
@@ -71,20 +71,20 @@ impl Page {
     }
 
     /// A family with one value and no labels.
-    pub fn single(&mut self, kind: Kind, name: &'static str, help: &str, value: impl Into<Value>) {
+    pub(crate) fn single(&mut self, kind: Kind, name: &'static str, help: &str, value: impl Into<Value>) {
         self.family(kind, name, help).sample(&[], value);
     }
 
     /// The whole page.
     #[must_use]
-    pub fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.text
     }
 }
 
 /// A family that samples are added to.
 #[derive(Debug)]
-pub struct Family<'a> {
+pub(crate) struct Family<'a> {
     text: &'a mut String,
     name: &'static str,
 }
@@ -92,7 +92,7 @@ pub struct Family<'a> {
 impl Family<'_> {
     /// Adds a sample. No two of a family have the same labels; a label's name has letters, digits and `_`, its value
     /// may be any text.
-    pub fn sample(&mut self, labels: &[(&'static str, &str)], value: impl Into<Value>) -> &mut Self {
+    pub(crate) fn sample(&mut self, labels: &[(&'static str, &str)], value: impl Into<Value>) -> &mut Self {
         self.line("", labels, value.into());
         self
     }

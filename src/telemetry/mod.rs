@@ -2,23 +2,23 @@
 //!
 //! A leaf: every room may call it, it calls none.
 
-pub mod access_log;
-pub mod access_record;
-pub mod captured;
+pub(crate) mod access_log;
+pub(crate) mod access_record;
+pub(crate) mod captured;
 pub mod clock;
 pub mod counters;
-pub mod date;
-pub mod events;
-pub mod exposition;
-pub mod format;
+pub(crate) mod date;
+pub(crate) mod events;
+pub(crate) mod exposition;
+pub(crate) mod format;
 mod log_line;
-pub mod notice;
-pub mod random;
-pub mod request_id;
+pub(crate) mod notice;
+pub(crate) mod random;
+pub(crate) mod request_id;
 mod second;
 pub(crate) mod sink;
 mod syslog;
-pub mod target_stats;
+pub(crate) mod target_stats;
 mod text;
-pub mod worker_telemetry;
+pub(crate) mod worker_telemetry;
 mod writer;

@@ -8,14 +8,14 @@ const SILENCE_SECONDS: u64 = 60;
 
 /// Says when an event may be logged again. Shared by all workers.
 #[derive(Debug, Default)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// When it may be, in seconds of monotonic time.
     next: AtomicU64,
 }
 
 impl Notice {
     /// Whether an event may be logged now (monotonic time): once a minute.
-    pub fn is_due(&self, now: Duration) -> bool {
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
         let (now, next) = (now.as_secs(), self.next.load(Ordering::Relaxed));
         let then = now.saturating_add(SILENCE_SECONDS);
         now >= next && self.next.compare_exchange(next, then, Ordering::Relaxed, Ordering::Relaxed).is_ok()

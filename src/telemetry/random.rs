@@ -4,25 +4,25 @@ use super::request_id::RequestId;
 
 /// One number, even over its whole range. Not for secrets.
 #[must_use]
-pub fn roll() -> u64 {
+pub(crate) fn roll() -> u64 {
     fastrand::u64(..)
 }
 
 /// A fraction in `0.0..1.0`.
 #[must_use]
-pub fn fraction() -> f64 {
+pub(crate) fn fraction() -> f64 {
     fastrand::f64()
 }
 
 /// A number below `n`; 0 if `n` is 0.
 #[must_use]
-pub fn below(n: usize) -> usize {
+pub(crate) fn below(n: usize) -> usize {
     fastrand::usize(..n.max(1))
 }
 
 /// 128 random bits in hexadecimal, half of them drawn before: names an exchange.
 #[must_use]
-pub fn id(drawn: u64) -> RequestId {
+pub(crate) fn id(drawn: u64) -> RequestId {
     RequestId::of((u128::from(drawn) << 64) | u128::from(roll()))
 }
 

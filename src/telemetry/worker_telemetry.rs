@@ -15,7 +15,7 @@ use super::counters::Counters;
 
 /// Where one worker writes down what happened.
 #[derive(Debug)]
-pub struct WorkerTelemetry {
+pub(crate) struct WorkerTelemetry {
     /// The worker's counters.
     pub counters: Arc<Counters>,
     log: RefCell<Log>,
@@ -26,29 +26,29 @@ pub struct WorkerTelemetry {
 impl WorkerTelemetry {
     /// An empty ledger.
     #[must_use]
-    pub fn new(counters: Arc<Counters>, log: Log) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>, log: Log) -> Self {
         Self { counters, log: RefCell::new(log), last_end: Cell::new(None) }
     }
 
     /// Whether exchanges are logged, so that their requests must be remembered.
     #[must_use]
-    pub fn is_logging(&self) -> bool {
+    pub(crate) fn is_logging(&self) -> bool {
         self.log.borrow().is_on()
     }
 
     /// What the form of the log needs of this request's fields.
     #[must_use]
-    pub fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
+    pub(crate) fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
         self.log.borrow().capture(headers)
     }
 
     /// An exchange begins.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.counters.exchanges.up();
     }
 
     /// An exchange has ended.
-    pub fn end(&self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
+    pub(crate) fn end(&self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
         self.last_end.set(Some(ended.mono));
         self.counters.exchanges.down();
         self.counters.requests.up();
@@ -61,19 +61,19 @@ impl WorkerTelemetry {
 
     /// When the last exchange ended (monotonic time).
     #[must_use]
-    pub const fn last_end(&self) -> Option<Duration> {
+    pub(crate) const fn last_end(&self) -> Option<Duration> {
         self.last_end.get()
     }
 
     /// Hands what is buffered to the log's writer. To be called a few times a second.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let mut log = self.log.borrow_mut();
         log.flush();
         self.counters.log_lines_dropped.add(log.take_dropped());
     }
 
     /// Changes the form of the log.
-    pub fn set_form(&self, form: crate::config::plan::AccessLog) {
+    pub(crate) fn set_form(&self, form: crate::config::plan::AccessLog) {
         self.log.borrow_mut().set_form(form);
     }
 }

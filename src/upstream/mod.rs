@@ -4,23 +4,23 @@
 //! is kept by [`shared::SharedUpstream`] and how they stand by [`standing::Standing`], shared by all workers; connections and
 //! balancers live in [`local::LocalUpstream`], one a worker.
 
-pub mod endpoint;
-pub mod endpoints;
-pub mod local;
+pub(crate) mod endpoint;
+pub(crate) mod endpoints;
+pub(crate) mod local;
 mod pieces;
-pub mod place;
-pub mod probe;
-pub mod queue;
-pub mod reply;
+pub(crate) mod place;
+pub(crate) mod probe;
+pub(crate) mod queue;
+pub(crate) mod reply;
 pub mod resolve;
 pub mod resolver;
-pub mod select;
-pub mod send;
-pub mod shared;
-pub mod standing;
-pub mod transport;
-pub mod tunnel;
-pub mod upload;
+pub(crate) mod select;
+pub(crate) mod send;
+pub(crate) mod shared;
+pub(crate) mod standing;
+pub(crate) mod transport;
+pub(crate) mod tunnel;
+pub(crate) mod upload;
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -45,13 +45,13 @@ const REGROUP_SHARE: u32 = 4;
 
 /// The background work for one upstream; ends when dropped.
 #[derive(Debug)]
-pub struct Watch(tokio::task::AbortHandle);
+pub(crate) struct Watch(tokio::task::AbortHandle);
 
 impl Watch {
     /// Starts checking an upstream's endpoints and resolving the names of its backends. To be called on a thread whose
     /// runtime runs local tasks.
     #[must_use]
-    pub fn start(group: &Arc<SharedUpstream>) -> Self {
+    pub(crate) fn start(group: &Arc<SharedUpstream>) -> Self {
         Self::over(watch(Arc::clone(group)))
     }
 

@@ -28,7 +28,7 @@ use crate::telemetry::target_stats::TargetStats;
 
 /// Makes the answer of a response whose head has been judged.
 #[must_use]
-pub fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange) -> Answer {
+pub(crate) fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange) -> Answer {
     let Received { mut call, claim } = received;
     let Head { status, version, mut fields } = call.take_head();
     // Nominations that may not be followed are ignored in a response, never refused.

@@ -24,7 +24,7 @@ use crate::telemetry::counters::Counters;
 const FAILURE_LATENCY: Duration = Duration::from_secs(1);
 
 /// An endpoint's place that a request holds. Gives it back on drop, whatever became of the request.
-pub struct Lease {
+pub(crate) struct Lease {
     group: Rc<LocalUpstream>,
     endpoint: Rc<LocalEndpoint>,
     since: Duration,
@@ -37,42 +37,42 @@ pub struct Lease {
 impl Lease {
     /// The upstream it is a place of.
     #[must_use]
-    pub fn group(&self) -> &Rc<LocalUpstream> {
+    pub(crate) fn group(&self) -> &Rc<LocalUpstream> {
         &self.group
     }
 
     /// The endpoint.
     #[must_use]
-    pub fn endpoint(&self) -> &Rc<LocalEndpoint> {
+    pub(crate) fn endpoint(&self) -> &Rc<LocalEndpoint> {
         &self.endpoint
     }
 
     /// When it was claimed (monotonic time).
     #[must_use]
-    pub fn since(&self) -> Duration {
+    pub(crate) fn since(&self) -> Duration {
         self.since
     }
 
     /// The request went well, as far as the endpoint goes.
-    pub fn succeeded(&self, now: Now) {
+    pub(crate) fn succeeded(&self, now: Now) {
         self.group.shared.standing.succeeded(&self.endpoint.shared, self.trial.take(), now);
     }
 
     /// The response head came in, so long after the request went out.
-    pub fn answered(&self, after: Duration, now: Duration) {
+    pub(crate) fn answered(&self, after: Duration, now: Duration) {
         if self.group.shared.plan.balance == Balance::PeakEwma {
             self.endpoint.latency.borrow_mut().observe(after, Now::at(now));
         }
     }
 
     /// The request failed, by the endpoint's fault; `why` says which.
-    pub fn failed(&self, now: Now, why: &dyn Display) {
+    pub(crate) fn failed(&self, now: Now, why: &dyn Display) {
         self.answered(FAILURE_LATENCY, now.mono);
         self.group.shared.standing.failed(&self.endpoint.shared, self.trial.take(), now, why);
     }
 
     /// The endpoint takes no connection.
-    pub fn doubt(&self, why: &dyn Display) {
+    pub(crate) fn doubt(&self, why: &dyn Display) {
         self.group.shared.standing.doubt(&self.endpoint.shared, why);
     }
 }
@@ -101,11 +101,11 @@ enum Reach {
 }
 
 /// The endpoints that were tried for a request. They outlive the set that they were chosen from.
-pub type Tried = [Rc<LocalEndpoint>];
+pub(crate) type Tried = [Rc<LocalEndpoint>];
 
 /// Claims a place without waiting. `None`: no endpoint that is not in `tried` can take the request now.
 #[must_use]
-pub fn claim(group: &Rc<LocalUpstream>, ex: &Exchange, tried: &Tried, now: Now) -> Option<Lease> {
+pub(crate) fn claim(group: &Rc<LocalUpstream>, ex: &Exchange, tried: &Tried, now: Now) -> Option<Lease> {
     let set = group.endpoints();
     let was_tried = |endpoint: &Endpoint| tried.iter().any(|tried| std::ptr::eq(&*tried.shared, endpoint));
     if let Some(endpoint) = group.shared.standing.take_trial(was_tried, now) {
@@ -243,7 +243,7 @@ impl Seats for View<'_> {
 
 /// The hash of what an upstream's balancer goes by, if it hashes.
 #[must_use]
-pub fn key(balance: &Balance, ex: &Exchange) -> u64 {
+pub(crate) fn key(balance: &Balance, ex: &Exchange) -> u64 {
     let headers = &ex.head.fields;
     match balance {
         Balance::RoundRobin
@@ -272,7 +272,7 @@ fn arrival(ex: &Exchange) -> Now {
 
 /// Claims a place without waiting for one; a request that comes while others wait gets in line behind them.
 #[must_use]
-pub fn claim_at_once(group: &Rc<LocalUpstream>, ex: &Exchange) -> Option<Lease> {
+pub(crate) fn claim_at_once(group: &Rc<LocalUpstream>, ex: &Exchange) -> Option<Lease> {
     if group.shared.plan.queue.is_some() && !group.shared.queue().is_empty() {
         return None;
     }
@@ -283,7 +283,11 @@ pub fn claim_at_once(group: &Rc<LocalUpstream>, ex: &Exchange) -> Option<Lease> 
 ///
 /// # Errors
 /// Those of [`line_up`].
-pub async fn claim_or_wait(group: &Rc<LocalUpstream>, ex: &Exchange, until: Duration) -> Result<Lease, ProxyError> {
+pub(crate) async fn claim_or_wait(
+    group: &Rc<LocalUpstream>,
+    ex: &Exchange,
+    until: Duration,
+) -> Result<Lease, ProxyError> {
     match claim_at_once(group, ex) {
         Some(claim) => Ok(claim),
         None => line_up(group, ex, until).await,
@@ -295,7 +299,7 @@ pub async fn claim_or_wait(group: &Rc<LocalUpstream>, ex: &Exchange, until: Dura
 /// # Errors
 /// [`ProxyError::NoBackend`] without a queue; [`ProxyError::QueueFull`]; [`ProxyError::QueueTimeout`] after the queue's `wait_max`, or
 /// when `until` (monotonic time) comes first.
-pub async fn line_up(group: &Rc<LocalUpstream>, ex: &Exchange, until: Duration) -> Result<Lease, ProxyError> {
+pub(crate) async fn line_up(group: &Rc<LocalUpstream>, ex: &Exchange, until: Duration) -> Result<Lease, ProxyError> {
     let Some(plan) = &group.shared.plan.queue else { return Err(no_backend(&group.shared)) };
     let Some(place) = group.shared.queue_up(plan.length) else {
         return Err(ProxyError::QueueFull { upstream: group.shared.plan.name.clone(), length: plan.length });

@@ -64,7 +64,7 @@ impl UpstreamRequest {
 }
 
 /// A response whose head has come and been judged.
-pub struct Received {
+pub(crate) struct Received {
     /// What its head is taken and its body comes from.
     pub call: Box<Call>,
     /// The place the request holds.
@@ -73,7 +73,7 @@ pub struct Received {
 
 /// A try that failed.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Why.
     pub fault: ProxyError,
     /// How far the request got.
@@ -87,7 +87,7 @@ pub struct Failure {
 ///
 /// # Errors
 /// What went wrong; the backend's failures are counted already.
-pub async fn attempt(claim: &Lease, draft: &UpstreamRequest, ex: &mut Exchange) -> Result<Box<Call>, Failure> {
+pub(crate) async fn attempt(claim: &Lease, draft: &UpstreamRequest, ex: &mut Exchange) -> Result<Box<Call>, Failure> {
     let age_max = if draft.method.is_idempotent() { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
     let mut pooled = claim.endpoint().pool.take(claim.since(), age_max);
     loop {

@@ -24,7 +24,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Answers 101, and leaves the tunnel for the client's connection to run.
 #[must_use]
-pub fn answer(received: Received, ex: &Exchange) -> Answer {
+pub(crate) fn answer(received: Received, ex: &Exchange) -> Answer {
     let Received { mut call, claim } = received;
     let Head { status, version, mut fields } = call.take_head();
     let chosen = fields.first(Known::Upgrade).map(<[u8]>::to_vec);

@@ -21,7 +21,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// One attempt to send a write.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// The write's number.
     pub seq: u64,
     /// Which attempt it is.
@@ -34,7 +34,7 @@ pub struct Attempt {
 
 /// What an attempt has come to.
 #[derive(Clone, Debug)]
-pub struct Came {
+pub(crate) struct Came {
     /// What that means for the write.
     pub outcome: Outcome,
     /// Why it failed, in words; `None`: it did not.
@@ -42,7 +42,7 @@ pub struct Came {
 }
 
 /// The way to the backends.
-pub trait Way: 'static {
+pub(crate) trait Way: 'static {
     /// Sends a write, lets the cache follow, and says what came of it.
     fn send(&self, attempt: Attempt) -> impl Future<Output = Came> + 'static;
 
@@ -51,7 +51,7 @@ pub trait Way: 'static {
 }
 
 /// Sends what is due, for as long as it is polled.
-pub async fn run(desk: Arc<WriteQueue>, way: Rc<impl Way>) {
+pub(crate) async fn run(desk: Arc<WriteQueue>, way: Rc<impl Way>) {
     let flusher = Rc::new(Flusher { desk, way, alarms: RefCell::default(), silent: RefCell::default() });
     let desk = &flusher.desk;
     loop {

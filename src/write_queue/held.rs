@@ -9,11 +9,11 @@ use policy::write::segment_table::Position;
 use super::queued::{Queued, cost};
 
 /// What the order of writes is kept by: a fingerprint of the part of a key that the URI makes.
-pub type UriId = [u8; fingerprint::BYTES];
+pub(crate) type UriId = [u8; fingerprint::BYTES];
 
 /// A write that is pending or dead, and where its record is.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub(crate) struct Held {
     /// The write, while it is pending; a dead letter is on the disk only.
     pub write: Option<Arc<Queued>>,
     /// Where its record is.

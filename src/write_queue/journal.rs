@@ -20,7 +20,7 @@ const WAITING_MAX: usize = 16_384;
 
 /// The journal: a thread, and the way to it.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     orders: Mutex<Option<mpsc::Sender<Order>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     identity: u128,
@@ -64,7 +64,7 @@ impl Journal {
     }
 
     /// Returns when all notes of what became of writes are on the disk, whatever was asked for them: waits while it fails.
-    pub async fn notes_are_safe(&self) {
+    pub(crate) async fn notes_are_safe(&self) {
         let noted = self.noted.load(Ordering::Acquire);
         let mut safe = self.shared.safe.subscribe();
         if *safe.borrow() >= noted {
@@ -88,18 +88,12 @@ impl Journal {
 
     /// The journal's identity.
     #[must_use]
-    pub fn identity(&self) -> u128 {
+    pub(crate) fn identity(&self) -> u128 {
         self.identity
     }
 
-    /// How many bytes were written since the start.
-    #[must_use]
-    pub fn bytes_written(&self) -> u64 {
-        self.shared.bytes.load(Ordering::Relaxed)
-    }
-
     /// Writes what is still to be written, and ends. What comes later is refused.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         drop(self.orders.lock().take());
         if let Some(thread) = self.thread.lock().take() {
             let _panicked = thread.join();

@@ -330,7 +330,6 @@ impl JournalWriter {
             file.sync_data()?;
         }
         self.file_bytes += batch.bytes as u64;
-        self.shared.bytes.fetch_add(batch.bytes as u64, Ordering::Relaxed);
         Ok(())
     }
 

@@ -5,21 +5,21 @@
 //! write and of a read of what is pending, and the flusher on the control thread. How a write is sent is handed in.
 
 mod alarms;
-pub mod flush;
-pub mod held;
-pub mod journal;
+pub(crate) mod flush;
+pub(crate) mod held;
+pub(crate) mod journal;
 mod journal_writer;
 mod open;
-pub mod orders;
-pub mod queue;
-pub mod queued;
-pub mod read;
-pub mod recover;
-pub mod reservation;
+pub(crate) mod orders;
+pub(crate) mod queue;
+pub(crate) mod queued;
+pub(crate) mod read;
+pub(crate) mod recover;
+pub(crate) mod reservation;
 mod rewrite;
-pub mod segments;
+pub(crate) mod segments;
 mod submission;
-pub mod submit;
-pub mod take;
+pub(crate) mod submit;
+pub(crate) mod take;
 
-pub use queue::WriteQueue;
+pub(crate) use queue::WriteQueue;

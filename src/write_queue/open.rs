@@ -16,7 +16,7 @@ impl WriteQueue {
     ///
     /// # Errors
     /// When it can't be read or written, or belongs to another process.
-    pub fn open(state_dir: &Path) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn open(state_dir: &Path) -> Result<Arc<Self>, OpenError> {
         let directory = Arc::new(Directory::open(state_dir)?);
         let secret = ((u128::from(random::roll()) << 64) | u128::from(random::roll())).to_le_bytes();
         let recovered = recover(&directory, secret)?;

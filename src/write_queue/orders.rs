@@ -11,7 +11,7 @@ use crate::config::plan::Durability;
 
 /// Why a record is not safe.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Failed {
+pub(crate) enum Failed {
     /// The disk is full or fails.
     #[error("the journal can't be written: {0}")]
     Io(Arc<str>),
@@ -27,7 +27,7 @@ pub enum Failed {
 }
 
 /// Told when a record is safe: its number, or why it is not.
-pub type Told = oneshot::Receiver<Result<u64, Failed>>;
+pub(crate) type Told = oneshot::Receiver<Result<u64, Failed>>;
 pub(super) type Teller = oneshot::Sender<Result<u64, Failed>>;
 
 /// What the thread is to do.
@@ -52,8 +52,6 @@ pub(super) struct Note {
 pub(super) struct Shared {
     /// How many writes were handed over and are not begun with.
     pub(super) waiting: AtomicUsize,
-    /// How many bytes were written.
-    pub(super) bytes: AtomicU64,
     /// How many notes, from the first on, are on the disk.
     pub(super) safe: watch::Sender<u64>,
     /// How many of them somebody waits for.
@@ -66,7 +64,6 @@ impl Shared {
     pub(super) fn new() -> Self {
         Self {
             waiting: AtomicUsize::new(0),
-            bytes: AtomicU64::new(0),
             safe: watch::Sender::new(0),
             wanted: AtomicU64::new(0),
             is_asked: AtomicBool::new(false),

@@ -33,14 +33,13 @@ mod files;
 mod turn;
 
 pub(super) use dead_letters::Gone;
-pub use turn::Turn;
 
 /// How many bytes of the journal's files may be kept that are not needed any more, before they are written anew.
 const SPARE_BYTES_MAX: u64 = 256 << 20;
 
 /// What a read of a URI finds.
 #[derive(Debug)]
-pub enum Found {
+pub(crate) enum Found {
     /// Nothing is pending.
     Clean,
     /// This write is the last, and says all of the state.
@@ -51,7 +50,7 @@ pub enum Found {
 
 /// What is shared.
 #[derive(Debug)]
-pub struct WriteQueue {
+pub(crate) struct WriteQueue {
     journal: Journal,
     directory: Arc<Directory>,
     /// What the fingerprints of this process are made with.
@@ -110,25 +109,25 @@ impl WriteQueue {
 
     /// The journal.
     #[must_use]
-    pub fn journal(&self) -> &Journal {
+    pub(crate) fn journal(&self) -> &Journal {
         &self.journal
     }
 
     /// Whether anything is pending at all.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.pending() == 0
     }
 
     /// How many writes are pending.
     #[must_use]
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.pending.load(Ordering::Acquire)
     }
 
     /// What a read of this URI finds.
     #[must_use]
-    pub fn find(&self, line: &[u8]) -> Found {
+    pub(crate) fn find(&self, line: &[u8]) -> Found {
         if self.is_idle() {
             return Found::Clean;
         }
@@ -146,7 +145,7 @@ impl WriteQueue {
 
     /// Sets room aside for a write of this route, with so much content at first; `None`: there is none.
     #[must_use]
-    pub fn reserve(self: &Arc<Self>, write: &Write, content_bytes: u64) -> Option<Reservation> {
+    pub(crate) fn reserve(self: &Arc<Self>, write: &Write, content_bytes: u64) -> Option<Reservation> {
         let lane = self.state.lock().lane(&write.route);
         let bytes = cost(Packing::head_bytes(write)).saturating_add(content_bytes);
         self.set_aside(lane, bytes).then(|| Reservation::new(Arc::<Self>::clone(self), lane, bytes))
@@ -242,7 +241,7 @@ impl WriteQueue {
     }
 
     /// Takes up a plan: the bounds of its routes' writes and of dead letters, and where what they make void is stored.
-    pub fn adopt(&self, plan: &Plan, store: &Arc<Store>) {
+    pub(crate) fn adopt(&self, plan: &Plan, store: &Arc<Store>) {
         let mut state = self.state.lock();
         state.store = Some(Arc::clone(store));
         state.queue.set_keep(plan.server.dead_letters);
@@ -279,14 +278,14 @@ impl WriteQueue {
     }
 
     /// Sends all at once from now on, or no longer. Says how many are pending.
-    pub fn set_hurry(&self, hurry: bool) -> usize {
+    pub(crate) fn set_hurry(&self, hurry: bool) -> usize {
         self.state.lock().queue.set_hurry(hurry);
         self.changed.notify_one();
         self.pending.load(Ordering::Acquire)
     }
 
     /// From now on sends all at once, and only where it is answered: the process ends.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
         let _pending = self.set_hurry(true);
     }
@@ -299,7 +298,7 @@ impl WriteQueue {
     /// Whether anything is being sent, or waits for nothing but its time; what has failed, or is for an upstream that is
     /// down, does not count.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.is_idle() && self.state.lock().queue.is_busy()
     }
 
@@ -314,12 +313,12 @@ impl WriteQueue {
 
     /// What is pending and dead.
     #[must_use]
-    pub fn counts(&self) -> policy::write::queue::Counts {
+    pub(crate) fn counts(&self) -> policy::write::queue::Counts {
         self.state.lock().queue.counts()
     }
 
     /// Looks at the queue and the writes, to tell of them.
-    pub fn look<T>(&self, look: impl FnOnce(&Queue<UriId>, &BTreeMap<u64, Held>) -> T) -> T {
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Queue<UriId>, &BTreeMap<u64, Held>) -> T) -> T {
         let state = self.state.lock();
         look(&state.queue, &state.writes)
     }

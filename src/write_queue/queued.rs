@@ -21,7 +21,7 @@ pub(crate) fn cost(payload_bytes: usize) -> u64 {
 
 /// A pending write.
 #[derive(Debug)]
-pub struct Queued {
+pub(crate) struct Queued {
     packed: Packed,
     tag: OnceLock<[u8; 16]>,
 }

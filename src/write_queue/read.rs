@@ -21,7 +21,7 @@ use crate::exchange::body::Body;
 
 /// Whether whoever asks may see what was written: where credentials were kept with it, the same must be shown.
 #[must_use]
-pub fn is_readers(write: &Write, request: &Fields) -> bool {
+pub(crate) fn is_readers(write: &Write, request: &Fields) -> bool {
     let is_of_certificate = |name: &&HeaderName| Known::of(name.as_str().as_bytes()) == Known::ClientCertificate;
     let of_certificate = write.headers.iter().map(|(name, _)| name).filter(is_of_certificate);
     of_certificate.chain(&[AUTHORIZATION, COOKIE]).all(|name| {
@@ -32,12 +32,12 @@ pub fn is_readers(write: &Write, request: &Fields) -> bool {
 
 /// Answers a read with what the last write says, whose tag this is.
 #[must_use]
-pub fn serve(wanted: &Wanted<'_>, write: &Write, tag: &str, now: Now) -> Answer {
+pub(crate) fn serve(wanted: &Wanted<'_>, write: &Write, tag: &str, now: Now) -> Answer {
     if write.method == Method::DELETE { gone() } else { serve_own(wanted, &entry(write, tag, now)) }
 }
 
 /// Says that writes of this URI are pending; the number is that of the last.
-pub fn mark(answer: &mut Answer, seq: u64) {
+pub(crate) fn mark(answer: &mut Answer, seq: u64) {
     answer.fields.append(&FOREBAY_WRITE, format!("pending; seq={seq}"));
 }
 
@@ -51,7 +51,7 @@ fn gone() -> Answer {
 
 /// What was written, as a stored response.
 #[must_use]
-pub fn entry(write: &Write, tag: &str, now: Now) -> Entry {
+pub(crate) fn entry(write: &Write, tag: &str, now: Now) -> Entry {
     let mut headers = Fields::new();
     for (name, value) in write.headers.iter().filter(|(name, _)| OF_CONTENT.contains(name)) {
         headers.append(name, value);

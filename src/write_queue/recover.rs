@@ -16,7 +16,7 @@ use super::segments::{Directory, OpenError, identity};
 
 /// What was found.
 #[derive(Debug)]
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// The journal's identity.
     pub journal: u128,
     /// What is pending and dead.
@@ -43,7 +43,7 @@ const SEQ_GAP: u64 = 1_000_000;
 ///
 /// # Errors
 /// When a file can't be read, or was written by a later version.
-pub fn recover(directory: &Directory, secret: UriId) -> Result<Recovered, OpenError> {
+pub(crate) fn recover(directory: &Directory, secret: UriId) -> Result<Recovered, OpenError> {
     let mut reading = Reading { secret, ..Reading::default() };
     let segments = directory.segments()?;
     for path in directory.aside()? {
@@ -172,7 +172,7 @@ impl Reading {
 }
 
 /// A write as the queue knows it, with its number, line and cost. Names not known yet are added to the lists.
-pub fn entry(
+pub(crate) fn entry(
     write: &Write,
     (seq, key, bytes): (u64, UriId, u32),
     (routes, upstreams): (&mut Vec<Box<str>>, &mut Vec<Box<str>>),

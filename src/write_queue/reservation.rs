@@ -16,7 +16,7 @@ pub(super) trait Lender: Debug + Send + Sync {
 
 /// Room that is set aside for a write; dropped, it is given back.
 #[derive(Debug)]
-pub struct Reservation {
+pub(crate) struct Reservation {
     lender: Arc<dyn Lender>,
     lane: Lane,
     bytes: u64,

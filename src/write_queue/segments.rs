@@ -55,7 +55,7 @@ impl OpenError {
 
 /// The journal's directory, held.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     path: PathBuf,
     /// Unlocked when it is closed.
     _lock: File,
@@ -66,7 +66,7 @@ impl Directory {
     ///
     /// # Errors
     /// When it can't be made or written, or another process holds it.
-    pub fn open(state_dir: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(state_dir: &Path) -> Result<Self, OpenError> {
         let path = state_dir.join(DIRECTORY);
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(OpenError::io(&path))?;
         // Its name must be on the disk before what is in it is worth anything.
@@ -102,7 +102,7 @@ impl Directory {
     ///
     /// # Errors
     /// When the directory can't be read.
-    pub fn segments(&self) -> Result<Vec<u64>, OpenError> {
+    pub(crate) fn segments(&self) -> Result<Vec<u64>, OpenError> {
         let mut numbers = Vec::new();
         for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
             let name = file.map_err(OpenError::io(&self.path))?.file_name();
@@ -116,7 +116,7 @@ impl Directory {
     ///
     /// # Errors
     /// When the directory can't be read.
-    pub fn next_segment(&self) -> Result<u64, OpenError> {
+    pub(crate) fn next_segment(&self) -> Result<u64, OpenError> {
         let mut last = 0;
         for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
             let name = file.map_err(OpenError::io(&self.path))?.file_name();
@@ -128,7 +128,7 @@ impl Directory {
 
     /// How many bytes a segment takes; 0 if that can't be said.
     #[must_use]
-    pub fn bytes(&self, segment: u64) -> u64 {
+    pub(crate) fn bytes(&self, segment: u64) -> u64 {
         fs::metadata(self.path(segment)).map_or(0, |file| file.len())
     }
 
@@ -136,7 +136,7 @@ impl Directory {
     ///
     /// # Errors
     /// Those of the system: then it is as it was.
-    pub fn replace(&self, segment: u64, bytes: &[u8], is_damaged: bool) -> io::Result<()> {
+    pub(crate) fn replace(&self, segment: u64, bytes: &[u8], is_damaged: bool) -> io::Result<()> {
         let path = self.path(segment);
         let (anew, aside) = (with_suffix(&path, ANEW), with_suffix(&path, ASIDE));
         let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&anew)?;
@@ -177,7 +177,7 @@ impl Directory {
 
     /// Where a segment is.
     #[must_use]
-    pub fn path(&self, segment: u64) -> PathBuf {
+    pub(crate) fn path(&self, segment: u64) -> PathBuf {
         self.path.join(format!("{segment:012}{SUFFIX}"))
     }
 
@@ -185,7 +185,7 @@ impl Directory {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn begin(&self, segment: u64, head: &SegmentHead) -> io::Result<File> {
+    pub(crate) fn begin(&self, segment: u64, head: &SegmentHead) -> io::Result<File> {
         let mut options = OpenOptions::new();
         let mut file = options.create_new(true).append(true).mode(0o600).open(self.path(segment))?;
         let mut bytes = Vec::with_capacity(SegmentHead::BYTES);
@@ -200,7 +200,7 @@ impl Directory {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn cut(&self, segment: u64, bytes: u64) -> io::Result<()> {
+    pub(crate) fn cut(&self, segment: u64, bytes: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(self.path(segment))?;
         file.set_len(bytes)?;
         file.sync_all()
@@ -211,7 +211,7 @@ impl Directory {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn remove(&self, segment: u64) -> io::Result<()> {
+    pub(crate) fn remove(&self, segment: u64) -> io::Result<()> {
         match fs::remove_file(self.path(segment)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
@@ -223,7 +223,7 @@ impl Directory {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn set_aside(&self, segment: u64) -> io::Result<()> {
+    pub(crate) fn set_aside(&self, segment: u64) -> io::Result<()> {
         let path = self.path(segment);
         fs::rename(&path, with_suffix(&path, ASIDE))?;
         File::open(&self.path)?.sync_all()
@@ -233,7 +233,7 @@ impl Directory {
     ///
     /// # Errors
     /// When the directory can't be read.
-    pub fn aside(&self) -> Result<Vec<PathBuf>, OpenError> {
+    pub(crate) fn aside(&self) -> Result<Vec<PathBuf>, OpenError> {
         let mut aside = Vec::new();
         for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
             let path = file.map_err(OpenError::io(&self.path))?.path();
@@ -251,6 +251,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// A new identity for a journal.
 #[must_use]
-pub fn identity() -> u128 {
+pub(crate) fn identity() -> u128 {
     (u128::from(random::roll()) << 64) | u128::from(random::roll())
 }

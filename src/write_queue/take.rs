@@ -19,11 +19,11 @@ use crate::exchange::deadline::{Deadline, Expired};
 use crate::telemetry::clock;
 
 /// `forebay-write`.
-pub static FOREBAY_WRITE: HeaderName = HeaderName::from_static("forebay-write");
+pub(crate) static FOREBAY_WRITE: HeaderName = HeaderName::from_static("forebay-write");
 
 /// How a write is put down.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub(crate) struct Terms {
     /// How safe it is when it is acknowledged.
     pub durability: Durability,
     /// How long its client waits for that at most.
@@ -36,7 +36,7 @@ pub struct Terms {
 ///
 /// # Errors
 /// [`Failed`]: nothing is acknowledged. [`Failed::Behind`]: it is not in the journal. Else it may be, and may be sent.
-pub async fn take(
+pub(crate) async fn take(
     desk: &Arc<WriteQueue>,
     deadline: &Deadline,
     (queued, room): (Arc<Queued>, Reservation),

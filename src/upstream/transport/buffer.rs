@@ -24,7 +24,7 @@ thread_local! {
 
 /// Bytes received and not used yet. Without memory before the first read.
 #[derive(Debug, Default)]
-pub struct ReadBuffer {
+pub(crate) struct ReadBuffer {
     bytes: BytesMut,
     was_full: bool,
     /// The last read found nothing: its task has been woken since, most likely because there is something now.
@@ -33,7 +33,7 @@ pub struct ReadBuffer {
 
 impl ReadBuffer {
     /// Reads once. Returns how many bytes came; 0: the stream has ended.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, socket: &mut Socket) -> Poll<io::Result<usize>> {
         // A call that waits for its backend holds no memory for the response.
         if !std::mem::take(&mut self.has_waited) && socket.poll_read_ready(cx)?.is_pending() {
             self.has_waited = true;
@@ -58,7 +58,7 @@ impl ReadBuffer {
     }
 
     /// Takes the first bytes out: they share the buffer's memory.
-    pub fn take(&mut self, count: usize) -> Bytes {
+    pub(crate) fn take(&mut self, count: usize) -> Bytes {
         self.bytes.split_to(count.min(self.bytes.len())).freeze()
     }
 
@@ -78,7 +78,7 @@ impl ReadBuffer {
     }
 
     /// Drops the first bytes.
-    pub fn skip(&mut self, count: usize) {
+    pub(crate) fn skip(&mut self, count: usize) {
         self.bytes.advance(count.min(self.bytes.len()));
     }
 }

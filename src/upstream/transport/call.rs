@@ -60,7 +60,7 @@ impl From<Error> for io::Error {
 
 /// What is to be known of a request to understand its response.
 #[derive(Clone, Copy, Debug)]
-pub struct HeadRules {
+pub(crate) struct HeadRules {
     /// The limits of the head.
     pub limits: HeadLimits,
     /// The request's method is HEAD.
@@ -69,7 +69,7 @@ pub struct HeadRules {
 
 /// A request and its response on one connection.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     socket: Socket,
     /// Whether the connection has carried a request before.
     pub(super) is_reused: bool,
@@ -140,19 +140,19 @@ impl Call {
 
     /// Whether the connection has carried a request before.
     #[must_use]
-    pub fn is_on_reused(&self) -> bool {
+    pub(crate) fn is_on_reused(&self) -> bool {
         self.is_reused
     }
 
     /// Whether the system has taken a byte of the request.
     #[must_use]
-    pub fn has_sent(&self) -> bool {
+    pub(crate) fn has_sent(&self) -> bool {
         self.sending.written() > 0
     }
 
     /// Whether a byte of the response has come.
     #[must_use]
-    pub fn has_received(&self) -> bool {
+    pub(crate) fn has_received(&self) -> bool {
         self.receiving.has_received
     }
 
@@ -161,7 +161,7 @@ impl Call {
     ///
     /// # Errors
     /// [`Error`]; the call is over.
-    pub fn poll_head(
+    pub(crate) fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         rules: &HeadRules,
@@ -189,12 +189,12 @@ impl Call {
 
     /// The head of the final response, once it has come and until it is taken.
     #[must_use]
-    pub fn head(&self) -> &Head {
+    pub(crate) fn head(&self) -> &Head {
         &self.head
     }
 
     /// Takes the head of the final response.
-    pub fn take_head(&mut self) -> Head {
+    pub(crate) fn take_head(&mut self) -> Head {
         std::mem::take(&mut self.head)
     }
 
@@ -224,7 +224,7 @@ impl Call {
 
     /// All of the response's body, where it has come as a whole already, its length was declared, and the request is out:
     /// then nothing is left to be done.
-    pub fn take_whole(&mut self) -> Option<Bytes> {
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
         if self.receiving.has_ended || self.sending.is_complete() { self.receiving.take_whole() } else { None }
     }
 
@@ -232,7 +232,7 @@ impl Call {
     ///
     /// # Errors
     /// [`Error`]; the call is over.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Error>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, Error>> {
         if self.receiving.has_ended {
             return Poll::Ready(Ok(None));
         }
@@ -255,25 +255,25 @@ impl Call {
     ///
     /// # Errors
     /// [`Error::Request`]; the call is over.
-    pub fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         self.poll_sending(cx)
     }
 
     /// Whether the response's body has ended.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.receiving.has_ended
     }
 
     /// How many bytes of the body are still to come, where its head says so.
     #[must_use]
-    pub fn length_left(&self) -> Option<u64> {
+    pub(crate) fn length_left(&self) -> Option<u64> {
         if let BodyDecoder::Length(left) = self.receiving.decoder { Some(left) } else { None }
     }
 
     /// How many bytes of content come next that the system can move into a pipe.
     #[must_use]
-    pub fn spliceable_bytes(&self) -> u64 {
+    pub(crate) fn spliceable_bytes(&self) -> u64 {
         let receiving = &self.receiving;
         let can_splice = !receiving.is_splice_refused && self.socket.can_splice();
         let is_plain = can_splice && receiving.received.is_empty() && self.sending.is_complete();
@@ -288,7 +288,7 @@ impl Call {
     ///
     /// # Errors
     /// [`Error::Closed`].
-    pub fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Error>> {
+    pub(crate) fn poll_splice(&mut self, cx: &mut Context<'_>, pipe: &Pipe) -> Poll<Result<usize, Error>> {
         let left = self.spliceable_bytes();
         let moved = ready!(self.socket.poll_read_with(cx, |socket| pipe.fill(socket, left)));
         match moved {
@@ -322,7 +322,7 @@ impl Call {
 
     /// The stream of a connection that has switched protocols, what was read of it already, and what counts it.
     #[must_use]
-    pub fn into_stream(mut self: Box<Self>) -> (Socket, Bytes, Option<Counted>) {
+    pub(crate) fn into_stream(mut self: Box<Self>) -> (Socket, Bytes, Option<Counted>) {
         let read_ahead = self.receiving.received.take(usize::MAX);
         (self.socket, read_ahead, self.counted)
     }

@@ -18,7 +18,7 @@ use crate::upstream::shared::SharedUpstream;
 ///
 /// # Errors
 /// What the system says.
-pub async fn open(endpoint: &Endpoint, group: &SharedUpstream) -> io::Result<Socket> {
+pub(crate) async fn open(endpoint: &Endpoint, group: &SharedUpstream) -> io::Result<Socket> {
     let socket = match open_once(endpoint).await {
         Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(endpoint).await?,
         opened => opened?,
@@ -49,14 +49,18 @@ async fn open_once(endpoint: &Endpoint) -> io::Result<Socket> {
 ///
 /// # Errors
 /// As [`open`].
-pub async fn connect(endpoint: &Endpoint, group: &SharedUpstream, counters: &Arc<Counters>) -> io::Result<Connection> {
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    group: &SharedUpstream,
+    counters: &Arc<Counters>,
+) -> io::Result<Connection> {
     let socket = open(endpoint, group).await?;
     Ok(Connection::new(socket, Some(Counted::begin(counters))))
 }
 
 /// Whether it is this machine that has run out of something, rather than the backend that can't be reached.
 #[must_use]
-pub fn is_exhaustion(error: &io::Error) -> bool {
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     // EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL
     const OURS: [rustix::io::Errno; 5] = [
         rustix::io::Errno::MFILE,

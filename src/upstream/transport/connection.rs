@@ -38,7 +38,7 @@ impl Connection {
 impl Call {
     /// Begins a call. Nothing is sent before it is polled.
     #[must_use]
-    pub fn new(connection: Connection, head: &RequestHead<'_>, body: Upload) -> Box<Self> {
+    pub(crate) fn new(connection: Connection, head: &RequestHead<'_>, body: Upload) -> Box<Self> {
         let Connection(mut call) = connection;
         call.begin(head, body);
         call
@@ -46,7 +46,7 @@ impl Call {
 
     /// The connection, if it can carry another request: request and response are whole, and nothing came behind them.
     #[must_use]
-    pub fn finish(mut self: Box<Self>) -> Option<Connection> {
+    pub(crate) fn finish(mut self: Box<Self>) -> Option<Connection> {
         self.come_to_rest().then(|| Connection(self))
     }
 }

@@ -9,7 +9,7 @@ use policy::message::hop;
 /// The head of a request to a backend. Its framing fields are not looked at but for a length of zero: the body says how
 /// long it is.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestHead<'a> {
+pub(crate) struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
     /// The target, in origin form or `*`.
@@ -65,7 +65,7 @@ fn write_line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// The head of a response.
 #[derive(Debug)]
-pub struct Head {
+pub(crate) struct Head {
     /// The status.
     pub status: StatusCode,
     /// The version that the backend speaks.
@@ -107,7 +107,7 @@ pub(super) fn trailers(lines: &message::Lines, section: &[u8]) -> Option<HeaderM
 
 /// A 1xx response as it goes to the client: without the fields of the backend's connection (RFC 9110 §7.6.1).
 #[must_use]
-pub fn interim(status: StatusCode, mut fields: Fields) -> Vec<u8> {
+pub(crate) fn interim(status: StatusCode, mut fields: Fields) -> Vec<u8> {
     let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
     fields.apply_all(own.edits());
     let reason = status.canonical_reason().unwrap_or("Informational");

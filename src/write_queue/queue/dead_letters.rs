@@ -31,7 +31,7 @@ pub(in crate::write_queue) struct Gone {
 impl WriteQueue {
     /// A write that is pending or dead; a dead letter is read from the disk. `None`: there is none, or it can't be read.
     #[must_use]
-    pub fn write(&self, seq: u64) -> Option<Arc<Queued>> {
+    pub(crate) fn write(&self, seq: u64) -> Option<Arc<Queued>> {
         for last in (0..READS).rev() {
             let held = self.state.lock().writes.get(&seq).cloned()?;
             if held.write.is_some() {
@@ -47,7 +47,7 @@ impl WriteQueue {
     }
 
     /// Sends a dead letter again. `false`: there is none of that number, or it can't be read.
-    pub async fn revive(&self, seq: u64) -> bool {
+    pub(crate) async fn revive(&self, seq: u64) -> bool {
         let Some(write) = self.write(seq) else { return false };
         let noted = {
             let mut state = self.state.lock();
@@ -65,7 +65,7 @@ impl WriteQueue {
     }
 
     /// Throws a dead letter away. `false`: there is none of that number.
-    pub async fn discard(&self, seq: u64) -> bool {
+    pub(crate) async fn discard(&self, seq: u64) -> bool {
         let noted = {
             let mut state = self.state.lock();
             state.queue.discard(seq).then(|| {
@@ -98,7 +98,7 @@ impl WriteQueue {
 
     /// How many dead letters were dropped since the start.
     #[must_use]
-    pub fn letters_dropped(&self) -> u64 {
+    pub(crate) fn letters_dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }

@@ -20,7 +20,7 @@ impl WriteQueue {
 
     /// Waits until all that is pending for this URI has gone out. What is kept holds the line: nothing of it is sent until
     /// it is dropped.
-    pub async fn wait_turn(self: &Arc<Self>, line: &[u8]) -> Turn {
+    pub(crate) async fn wait_turn(self: &Arc<Self>, line: &[u8]) -> Turn {
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let turn = Turn { desk: Arc::clone(self), ticket };
         let line = fingerprint(&self.secret, line);
@@ -45,7 +45,7 @@ impl WriteQueue {
 
 /// A line held by one who writes past the journal. Dropped, it lets the next go.
 #[derive(Debug)]
-pub struct Turn {
+pub(crate) struct Turn {
     desk: Arc<WriteQueue>,
     ticket: Ticket,
 }
