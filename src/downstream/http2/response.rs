@@ -9,7 +9,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING, UPGRADE}
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 
-use super::stream::State;
+use super::state::State;
 use crate::downstream::http1::response::{self, Framing, Terms};
 use crate::downstream::worker::Worker;
 use crate::exchange::Answer;
