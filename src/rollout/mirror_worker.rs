@@ -224,7 +224,7 @@ async fn ask(
         let answer = upstream::forward(&group, &mut ex, &draft).await?;
         let Answer { status, fields, body } = answer;
         let body = match body.content() {
-            Some(whole) => Some(vec![whole]),
+            Some(whole) => (whole.len() <= mirror.plan.body_bytes_max).then(|| vec![whole]),
             None => match body.into_flow() {
                 Some(flow) => read(flow, mirror.plan.body_bytes_max).await?,
                 None => Some(Vec::new()),
