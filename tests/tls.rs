@@ -118,9 +118,16 @@ fn redirects_and_the_log_know_the_scheme() {
     let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("ca"));
     let listener = listener(folder.path(), &[&authority.issue(&["a.test"])], "");
     let redirect = "[[route]]\nredirect = { to = \"{scheme}://{host}/b\" }\n";
-    let forebay = Forebay::start(routes(redirect).more(&listener));
+    let log = folder.path().join("access");
+    let keys = format!("access_to = \"file:{}\"\naccess_format = '$scheme $status'", log.display());
+    let forebay = Forebay::start(routes(redirect).log(&keys).more(&listener));
     let mut client = authority.client("a.test").connect(forebay.addresses()[1]).unwrap();
     assert_eq!(client.send(GET).read_response().field("location"), Some("https://a.test/b"));
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nno field\r\n\r\n").read_response().is_status(400);
+    Client::to(forebay.address()).send(GET).read_response().is_status(308);
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("three lines are there", || read().lines().count() == 3);
+    assert_eq!(read(), "https 308\nhttps 400\nhttp 308\n");
 }
 
 #[test]

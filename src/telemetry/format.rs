@@ -48,9 +48,7 @@ impl LogLine<'_> {
             Variable::Args => value(out, request?.target.query()?.as_bytes())?,
             Variable::Argument(name) => value(out, argument(request?, name)?.as_bytes())?,
             Variable::ServerProtocol => out.extend_from_slice(text::version(request?.version)),
-            Variable::Scheme => {
-                out.extend_from_slice(record.request.as_ref().map_or("http", |request| request.scheme).as_bytes())
-            }
+            Variable::Scheme => out.extend_from_slice(request?.scheme.as_bytes()),
             Variable::Host => value(out, host(request?)?.to_ascii_lowercase().as_bytes())?,
             Variable::RequestField(index) => value(out, captured()?.request.get(*index)?.as_ref()?)?,
             Variable::ResponseField(index) => value(out, captured()?.response.get(*index)?.as_ref()?)?,
