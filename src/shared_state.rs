@@ -93,7 +93,7 @@ impl SharedState {
         if self.store.fits(&plan.cache) {
             self.store.adopt(&plan.cache);
         } else {
-            tracing::info!("the cache begins anew, as its sizes have changed");
+            tracing::info!("the cache is emptied, because its limits have changed");
             self.store = new_store(&plan.cache);
         }
         let mut before = std::mem::take(&mut self.upstreams);

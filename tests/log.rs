@@ -293,7 +293,7 @@ fn a_drain_is_announced_before_it_begins() {
     is_logged(&forebay.path("events"), "draining in 3600s");
     forebay.get("/still-accepted");
     forebay.ends();
-    assert!(read(&forebay.path("events")).contains("stopped before all had finished"));
+    assert!(read(&forebay.path("events")).contains("stopped before all requests had finished"));
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub(super) use rollout::Rollout;
 pub(super) fn text(facts: &Facts, readiness: Readiness, rollout: &Rollout) -> String {
     let mut page = Page::new();
     let ready = u64::from(readiness == Readiness::Ready);
-    page.single(Gauge, "forebay_ready", "Whether it takes requests: not while it starts or drains.", ready);
+    page.single(Gauge, "forebay_ready", "Whether forebay accepts requests: not while it starts or drains.", ready);
     requests(&mut page, facts);
     endpoints(&mut page, &facts.endpoints);
     cache(&mut page, &facts.cache);
@@ -31,13 +31,13 @@ pub(super) fn text(facts: &Facts, readiness: Readiness, rollout: &Rollout) -> St
 
 fn requests(page: &mut Page, facts: &Facts) {
     page.single(Counter, "forebay_requests_total", "Requests finished.", facts.requests);
-    by(page, ("forebay_responses_total", "class"), "Answers, by class of status.", &facts.responses);
-    let help = "Requests given up as the client left.";
+    by(page, ("forebay_responses_total", "class"), "Responses, by class of status.", &facts.responses);
+    let help = "Requests that ended because the client left.";
     page.single(Counter, "forebay_requests_abandoned_total", help, facts.abandoned);
-    page.single(Counter, "forebay_requests_unreadable_total", "Requests that could not be read.", facts.unreadable);
+    page.single(Counter, "forebay_requests_unreadable_total", "Requests that could not be parsed.", facts.unreadable);
     page.single(Counter, "forebay_retries_total", "Requests sent again to another backend.", facts.retries);
     page.single(Gauge, "forebay_connections", "Client connections open.", facts.connections);
-    page.single(Gauge, "forebay_requests_in_flight", "Requests under way.", facts.in_flight);
+    page.single(Gauge, "forebay_requests_in_flight", "Requests in flight.", facts.in_flight);
     page.single(Gauge, "forebay_requests_queued", "Requests that wait for a backend.", facts.queued);
     page.single(Gauge, "forebay_requests_following", "Requests that wait for another's fetch.", facts.following);
     page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", facts.backend_connections);
@@ -67,16 +67,16 @@ fn endpoints(page: &mut Page, facts: &[EndpointFacts]) {
     };
     let help = "Whether this endpoint gets requests: not while it is down, ejected or doubted.";
     write("forebay_endpoint_usable", help, |facts| facts.is_usable.into());
-    let help = "Requests under way at this endpoint.";
+    let help = "Requests in flight at this endpoint.";
     write("forebay_endpoint_requests_in_flight", help, |facts| facts.in_flight);
 }
 
 fn cache(page: &mut Page, cache: &CacheFacts) {
-    page.single(Gauge, "forebay_cache_keys", "Keys under which something is stored.", cache.keys);
-    page.single(Gauge, "forebay_cache_bytes", "What is stored.", cache.bytes);
-    page.single(Gauge, "forebay_cache_max_bytes", "What the cache may grow to.", cache.bytes_max);
-    page.single(Gauge, "forebay_cache_bans", "Purges by prefix, tag and of all not swept yet.", cache.bans);
-    let help = "Purges that found the list of those full: older ones were merged into a wider one.";
+    page.single(Gauge, "forebay_cache_keys", "Keys with a stored response.", cache.keys);
+    page.single(Gauge, "forebay_cache_bytes", "Bytes of memory that the cache uses.", cache.bytes);
+    page.single(Gauge, "forebay_cache_max_bytes", "The limit of the cache, in bytes.", cache.bytes_max);
+    page.single(Gauge, "forebay_cache_bans", "Purges by prefix, tag and of all that are not swept yet.", cache.bans);
+    let help = "Purges that found the list full: older ones were merged into a wider one.";
     page.single(Counter, "forebay_cache_bans_merged_total", help, cache.bans_merged);
     let help = "Requests on caching routes, by what the cache did for them.";
     by(page, ("forebay_cache_results_total", "result"), help, &cache.results);
@@ -90,18 +90,23 @@ fn events(page: &mut Page, events: EventFacts) {
 
 fn journal(page: &mut Page, journal: JournalFacts) {
     page.single(Gauge, "forebay_journal_pending", "Writes acknowledged and not yet sent.", journal.pending);
-    page.single(Gauge, "forebay_journal_pending_bytes", "What they take.", journal.pending_bytes);
+    page.single(Gauge, "forebay_journal_pending_bytes", "Bytes of the pending writes.", journal.pending_bytes);
     let oldest = Duration::from_millis(journal.oldest_ms).as_secs_f64();
-    page.single(Gauge, "forebay_journal_oldest_seconds", "How long the oldest of them has been pending.", oldest);
-    page.single(Gauge, "forebay_journal_dead", "Writes given up, waiting for a person.", journal.dead);
-    let help = "Of these, dropped as there were more than are kept.";
+    page.single(Gauge, "forebay_journal_oldest_seconds", "Age of the oldest pending write.", oldest);
+    page.single(Gauge, "forebay_journal_dead", "Dead letters.", journal.dead);
+    let help = "Dead letters dropped beyond the limits.";
     page.single(Counter, "forebay_journal_dead_dropped_total", help, journal.dead_dropped);
     page.single(Counter, "forebay_journal_accepted_total", "Writes acknowledged.", journal.accepted);
-    page.single(Counter, "forebay_journal_sent_total", "Writes that their backends have taken.", journal.sent);
+    page.single(Counter, "forebay_journal_sent_total", "Writes accepted by their backends.", journal.sent);
     let help = "Attempts to send a write that failed.";
     page.single(Counter, "forebay_journal_failures_total", help, journal.failures);
     page.single(Counter, "forebay_journal_through_total", "Writes sent at once, past the journal.", journal.through);
-    page.single(Counter, "forebay_journal_refused_total", "Writes refused for the journal's sake.", journal.refused);
+    page.single(
+        Counter,
+        "forebay_journal_refused_total",
+        "Writes refused because the journal could not be written.",
+        journal.refused,
+    );
 }
 
 /// A counter for each value of a label.

@@ -101,7 +101,7 @@ fn program() -> String {
 /// What to try, for a proxy that listens at `addresses` and was configured by `origin`; `program` is this one.
 #[must_use]
 pub(crate) fn text(addresses: &[SocketAddr], origin: &str, program: &str) -> String {
-    let mut text = format!("forebay runs {origin}, in front of seven backends of its own (127.0.0.1:9001 to 9007).\n");
+    let mut text = format!("forebay runs {origin}, in front of seven demo backends (127.0.0.1:9001 to 9007).\n");
     let Some(address) = addresses.first() else { return text };
     let url = format!("http://{address}");
     let topics = balancing(&url).into_iter().chain(caching(&url)).chain(writing(&url, program));
@@ -126,7 +126,7 @@ fn balancing(url: &str) -> [Topic; 3] {
     let fifteen = format!("curl -s -o /dev/null -w '%{{http_code}} ' '{url}/flaky/?[1-15]'");
     [
         (
-            "Shares: three backends in turn (six URLs, as a hit would ask nobody); then by weight 3, 2, 1, not cached",
+            "Shares: three backends in turn (six URLs, because a hit reaches no backend); then by weight 3, 2, 1, not cached",
             vec![format!("curl -s '{url}/?[1-6]'"), format!("curl -s '{url}/weighted/?[1-6]'")],
         ),
         (
@@ -134,7 +134,7 @@ fn balancing(url: &str) -> [Topic; 3] {
             vec![format!("curl -sZ --parallel-max 4 '{url}/slow/?[1-60]' 2>/dev/null | sort | uniq -c")],
         ),
         (
-            "Flaky: one backend fails as told (fail, hang, truncate, reset, ok), its health check stays green",
+            "Flaky: you make one backend fail (fail, hang, truncate, reset, ok); its health check still passes",
             vec![
                 format!("curl -s -X POST '{moody}=fail'"),
                 fifteen.clone(),
@@ -152,7 +152,7 @@ fn caching(url: &str) -> [Topic; 3] {
     let words = "-o /dev/null -w '%header{cache-status}\\n'";
     [
         (
-            "Documents, cached for 10 s; cache-status tells: a miss, a hit, one that the backend confirms, gone by a write",
+            "Documents, cached for 10 s. Cache-Status says: a miss, a hit, validated by the backend, invalidated by a write",
             vec![
                 format!("curl -i -X PUT -H 'content-type: text/plain' -d hello {url}/notes/1"),
                 format!("curl -i {url}/notes/1"),
@@ -165,13 +165,13 @@ fn caching(url: &str) -> [Topic; 3] {
             ],
         ),
         (
-            "A thousand ask for what takes 200 ms, 300 at a time: the backend is asked once",
+            "A thousand requests, 300 at a time, for a response that takes 200 ms: the backend gets one",
             vec![format!(
                 "curl -sZ --parallel-immediate --parallel-max 300 {words} '{url}/report#[1-1000]' 2>/dev/null | sort | uniq -c"
             )],
         ),
         (
-            "Forgetting: what an event makes void; by hand, a URL; all",
+            "Invalidation: by an event; by a purge of a URL; of everything",
             vec![
                 format!("curl -i {url}/notes/1"),
                 format!("curl --json '{EVENT}' http://127.0.0.1:9900/api/v1/events"),
@@ -187,7 +187,7 @@ fn writing(url: &str, program: &str) -> [Topic; 3] {
     let (moody, backend) = ("http://127.0.0.1:9005/control?mode", "http://127.0.0.1:9001");
     [
         (
-            "Writes while their backend fails: acknowledged, read back at once, listed; nothing has arrived",
+            "Writes while their backend fails: acknowledged, readable at once, listed; the backend has nothing yet",
             vec![
                 format!("curl -s -X POST '{moody}=fail'"),
                 format!("curl -i -X PUT -d '2 apples' {url}/carts/7"),
@@ -198,7 +198,7 @@ fn writing(url: &str, program: &str) -> [Topic; 3] {
             ],
         ),
         (
-            "Bring it up, and the last of them arrives; the stores share what they hold, so any of them has it",
+            "Bring it up, and it gets the last write; the stores share one memory, so each of them shows it",
             vec![
                 format!("curl -s -X POST '{moody}=ok'"),
                 "sleep 3".to_owned(),
@@ -207,7 +207,7 @@ fn writing(url: &str, program: &str) -> [Topic; 3] {
             ],
         ),
         (
-            "A dead letter: more than a store takes (413), so the backend says no, and a person has to look",
+            "A dead letter: the store refuses the write as too large (413), so a person must handle it",
             vec![
                 format!("head -c 2000000 /dev/zero | curl -i -T - -H 'expect:' {url}/carts/8"),
                 format!("{program} journal list --dead --admin 127.0.0.1:9900"),
@@ -222,7 +222,7 @@ fn splitting(url: &str, program: &str) -> [Topic; 3] {
     let side = "-o /dev/null -w '%header{x-forebay-side}\\n'";
     [
         (
-            "A split: 20 % of /users go to the new service. Who keeps the cookie stays; a header names a side by hand",
+            "A split: 20 % of /users go to the new service. The cookie keeps a client on its side; a header names a side",
             vec![
                 format!("curl -s {side} '{url}/users/[1-10]?n=[1-10]' | sort | uniq -c"),
                 format!("curl -s -b '' {side} '{url}/users/[1-5]'"),
@@ -230,7 +230,7 @@ fn splitting(url: &str, program: &str) -> [Topic; 3] {
             ],
         ),
         (
-            "A mirror: what the old service answered was asked of the new one, too; see what differs",
+            "A mirror: the new service got a copy of each request for the old one; see what differs",
             vec![format!("{canary} mirror users")],
         ),
         (
@@ -257,7 +257,7 @@ fn migrating(url: &str, program: &str) -> [Topic; 2] {
             ],
         ),
         (
-            "Again, and one of ten requests fails: it is taken back (for fail at once, for slow at the end of the step)",
+            "Again, and one of ten requests fails: it is rolled back (with fail at once, with slow at the end of the step)",
             vec![
                 format!("{canary} restart users; sleep 7"),
                 format!("curl -s -X POST '{successor}=flaky'; sleep 2"),
@@ -277,12 +277,12 @@ fn canary(program: &str) -> String {
 fn others(url: &str) -> [Topic; 3] {
     [
         (
-            "Answered by forebay itself: a text, a redirect",
+            "Responses of forebay itself: a text, a redirect",
             vec![format!("curl -i {url}/hello"), format!("curl -i {url}/old")],
         ),
         ("A stream: one event a second", vec![format!("curl -N {url}/events")]),
         (
-            "Load: hits; then a backend for each request",
+            "Load: cache hits; then a request to a backend for each request",
             vec![format!("wrk -t2 -c64 -d10s {url}/"), format!("wrk -t2 -c64 -d10s {url}/weighted/")],
         ),
     ]

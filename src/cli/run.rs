@@ -76,7 +76,11 @@ fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> 
     if finished {
         tracing::info!("drained");
     } else {
-        tracing::warn!(connections = left.connections, requests = left.in_flight, "stopped before all had finished");
+        tracing::warn!(
+            connections = left.connections,
+            requests = left.in_flight,
+            "stopped before all requests had finished"
+        );
     }
     Ok(())
 }
@@ -176,7 +180,7 @@ async fn drained(running: &Running, limit: Duration) -> bool {
 /// Tells the event log what is probably not meant in a configuration.
 fn warn(warnings: &Problems) {
     if !warnings.is_empty() {
-        tracing::warn!("the configuration is used, and may not do what it is meant to:\n{warnings}");
+        tracing::warn!("the configuration is used, with warnings:\n{warnings}");
     }
 }
 

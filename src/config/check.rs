@@ -59,7 +59,7 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
 
 /// What a route stands on.
 struct Ground<'a> {
-    /// What all caching routes share.
+    /// The cache that all caching routes share.
     cache: &'a Cache,
     /// Whether something can be kept across a restart.
     has_state_dir: bool,

@@ -67,26 +67,26 @@ table! {
     /// The top of the file.
     pub(super) struct Top "";
 
-    /// The addresses, `ip:port`, where plain HTTP/1.1 is accepted; at least one, here or in `[[listener]]`. IPv6 is written
-    /// `[::1]:8080`.
+    /// The addresses, `ip:port`, where forebay accepts plain HTTP/1.1. The file needs at least one address, here or in
+    /// `[[listener]]`. Write IPv6 as `[::1]:8080`.
     listen as Texts, now;
-    /// Addresses with what is particular to them.
+    /// Addresses with settings of their own, such as TLS.
     listener as Tables(Listener::SECTION);
     /// Limits and time-outs towards clients.
     server: Server;
-    /// What is logged, how, and where to.
+    /// What forebay logs, in which format, and where to.
     log: Log;
-    /// What all caching routes share.
+    /// The cache that all caching routes share.
     cache: Cache;
-    /// A listener apart from the clients', for people and programs.
+    /// The admin API, on a separate listener.
     admin: Option<Admin>, next_start;
     /// The named groups of backends.
     upstream as Tables(Upstream::SECTION);
-    /// What is done with which requests. The most specific route wins: an exact host before the longest `*.host` before
-    /// none; there an exact path, then patterns in the order of the file, then the longest prefix; there the most
-    /// conditions. A route whose conditions are not met does not hide less specific ones.
+    /// What forebay does with which requests. The most specific route wins: an exact host before the longest `*.host`
+    /// before none; among these an exact path, then patterns in the order of the file, then the longest prefix; among
+    /// these the most conditions. A route whose conditions are not met does not hide less specific ones.
     route as Tables(ROUTE);
-    /// What events make the cache forget.
+    /// What events invalidate in the cache.
     invalidate: Vec<Rule>;
 }
 

@@ -97,7 +97,7 @@ pub struct Route {
     pub is_conditional: bool,
     /// Taken off the front of the path (whole segments) before forwarding.
     pub strip_prefix: Option<String>,
-    /// Put in front of the path before forwarding, after `strip_prefix`.
+    /// The prefix that forebay adds to the path before forwarding, after `strip_prefix`.
     pub add_prefix: Option<String>,
     /// The path and query that backends see, instead of those.
     pub rewrite: Option<Template>,

@@ -8,18 +8,19 @@ use super::units;
 /// What stands before the tables.
 const PREFACE: &str = "# config.toml, key by key
 
-Written from the table of keys that also reads the file; `UPDATE=1 cargo test --test config_reference` renews it.
+This page is generated from the declarations by which forebay reads the file; `UPDATE=1 cargo test --test
+config_reference` renews it.
 
 - Durations are a whole number and `ms`, `s`, `m`, `h` or `d`; sizes a whole number and `B`, `KiB`, `MiB` or `GiB`. A number
-  without a unit is refused, except `0` where it is in range.
-- Unknown keys are refused. Every problem of a file is reported at once.
-- `forebay config schema` prints these keys as a JSON Schema, by which editors complete and check a file: save it as
-  `forebay.schema.json`, and begin the file with `#:schema ./forebay.schema.json`.
-- SIGHUP reads the file again. All keys take effect then, for requests and connections that begin after it, except those
-  that a table marks with *next start*. The event log says what a reload has changed, and names each key that has
-  changed and waits for the next start.
-- In any string, `${env:NAME}` stands for an environment variable and `${file:/path}` for what a file holds, without its
-  last line break; `$${` is a plain `${`.
+  without a unit is an error, except `0` where it is in range.
+- An unknown key is an error. forebay reports all errors of a file at once.
+- `forebay config schema` prints these keys as a JSON Schema, with which your editor completes and checks a file: save it
+  as `forebay.schema.json`, and begin the file with `#:schema ./forebay.schema.json`.
+- On SIGHUP forebay reads the file again. All keys take effect then, for requests and connections that begin after it,
+  except those that a table marks with *next start*. The event log says what a reload has changed, and names each key that
+  has changed and waits for the next start.
+- In any string, `${env:NAME}` stands for an environment variable and `${file:/path}` for the content of a file, without
+  its last line break; `$${` is a plain `${`.
 ";
 
 /// The whole reference.

@@ -91,9 +91,9 @@ impl Site {
         let kind = match character {
             Character::Steady => "a document store",
             Character::Slow => "slow: 200 ms an answer",
-            Character::Moody(_) => "can be told to fail",
+            Character::Moody(_) => "fails on request",
             Character::Legacy => "the old service",
-            Character::Successor(_) => "the new service, can be told to fail",
+            Character::Successor(_) => "the new service, fails on request",
         };
         Self {
             label: HeaderValue::from(port),
@@ -197,7 +197,7 @@ fn reading(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>)
 fn people(edition: Edition, path: &str) -> Response<Body> {
     match people::tell(edition, path) {
         Some(json) => typed(StatusCode::OK, JSON, Body::whole(json)),
-        None => text(StatusCode::NOT_FOUND, "nobody has this number\n"),
+        None => text(StatusCode::NOT_FOUND, "no user has this number\n"),
     }
 }
 

@@ -301,7 +301,7 @@ impl ProxyError {
         let told = match (self, self.blame()) {
             (Self::BadRequest(what), _) => what,
             (_, Blame::Client) => return self.to_string(),
-            (Self::Journal { .. }, _) => "the write can't be kept",
+            (Self::Journal { .. }, _) => "the write can't be stored",
             (Self::WaitedInVain | Self::FetchBroken, _) => "the backend took too long",
             (Self::Loop, _) => "the request has come back to this proxy",
             (_, Blame::Forebay) => "no backend can take this request now",

@@ -29,7 +29,7 @@ pub(crate) async fn run(rollout: Arc<Rollout>) {
         let (saves, rollout) = (looks.is_multiple_of(between), Arc::clone(&rollout));
         let looked = tokio::task::spawn_blocking(move || rollout.tick(clock::now(), saves)).await;
         if let Err(error) = looked {
-            tracing::error!("canaries could not look: {error}");
+            tracing::error!("canaries could not be judged: {error}");
         }
     }
 }

@@ -79,7 +79,7 @@ impl MirrorWorker {
                 // What still runs beside it is a look-up of a name that DNS does not answer.
                 runtime.shutdown_background();
             }
-            Err(error) => tracing::error!("nothing is mirrored: {error}"),
+            Err(error) => tracing::error!("the mirror can't run: {error}"),
         })?;
         Ok(Self { queue: Some(queue), present, stop: Some(stop), thread: Some(thread) })
     }

@@ -220,14 +220,12 @@ impl Rollout {
         let was_saved = self.is_saved.swap(written.is_ok(), Ordering::Relaxed);
         match written {
             Ok(()) if was_saved => {}
-            Ok(()) => tracing::info!("weights and canaries are kept again"),
+            Ok(()) => tracing::info!("weights and canaries are saved again"),
             Err(error) => {
                 // Tried again before long, and said once.
                 state.kept = before;
                 if was_saved {
-                    tracing::error!(
-                        "weights and canaries can't be kept, and would be invalidated by a restart: {error}"
-                    );
+                    tracing::error!("weights and canaries can't be saved, and would be lost at a restart: {error}");
                 }
             }
         }

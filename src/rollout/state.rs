@@ -84,9 +84,9 @@ impl StateFile {
             Err(error) => {
                 let aside = self.path.with_extension("json.bad");
                 let path = self.path.display();
-                tracing::warn!("{path} can't be read, and is set aside as {}: {error}", aside.display());
+                tracing::warn!("{path} can't be read, and is renamed to {}: {error}", aside.display());
                 if let Err(error) = fs::rename(&self.path, &aside) {
-                    tracing::warn!("{path} can't be set aside: {error}");
+                    tracing::warn!("{path} can't be renamed: {error}");
                 }
                 Kept::default()
             }
@@ -121,7 +121,7 @@ impl StateFile {
         match fs::read(&path) {
             Ok(key) if key.len() == KEY_BYTES => Ok(key),
             Ok(_) => {
-                tracing::warn!("{} is no key, and is made anew: clients get new cookies", path.display());
+                tracing::warn!("{} holds no valid key, and is replaced: clients get new cookies", path.display());
                 self.make_key(&path)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_key(&path),

@@ -79,7 +79,7 @@ impl Reports {
         let body = serde_json::to_vec(&told).unwrap_or_default();
         let report = Report { webhook: Arc::clone(webhook), route: route.into(), body };
         if self.sender.try_send(report).is_err() {
-            tracing::warn!(%route, "webhook: too many changes wait to be told; one is dropped");
+            tracing::warn!(%route, "webhook: too many changes wait for delivery; one is dropped");
         }
     }
 
@@ -110,7 +110,7 @@ async fn deliver(report: &Report, resolver: &Arc<dyn Resolver>) {
             pause *= 2;
         }
     }
-    tracing::warn!(route = %report.route, "webhook: a change could not be told, and will not be");
+    tracing::warn!(route = %report.route, "webhook: a change could not be delivered, and is dropped");
 }
 
 async fn post(group: &Rc<LocalUpstream>, report: &Report, counters: &Arc<Counters>) -> Result<(), String> {

@@ -149,11 +149,11 @@ impl Open {
             match Tls::load(before.plan(), before.protocols(), Some(&before), clock::now().wall) {
                 Ok(tls) => {
                     self.listener.tls.store(Some(Arc::new(tls)));
-                    tracing::info!("listener {address}: certificates are taken up from files that have changed");
+                    tracing::info!("listener {address}: certificates are reloaded, because their files have changed");
                     self.seen = None;
                     self.warn();
                 }
-                Err(error) => tracing::error!("listener {address}: certificates stay as they were: {error}"),
+                Err(error) => tracing::error!("listener {address}: certificates are not reloaded: {error}"),
             }
         }
     }

@@ -180,7 +180,7 @@ impl Standing {
         };
         if is_back {
             let (upstream, backend, address) = self.names(endpoint);
-            tracing::info!(%upstream, %backend, address, "backend {endpoint} is back: its trial went well");
+            tracing::info!(%upstream, %backend, address, "backend {endpoint} is back: its trial request succeeded");
         }
     }
 

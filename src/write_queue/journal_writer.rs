@@ -396,7 +396,7 @@ impl JournalWriter {
                 .and_then(|(bytes, places)| self.directory.replace(segment, &bytes, is_damaged).map(|()| places));
             match done {
                 Ok(places) => desk.thinned(segment, self.segment, &places),
-                Err(error) => tracing::warn!("journal: segment {segment} can't be made small: {error}"),
+                Err(error) => tracing::warn!("journal: segment {segment} can't be compacted: {error}"),
             }
         }
         // Before the next: the notes in that may be about what can go now.

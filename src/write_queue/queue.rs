@@ -257,7 +257,7 @@ impl WriteQueue {
             let count = state.queue.pending().filter(|(entry, _)| is_for(entry.upstream)).count();
             if count > 0 {
                 tracing::error!(
-                    "journal: {count} writes are for upstream {name}, which is not there any more: they stay"
+                    "journal: {count} writes are for upstream {name}, which does not exist any more: they stay in the journal"
                 );
             }
         }

@@ -103,7 +103,7 @@ impl Reading {
                     let whole = SegmentHead::BYTES + bad.offset;
                     tracing::warn!("journal: segment {segment} ends in {} bytes of an unfinished record", bad.bytes);
                     if let Err(error) = directory.cut(segment, whole as u64) {
-                        tracing::error!("journal: they can't be cut off: {error}");
+                        tracing::error!("journal: the unfinished record can't be cut off: {error}");
                     }
                 }
                 Err(bad) => {

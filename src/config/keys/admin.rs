@@ -11,17 +11,18 @@ use crate::config::document::{Section, Text};
 use crate::config::grammar::{is_bracketed, is_host_name};
 
 table! {
-    /// A listener apart from the clients', for people and programs that ask and direct. Left out: there is none.
+    /// The admin API, on a separate listener: health, metrics, purges, the journal, weights and canaries. Left out:
+    /// there is none.
     pub struct Admin "[admin]" => is_guarded;
 
-    /// Where: `ip:port`, or `unix:/path` for a socket that only this user may open.
+    /// The address: `ip:port`, or `unix:/path` for a socket that only this user may open.
     listen: AdminAddress as Text = "127.0.0.1:9900" => address, next_start;
-    /// A secret, at least 16 visible characters, that every request must bring as `Authorization: Bearer …`: write it as
-    /// `"${env:NAME}"` or `"${file:/path}"`. Left out: none is asked for, which only loopback addresses and Unix sockets
-    /// allow.
+    /// A secret, at least 16 visible characters, that every request must have as `Authorization: Bearer …`. Write it as
+    /// `"${env:NAME}"` or `"${file:/path}"`. Left out: requests need no token, which only loopback addresses and Unix
+    /// sockets allow.
     token: Option<Token> as Text => token, next_start;
-    /// Names, without port, that a request's `Host` may have beside the address itself and `localhost`. Others are
-    /// refused, so that no web page can reach the listener through a name of its own.
+    /// Names, without port, that a request's `Host` may have beside the address itself and `localhost`. forebay refuses
+    /// other names, so that no web page can reach the listener through its own name.
     hosts: Vec<Box<str>> as Texts = "" => hosts, next_start;
 }
 

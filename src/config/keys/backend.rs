@@ -18,18 +18,18 @@ use crate::config::value::Table as _;
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
 table! {
-    /// One backend; the URL alone may stand for the table.
+    /// One backend; instead of the table you can write the URL alone.
     pub(super) struct BackendKeys "backends = [{ … }]";
 
-    /// `http://host`, `http://host:port`, `http://[v6]:port` or `unix:/path`, without path, query or user. `https://` speaks
-    /// TLS, by `[upstream.tls]`.
+    /// `http://host`, `http://host:port`, `http://[v6]:port` or `unix:/path`, without path, query or user. With
+    /// `https://` forebay connects over TLS, as `[upstream.tls]` says.
     url as Text = required("write { url = \"http://10.0.0.1:8080\" }");
-    /// Its share, for the balances that look at it: weighted, least-connections, random and hash. Elsewhere it is
-    /// refused. Each address of a name has this share. Left out: 1.
+    /// Its share, for the balancers that use it: `weighted`, `least-connections`, `random` and `hash`. With other
+    /// balancers it is an error. Each address of a name has this share. Left out: 1.
     weight: Option<u32> as Count(1, 1_000);
     /// The most requests in flight, all workers together, for each address. Left out: no limit.
     max_in_flight: Option<u32> as Count(1, 1_000_000);
-    /// Used only for requests that no other backend can take: all are out, full, or were tried for it.
+    /// Used only for requests that no other backend can take: all are unusable, full, or were tried for this request.
     backup: bool = "false";
 }
 

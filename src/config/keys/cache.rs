@@ -14,93 +14,97 @@ use crate::config::units;
 use crate::config::value::{self, Value as _, Words as _};
 
 table! {
-    /// What all caching routes share.
+    /// The cache that all caching routes share.
     pub struct Cache "[cache]";
 
-    /// The most memory for all that is stored: keys, headers, bodies, index and what is being fetched. What was asked
-    /// for longest ago makes room.
+    /// The most memory for the cache: keys, headers, bodies, index and bodies that are being fetched. Beyond it, the
+    /// least recently used entries are evicted.
     memory_max: u64 as Size(MIB, TIB) = "256MiB", now;
-    /// The longest body that is stored; at most a quarter of `memory_max`, which bounds the default too.
+    /// The longest body that the cache stores; at most a quarter of `memory_max`, which limits the default, too.
     object_bytes_max: u64 as Size(KIB, TIB) = "8MiB" => within_quarter, now;
-    /// Networks in CIDR form, or single addresses, that may send `PURGE`: those of the peers themselves, whatever
-    /// forwarding headers say. `[]` allows nobody.
+    /// Networks in CIDR form, or single addresses, that may send `PURGE`. forebay compares the address of the
+    /// connection, not forwarding headers. `[]` allows no client.
     purge_from: Vec<Network> = "", now;
-    /// How long a request waits for another request's fetch of the same response before it starts a fetch of its own,
-    /// which all that wait may share. At most four run at once, each begun at least so long after the last.
+    /// How long a request waits for another request's fetch of the same response before it starts its own fetch, which
+    /// all waiting requests may share. At most four run at once, each begun at least this long after the last.
     wait_max: Duration as Duration(MILLISECOND, HOUR) = "30s", now;
-    /// How many requests may wait for one answer.
+    /// How many requests may wait for one response.
     waiting_max: usize as Count(1, 10_000_000) = "65536", now;
-    /// How long it is remembered that answers to a request are not for sharing, so that nobody waits for one.
+    /// How long forebay remembers that responses to a request can't be shared, so that no request waits for one.
     pass_for: Duration as Duration(MILLISECOND, HOUR) = "2m", now;
-    /// How far a fetch may run ahead of the fastest client that reads along; at most a quarter of `memory_max`, which
-    /// bounds the default too.
+    /// How far a fetch may run ahead of the fastest client that reads it; at most a quarter of `memory_max`, which
+    /// limits the default, too.
     lead_bytes_max: u64 as Size(KIB, TIB) = "1MiB" => within_quarter, now;
 }
 
 table! {
-    /// How a route caches. Left out: it does not.
+    /// How a route caches. Left out: it does not cache.
     pub(in crate::config) struct RouteCacheKeys "[route.cache]" => private_has_a_time;
 
-    /// Whether answers are stored and served from there, and what becomes of writes. `cache-aside` forwards them and
-    /// forgets what they touch. `write-through` forwards them and stores what the backend has taken, for `ttl` or
-    /// `ttl_force`. `write-back` keeps them in a journal and answers before the backend has seen them, see
+    /// Whether forebay stores responses, and what it does with writes. `cache-aside` forwards writes and invalidates
+    /// their URI. `write-through` forwards writes and stores what the backend has accepted, for `ttl` or `ttl_force`.
+    /// `write-back` puts writes in a journal and answers before the backend has seen them, see
     /// `[route.cache.write_back]`; it needs `state_dir`. `off` stores nothing.
     mode: Option<Mode> = "cache-aside" => Mode::choose;
-    /// How long an answer stays fresh when the backend names no time: for statuses that may be stored unasked (200,
-    /// 203, 204, 206, 300, 301, 308, 404, 405, 410, 451 and 501), and `public` ones. It goes before a guess from
-    /// `Last-Modified`.
+    /// How long a response stays fresh when the backend names no time: for statuses that are cacheable by default (200,
+    /// 203, 204, 206, 300, 301, 308, 404, 405, 410, 451 and 501), and `public` responses. It overrides the heuristic
+    /// lifetime from `Last-Modified`.
     ttl: Option<Duration> as Duration(Duration::ZERO, YEAR);
-    /// How long an answer stays fresh, whatever the backend says: beats its `max-age`, `Expires` and `no-cache`, and
-    /// `ttl_status`, for statuses that may be stored unasked. `private`, `no-store` and `Set-Cookie` hold all the
-    /// same, unless `store_private` and `store_set_cookie` say otherwise.
+    /// How long a response stays fresh, overriding the backend's `max-age`, `Expires` and `no-cache`, and `ttl_status`,
+    /// for statuses that are cacheable by default. It does not override `private`, `no-store` and `Set-Cookie`; see
+    /// `store_private` and `store_set_cookie`.
     ttl_force: Option<Duration> as Duration(Duration::ZERO, YEAR);
-    /// How long an answer of just this status stays fresh when the backend names no time: `{ 404 = "10s" }`. It goes
-    /// before `ttl`.
+    /// How long a response with exactly this status stays fresh when the backend names no time: `{ 404 = "10s" }`. It
+    /// overrides `ttl`.
     ttl_status: Vec<(StatusCode, Duration)> as DurationByStatus(Duration::ZERO, YEAR) => by_status;
-    /// When nobody names a time: a tenth of the time since `Last-Modified`, at most this; 0 guesses nothing.
+    /// The longest heuristic lifetime: a response without any other time stays fresh for a tenth of the time since its
+    /// `Last-Modified`, at most this; 0 turns it off.
     heuristic_max: Duration as Duration(Duration::ZERO, YEAR) = "1d";
-    /// How long an answer may be served stale while it is fetched anew, unless the backend says. Left out: not at all.
+    /// How long a response may be served stale while forebay refreshes it, unless the backend names a time. Left out:
+    /// not at all.
     stale_while_revalidate: Option<Duration> as Duration(Duration::ZERO, YEAR);
-    /// How long an answer may be served stale in place of an error, unless the backend says. Left out: not in place of
-    /// an error, but for any time while no backend answers at all, unless the answer forbids it (`must-revalidate`,
-    /// `proxy-revalidate`, `s-maxage`, `no-cache`); "0s": never.
+    /// How long a response may be served stale instead of an error, unless the backend names a time. Left out: never
+    /// instead of an error, but for any time while no backend responds at all, unless the response forbids it
+    /// (`must-revalidate`, `proxy-revalidate`, `s-maxage`, `no-cache`). "0s": never.
     stale_if_error: Option<Duration> as Duration(Duration::ZERO, YEAR);
-    /// Stores answers that set a cookie, and gives every client the same cookie. `false`: such an answer is stored only if
-    /// it says `public` or `s-maxage`, or names a time in `CDN-Cache-Control`.
+    /// Stores responses that set a cookie, and gives every client the same cookie. `false`: such a response is stored
+    /// only if it says `public` or `s-maxage`, or names a time in `CDN-Cache-Control`.
     store_set_cookie: bool = "false";
-    /// Beats the backend's `private` and `no-store` where a time of this route counts: what it meant for one user, or
-    /// for no store, is given to all.
+    /// Overrides the backend's `private` and `no-store` where a time of this route applies: all clients then get what
+    /// the backend meant for one user, or for no cache.
     store_private: bool = "false";
-    /// What makes two requests one. Left out: the URI alone.
+    /// Which requests share a response. Left out: those with the same URI.
     key: key::Rules as Table(CacheKey::SECTION) => key_rules;
-    /// On a route with `split`: whether what is stored of one side may be served for another. `false`: each side has its
-    /// own answers. A write on one side makes what all have stored void in either case.
+    /// On a route with `split`: whether a stored response of one side may be served for another. `false`: each side has
+    /// its own responses. A write on one side invalidates the URI on all sides in either case.
     share_sides as Flag = "false";
-    /// The response headers that hold tags to purge by. Clients don't see them.
+    /// The response headers with tags for purges. forebay removes them for clients.
     tags_header: Vec<HeaderName> = "surrogate-key cache-tag xkey";
-    /// How writes are kept and sent, with `mode = "write-back"`.
+    /// How forebay stores and sends writes, with `mode = "write-back"`.
     write_back: WriteBack;
 }
 
 table! {
-    /// What makes two requests one, beside scheme, host and path. What `Vary` names counts anyway.
+    /// Which parts of a request are in the cache key, beside scheme, host and path. Fields that `Vary` names count in
+    /// any case.
     struct CacheKey "key = { … }";
 
-    /// How the query counts.
+    /// How the query is part of the key.
     query: CacheQuery;
-    /// Request headers whose values count too.
+    /// Request headers whose values are in the key, too.
     headers: Vec<HeaderName> = "";
-    /// Cookies whose values count too.
+    /// Cookies whose values are in the key, too.
     cookies: Vec<String> as Texts = "" => cookies;
 }
 
 table! {
-    /// How the query counts. The backend still sees it as it was sent.
+    /// How the query is part of the key. The backend gets a GET or HEAD with the query of the key.
     struct CacheQuery "query = { … }";
 
-    /// Whether the order of parameters does not count; those of one name keep theirs.
+    /// Whether forebay sorts the parameters by name, so that their order does not count; parameters of one name keep
+    /// their order.
     sort: bool = "false";
-    /// Parameters that do not count: `"gclid"`, or with one `*` for any text: `"utm_*"`.
+    /// Parameters to remove: `"gclid"`, or with one `*` for any text: `"utm_*"`.
     drop: Vec<Pattern> as Texts = "" => dropped;
 }
 

@@ -16,46 +16,46 @@ const MONTH: Duration = Duration::from_secs(30 * 86_400);
 const STEPS_MAX: usize = 100;
 
 table! {
-    /// Moves the weights of a split by itself: it starts with the process at its first step, and the other sides share
-    /// the rest in proportion. A step lasts `hold`, and until the canary and the others together have had
-    /// `requests_min` requests each; the next follows when nothing speaks against it. It is judged by what backends
-    /// answered in this step, not by what came from the cache. A request has failed when it ends with a status from 500
-    /// up, without an answer, with a broken one, or on another side for want of a backend. With the defaults a canary
-    /// fails when it is 99 % sure that at least 0.5 percentage points more of its requests fail, when its 95th
-    /// percentile of time to the response's head is more than 1.5 times the others', or, before `requests_min`, when
-    /// it has 20 times the others' error rate. Weights set by hand pause it. Progress survives a reload, and with
-    /// `state_dir` a restart; it starts anew when the weights of the file change.
+    /// Moves the weights of a split automatically. The canary starts with the process at its first step, and the other
+    /// sides share the rest in proportion. A step lasts at least `hold`, and until the canary and the others together
+    /// have had `requests_min` requests each; the next step follows if no limit is exceeded. The canary is judged by
+    /// the responses of backends in this step, not by those from the cache. A request has failed when it ends with a
+    /// status of 500 or above, without a response, with a broken one, or on another side because this one had no usable
+    /// backend. With the defaults a canary fails when it is 99 % sure that at least 0.5 percentage points more of its
+    /// requests fail, when its 95th percentile of time to the response's head is more than 1.5 times the others', or,
+    /// before `requests_min`, when it has 20 times the others' error rate. Weights set by hand pause it. Progress
+    /// survives a reload, and with `state_dir` a restart; the canary starts anew when the weights of the file change.
     impl Rules "[route.canary]";
 
-    /// The side that is tried: one of the split's upstreams.
+    /// The side of the canary: one of the split's upstreams.
     upstream as Text = required("say which side is tried: upstream = \"users-v2\"");
-    /// Its weight at each step in percent, ascending; the last is where it stays.
+    /// Its weight at each step in percent, ascending. It stays at the last.
     steps: Vec<Share> as Percents(0.001, 100.0) = "1 5 25 50 100" => steps;
-    /// How long each step lasts at least.
+    /// The shortest time of a step.
     hold: Duration as Duration(MILLISECOND, MONTH) = "5m";
-    /// How many requests the canary, and the others together, must have had in a step before it is judged. With too
-    /// little traffic it waits, and does not guess.
+    /// How many requests the canary, and the others together, must have had in a step before a verdict. With too little
+    /// traffic the canary waits.
     requests_min: u64 as Count(1, 1_000_000_000) = "500";
-    /// How many percentage points more of its requests may fail than of the others'.
+    /// How many percentage points higher than the others' its error rate may be.
     error_rate_max_increase: f64 as Decimal(0.0, 100.0) = "0.5";
-    /// How sure it must be that the canary is worse, in percent. More sure is slower to judge.
+    /// How certain forebay must be that the canary is worse, in percent. More certainty needs more requests.
     confidence: f64 as Decimal(50.0, 99.99) = "99";
-    /// How many times as long as the others' its 95th percentile of time to the response's head may be; 0 does not look
-    /// at it.
+    /// How many times the others' its 95th percentile of time to the response's head may be; 0 turns this limit off.
     p95_max_ratio: Option<f64> as Decimal(0.0, 1_000.0) = "1.5" => ratio;
-    /// How many percent of the answers that the mirror compares may differ; the mirror goes to the same upstream. Left
-    /// out: they are not looked at.
+    /// How many percent of the responses that the mirror compares may differ. The mirror must go to the same upstream.
+    /// Left out: no such limit.
     mismatch_rate_max: Option<f64> as Decimal(0.0, 100.0);
-    /// So many times the others' error rate ends it at once, before there are `requests_min`; 0: nothing does.
+    /// An error rate of this many times the others' fails the canary at once, also before it has `requests_min`; 0
+    /// turns this off.
     error_ratio_ceiling: Option<f64> as Decimal(0.0, 1_000_000.0) = "20" => ratio;
-    /// What happens when it fails: `rollback` takes its share away, `pause` leaves it and waits for a person.
+    /// What happens when the canary fails: `rollback` takes its share away, `pause` leaves it and waits for a person.
     on_failure: OnFailure = "rollback";
-    /// How it goes back: to nothing at once, or down the steps it came up.
+    /// How a rollback goes: `now`, to 0 at once; `steps`, down the steps that it came up.
     rollback: Rollback = "now";
     /// How long each step down lasts, with `rollback = "steps"`.
     rollback_interval: Duration as Duration(MILLISECOND, DAY) = "10s";
-    /// An `http://` URL that is told of every change by a POST of JSON, a few times if it does not answer. Left out:
-    /// nobody is.
+    /// An `http://` URL to which forebay sends every change as a POST of JSON, with a few attempts if it does not
+    /// respond. Left out: none.
     webhook as Text;
 }
 

@@ -9,29 +9,32 @@ use crate::config::document::Section;
 const TEMPLATES_MAX: usize = 100;
 
 table! {
-    /// What an event makes the cache forget. Several may be for one type. It names at least one of `tags`, `urls` and
-    /// `prefixes`. In these, `{type}`, `{aggregate_id}` (or `{subject}`, the same) and paths into the event's data, as
-    /// `{data.user_id}` or `{data.items.0.id}`, stand for what the event holds there: a string that is not empty, a
-    /// whole number, `true` or `false`. An event that lacks one is refused whole. `{{` and `}}` are plain braces.
+    /// What an event invalidates in the cache. Several rules may have the same type. A rule has at least one of `tags`,
+    /// `urls` and `prefixes`. In these, `{type}`, `{aggregate_id}` (or `{subject}`, the same) and paths into the
+    /// event's data, such as `{data.user_id}` or `{data.items.0.id}`, stand for the values of the event: a string that
+    /// is not empty, a whole number, `true` or `false`. forebay refuses an event that lacks one of the values. Write
+    /// `{{` and `}}` for plain braces.
     impl Rule "[[invalidate]]" => makes_something_void;
 
-    /// The type of events it is for, exactly.
+    /// The exact type of the events.
     event: Box<str> as Text = required("say for which type of events: event = \"OrderCreated\"") => event;
-    /// Tags to purge, as the response headers of `tags_header` hold them: `"user:{data.user_id}"`.
+    /// Tags to purge, as in the response headers of `tags_header`: `"user:{data.user_id}"`.
     tags: Vec<Template> as Texts = "" => tags;
-    /// URLs to purge, each one alone: `"/api/orders/{aggregate_id}"` for every host, or `"https://shop.example.com/…"`
-    /// for one. Values stay within their segment of the path or their parameter of the query.
+    /// Single URLs to purge: `"/api/orders/{aggregate_id}"` for every host, or `"https://shop.example.com/…"` for one.
+    /// A value can't leave its segment of the path or its parameter of the query.
     urls: Vec<PlaceTemplate> as Texts = "" => urls;
-    /// Beginnings of URLs to purge: `"/api/lists/{data.user_id}/"`. Without a slash at the end, `/a/1` is `/a/10` too.
+    /// Prefixes of URLs to purge: `"/api/lists/{data.user_id}/"`. Without a slash at the end, `/a/1` matches `/a/10`,
+    /// too.
     prefixes: Vec<PlaceTemplate> as Texts = "" => prefixes;
-    /// `true`: what is purged becomes stale, and is served while it is fetched anew; `false`: it is gone.
+    /// `true`: purged responses become stale, and may be served while forebay refreshes them. `false`: they are
+    /// removed.
     soft: bool = "false";
 }
 
 fn makes_something_void(_: &Rule, section: &Section<'_>) {
     if ["tags", "urls", "prefixes"].into_iter().all(|key| !section.has(key) || section.is_empty_list(key)) {
         let hint = "add tags, urls or prefixes";
-        section.report.add(section.span.clone(), "this rule makes nothing void", hint);
+        section.report.add(section.span.clone(), "this rule invalidates nothing", hint);
     }
 }
 

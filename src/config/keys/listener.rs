@@ -13,7 +13,7 @@ use crate::config::document::Section;
 use crate::config::grammar::networks;
 
 table! {
-    /// An address where clients connect, with what is particular to it. A listener is known by its address: a reload that
+    /// An address where clients connect, with its own settings. The address identifies the listener: a reload that
     /// keeps the address keeps the socket and the connections.
     pub struct Listener "[[listener]]" => agrees;
 
@@ -24,13 +24,13 @@ table! {
     /// without TLS a client speaks HTTP/2 by beginning with it (prior knowledge; there is no upgrade to `h2c`). Left out:
     /// both over TLS, `["http/1.1"]` without.
     protocols: Protocols as Texts => protocols;
-    /// The port of the `https` URLs to which every request is redirected (308) that has not come by `https`; 443 is left
-    /// out of the URL. Left out: nothing is redirected.
+    /// Redirects (308) every request that did not come by `https` to the `https` URL with this port; the URL omits 443.
+    /// Left out: no redirects.
     redirect_https: Option<NonZeroU16> as Count(1, 65_535);
-    /// Networks in CIDR form, or single addresses, whose forwarding headers are believed on this listener. Left out: those
-    /// of `[server]`.
+    /// Networks in CIDR form, or single addresses, whose forwarding headers this listener trusts. Left out: those of
+    /// `[server]`.
     trusted_proxies: Option<Vec<Network>> as Texts => own_networks;
-    /// TLS. Left out: clients speak without it.
+    /// TLS towards clients. Left out: plain HTTP.
     tls: Option<Tls>;
 }
 

@@ -16,22 +16,22 @@ const COMBINED: &str = "$remote_addr - $remote_user [$time_local] \"$request\" $
 const FORMAT_BYTES_MAX: usize = 8 * 1024;
 
 table! {
-    /// What is logged, how, and where to.
+    /// What forebay logs, in which format, and where to.
     pub struct Log "[log]";
 
-    /// The access log: `"on"` or `"off"`. `"json"` and `"combined"` are `"on"` in that form, unless `access_format` names
-    /// another one.
+    /// Whether forebay writes the access log. `"json"` and `"combined"` mean `"on"` in that format, unless
+    /// `access_format` names another one.
     access: AccessLog as Choice(&["on", "off", "json", "combined"]) = "on" => access, now;
-    /// The form of the access log: `"json"`, `"combined"` (Apache's), or a text with nginx's variables, such as
+    /// The format of the access log: `"json"`, `"combined"` (Apache's), or a text with nginx's variables, such as
     /// `"$remote_addr $status $request_time"`. Left out: `"json"`, or what `access` says.
     access_format as Text, now;
     /// Where the access log goes: `"stdout"`, `"stderr"`, `"file:PATH"`, or `"syslog:unix:PATH"` with the path of a
-    /// syslog socket, such as `/dev/log`. A file is created with mode 0640, and opened again on SIGUSR1 and when another
-    /// file is at its path.
+    /// syslog socket, such as `/dev/log`. forebay creates a file with mode 0640, and opens it again on SIGUSR1 and when
+    /// another file is at its path.
     access_to: LogTarget as Text = "stdout" => target, now;
-    /// The least important events that are logged.
+    /// The least important level of events that forebay logs.
     level: Level = "info", now;
-    /// Where the event log goes; as `access_to`.
+    /// Where the event log goes; the same values as in `access_to`.
     events_to: LogTarget as Text = "stderr" => target, now;
 }
 

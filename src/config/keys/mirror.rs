@@ -14,52 +14,53 @@ use crate::config::grammar::method;
 const IGNORED_MAX: usize = 100;
 
 table! {
-    /// Copies requests to another upstream; what it answers reaches no client. Copied is what is sent to a backend of
-    /// another upstream than the mirror's: nothing that the cache answers, no upgrade, and no request whose body is
-    /// longer than `body_bytes_max`. A copy carries `forebay-mirror: 1` and goes out when the client's answer has
-    /// begun, on connections of its own. It never changes, delays or fails the client's request, is never repeated or
-    /// cached, and does not count for ejection or balancing. What would go beyond the limits is dropped and counted.
+    /// Copies requests to another upstream, whose responses reach no client. The mirror copies requests that go to a
+    /// backend of another upstream than its own. It does not copy requests that the cache answers, upgrades, and
+    /// requests whose body is longer than `body_bytes_max`. A copy has the field `forebay-mirror: 1`. forebay sends it
+    /// when the client's response has begun, on separate connections. A copy never changes, delays or fails the
+    /// client's request, is never retried or cached, and does not count for ejection or balancing. forebay drops and
+    /// counts copies beyond the limits.
     pub(in crate::config) struct MirrorKeys "[route.mirror]";
 
     /// The upstream that gets the copies.
     upstream as Text = required("say where the copies go: upstream = \"users-v2\"");
-    /// How many of the requests are copied, in percent with up to three decimals, drawn by chance.
+    /// How many of the requests are copied, in percent with up to three decimals, chosen by chance.
     percent: Share as Percent(0.0, 100.0) = "100" => share;
-    /// Which methods are copied. Whatever is named runs twice: name writes only when the mirror's data may take them.
+    /// Which methods are copied. These requests run twice: name writes only if the mirror's data allows it.
     methods: Vec<Method> as Texts = "GET HEAD" => methods;
     /// The longest request body that is copied, and the longest response body that is compared.
     body_bytes_max: usize as Size(0, 64 * MIB) = "1MiB";
-    /// The most copies under way, all workers together; beyond, they are dropped.
+    /// The most copies in flight, all workers together; forebay drops further copies.
     in_flight_max: usize as Count(1, 100_000) = "64";
-    /// How long a copy may take, until the end of its answer.
+    /// The longest time of a copy, until the end of its response.
     timeout: Duration as Duration(MILLISECOND, HOUR) = "10s";
-    /// Compares what the mirror answers with what the client got. Left out: nothing is compared.
+    /// Compares the mirror's responses with the clients'. Left out: no comparison.
     compare as Table(Rules::SECTION);
 }
 
 table! {
-    /// Compares the mirror's answers with the clients'. Where they differ is counted, and a few are kept as samples, for
-    /// the admin listener to show.
+    /// Compares the mirror's responses with the clients'. forebay counts where they differ, and keeps a few as samples,
+    /// which the admin API shows.
     impl Rules "[route.mirror.compare]" => compares_something;
 
-    /// Whether their statuses are compared.
+    /// Whether forebay compares statuses.
     status: bool = "true";
     /// Response headers that are compared.
     headers: Vec<HeaderName> = "content-type";
-    /// Whether bodies that are JSON on both sides are compared, by their structure: the order of members and blanks do
-    /// not count.
+    /// Whether forebay compares bodies that are JSON on both sides, by their structure: the order of members and blanks
+    /// do not count.
     json_body: bool = "true";
-    /// Whether all other bodies are compared, byte by byte. Compressed ones are inflated first.
+    /// Whether forebay compares all other bodies, byte by byte. It decompresses compressed bodies first.
     other_body: bool = "true";
-    /// What is left out of JSON bodies: JSON pointers (RFC 6901) in which `*` stands for any one member or element, as
-    /// `"/updated_at"` or `"/items/*/seen"`, each with all that is beneath it.
+    /// Places in JSON bodies to ignore: JSON pointers (RFC 6901) in which `*` stands for any one member or element,
+    /// such as `"/updated_at"` or `"/items/*/seen"`, each with everything below it.
     ignore: Vec<Pointer> as Texts = "" => ignore;
-    /// An upstream that is asked a second time, as the mirror is: where its two answers differ, as in times and ids,
-    /// differences don't count. Left out: all count.
+    /// An upstream that gets a second copy of each request: places where its two responses differ, such as times and
+    /// ids, don't count. Left out: all differences count.
     noise_from as Text;
-    /// How many pairs that differ are kept, the last ones.
+    /// How many of the last differing pairs are kept as samples.
     samples_max as Count(0, 1_000) = "50";
-    /// Whether samples show values. `false`: only types and lengths, so that nothing of anybody's data is kept.
+    /// Whether samples show values. `false`: only types and lengths, so that samples hold no personal data.
     sample_values as Flag = "false";
 }
 

@@ -13,70 +13,71 @@ use crate::config::document::Section;
 use crate::config::value::Table as _;
 
 table! {
-    /// What is done with the requests that match. It has exactly one of `upstream`, `backends`, `split`,
+    /// What forebay does with the requests that match. A route has exactly one of `upstream`, `backends`, `split`,
     /// `redirect` and `respond`.
     pub(super) const ROUTE "[[route]]";
 
-    /// What logs and state call it. Left out: its path; where another route has that name, its first host and its path;
-    /// where that is taken too, the same with its place in the file behind, as `/api (3)`.
+    /// The name in logs, the API and stored state. Left out: its path. If another route has that name, its first host
+    /// and its path; if that is taken, too, the same followed by its place in the file, as in `/api (3)`.
     name as Text;
-    /// The hosts it is for, without port: `shop.example.com`, or `*.example.com` for every name below. Left out: all.
+    /// The hosts that match, without port: `shop.example.com`, or `*.example.com` for every name below. Left out: all.
     host as TextOrTexts;
-    /// `"/prefix"` by whole segments (`"/api"` and `"/api/"` are the same and match `/api` and `/api/x`, not `/apis`),
-    /// `"=/exact"`, or `"~regex"`, searched for anywhere in the path: anchor it with `^` and `$`.
+    /// The paths that match: `"/prefix"` by whole segments (`"/api"` and `"/api/"` are the same and match `/api` and
+    /// `/api/x`, not `/apis`), `"=/exact"`, or `"~regex"`, which may match anywhere in the path: anchor it with `^` and
+    /// `$`.
     path as Text = "/";
-    /// The methods it is for. Left out: all.
+    /// The methods that match; GET includes HEAD. Left out: all.
     methods as Texts;
-    /// Request headers that must be there with just this value.
+    /// Request headers that must be there with exactly this value.
     headers as Pairs;
-    /// Query parameters that must be there with just this value.
+    /// Query parameters that must be there with exactly this value.
     query as Pairs;
-    /// Cookies that must be there with just this value.
+    /// Cookies that must be there with exactly this value.
     cookies as Pairs;
-    /// Taken off the front of the path, in whole segments, before forwarding.
+    /// The prefix that forebay removes from the path before forwarding, in whole segments.
     strip_prefix as Text;
-    /// Put in front of the path before forwarding, after `strip_prefix`.
+    /// The prefix that forebay adds to the path before forwarding, after `strip_prefix`.
     add_prefix as Text;
-    /// The path and query that backends see, as a [template](templates.md): `/v2/users/{1}{query}`. In place of
+    /// The path and query that backends see, as a [template](templates.md): `/v2/users/{1}{query}`. It replaces
     /// `strip_prefix` and `add_prefix`.
     rewrite as Text;
-    /// Request headers that backends see with just this value.
+    /// Request headers that forebay sets to this value for backends.
     set_request_headers as Pairs;
-    /// Request headers that backends don't see.
+    /// Request headers that forebay removes for backends.
     remove_request_headers as Texts = "";
-    /// Response headers that clients see with just this value.
+    /// Response headers that forebay sets to this value for clients.
     set_response_headers as Pairs;
-    /// Response headers that clients don't see.
+    /// Response headers that forebay removes for clients.
     remove_response_headers as Texts = "";
     /// Forwards to the upstream of this name.
     upstream as Text;
-    /// Forwards to these backends: an upstream in place, with every default, named after the route.
+    /// Forwards to these backends: an upstream without a table, with every default, named after the route.
     backends as TablesOrTexts(BackendKeys::SECTION);
-    /// Shares the requests out among several upstreams, by weight. Writes of such a route are not queued: its cache
-    /// can't have `mode = "write-back"`.
+    /// Shares the requests among several upstreams, by weight. Such a route can't queue writes: its cache can't have
+    /// `mode = "write-back"`.
     split as Tables(SPLIT);
-    /// What keeps a client on its side of a split: `none`, so that each request is drawn anew; `cookie`, one of the
-    /// proxy's own; `client-ip`, of IPv6 the first 64 bits; `header:NAME` or `cookie:NAME`, which the application
-    /// gives. When weights change, only the clients change sides that must. A client without such a header or cookie is
-    /// drawn anew.
+    /// What keeps a client on its side of a split. `none`: chance decides each request. `cookie`: a cookie that forebay
+    /// sets. `client-ip`: the client's address, of IPv6 the first 64 bits. `header:NAME`, `cookie:NAME`: a header or
+    /// cookie of the application; without it, chance decides. When weights change, only as many clients change sides as
+    /// necessary.
     sticky as Text = "none";
     /// The cookie of `sticky = "cookie"`.
     sticky_cookie as Table(StickyCookie::SECTION);
-    /// The request header that may name a side by hand, by its upstream. It goes before everything else, is never sent
-    /// on, and is as if not there when it names no side. Left out: nothing does.
+    /// The request header by which a client can name a side, by its upstream. It overrides everything else, and never
+    /// reaches a backend. forebay ignores it if it names no side. Left out: clients can't name a side.
     override_header as Text;
-    /// The response header that tells the side, and what decided: `users-v2; by=sticky` (or `override`, `weight`,
+    /// The response header that names the side, and what decided: `users-v2; by=sticky` (or `override`, `weight`,
     /// `fallback`). Left out: none.
     side_header as Text;
-    /// Moves the weights of the split by itself. Left out: nothing does.
+    /// Moves the weights of the split automatically. Left out: no canary.
     canary as Table(Rules::SECTION);
-    /// Copies requests to another upstream. Left out: none are.
+    /// Copies requests to another upstream. Left out: no mirror.
     mirror as Table(MirrorKeys::SECTION);
     /// Answers with a redirect.
     redirect as Table(REDIRECT);
     /// Answers with a fixed response.
     respond as Table(Respond::SECTION);
-    /// How it caches. Left out: it does not.
+    /// How the route caches. Left out: it does not cache.
     cache as Table(RouteCacheKeys::SECTION);
 }
 
@@ -84,7 +85,7 @@ table! {
     /// A redirect.
     const REDIRECT "redirect = { … }";
 
-    /// Where to, as a [template](templates.md): `https://{host}{path}{query}`.
+    /// The URL, as a [template](templates.md): `https://{host}{path}{query}`.
     to as Text = required("say where to: to = \"https://{host}{path}{query}\"");
     /// 301, 302, 303, 307 or 308.
     status as Count(300, 399) = "308";

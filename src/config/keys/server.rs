@@ -19,54 +19,54 @@ table! {
 
     /// Worker threads. Left out: as many as there are cores.
     workers: NonZeroUsize as Count(1, 1_024) => workers, next_start;
-    /// A whole request head must be in by then.
+    /// The longest time for a whole request head to arrive.
     header_timeout: Duration as Duration(MILLISECOND, HOUR) = "10s", now;
     /// How long a kept-alive connection may wait for its next request.
     idle_timeout: Duration as Duration(MILLISECOND, DAY) = "75s", now;
-    /// How long a request body may make no progress.
+    /// The longest time without progress of a request body.
     body_timeout: Duration as Duration(MILLISECOND, DAY) = "30s", now;
-    /// A request body slower than this many bytes a second on average, once `body_timeout` has passed, is given up;
-    /// 0 turns it off.
+    /// The lowest average rate of a request body, in bytes a second, once `body_timeout` has passed. forebay aborts
+    /// slower requests; 0 turns this off.
     body_rate_min: u64 as Size(0, MIB) = "100B", now;
-    /// How long a client may take no byte of an answer.
+    /// The longest time in which a client accepts no byte of a response.
     write_timeout: Duration as Duration(MILLISECOND, DAY) = "60s", now;
-    /// What becomes of a request whose client closes its sending side, but may still read. `abort`: the client counts as
-    /// gone, and the request is given up at its backend; what can be answered without a backend is answered, and the
-    /// outcome of a write that has come as a whole (any method but GET, HEAD, OPTIONS and TRACE) is awaited. `answer`: it
-    /// is answered.
+    /// What happens to a request whose client closes its sending side, but may still read. `abort`: the client counts
+    /// as gone, and forebay aborts the request at the backend. It still answers what needs no backend, and still waits
+    /// for the outcome of a write that has arrived whole (any method but GET, HEAD, OPTIONS and TRACE). `answer`:
+    /// forebay answers the request.
     half_close: HalfClose = "abort", now;
-    /// The longest request head, at most 65,535 bytes. A head of more than 100 lines, or with a target of more than 16 KiB,
-    /// is refused in any case.
+    /// The longest request head, at most 65,535 bytes. forebay always refuses a head of more than 100 lines, or with a
+    /// target of more than 16 KiB.
     header_bytes_max: usize as Size(8 * KIB, 64 * KIB) = "32KiB", now;
     /// The longest request body; 0 is no limit.
     body_bytes_max: Option<u64> as Size(0, TIB) = "10MiB" => limit, now;
-    /// Client connections at once, all workers together; more wait in the kernel's backlog. Left out:
-    /// (limit − 64) / 2, from 8 to 65536, where the limit is that of open files (`ulimit -Hn`).
+    /// The most client connections at once, all workers together; more wait in the kernel's backlog. Left out: (limit −
+    /// 64) / 2, from 8 to 65536, where the limit is that of open files (`ulimit -Hn`).
     connections_max: Option<usize> as Count(1, 10_000_000), now;
     /// How long a drain may take after SIGTERM; 0 ends open requests at once.
     shutdown_timeout: Duration as Duration(Duration::ZERO, DAY) = "30s", now;
-    /// How long before a drain `/ready` answers 503 while connections are still accepted: time for a load balancer in
-    /// front to look elsewhere.
+    /// How long before a drain `/ready` answers 503 while forebay still accepts connections, so that a load balancer in
+    /// front stops sending clients.
     drain_delay: Duration as Duration(Duration::ZERO, HOUR) = "0s", now;
-    /// Networks in CIDR form, or single addresses, whose forwarding headers are believed.
+    /// Networks in CIDR form, or single addresses, whose forwarding headers forebay trusts.
     trusted_proxies: Vec<Network> = "", now;
-    /// What runs of slashes in a path count for. `match`: routes match as if each run were one slash, so that `//admin`
-    /// takes the route of `/admin`; the path that is forwarded, the cache's key and purges keep them. `forward`: they
-    /// are merged there, too. `off`: they count everywhere. `%2F` is never a slash.
+    /// How forebay treats runs of slashes in a path. `match`: routes match as if each run were one slash, so that
+    /// `//admin` takes the route of `/admin`; the forwarded path, the cache's key and purges keep all slashes.
+    /// `forward`: there, too, each run becomes one slash. `off`: all slashes count everywhere. `%2F` is never a slash.
     merge_slashes: MergeSlashes = "match", now;
-    /// The name by which this proxy signs in `Via`, a token, and knows requests that come back to it: a request that
-    /// has it three times is answered 508. Every process needs its own. Left out: `forebay-` and eight random
-    /// hexadecimal digits, kept in `state_dir` if there is one, else new at each start.
+    /// The name of this proxy in `Via`, a token. forebay detects loops by it: a request that has the name three times
+    /// gets 508. Every process needs its own name. Left out: `forebay-` and eight random hexadecimal digits, stored in
+    /// `state_dir` if there is one, else new at each start.
     via_name: Option<Arc<str>> as Text => via_name, now;
-    /// Protocols that a client may ask for with `Upgrade`. `[]` allows none; `h2c` is always refused, since what it
-    /// carries could not be checked.
+    /// Protocols that a client may request with `Upgrade`. `[]` allows none. forebay always refuses `h2c`, because it
+    /// could not check the requests in it.
     upgrades: Vec<String> as Texts = "websocket" => upgrades, now;
-    /// A directory for what must survive a restart: the journal of `mode = "write-back"`, weights of splits that were
-    /// set at run time, the progress of canaries, the key that `sticky = "cookie"` signs with, and the name for `Via`.
+    /// A directory for state that must survive a restart: the journal of `mode = "write-back"`, weights of splits that
+    /// were set at run time, the progress of canaries, the signing key of `sticky = "cookie"`, and the name for `Via`.
     state_dir: Option<PathBuf> as Text => state_dir, next_start;
     /// Limits of HTTP/2 towards clients.
     http2: Http2;
-    /// How many dead letters of `mode = "write-back"` are kept, and for how long.
+    /// How many dead letters of `mode = "write-back"` forebay keeps, and for how long.
     dead_letters: Keep as Table(DeadLetters::SECTION) => dead_letters;
 }
 
@@ -90,15 +90,15 @@ table! {
 }
 
 table! {
-    /// How many dead letters of `mode = "write-back"` are kept, those of all routes together, and for how long. Beyond
-    /// that the oldest are dropped, with a warning and a count in the metrics.
+    /// How many dead letters of `mode = "write-back"` forebay keeps, those of all routes together, and for how long.
+    /// Beyond that it drops the oldest, with a warning and a count in the metrics.
     struct DeadLetters "[server.dead_letters]";
 
-    /// The longest that one is kept.
+    /// The longest time for which forebay keeps a dead letter.
     keep: Duration as Duration(MILLISECOND, YEAR) = "30d", now;
-    /// The most that all may take: content, kept headers, key, target and 580 bytes for each.
+    /// The most bytes of all dead letters: content, kept headers, key, target and 580 bytes for each.
     bytes_max: u64 as Size(KIB, TIB) = "1GiB", now;
-    /// The most at once.
+    /// The most dead letters at once.
     count_max: usize as Count(1, 10_000_000) = "100000", now;
 }
 

@@ -14,42 +14,42 @@ const MINUTE: Duration = Duration::from_secs(60);
 const COOKIE_AGE_MAX: Duration = Duration::from_secs(400 * 86_400);
 
 table! {
-    /// One side of a split. What decides is asked in this order, and the access log tells what did: `override_header`,
-    /// if the request has it and it names a side; else the side that `sticky` keeps the client on; else chance, by
-    /// weight. When no backend of the side can take the request, another side stands in, drawn by the weights of the
-    /// others and never one with weight 0 (`fallback`); that counts as a failed request of the side that could not. A
-    /// side named by `override_header` has no stand-in.
+    /// One side of a split. The first of these decides, and the access log says which one did: `override_header`, if
+    /// the request has it and it names a side; the side on which `sticky` keeps the client; chance, by weight. When no
+    /// backend of that side can take the request, another side gets it, by the weights of the others and never one with
+    /// weight 0 (`fallback`); this counts as a failed request of the first side. A side that `override_header` names
+    /// has no fallback.
     pub(super) const SPLIT "split = [{ … }]";
 
-    /// The upstream that this side is: one of an `[[upstream]]`, and of no other side.
+    /// The upstream of this side: the name of an `[[upstream]]` that no other side has.
     upstream as Text = required("write { upstream = \"users-v2\", weight = 20 }");
-    /// Its share of the requests in percent, with up to three decimals; all sides together have 100. 0 takes only what
-    /// `override_header` sends there. Weights set at run time, by hand or by a canary, go before these until the file's
-    /// own change.
+    /// Its share of the requests in percent, with up to three decimals; all sides together must have 100. A side with 0
+    /// gets only requests whose `override_header` names it. Weights set at run time, by hand or by a canary, override
+    /// these until the file's own weights change.
     weight as Percent(0.0, 100.0) = required("write { upstream = \"users-v2\", weight = 20 }");
 }
 
 table! {
-    /// The cookie of `sticky = "cookie"`. It holds a random key of the client, signed, not the side: which side that is
-    /// follows from key and weights. So one cookie serves all routes, and clients are on the same side wherever the
-    /// same upstreams are split. It is `HttpOnly`, and `Secure` for clients that came by https. A request that brings
-    /// none, or one that is forged or too old, is given a new one, and answered by the side that it will give; not where
-    /// `override_header` decided. An answer that brings the cookie is made `private`: a cache in front that many share
-    /// would hand it to all of them.
+    /// The cookie of `sticky = "cookie"`. It holds a random key of the client, signed, and not the side: forebay
+    /// computes the side from the key and the weights. So one cookie works for all routes, and a client is on the same
+    /// side wherever the same upstreams are split. The cookie is `HttpOnly`, and `Secure` for clients that came by
+    /// https. If a request has no cookie, or one that is forged or too old, forebay sets a new one and uses the side
+    /// that it selects, except where `override_header` decided. A response that sets the cookie is `private`, because a
+    /// shared cache in front would give it to many clients.
     pub struct StickyCookie "sticky_cookie = { … }" => is_kept;
 
-    /// Its name. Routes of one host that differ in what follows need different names.
+    /// Its name. Routes of one host with different values of the keys below need different names.
     name: String as Text = "forebay_side" => name;
     /// Its `Path`.
     path: String as Text = "/" => path;
-    /// Its `Domain`: it is sent to all names below, too. Left out: to the host alone that was asked for.
+    /// Its `Domain`: browsers send the cookie to all names below, too. Left out: only to the host of the request.
     domain: Option<String> as Text => domain;
-    /// How long it is good for. After that the client gets a new one, and perhaps another side.
+    /// How long the cookie is valid. After that the client gets a new one, and perhaps another side.
     max_age: Duration as Duration(MINUTE, COOKIE_AGE_MAX) = "30d";
-    /// Its `SameSite`; with `none` it is always `Secure`, so browsers keep it only where they come by https.
+    /// Its `SameSite`. With `none` the cookie is always `Secure`, so browsers keep it only if they come by https.
     same_site: SameSite = "lax";
-    /// What it is signed with, at least 16 visible characters: write it as `"${env:NAME}"` or `"${file:/path}"`, the
-    /// same on all proxies of a site. Left out: a key of the proxy's own, kept in `state_dir`, or without one made anew
+    /// The signing key, at least 16 visible characters, the same on all proxies of a site. Write it as `"${env:NAME}"`
+    /// or `"${file:/path}"`. Left out: forebay makes a key and stores it in `state_dir`, or without one makes a new key
     /// at each start.
     secret: Option<Token> as Text => token;
 }

@@ -7,35 +7,35 @@ use super::{HOUR, MILLISECOND, MINUTE, table, words};
 use crate::config::document::Section;
 
 table! {
-    /// TLS towards clients: versions 1.2 and 1.3. Certificates, keys, authorities and lists of revoked certificates are read
-    /// at the start, at a reload, and when their files change; connections that are there keep what they have. Files that
-    /// can't be used, or a certificate that has expired in the place of one that has not, change nothing, and the event log
-    /// says why. The requests of such a listener have the scheme `https`. A request whose `Host` has another certificate
-    /// than the name that its connection was made for (SNI) is answered 421.
+    /// TLS towards clients: versions 1.2 and 1.3. forebay reads certificates, keys, authorities and revocation lists at
+    /// the start, at a reload, and when their files change; open connections keep what they have. If a file can't be
+    /// used, or if a certificate has expired and the one in use has not, nothing changes, and the event log says why.
+    /// The requests of such a listener have the scheme `https`. A request whose `Host` has another certificate than the
+    /// server name of its connection (SNI) gets 421.
     pub struct Tls "[listener.tls]" => authorities;
 
     /// The certificates; at least one. The first is the default.
     certificates: Vec<CertificateFiles> = required("certificates = [{ cert = \"/etc/forebay/cert.pem\", key = \"/etc/forebay/key.pem\" }]");
-    /// The lowest version that is spoken.
+    /// The lowest version that forebay accepts.
     min_version: TlsVersion = "1.2";
-    /// What a client gets that asks for a name without a certificate, or for none: the default certificate, or no
-    /// connection.
+    /// What happens when a client sends a server name that has no certificate, or no server name: `default` uses the
+    /// first certificate, `reject` refuses the connection.
     unknown_sni: UnknownSni = "default";
-    /// Whether clients are asked for a certificate, which must then be issued by one of `client_ca`. Without one,
-    /// `optional` lets a client in, `required` does not. Backends are told of it in `X-Client-Cert-Subject`,
-    /// `X-Client-Cert-San`, `X-Client-Cert-Fingerprint` (SHA-256) and `Client-Cert` (RFC 9440), which no client can send by
-    /// itself; routes may have conditions on them.
+    /// Whether forebay requests a certificate from clients. One of `client_ca` must have issued it. `optional` accepts
+    /// a client without a certificate, `required` does not. Backends get the certificate in `X-Client-Cert-Subject`,
+    /// `X-Client-Cert-San`, `X-Client-Cert-Fingerprint` (SHA-256) and `Client-Cert` (RFC 9440), which clients can't
+    /// spoof; routes may have conditions on these fields.
     client_auth: ClientAuth = "off";
     /// A PEM file with the certificates of the authorities that issue clients' certificates.
     client_ca: Option<PathBuf> as Text => path;
-    /// A PEM file with lists of revoked certificates, one of each authority in the chain of a client's certificate. Left
-    /// out: revocation is not looked at.
+    /// A PEM file with revocation lists, one of each authority in the chain of a client's certificate. Left out:
+    /// forebay does not check revocation.
     client_crl: Option<PathBuf> as Text => path;
-    /// How often the key for session tickets is replaced. A ticket is good for twice as long at most.
+    /// How often forebay replaces the key for session tickets. A ticket is valid for at most twice as long.
     ticket_rotation: Duration as Duration(MINUTE, TICKET_ROTATION_MAX) = "6h";
     /// How long a handshake may take.
     handshake_timeout: Duration as Duration(MILLISECOND, HOUR) = "10s";
-    /// Handshakes at once, all workers together. Beyond that the one that has taken longest is given up.
+    /// The most handshakes at once, all workers together. Beyond that, forebay closes the one that has taken longest.
     handshakes_max: usize as Count(1, 1_000_000) = "4096";
 }
 
@@ -43,10 +43,10 @@ table! {
     /// A certificate and its key.
     pub struct CertificateFiles "certificates = [{ … }]";
 
-    /// A PEM file: the certificate, then those of the authorities between it and a root. Its DNS names, wildcards among
-    /// them, say which clients get it.
+    /// A PEM file: the certificate, followed by the intermediate ones. Its DNS names, including wildcards, say which
+    /// clients get it.
     cert: PathBuf as Text = required("cert = \"/etc/forebay/cert.pem\"") => file;
-    /// A PEM file: the private key, not encrypted. Others than its owner should not be able to read it.
+    /// A PEM file: the private key, not encrypted. Only its owner should be able to read it.
     key: PathBuf as Text = required("key = \"/etc/forebay/key.pem\"") => file;
 }
 

@@ -15,39 +15,40 @@ use crate::config::units;
 use crate::config::value::Words as _;
 
 table! {
-    /// A named group of backends that can stand in for one another.
+    /// A named group of backends that serve the same requests.
     pub struct Upstream "[[upstream]]";
 
-    /// What routes call it.
+    /// The name that routes use.
     name: Arc<str> as Text = required("routes name their upstream: name = \"users\"") => own_name;
-    /// How the next backend is chosen: one after the other; the same in proportion to weight; the one with the fewest
-    /// requests in flight (of more than 64, the least busy of 16 drawn); by the client's address; by chance; the less busy of two drawn by chance; the quicker of two
-    /// drawn by chance; by consistent hash of `hash_key`.
+    /// How forebay chooses the next backend: `round-robin`, one after the other; `weighted`, the same in proportion to
+    /// weight; `least-connections`, the fewest requests in flight (of more than 64, the least busy of 16 drawn);
+    /// `ip-hash`, by the client's address; `random`, by chance; `two-choices`, the less busy of two drawn by chance;
+    /// `peak-ewma`, the faster of two drawn by chance; `hash`, by consistent hash of `hash_key`.
     balance: Balance = "round-robin" => balance;
     /// What `balance = "hash"` hashes: `header:NAME`, `cookie:NAME`, `query:NAME`, `path` or `client-ip`.
     hash_key as Text;
-    /// The backends: URLs, or tables as below; at least one that is no backup.
+    /// The backends: URLs, or tables as below; at least one that is not a backup.
     backends: Vec<Backend> as TablesOrTexts(BackendKeys::SECTION) = required("name at least one: backends = [\"http://10.0.0.1:8080\"]") => backends;
-    /// Where requests wait when every backend is full or unusable. Left out: they don't wait.
+    /// A queue for requests that arrive while every backend is full or unusable. Left out: they don't wait.
     queue: Option<Queue>;
     /// A backend that comes back gets its full share after this long; 0 is at once.
     slow_start: Duration as Duration(Duration::ZERO, HOUR) = "0s";
     /// Which `Host` the backends see: the client's, or their own.
     host: HostHeader = "client";
-    /// How often the names of backends are resolved anew. Each address of a name is an endpoint of its own.
+    /// How often forebay resolves the names of backends again. Each address of a name is a separate endpoint.
     resolve_interval: Duration as Duration(SECOND, DAY) = "30s";
-    /// Which addresses of a name are used: the IPv4 addresses if there are any, else the IPv6 addresses; those of one
-    /// family only; or all of them. At most 64 a name.
+    /// Which addresses of a name forebay uses. `auto`: the IPv4 addresses if there are any, else the IPv6 addresses.
+    /// `ipv4`, `ipv6`: those of one family. `both`: all of them. At most 64 a name.
     address_family: Family = "auto";
-    /// Unused connections kept, for each worker and address.
+    /// The most idle connections to keep, for each worker and address.
     pool_max: usize as Count(0, 100_000) = "4096";
-    /// The most header fields that a response may have; the answer to one with more is 502.
+    /// The most header fields that a response may have; the client gets 502 for a response with more.
     response_fields_max: usize as Count(1, 1_000) = "200";
     /// Active checks. Left out: none.
     health: Option<Health>;
-    /// Taking a backend out for what real traffic shows.
+    /// Ejects backends by the failures of real traffic.
     ejection: Ejection;
-    /// Repeating failed requests on another backend.
+    /// Repeats failed requests on another backend.
     retry: Retry;
     /// Time-outs towards backends.
     timeouts: Timeouts;
@@ -56,71 +57,71 @@ table! {
 }
 
 table! {
-    /// Where requests wait when no backend can take them.
+    /// A queue for requests that no backend can take.
     pub struct Queue "queue = { … }";
 
-    /// The most requests waiting, all workers together.
+    /// The most waiting requests, all workers together.
     length: usize as Count(1, 100_000) = "100";
     /// The longest wait.
     wait_max: Duration as Duration(MILLISECOND, HOUR) = "1s";
 }
 
 table! {
-    /// Active checks: each backend is asked time and again.
+    /// Active checks: forebay sends a request to each backend at regular intervals.
     pub struct Health "[upstream.health]";
 
-    /// Whether an HTTP request is sent, or just a connection opened.
+    /// Whether a check sends an HTTP request, or only opens a connection.
     check "kind": Check as Choice(&["http", "tcp"]) = "http" => check;
-    /// What is asked for.
+    /// The path of the request.
     path as Text = "/";
-    /// How.
+    /// The method of the request.
     method as Choice(&["GET", "HEAD", "OPTIONS"]) = "GET";
     /// The `Host` of the request. Left out: the backend's own.
     host as Text;
-    /// From the end of one check to the start of the next, give or take a tenth.
+    /// The time from the end of one check to the start of the next, plus or minus a tenth.
     interval: Duration as Duration(Duration::from_millis(10), DAY) = "5s";
-    /// A check that takes longer has failed.
+    /// The longest time of a check; a check that takes longer has failed.
     timeout: Duration as Duration(MILLISECOND, HOUR) = "2s";
     /// Passed checks in a row that make a backend usable again.
     rise: u32 as Count(1, 1_000) = "2";
-    /// Failed checks in a row that make it unusable.
+    /// Failed checks in a row that make a backend unusable.
     fall: u32 as Count(1, 1_000) = "3";
     /// Which statuses pass: `"200"` or `"200-299"`.
     status as Texts = "200-399";
-    /// A text that the first 64 KiB of the body must hold. Left out: the body is not looked at.
+    /// A text that the first 64 KiB of the body must contain. Left out: the check ignores the body.
     body as Text;
 }
 
 table! {
-    /// Taking a backend out for what real traffic shows; a lone endpoint is never taken out.
+    /// Ejects backends by the failures of real traffic; a lone endpoint is never ejected.
     pub struct Ejection "[upstream.ejection]" => times_in_order;
 
-    /// Failures in a row that eject: no connection, a reset, a time-out, a body cut short, or one of `statuses`.
-    /// 0 turns it off.
+    /// Failures in a row that eject a backend: no connection, a reset, a time-out, a body cut short, or one of
+    /// `statuses`. 0 turns it off.
     consecutive_failures: u32 as Count(0, 1_000) = "5";
     /// Which statuses count as failures: `"503"` or `"500-599"`; `[]` for none.
     statuses: StatusRanges = "500-599";
-    /// How long the first ejection lasts; doubles with each that follows.
+    /// How long the first ejection lasts; each further one lasts twice as long.
     base_time: Duration as Duration(MILLISECOND, DAY) = "10s";
     /// The longest ejection.
     max_time: Duration as Duration(MILLISECOND, DAY) = "5m";
-    /// The most backends out at once, in percent; one may always be out.
+    /// The most backends that are ejected at once, in percent; one always may be.
     percent_max: u32 as Count(0, 100) = "50";
 }
 
 table! {
-    /// Repeating failed requests on another backend. Only what is safe to repeat is: no POST runs twice.
+    /// Repeats failed requests on another backend, only those that are safe to repeat: no POST runs twice.
     pub struct Retry "[upstream.retry]";
 
-    /// Further tries after the first; 0 turns it off.
+    /// Further attempts after the first; 0 turns retries off.
     attempts: u32 as Count(0, 10) = "2";
-    /// Statuses that count as failed tries.
+    /// Statuses that count as failed attempts.
     statuses: StatusRanges as Counts(400, 599) = "502 503 504" => single_statuses;
-    /// Retries, in percent of the requests of the last 10 s.
+    /// The most retries, in percent of the requests of the last 10 s.
     budget_percent: u32 as Count(0, 100) = "20";
     /// Retries a second that are always allowed.
     budget_floor: u32 as Count(0, 1_000_000) = "3";
-    /// The longest request body kept for repeating; a request with a longer one is not repeated.
+    /// The longest request body that forebay retains for a retry; a request with a longer one is not repeated.
     body_bytes_max: usize as Size(0, 64 * MIB) = "64KiB";
 }
 
@@ -128,18 +129,18 @@ table! {
     /// Time-outs towards backends.
     pub struct Timeouts "[upstream.timeouts]";
 
-    /// Opening a connection.
+    /// The longest time to open a connection.
     connect: Duration as Duration(MILLISECOND, HOUR) = "2s";
-    /// From the end of the request to the head of the response, for each try.
+    /// The longest time from the end of the request to the head of the response, for each attempt.
     response_head: Duration as Duration(MILLISECOND, DAY) = "30s";
-    /// Between two pieces of a response body.
+    /// The longest time between two pieces of a response body.
     body_idle: Duration as Duration(MILLISECOND, DAY) = "60s";
-    /// How long an unused connection is kept; 0 keeps none.
+    /// How long forebay keeps an idle connection; 0 keeps none.
     pool_idle: Duration as Duration(Duration::ZERO, DAY) = "60s";
-    /// From a request's head to the beginning of its last try, waiting in the queue included: the one deadline of a
-    /// request and its retries.
+    /// The longest time from a request's head to the beginning of its last attempt, waiting in the queue included: the
+    /// one deadline of a request and its retries.
     request: Duration as Duration(MILLISECOND, DAY) = "90s";
-    /// How long a connection that has switched protocols (a WebSocket, say) may be silent.
+    /// How long a connection that has switched protocols (for example a WebSocket) may be silent.
     tunnel_idle: Duration as Duration(SECOND, DAY) = "1h";
 }
 

@@ -9,22 +9,23 @@ use super::tls::{TlsVersion, path};
 use crate::config::document::Section;
 
 table! {
-    /// TLS towards the backends of this upstream whose URLs begin with `https://`. The files are read at the start and at a
-    /// reload.
+    /// TLS to the backends of this upstream whose URLs begin with `https://`. forebay reads the files at the start and
+    /// at a reload.
     pub struct UpstreamTls "[upstream.tls]" => fits_together;
 
-    /// A PEM file with the certificates of the authorities that are believed. Left out: those of the system.
+    /// A PEM file with the certificates of the trusted authorities. Left out: those of the system.
     ca: Option<PathBuf> as Text => path;
-    /// The name that backends are asked for (SNI), and that their certificates must be for: a host name or an IP address.
-    /// Left out: the host of the backend's URL.
+    /// The name that forebay sends to backends (SNI), and that their certificates must have: a host name or an IP
+    /// address. Left out: the host of the backend's URL.
     server_name: Option<ServerName<'static>> as Text => server_name;
-    /// A PEM file with a certificate that is shown to backends that ask for one, and with the intermediate ones behind it.
+    /// A PEM file with the certificate for backends that request one, followed by the intermediate ones.
     cert: Option<PathBuf> as Text => path;
     /// A PEM file with its private key.
     key: Option<PathBuf> as Text => path;
-    /// Whether certificates of backends are verified. `false` lets anybody in between read and change everything.
+    /// Whether forebay verifies the certificates of backends. With `false`, anyone on the network path can read and
+    /// change everything.
     verify: bool = "true";
-    /// The lowest version that is spoken.
+    /// The lowest version that forebay accepts.
     min_version: TlsVersion = "1.2";
 }
 

@@ -25,46 +25,48 @@ const NOT_KEPT: [&str; 9] = [
 ];
 
 table! {
-    /// How writes are kept and sent, with `mode = "write-back"`.
+    /// How forebay stores and sends writes, with `mode = "write-back"`.
     pub struct WriteBack "[route.cache.write_back]";
 
-    /// The longest that a write waits before it is first sent; writes of one key are joined meanwhile. 0 sends it at
-    /// once.
+    /// The longest time that a write waits before it is first sent; forebay coalesces the writes of one URI meanwhile.
+    /// 0 sends it at once.
     flush_interval: Duration as Duration(Duration::ZERO, HOUR) = "5s";
     /// The most memory for writes that wait or are being received: content, headers, key, and what the queue needs for
-    /// each. Beyond, writes go through to the backend before they are answered. At most half of the cache's
-    /// `memory_max`, all routes together, which bounds the default of each too.
+    /// each. Beyond it, writes go through to the backend before they are answered. At most half of the cache's
+    /// `memory_max`, all routes together, which limits the default of each, too.
     pending_bytes_max: u64 as Size(KIB, TIB) = "64MiB";
-    /// The longest body that is kept; writes with longer ones go through. At most `pending_bytes_max` and the cache's
-    /// `object_bytes_max`, which bound the default too.
+    /// The longest body of a queued write; writes with longer ones go through. At most `pending_bytes_max` and the
+    /// cache's `object_bytes_max`, which limit the default, too.
     body_bytes_max: u64 as Size(KIB, TIB) = "8MiB";
-    /// How safe a write is when it is acknowledged. `fsync`: on the disk, it survives a power cut. `batch-5ms`: on the
-    /// disk within 5 ms, and `os`: when the system likes; both survive the end of the process, not that of the machine.
+    /// How safe a write is when it is acknowledged. `fsync`: it is on the disk, and survives a power cut. `batch-5ms`:
+    /// it is on the disk within 5 ms. `os`: the kernel writes it to the disk later. With these two, it survives the end
+    /// of the process, but not of the machine.
     durability: Durability = "fsync";
-    /// How long a client waits until its write is as safe as `durability` says. After that it is answered 503, and the
-    /// write is taken back.
+    /// How long a client waits until its write is as safe as `durability` says. After that it gets 503, and forebay
+    /// cancels the write.
     ack_timeout: Duration as Duration(MILLISECOND, HOUR) = "5s";
-    /// Sending again what failed.
+    /// When forebay repeats a write that failed.
     retry: WriteRetry;
-    /// Methods that are kept beside PUT and DELETE: `"POST"`, `"PATCH"`. They are sent in order with the others of
-    /// their URL, and never joined.
+    /// Methods to queue beside PUT and DELETE: `"POST"`, `"PATCH"`. They are sent in order with the others of their
+    /// URL, and never coalesced.
     queue: Vec<Method> as Texts = "" => queue;
-    /// Request headers that are kept with a write beside those that always are. `authorization` and `cookie` are kept
-    /// only when they are named here, and then lie in the journal as they are.
+    /// Request headers to keep with a write, beside those that are always kept. `authorization` and `cookie` are kept
+    /// only if you name them here; the journal then holds them in plain text.
     keep_headers: Vec<HeaderName> as Texts = "" => keep_headers;
-    /// What is done with a write when the journal can't be written: `refuse` answers 503, `through` forwards it.
+    /// What forebay does with a write when it can't write the journal: `refuse` answers 503, `through` forwards the
+    /// write.
     on_disk_error: OnDiskError = "refuse";
-    /// How many writes are sent at once, each of another URL.
+    /// How many writes are in flight at once, each to another URL.
     concurrency: NonZeroUsize as Count(1, 1_024) = "16";
     /// The most writes sent in a second; 0 is no limit.
     rate_max: Option<NonZeroU32> as Count(0, 1_000_000) = "0" => rate_max;
-    /// How long one attempt may take, until the backend's answer is in.
+    /// The longest time of one attempt, until the backend's response has arrived.
     timeout: Duration as Duration(MILLISECOND, HOUR) = "30s";
 }
 
 table! {
-    /// Sending again what failed: with waits drawn between nothing and a bound that doubles. After the last attempt a
-    /// write is a dead letter.
+    /// When forebay repeats a write that failed: after a random time between zero and a bound that doubles each time.
+    /// After the last attempt the write becomes a dead letter.
     pub struct WriteRetry "retry = { … }" => waits_in_order;
 
     /// The bound of the first wait.
@@ -119,7 +121,7 @@ fn queue(section: &Section<'_>, key: &str) -> Vec<Method> {
             _ => None,
         };
         if method.is_none() {
-            let hint = "POST or PATCH; PUT and DELETE are kept in any case";
+            let hint = "POST or PATCH; PUT and DELETE are always queued";
             section.report.add(text.span.clone(), format!("{text} can't be queued"), hint);
         }
         methods.extend(method.filter(|method| !methods.contains(method)));

@@ -107,8 +107,8 @@ fn keys_of_a_rule_are_checked() {
     for (lines, words) in [
         ("tags = [\"a\"]", "event is missing | say for which type"),
         ("event = \"\"\ntags = [\"a\"]", "event is empty"),
-        ("event = \"a\"", "this rule makes nothing void | add tags, urls or prefixes"),
-        ("event = \"a\"\ntags = []\nurls = []", "this rule makes nothing void"),
+        ("event = \"a\"", "this rule invalidates nothing | add tags, urls or prefixes"),
+        ("event = \"a\"\ntags = []\nurls = []", "this rule invalidates nothing"),
         ("event = \"a\"\ntags = \"a\"", "tags is a list of strings, not a string"),
         ("event = \"a\"\ntags = [\"\"]", "\"\" is empty"),
         ("event = \"a\"\ntags = [\"{user}\"]", "\"{user}\" names \"user\"; known are type, aggregate_id"),

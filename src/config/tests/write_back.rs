@@ -129,7 +129,7 @@ fn keys_of_write_back_are_checked() {
         ("retry = { base = \"1m\" }", "the first wait is longer than the longest | base is 1m, max 30s"),
         ("retry = { max = \"1ms\" }", "the first wait is longer than the longest | base is 1s, max 1ms"),
         ("retry = { attempts = 0 }", "attempts is out of range | from 1 to 1000000"),
-        ("queue = [\"PUT\"]", "\"PUT\" can't be queued | POST or PATCH; PUT and DELETE are kept in any case"),
+        ("queue = [\"PUT\"]", "\"PUT\" can't be queued | POST or PATCH; PUT and DELETE are always queued"),
         ("queue = [\"post\"]", "\"post\" can't be queued"),
         ("queue = \"POST\"", "queue is a list of strings, not a string"),
         ("keep_headers = [\"a b\"]", "no name of a header field"),
