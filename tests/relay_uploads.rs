@@ -175,3 +175,91 @@ fn an_upload_that_may_be_repeated_is_kept_and_not_moved() {
         upload(&mut forebay.client(), &fine, &body);
     }
 }
+
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
+
+#[test]
+fn what_is_left_in_the_pipe_of_an_upload_that_broke_off_gets_into_no_other() {
+    let gate = Gate::new();
+    let (origin, forebay) = before();
+    origin.at("/stuck", script().before_body().wait(&gate).reset());
+    let stuck = head(8 * MIB).replace("PUT /", "PUT /stuck");
+    for round in 0..4 {
+        let mut client = forebay.client();
+        client.send(&stuck).send(text(MIB));
+        eventually("it is on its way", || origin.count("PUT /stuck") == round + 1);
+        client.reset();
+        upload(&mut forebay.client(), &origin, &text(2 * MIB + round));
+    }
+    gate.open();
+    forebay.is_idle();
+}
+
+#[test]
+fn a_backend_that_resets_in_the_middle_of_an_upload_makes_no_request_of_its_rest() {
+    let (origin, forebay) = before();
+    origin.at("/reset", script().before_body().reset());
+    for length in [70_000, 200_000, MIB, 4 * MIB] {
+        let body = SMUGGLED.repeat(length / SMUGGLED.len());
+        let mut client = forebay.client();
+        client.send(head(body.len()).replace("PUT /", "PUT /reset"));
+        client.try_send(&body).try_send("GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        let (bytes, _) = client.read_to_end();
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with("HTTP/1.1 502 ") || text.is_empty(), "{text}");
+        assert!(text.matches("HTTP/1.1 ").count() <= 2, "{text}");
+    }
+    assert_eq!(origin.count("GET /smuggled"), 0);
+    forebay.is_idle();
+}
+
+#[test]
+fn an_early_answer_in_the_middle_of_an_upload_makes_no_request_of_its_rest() {
+    let (origin, forebay) = before();
+    for (path, script) in [
+        ("/early", script().before_body().then(answer(200, &[], "early")).read_body()),
+        ("/none", script().before_body().send("HTTP/1.1 204 No Content\r\n\r\n").read_body()),
+        ("/closes", script().before_body().then(answer(200, &[("connection", "close")], "early")).close()),
+    ] {
+        origin.at(path, script);
+        for length in [70_000, 300_000, MIB, 4 * MIB] {
+            let body = SMUGGLED.repeat(length / SMUGGLED.len());
+            let mut client = forebay.client();
+            client.send(head(body.len()).replace("PUT /", &format!("PUT {path}")));
+            client.try_send(&body).try_send("GET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+            let (bytes, _) = client.read_to_end();
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.starts_with("HTTP/1.1 20") || text.is_empty(), "{text}");
+            assert!(text.matches("HTTP/1.1 ").count() <= 2, "{text}");
+        }
+    }
+    assert_eq!(origin.count("GET /smuggled"), 0);
+    forebay.is_idle();
+    upload(&mut forebay.client(), &origin, &text(MIB));
+}
+
+#[test]
+fn a_client_that_waits_for_100_continue_sends_its_large_upload_whole() {
+    let (origin, forebay) = before();
+    let body = text(3 * MIB);
+    let mut client = forebay.client();
+    for _ in 0..3 {
+        client.send(head(body.len()).replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n"));
+        assert!(client.read_head().start_line().contains("100"));
+        client.send(&body).read_response().is(200, "it is here");
+        has_arrived(&origin, &body);
+    }
+}
+
+#[test]
+fn a_client_that_half_closes_in_the_middle_of_an_upload_is_no_whole_one_and_behind_it_gets_its_answer() {
+    let (origin, forebay) = before();
+    let body = text(3 * MIB);
+    let mut client = forebay.client();
+    client.send(head(body.len())).send(body.split_at(2 * MIB).0).half_close();
+    eventually("the backend's connection is closed", || origin.accepted() == 1 && origin.open() == 0);
+    assert_eq!(origin.count_whole("PUT /"), 0);
+    let mut client = forebay.client();
+    client.send(head(body.len())).send(&body).half_close().read_response().is(200, "it is here");
+    has_arrived(&origin, &body);
+}
