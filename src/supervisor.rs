@@ -1,6 +1,6 @@
 //! A running proxy: starts the threads, reloads, drains, stops.
 //!
-//! One control thread owns the [`SharedState`] and the checks of backends; workers answer requests. They talk by messages
+//! One control thread owns the `SharedState` and the checks of backends; workers answer requests. They talk by messages
 //! only.
 
 use std::io;

@@ -80,7 +80,7 @@ pub struct Patience<'a> {
 /// Finds a request's place among those who want the same. May wait.
 ///
 /// # Errors
-/// [`ProxyError::Crowded`], [`ProxyError::WaitedInVain`], or why the one who fetched for all got nothing.
+/// `ProxyError::Crowded`, `ProxyError::WaitedInVain`, or why the one who fetched for all got nothing.
 pub async fn join(
     store: &Arc<Store>,
     counters: &Counters,

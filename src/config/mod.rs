@@ -1,6 +1,6 @@
 //! From `config.toml` to a [`plan::Plan`]: read as written, checked as a whole, resolved.
 //!
-//! The way: the text is parsed to a document with places; `document` reads it by the table of [`keys`]; `check` makes
+//! The way: the text is parsed to a document with places; `document` reads it by the table of `keys`; `check` makes
 //! the plan and finds every problem on the way. Nothing here opens a socket or resolves a name.
 
 use std::fmt;

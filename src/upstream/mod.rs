@@ -1,8 +1,8 @@
 //! The way to a backend and back: pick, connect, send, judge, and again if need be.
 //!
 //! [`forward`] owns the order of things. A backend has one endpoint, or one for each address of its name. Which there are
-//! is kept by [`shared::SharedUpstream`] and how they stand by [`standing::Standing`], shared by all workers; connections and
-//! balancers live in [`local::LocalUpstream`], one a worker.
+//! is kept by `shared::SharedUpstream` and how they stand by `standing::Standing`, shared by all workers; connections and
+//! balancers live in `local::LocalUpstream`, one a worker.
 
 pub(crate) mod endpoint;
 pub(crate) mod endpoints;

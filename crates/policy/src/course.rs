@@ -1,6 +1,6 @@
 //! What is to be done about a request on a route that caches: the decision that its course hangs on.
 //!
-//! [`read`] and [`write`] look at what is known before anything has been looked up or sent. What comes of it (a hit, a miss,
+//! [`read()`] and [`write()`] look at what is known before anything has been looked up or sent. What comes of it (a hit, a miss,
 //! a write that found no room) is for those who carry it out.
 
 use http::Method;
