@@ -96,7 +96,7 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send
 
 /// What the listener tells of the proxy and has it do.
 ///
-/// [`Service::purge`] and [`Service::event`] may take long: they are called on a thread where that harms nobody. All other
+/// [`Service::purge`] and [`Service::event`] may take long: they are called on a thread that serves no requests. All other
 /// functions are called on the control thread.
 pub trait Service: Send + Sync {
     /// How ready it is for clients.

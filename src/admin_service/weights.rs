@@ -14,7 +14,7 @@ use crate::rollout::weights::{CANARY, SplitWeights};
 use crate::telemetry::counters::Counter;
 
 /// Who gives an order that names nobody.
-const NOBODY: &str = "api";
+const UNNAMED: &str = "api";
 
 impl AdminService {
     pub(super) fn view_splits(&self) -> Vec<api::Split> {
@@ -22,7 +22,7 @@ impl AdminService {
     }
 
     pub(super) fn weigh(&self, route: &str, order: &api::SplitOrder) -> Result<api::Split, Refusal> {
-        let by = order.by.as_deref().unwrap_or(NOBODY);
+        let by = order.by.as_deref().unwrap_or(UNNAMED);
         let weights = order.weights.iter().map(|(name, percent)| (name.as_str(), *percent));
         let weighed =
             self.rollout.steer(route, |steering| steering.weigh(weights, by), |steering| self.split(steering));
@@ -32,7 +32,7 @@ impl AdminService {
 
     pub(super) fn unweigh(&self, route: &str, by: Option<&str>) -> Result<api::Split, Refusal> {
         let reset = |steering: &mut SplitWeights| {
-            steering.reset(by.unwrap_or(NOBODY));
+            steering.reset(by.unwrap_or(UNNAMED));
             Ok(())
         };
         self.rollout.steer(route, reset, |steering| self.split(steering)).unwrap_or_else(|| Err(none("split", route)))
@@ -43,7 +43,7 @@ impl AdminService {
     }
 
     pub(super) fn direct_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<api::Canary, Refusal> {
-        let direct = |steering: &mut SplitWeights| match steering.direct(order, by.unwrap_or(NOBODY)) {
+        let direct = |steering: &mut SplitWeights| match steering.direct(order, by.unwrap_or(UNNAMED)) {
             Some(directed) => directed.map_err(|not_now| Refusal::new(StatusCode::CONFLICT, not_now.to_string())),
             None => Err(none("canary", route)),
         };

@@ -20,7 +20,7 @@ const BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How many are read at a time.
 const READ_BYTES: usize = 8 * 1024;
 
-/// Closes a connection on which nothing is under way. Over TLS the client is told so, if that needs no waiting.
+/// Closes a connection on which nothing is under way. Over TLS it sends `close_notify`, if that needs no waiting.
 pub(super) async fn leave(mut socket: Socket) {
     if matches!(socket, Socket::Tls(_)) {
         std::future::poll_fn(|cx| {

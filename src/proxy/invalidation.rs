@@ -110,7 +110,7 @@ pub(super) fn invalidate_members(site: &WorkerState, collection: &Target<'_>) {
     let _touched = site.generation.store.purge_prefix(prefix, Purge::Hard);
 }
 
-/// Forgets all that is stored for a target, by whichever route's rules.
+/// Invalidates all that is stored for a target, under the rules of any route.
 pub(super) fn invalidate_target(site: &WorkerState, target: &Target<'_>) {
     // What a response names has not been through `sanitize`.
     let target = &target.on_path(site.plan().key_path(target.path()));

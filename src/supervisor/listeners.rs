@@ -132,7 +132,7 @@ impl Listeners {
 
 impl Open {
     /// Takes up certificates whose files have changed, once they have rested between two looks: a certificate and its key
-    /// are two files, and are not replaced at one moment. What can't be used changes nothing, and is told once.
+    /// are two files, and are not replaced at one moment. What can't be used changes nothing, and is logged once.
     fn look(&mut self) {
         let Some(before) = self.listener.tls.load_full() else { return };
         if clock::mono().saturating_sub(self.warned) >= WARN_EVERY {

@@ -124,3 +124,22 @@ pub struct Request {
     /// Fields that the form of the log names.
     pub captured: Option<Box<Captured>>,
 }
+
+impl Request {
+    /// A request of which only its line is known.
+    #[must_use]
+    pub(crate) fn of_line(method: Method, target: Uri, version: Version, scheme: &'static str) -> Self {
+        Self {
+            method,
+            target,
+            version,
+            scheme,
+            host: None,
+            referer: None,
+            user_agent: None,
+            forwarded_for: None,
+            content_length: None,
+            captured: None,
+        }
+    }
+}

@@ -55,7 +55,7 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-/// Whoever reaches the listener can direct the proxy.
+/// A client that reaches the listener can direct the proxy.
 fn is_guarded(admin: &Admin, section: &Section<'_>) {
     if !admin.listen.is_local() && admin.token.is_none() {
         let hint = "add token = \"${env:FOREBAY_ADMIN_TOKEN}\", or listen on 127.0.0.1";

@@ -17,7 +17,7 @@ impl Plan {
     }
 
     /// Whose forwarding headers are believed on a listener. On one that the file no longer names, whose connections are still
-    /// open, nobody's are: the file's other networks were never meant for its clients.
+    /// open, no headers are believed: the file's other networks were never meant for its clients.
     #[must_use]
     pub fn trusted_proxies(&self, listener: Option<&ListenAddress>) -> &[Network] {
         let Some(address) = listener else { return &self.server.trusted_proxies };

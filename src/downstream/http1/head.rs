@@ -66,18 +66,9 @@ pub(in crate::downstream) fn head(head: &mut RequestHead, bytes: Bytes) -> Resul
 
 /// What is known of a request whose head is refused: its line, if that was scanned as a whole.
 pub(super) fn request(head: &RequestHead, bytes: &[u8], scheme: Scheme) -> Option<Request> {
-    Some(Request {
-        method: Method::from_bytes(head.method_span().of(bytes)).ok()?,
-        target: Uri::try_from(head.target().of(bytes)).ok()?,
-        version: version(head),
-        scheme: scheme.as_str(),
-        host: None,
-        referer: None,
-        user_agent: None,
-        forwarded_for: None,
-        content_length: None,
-        captured: None,
-    })
+    let method = Method::from_bytes(head.method_span().of(bytes)).ok()?;
+    let target = Uri::try_from(head.target().of(bytes)).ok()?;
+    Some(Request::of_line(method, target, version(head), scheme.as_str()))
 }
 
 fn version(head: &RequestHead) -> Version {

@@ -48,7 +48,7 @@ pub(super) struct Body {
     pub(super) is_read: bool,
     /// Its reader waits for the socket.
     pub(super) waker: Option<Waker>,
-    /// Its reader is in another task than the loop's, which is told when there is none any more.
+    /// Its reader is in another task than the loop's. The last reader wakes that task when it goes.
     pub(super) is_read_elsewhere: bool,
     /// Its client has not been told to send it.
     pub(super) is_held: bool,

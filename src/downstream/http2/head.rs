@@ -81,18 +81,8 @@ fn put(out: &mut BytesMut, name: &str, value: &[u8]) -> Result<(), Refusal> {
 
 /// What is known of a request whose head is refused.
 pub(super) fn request(parts: &Parts, scheme: policy::message::scheme::Scheme) -> Request {
-    Request {
-        method: parts.method.clone(),
-        target: parts.uri.path_and_query().map(|target| http::Uri::from(target.clone())).unwrap_or_default(),
-        version: Version::HTTP_2,
-        scheme: scheme.as_str(),
-        host: None,
-        referer: None,
-        user_agent: None,
-        forwarded_for: None,
-        content_length: None,
-        captured: None,
-    }
+    let target = parts.uri.path_and_query().map(|target| http::Uri::from(target.clone())).unwrap_or_default();
+    Request::of_line(parts.method.clone(), target, Version::HTTP_2, scheme.as_str())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::frames::{Frames, Meter};
 use crate::downstream::socket::Socket;
 use crate::telemetry::clock;
 
-/// What a client is told that does too much of something (RFC 9113 §7).
+/// The error code for a client that exceeds a bound (RFC 9113 §7).
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 /// The header of `GOAWAY` (RFC 9113 §6.8): eight bytes, no flags, the connection.
 const GOAWAY_HEADER: [u8; 9] = [0, 0, 8, 7, 0, 0, 0, 0, 0];

@@ -1,6 +1,6 @@
 //! The request of a call on its way: the head and what is there of a short body in one write, then the body as it comes.
 //!
-//! The kernel moves a long body that nobody else needs from the client's socket through a pipe (`splice`).
+//! The kernel moves a long body that has no other reader from the client's socket through a pipe (`splice`).
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};

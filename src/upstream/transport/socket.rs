@@ -60,7 +60,7 @@ impl Socket {
         read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Writes what the system takes at once. Pending: it takes nothing now, and nobody will be woken.
+    /// Writes what the system takes at once. Pending: it takes nothing now, and no task will be woken.
     pub fn poll_try_write(&self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = match self {
             Self::Tcp(stream) => stream.try_write(bytes),

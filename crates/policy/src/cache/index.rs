@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 
 use super::bans::Epoch;
 
-/// How keys are spread: a quick hash with a seed of its own in each process, so that nobody outside can aim.
+/// How keys are spread: a quick hash with a seed of its own in each process, so that clients cannot choose keys that collide.
 pub type Spread = foldhash::fast::RandomState;
 
 /// The end of the list.
