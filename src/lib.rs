@@ -1,7 +1,6 @@
 //! forebay: a layer-7 load balancer and caching reverse proxy.
 //!
-//! `policy` decides, `forebay` does: this crate holds the rooms that do IO; every judgement is a pure call into the
-//! `policy` crate.
+//! This crate does the IO. Every decision about a request is a call of a pure function in the `policy` crate.
 
 pub mod admin;
 pub(crate) mod admin_service;

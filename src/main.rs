@@ -1,4 +1,4 @@
-//! The `forebay` command.
+//! The `forebay` binary: sets the global allocator and runs the command line in `cli`.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

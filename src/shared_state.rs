@@ -1,4 +1,6 @@
-//! The composition root: makes a plan live, and keeps what was learnt when the next one comes.
+//! The state that all workers share and that survives a reload: cache, journal, upstreams, splits and mirrors.
+//!
+//! [`SharedState::adopt`] builds a [`Snapshot`] of it for each new Plan.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,75 +20,79 @@ use crate::upstream::shared::SharedUpstream;
 use crate::write_queue::WriteQueue;
 use crate::write_queue::segments::OpenError;
 
-/// Why a world can't begin.
+/// Why the shared state can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum BeginError {
     /// The journal can't be opened.
     #[error("the journal can't be opened: {0}")]
     Journal(#[from] OpenError),
-    /// What must survive a restart can't be kept.
+    /// A file in `server.state_dir` can't be read or written.
     #[error("server.state_dir can't be used: {0}")]
     State(#[source] io::Error),
 }
 
-/// What outlives a plan. Kept by the control thread.
+/// The state that survives a reload. The control thread owns it.
 #[derive(Debug)]
 pub(crate) struct SharedState {
+    /// The number of the last snapshot.
     number: u64,
     store: Arc<Store>,
-    /// What is written and not at its backend yet.
-    desk: Option<Arc<WriteQueue>>,
+    /// `None` without `server.state_dir`.
+    write_queue: Option<Arc<WriteQueue>>,
     rollout: Arc<Rollout>,
     resolver: Arc<dyn Resolver>,
-    /// The name that `Via` is signed with unless the file gives one.
+    /// The pseudonym in `Via`, unless the file has `server.via_name`.
     via_name: Arc<str>,
-    upstreams: HashMap<Arc<str>, Kept>,
+    /// The upstreams of the Plan in force, by name.
+    upstreams: HashMap<Arc<str>, LiveUpstream>,
 }
 
 #[derive(Debug)]
-struct Kept {
-    group: Arc<SharedUpstream>,
-    /// Checks and name look-ups, for as long as the group is the present one.
+struct LiveUpstream {
+    shared: Arc<SharedUpstream>,
+    /// The active checks and name look-ups of this upstream. Dropping it stops them.
     _watch: Watch,
 }
 
 impl SharedState {
-    /// A world in which nothing has been learnt yet, made for this plan; names are looked up by this resolver. To be
-    /// called on the control thread, where the store is swept.
+    /// Creates the state for a process that starts with this Plan, and reads the journal. Must be called on the control
+    /// thread, whose runtime sweeps the cache.
     ///
     /// # Errors
-    /// When the journal can't be opened, or what moves traffic can't be kept.
+    /// When the journal can't be opened, or a file in `server.state_dir` can't be read or written.
     pub(crate) fn new(plan: &Plan, resolver: Arc<dyn Resolver>) -> Result<Self, BeginError> {
         let state_dir = plan.server.state_dir.as_deref();
-        let desk = state_dir.map(WriteQueue::open).transpose()?;
-        // After the journal: whoever holds that has the directory to itself.
+        let write_queue = state_dir.map(WriteQueue::open).transpose()?;
+        // After the journal, whose lock keeps other processes out of the directory.
         let rollout = Arc::new(Rollout::open(state_dir, Arc::clone(&resolver)).map_err(BeginError::State)?);
         let store = new_store(&plan.cache);
-        let make = || format!("forebay-{:08x}", random::roll() >> 32);
+        let random_name = || format!("forebay-{:08x}", random::roll() >> 32);
         let via_name = match state_dir {
-            Some(directory) => StateFile::new(directory).via_name(make).map_err(BeginError::State)?,
-            None => make(),
+            Some(directory) => StateFile::new(directory).via_name(random_name).map_err(BeginError::State)?,
+            None => random_name(),
         };
-        Ok(Self { number: 0, store, desk, rollout, via_name: via_name.into(), resolver, upstreams: HashMap::new() })
+        let via_name = via_name.into();
+        Ok(Self { number: 0, store, write_queue, rollout, via_name, resolver, upstreams: HashMap::new() })
     }
 
-    /// What moves traffic.
+    /// Splits, canaries and mirrors.
     #[must_use]
     pub(crate) fn rollout(&self) -> &Arc<Rollout> {
         &self.rollout
     }
 
-    /// What is written and not at its backend yet, if there is a journal.
+    /// The queue of writes that are not at their backend yet; `None` without `server.state_dir`.
     #[must_use]
-    pub(crate) fn desk(&self) -> Option<&Arc<WriteQueue>> {
-        self.desk.as_ref()
+    pub(crate) fn write_queue(&self) -> Option<&Arc<WriteQueue>> {
+        self.write_queue.as_ref()
     }
 
-    /// Makes a plan live: upstreams that have not changed stay as they are, of others what was learnt of their
-    /// backends is kept by name. To be called on the control thread, where the checks run.
+    /// Puts a Plan in force and returns its snapshot. An upstream that has not changed keeps its state. A changed one
+    /// is created anew, and takes over the health of backends with the same name. Must be called on the control
+    /// thread, whose runtime runs the active checks.
     ///
     /// # Errors
-    /// When the system has no thread for what it needs; then nothing has changed.
+    /// When a thread can't be started; then nothing has changed.
     pub(crate) fn adopt(&mut self, plan: Plan) -> io::Result<Arc<Snapshot>> {
         let Adopted { splits, mirrors } = self.rollout.adopt(&plan)?;
         self.number += 1;
@@ -98,24 +104,24 @@ impl SharedState {
         }
         let mut before = std::mem::take(&mut self.upstreams);
         let mut groups = Vec::with_capacity(plan.upstreams.len());
-        for upstream in &plan.upstreams {
-            let kept = match before.remove(&upstream.name) {
-                Some(kept) if kept.group.plan == *upstream && kept.group.has_present_files() => kept,
-                other => {
-                    let old = other.as_ref().map(|kept| &*kept.group);
+        for planned in &plan.upstreams {
+            let upstream = match before.remove(&planned.name) {
+                Some(same) if same.shared.plan == *planned && same.shared.has_present_files() => same,
+                changed => {
+                    let old = changed.as_ref().map(|old| &*old.shared);
                     let resolver = Arc::clone(&self.resolver);
-                    let group = Arc::new(SharedUpstream::new(upstream.clone(), old, resolver, clock::now()));
-                    let watch = Watch::start(&group);
-                    Kept { group, _watch: watch }
+                    let shared = Arc::new(SharedUpstream::new(planned.clone(), old, resolver, clock::now()));
+                    let watch = Watch::start(&shared);
+                    LiveUpstream { shared, _watch: watch }
                 }
             };
-            groups.push(Arc::clone(&kept.group));
-            self.upstreams.insert(upstream.name.clone(), kept);
+            groups.push(Arc::clone(&upstream.shared));
+            self.upstreams.insert(planned.name.clone(), upstream);
         }
-        if let Some(desk) = &self.desk {
-            desk.adopt(&plan, &self.store);
+        if let Some(write_queue) = &self.write_queue {
+            write_queue.adopt(&plan, &self.store);
         }
-        let (store, desk) = (Arc::clone(&self.store), self.desk.clone());
+        let (store, desk) = (Arc::clone(&self.store), self.write_queue.clone());
         let loop_notice = Notice::default();
         let via_name = plan.server.via_name.clone().unwrap_or_else(|| Arc::clone(&self.via_name));
         Ok(Arc::new(Snapshot {
@@ -132,7 +138,7 @@ impl SharedState {
     }
 }
 
-/// An empty store, and the sweep that gives back the memory of what is invalidated in it.
+/// Creates an empty store and starts the task that frees the memory of its invalidated entries.
 fn new_store(plan: &plan::Cache) -> Arc<Store> {
     let store = Arc::new(Store::new(plan));
     start_sweeping(&store);

@@ -1,4 +1,4 @@
-//! Sockets in the file system: made, taken over where a process has left one behind, removed when their listener ends.
+//! Unix sockets in the file system: created, replaced if a dead process has left one, removed with their listener.
 
 use std::fs;
 use std::io;
@@ -8,39 +8,43 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Why a socket can't be made.
+/// Why [`SocketFile::listen`] failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SocketFileError {
-    /// The system refuses it.
+    /// A system call failed.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// Another process listens there.
+    /// Another process accepts connections on this path.
     #[error("another process listens there")]
     InUse,
-    /// A file that is no socket is in the way.
+    /// The path is taken by a file that is not a socket.
     #[error("a file that is no socket is in the way")]
     NotASocket,
 }
 
-/// A socket in the file system, removed when this is dropped unless it is another's by then.
+/// The path of a listening socket. Dropping it removes the file, unless another process has replaced the file since.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
+    /// Device and inode: tells our file from one that another process has created at the same path.
     identity: (u64, u64),
 }
 
 impl SocketFile {
-    /// Listens on a path; the folder must be there. `mode`: its permissions, in force before anybody can connect; `None`:
-    /// as the umask leaves them.
+    /// Listens on a path, whose directory must exist. `mode` is the permissions of the socket, set before a client can
+    /// connect; `None` leaves them to the umask.
+    ///
+    /// # Errors
+    /// When the path is in use, is not a socket, or a system call fails.
     pub(crate) fn listen(
         path: &Path,
         mode: Option<u32>,
         backlog: i32,
     ) -> Result<(UnixListener, Self), SocketFileError> {
-        clear(path)?;
+        remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        // No client can connect before it listens.
+        // Before `listen`, so that no client can connect with other permissions.
         if let Some(mode) = mode {
             fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         }
@@ -49,7 +53,7 @@ impl SocketFile {
         Ok((socket.into(), Self { path: path.to_owned(), identity: identity(path)? }))
     }
 
-    /// Where it is.
+    /// The path of the socket.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -63,8 +67,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Removes a socket that a process has left behind.
-fn clear(path: &Path) -> Result<(), SocketFileError> {
+/// Removes a socket that nobody listens on: a process that was killed could not remove it.
+fn remove_stale(path: &Path) -> Result<(), SocketFileError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),

@@ -64,13 +64,13 @@ impl AdminService {
     }
 
     /// It listens for clients.
-    pub(crate) fn now_ready(&self) {
+    pub(crate) fn set_ready(&self) {
         // Who drains before that stays so.
         let _drains = self.readiness.compare_exchange(STARTING, READY, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// It takes no new clients.
-    pub(crate) fn now_drains(&self) {
+    pub(crate) fn set_draining(&self) {
         self.readiness.store(DRAINING, Ordering::Relaxed);
         self.flushing.leave();
     }

@@ -1,5 +1,5 @@
-//! Events from elsewhere: what arrives, read as an `Event`.
+//! Invalidation events: parses requests of `POST /api/v1/events` into an `Event`.
 //!
-//! What an event makes void is decided in `policy::events`.
+//! What an event invalidates is decided in `policy::events`.
 
 pub(crate) mod read;

@@ -1,42 +1,41 @@
-//! An event in an HTTP request: the plain form, or CloudEvents 1.0 in structured or binary mode.
+//! Parses the event of an HTTP request: the plain form, or CloudEvents 1.0 in structured or binary mode.
 //!
-//! Which of the three it is, is told by `Content-Type` and the `ce-` fields; what must stand in it, by
-//! `policy::events`.
+//! `Content-Type` and the `ce-` fields select one of the three; `policy::events` says what each must contain.
 
 use http::StatusCode;
 use message::Fields;
 use policy::events::{Event, NoEvent, Value};
 
-/// The longest event, in bytes.
+/// The longest body of an event, in bytes.
 pub(crate) const EVENT_BYTES_MAX: usize = 1 << 20;
 
 /// The media type of CloudEvents' structured mode.
 const STRUCTURED: &str = "application/cloudevents+json";
-/// Whether this field is there tells CloudEvents' binary mode (HTTP protocol binding §3.1).
+/// The field that marks CloudEvents' binary mode (HTTP protocol binding §3.1.1).
 const VERSION: &str = "ce-specversion";
 
-/// Why a request holds no event that can be read.
+/// Why a request can't be parsed as an event.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
-    /// More than [`EVENT_BYTES_MAX`].
+    /// The body is longer than [`EVENT_BYTES_MAX`].
     #[error("an event has at most {EVENT_BYTES_MAX} bytes")]
     TooLong,
-    /// The body is not said to be JSON, or is a batch.
+    /// `Content-Type` is not JSON, or is a batch of events.
     #[error("an event is application/json or application/cloudevents+json, and no batch")]
     MediaType,
-    /// A `ce-` field or `Content-Type` stands twice.
+    /// A `ce-` field or `Content-Type` occurs twice.
     #[error("{0} stands twice")]
     Twice(&'static str),
-    /// The body is no JSON, or nested too deeply.
+    /// The body is not JSON, or nested too deeply.
     #[error("no JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The JSON is no event.
+    /// The JSON lacks what an event must have.
     #[error(transparent)]
     Event(#[from] NoEvent),
 }
 
 impl Unreadable {
-    /// What the sender is answered (RFC 9110 §15.5).
+    /// The status of the response to the sender (RFC 9110 §15.5).
     #[must_use]
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
@@ -48,9 +47,10 @@ impl Unreadable {
     }
 }
 
-/// Reads the event of a request with these fields and this body.
+/// Parses the event of a request with these fields and this body.
 ///
-/// `Content-Type` must say JSON: so no web page can send one unasked (a form can't, a script needs leave).
+/// `Content-Type` must be JSON, so that no web page can send an event: a form can't set that type, and a script needs
+/// a CORS preflight, which the admin listener never grants.
 ///
 /// # Errors
 /// [`Unreadable`], with the status to answer.
@@ -82,21 +82,21 @@ pub(crate) fn read(fields: &Fields, body: &[u8]) -> Result<Event, Unreadable> {
     Ok(Event::binary(version, kind, subject, data)?)
 }
 
-/// The media type without its parameters, in lower case; empty when there is none.
+/// The media type without its parameters, in lower case; empty without `Content-Type`.
 fn media_type(fields: &Fields) -> Result<String, Unreadable> {
     let line = std::str::from_utf8(field(fields, "content-type")?.unwrap_or_default());
     let line = line.ok().filter(|line| line.is_ascii()).ok_or(Unreadable::MediaType)?;
     Ok(line.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// A field that may stand once.
+/// The value of a field that may occur once; `None`: the request lacks it.
 fn field<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<&'a [u8]>, Unreadable> {
     let mut lines = fields.values(name);
     let first = lines.next();
     if lines.next().is_some() { Err(Unreadable::Twice(name)) } else { Ok(first) }
 }
 
-/// The same value in the words of `policy`. The parser has bounded how deeply it is nested.
+/// Converts JSON to the value type of `policy`. The recursion is bounded, because the parser limits the depth.
 fn value(json: serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::Null,

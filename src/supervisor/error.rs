@@ -1,4 +1,4 @@
-//! Why a proxy can't start, or can't take up a plan.
+//! The errors of starting and of reloading.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::downstream::listener::ListenError;
 use crate::shared_state::BeginError;
 use crate::tls::TlsError;
 
-/// Why a proxy can't start, or can't take up a plan.
+/// Why a proxy can't start, or can't put a new Plan in force.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address can't be listened on.
@@ -23,7 +23,7 @@ pub enum StartError {
         /// Why not.
         source: TlsError,
     },
-    /// What an upstream's TLS stands on can't be used.
+    /// A file of `[upstream.tls]` can't be used.
     #[error("upstream {upstream}: {source}")]
     UpstreamTls {
         /// The upstream's name.
@@ -37,10 +37,10 @@ pub enum StartError {
     /// A log's target can't be opened.
     #[error("{0}")]
     Log(#[source] io::Error),
-    /// The system has no thread or descriptor left.
+    /// The system has no thread or descriptor left, or a runtime can't be created.
     #[error("can't start: {0}")]
     Resources(#[from] io::Error),
-    /// What must survive a restart can't be had.
+    /// The shared state can't be created.
     #[error(transparent)]
     Begin(#[from] BeginError),
     /// The proxy is stopping.

@@ -1,18 +1,18 @@
-//! What a running proxy is busy with.
+//! The load of a running proxy, for tests and for the event log.
 
-/// What a running proxy is busy with now.
+/// The current load of a running proxy, all workers together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
-    /// Client connections open.
+    /// Open client connections.
     pub connections: usize,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: usize,
-    /// Connections to backends open, unused ones too.
+    /// Open connections to backends, idle ones included.
     pub backend_connections: usize,
-    /// Requests that wait for a backend.
+    /// Requests that wait in an upstream's queue.
     pub queued: usize,
-    /// Requests that wait for what another's fetch brings.
+    /// Requests that wait for another request's coalesced fetch.
     pub following: usize,
-    /// Acknowledged writes that have not been settled with their backend.
+    /// Acknowledged writes in the journal that no backend has accepted yet.
     pub pending_writes: usize,
 }

@@ -1,12 +1,12 @@
-//! What clients connect to: opened before anything else changes, handed to the workers, known by their addresses.
+//! The client listeners: opened before a reload changes anything, handed to the workers, identified by address.
 //!
-//! Files of certificates are watched: what changes in them is taken up without a reload.
+//! Polls the files of certificates, and replaces changed ones without a reload.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::StartError;
+use super::error::StartError;
 use crate::config::plan::{self, ListenAddress, Plan};
 use crate::downstream::listener::{self, ListenSocket, Listener, Opened};
 use crate::downstream::tls::Tls;
@@ -15,25 +15,25 @@ use crate::telemetry::clock;
 use crate::tls::FileState;
 use crate::upstream::transport::tls::BackendTls;
 
-/// How often certificates that are to be seen to are warned about.
+/// How often the warnings about certificates, such as one that expires soon, are repeated.
 const WARN_EVERY: Duration = Duration::from_secs(86_400);
 
-/// A listener whose sockets no worker has yet.
+/// A new listener whose sockets have not been handed to the workers yet.
 pub(super) struct New {
     pub(super) listener: Arc<Listener>,
     pub(super) sockets: Vec<ListenSocket>,
 }
 
-/// Where clients connect.
+/// An open listener, as shown to an operator.
 #[derive(Clone, Debug)]
 pub struct Listening {
-    /// The TCP address, if it is one; for port 0 with the port that the system chose.
+    /// The TCP address, with the port that the system chose for port 0; `None` for a Unix socket.
     pub address: Option<SocketAddr>,
-    /// How an operator reads it: `https://10.0.0.1:443`, `unix:/run/forebay.sock`.
+    /// `https://10.0.0.1:443`, `unix:/run/forebay.sock`.
     pub url: String,
 }
 
-/// The listeners that are open.
+/// The open listeners.
 #[derive(Default)]
 pub(super) struct Listeners(Vec<Open>);
 
@@ -41,23 +41,26 @@ struct Open {
     listener: Arc<Listener>,
     local: Option<SocketAddr>,
     _file: Option<SocketFile>,
-    /// What the files of its certificates look like since they have changed, and whether that was tried.
-    seen: Option<(FileState, bool)>,
-    /// When certificates that are to be seen to were last warned about (monotonic time).
+    /// The certificate files after a change, and whether they have been tried since. `None`: unchanged.
+    changed: Option<(FileState, bool)>,
+    /// When warnings about certificates were last logged (monotonic time).
     warned: Duration,
 }
 
-/// What is made ready for a plan, and not taken up yet.
+/// What [`Listeners::prepare`] has opened and read for a Plan that is not in force yet.
 pub(super) struct Prepared {
     new: Vec<(Arc<Listener>, Opened)>,
-    /// What handshakes on listeners that are open already will go by.
+    /// The new TLS configuration of listeners that are already open.
     tls: Vec<(Arc<Listener>, Option<Tls>)>,
 }
 
 impl Listeners {
-    /// Opens what a plan has and is not open yet, for so many workers, and reads all certificates. Nothing changes by it.
+    /// Opens the sockets of the new listeners, one for each worker, and reads all certificates. Changes nothing yet.
+    ///
+    /// # Errors
+    /// When an address can't be listened on, or a file of TLS can't be used.
     pub(super) fn prepare(&self, plan: &Plan, workers: usize) -> Result<Prepared, StartError> {
-        backends(plan)?;
+        check_backend_tls(plan)?;
         let mut prepared = Prepared { new: Vec::new(), tls: Vec::new() };
         let now = clock::now().wall;
         for planned in &plan.listeners {
@@ -79,7 +82,8 @@ impl Listeners {
         Ok(prepared)
     }
 
-    /// Takes up what was made ready; the sockets are the workers'.
+    /// Puts in force what [`Self::prepare`] has opened. Returns the new listeners, whose sockets the caller hands to the
+    /// workers.
     pub(super) fn add(&mut self, prepared: Prepared) -> Vec<New> {
         for (listener, tls) in prepared.tls {
             listener.tls.store(tls.map(Arc::new));
@@ -91,32 +95,32 @@ impl Listeners {
                 listener: Arc::clone(&listener),
                 local,
                 _file: file,
-                seen: None,
+                changed: None,
                 warned: Duration::ZERO,
             });
             new.push(New { listener, sockets });
         }
         for open in &mut self.0 {
-            open.seen = None;
+            open.changed = None;
             open.warn();
         }
         new
     }
 
-    /// Takes up certificates whose files have changed, and warns of those that are to be seen to once a day.
-    pub(super) fn look(&mut self) {
-        self.0.iter_mut().for_each(Open::look);
+    /// Reloads certificates whose files have changed, and repeats the warnings about certificates once a day.
+    pub(super) fn check_certificates(&mut self) {
+        self.0.iter_mut().for_each(Open::check_certificates);
     }
 
-    /// Gives up what a plan does not have, and returns it.
+    /// Removes the listeners that a Plan does not have, and returns their addresses.
     pub(super) fn remove_others(&mut self, plan: &Plan) -> Vec<Arc<ListenAddress>> {
-        let is_kept = |open: &Open| plan.listeners.iter().any(|planned| planned.address == *open.listener.address);
-        let (kept, gone) = std::mem::take(&mut self.0).into_iter().partition(is_kept);
-        self.0 = kept;
-        gone.into_iter().map(|open: Open| Arc::clone(&open.listener.address)).collect()
+        let is_planned = |open: &Open| plan.listeners.iter().any(|planned| planned.address == *open.listener.address);
+        let (planned, others) = std::mem::take(&mut self.0).into_iter().partition(is_planned);
+        self.0 = planned;
+        others.into_iter().map(|open: Open| Arc::clone(&open.listener.address)).collect()
     }
 
-    /// What they listen on.
+    /// The open listeners, as an operator reads them.
     pub(super) fn listening(&self) -> Vec<Listening> {
         let listening = |open: &Open| Listening {
             address: open.local,
@@ -131,26 +135,27 @@ impl Listeners {
 }
 
 impl Open {
-    /// Takes up certificates whose files have changed, once they have rested between two looks: a certificate and its key
-    /// are two files, and are not replaced at one moment. What can't be used changes nothing, and is logged once.
-    fn look(&mut self) {
+    /// Reloads the certificates if their files have changed and have stayed the same for one poll: a certificate and
+    /// its key are two files, which can't be replaced atomically. Files that can't be used change nothing, and are
+    /// logged once.
+    fn check_certificates(&mut self) {
         let Some(before) = self.listener.tls.load_full() else { return };
         if clock::mono().saturating_sub(self.warned) >= WARN_EVERY {
             self.warn();
         }
         let now = before.files_now();
         if now == *before.files() {
-            self.seen = None;
-        } else if self.seen.as_ref().map(|(state, _)| state) != Some(&now) {
-            self.seen = Some((now, false));
-        } else if let Some((_, has_told)) = self.seen.as_mut().filter(|(_, has_told)| !has_told) {
-            *has_told = true;
+            self.changed = None;
+        } else if self.changed.as_ref().map(|(state, _)| state) != Some(&now) {
+            self.changed = Some((now, false));
+        } else if let Some((_, was_tried)) = self.changed.as_mut().filter(|(_, was_tried)| !was_tried) {
+            *was_tried = true;
             let address = &self.listener.address;
             match Tls::load(before.plan(), before.protocols(), Some(&before), clock::now().wall) {
                 Ok(tls) => {
                     self.listener.tls.store(Some(Arc::new(tls)));
                     tracing::info!("listener {address}: certificates are reloaded, because their files have changed");
-                    self.seen = None;
+                    self.changed = None;
                     self.warn();
                 }
                 Err(error) => tracing::error!("listener {address}: certificates are not reloaded: {error}"),
@@ -158,6 +163,7 @@ impl Open {
         }
     }
 
+    /// Logs what an operator should mend: a certificate that expires soon, a key that others can read.
     fn warn(&mut self) {
         self.warned = clock::mono();
         let Some(tls) = self.listener.tls.load_full() else { return };
@@ -167,10 +173,10 @@ impl Open {
     }
 }
 
-/// Tries what TLS towards backends stands on.
-fn backends(plan: &Plan) -> Result<(), StartError> {
-    let speak_tls = |upstream: &&plan::Upstream| upstream.backends.iter().any(|backend| backend.server_name.is_some());
-    for upstream in plan.upstreams.iter().filter(speak_tls) {
+/// Reads the files of `[upstream.tls]`, so that a reload with files that can't be used changes nothing.
+fn check_backend_tls(plan: &Plan) -> Result<(), StartError> {
+    let has_tls = |upstream: &&plan::Upstream| upstream.backends.iter().any(|backend| backend.server_name.is_some());
+    for upstream in plan.upstreams.iter().filter(has_tls) {
         let failed = |source| StartError::UpstreamTls { upstream: Arc::clone(&upstream.name), source };
         BackendTls::load(&upstream.tls).map_err(failed)?;
     }

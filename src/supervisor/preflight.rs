@@ -1,7 +1,7 @@
-//! What would keep a plan from starting on this machine, found without starting it: ports, addresses, `state_dir`,
-//! backend names that do not resolve, and backends that are this proxy itself.
+//! Checks whether a Plan could start on this machine, without starting it: ports, addresses, `state_dir`, certificates,
+//! backend names that do not resolve, and backends that are this proxy itself. `forebay check --machine` runs it.
 //!
-//! What a running forebay holds is no problem: the plan is probably meant for its next reload or restart.
+//! A port that a running forebay holds is not a problem: the Plan is probably meant for its next reload or restart.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
@@ -15,20 +15,20 @@ use crate::downstream::listener;
 use crate::downstream::tls::Tls;
 use crate::telemetry::clock;
 
-/// How many names are looked up at once.
-const LOOKUPS: usize = 16;
+/// How many names are resolved at once.
+const LOOKUPS_MAX: usize = 16;
 
-/// What would keep the plan from starting here, or from working.
+/// The problems of a Plan on this machine. Errors keep it from starting; warnings do not.
 #[must_use]
 pub fn problems(plan: &Plan) -> Vec<Problem> {
     let ports = plan.tcp_addresses().filter_map(|address| {
         let error = listener::open(&ListenAddress::Ip(address), 1).err()?;
-        trouble(address, &error.source).then(|| error.to_string())
+        is_problem(address, &error.source).then(|| error.to_string())
     });
     let admin = plan.admin.iter().filter_map(|admin| match &admin.listen {
         AdminAddress::Ip(address) => {
             let error = TcpListener::bind(address).err()?;
-            trouble(*address, &error).then(|| format!("the admin listener can't be at {address}: {error}"))
+            is_problem(*address, &error).then(|| format!("the admin listener can't be at {address}: {error}"))
         }
         AdminAddress::Unix(_) => None,
     });
@@ -39,7 +39,7 @@ pub fn problems(plan: &Plan) -> Vec<Problem> {
     errors.chain(certificates).chain(warnings).collect()
 }
 
-/// What is wrong with a listener's certificates, or to be seen to.
+/// The errors and warnings about a listener's certificates; `None` for a listener without TLS.
 fn certificates(listener: &Listener) -> Option<Vec<Problem>> {
     let now = clock::now().wall;
     let about = |severity, cause: &str| problem(severity, format!("listener {}: {cause}", listener.address));
@@ -53,12 +53,12 @@ fn problem(severity: Severity, cause: String) -> Problem {
     Problem { severity, place: None, cause, hint: None }
 }
 
-/// Whether an address that can't be bound is a problem: not if it is a running forebay that has it.
-fn trouble(address: SocketAddr, error: &io::Error) -> bool {
+/// Whether a failure to bind an address is a problem: not if a running forebay has the address.
+fn is_problem(address: SocketAddr, error: &io::Error) -> bool {
     error.kind() != io::ErrorKind::AddrInUse || !holders(address.port()).iter().any(|name| name == "forebay")
 }
 
-/// The names of the processes that listen on a TCP port, as far as this user may see them.
+/// The names of the processes that listen on a TCP port, of those whose descriptors this user may read.
 fn holders(port: u16) -> Vec<String> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
     let sockets: BTreeSet<String> =
@@ -66,28 +66,29 @@ fn holders(port: u16) -> Vec<String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let is_number = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
     let processes = entries.filter(|entry| is_number(&entry.file_name()));
-    let holds = |process: &PathBuf| {
+    let has_socket = |process: &PathBuf| {
         let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
         descriptors
             .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
             .any(|target| target.to_str().is_some_and(|target| sockets.contains(target)))
     };
     let name = |process: PathBuf| fs::read_to_string(process.join("comm")).ok();
-    let holders = processes.map(|entry| entry.path()).filter(holds).filter_map(name);
+    let holders = processes.map(|entry| entry.path()).filter(has_socket).filter_map(name);
     holders.map(|name| name.trim_end().to_owned()).collect()
 }
 
-/// The socket of a line of `/proc/net/tcp` that listens on this port, as its descriptors are linked to it.
+/// Parses a line of `/proc/net/tcp`. Returns `socket:[inode]`, the link target of its descriptors, if the socket
+/// listens on this port.
 fn listening(line: &str, port: u16) -> Option<String> {
     const LISTEN: &str = "0A";
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [_, local, _, state, _, _, _, _, _, inode, ..] = fields.as_slice() else { return None };
     let (_, hexadecimal) = local.rsplit_once(':')?;
-    let is_it = *state == LISTEN && u16::from_str_radix(hexadecimal, 16) == Ok(port);
-    is_it.then(|| format!("socket:[{inode}]"))
+    let is_match = *state == LISTEN && u16::from_str_radix(hexadecimal, 16) == Ok(port);
+    is_match.then(|| format!("socket:[{inode}]"))
 }
 
-/// Whether a directory is there and can be written, or can be made.
+/// Checks that a directory can be written, or created: creates a file in its nearest existing ancestor and removes it.
 fn state_dir(path: &Path) -> Result<(), String> {
     let cause = |at: &Path, error: io::Error| format!("state_dir can't be used: {}: {error}", at.display());
     let mut ancestors = path.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
@@ -100,8 +101,8 @@ fn state_dir(path: &Path) -> Result<(), String> {
     fs::remove_file(&probe).map_err(|error| cause(nearest, error))
 }
 
-/// What is wrong with the backends: names that can't be resolved, addresses that lead back here. Those that are seen
-/// to do so without a look at the machine have been warned about already.
+/// Backend names that can't be resolved, and backends that are this proxy's own listeners. Those that the file alone
+/// shows are left out: `config` has warned about them.
 fn backends(plan: &Plan) -> Vec<String> {
     let loops = |name: &str, address: SocketAddr, is_resolved: bool| {
         let listener = plan
@@ -125,12 +126,12 @@ fn backends(plan: &Plan) -> Vec<String> {
     causes
 }
 
-/// Whether an address is one of this machine: then a socket can be bound to it.
+/// Whether an address belongs to this machine, so that a socket can be bound to it.
 fn is_local(ip: IpAddr) -> bool {
     UdpSocket::bind((ip, 0)).is_ok()
 }
 
-/// The backends' names, and what they resolve to.
+/// Resolves the names of all backends, [`LOOKUPS_MAX`] at a time.
 fn lookups(plan: &Plan) -> Vec<(String, io::Result<Vec<SocketAddr>>)> {
     let backends = plan.upstreams.iter().flat_map(|upstream| &upstream.backends);
     let names: BTreeSet<(&str, u16)> = backends
@@ -141,10 +142,10 @@ fn lookups(plan: &Plan) -> Vec<(String, io::Result<Vec<SocketAddr>>)> {
         .collect();
     let names: Vec<(&str, u16)> = names.into_iter().collect();
     let mut found = Vec::new();
-    for some in names.chunks(LOOKUPS) {
+    for chunk in names.chunks(LOOKUPS_MAX) {
         std::thread::scope(|scope| {
             let lookups: Vec<_> =
-                some.iter().map(|name| (name.0, scope.spawn(move || name.to_socket_addrs()))).collect();
+                chunk.iter().map(|name| (name.0, scope.spawn(move || name.to_socket_addrs()))).collect();
             for (host, lookup) in lookups {
                 if let Ok(addresses) = lookup.join() {
                     found.push((host.to_owned(), addresses.map(Iterator::collect)));
