@@ -2,13 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, Method, Uri};
+use http::{HeaderName, Method};
 use message::{Fields, Known};
 use policy::cache::key::{Key, Space, Target};
 use policy::cache::overlap::Writer;
@@ -24,14 +22,13 @@ use super::worker_state::{Snapshot, WorkerState};
 use super::{invalidate, write_through};
 use crate::cache::Caching;
 use crate::config::plan::{CacheMode, Route};
-use crate::exchange::deadline::attended;
 use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
+use crate::telemetry::clock;
 use crate::telemetry::counters::Counters;
-use crate::telemetry::{clock, random};
+use crate::upstream::client::{Deadlines, Error, InternalRequest};
 use crate::upstream::local::LocalUpstream;
 use crate::upstream::send::UpstreamRequest;
-use crate::upstream::upload::{Limits, ReplayBody};
 use crate::write_queue::flush::{Attempt, Came, Way};
 use crate::write_queue::queue::{Found, WriteQueue};
 use crate::write_queue::take::FOREBAY_WRITE;
@@ -56,7 +53,6 @@ struct Present {
     upstreams: HashMap<Box<str>, Rc<RouteTarget>>,
     /// Of the routes that cache, their places.
     routes: HashMap<Box<str>, usize>,
-    limits: Limits,
 }
 
 impl ToBackends {
@@ -76,14 +72,9 @@ impl ToBackends {
             ((&*group.name).into(), Rc::new(onward))
         };
         let caching = generation.plan.routes.iter().enumerate().filter(|(_, route)| route.cache.is_some());
-        let server = &generation.plan.server;
-        // The content is there already, whole: it is kept in any case.
-        let (stall_max, rate_min) = (server.body_timeout, server.body_rate_min);
-        let limits = Limits { bytes_max: None, stall_max, rate_min, kept_max: 0 };
         let present = Present {
             upstreams: site.upstreams().map(onward).collect(),
             routes: caching.map(|(place, route)| ((&*route.name).into(), place)).collect(),
-            limits,
             site,
         };
         *self.present.borrow_mut() = Some(Rc::new(present));
@@ -104,7 +95,9 @@ impl ToBackends {
         let nowhere = Came { outcome: Outcome::Unsent, why: None };
         let Some(present) = self.present.borrow().clone() else { return nowhere };
         let Some(onward) = present.upstreams.get(&attempt.write.upstream) else { return nowhere };
-        let Some(draft) = draft(&attempt, present.limits, &self.counters) else {
+        let timeout = present.timeout(&attempt.write);
+        let deadlines = Deadlines::within(timeout).and_body_within(timeout);
+        let Some(request) = request(&attempt, deadlines) else {
             return Came { outcome: Outcome::Refused { status: 400 }, why: None };
         };
         let class = match attempt.write.method {
@@ -112,29 +105,27 @@ impl ToBackends {
             Method::DELETE => Class::Delete,
             _ => Class::Other,
         };
-        let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), random::roll());
-        let deadline = Rc::clone(&ex.stream.deadline);
-        let timeout = present.timeout(&attempt.write);
-        let sent = Box::pin(present.send(onward, &mut ex, (&attempt, &draft)));
-        match tokio::time::timeout(timeout, attended(&deadline, sent)).await {
-            Ok(Ok(answer)) => {
-                let outcome = judge(class, answer.status, retry_after(&answer.fields));
+        let forward =
+            async |ex: &mut Exchange, draft: &UpstreamRequest| present.send(onward, ex, (&attempt, draft)).await;
+        match request.send_by(&self.counters, forward).await {
+            Ok(response) => {
+                let outcome = judge(class, response.status, retry_after(&response.fields));
                 let is_failed = matches!(outcome, Outcome::Retry { .. });
-                let why = is_failed.then(|| format!("the backend answered {}", answer.status).into());
+                let why = is_failed.then(|| format!("the backend answered {}", response.status).into());
                 // Its content may be what is stored.
-                let bytes_max = match answer.fields.has(Known::ContentLocation) {
+                let bytes_max = match response.fields.has(Known::ContentLocation) {
                     true => present.site.plan().cache.object_bytes_max,
                     false => ANSWER_BYTES_MAX,
                 };
-                let _late = tokio::time::timeout(timeout, attended(&deadline, read(answer, bytes_max))).await;
+                response.discard(bytes_max).await;
                 Came { outcome, why }
             }
-            Ok(Err(fault)) => {
+            Err(Error::Failed(fault)) => {
                 let unknown = Outcome::Retry { status: None, after: None };
                 let outcome = if is_unsent(&fault) { Outcome::Unsent } else { unknown };
                 Came { outcome, why: Some(fault.to_string().into()) }
             }
-            Err(_) => {
+            Err(Error::Late) => {
                 let why = format!("no answer within {timeout:?}");
                 Came { outcome: Outcome::Retry { status: None, after: None }, why: Some(why.into()) }
             }
@@ -262,33 +253,18 @@ fn is_unsent(fault: &ProxyError) -> bool {
     !fault.leaves_doubt()
 }
 
-fn draft(attempt: &Attempt, limits: Limits, counters: &Arc<Counters>) -> Option<UpstreamRequest> {
+fn request(attempt: &Attempt, deadlines: Deadlines) -> Option<InternalRequest> {
     let write = &attempt.write;
-    let target: Uri = write.target.parse().ok()?;
-    let mut headers: Fields = write.headers.iter().cloned().collect();
-    headers.set(&IDEMPOTENCY_KEY, write.idempotency_key(attempt.journal, attempt.seq));
+    let mut fields: Fields = write.headers.iter().cloned().collect();
+    fields.set(&IDEMPOTENCY_KEY, write.idempotency_key(attempt.journal, attempt.seq));
     let (seq, number, accepted) = (attempt.seq, attempt.number, write.accepted.as_secs());
     let note = format!("flush; seq={seq}; attempt={number}; accepted={accepted}");
-    headers.append(&FOREBAY_WRITE, note);
+    fields.append(&FOREBAY_WRITE, note);
     let has_body = !write.body.is_empty() || write.method == Method::PUT;
-    let source = has_body.then(|| Rc::new(ReplayBody::whole(write.body.clone(), limits, Arc::clone(counters))));
-    if source.is_some() {
-        headers.set(Known::ContentLength, write.body.len().to_string());
-    }
-    Some(UpstreamRequest { method: write.method.clone(), target, headers, source, switches: None })
+    let body = has_body.then(|| write.body.clone());
+    Some(InternalRequest { method: write.method.clone(), target: write.target.parse().ok()?, fields, body, deadlines })
 }
 
 fn retry_after(headers: &Fields) -> Option<Duration> {
     delta_seconds(headers.first("retry-after")?.trim_ascii())
-}
-
-/// Reads an answer to its end, within bounds.
-async fn read(answer: Answer, bytes_max: u64) {
-    let Some(mut flow) = answer.body.into_flow() else { return };
-    let mut bytes = 0;
-    while bytes <= bytes_max
-        && let Some(Ok(frame)) = poll_fn(|cx| flow.as_mut().poll_frame(cx)).await
-    {
-        bytes += frame.data_ref().map_or(0, |piece| piece.len() as u64);
-    }
 }

@@ -2,15 +2,13 @@
 //! is felt by a client.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
@@ -19,18 +17,13 @@ use super::comparison::{Pair, UNANSWERED};
 use super::copied_request::CopiedRequest;
 use super::mirror::{Copy, Mirror};
 use super::tee::Seen;
-use crate::exchange::body::Flow;
-use crate::exchange::deadline::attended;
-use crate::exchange::{Answer, Exchange};
+use crate::telemetry::clock;
 use crate::telemetry::counters::Counters;
-use crate::telemetry::{clock, random};
-use crate::upstream;
+use crate::upstream::client::{Deadlines, Error, InternalRequest};
 use crate::upstream::local::LocalUpstream;
 use crate::upstream::probe::Watch;
 use crate::upstream::resolve;
-use crate::upstream::send::UpstreamRequest;
 use crate::upstream::shared::SharedUpstream;
-use crate::upstream::upload::{Limits, ReplayBody};
 
 /// The most copies that wait to be taken up, all mirrors together.
 const QUEUE_MAX: usize = 1024;
@@ -166,25 +159,23 @@ async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Present>, counters: 
 async fn carry(keep: Rc<Keep>, mut copy: Copy) {
     let mirror = Arc::clone(copy.mirror());
     mirror.counts.sent.up();
-    let until = clock::instant(clock::mono() + mirror.plan.timeout);
-    let theirs = ask(&keep, &mirror.target, &copy.request, &mirror);
+    let deadlines = Deadlines::within(mirror.plan.timeout);
+    let theirs = ask(&keep, &mirror.target, &copy.request, &mirror, deadlines);
     let (theirs, again) = match &mirror.noise {
         Some(noise) => {
-            let both = async {
-                tokio::join!(timeout_at(until, theirs), timeout_at(until, ask(&keep, noise, &copy.request, &mirror)))
-            };
-            let (theirs, again) = both.await;
-            (theirs, again.ok().and_then(Result::ok))
+            let again = ask(&keep, noise, &copy.request, &mirror, deadlines);
+            let (theirs, again) = async { tokio::join!(theirs, again) }.await;
+            (theirs, again.ok())
         }
-        None => (timeout_at(until, theirs).await, None),
+        None => (theirs.await, None),
     };
     let theirs = match theirs {
-        Ok(Ok(theirs)) => Some(theirs),
-        Ok(Err(_fault)) => {
+        Ok(theirs) => Some(theirs),
+        Err(Error::Failed(_)) => {
             mirror.counts.failed.up();
             None
         }
-        Err(_late) => {
+        Err(Error::Late) => {
             mirror.counts.timed_out.up();
             None
         }
@@ -192,7 +183,7 @@ async fn carry(keep: Rc<Keep>, mut copy: Copy) {
     let (Some(findings), Some(ours)) = (&mirror.findings, copy.ours.take()) else { return };
     let Some(theirs) = theirs else { return findings.lock().skip(UNANSWERED) };
     // The client may take its time; what it has not got by then is not compared.
-    let Ok(Ok(ours)) = timeout_at(until, ours).await else { return findings.lock().skip(UNANSWERED) };
+    let Ok(Ok(ours)) = timeout_at(deadlines.body, ours).await else { return findings.lock().skip(UNANSWERED) };
     let Some(rules) = mirror.plan.compare.as_ref().map(|compare| &compare.rules) else { return };
     let pair = Pair { request: copy.request.clone(), at_ms: copy.at_ms, ours, theirs, again };
     let compared = pair.compare(rules);
@@ -205,45 +196,19 @@ async fn ask(
     group: &Arc<SharedUpstream>,
     request: &CopiedRequest,
     mirror: &Mirror,
-) -> Result<Seen, crate::exchange::error::ProxyError> {
-    let shared = group;
-    let group = keep.group(shared);
-    resolve::first(std::slice::from_ref(shared)).await;
-    let stall_max = mirror.plan.timeout;
-    let source = request.body.as_ref().map(|pieces| {
+    deadlines: Deadlines,
+) -> Result<Seen, Error> {
+    let local = keep.group(group);
+    let first = resolve::first(std::slice::from_ref(group));
+    timeout_at(deadlines.head, first).await.map_err(|_| Error::Late)?;
+    let CopiedRequest { method, target, headers: fields, body } = request.clone();
+    let body = body.map(|pieces| {
         let mut body = BytesMut::new();
         pieces.iter().for_each(|piece| body.extend_from_slice(piece));
-        let limits = Limits { bytes_max: None, stall_max, rate_min: 0, kept_max: body.len() };
-        Rc::new(ReplayBody::whole(body.freeze(), limits, Arc::clone(&keep.counters)))
+        body.freeze()
     });
-    let CopiedRequest { method, target, headers, body: _ } = request.clone();
-    let draft = UpstreamRequest { method, target, headers, source, switches: None };
-    let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), random::roll());
-    let deadline = Rc::clone(&ex.stream.deadline);
-    let asked = async {
-        let answer = upstream::forward(&group, &mut ex, &draft).await?;
-        let Answer { status, fields, body } = answer;
-        let body = match body.content() {
-            Some(whole) => (whole.len() <= mirror.plan.body_bytes_max).then(|| vec![whole]),
-            None => match body.into_flow() {
-                Some(flow) => read(flow, mirror.plan.body_bytes_max).await?,
-                None => Some(Vec::new()),
-            },
-        };
-        Ok(Seen { status, headers: fields, body })
-    };
-    attended(&deadline, asked).await
-}
-
-/// Reads a body to its end; `None`: it is longer than that, and is given up.
-async fn read(mut flow: Flow, bytes_max: usize) -> Result<Option<Vec<Bytes>>, crate::exchange::error::ProxyError> {
-    let mut body = BytesMut::new();
-    while let Some(frame) = poll_fn(|cx| flow.as_mut().poll_frame(cx)).await {
-        let Ok(piece) = frame?.into_data() else { continue };
-        if body.len().saturating_add(piece.len()) > bytes_max {
-            return Ok(None);
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(Some(vec![body.freeze()]))
+    let mut response = InternalRequest { method, target, fields, body, deadlines }.send(&local).await?;
+    let (status, headers) = (response.status, std::mem::take(&mut response.fields));
+    let body = response.read(mirror.plan.body_bytes_max).await?;
+    Ok(Seen { status, headers, body: body.map(|body| vec![body]) })
 }

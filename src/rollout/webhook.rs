@@ -2,7 +2,6 @@
 //!
 //! A receiver that is slow or gone delays no canary: what can't be told in time is dropped, and said in the log.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +13,15 @@ use parking_lot::Mutex;
 use policy::canary::progress::Change;
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
 use crate::config::plan::Webhook;
-use crate::exchange::Exchange;
-use crate::exchange::deadline::attended;
-use crate::telemetry::counters::Counters;
-use crate::telemetry::{clock, random};
-use crate::upstream;
+use crate::telemetry::clock;
+use crate::upstream::client::{Deadlines, Error, InternalRequest};
 use crate::upstream::local::LocalUpstream;
 use crate::upstream::resolve;
 use crate::upstream::resolver::Resolver;
-use crate::upstream::send::UpstreamRequest;
 use crate::upstream::shared::SharedUpstream;
-use crate::upstream::upload::{Limits, ReplayBody};
 
 /// The most changes that wait to be told.
 const REPORTS_MAX: usize = 64;
@@ -42,7 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 struct Report {
     webhook: Arc<Webhook>,
     route: Box<str>,
-    body: Vec<u8>,
+    body: Bytes,
 }
 
 /// Where changes are told.
@@ -76,7 +71,7 @@ impl Reports {
         let Some(webhook) = webhook else { return };
         let Change { event, share, reason, at_ms } = change;
         let told = Told { route, event: event.name(), weight: share.percent(), reason, at_ms: *at_ms };
-        let body = serde_json::to_vec(&told).unwrap_or_default();
+        let body = Bytes::from(serde_json::to_vec(&told).unwrap_or_default());
         let report = Report { webhook: Arc::clone(webhook), route: route.into(), body };
         if self.sender.try_send(report).is_err() {
             tracing::warn!(%route, "webhook: too many changes wait for delivery; one is dropped");
@@ -93,17 +88,12 @@ impl Reports {
 }
 
 async fn deliver(report: &Report, resolver: &Arc<dyn Resolver>) {
-    let counters: Arc<Counters> = Arc::default();
     let group =
         Arc::new(SharedUpstream::new(report.webhook.upstream.clone(), None, Arc::clone(resolver), clock::now()));
-    let group = Rc::new(LocalUpstream::new(group, None, &counters, 1));
+    let group = Rc::new(LocalUpstream::new(group, None, &Arc::default(), 1));
     let mut pause = PAUSE;
     for attempt in 1..=ATTEMPTS {
-        let why = match tokio::time::timeout(TIMEOUT, post(&group, report, &counters)).await {
-            Ok(Ok(())) => return,
-            Ok(Err(why)) => why,
-            Err(_late) => format!("no answer within {TIMEOUT:?}"),
-        };
+        let Err(why) = post(&group, report).await else { return };
         tracing::warn!(route = %report.route, attempt, "webhook: {why}");
         if attempt < ATTEMPTS {
             tokio::time::sleep(pause).await;
@@ -113,23 +103,25 @@ async fn deliver(report: &Report, resolver: &Arc<dyn Resolver>) {
     tracing::warn!(route = %report.route, "webhook: a change could not be delivered, and is dropped");
 }
 
-async fn post(group: &Rc<LocalUpstream>, report: &Report, counters: &Arc<Counters>) -> Result<(), String> {
-    resolve::once(&group.shared).await.map_err(|error| format!("its name can't be resolved: {error}"))?;
-    let body = Bytes::from(report.body.clone());
-    let mut headers = Fields::new();
-    headers.set(Known::ContentType, "application/json");
-    headers.set(Known::ContentLength, body.len().to_string());
+/// # Errors
+/// Why the change was not delivered, for the log.
+async fn post(group: &Rc<LocalUpstream>, report: &Report) -> Result<(), String> {
+    let deadlines = Deadlines::within(TIMEOUT);
+    let late = || format!("no answer within {TIMEOUT:?}");
+    let resolved = timeout_at(deadlines.head, resolve::once(&group.shared)).await.map_err(|_| late())?;
+    resolved.map_err(|error| format!("its name can't be resolved: {error}"))?;
+    let mut fields = Fields::new();
+    fields.set(Known::ContentType, "application/json");
     if let Some(backend) = group.shared.plan.backends.first() {
-        headers.set(Known::Host, &backend.authority);
+        fields.set(Known::Host, &backend.authority);
     }
-    let limits = Limits { bytes_max: None, stall_max: TIMEOUT, rate_min: 0, kept_max: body.len() };
-    let source = Rc::new(ReplayBody::whole(body, limits, Arc::clone(counters)));
     let target = report.webhook.target.parse().map_err(|_| "its target is none".to_owned())?;
-    let draft = UpstreamRequest { method: Method::POST, target, headers, source: Some(source), switches: None };
-    let mut ex = Exchange::alone(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), clock::now(), random::roll());
-    let deadline = Rc::clone(&ex.stream.deadline);
-    let answer =
-        attended(&deadline, upstream::forward(group, &mut ex, &draft)).await.map_err(|fault| fault.to_string())?;
-    let status = answer.status;
-    if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
+    let body = Some(report.body.clone());
+    let request = InternalRequest { method: Method::POST, target, fields, body, deadlines };
+    match request.send(group).await {
+        Ok(response) if response.status.is_success() => Ok(()),
+        Ok(response) => Err(format!("answered {}", response.status)),
+        Err(Error::Late) => Err(late()),
+        Err(Error::Failed(fault)) => Err(fault.to_string()),
+    }
 }

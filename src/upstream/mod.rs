@@ -4,6 +4,7 @@
 //! is kept by `shared::SharedUpstream` and how they stand by `standing::Standing`, shared by all workers; connections and
 //! balancers live in `local::LocalUpstream`, one a worker.
 
+pub(crate) mod client;
 pub(crate) mod endpoint;
 pub(crate) mod endpoints;
 pub(crate) mod local;

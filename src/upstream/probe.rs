@@ -5,25 +5,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode, Uri};
-use http1::{HEAD_BYTES_CAP, HeadLimits};
-use message::Fields;
+use http::StatusCode;
+use message::{Fields, Known};
 
+use super::client::{self, Deadlines, Error, InternalRequest, InternalResponse};
 use super::endpoint::{Endpoint, Out};
 use super::resolve;
 use super::shared::SharedUpstream;
-use super::transport::call::{Call, HeadRules};
-use super::transport::connect;
-use super::transport::connection::Connection;
-use super::transport::head::RequestHead;
-use super::transport::socket::Socket;
-use super::upload::Upload;
 use crate::config::plan::{Check, Health};
+use crate::exchange::error::ProxyError;
 use crate::telemetry::{clock, random};
 
 /// How soon an endpoint that took no connection is asked again, at first; doubles up to [`RECHECK_MAX`].
@@ -34,10 +27,6 @@ const RECHECK_MAX: Duration = Duration::from_millis(500);
 const RECHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How much of a body is searched for `body`, in bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// The most fields of an answer.
-const FIELDS_MAX: usize = 1000;
-/// The most interim responses before the one that counts.
-const INTERIM_MAX: u32 = 32;
 /// The shortest pause between two changes of an upstream's endpoints: names that change together are taken up together.
 const REGROUP_PAUSE: Duration = Duration::from_millis(10);
 /// The pause is so many times what a change has taken, if that is longer: thousands of endpoints on a ring take a while.
@@ -162,9 +151,9 @@ enum Finding {
     /// The answer's body does not hold the text.
     Body(StatusCode),
     /// No connection could be opened.
-    Refused(io::Error),
+    Refused(ProxyError),
     /// The answer broke off, or is none.
-    Broken(io::Error),
+    Broken(ProxyError),
     /// It took too long.
     Late(Duration),
 }
@@ -172,7 +161,7 @@ enum Finding {
 impl Finding {
     /// Whether this machine had no descriptor, port or memory for the check.
     fn is_inconclusive(&self) -> bool {
-        matches!(self, Self::Refused(error) if connect::is_exhaustion(error))
+        matches!(self, Self::Refused(ProxyError::Exhausted { .. }))
     }
 
     fn passes(&self) -> bool {
@@ -204,8 +193,8 @@ impl fmt::Display for Checked<'_> {
             Finding::Body(status) => {
                 write!(f, "got {} in {took} ms, but not {:?} in its body", status.as_u16(), text.unwrap_or_default())
             }
-            Finding::Refused(error) => write!(f, "got no connection in {took} ms: {error}"),
-            Finding::Broken(error) => write!(f, "got no whole answer in {took} ms: {error}"),
+            Finding::Refused(fault) => write!(f, "got no connection in {took} ms: {}", fault.cause()),
+            Finding::Broken(fault) => write!(f, "got no whole answer in {took} ms: {}", fault.cause()),
             Finding::Late(limit) => write!(f, "got no answer within {} ms", limit.as_millis()),
         }
     }
@@ -214,49 +203,48 @@ impl fmt::Display for Checked<'_> {
 async fn ask(endpoint: &Endpoint, group: &SharedUpstream) -> Finding {
     let health = group.plan.health.as_ref();
     let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
-    let asked = async {
-        let socket = match connect::open(endpoint, group).await {
-            Ok(socket) => socket,
-            Err(error) => return Finding::Refused(error),
-        };
-        match health.map(|health| &health.check) {
-            Some(check @ Check::Http { .. }) => ask_http(endpoint, check, socket).await.unwrap_or_else(Finding::Broken),
-            Some(Check::Tcp) | None => Finding::Connected,
-        }
+    let deadlines = Deadlines::within(timeout);
+    let asked = match health.map(|health| &health.check) {
+        Some(check @ Check::Http { .. }) => ask_http(endpoint, group, check, deadlines).await,
+        Some(Check::Tcp) | None => client::open(endpoint, group, deadlines.head).await.map(|_| Finding::Connected),
     };
-    tokio::time::timeout(timeout, asked).await.unwrap_or(Finding::Late(timeout))
+    asked.unwrap_or_else(|error| match error {
+        Error::Late => Finding::Late(timeout),
+        Error::Failed(fault @ (ProxyError::Connect { .. } | ProxyError::Exhausted { .. })) => Finding::Refused(fault),
+        Error::Failed(fault) => Finding::Broken(fault),
+    })
 }
 
-async fn ask_http(endpoint: &Endpoint, check: &Check, socket: Socket) -> io::Result<Finding> {
+async fn ask_http(
+    endpoint: &Endpoint,
+    group: &SharedUpstream,
+    check: &Check,
+    deadlines: Deadlines,
+) -> Result<Finding, Error> {
     let Check::Http { method, path, host, status, body } = check else { return Ok(Finding::Connected) };
-    let target: Uri = path.parse().map_err(io::Error::other)?;
-    let fields: Fields = [("user-agent", "forebay-health"), ("connection", "close")].into_iter().collect();
-    let host = Some(host.as_ref().unwrap_or(&endpoint.authority));
-    let request = RequestHead { method, target: &target, fields: &fields, host };
-    let mut call = Call::new(Connection::new(socket, None), &request, Upload::Empty);
-    let rules = HeadRules { limits: HeadLimits::new(HEAD_BYTES_CAP, 0, FIELDS_MAX), to_head: *method == Method::HEAD };
-    let mut interim_left = INTERIM_MAX;
-    let mut skip_interim = |_, _| {
-        interim_left -= 1;
-        interim_left > 0
-    };
-    poll_fn(|cx| call.poll_head(cx, &rules, &mut skip_interim)).await?;
-    let got = call.head().status;
+    let target = path.parse().map_err(|_| ProxyError::BadRequest("the path of the check is no target"))?;
+    let mut fields = Fields::new();
+    fields.set(Known::Host, host.as_ref().unwrap_or(&endpoint.authority));
+    fields.set("user-agent", "forebay-health");
+    fields.set(Known::Connection, "close");
+    let request = InternalRequest { method: method.clone(), target, fields, body: None, deadlines };
+    let response = request.send_to(endpoint, group).await?;
+    let got = response.status;
     if !status.holds(got) {
         return Ok(Finding::Status(got));
     }
     let is_there = match body {
-        Some(text) => holds(&mut call, text.as_bytes()).await?,
+        Some(text) => holds(response, text.as_bytes()).await?,
         None => true,
     };
     Ok(if is_there { Finding::Passed(got) } else { Finding::Body(got) })
 }
 
 /// Whether the beginning of a body holds this text.
-async fn holds(call: &mut Call, text: &[u8]) -> io::Result<bool> {
+async fn holds(mut response: InternalResponse, text: &[u8]) -> Result<bool, Error> {
     let mut read: Vec<u8> = Vec::new();
     while read.len() < BODY_BYTES_MAX {
-        let Some(frame) = poll_fn(|cx| call.poll_frame(cx)).await? else { break };
+        let Some(frame) = response.frame().await? else { break };
         if let Ok(data) = frame.into_data() {
             read.extend_from_slice(&data);
         }

@@ -1,6 +1,7 @@
 //! One try: gets a connection to the claimed backend, sends the request, waits for the response head.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use message::Fields;
 use policy::message::upgrade;
 use policy::retry::{Progress, Replay};
 
+use super::endpoint::Endpoint;
 use super::select::Lease;
 use super::transport::call::{Call, Error, HeadRules};
 use super::transport::connect;
@@ -113,18 +115,29 @@ async fn connect(claim: &Lease, ex: &mut Exchange) -> Result<Connection, Failure
             return Ok(connection);
         }
         Ok(Err(error)) if connect::is_exhaustion(&error) => {
-            let fault =
-                ProxyError::Exhausted { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) };
-            return Err(Failure { fault, progress: Progress::Nothing });
+            return Err(Failure { fault: connect_fault(&error, endpoint), progress: Progress::Nothing });
         }
-        Ok(Err(error)) => {
-            ProxyError::Connect { backend: Arc::clone(&endpoint.label), reason: Arc::from(error.to_string()) }
-        }
+        Ok(Err(error)) => connect_fault(&error, endpoint),
         Err(_expired) => ProxyError::ConnectTimeout { backend: Arc::clone(&endpoint.label), limit },
     };
     claim.failed(clock::now(), &fault.cause());
     claim.doubt(&fault.cause());
     Err(Failure { fault, progress: Progress::Nothing })
+}
+
+/// Why no connection could be opened to an endpoint: `Exhausted` where it is this machine that lacks something.
+pub(super) fn connect_fault(error: &io::Error, endpoint: &Endpoint) -> ProxyError {
+    let (backend, reason) = (Arc::clone(&endpoint.label), Arc::from(error.to_string()));
+    if connect::is_exhaustion(error) {
+        ProxyError::Exhausted { backend, reason }
+    } else {
+        ProxyError::Connect { backend, reason }
+    }
+}
+
+/// What the head of a response to this method must obey.
+pub(super) fn head_rules(fields_max: usize, method: &Method) -> HeadRules {
+    HeadRules { limits: HeadLimits::new(HEAD_BYTES_CAP, 0, fields_max), to_head: *method == Method::HEAD }
 }
 
 /// A request that went out on a connection and got no response head.
@@ -160,10 +173,7 @@ async fn exchange(
     let source = draft.source.as_deref();
     let plan = &claim.group().shared.plan;
     let mut call = draft.send(connection, claim, sent_at);
-    let rules = HeadRules {
-        limits: HeadLimits::new(HEAD_BYTES_CAP, 0, plan.response_fields_max),
-        to_head: draft.method == Method::HEAD,
-    };
+    let rules = head_rules(plan.response_fields_max, &draft.method);
     let (interim, passes) = (&ex.stream.interim, ex.head.version == Version::HTTP_11);
     interim.begin();
     let pass_on = |status: StatusCode, fields: Fields| {
@@ -202,27 +212,29 @@ fn failed(error: &Error, call: &Call, claim: &Lease, source: Option<&ReplayBody>
     if let Some(fault) = source.and_then(ReplayBody::fault) {
         return Failed { fault, progress: Progress::Sent, on_reused: false };
     }
-    let backend = Arc::clone(&claim.endpoint().shared.label);
     let progress = match (call.has_received(), call.has_sent()) {
         (true, _) => Progress::Answered,
         (false, true) => Progress::Sent,
         (false, false) => Progress::Nothing,
     };
-    let fault = match error {
+    let fault = call_fault(error, &claim.endpoint().shared, claim.group().shared.plan.response_fields_max);
+    Failed { fault, progress, on_reused: call.is_on_reused() && !call.has_received() }
+}
+
+/// Why a call to an endpoint got no response head.
+pub(super) fn call_fault(error: &Error, endpoint: &Endpoint, fields_max: usize) -> ProxyError {
+    let backend = Arc::clone(&endpoint.label);
+    match error {
         Error::Closed => ProxyError::Reset { backend },
         Error::Request(fault) => fault.clone(),
-        Error::Malformed(http1::Error::TooManyFields) => {
-            let most = claim.group().shared.plan.response_fields_max;
-            ProxyError::BadAnswer {
-                backend,
-                reason: format!("over upstream.response_fields_max = {most} fields").into(),
-            }
-        }
+        Error::Malformed(http1::Error::TooManyFields) => ProxyError::BadAnswer {
+            backend,
+            reason: format!("over upstream.response_fields_max = {fields_max} fields").into(),
+        },
         Error::Malformed(_) | Error::Unholdable | Error::InterimStorm | Error::EarlySwitch => {
             ProxyError::BadAnswer { backend, reason: error.to_string().into() }
         }
-    };
-    Failed { fault, progress, on_reused: call.is_on_reused() && !call.has_received() }
+    }
 }
 
 /// Judges a response head before anything of it is used.
