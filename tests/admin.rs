@@ -1,5 +1,5 @@
-//! The admin listener over its sockets: who is let in, what each endpoint answers, how it ends. Behind it stands a
-//! house that is made up, so that nothing else is tested here. Splits, canaries and mirrors: `admin_rollout.rs`.
+//! The admin listener over its sockets: access control, the response of each endpoint, shutdown. A fake service stands
+//! behind it, so that nothing else is tested here. Splits, canaries and mirrors: `admin_rollout.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -12,24 +12,24 @@ use forebay::admin::{self, Listen};
 use serde_json::{Value, json};
 use testbed::Client;
 
-use house::{Listener, refuses, says};
+use service::{Listener, assert_error, json_body};
 
-#[path = "admin/house.rs"]
-mod house;
+#[path = "admin/service.rs"]
+mod service;
 
 #[test]
 fn health_needs_no_token_and_all_else_does() {
     let listener = Listener::tcp(Some("s3cret"));
-    assert_eq!(says(&listener.get("/live"), 200), json!({"status": "live"}));
-    assert_eq!(says(&listener.get("/ready"), 200), json!({"status": "ready"}));
+    assert_eq!(json_body(&listener.get("/live"), 200), json!({"status": "live"}));
+    assert_eq!(json_body(&listener.get("/ready"), 200), json!({"status": "ready"}));
     for (method, path) in admin::endpoints().into_iter().filter(|(_, path)| !["/live", "/ready"].contains(path)) {
         let target = path.replace("{seq}", "7").replace("{route}", "users");
         let request = format!("{} {target} HTTP/1.1\r\nHost: localhost\r\n", method.to_uppercase());
-        let response = listener.asks(&format!("{request}\r\n"));
-        refuses(&response, 401);
+        let response = listener.send(&format!("{request}\r\n"));
+        assert_error(&response, 401);
         assert!(response.field("www-authenticate").unwrap().starts_with("Bearer"), "{path}");
-        refuses(&listener.asks(&format!("{request}Authorization: Bearer s3creT\r\n\r\n")), 401);
-        let response = listener.asks(&format!("{request}Authorization: Bearer s3cret\r\n\r\n"));
+        assert_error(&listener.send(&format!("{request}Authorization: Bearer s3creT\r\n\r\n")), 401);
+        let response = listener.send(&format!("{request}Authorization: Bearer s3cret\r\n\r\n"));
         assert!(response.status < 300 || response.status == 400, "{path}: {}", response.text());
     }
 }
@@ -37,8 +37,8 @@ fn health_needs_no_token_and_all_else_does() {
 #[test]
 fn a_drain_shows_in_ready_and_not_in_live() {
     let listener = Listener::tcp(None);
-    listener.house.draining.store(true, Ordering::SeqCst);
-    assert_eq!(says(&listener.get("/ready"), 503), json!({"status": "draining"}));
+    listener.service.draining.store(true, Ordering::SeqCst);
+    assert_eq!(json_body(&listener.get("/ready"), 503), json!({"status": "draining"}));
     assert_eq!(listener.get("/live").status, 200);
     assert!(listener.get("/metrics").text().contains("forebay_ready 0\n"));
 }
@@ -59,15 +59,15 @@ fn other_names_and_pages_of_other_sites_are_refused() {
         ("Host: localhost\r\nOrigin: http://evil.example", 403),
         ("Host: localhost\r\nOrigin: null", 403),
     ] {
-        let response = listener.asks(&format!("GET /metrics HTTP/1.1\r\n{fields}\r\n\r\n"));
+        let response = listener.send(&format!("GET /metrics HTTP/1.1\r\n{fields}\r\n\r\n"));
         assert_eq!(response.status, status, "{fields}: {}", response.text());
         assert_eq!(response.field("access-control-allow-origin"), None);
         assert_eq!(response.field("cache-control"), Some("no-store"));
     }
     let preflight = "OPTIONS /api/v1/purge HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\
                      Access-Control-Request-Method: POST\r\n\r\n";
-    refuses(&listener.asks(preflight), 403);
-    assert!(listener.house.asked().is_empty());
+    assert_error(&listener.send(preflight), 403);
+    assert!(listener.service.take_calls().is_empty());
 }
 
 #[test]
@@ -81,13 +81,13 @@ fn a_purge_is_understood_and_counted() {
         (r#"{"tags":["orders","user:7"]}"#, "tags orders,user:7 soft=false", json!({"epoch": 9})),
         (r#"{"all":true}"#, "all soft=false", json!({"epoch": 9})),
     ] {
-        assert_eq!(says(&listener.post("/api/v1/purge", body), 200), answer);
-        assert_eq!(listener.house.asked(), [asked]);
+        assert_eq!(json_body(&listener.post("/api/v1/purge", body), 200), answer);
+        assert_eq!(listener.service.take_calls(), [asked]);
     }
     for body in ["", "{", "{}", "[]", r#"{"url":"/a"}"#, r#"{"all":true,"tags":["a"]}"#, r#"{"every":true}"#] {
-        refuses(&listener.post("/api/v1/purge", body), 400);
+        assert_error(&listener.post("/api/v1/purge", body), 400);
     }
-    assert!(listener.house.asked().is_empty());
+    assert!(listener.service.take_calls().is_empty());
 }
 
 #[test]
@@ -97,25 +97,25 @@ fn an_event_is_handed_on_with_its_headers() {
         let request = format!(
             "POST /api/v1/events{query} HTTP/1.1\r\nHost: localhost\r\nce-type: Made\r\nContent-Length: 7\r\n\r\n{{\"a\":1}}"
         );
-        assert_eq!(says(&listener.asks(&request), 200), answer);
-        assert_eq!(listener.house.asked(), ["event Made {\"a\":1}"]);
+        assert_eq!(json_body(&listener.send(&request), 200), answer);
+        assert_eq!(listener.service.take_calls(), ["event Made {\"a\":1}"]);
     }
-    refuses(&listener.post("/api/v1/events", "{}"), 422);
+    assert_error(&listener.post("/api/v1/events", "{}"), 422);
 }
 
 #[test]
 fn the_journal_is_listed_in_parts() {
     let listener = Listener::tcp(None);
-    let page = says(&listener.get("/api/v1/journal"), 200);
+    let page = json_body(&listener.get("/api/v1/journal"), 200);
     assert_eq!(
         (&page["entries"][0]["seq"], &page["entries"][1]["state"], &page["next"]),
         (&json!(7), &json!("pending"), &json!(8))
     );
-    assert_eq!(listener.house.asked(), ["Part { state: None, limit: 100, after: None }"]);
+    assert_eq!(listener.service.take_calls(), ["JournalQuery { state: None, limit: 100, after: None }"]);
     listener.get("/api/v1/journal?state=dead&limit=5&after=6");
-    assert_eq!(listener.house.asked(), ["Part { state: Some(Dead), limit: 5, after: Some(6) }"]);
+    assert_eq!(listener.service.take_calls(), ["JournalQuery { state: Some(Dead), limit: 5, after: Some(6) }"]);
     for query in ["state=gone", "limit=0", "limit=1001", "limit=x", "after=-1", "page=2"] {
-        refuses(&listener.get(&format!("/api/v1/journal?{query}")), 400);
+        assert_error(&listener.get(&format!("/api/v1/journal?{query}")), 400);
     }
 }
 
@@ -123,12 +123,12 @@ fn the_journal_is_listed_in_parts() {
 fn a_write_is_shown_without_its_secrets() {
     let listener = Listener::tcp(None);
     let response = listener.get("/api/v1/journal/7");
-    let write = says(&response, 200);
+    let write = json_body(&response, 200);
     assert_eq!(write["headers"][0], json!({"name": "authorization", "value": "[redacted]"}));
     assert_eq!(write["headers"][1], json!({"name": "content-type", "value": "text/plain"}));
     assert!(!response.text().contains("hidden"));
-    refuses(&listener.get("/api/v1/journal/9"), 404);
-    refuses(&listener.get("/api/v1/journal/x"), 400);
+    assert_error(&listener.get("/api/v1/journal/9"), 404);
+    assert_error(&listener.get("/api/v1/journal/x"), 400);
 }
 
 #[test]
@@ -136,13 +136,13 @@ fn dead_letters_are_retried_and_discarded() {
     let listener = Listener::tcp(None);
     for (verb, outcome) in [("retry", "pending"), ("discard", "discarded")] {
         let target = |seq: &str| format!("/api/v1/journal/{seq}/{verb}");
-        assert_eq!(says(&listener.post(&target("7"), ""), 200), json!({"seq": 7, "outcome": outcome}));
-        refuses(&listener.post(&target("8"), ""), 409);
-        refuses(&listener.post(&target("9"), ""), 404);
-        refuses(&listener.get(&target("7")), 405);
-        assert_eq!(listener.house.asked(), [format!("{verb} 7"), format!("{verb} 8"), format!("{verb} 9")]);
+        assert_eq!(json_body(&listener.post(&target("7"), ""), 200), json!({"seq": 7, "outcome": outcome}));
+        assert_error(&listener.post(&target("8"), ""), 409);
+        assert_error(&listener.post(&target("9"), ""), 404);
+        assert_error(&listener.get(&target("7")), 405);
+        assert_eq!(listener.service.take_calls(), [format!("{verb} 7"), format!("{verb} 8"), format!("{verb} 9")]);
     }
-    assert_eq!(says(&listener.post("/api/v1/journal/flush", ""), 202), json!({"pending": 5}));
+    assert_eq!(json_body(&listener.post("/api/v1/journal/flush", ""), 202), json!({"pending": 5}));
 }
 
 #[test]
@@ -158,10 +158,10 @@ fn metrics_are_text_for_prometheus() {
 #[test]
 fn what_is_not_there_is_told_in_json() {
     let listener = Listener::tcp(None);
-    refuses(&listener.get("/"), 404);
-    refuses(&listener.get("/api/v1/journal/7/more"), 404);
+    assert_error(&listener.get("/"), 404);
+    assert_error(&listener.get("/api/v1/journal/7/more"), 404);
     let response = listener.get("/api/v1/purge");
-    refuses(&response, 405);
+    assert_error(&response, 405);
     assert_eq!(response.field("allow"), Some("POST"));
 }
 
@@ -172,31 +172,31 @@ fn a_body_over_the_limit_is_refused() {
     assert_eq!(listener.post("/api/v1/events", &whole).status, 200);
     let over = admin::REQUEST_BYTES_MAX + 1;
     let head = format!("POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: {over}\r\n\r\n");
-    refuses(&listener.asks(&head), 413);
+    assert_error(&listener.send(&head), 413);
     let chunk = format!("{over:x}\r\n{whole}x\r\n0\r\n\r\n");
     let head = "POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut client = listener.client();
     client.send(head).try_send(chunk);
-    refuses(&client.read_response(), 413);
+    assert_error(&client.read_response(), 413);
 }
 
 #[test]
 fn a_failure_inside_is_answered_and_harms_no_other() {
     let listener = Listener::tcp(None);
-    refuses(&listener.post("/api/v1/purge", r#"{"tags":["boom"]}"#), 500);
+    assert_error(&listener.post("/api/v1/purge", r#"{"tags":["boom"]}"#), 500);
     assert_eq!(listener.post("/api/v1/purge", r#"{"all":true}"#).status, 200);
 }
 
 #[test]
 fn more_requests_at_once_than_are_answered_are_refused_at_once() {
     let listener = Listener::tcp(None);
-    let closed = listener.house.gate.blocking_lock();
+    let closed = listener.service.gate.blocking_lock();
     let mut waiting: Vec<Client> = (0..32).map(|_| listener.client()).collect();
     for client in &mut waiting {
         client.send("POST /api/v1/journal/flush HTTP/1.1\r\nHost: localhost\r\n\r\n");
     }
-    testbed::eventually("all wait", || listener.house.asked.lock().unwrap().len() == 32);
-    refuses(&listener.get("/metrics"), 503);
+    testbed::eventually("all wait", || listener.service.calls.lock().unwrap().len() == 32);
+    assert_error(&listener.get("/metrics"), 503);
     assert_eq!(listener.get("/live").status, 200);
     drop(closed);
     for mut client in waiting {
@@ -210,15 +210,15 @@ fn the_end_waits_for_requests_under_way_and_for_nobody_else() {
     let mut listener = Listener::tcp(None);
     let mut idle = listener.client();
     idle.send("GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n").read_response().is_status(200);
-    let closed = listener.house.gate.blocking_lock();
+    let closed = listener.service.gate.blocking_lock();
     let mut busy = listener.client();
     busy.send("POST /api/v1/journal/flush HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    testbed::eventually("it is under way", || !listener.house.asked.lock().unwrap().is_empty());
+    testbed::eventually("it is under way", || !listener.service.calls.lock().unwrap().is_empty());
     listener.shutdown.take().unwrap().send(()).unwrap();
     testbed::eventually("the idle connection ends", || idle.is_closed());
     drop(closed);
     busy.read_response().is_status(202);
-    listener.ends();
+    listener.stop();
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_unix_socket_answers_and_goes_when_it_ends() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     let output = command.args(["purge", "--all", "--admin"]).arg(format!("unix:{}", path.display())).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "purged; memory is being swept (epoch 9)\n");
-    listener.ends();
+    listener.stop();
     assert!(!path.exists());
 }
 
@@ -247,14 +247,14 @@ fn the_command_line_asks_and_prints() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert_eq!(said(&["purge", "http://a.example/b", "--soft"]), "3 purged\n");
-    assert_eq!(listener.house.asked(), ["url a.example /b None soft=true"]);
+    assert_eq!(listener.service.take_calls(), ["url a.example /b None soft=true"]);
     assert_eq!(said(&["purge", "--tag", "a", "--tag", "b", "--json"]), "{\"epoch\":9}\n");
-    assert_eq!(listener.house.asked(), ["tags a,b soft=false"]);
+    assert_eq!(listener.service.take_calls(), ["tags a,b soft=false"]);
     assert_eq!(said(&["purge", "--tag", "a", "--tag", "b", "--wait"]), "3 purged\n");
-    assert_eq!(listener.house.asked(), ["tags a,b soft=false"]);
+    assert_eq!(listener.service.take_calls(), ["tags a,b soft=false"]);
     let list = said(&["journal", "list", "--dead"]);
     assert!(list.contains("/cart/7  (status 503: unavailable)") && list.ends_with("more: --after 8\n"), "{list}");
-    assert_eq!(listener.house.asked(), ["Part { state: Some(Dead), limit: 100, after: None }"]);
+    assert_eq!(listener.service.take_calls(), ["JournalQuery { state: Some(Dead), limit: 100, after: None }"]);
     assert!(said(&["journal", "show", "7"]).contains("authorization: [redacted]"));
     assert_eq!(said(&["journal", "retry", "7"]), "7 is pending again\n");
     assert_eq!(said(&["journal", "discard", "7"]), "7 is discarded\n");
@@ -278,7 +278,7 @@ fn the_command_line_tells_what_was_refused() {
 #[test]
 fn the_description_names_every_endpoint_and_no_other() {
     let listener = Listener::tcp(None);
-    let described = says(&listener.get("/api/v1/openapi.json"), 200);
+    let described = json_body(&listener.get("/api/v1/openapi.json"), 200);
     let mut found = BTreeSet::new();
     for (path, item) in described["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
@@ -292,26 +292,26 @@ fn the_description_names_every_endpoint_and_no_other() {
 #[test]
 fn the_description_and_the_answers_have_the_same_fields() {
     let listener = Listener::tcp(None);
-    let described = says(&listener.get("/api/v1/openapi.json"), 200);
+    let described = json_body(&listener.get("/api/v1/openapi.json"), 200);
     let fields = |name: &str| -> BTreeSet<String> {
         let properties = described["components"]["schemas"][name]["properties"].as_object();
         properties.unwrap_or_else(|| panic!("{name}")).keys().cloned().collect()
     };
     let keys = |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
-    let page = says(&listener.get("/api/v1/journal"), 200);
-    let write = says(&listener.get("/api/v1/journal/7"), 200);
+    let page = json_body(&listener.get("/api/v1/journal"), 200);
+    let write = json_body(&listener.get("/api/v1/journal/7"), 200);
     let details = fields("Entry").union(&fields("Details")).cloned().collect::<BTreeSet<_>>();
     for (answer, expected) in [
         (&page, fields("Page")),
         (&page["entries"][0], fields("Entry")),
         (&write, details),
         (&write["headers"][0], fields("Header")),
-        (&says(&listener.get("/live"), 200), fields("Status")),
-        (&says(&listener.get("/none"), 404), fields("Problem")),
-        (&says(&listener.post("/api/v1/purge", r#"{"all":true,"wait":true}"#), 200), fields("Purged")),
-        (&says(&listener.post("/api/v1/events?wait=true", "[]"), 200), fields("Touched")),
-        (&says(&listener.post("/api/v1/journal/7/retry", ""), 200), fields("Settled")),
-        (&says(&listener.post("/api/v1/journal/flush", ""), 202), fields("Flushing")),
+        (&json_body(&listener.get("/live"), 200), fields("Status")),
+        (&json_body(&listener.get("/none"), 404), fields("Problem")),
+        (&json_body(&listener.post("/api/v1/purge", r#"{"all":true,"wait":true}"#), 200), fields("Purged")),
+        (&json_body(&listener.post("/api/v1/events?wait=true", "[]"), 200), fields("Touched")),
+        (&json_body(&listener.post("/api/v1/journal/7/retry", ""), 200), fields("Settled")),
+        (&json_body(&listener.post("/api/v1/journal/flush", ""), 202), fields("Flushing")),
     ] {
         assert_eq!(keys(answer), expected);
     }

@@ -1,28 +1,28 @@
-//! Splits, canaries and mirrors over the admin listener, asked by raw requests and by the command line. Behind it stands
-//! a house that is made up: what weights and verdicts mean is tested elsewhere.
+//! Splits, canaries and mirrors over the admin listener, by raw requests and by the command line. A fake service stands
+//! behind it: the meaning of weights and verdicts is tested elsewhere.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use house::{Listener, refuses, says};
+use service::{Listener, assert_error, json_body};
 
-#[path = "admin/house.rs"]
-mod house;
+#[path = "admin/service.rs"]
+mod service;
 
 #[test]
 fn splits_canaries_and_mirrors_are_listed() {
     let listener = Listener::tcp(None);
-    let splits = says(&listener.get("/api/v1/split"), 200);
+    let splits = json_body(&listener.get("/api/v1/split"), 200);
     assert_eq!(splits["splits"][1]["route"], json!("/api/users"));
     assert_eq!(splits["splits"][0]["sides"][0]["requests"], json!(200));
-    let canaries = says(&listener.get("/api/v1/canary"), 200);
+    let canaries = json_body(&listener.get("/api/v1/canary"), 200);
     assert_eq!(canaries["canaries"][0]["phase"], json!("stepping"));
-    let mirrors = says(&listener.get("/api/v1/mirror"), 200);
+    let mirrors = json_body(&listener.get("/api/v1/mirror"), 200);
     assert_eq!(mirrors["mirrors"][0]["comparison"]["differences"][0]["count"], json!(2));
     assert_eq!(mirrors["mirrors"][0]["comparison"]["samples"], json!([]));
-    let mirror = says(&listener.get("/api/v1/mirror/users"), 200);
+    let mirror = json_body(&listener.get("/api/v1/mirror/users"), 200);
     assert_eq!(mirror["comparison"]["samples"][0]["id"], json!("a1"));
 }
 
@@ -31,15 +31,15 @@ fn a_route_is_named_by_one_segment_of_the_path() {
     let listener = Listener::tcp(None);
     for (segment, route) in [("users", "users"), ("%2Fapi%2Fusers", "/api/users"), ("%75sers", "users")] {
         for room in ["split", "canary"] {
-            let found = says(&listener.get(&format!("/api/v1/{room}/{segment}")), 200);
+            let found = json_body(&listener.get(&format!("/api/v1/{room}/{segment}")), 200);
             assert_eq!(found["route"], json!(route));
         }
     }
     let weights = r#"{"weights":{"users-v2":5}}"#;
-    assert_eq!(says(&listener.post("/api/v1/split/%2Fapi%2Fusers", weights), 200)["route"], json!("/api/users"));
-    assert_eq!(listener.house.asked(), [r#"set /api/users {"users-v2": 5.0} by None"#]);
-    refuses(&listener.get("/api/v1/split//api/users"), 404);
-    refuses(&listener.get("/api/v1/split/%FF"), 400);
+    assert_eq!(json_body(&listener.post("/api/v1/split/%2Fapi%2Fusers", weights), 200)["route"], json!("/api/users"));
+    assert_eq!(listener.service.take_calls(), [r#"set /api/users {"users-v2": 5.0} by None"#]);
+    assert_error(&listener.get("/api/v1/split//api/users"), 404);
+    assert_error(&listener.get("/api/v1/split/%FF"), 400);
 }
 
 #[test]
@@ -48,34 +48,34 @@ fn a_route_that_has_none_is_told_which_have_one() {
     for (target, known) in
         [("split/cart", "users, /api/users"), ("canary/cart", "users, /api/users"), ("mirror/%2Fapi%2Fusers", "users")]
     {
-        let told = says(&listener.get(&format!("/api/v1/{target}")), 404)["error"].as_str().unwrap().to_owned();
+        let told = json_body(&listener.get(&format!("/api/v1/{target}")), 404)["error"].as_str().unwrap().to_owned();
         assert!(told.ends_with(&format!("routes that have one: {known}")), "{told}");
     }
     let weights = r#"{"weights":{"users-v2":5}}"#;
-    refuses(&listener.post("/api/v1/split/cart", weights), 404);
+    assert_error(&listener.post("/api/v1/split/cart", weights), 404);
     for target in ["split/cart/reset", "canary/cart/pause", "mirror/cart/reset"] {
-        refuses(&listener.post(&format!("/api/v1/{target}"), ""), 404);
+        assert_error(&listener.post(&format!("/api/v1/{target}"), ""), 404);
     }
-    assert!(listener.house.asked().is_empty());
+    assert!(listener.service.take_calls().is_empty());
 }
 
 #[test]
 fn weights_are_set_and_reset() {
     let listener = Listener::tcp(None);
-    let split = says(&listener.post("/api/v1/split/users", r#"{"weights":{"users-v2":35},"by":"alice"}"#), 200);
+    let split = json_body(&listener.post("/api/v1/split/users", r#"{"weights":{"users-v2":35},"by":"alice"}"#), 200);
     assert_eq!((&split["sides"][0]["weight"], &split["overridden"]["by"]), (&json!(35.0), &json!("alice")));
-    assert_eq!(listener.house.asked(), [r#"set users {"users-v2": 35.0} by Some("alice")"#]);
-    refuses(&listener.post("/api/v1/split/users", r#"{"weights":{"none":35}}"#), 422);
-    listener.house.asked();
-    says(&listener.post("/api/v1/split/users/reset", ""), 200);
-    says(&listener.post("/api/v1/split/users/reset", r#"{"by":"bob"}"#), 200);
-    assert_eq!(listener.house.asked(), ["reset users by None", r#"reset users by Some("bob")"#]);
+    assert_eq!(listener.service.take_calls(), [r#"set users {"users-v2": 35.0} by Some("alice")"#]);
+    assert_error(&listener.post("/api/v1/split/users", r#"{"weights":{"none":35}}"#), 422);
+    listener.service.take_calls();
+    json_body(&listener.post("/api/v1/split/users/reset", ""), 200);
+    json_body(&listener.post("/api/v1/split/users/reset", r#"{"by":"bob"}"#), 200);
+    assert_eq!(listener.service.take_calls(), ["reset users by None", r#"reset users by Some("bob")"#]);
     for body in
         ["", "{", "{}", "[]", r#"{"weights":{"a":"1"}}"#, r#"{"weights":{"a":1e999}}"#, r#"{"weights":{},"x":1}"#]
     {
-        refuses(&listener.post("/api/v1/split/users", body), 400);
+        assert_error(&listener.post("/api/v1/split/users", body), 400);
     }
-    assert!(listener.house.asked().is_empty());
+    assert!(listener.service.take_calls().is_empty());
 }
 
 #[test]
@@ -85,19 +85,19 @@ fn a_canary_is_directed() {
         [("pause", "Pause"), ("resume", "Resume"), ("promote", "Promote"), ("abort", "Abort"), ("restart", "Restart")]
     {
         let target = format!("/api/v1/canary/users/{verb}");
-        assert_eq!(says(&listener.post(&target, ""), 200)["route"], json!("users"));
-        says(&listener.post(&target, r#"{"by":"alice"}"#), 200);
-        says(&listener.post(&target, " \n"), 200);
+        assert_eq!(json_body(&listener.post(&target, ""), 200)["route"], json!("users"));
+        json_body(&listener.post(&target, r#"{"by":"alice"}"#), 200);
+        json_body(&listener.post(&target, " \n"), 200);
         let named = format!("{order} users by Some(\"alice\")");
         let unnamed = format!("{order} users by None");
-        assert_eq!(listener.house.asked(), [unnamed.clone(), named, unnamed]);
-        refuses(&listener.post(&format!("/api/v1/canary/%2Fapi%2Fusers/{verb}"), ""), 409);
-        refuses(&listener.get(&target), 405);
-        listener.house.asked();
+        assert_eq!(listener.service.take_calls(), [unnamed.clone(), named, unnamed]);
+        assert_error(&listener.post(&format!("/api/v1/canary/%2Fapi%2Fusers/{verb}"), ""), 409);
+        assert_error(&listener.get(&target), 405);
+        listener.service.take_calls();
     }
-    says(&listener.post("/api/v1/canary/users/promote", r#"{"full":true}"#), 200);
-    assert_eq!(listener.house.asked(), ["PromoteFully users by None"]);
-    refuses(&listener.post("/api/v1/canary/users/halt", ""), 404);
+    json_body(&listener.post("/api/v1/canary/users/promote", r#"{"full":true}"#), 200);
+    assert_eq!(listener.service.take_calls(), ["PromoteFully users by None"]);
+    assert_error(&listener.post("/api/v1/canary/users/halt", ""), 404);
 }
 
 #[test]
@@ -108,23 +108,23 @@ fn an_order_that_is_not_understood_does_nothing() {
     let signed = |by: &str| json!({"by": by}).to_string();
     for target in orders {
         for body in ["{".to_owned(), r#"{"who":"a"}"#.to_owned(), r#"{"full":true}"#.to_owned(), "null".to_owned()] {
-            refuses(&listener.post(&format!("/api/v1/{target}"), &body), 400);
+            assert_error(&listener.post(&format!("/api/v1/{target}"), &body), 400);
         }
         for by in ["", &long, "a\nb", "\u{1b}[2J"] {
-            refuses(&listener.post(&format!("/api/v1/{target}"), &signed(by)), 400);
+            assert_error(&listener.post(&format!("/api/v1/{target}"), &signed(by)), 400);
         }
     }
     let weights = json!({"weights": {"users-v2": 5}, "by": long}).to_string();
-    refuses(&listener.post("/api/v1/split/users", &weights), 400);
-    assert!(listener.house.asked().is_empty());
-    says(&listener.post("/api/v1/canary/users/pause", &signed(&"ü".repeat(100))), 200);
+    assert_error(&listener.post("/api/v1/split/users", &weights), 400);
+    assert!(listener.service.take_calls().is_empty());
+    json_body(&listener.post("/api/v1/canary/users/pause", &signed(&"ü".repeat(100))), 200);
 }
 
 #[test]
 fn a_mirror_counts_anew() {
     let listener = Listener::tcp(None);
-    says(&listener.post("/api/v1/mirror/users/reset", ""), 200);
-    assert_eq!(listener.house.asked(), ["reset mirror users"]);
+    json_body(&listener.post("/api/v1/mirror/users/reset", ""), 200);
+    assert_eq!(listener.service.take_calls(), ["reset mirror users"]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ users       legacy      80 %  80 %  file    -                      usable
     let both: Vec<Value> = both.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(both.len(), 2);
     assert_eq!((&both[0]["sticky"], &both[1]["phase"]), (&json!("cookie"), &json!("stepping")));
-    assert!(listener.house.asked().is_empty());
+    assert!(listener.service.take_calls().is_empty());
 }
 
 #[test]
@@ -196,10 +196,10 @@ fn the_command_line_directs() {
         ),
     ] {
         assert_eq!(said(&format!("canary {words}")), answered);
-        assert_eq!(listener.house.asked(), [asked]);
+        assert_eq!(listener.service.take_calls(), [asked]);
     }
     said("canary mirror users --reset");
-    assert_eq!(listener.house.asked(), ["reset mirror users"]);
+    assert_eq!(listener.service.take_calls(), ["reset mirror users"]);
     for (words, code, told) in [
         ("canary abort /api/users", 2, "forebay: the canary is done (409 Conflict)\n"),
         ("canary set users none=5", 2, "forebay: no side is called so (422 Unprocessable Entity)\n"),
@@ -218,7 +218,7 @@ fn the_command_line_directs() {
 #[test]
 fn the_description_and_the_answers_have_the_same_fields() {
     let listener = Listener::tcp(None);
-    let described = says(&listener.get("/api/v1/openapi.json"), 200);
+    let described = json_body(&listener.get("/api/v1/openapi.json"), 200);
     let fields = |name: &str| -> BTreeSet<String> {
         let schema = &described["components"]["schemas"][name];
         let inherited = schema["allOf"].as_array().into_iter().flatten().map(|parent| {
@@ -231,12 +231,12 @@ fn the_description_and_the_answers_have_the_same_fields() {
         names
     };
     let keys = |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
-    let splits = says(&listener.get("/api/v1/split"), 200);
-    let split = says(&listener.post("/api/v1/split/users", r#"{"weights":{"users-v2":35}}"#), 200);
-    let canaries = says(&listener.get("/api/v1/canary"), 200);
-    let canary = says(&listener.get("/api/v1/canary/users"), 200);
-    let mirrors = says(&listener.get("/api/v1/mirror"), 200);
-    let mirror = says(&listener.get("/api/v1/mirror/users"), 200);
+    let splits = json_body(&listener.get("/api/v1/split"), 200);
+    let split = json_body(&listener.post("/api/v1/split/users", r#"{"weights":{"users-v2":35}}"#), 200);
+    let canaries = json_body(&listener.get("/api/v1/canary"), 200);
+    let canary = json_body(&listener.get("/api/v1/canary/users"), 200);
+    let mirrors = json_body(&listener.get("/api/v1/mirror"), 200);
+    let mirror = json_body(&listener.get("/api/v1/mirror/users"), 200);
     let comparison = &mirror["comparison"];
     for (answer, name) in [
         (&splits, "Splits"),
@@ -252,7 +252,7 @@ fn the_description_and_the_answers_have_the_same_fields() {
         (comparison, "Comparison"),
         (&comparison["differences"][0], "Difference"),
         (&comparison["samples"][0], "Sample"),
-        (&comparison["samples"][0]["differences"][0], "Found"),
+        (&comparison["samples"][0]["differences"][0], "SampleDifference"),
     ] {
         assert_eq!(keys(answer), fields(name), "{name}");
     }

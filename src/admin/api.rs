@@ -1,6 +1,7 @@
-//! The JSON of the API: what goes in and what comes out, field by field. `docs/openapi.json` describes it.
+//! The JSON bodies of the API's requests and responses. `docs/openapi.json` describes them.
 //!
-//! Times are milliseconds since the epoch. Nothing here holds a body, nor the value of a header that may be a secret.
+//! Times are in milliseconds since the Unix epoch. Nothing here holds the body of a write, or the value of a header
+//! that may be a secret.
 
 use std::sync::Arc;
 
@@ -8,143 +9,147 @@ use http::HeaderName;
 use policy::write::kept::ShownValue;
 use serde::{Deserialize, Serialize};
 
-use super::{Place, Purge};
+use super::{Purge, PurgeUrl};
 
 pub mod rollout;
 
-/// What stands for the value of a header that is not shown.
+/// Replaces the value of a header that may be a secret.
 pub const REDACTED: &str = "[redacted]";
 
-/// The body of `POST /api/v1/purge`: one of the four kinds.
+/// The body of `POST /api/v1/purge`. Exactly one of `url`, `prefix`, `tags` and `all` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PurgeOrder {
-    /// One URL, with its host.
+pub struct PurgeRequest {
+    /// Purges one URL, given with its host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The beginning of URLs, with their host.
+    /// Purges all URLs with this prefix, given with its host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// Tags, as responses carry them.
+    /// Purges all responses with one of these tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
-    /// `true`: everything.
+    /// `true`: purges everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<bool>,
-    /// Makes stale instead of forgetting.
+    /// Makes responses stale instead of removing them.
     #[serde(default)]
     pub soft: bool,
-    /// Answers when all that is stored has been swept, with the count.
+    /// Answers when the sweep is over, with the number of purged responses.
     #[serde(default)]
     pub wait: bool,
 }
 
-impl PurgeOrder {
-    /// The one thing that it asks for.
+impl PurgeRequest {
+    /// What the body asks to purge.
     ///
     /// # Errors
-    /// With a text for people when it asks for none or several, or for a URL that is none.
+    /// A message when it has none or several of the four keys, or a malformed URL.
     pub fn purge(&self) -> Result<Purge, String> {
         let all = self.all.filter(|all| *all);
         match (&self.url, &self.prefix, &self.tags, all) {
-            (Some(url), None, None, None) => Ok(Purge::Url(place("url", url)?)),
-            (None, Some(prefix), None, None) => Ok(Purge::Prefix(place("prefix", prefix)?)),
+            (Some(url), None, None, None) => Ok(Purge::Url(purge_url("url", url)?)),
+            (None, Some(prefix), None, None) => Ok(Purge::Prefix(purge_url("prefix", prefix)?)),
             (None, None, Some(tags), None) => {
                 let tags: Vec<Box<str>> = tags.iter().map(|tag| tag.trim().into()).collect();
-                let names_some = !tags.is_empty() && tags.iter().all(|tag| !tag.is_empty());
-                if names_some { Ok(Purge::Tags(tags)) } else { Err("tags: one of them, or all, are empty".to_owned()) }
+                let is_valid = !tags.is_empty() && tags.iter().all(|tag| !tag.is_empty());
+                if is_valid {
+                    Ok(Purge::Tags(tags))
+                } else {
+                    Err("tags: the list, or one of the tags, is empty".to_owned())
+                }
             }
             (None, None, None, Some(_)) => Ok(Purge::All),
-            _ => Err("say one of url, prefix, tags, or all = true".to_owned()),
+            _ => Err("give exactly one of url, prefix, tags, and all = true".to_owned()),
         }
     }
 }
 
-fn place(field: &str, text: &str) -> Result<Place, String> {
-    Place::parse(text).map_err(|error| format!("{field}: {error}"))
+fn purge_url(field: &str, text: &str) -> Result<PurgeUrl, String> {
+    PurgeUrl::parse(text).map_err(|error| format!("{field}: {error}"))
 }
 
-/// The answer to a purge: an epoch, a count, or both.
+/// The response to a purge: an epoch, a count, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Purged {
-    /// Its number, if it was about more than URLs; later ones have higher numbers.
+    /// The invalidation epoch of a purge by prefix, tag or of everything; later purges have higher ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
-    /// How many responses it touched, if that is known.
+    /// How many responses were purged; missing while the sweep is not over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purged: Option<u64>,
 }
 
-/// The answer to an event: an epoch, a count, or both.
+/// The response to an event: an epoch, a count, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Touched {
-    /// The number of the last of its purges that was about more than URLs.
+    /// The invalidation epoch of the event's last purge by prefix or tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<u64>,
-    /// How many responses it touched, if that is known.
+    /// How many responses were invalidated; missing while the sweep is not over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub touched: Option<u64>,
 }
 
-/// The answer when something is refused.
+/// The body of an error response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Why.
+    /// The cause, in lower case without a full stop.
     pub error: String,
 }
 
-/// The answer of `/live` and `/ready`.
+/// The response of `/live` and `/ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// `live`, `ready`, `starting` or `draining`.
     pub status: String,
 }
 
-/// What has become of a write.
+/// The state of a write in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It is still to be sent, or sent again.
+    /// It has not been accepted by its backend yet, and will be sent or retried.
     Pending,
-    /// It was given up, and waits for a person.
+    /// It is a dead letter: forebay does not send it unless an operator retries it.
     Dead,
 }
 
 /// A write of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its number, as its receipt told it.
+    /// Its sequence number, which the 202 response had in `Forebay-Write`.
     pub seq: u64,
-    /// What has become of it.
+    /// Its state.
     pub state: State,
-    /// The route that took it.
+    /// The route that queued it.
     pub route: String,
-    /// The upstream that it is for.
+    /// The upstream that it is sent to.
     pub upstream: String,
     /// Its method.
     pub method: String,
-    /// Path and query, as the backend gets them.
+    /// Path and query as sent to the backend.
     pub target: String,
-    /// The length of its body.
+    /// The length of its body, in bytes.
     pub body_bytes: u64,
-    /// When it was acknowledged.
+    /// When it was acknowledged, in milliseconds since the Unix epoch.
     pub accepted_unix_ms: u64,
     /// How often it has been sent.
     pub attempts: u32,
-    /// The status of the last attempt's answer, if there was one.
+    /// The status of the response to the last attempt; `null`: there was none.
     pub status: Option<u16>,
-    /// Why the last attempt failed, or why it was given up.
+    /// Why the last attempt failed, or why it is a dead letter.
     pub reason: Option<String>,
-    /// When it is sent next; `null`: at once, or never.
+    /// When the next attempt is due, in milliseconds since the Unix epoch; `null`: at once, or never.
     pub next_attempt_unix_ms: Option<u64>,
 }
 
-/// A part of the journal.
+/// The response of `GET /api/v1/journal`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// Its writes, by number.
+    /// Writes, in the order of their sequence numbers.
     pub entries: Vec<Entry>,
-    /// What to ask for as `after` to get the next part; `null`: this was the last.
+    /// The value of `after` for the next page; `null`: this is the last page.
     pub next: Option<u64>,
 }
 
@@ -154,11 +159,11 @@ pub struct Details {
     /// The write.
     #[serde(flatten)]
     pub entry: Entry,
-    /// The headers that are kept of it.
+    /// The headers that the journal has retained.
     pub headers: Vec<Header>,
 }
 
-/// A header of a write, without its secrets.
+/// A header of a write. Its value is redacted if it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     name: String,
@@ -166,7 +171,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header as it may be shown; [`REDACTED`] instead of a secret.
+    /// A header with the value as it may be shown.
     #[must_use]
     pub fn shown(name: &HeaderName, value: ShownValue<'_>) -> Self {
         let value = match value {
@@ -189,60 +194,60 @@ impl Header {
     }
 }
 
-/// The answer to a retry or a discard.
+/// The response to a retry or a discard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// The number of the write.
+    /// The sequence number of the write.
     pub seq: u64,
-    /// What is to become of it now.
+    /// Its new state.
     pub outcome: Outcome,
 }
 
-/// What is to become of a dead letter.
+/// What a retry or a discard did with a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It is pending again.
     Pending,
-    /// It is given up for good.
+    /// It is deleted.
     Discarded,
 }
 
-/// The answer to a flush.
+/// The response to a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flushing {
     /// How many writes are pending.
     pub pending: u64,
 }
 
-/// The numbers of `/metrics`. Those that count began at 0 with the process.
+/// The values of `/metrics`. Counters start at 0 with the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Metrics {
     /// Requests finished.
     pub requests: u64,
-    /// Answers by class, as `("2xx", 17)`; left out when empty.
+    /// Responses by class of status, as `("2xx", 17)`. If the list is empty, the metric is left out.
     pub responses: Vec<(&'static str, u64)>,
-    /// Requests given up because the client left.
+    /// Requests aborted because the client closed its connection.
     pub abandoned: u64,
-    /// Requests that could not be read.
+    /// Requests that could not be parsed.
     pub unreadable: u64,
     /// Requests sent again to another backend.
     pub retries: u64,
-    /// Client connections open.
+    /// Open client connections.
     pub connections: u64,
-    /// Requests under way.
+    /// Requests in flight.
     pub in_flight: u64,
-    /// Requests that wait for a backend.
+    /// Requests that wait in an upstream's queue.
     pub queued: u64,
-    /// Requests that wait for what another's fetch brings.
+    /// Requests that wait for another request's coalesced fetch.
     pub following: u64,
-    /// Connections to backends open.
+    /// Open connections to backends.
     pub backend_connections: u64,
     /// Client connections that could not be accepted.
     pub accept_failures: u64,
     /// TLS handshakes with clients that succeeded.
     pub tls_handshakes: u64,
-    /// Those of them that resumed a session.
+    /// How many of them resumed a session.
     pub tls_resumptions: u64,
     /// TLS handshakes with clients that failed.
     pub tls_failures: u64,
@@ -251,80 +256,80 @@ pub struct Facts {
     /// Events that the event log dropped.
     pub log_events_dropped: u64,
     /// The endpoints of each upstream.
-    pub endpoints: Vec<EndpointFacts>,
-    /// The cache's.
-    pub cache: CacheFacts,
-    /// Those of invalidating events.
-    pub events: EventFacts,
-    /// The journal's; `None`: there is none.
-    pub journal: Option<JournalFacts>,
+    pub endpoints: Vec<EndpointMetrics>,
+    /// The metrics of the cache.
+    pub cache: CacheMetrics,
+    /// The metrics of invalidation events.
+    pub events: EventMetrics,
+    /// The metrics of the journal; `None`: there is no journal.
+    pub journal: Option<JournalMetrics>,
 }
 
-/// One endpoint's numbers.
+/// The metrics of one endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EndpointFacts {
+pub struct EndpointMetrics {
     /// The upstream's name.
     pub upstream: Arc<str>,
     /// The backend's name.
     pub backend: Arc<str>,
-    /// Its address; empty where the backend's name says it.
+    /// Its address; empty if the backend's name contains it.
     pub address: Arc<str>,
-    /// Whether it is neither down, ejected nor doubted.
+    /// Whether it can be selected: it is neither down, ejected nor in doubt.
     pub is_usable: bool,
     /// Requests in flight.
     pub in_flight: u64,
 }
 
-/// The cache's numbers.
+/// The metrics of the cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CacheFacts {
-    /// Keys under which something is stored, be it invalidated and not swept yet.
+pub struct CacheMetrics {
+    /// Keys with a stored response, including invalidated ones that are not swept yet.
     pub keys: u64,
-    /// Purges by prefix, tag and of all that are not swept yet.
+    /// Purges by prefix, by tag and of everything that are not swept yet.
     pub bans: u64,
-    /// Purges that found the list of those full, so that older ones were merged into a wider one.
+    /// Purges that found the list of bans full, so that older bans were merged into a wider one.
     pub bans_merged: u64,
-    /// What is stored, in bytes.
+    /// The memory that the cache uses, in bytes.
     pub bytes: u64,
-    /// What it may grow to, in bytes.
+    /// The limit of the cache's memory, in bytes.
     pub bytes_max: u64,
-    /// Requests by what the cache did for them, as `("hit", 17)`; left out when empty.
+    /// Requests by result of the look-up, as `("hit", 17)`. If the list is empty, the metric is left out.
     pub results: Vec<(&'static str, u64)>,
 }
 
-/// The numbers of invalidating events.
+/// The metrics of invalidation events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EventFacts {
-    /// Events for which there was a rule.
+pub struct EventMetrics {
+    /// Events whose type has a rule.
     pub known: u64,
-    /// Events of a type for which there is none.
+    /// Events whose type has no rule.
     pub unknown: u64,
-    /// Events that could not be read.
+    /// Events that were refused: malformed, or without a value that a rule needs.
     pub refused: u64,
 }
 
-/// The journal's numbers.
+/// The metrics of the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JournalFacts {
-    /// Writes pending.
+pub struct JournalMetrics {
+    /// Pending writes.
     pub pending: u64,
-    /// What they take, in bytes.
+    /// The memory of the pending writes, in bytes.
     pub pending_bytes: u64,
-    /// How long the oldest has been pending, in milliseconds.
+    /// The age of the oldest pending write, in milliseconds.
     pub oldest_ms: u64,
     /// Dead letters.
     pub dead: u64,
-    /// Dead letters that were dropped, as there were more than are kept.
+    /// Dead letters that were dropped because of the limits of `server.dead_letters`.
     pub dead_dropped: u64,
-    /// Writes acknowledged.
+    /// Acknowledged writes.
     pub accepted: u64,
-    /// Writes that their backends have taken.
+    /// Writes that their backends have accepted.
     pub sent: u64,
     /// Attempts that failed.
     pub failures: u64,
-    /// Writes that went through at once, as the journal could not take them.
+    /// Writes that were forwarded at once instead of queued.
     pub through: u64,
-    /// Writes refused, as the journal could not take them.
+    /// Writes that were refused because the journal could not be written.
     pub refused: u64,
 }
 
@@ -334,7 +339,7 @@ mod tests {
 
     #[test]
     fn an_order_asks_for_one_thing() {
-        let order = |text: &str| serde_json::from_str::<PurgeOrder>(text).unwrap().purge();
+        let order = |text: &str| serde_json::from_str::<PurgeRequest>(text).unwrap().purge();
         assert_eq!(order(r#"{"all":true}"#), Ok(Purge::All));
         assert_eq!(order(r#"{"tags":["a"," b "]}"#), Ok(Purge::Tags(vec!["a".into(), "b".into()])));
         assert!(matches!(order(r#"{"url":"http://a/b","soft":true}"#), Ok(Purge::Url(_))));
@@ -349,7 +354,7 @@ mod tests {
         ] {
             assert!(order(wrong).is_err(), "{wrong}");
         }
-        assert!(serde_json::from_str::<PurgeOrder>(r#"{"urls":["http://a/"]}"#).is_err());
+        assert!(serde_json::from_str::<PurgeRequest>(r#"{"urls":["http://a/"]}"#).is_err());
     }
 
     #[test]

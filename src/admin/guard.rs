@@ -1,8 +1,8 @@
-//! Who may ask: names in `Host`, pages of other sites, the token. And a panic becomes an answer.
+//! Access control of the admin API: `Host`, `Origin` and the token. Also turns a panic of a handler into a 500.
 //!
-//! A browser on the same machine reaches a loopback address too, for any page that it shows. A page whose name was
-//! pointed at the address afterwards (DNS rebinding) gives itself away by `Host`; one that just sends requests there, by
-//! `Origin`. No answer carries a CORS field, so that no other page may read any.
+//! A browser on the same machine can reach a loopback address for any web page that it shows. The check of `Host`
+//! refuses pages whose name was changed to resolve to this address (DNS rebinding); the check of `Origin` refuses
+//! requests that pages of other sites send. Responses have no CORS fields, so that no other page can read them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use http_body::Body as _;
 use policy::message::host::Host;
 use tokio::task::JoinSet;
 
-use super::{Listen, Refusal, Settings, Token};
+use super::{ApiError, Listen, Settings, Token};
 
 /// The longest body of a request, in bytes.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 
-/// What the settings say of those who ask.
+/// The settings that decide which requests are served.
 #[derive(Debug)]
 pub(super) struct Guard {
     token: Option<Token>,
-    /// In lower case, without a final dot.
+    /// `admin.hosts`, in lower case, without a final dot.
     hosts: Vec<Box<str>>,
-    /// The address that is listened on.
+    /// The address of the listener; `None` for a Unix socket.
     address: Option<IpAddr>,
 }
 
@@ -41,18 +41,19 @@ impl Guard {
         Self { token: settings.token.clone(), hosts: settings.hosts.iter().map(|host| normal(host)).collect(), address }
     }
 
-    /// Whether a request names us, and comes from no other site's page.
-    fn admits(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Checks that `Host` and the target name this listener, and that no page of another site sent the request.
+    fn check_host_and_origin(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         let mut lines = headers.get_all(HOST).iter();
         let (Some(host), None) = (lines.next(), lines.next()) else {
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "one Host is needed"));
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "one Host is needed"));
         };
         let target = uri.authority().map(|authority| authority.as_str().as_bytes());
         for named in std::iter::once(host.as_bytes()).chain(target) {
-            let named = Host::parse(named).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-            if !self.is_ours(&named.normal()) {
+            let named =
+                Host::parse(named).map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+            if !self.serves_host(&named.normal()) {
                 let message = "this host is not served here: add it to admin.hosts";
-                return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, message));
+                return Err(ApiError::new(StatusCode::MISDIRECTED_REQUEST, message));
             }
         }
         let is_same = |origin: &HeaderValue| {
@@ -60,14 +61,14 @@ impl Guard {
             origin.is_some_and(|(_, authority)| authority.as_bytes().eq_ignore_ascii_case(host.as_bytes()))
         };
         if !headers.get_all(ORIGIN).iter().all(is_same) {
-            return Err(Refusal::new(StatusCode::FORBIDDEN, "pages of other sites may not ask here"));
+            return Err(ApiError::new(StatusCode::FORBIDDEN, "requests of pages of other sites are refused"));
         }
         Ok(())
     }
 
-    /// Whether a name, in normal form, is one of ours. An address can't be pointed elsewhere: where every address is
-    /// listened on, any may be named.
-    fn is_ours(&self, name: &str) -> bool {
+    /// Whether a host in normal form names this listener. A listener on all addresses accepts every IP address as
+    /// `Host`: DNS rebinding needs a name.
+    fn serves_host(&self, name: &str) -> bool {
         let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
         match bare.parse::<IpAddr>() {
             Ok(named) => {
@@ -81,8 +82,8 @@ impl Guard {
         }
     }
 
-    /// Whether a request shows the token, if one is needed (RFC 6750 §2.1).
-    fn knows(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request has the token (RFC 6750 §2.1), or no token is needed.
+    fn has_token(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let mut lines = headers.get_all(AUTHORIZATION).iter();
         let (Some(line), None) = (lines.next(), lines.next()) else { return false };
@@ -91,13 +92,13 @@ impl Guard {
     }
 }
 
-/// Lets through what is meant for us, and marks every answer as for nobody else.
-pub(super) async fn door(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+/// Refuses requests for other hosts and of other sites, and marks every response as not to be stored.
+pub(super) async fn check_request(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let is_short = request.body().size_hint().lower() <= REQUEST_BYTES_MAX as u64;
-    let mut answer = match guard.admits(request.uri(), request.headers()) {
+    let mut answer = match guard.check_host_and_origin(request.uri(), request.headers()) {
         Ok(()) if is_short => next.run(request).await,
-        // What says that it is too long need not be awaited.
-        Ok(()) => Refusal::too_long().into_response(),
+        // Refused by its `Content-Length`, before the body arrives.
+        Ok(()) => ApiError::too_long().into_response(),
         Err(refusal) => refusal.into_response(),
     };
     let headers = answer.headers_mut();
@@ -106,25 +107,26 @@ pub(super) async fn door(State(guard): State<Arc<Guard>>, request: Request, next
     answer
 }
 
-/// Lets through who shows the token.
-pub(super) async fn token(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    if guard.knows(request.headers()) {
+/// Refuses requests without the token (401).
+pub(super) async fn require_token(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    if guard.has_token(request.headers()) {
         return next.run(request).await;
     }
-    let mut answer = Refusal::new(StatusCode::UNAUTHORIZED, "a bearer token is needed").into_response();
+    let mut answer = ApiError::new(StatusCode::UNAUTHORIZED, "a bearer token is needed").into_response();
     answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"forebay admin\""));
     answer
 }
 
-/// Runs what follows in a task of its own, which ends with the request: if it panics, the others live on.
-pub(super) async fn contain(request: Request, next: Next) -> Response {
+/// Runs the rest of the stack in a separate task, which is aborted with the request. A panic in it becomes a 500, and
+/// does not end the connection's task.
+pub(super) async fn catch_panics(request: Request, next: Next) -> Response {
     let mut task = JoinSet::new();
     task.spawn(next.run(request));
     match task.join_next().await {
         Some(Ok(answer)) => answer,
         Some(Err(_)) | None => {
             tracing::error!("the answer to an admin request has failed");
-            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response()
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response()
         }
     }
 }
@@ -154,7 +156,7 @@ mod tests {
     #[test]
     fn only_names_of_ours_are_admitted() {
         let guard = guard("10.0.0.7:9900", None);
-        for (host, is_ours) in [
+        for (host, serves_host) in [
             ("localhost", true),
             ("LOCALHOST:1234", true),
             ("127.0.0.1:9900", true),
@@ -169,18 +171,18 @@ mod tests {
             ("127.0.0.1.nip.example", false),
             ("[fe80::1]", false),
         ] {
-            let admitted = guard.admits(&Uri::from_static("/"), &headers(&[("host", host)]));
-            assert_eq!(admitted.map_err(|refusal| refusal.status).err().is_none(), is_ours, "{host}");
+            let admitted = guard.check_host_and_origin(&Uri::from_static("/"), &headers(&[("host", host)]));
+            assert_eq!(admitted.map_err(|refusal| refusal.status).err().is_none(), serves_host, "{host}");
         }
         let target = Uri::from_static("http://evil.example/live");
-        assert!(guard.admits(&target, &headers(&[("host", "localhost")])).is_err());
+        assert!(guard.check_host_and_origin(&target, &headers(&[("host", "localhost")])).is_err());
     }
 
     #[test]
     fn where_every_address_is_listened_on_any_address_may_be_named_but_no_name() {
         let guard = guard("0.0.0.0:9900", Some("t"));
-        assert!(guard.is_ours("192.0.2.1"));
-        assert!(!guard.is_ours("evil.example"));
+        assert!(guard.serves_host("192.0.2.1"));
+        assert!(!guard.serves_host("evil.example"));
     }
 
     #[test]
@@ -193,16 +195,16 @@ mod tests {
             ("null", false),
         ] {
             let fields = headers(&[("host", "127.0.0.1:9900"), ("origin", origin)]);
-            assert_eq!(guard.admits(&Uri::from_static("/"), &fields).is_ok(), is_fine, "{origin}");
+            assert_eq!(guard.check_host_and_origin(&Uri::from_static("/"), &fields).is_ok(), is_fine, "{origin}");
         }
     }
 
     #[test]
     fn a_missing_or_second_host_is_refused() {
         let guard = guard("127.0.0.1:9900", None);
-        assert!(guard.admits(&Uri::from_static("/"), &headers(&[])).is_err());
+        assert!(guard.check_host_and_origin(&Uri::from_static("/"), &headers(&[])).is_err());
         let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
-        assert!(guard.admits(&Uri::from_static("/"), &twice).is_err());
+        assert!(guard.check_host_and_origin(&Uri::from_static("/"), &twice).is_err());
     }
 
     #[test]
@@ -216,8 +218,8 @@ mod tests {
             ("Basic s3cret", false),
             ("s3cret", false),
         ] {
-            assert_eq!(guard.knows(&headers(&[("authorization", value)])), is_fine, "{value}");
+            assert_eq!(guard.has_token(&headers(&[("authorization", value)])), is_fine, "{value}");
         }
-        assert!(!guard.knows(&headers(&[])));
+        assert!(!guard.has_token(&headers(&[])));
     }
 }

@@ -1,7 +1,7 @@
-//! The listener's sockets and connections: opening, accepting, ending.
+//! The admin listener's socket and connections: opens, accepts, closes.
 //!
-//! A socket in the file system is for our own user: its folder is made 0700 where there is none, the socket is 0600
-//! before anybody can connect. Connections are bounded in number and in time.
+//! Only forebay's own user can connect to a Unix socket: its directory is created with mode 0700, and the socket has
+//! mode 0600 before a client can connect. Connections are bounded in number and in time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,23 +25,23 @@ use super::guard::Guard;
 use super::{Listen, Service, Settings, routes};
 use crate::socket_file::{SocketFile, SocketFileError};
 
-/// Connections at once; more wait in the kernel's backlog.
+/// The most connections at once; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 64;
-/// A whole request head must be in by then; it is how long a connection may wait for its next request, too.
+/// The longest time for a whole request head to arrive, which is also how long an idle connection is kept.
 const HEAD_MAX: Duration = Duration::from_secs(10);
-/// How old a connection may get before it takes no more requests.
+/// The age at which a connection is closed after its current request.
 const AGE_MAX: Duration = Duration::from_secs(120);
-/// How long an answer under way may take when its connection is to end.
+/// How long the current request may take once its connection is to be closed.
 const END_MAX: Duration = Duration::from_secs(12);
-/// The pause after a connection could not be accepted.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Connections that the kernel keeps until they are accepted.
+/// The pause after a failed `accept`: without it a lack of descriptors would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The length of the kernel's backlog.
 const BACKLOG: i32 = 128;
 
 /// Why the admin listener can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Anybody could reach it.
+    /// The address is not loopback, and there is no token.
     #[error("admin: {0} is not a loopback address, so admin.token is needed")]
     Unguarded(SocketAddr),
     /// The address can't be listened on.
@@ -52,7 +52,7 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
-    /// The socket can't be made.
+    /// The Unix socket can't be created.
     #[error("admin: can't listen on unix:{}: {source}", path.display())]
     Unix {
         /// Its path.
@@ -60,15 +60,15 @@ pub enum OpenError {
         /// Why not.
         source: io::Error,
     },
-    /// Another process listens there.
+    /// Another process accepts connections on this path.
     #[error("admin: another process listens on unix:{}", .0.display())]
     InUse(PathBuf),
-    /// Something that is no socket is in the way.
+    /// The path is taken by a file that is not a socket.
     #[error("admin: {} is there and is no socket", .0.display())]
     NotASocket(PathBuf),
 }
 
-/// An open listener: connections wait until [`Opened::serve`] takes them. `Display` says where it is.
+/// An open listener. Connections wait in the backlog until [`Opened::serve`] accepts them. `Display` shows its address.
 #[derive(Debug)]
 pub struct Opened {
     socket: Bound,
@@ -81,10 +81,10 @@ enum Bound {
     Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
-/// Opens the listener. Needs no runtime.
+/// Opens the listener. Can be called outside of a runtime.
 ///
 /// # Errors
-/// When the address or path can't be listened on, or anybody could reach it without a token.
+/// When the address or path can't be listened on, or other machines could reach it without a token.
 pub fn open(settings: &Settings) -> Result<Opened, OpenError> {
     let socket = match &settings.listen {
         Listen::Ip(address) => {
@@ -104,7 +104,7 @@ fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// Makes the socket for our own user alone.
+/// Creates a socket that only this user can connect to.
 fn unix(path: &Path) -> Result<Bound, OpenError> {
     let failed = |source| OpenError::Unix { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
@@ -131,7 +131,7 @@ impl fmt::Display for Opened {
 }
 
 impl Opened {
-    /// The TCP address that is listened on; for port 0 with the port that the system chose.
+    /// The TCP address, with the port that the system chose for port 0; `None` for a Unix socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.socket {
@@ -140,39 +140,39 @@ impl Opened {
         }
     }
 
-    /// Answers requests until `shutdown` comes; then finishes those under way.
+    /// Serves requests until `shutdown` resolves, then finishes those in flight.
     ///
     /// # Errors
-    /// When the runtime can't take the socket.
-    pub async fn serve(self, house: Arc<dyn Service>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-        let router = routes::router(self.guard, house);
+    /// When the socket can't be registered with the runtime.
+    pub async fn serve(self, service: Arc<dyn Service>, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let router = routes::router(self.guard, service);
         let (socket, _file) = match self.socket {
             Bound::Tcp(listener) => (Accepting::Tcp(TcpListener::from_std(listener)?), None),
             Bound::Unix(listener, file) => (Accepting::Unix(UnixListener::from_std(listener)?), Some(file)),
         };
         let (end, ending) = watch::channel(());
         let mut connections = JoinSet::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut shutdown = pin!(shutdown);
         loop {
             let accepted = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, socket.accept().await)
+                let permit = Arc::clone(&permits).acquire_owned().await;
+                (permit, socket.accept().await)
             };
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(_ended) = connections.join_next() => {}
-                (place, accepted) = accepted => match accepted {
+                (permit, accepted) = accepted => match accepted {
                     Ok(stream) => {
-                        let talk = converse(stream, router.clone(), ending.clone());
+                        let connection = serve_connection(stream, router.clone(), ending.clone());
                         connections.spawn(async move {
-                            talk.await;
-                            drop(place);
+                            connection.await;
+                            drop(permit);
                         });
                     }
                     Err(error) => {
                         tracing::warn!("an admin connection could not be accepted: {error}");
-                        tokio::time::sleep(PAUSE).await;
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
             }
@@ -204,15 +204,15 @@ impl Accepting {
     }
 }
 
-/// One connection, until either side has enough of it.
-async fn converse(stream: Box<dyn Stream>, router: Router, mut ending: watch::Receiver<()>) {
+/// Serves one connection until the client closes it, it is too old, or the listener ends.
+async fn serve_connection(stream: Box<dyn Stream>, router: Router, mut ending: watch::Receiver<()>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     tokio::select! {
-        // What went wrong is the peer's: there is nobody to tell.
+        // An error here is a broken connection: no response can be sent.
         _ended = connection.as_mut() => return,
         () = tokio::time::sleep(AGE_MAX) => {}
         _ = ending.changed() => {}

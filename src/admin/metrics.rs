@@ -1,11 +1,11 @@
-//! `/metrics`: the facts, under their names.
+//! `/metrics`: the name and help text of each metric.
 //!
-//! How a page of metrics is written is for `observe::exposition`; what is counted, the business of those who count.
+//! `telemetry::exposition` has the text format; the counters are in `telemetry::counters`.
 
 use std::time::Duration;
 
 use super::Readiness;
-use super::api::{CacheFacts, EndpointFacts, EventFacts, Facts, JournalFacts};
+use super::api::{CacheMetrics, EndpointMetrics, EventMetrics, JournalMetrics, Metrics};
 use crate::telemetry::exposition::Kind::{Counter, Gauge};
 use crate::telemetry::exposition::Page;
 
@@ -13,65 +13,65 @@ mod rollout;
 
 pub(super) use rollout::Rollout;
 
-/// The facts as text.
-pub(super) fn text(facts: &Facts, readiness: Readiness, rollout: &Rollout) -> String {
+/// The page in the Prometheus text format.
+pub(super) fn text(metrics: &Metrics, readiness: Readiness, rollout: &Rollout) -> String {
     let mut page = Page::new();
     let ready = u64::from(readiness == Readiness::Ready);
     page.single(Gauge, "forebay_ready", "Whether forebay accepts requests: not while it starts or drains.", ready);
-    requests(&mut page, facts);
-    endpoints(&mut page, &facts.endpoints);
-    cache(&mut page, &facts.cache);
-    events(&mut page, facts.events);
-    if let Some(facts) = facts.journal {
-        journal(&mut page, facts);
+    requests(&mut page, metrics);
+    endpoints(&mut page, &metrics.endpoints);
+    cache(&mut page, &metrics.cache);
+    events(&mut page, metrics.events);
+    if let Some(metrics) = metrics.journal {
+        journal(&mut page, metrics);
     }
     rollout.write(&mut page);
     page.finish()
 }
 
-fn requests(page: &mut Page, facts: &Facts) {
-    page.single(Counter, "forebay_requests_total", "Requests finished.", facts.requests);
-    by(page, ("forebay_responses_total", "class"), "Responses, by class of status.", &facts.responses);
+fn requests(page: &mut Page, metrics: &Metrics) {
+    page.single(Counter, "forebay_requests_total", "Requests finished.", metrics.requests);
+    by(page, ("forebay_responses_total", "class"), "Responses, by class of status.", &metrics.responses);
     let help = "Requests that ended because the client left.";
-    page.single(Counter, "forebay_requests_abandoned_total", help, facts.abandoned);
-    page.single(Counter, "forebay_requests_unreadable_total", "Requests that could not be parsed.", facts.unreadable);
-    page.single(Counter, "forebay_retries_total", "Requests sent again to another backend.", facts.retries);
-    page.single(Gauge, "forebay_connections", "Client connections open.", facts.connections);
-    page.single(Gauge, "forebay_requests_in_flight", "Requests in flight.", facts.in_flight);
-    page.single(Gauge, "forebay_requests_queued", "Requests that wait for a backend.", facts.queued);
-    page.single(Gauge, "forebay_requests_following", "Requests that wait for another's fetch.", facts.following);
-    page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", facts.backend_connections);
-    page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", facts.accept_failures);
-    page.single(Counter, "forebay_tls_handshakes_total", "TLS handshakes with clients.", facts.tls_handshakes);
+    page.single(Counter, "forebay_requests_abandoned_total", help, metrics.abandoned);
+    page.single(Counter, "forebay_requests_unreadable_total", "Requests that could not be parsed.", metrics.unreadable);
+    page.single(Counter, "forebay_retries_total", "Requests sent again to another backend.", metrics.retries);
+    page.single(Gauge, "forebay_connections", "Client connections open.", metrics.connections);
+    page.single(Gauge, "forebay_requests_in_flight", "Requests in flight.", metrics.in_flight);
+    page.single(Gauge, "forebay_requests_queued", "Requests that wait for a backend.", metrics.queued);
+    page.single(Gauge, "forebay_requests_following", "Requests that wait for another's fetch.", metrics.following);
+    page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", metrics.backend_connections);
+    page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", metrics.accept_failures);
+    page.single(Counter, "forebay_tls_handshakes_total", "TLS handshakes with clients.", metrics.tls_handshakes);
     page.single(
         Counter,
         "forebay_tls_resumptions_total",
         "TLS handshakes that resumed a session.",
-        facts.tls_resumptions,
+        metrics.tls_resumptions,
     );
-    page.single(Counter, "forebay_tls_handshake_failures_total", "TLS handshakes that failed.", facts.tls_failures);
-    page.single(Counter, "forebay_log_lines_dropped_total", "Access log lines dropped.", facts.log_lines_dropped);
-    page.single(Counter, "forebay_log_events_dropped_total", "Events not logged.", facts.log_events_dropped);
+    page.single(Counter, "forebay_tls_handshake_failures_total", "TLS handshakes that failed.", metrics.tls_failures);
+    page.single(Counter, "forebay_log_lines_dropped_total", "Access log lines dropped.", metrics.log_lines_dropped);
+    page.single(Counter, "forebay_log_events_dropped_total", "Events not logged.", metrics.log_events_dropped);
 }
 
-fn endpoints(page: &mut Page, facts: &[EndpointFacts]) {
-    if facts.is_empty() {
+fn endpoints(page: &mut Page, metrics: &[EndpointMetrics]) {
+    if metrics.is_empty() {
         return;
     }
-    let mut write = |name: &'static str, help: &str, value: fn(&EndpointFacts) -> u64| {
+    let mut write = |name: &'static str, help: &str, value: fn(&EndpointMetrics) -> u64| {
         let mut family = page.family(Gauge, name, help);
-        for facts in facts {
-            let EndpointFacts { upstream, backend, address, .. } = facts;
-            family.sample(&[("upstream", upstream), ("backend", backend), ("address", address)], value(facts));
+        for metrics in metrics {
+            let EndpointMetrics { upstream, backend, address, .. } = metrics;
+            family.sample(&[("upstream", upstream), ("backend", backend), ("address", address)], value(metrics));
         }
     };
     let help = "Whether this endpoint gets requests: not while it is down, ejected or doubted.";
-    write("forebay_endpoint_usable", help, |facts| facts.is_usable.into());
+    write("forebay_endpoint_usable", help, |metrics| metrics.is_usable.into());
     let help = "Requests in flight at this endpoint.";
-    write("forebay_endpoint_requests_in_flight", help, |facts| facts.in_flight);
+    write("forebay_endpoint_requests_in_flight", help, |metrics| metrics.in_flight);
 }
 
-fn cache(page: &mut Page, cache: &CacheFacts) {
+fn cache(page: &mut Page, cache: &CacheMetrics) {
     page.single(Gauge, "forebay_cache_keys", "Keys with a stored response.", cache.keys);
     page.single(Gauge, "forebay_cache_bytes", "Bytes of memory that the cache uses.", cache.bytes);
     page.single(Gauge, "forebay_cache_max_bytes", "The limit of the cache, in bytes.", cache.bytes_max);
@@ -82,13 +82,13 @@ fn cache(page: &mut Page, cache: &CacheFacts) {
     by(page, ("forebay_cache_results_total", "result"), help, &cache.results);
 }
 
-fn events(page: &mut Page, events: EventFacts) {
+fn events(page: &mut Page, events: EventMetrics) {
     let kinds = [("known", events.known), ("unknown", events.unknown), ("refused", events.refused)];
     let help = "Invalidating events, by whether a rule knows their type.";
     by(page, ("forebay_events_total", "type"), help, &kinds);
 }
 
-fn journal(page: &mut Page, journal: JournalFacts) {
+fn journal(page: &mut Page, journal: JournalMetrics) {
     page.single(Gauge, "forebay_journal_pending", "Writes acknowledged and not yet sent.", journal.pending);
     page.single(Gauge, "forebay_journal_pending_bytes", "Bytes of the pending writes.", journal.pending_bytes);
     let oldest = Duration::from_millis(journal.oldest_ms).as_secs_f64();
@@ -109,7 +109,7 @@ fn journal(page: &mut Page, journal: JournalFacts) {
     );
 }
 
-/// A counter for each value of a label.
+/// Writes a counter with one sample for each value of a label.
 fn by(page: &mut Page, (name, label): (&'static str, &'static str), help: &str, values: &[(&str, u64)]) {
     if values.is_empty() {
         return;
@@ -126,13 +126,13 @@ mod tests {
 
     #[test]
     fn every_number_has_its_help_and_its_type() {
-        let facts = Facts {
+        let metrics = Metrics {
             requests: 7,
             responses: vec![("2xx", 6), ("5xx", 1)],
-            journal: Some(JournalFacts { oldest_ms: 1_050, ..JournalFacts::default() }),
-            ..Facts::default()
+            journal: Some(JournalMetrics { oldest_ms: 1_050, ..JournalMetrics::default() }),
+            ..Metrics::default()
         };
-        let text = text(&facts, Readiness::Ready, &Rollout::example());
+        let text = text(&metrics, Readiness::Ready, &Rollout::example());
         let mut known = Vec::new();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# TYPE ") {
@@ -158,6 +158,6 @@ mod tests {
 
     #[test]
     fn without_a_journal_nothing_is_told_of_it() {
-        assert!(!text(&Facts::default(), Readiness::Draining, &Rollout::default()).contains("journal"));
+        assert!(!text(&Metrics::default(), Readiness::Draining, &Rollout::default()).contains("journal"));
     }
 }

@@ -1,7 +1,8 @@
-//! The admin listener: health, metrics, purges, events, and the journal, over HTTP/1.1 for people and programs nearby.
+//! The admin API over HTTP/1.1: health, metrics, purges, events, the journal, splits, canaries and mirrors.
 //!
-//! What it tells and does comes through one trait, [`Service`]: this room knows the way in (sockets, who may ask, limits,
-//! JSON), and nothing of cache or journal. It runs on the control thread's runtime, away from the traffic of clients.
+//! This folder has the listener, access control, limits and JSON. What an endpoint reports or changes comes through one
+//! trait, [`Service`], so that nothing here knows the cache or the journal. It runs on the control thread's runtime,
+//! apart from the workers.
 
 use std::pin::Pin;
 
@@ -11,12 +12,12 @@ pub mod api;
 mod guard;
 mod listener;
 mod metrics;
-mod place;
+mod purge_url;
 mod routes;
 
 pub use guard::REQUEST_BYTES_MAX;
 pub use listener::{OpenError, Opened, open};
-pub use place::{BadPlace, Place};
+pub use purge_url::{BadPurgeUrl, PurgeUrl};
 pub use routes::endpoints;
 
 pub use crate::config::plan::{Admin as Settings, AdminAddress as Listen, Token};
@@ -25,158 +26,160 @@ pub use policy::canary::machine::Order;
 /// How ready the proxy is for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It does not listen yet.
+    /// It does not accept connections yet.
     Starting,
-    /// It takes requests.
+    /// It accepts connections.
     Ready,
-    /// It takes no new ones.
+    /// It drains: requests in flight finish.
     Draining,
 }
 
-/// What to purge.
+/// Which stored responses a purge invalidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purge {
-    /// All that is stored for one URL.
-    Url(Place),
-    /// All whose path begins so, on this host. Its query means nothing.
-    Prefix(Place),
-    /// All that carries one of these tags; at least one.
+    /// All responses of one URL.
+    Url(PurgeUrl),
+    /// All responses of this host whose path begins with the URL's path. The URL's query is ignored.
+    Prefix(PurgeUrl),
+    /// All responses with one of these tags; the list is not empty.
     Tags(Vec<Box<str>>),
-    /// Everything.
+    /// All responses.
     All,
 }
 
-/// A part of the journal.
+/// Which entries of the journal to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Only writes in this state; `None`: in any.
+pub struct JournalQuery {
+    /// Only writes in this state; `None`: all.
     pub state: Option<api::State>,
-    /// At most so many, at least one.
+    /// The most entries; at least 1.
     pub limit: usize,
-    /// Only writes with a higher number.
+    /// Only writes with a higher sequence number.
     pub after: Option<u64>,
 }
 
-/// Why something is not done: a status, and a text for people that holds no secret.
+/// An error response of the API: a status, and a message without secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Refusal {
+pub struct ApiError {
     /// A status of 4xx or 5xx.
     pub status: http::StatusCode,
-    /// Why, in lower case without a full stop.
+    /// The cause, in lower case without a full stop.
     pub message: String,
 }
 
-impl Refusal {
-    /// A refusal with this status and text.
+impl ApiError {
+    /// An error with this status and message.
     #[must_use]
     pub fn new(status: http::StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
 }
 
-/// What a purge or an event has done. It holds; what is not counted yet, a sweep counts.
-pub struct Done {
-    /// How many responses it has touched at once.
+/// The result of a purge or an event. All of it is invalidated already; the sweep only counts the rest.
+pub struct Invalidated {
+    /// How many responses were invalidated by URL.
     pub counted: u64,
-    /// What it has banned.
+    /// The bans by prefix, tag or of everything; `None`: there are none.
     pub sweep: Option<Sweep>,
 }
 
-/// What is banned and waits for the sweep.
+/// Bans whose sweep is not over yet.
 pub struct Sweep {
-    /// The number of the last ban.
+    /// The invalidation epoch of the last ban.
     pub epoch: u64,
-    /// How many responses the bans have touched, when all is swept.
+    /// Resolves when the sweep is over, to the number of responses that the bans matched.
     pub touched: Pin<Box<dyn Future<Output = u64> + Send>>,
 }
 
-/// An answer that has to wait for the disk.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
+/// A result that may have to wait for the disk.
+pub type ApiFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
 
-/// What the listener tells of the proxy and has it do.
+/// What the endpoints of the API report and change.
 ///
-/// [`Service::purge`] and [`Service::event`] may take long: they are called on a thread that serves no requests. All other
-/// functions are called on the control thread.
+/// [`Service::purge`] and [`Service::event`] may take long, and are called on a blocking thread. All other functions
+/// are called on the control thread.
 pub trait Service: Send + Sync {
-    /// How ready it is for clients.
+    /// The readiness for clients, for `/ready`.
     fn readiness(&self) -> Readiness;
 
-    /// The numbers of `/metrics`.
-    fn facts(&self) -> api::Facts;
+    /// The values of `/metrics`.
+    fn metrics(&self) -> api::Metrics;
 
-    /// Forgets (`soft`: makes stale) what is stored.
+    /// Purges stored responses: removes them, or with `soft` makes them stale.
     ///
     /// # Errors
-    /// When there is no such thing to purge.
-    fn purge(&self, what: &Purge, soft: bool) -> Result<Done, Refusal>;
+    /// When the purge is not possible.
+    fn purge(&self, what: &Purge, soft: bool) -> Result<Invalidated, ApiError>;
 
-    /// Takes an event, as its request's fields and body tell it, and forgets what it makes void.
+    /// Parses the event of a request, and purges what the rules of `[[invalidate]]` say.
     ///
     /// # Errors
-    /// When the event can't be read, or lacks what a rule needs (400, 422); then nothing has changed.
-    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Done, Refusal>;
+    /// When the event can't be parsed, or lacks a value that a rule needs (400, 413, 415, 422); then nothing has
+    /// changed.
+    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Invalidated, ApiError>;
 
-    /// A part of the journal, in the order of numbers.
+    /// Lists entries of the journal, in the order of their sequence numbers.
     ///
     /// # Errors
     /// When there is no journal (404).
-    fn journal(&self, part: Part) -> Result<api::Page, Refusal>;
+    fn journal(&self, query: JournalQuery) -> Result<api::Page, ApiError>;
 
-    /// One write of the journal.
+    /// One write of the journal, with its headers.
     ///
     /// # Errors
-    /// When there is no journal or no such write in it (404).
-    fn write(&self, seq: u64) -> Result<api::Details, Refusal>;
+    /// When there is no journal, or no such write in it (404).
+    fn write(&self, seq: u64) -> Result<api::Details, ApiError>;
 
     /// Makes a dead letter pending again.
     ///
     /// # Errors
     /// No such write (404), or not a dead letter (409).
-    fn retry(&self, seq: u64) -> Pending<'_, ()>;
+    fn retry(&self, seq: u64) -> ApiFuture<'_, ()>;
 
-    /// Gives a dead letter up for good.
+    /// Deletes a dead letter.
     ///
     /// # Errors
     /// No such write (404), or not a dead letter (409).
-    fn discard(&self, seq: u64) -> Pending<'_, ()>;
+    fn discard(&self, seq: u64) -> ApiFuture<'_, ()>;
 
     /// Every split, in file order.
     fn splits(&self) -> Vec<api::rollout::Split>;
 
-    /// Gives the sides of a route's split other weights.
+    /// Overrides the weights of a route's split.
     ///
     /// # Errors
-    /// When the route has no split (404), or the weights are none (422).
-    fn set_split(&self, route: &str, order: &api::rollout::SplitOrder) -> Result<api::rollout::Split, Refusal>;
+    /// When the route has no split (404), or the weights are invalid (422).
+    fn set_split(&self, route: &str, order: &api::rollout::WeightsRequest) -> Result<api::rollout::Split, ApiError>;
 
-    /// Gives the sides of a route's split the file's weights again.
+    /// Sets the weights of a route's split back to those of the file.
     ///
     /// # Errors
     /// When the route has no split (404).
-    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<api::rollout::Split, Refusal>;
+    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<api::rollout::Split, ApiError>;
 
     /// Every canary, in file order.
     fn canaries(&self) -> Vec<api::rollout::Canary>;
 
-    /// Has a route's canary do something.
+    /// Applies an operator's order to a route's canary.
     ///
     /// # Errors
     /// When the route has no canary (404), or its phase does not allow it (409).
-    fn direct(&self, route: &str, order: Order, by: Option<&str>) -> Result<api::rollout::Canary, Refusal>;
+    fn order_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<api::rollout::Canary, ApiError>;
 
     /// Every mirror, in file order.
     fn mirrors(&self) -> Vec<api::rollout::Mirror>;
 
-    /// Begins to count a mirror's comparisons anew.
+    /// Resets the counts and samples of a mirror's comparison.
     ///
     /// # Errors
     /// When the route has no mirror that compares (404).
-    fn reset_mirror(&self, route: &str) -> Result<api::rollout::Mirror, Refusal>;
+    fn reset_mirror(&self, route: &str) -> Result<api::rollout::Mirror, ApiError>;
 
-    /// Sends what is pending now, without waiting for its time. Returns when that has begun, with how much is pending.
+    /// Begins to send all pending writes at once, without waiting for their flush interval. Returns how many are
+    /// pending.
     ///
     /// # Errors
     /// When there is no journal (404).
-    fn flush(&self) -> Pending<'_, u64>;
+    fn flush(&self) -> ApiFuture<'_, u64>;
 }

@@ -1,4 +1,4 @@
-//! Every endpoint, in one table: method, path, what answers it, and whether it needs the token.
+//! The endpoints of the API in one table: method, path, handler, and whether a request needs the token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,123 +21,123 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::api::{self, Flushing, Outcome, Problem, Purged, Settled, Status, Touched};
 use super::guard::{self, Guard, REQUEST_BYTES_MAX};
-use super::{Done, Order, Part, Readiness, Refusal, Service, metrics};
+use super::{ApiError, Invalidated, JournalQuery, Order, Readiness, Service, metrics};
 use crate::telemetry::exposition;
 
 mod rollout;
 
-/// How long an answer may take, its request's body too.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// For how long an answer waits until all is swept: less than an answer may take.
+/// The longest time for a request, its body included.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a response waits for the sweep; less than [`REQUEST_TIME_MAX`].
 const SWEPT_MAX: Duration = Duration::from_secs(8);
-/// Requests answered at once; more get 503.
+/// The most requests at once; further ones get 503.
 const REQUESTS_MAX: usize = 32;
-/// How many writes are listed when the request does not say.
-const PAGE: usize = 100;
-/// The most writes listed at once.
-const PAGE_MAX: usize = 1000;
+/// The length of a list of writes, unless the request has `limit`.
+const LIMIT_DEFAULT: usize = 100;
+/// The highest `limit`.
+const LIMIT_MAX: usize = 1000;
 
-/// What describes the API.
+/// The OpenAPI description of the API.
 const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
-type Shared = Arc<dyn Service>;
-type Answer = Result<Response, Refusal>;
+type SharedService = Arc<dyn Service>;
+type ApiResult = Result<Response, ApiError>;
 
-/// Who may ask.
+/// Whether a request needs the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum For {
-    /// Anybody who gets here: checks of health have no secrets.
-    All,
-    /// Who shows the token.
+enum Access {
+    /// No: health checks reveal no secrets.
+    Open,
+    /// Yes.
     Token,
 }
 
 struct Endpoint {
     method: &'static str,
     path: &'static str,
-    audience: For,
-    answer: MethodRouter<Shared>,
+    access: Access,
+    handler: MethodRouter<SharedService>,
 }
 
 fn table() -> Vec<Endpoint> {
-    let to_get = |path, audience, answer| Endpoint { method: "get", path, audience, answer };
-    let to_post = |path, answer| Endpoint { method: "post", path, audience: For::Token, answer };
+    let to_get = |path, access, handler| Endpoint { method: "get", path, access, handler };
+    let to_post = |path, handler| Endpoint { method: "post", path, access: Access::Token, handler };
     vec![
-        to_get("/live", For::All, get(live)),
-        to_get("/ready", For::All, get(ready)),
-        to_get("/metrics", For::Token, get(numbers)),
-        to_get("/api/v1/openapi.json", For::Token, get(openapi)),
+        to_get("/live", Access::Open, get(live)),
+        to_get("/ready", Access::Open, get(ready)),
+        to_get("/metrics", Access::Token, get(metrics_page)),
+        to_get("/api/v1/openapi.json", Access::Token, get(openapi)),
         to_post("/api/v1/purge", post(purge)),
         to_post("/api/v1/events", post(event)),
-        to_get("/api/v1/journal", For::Token, get(journal)),
+        to_get("/api/v1/journal", Access::Token, get(journal)),
         to_post("/api/v1/journal/flush", post(flush)),
-        to_get("/api/v1/journal/{seq}", For::Token, get(write)),
+        to_get("/api/v1/journal/{seq}", Access::Token, get(write)),
         to_post("/api/v1/journal/{seq}/retry", post(retry)),
         to_post("/api/v1/journal/{seq}/discard", post(discard)),
-        to_get("/api/v1/split", For::Token, get(rollout::splits)),
-        to_get("/api/v1/split/{route}", For::Token, get(rollout::split)),
+        to_get("/api/v1/split", Access::Token, get(rollout::splits)),
+        to_get("/api/v1/split/{route}", Access::Token, get(rollout::split)),
         to_post("/api/v1/split/{route}", post(rollout::set_split)),
         to_post("/api/v1/split/{route}/reset", post(rollout::reset_split)),
-        to_get("/api/v1/canary", For::Token, get(rollout::canaries)),
-        to_get("/api/v1/canary/{route}", For::Token, get(rollout::canary)),
-        to_post("/api/v1/canary/{route}/pause", rollout::directs(Order::Pause)),
-        to_post("/api/v1/canary/{route}/resume", rollout::directs(Order::Resume)),
-        to_post("/api/v1/canary/{route}/promote", rollout::directs(Order::Promote)),
-        to_post("/api/v1/canary/{route}/abort", rollout::directs(Order::Abort)),
-        to_post("/api/v1/canary/{route}/restart", rollout::directs(Order::Restart)),
-        to_get("/api/v1/mirror", For::Token, get(rollout::mirrors)),
-        to_get("/api/v1/mirror/{route}", For::Token, get(rollout::mirror)),
+        to_get("/api/v1/canary", Access::Token, get(rollout::canaries)),
+        to_get("/api/v1/canary/{route}", Access::Token, get(rollout::canary)),
+        to_post("/api/v1/canary/{route}/pause", rollout::order_canary(Order::Pause)),
+        to_post("/api/v1/canary/{route}/resume", rollout::order_canary(Order::Resume)),
+        to_post("/api/v1/canary/{route}/promote", rollout::order_canary(Order::Promote)),
+        to_post("/api/v1/canary/{route}/abort", rollout::order_canary(Order::Abort)),
+        to_post("/api/v1/canary/{route}/restart", rollout::order_canary(Order::Restart)),
+        to_get("/api/v1/mirror", Access::Token, get(rollout::mirrors)),
+        to_get("/api/v1/mirror/{route}", Access::Token, get(rollout::mirror)),
         to_post("/api/v1/mirror/{route}/reset", post(rollout::reset_mirror)),
     ]
 }
 
-/// Each endpoint's method, in lower case, and path, a variable part of it in braces.
+/// The method in lower case and the path of each endpoint. Variable segments are in braces.
 #[must_use]
 pub fn endpoints() -> Vec<(&'static str, &'static str)> {
     table().into_iter().map(|endpoint| (endpoint.method, endpoint.path)).collect()
 }
 
-/// The whole stack: outermost who may ask, innermost what is answered.
-pub(super) fn router(guard: Guard, house: Shared) -> Router {
+/// Builds the stack: access control outermost, then limits, then the handlers.
+pub(super) fn router(guard: Guard, service: SharedService) -> Router {
     let guard = Arc::new(guard);
-    let (mut open, mut closed) = (Router::new(), Router::new());
+    let (mut open, mut guarded) = (Router::new(), Router::new());
     for endpoint in table() {
-        match endpoint.audience {
-            For::All => open = open.route(endpoint.path, endpoint.answer),
-            For::Token => closed = closed.route(endpoint.path, endpoint.answer),
+        match endpoint.access {
+            Access::Open => open = open.route(endpoint.path, endpoint.handler),
+            Access::Token => guarded = guarded.route(endpoint.path, endpoint.handler),
         }
     }
     let limits = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(busy_or_late))
+        .layer(HandleErrorLayer::new(limit_exceeded))
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::new(REQUESTS_MAX))
-        .layer(TimeoutLayer::new(ANSWER_MAX));
-    let closed = closed.layer(limits).layer(from_fn_with_state(Arc::clone(&guard), guard::token));
-    open.merge(closed)
-        .fallback(|| async { Refusal::new(StatusCode::NOT_FOUND, "there is nothing here") })
+        .layer(TimeoutLayer::new(REQUEST_TIME_MAX));
+    let guarded = guarded.layer(limits).layer(from_fn_with_state(Arc::clone(&guard), guard::require_token));
+    open.merge(guarded)
+        .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "no such endpoint") })
         .method_not_allowed_fallback(|| async {
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "this method means nothing here")
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not support the method")
         })
-        .layer(from_fn(guard::contain))
-        .layer(from_fn_with_state(guard, guard::door))
+        .layer(from_fn(guard::catch_panics))
+        .layer(from_fn_with_state(guard, guard::check_request))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-        .with_state(house)
+        .with_state(service)
 }
 
-async fn busy_or_late(error: BoxError) -> Refusal {
-    let late = error.is::<tower::timeout::error::Elapsed>();
-    let message = if late { "this took too long" } else { "too many requests at once" };
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message)
+async fn limit_exceeded(error: BoxError) -> ApiError {
+    let timed_out = error.is::<tower::timeout::error::Elapsed>();
+    let message = if timed_out { "the request timed out" } else { "too many requests at once" };
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
 }
 
-impl Refusal {
-    /// The request's body is longer than any may be.
+impl ApiError {
+    /// The body of a request is longer than [`REQUEST_BYTES_MAX`].
     pub(super) fn too_long() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has {REQUEST_BYTES_MAX} bytes at most"))
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         json(self.status, &Problem { error: self.message })
     }
@@ -149,7 +149,7 @@ fn json(status: StatusCode, answer: &impl Serialize) -> Response {
             text.push(b'\n');
             (status, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], text).into_response()
         }
-        // Nothing of ours is so: no map has keys that are no text.
+        // Can't happen: serialization fails only for maps whose keys are not strings, and no type of the API has one.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -158,8 +158,8 @@ async fn live() -> Response {
     json(StatusCode::OK, &Status { status: "live".to_owned() })
 }
 
-async fn ready(State(house): State<Shared>) -> Response {
-    let (status, text) = match house.readiness() {
+async fn ready(State(service): State<SharedService>) -> Response {
+    let (status, text) = match service.readiness() {
         Readiness::Ready => (StatusCode::OK, "ready"),
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
         Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
@@ -167,9 +167,10 @@ async fn ready(State(house): State<Shared>) -> Response {
     json(status, &Status { status: text.to_owned() })
 }
 
-async fn numbers(State(house): State<Shared>) -> Response {
-    let rollout = metrics::Rollout { splits: house.splits(), canaries: house.canaries(), mirrors: house.mirrors() };
-    let text = metrics::text(&house.facts(), house.readiness(), &rollout);
+async fn metrics_page(State(service): State<SharedService>) -> Response {
+    let rollout =
+        metrics::Rollout { splits: service.splits(), canaries: service.canaries(), mirrors: service.mirrors() };
+    let text = metrics::text(&service.metrics(), service.readiness(), &rollout);
     ([(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE))], text).into_response()
 }
 
@@ -177,13 +178,13 @@ async fn openapi() -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], OPENAPI).into_response()
 }
 
-async fn purge(State(house): State<Shared>, body: Result<Bytes, BytesRejection>) -> Answer {
-    let bad = |message: String| Refusal::new(StatusCode::BAD_REQUEST, message);
-    let order: api::PurgeOrder = serde_json::from_slice(&whole(body)?)
-        .map_err(|error| bad(format!("the body is no order to purge: {error}")))?;
+async fn purge(State(service): State<SharedService>, body: Result<Bytes, BytesRejection>) -> ApiResult {
+    let bad = |message: String| ApiError::new(StatusCode::BAD_REQUEST, message);
+    let order: api::PurgeRequest = serde_json::from_slice(&body_bytes(body)?)
+        .map_err(|error| bad(format!("the body is not a valid purge: {error}")))?;
     let what = order.purge().map_err(bad)?;
-    let done = aside(move || house.purge(&what, order.soft)).await?;
-    let (epoch, purged) = counted(done, order.wait).await;
+    let done = run_blocking(move || service.purge(&what, order.soft)).await?;
+    let (epoch, purged) = count_invalidated(done, order.wait).await;
     Ok(json(StatusCode::OK, &Purged { epoch, purged }))
 }
 
@@ -196,39 +197,42 @@ struct Delivery {
 }
 
 async fn event(
-    State(house): State<Shared>,
+    State(service): State<SharedService>,
     query: Result<Query<Delivery>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Answer {
+) -> ApiResult {
     let Query(Delivery { wait }) = query.map_err(bad_query)?;
-    let body = whole(body)?;
-    let done = aside(move || house.event(&headers.into(), &body)).await?;
-    let (epoch, touched) = counted(done, wait).await;
+    let body = body_bytes(body)?;
+    let done = run_blocking(move || service.event(&headers.into(), &body)).await?;
+    let (epoch, touched) = count_invalidated(done, wait).await;
     Ok(json(StatusCode::OK, &Touched { epoch, touched }))
 }
 
-/// The epoch of what was banned, and how many responses were touched, as far as that is known, or is to be waited for.
-async fn counted(done: Done, waits: bool) -> (Option<u64>, Option<u64>) {
+/// The epoch of the bans, and the number of responses that were invalidated: `None` while the sweep is not over.
+/// `waits`: whether to wait for the sweep, [`SWEPT_MAX`] at most.
+async fn count_invalidated(done: Invalidated, waits: bool) -> (Option<u64>, Option<u64>) {
     let Some(sweep) = done.sweep else { return (None, Some(done.counted)) };
     let swept = if waits { tokio::time::timeout(SWEPT_MAX, sweep.touched).await.ok() } else { None };
     (Some(sweep.epoch), swept.map(|touched| done.counted + touched))
 }
 
-fn bad_query(rejection: QueryRejection) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, rejection.body_text())
+fn bad_query(rejection: QueryRejection) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 
-fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
+fn body_bytes(body: Result<Bytes, BytesRejection>) -> Result<Bytes, ApiError> {
     body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_long(),
-        status => Refusal::new(status, "the body could not be read"),
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_long(),
+        status => ApiError::new(status, "the body could not be read"),
     })
 }
 
-/// Does what may take long on a thread where it keeps nobody waiting.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
-    let failed = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error");
+/// Runs work that may take long on a blocking thread, so that the control thread goes on.
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let failed = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error");
     tokio::task::spawn_blocking(work).await.map_err(failed)?
 }
 
@@ -241,38 +245,38 @@ struct Listing {
     after: Option<u64>,
 }
 
-async fn journal(State(house): State<Shared>, query: Result<Query<Listing>, QueryRejection>) -> Answer {
+async fn journal(State(service): State<SharedService>, query: Result<Query<Listing>, QueryRejection>) -> ApiResult {
     let Query(Listing { state, limit, after }) = query.map_err(bad_query)?;
-    let limit = limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("limit is a number from 1 to {PAGE_MAX}")));
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, format!("limit is a number from 1 to {LIMIT_MAX}")));
     }
-    Ok(json(StatusCode::OK, &house.journal(Part { state, limit, after })?))
+    Ok(json(StatusCode::OK, &service.journal(JournalQuery { state, limit, after })?))
 }
 
-type Number = Result<Path<u64>, PathRejection>;
+type WriteNumber = Result<Path<u64>, PathRejection>;
 
-fn number(seq: Number) -> Result<u64, Refusal> {
-    seq.map(|Path(seq)| seq).map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "a write is named by its number"))
+fn write_number(seq: WriteNumber) -> Result<u64, ApiError> {
+    seq.map(|Path(seq)| seq).map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, "a write is identified by its number"))
 }
 
-async fn write(State(house): State<Shared>, seq: Number) -> Answer {
-    Ok(json(StatusCode::OK, &house.write(number(seq)?)?))
+async fn write(State(service): State<SharedService>, seq: WriteNumber) -> ApiResult {
+    Ok(json(StatusCode::OK, &service.write(write_number(seq)?)?))
 }
 
-async fn retry(State(house): State<Shared>, seq: Number) -> Answer {
-    let seq = number(seq)?;
-    house.retry(seq).await?;
+async fn retry(State(service): State<SharedService>, seq: WriteNumber) -> ApiResult {
+    let seq = write_number(seq)?;
+    service.retry(seq).await?;
     Ok(json(StatusCode::OK, &Settled { seq, outcome: Outcome::Pending }))
 }
 
-async fn discard(State(house): State<Shared>, seq: Number) -> Answer {
-    let seq = number(seq)?;
-    house.discard(seq).await?;
+async fn discard(State(service): State<SharedService>, seq: WriteNumber) -> ApiResult {
+    let seq = write_number(seq)?;
+    service.discard(seq).await?;
     Ok(json(StatusCode::OK, &Settled { seq, outcome: Outcome::Discarded }))
 }
 
-async fn flush(State(house): State<Shared>) -> Answer {
-    let pending = house.flush().await?;
+async fn flush(State(service): State<SharedService>) -> ApiResult {
+    let pending = service.flush().await?;
     Ok(json(StatusCode::ACCEPTED, &Flushing { pending }))
 }

@@ -1,4 +1,4 @@
-//! Purges and events: what people and other programs make the cache forget.
+//! Purges and events of the admin API.
 
 use std::sync::Arc;
 
@@ -8,45 +8,44 @@ use policy::cache::key::{Scheme, Target};
 use policy::events;
 
 use super::AdminService;
-use crate::admin::{Done, Purge, Refusal, Sweep};
+use crate::admin::{ApiError, Invalidated, Purge, Sweep};
 use crate::cache::Store;
-use crate::cache::purge::{Banned, Prefix, Purge as Mode};
+use crate::cache::purge::{Banned, Prefix, Purge as PurgeMode};
 use crate::events::read::read;
 use crate::proxy::worker_state::Snapshot;
 use crate::telemetry::clock;
 
 impl AdminService {
-    /// Forgets (`soft`: makes stale) what is asked for.
-    pub(super) fn forget(&self, what: &Purge, soft: bool) -> Done {
-        let generation = self.generation.load_full();
-        let (store, mode) = (&generation.store, mode(soft));
+    /// Purges responses from the cache: removes them, or with `soft` makes them stale.
+    pub(super) fn purge_cache(&self, what: &Purge, soft: bool) -> Invalidated {
+        let snapshot = self.snapshot.load_full();
+        let (store, mode) = (&snapshot.store, purge_mode(soft));
         match what {
-            Purge::Url(place) => {
-                let target =
-                    |scheme| Target::of_normal(scheme, &place.host, place.port, &place.path, place.query.as_deref());
+            Purge::Url(url) => {
+                let target = |scheme| Target::of_normal(scheme, &url.host, url.port, &url.path, url.query.as_deref());
                 let schemes = [Scheme::Http, Scheme::Https].into_iter();
-                let schemes = schemes.filter(|scheme| place.scheme.is_none_or(|meant| meant == *scheme));
-                let purged: usize = schemes.map(|scheme| generation.purge_url(&target(scheme), mode)).sum();
-                done(store, purged, Vec::new())
+                let schemes = schemes.filter(|scheme| url.scheme.is_none_or(|wanted| wanted == *scheme));
+                let purged: usize = schemes.map(|scheme| snapshot.purge_url(&target(scheme), mode)).sum();
+                invalidated(store, purged, Vec::new())
             }
-            Purge::Prefix(place) => {
-                let authority = Some((place.host.clone(), place.port));
-                let path = generation.plan.key_path(&place.path).into();
-                let prefix = Prefix { scheme: place.scheme, authority, path };
-                done(store, 0, vec![store.purge_prefix(prefix, mode)])
+            Purge::Prefix(url) => {
+                let authority = Some((url.host.clone(), url.port));
+                let path = snapshot.plan.key_path(&url.path).into();
+                let prefix = Prefix { scheme: url.scheme, authority, path };
+                invalidated(store, 0, vec![store.purge_prefix(prefix, mode)])
             }
-            Purge::Tags(tags) => done(store, 0, vec![store.purge_tags(tags.as_slice().into(), mode)]),
-            Purge::All => done(store, 0, vec![store.purge_all(mode)]),
+            Purge::Tags(tags) => invalidated(store, 0, vec![store.purge_tags(tags.as_slice().into(), mode)]),
+            Purge::All => invalidated(store, 0, vec![store.purge_all(mode)]),
         }
     }
 
-    /// Takes an event: all of it, or nothing.
-    pub(super) fn take_event(&self, fields: &Fields, body: &[u8]) -> Result<Done, Refusal> {
-        let generation = self.generation.load_full();
+    /// Parses an event and applies all rules of its type. An error in one of them applies none.
+    pub(super) fn apply_event(&self, fields: &Fields, body: &[u8]) -> Result<Invalidated, ApiError> {
+        let snapshot = self.snapshot.load_full();
         let touched =
-            read(fields, body).map_err(|error| Refusal::new(error.status(), error.to_string())).and_then(|event| {
-                events::touched(&generation.plan.invalidate, &event)
-                    .map_err(|unfit| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, unfit.to_string()))
+            read(fields, body).map_err(|error| ApiError::new(error.status(), error.to_string())).and_then(|event| {
+                events::touched(&snapshot.plan.invalidate, &event)
+                    .map_err(|unfit| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, unfit.to_string()))
             });
         match &touched {
             Ok(rules) if rules.is_empty() => self.events.unknown.up(),
@@ -55,14 +54,14 @@ impl AdminService {
         }
         let (mut counted, mut bans) = (0, Vec::new());
         for touched in touched? {
-            counted += apply(&generation, touched, &mut bans);
+            counted += apply_rule(&snapshot, touched, &mut bans);
         }
-        Ok(done(&generation.store, counted, bans))
+        Ok(invalidated(&snapshot.store, counted, bans))
     }
 }
 
-/// What has been done, and how to learn what the bans have touched.
-fn done(store: &Arc<Store>, counted: usize, bans: Vec<Banned>) -> Done {
+/// The result: the responses that were counted by URL, and a future that counts those of the bans.
+fn invalidated(store: &Arc<Store>, counted: usize, bans: Vec<Banned>) -> Invalidated {
     let sweep = bans.last().map(Banned::epoch).map(|epoch| {
         let store = Arc::clone(store);
         let touched = async move {
@@ -74,34 +73,34 @@ fn done(store: &Arc<Store>, counted: usize, bans: Vec<Banned>) -> Done {
         };
         Sweep { epoch, touched: Box::pin(touched) }
     });
-    Done { counted: counted as u64, sweep }
+    Invalidated { counted: counted as u64, sweep }
 }
 
-fn mode(soft: bool) -> Mode {
-    if soft { Mode::Soft(clock::now()) } else { Mode::Hard }
+fn purge_mode(soft: bool) -> PurgeMode {
+    if soft { PurgeMode::Soft(clock::now()) } else { PurgeMode::Hard }
 }
 
-/// Does what one rule says. Says how many responses URLs have touched; the rest is banned.
-fn apply(generation: &Snapshot, touched: events::Touched, bans: &mut Vec<Banned>) -> usize {
-    let mode = mode(touched.soft);
+/// Applies one rule. Returns how many responses its URLs have invalidated; its tags and prefixes are added to `bans`.
+fn apply_rule(snapshot: &Snapshot, touched: events::Touched, bans: &mut Vec<Banned>) -> usize {
+    let mode = purge_mode(touched.soft);
     if !touched.tags.is_empty() {
         let tags = touched.tags.into_iter().map(String::into_boxed_str).collect();
-        bans.push(generation.store.purge_tags(tags, mode));
+        bans.push(snapshot.store.purge_tags(tags, mode));
     }
     for place in &touched.prefixes {
         let authority = place.authority.as_ref().map(|authority| (authority.name.clone(), authority.port));
-        let path = generation.plan.key_path(&place.path).into();
-        bans.push(generation.store.purge_prefix(Prefix { scheme: None, authority, path }, mode));
+        let path = snapshot.plan.key_path(&place.path).into();
+        bans.push(snapshot.store.purge_prefix(Prefix { scheme: None, authority, path }, mode));
     }
-    touched.urls.iter().map(|place| url(generation, place, mode, bans)).sum()
+    touched.urls.iter().map(|place| purge_url(snapshot, place, mode, bans)).sum()
 }
 
-fn url(generation: &Snapshot, place: &events::Place, mode: Mode, bans: &mut Vec<Banned>) -> usize {
+fn purge_url(snapshot: &Snapshot, place: &events::Place, mode: PurgeMode, bans: &mut Vec<Banned>) -> usize {
     let query = place.query.as_deref();
     let Some(authority) = &place.authority else {
-        bans.push(generation.purge_anywhere(&place.path, query, mode));
+        bans.push(snapshot.purge_anywhere(&place.path, query, mode));
         return 0;
     };
     let target = |scheme| Target::of_normal(scheme, &authority.name, authority.port, &place.path, query);
-    [Scheme::Http, Scheme::Https].iter().map(|scheme| generation.purge_url(&target(*scheme), mode)).sum()
+    [Scheme::Http, Scheme::Https].iter().map(|scheme| snapshot.purge_url(&target(*scheme), mode)).sum()
 }

@@ -1,6 +1,6 @@
-//! What the admin listener tells of the proxy and has it do: its numbers, purges, events, the journal.
+//! The implementation of the admin API's `Service`: metrics, purges, events, the journal, splits, canaries and mirrors.
 //!
-//! How it is asked is the business of `admin`. It sees the plan that is in force, also after a reload.
+//! `admin` has the listener and the JSON. Each call works on the snapshot in force, also after a reload.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,87 +9,87 @@ use arc_swap::ArcSwap;
 use message::Fields;
 
 use crate::admin::api::rollout;
-use crate::admin::api::{CacheFacts, Details, EndpointFacts, EventFacts, Facts, JournalFacts, Page};
-use crate::admin::{Done, Order, Part, Pending, Purge, Readiness, Refusal, Service};
+use crate::admin::api::{CacheMetrics, Details, EndpointMetrics, EventMetrics, JournalMetrics, Metrics, Page};
+use crate::admin::{ApiError, ApiFuture, Invalidated, JournalQuery, Order, Purge, Readiness, Service};
 use crate::proxy::worker_state::Snapshot;
 use crate::rollout::Rollout;
 use crate::telemetry::counters::{CacheResults, Counter, Counters};
 use crate::telemetry::{clock, events};
 
-mod dead_letters;
 mod invalidation;
+mod journal;
 mod weights;
 
 const STARTING: u8 = 0;
 const READY: u8 = 1;
 const DRAINING: u8 = 2;
 
-/// The proxy as the admin listener has it.
+/// Implements [`Service`] on the state of this proxy.
 #[derive(Debug)]
 pub(crate) struct AdminService {
-    generation: ArcSwap<Snapshot>,
-    /// Those of each worker, and those of the sending of writes.
+    snapshot: ArcSwap<Snapshot>,
+    /// The counters of each worker, of the sender of queued writes, and of the mirrors.
     counters: Vec<Arc<Counters>>,
     readiness: AtomicU8,
-    events: Events,
-    flushing: Arc<dead_letters::Flushing>,
+    events: EventCounters,
+    flushing: Arc<journal::Flushing>,
     rollout: Arc<Rollout>,
 }
 
-/// How many events there were.
+/// Counts of invalidation events, by whether a rule has their type.
 #[derive(Debug, Default)]
-struct Events {
+struct EventCounters {
     known: Counter,
     unknown: Counter,
     refused: Counter,
 }
 
 impl AdminService {
-    /// A proxy that starts under this plan; `counters`: whatever counts, each of them once.
+    /// The service of a proxy that starts with this snapshot. `counters`: those of all threads, which are summed.
     #[must_use]
-    pub(crate) fn new(generation: Arc<Snapshot>, counters: Vec<Arc<Counters>>, rollout: Arc<Rollout>) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, counters: Vec<Arc<Counters>>, rollout: Arc<Rollout>) -> Self {
         Self {
-            generation: ArcSwap::new(generation),
+            snapshot: ArcSwap::new(snapshot),
             counters,
             readiness: AtomicU8::new(STARTING),
-            events: Events::default(),
+            events: EventCounters::default(),
             flushing: Arc::default(),
             rollout,
         }
     }
 
-    /// Another plan is in force.
-    pub(crate) fn adopt(&self, generation: Arc<Snapshot>) {
-        self.generation.store(generation);
+    /// Puts another snapshot in force.
+    pub(crate) fn adopt(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
     }
 
-    /// It listens for clients.
+    /// The proxy accepts client connections.
     pub(crate) fn set_ready(&self) {
-        // Who drains before that stays so.
+        // Only from starting: a proxy that drains already never becomes ready.
         let _drains = self.readiness.compare_exchange(STARTING, READY, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// It takes no new clients.
+    /// The proxy drains: `/ready` answers 503 from now on.
     pub(crate) fn set_draining(&self) {
         self.readiness.store(DRAINING, Ordering::Relaxed);
-        self.flushing.leave();
+        self.flushing.disable();
     }
 
     fn sum(&self, read: impl Fn(&Counters) -> u64) -> u64 {
         self.counters.iter().map(|counters| read(counters)).sum()
     }
 
-    fn journal_facts(&self) -> Option<JournalFacts> {
-        let generation = self.generation.load();
-        let desk = generation.desk.as_ref()?;
-        let counts = desk.counts();
+    fn journal_metrics(&self) -> Option<JournalMetrics> {
+        let snapshot = self.snapshot.load();
+        let write_queue = snapshot.desk.as_ref()?;
+        let counts = write_queue.counts();
         let age = counts.oldest.map_or(0, |oldest| milliseconds(clock::now().wall.saturating_sub(oldest)));
-        Some(JournalFacts {
+        Some(JournalMetrics {
             pending: counts.pending as u64,
             pending_bytes: counts.pending_bytes,
             oldest_ms: age,
             dead: counts.dead as u64,
-            dead_dropped: desk.letters_dropped(),
+            dead_dropped: write_queue.letters_dropped(),
             accepted: self.sum(|counters| counters.writes_accepted.get()),
             sent: self.sum(|counters| counters.writes_sent.get()),
             failures: self.sum(|counters| counters.write_failures.get()),
@@ -98,33 +98,33 @@ impl AdminService {
         })
     }
 
-    fn cache_facts(&self) -> CacheFacts {
-        let generation = self.generation.load();
-        let (bans, bans_merged) = generation.store.bans();
-        CacheFacts {
+    fn cache_metrics(&self) -> CacheMetrics {
+        let snapshot = self.snapshot.load();
+        let (bans, bans_merged) = snapshot.store.bans();
+        CacheMetrics {
             bans: bans as u64,
             bans_merged,
-            keys: generation.store.len() as u64,
-            bytes: generation.store.bytes(),
-            bytes_max: generation.plan.cache.memory_max,
+            keys: snapshot.store.len() as u64,
+            bytes: snapshot.store.bytes(),
+            bytes_max: snapshot.plan.cache.memory_max,
             results: CacheResults::ALL
                 .map(|result| (result.as_str(), self.sum(|counters| counters.cache.of(result).get())))
                 .to_vec(),
         }
     }
 
-    fn endpoint_facts(&self) -> Vec<EndpointFacts> {
-        let mut facts = Vec::new();
-        for group in &self.generation.load().groups {
-            facts.extend(group.endpoints().seats.iter().map(|seat| EndpointFacts {
-                upstream: Arc::clone(&group.plan.name),
+    fn endpoint_metrics(&self) -> Vec<EndpointMetrics> {
+        let mut metrics = Vec::new();
+        for upstream in &self.snapshot.load().groups {
+            metrics.extend(upstream.endpoints().seats.iter().map(|seat| EndpointMetrics {
+                upstream: Arc::clone(&upstream.plan.name),
                 backend: Arc::clone(&seat.endpoint.backend),
                 address: seat.endpoint.address.clone().unwrap_or_default(),
                 is_usable: seat.endpoint.is_usable(),
                 in_flight: seat.endpoint.in_flight().into(),
             }));
         }
-        facts
+        metrics
     }
 
     fn responses(&self) -> Vec<(&'static str, u64)> {
@@ -148,8 +148,8 @@ impl Service for AdminService {
         }
     }
 
-    fn facts(&self) -> Facts {
-        Facts {
+    fn metrics(&self) -> Metrics {
+        Metrics {
             requests: self.sum(|counters| counters.requests.get()),
             responses: self.responses(),
             abandoned: self.sum(|counters| counters.abandoned.get()),
@@ -166,44 +166,44 @@ impl Service for AdminService {
             accept_failures: self.sum(|counters| counters.accept_failures.get()),
             log_lines_dropped: self.sum(|counters| counters.log_lines_dropped.get()),
             log_events_dropped: events::dropped(),
-            endpoints: self.endpoint_facts(),
-            cache: self.cache_facts(),
-            events: EventFacts {
+            endpoints: self.endpoint_metrics(),
+            cache: self.cache_metrics(),
+            events: EventMetrics {
                 known: self.events.known.get(),
                 unknown: self.events.unknown.get(),
                 refused: self.events.refused.get(),
             },
-            journal: self.journal_facts(),
+            journal: self.journal_metrics(),
         }
     }
 
-    fn purge(&self, what: &Purge, soft: bool) -> Result<Done, Refusal> {
-        Ok(self.forget(what, soft))
+    fn purge(&self, what: &Purge, soft: bool) -> Result<Invalidated, ApiError> {
+        Ok(self.purge_cache(what, soft))
     }
 
-    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Done, Refusal> {
-        self.take_event(fields, body)
+    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Invalidated, ApiError> {
+        self.apply_event(fields, body)
     }
 
-    fn journal(&self, part: Part) -> Result<Page, Refusal> {
-        Ok(dead_letters::page(&*self.desk()?, part))
+    fn journal(&self, query: JournalQuery) -> Result<Page, ApiError> {
+        Ok(journal::page(&*self.write_queue()?, query))
     }
 
-    fn write(&self, seq: u64) -> Result<Details, Refusal> {
-        dead_letters::details(&*self.desk()?, seq)
+    fn write(&self, seq: u64) -> Result<Details, ApiError> {
+        journal::details(&*self.write_queue()?, seq)
     }
 
-    fn retry(&self, seq: u64) -> Pending<'_, ()> {
+    fn retry(&self, seq: u64) -> ApiFuture<'_, ()> {
         Box::pin(async move {
-            let desk = self.desk()?;
-            if desk.revive(seq).await { Ok(()) } else { Err(dead_letters::no_letter(&desk, seq)) }
+            let write_queue = self.write_queue()?;
+            if write_queue.revive(seq).await { Ok(()) } else { Err(journal::not_a_dead_letter(&write_queue, seq)) }
         })
     }
 
-    fn discard(&self, seq: u64) -> Pending<'_, ()> {
+    fn discard(&self, seq: u64) -> ApiFuture<'_, ()> {
         Box::pin(async move {
-            let desk = self.desk()?;
-            if desk.discard(seq).await { Ok(()) } else { Err(dead_letters::no_letter(&desk, seq)) }
+            let write_queue = self.write_queue()?;
+            if write_queue.discard(seq).await { Ok(()) } else { Err(journal::not_a_dead_letter(&write_queue, seq)) }
         })
     }
 
@@ -211,36 +211,36 @@ impl Service for AdminService {
         self.view_splits()
     }
 
-    fn set_split(&self, route: &str, order: &rollout::SplitOrder) -> Result<rollout::Split, Refusal> {
-        self.weigh(route, order)
+    fn set_split(&self, route: &str, order: &rollout::WeightsRequest) -> Result<rollout::Split, ApiError> {
+        self.set_split_weights(route, order)
     }
 
-    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<rollout::Split, Refusal> {
-        self.unweigh(route, by)
+    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<rollout::Split, ApiError> {
+        self.reset_split_weights(route, by)
     }
 
     fn canaries(&self) -> Vec<rollout::Canary> {
         self.view_canaries()
     }
 
-    fn direct(&self, route: &str, order: Order, by: Option<&str>) -> Result<rollout::Canary, Refusal> {
-        self.direct_canary(route, order, by)
+    fn order_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<rollout::Canary, ApiError> {
+        self.apply_canary_order(route, order, by)
     }
 
     fn mirrors(&self) -> Vec<rollout::Mirror> {
         self.view_mirrors()
     }
 
-    fn reset_mirror(&self, route: &str) -> Result<rollout::Mirror, Refusal> {
-        self.forget_findings(route)
+    fn reset_mirror(&self, route: &str) -> Result<rollout::Mirror, ApiError> {
+        self.reset_comparison(route)
     }
 
-    fn flush(&self) -> Pending<'_, u64> {
-        Box::pin(async move { Ok(self.flushing.begin(&self.desk()?)) })
+    fn flush(&self) -> ApiFuture<'_, u64> {
+        Box::pin(async move { Ok(self.flushing.begin(&self.write_queue()?)) })
     }
 }
 
-/// A time in milliseconds.
+/// A duration in whole milliseconds.
 fn milliseconds(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

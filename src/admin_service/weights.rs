@@ -1,101 +1,107 @@
-//! Splits, canaries and mirrors as the admin listener shows and directs them.
+//! Splits, canaries and mirrors: their views in the admin API, and the orders of operators.
 
 use std::sync::Arc;
 
 use http::StatusCode;
-use policy::canary::evidence::Side as Seen;
+use policy::canary::evidence::Side as CanaryTraffic;
 
 use super::{AdminService, milliseconds};
 use crate::admin::api::rollout as api;
-use crate::admin::{Order, Refusal};
+use crate::admin::{ApiError, Order};
 use crate::config::plan::Sticky;
 use crate::rollout::mirror::Mirror;
 use crate::rollout::weights::{CANARY, SplitWeights};
 use crate::telemetry::counters::Counter;
 
-/// Who gives an order that names nobody.
-const UNNAMED: &str = "api";
+/// The author of an order without `by`.
+const DEFAULT_AUTHOR: &str = "api";
 
 impl AdminService {
     pub(super) fn view_splits(&self) -> Vec<api::Split> {
-        self.rollout.each_steering(|steering| self.split(steering))
+        self.rollout.each_steering(|split| self.split_view(split))
     }
 
-    pub(super) fn weigh(&self, route: &str, order: &api::SplitOrder) -> Result<api::Split, Refusal> {
-        let by = order.by.as_deref().unwrap_or(UNNAMED);
+    pub(super) fn set_split_weights(&self, route: &str, order: &api::WeightsRequest) -> Result<api::Split, ApiError> {
+        let by = order.by.as_deref().unwrap_or(DEFAULT_AUTHOR);
         let weights = order.weights.iter().map(|(name, percent)| (name.as_str(), *percent));
-        let weighed =
-            self.rollout.steer(route, |steering| steering.weigh(weights, by), |steering| self.split(steering));
-        let refused = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why);
-        weighed.ok_or_else(|| none("split", route))?.map_err(refused)
+        let result = self.rollout.steer(route, |split| split.weigh(weights, by), |split| self.split_view(split));
+        let refused = |why: String| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, why);
+        result.ok_or_else(|| not_found("split", route))?.map_err(refused)
     }
 
-    pub(super) fn unweigh(&self, route: &str, by: Option<&str>) -> Result<api::Split, Refusal> {
-        let reset = |steering: &mut SplitWeights| {
-            steering.reset(by.unwrap_or(UNNAMED));
+    pub(super) fn reset_split_weights(&self, route: &str, by: Option<&str>) -> Result<api::Split, ApiError> {
+        let reset = |split: &mut SplitWeights| {
+            split.reset(by.unwrap_or(DEFAULT_AUTHOR));
             Ok(())
         };
-        self.rollout.steer(route, reset, |steering| self.split(steering)).unwrap_or_else(|| Err(none("split", route)))
+        self.rollout
+            .steer(route, reset, |split| self.split_view(split))
+            .unwrap_or_else(|| Err(not_found("split", route)))
     }
 
     pub(super) fn view_canaries(&self) -> Vec<api::Canary> {
-        self.rollout.each_steering(|steering| self.canary(steering)).into_iter().flatten().collect()
+        self.rollout.each_steering(|split| self.canary_view(split)).into_iter().flatten().collect()
     }
 
-    pub(super) fn direct_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<api::Canary, Refusal> {
-        let direct = |steering: &mut SplitWeights| match steering.direct(order, by.unwrap_or(UNNAMED)) {
-            Some(directed) => directed.map_err(|not_now| Refusal::new(StatusCode::CONFLICT, not_now.to_string())),
-            None => Err(none("canary", route)),
+    pub(super) fn apply_canary_order(
+        &self,
+        route: &str,
+        order: Order,
+        by: Option<&str>,
+    ) -> Result<api::Canary, ApiError> {
+        let apply = |split: &mut SplitWeights| match split.direct(order, by.unwrap_or(DEFAULT_AUTHOR)) {
+            Some(applied) => applied.map_err(|not_now| ApiError::new(StatusCode::CONFLICT, not_now.to_string())),
+            None => Err(not_found("canary", route)),
         };
-        let directed = self.rollout.steer(route, direct, |steering| self.canary(steering));
-        directed.unwrap_or_else(|| Err(none("canary", route)))?.ok_or_else(|| none("canary", route))
+        let result = self.rollout.steer(route, apply, |split| self.canary_view(split));
+        result.unwrap_or_else(|| Err(not_found("canary", route)))?.ok_or_else(|| not_found("canary", route))
     }
 
     pub(super) fn view_mirrors(&self) -> Vec<api::Mirror> {
-        self.rollout.mirrors().iter().map(view_mirror).collect()
+        self.rollout.mirrors().iter().map(mirror_view).collect()
     }
 
-    pub(super) fn forget_findings(&self, route: &str) -> Result<api::Mirror, Refusal> {
+    pub(super) fn reset_comparison(&self, route: &str) -> Result<api::Mirror, ApiError> {
         let mirrors = self.rollout.mirrors();
-        let mirror = mirrors.iter().find(|mirror| *mirror.route == *route).ok_or_else(|| none("mirror", route))?;
-        let findings = mirror.findings.as_ref().ok_or_else(|| {
-            Refusal::new(StatusCode::NOT_FOUND, format!("the mirror of route {route} compares nothing"))
+        let mirror = mirrors.iter().find(|mirror| *mirror.route == *route).ok_or_else(|| not_found("mirror", route))?;
+        let report = mirror.findings.as_ref().ok_or_else(|| {
+            ApiError::new(StatusCode::NOT_FOUND, format!("the mirror of route {route} compares nothing"))
         })?;
-        findings.lock().reset();
-        Ok(view_mirror(mirror))
+        report.lock().reset();
+        Ok(mirror_view(mirror))
     }
 
-    fn split(&self, steering: &SplitWeights) -> api::Split {
-        let generation = self.generation.load();
-        let plan = steering.plan();
-        let shares = steering.live().shares();
+    fn split_view(&self, split: &SplitWeights) -> api::Split {
+        let snapshot = self.snapshot.load();
+        let plan = split.plan();
+        let shares = split.live().shares();
         let side = |(index, side): (usize, &crate::config::plan::Side)| api::Side {
             upstream: side.name.to_string(),
             weight: shares.of(index).percent(),
             file_weight: plan.shares.of(index).percent(),
-            usable: generation.groups.iter().any(|group| group.plan.name == side.name && group.is_usable()),
-            traffic: traffic(&steering.seen(index)),
+            usable: snapshot.groups.iter().any(|group| group.plan.name == side.name && group.is_usable()),
+            traffic: traffic(&split.seen(index)),
         };
         let kept = self.rollout.is_kept();
         let by_canary = || {
-            let last = steering.canary()?.progress().history.front()?;
+            let last = split.canary()?.progress().history.front()?;
             Some(api::Override { by: CANARY.to_owned(), at_ms: last.at_ms, kept })
         };
-        let by_hand = steering.overridden().map(|set| api::Override { by: set.by.clone(), at_ms: set.at_ms, kept });
+        let by_order = split.overridden().map(|set| api::Override { by: set.by.clone(), at_ms: set.at_ms, kept });
         api::Split {
-            route: steering.route().to_owned(),
+            route: split.route().to_owned(),
             sides: plan.sides.iter().enumerate().map(side).collect(),
             sticky: sticky(&plan.sticky),
-            overridden: by_hand.or_else(by_canary),
+            overridden: by_order.or_else(by_canary),
         }
     }
 
-    fn canary(&self, steering: &SplitWeights) -> Option<api::Canary> {
-        let canary = steering.canary()?;
-        let plan = steering.plan();
+    fn canary_view(&self, split: &SplitWeights) -> Option<api::Canary> {
+        let canary = split.canary()?;
+        let plan = split.plan();
         let side = plan.sides.get(plan.canary.as_ref()?.side)?;
         let (rules, progress) = (canary.rules(), canary.progress());
-        let window = canary.window(&steering.totals());
+        let window = canary.window(&split.totals());
         let history = progress.history.iter().map(|change| api::Change {
             at_ms: change.at_ms,
             event: change.event.name().to_owned(),
@@ -103,12 +109,12 @@ impl AdminService {
             reason: change.reason.clone(),
         });
         Some(api::Canary {
-            route: steering.route().to_owned(),
+            route: split.route().to_owned(),
             upstream: side.name.to_string(),
             phase: progress.phase.name().to_owned(),
             step: progress.step + 1,
             steps: rules.steps.iter().map(|share| share.percent()).collect(),
-            weight: steering.live().shares().of(plan.canary.as_ref()?.side).percent(),
+            weight: split.live().shares().of(plan.canary.as_ref()?.side).percent(),
             held_ms: milliseconds(progress.held),
             hold_ms: milliseconds(rules.hold),
             reason: canary.reason(),
@@ -123,8 +129,8 @@ impl AdminService {
     }
 }
 
-fn none(what: &str, route: &str) -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, format!("route {route} has no {what}"))
+fn not_found(what: &str, route: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("route {route} has no {what}"))
 }
 
 fn sticky(sticky: &Sticky) -> String {
@@ -137,14 +143,14 @@ fn sticky(sticky: &Sticky) -> String {
     }
 }
 
-fn traffic(seen: &Seen) -> api::Traffic {
+fn traffic(seen: &CanaryTraffic) -> api::Traffic {
     let p95 = seen.latency.quantile(0.95);
-    // To the microsecond: more is not known.
+    // The histogram is not more precise than a microsecond.
     let p95_ms = p95.map(|p95| p95.as_micros() as f64 / 1000.0);
     api::Traffic { requests: seen.requests, errors: seen.errors, p95_ms }
 }
 
-fn view_mirror(mirror: &Arc<Mirror>) -> api::Mirror {
+fn mirror_view(mirror: &Arc<Mirror>) -> api::Mirror {
     let counts = &mirror.counts;
     let dropped = [("busy", &counts.busy), ("body", &counts.body), ("late", &counts.late)];
     let count = |(why, counter): (&str, &Counter)| (why.to_owned(), counter.get());
@@ -176,7 +182,7 @@ fn comparison(findings: &crate::rollout::comparison::ComparisonReport) -> api::C
         id: sample.id.clone(),
         status: sample.statuses.0,
         mirror_status: sample.statuses.1,
-        differences: sample.differences.iter().map(found).collect(),
+        differences: sample.differences.iter().map(sample_difference).collect(),
     };
     api::Comparison {
         compared,
@@ -187,6 +193,6 @@ fn comparison(findings: &crate::rollout::comparison::ComparisonReport) -> api::C
     }
 }
 
-fn found((kind, path, ours, theirs): &(&'static str, String, String, String)) -> api::Found {
-    api::Found { kind: (*kind).to_owned(), path: path.clone(), ours: ours.clone(), theirs: theirs.clone() }
+fn sample_difference((kind, path, ours, theirs): &(&'static str, String, String, String)) -> api::SampleDifference {
+    api::SampleDifference { kind: (*kind).to_owned(), path: path.clone(), ours: ours.clone(), theirs: theirs.clone() }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::reach::{Question, Reach, segment};
 use super::{EXIT_USAGE, output};
 use crate::admin::api::rollout::{
-    Canaries, Canary, Mirrors, SIGNATURE_CHARS_MAX, Signed, Split, SplitOrder, Splits, is_signature,
+    AUTHOR_CHARS_MAX, Canaries, Canary, Mirrors, OrderRequest, Split, Splits, WeightsRequest, is_author,
 };
 use crate::telemetry::clock;
 
@@ -108,8 +108,8 @@ struct Weight {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let message = || format!("a name has 1 to {SIGNATURE_CHARS_MAX} characters, and no control characters");
-    if is_signature(text) { Ok(text.to_owned()) } else { Err(message()) }
+    let message = || format!("a name has 1 to {AUTHOR_CHARS_MAX} characters, and no control characters");
+    if is_author(text) { Ok(text.to_owned()) } else { Err(message()) }
 }
 
 fn weight(text: &str) -> Result<Weight, String> {
@@ -160,22 +160,22 @@ pub(crate) fn run(config: &Path, reach: &Reach, rollout: &Rollout) -> ExitCode {
 
 /// What to ask first; `user`: who orders it where the line does not say.
 fn question(what: &What, user: Option<String>) -> Result<Question, String> {
-    let user = user.filter(|user| is_signature(user));
+    let user = user.filter(|user| is_author(user));
     let by = |signature: &Signature| signature.by.clone().or_else(|| user.clone());
     let direct = |directed: &Directed, verb: &str, full: bool| {
         let target = format!("/api/v1/canary/{}/{verb}", segment(&directed.route.name));
-        Question::post(target, written(&Signed { by: by(&directed.signature), full }))
+        Question::post(target, written(&OrderRequest { by: by(&directed.signature), full }))
     };
     Ok(match what {
         What::List => Question::get("/api/v1/split"),
         What::Show(route) => Question::get(format!("/api/v1/split/{}", segment(&route.name))),
         What::Set { route, weights, signature } => {
-            let order = SplitOrder { weights: shares(weights)?, by: by(signature) };
+            let order = WeightsRequest { weights: shares(weights)?, by: by(signature) };
             Question::post(format!("/api/v1/split/{}", segment(&route.name)), written(&order))
         }
         What::Reset(Directed { route, signature }) => {
             let target = format!("/api/v1/split/{}/reset", segment(&route.name));
-            Question::post(target, written(&Signed { by: by(signature), full: false }))
+            Question::post(target, written(&OrderRequest { by: by(signature), full: false }))
         }
         What::Pause(directed) => direct(directed, "pause", false),
         What::Resume(directed) => direct(directed, "resume", false),

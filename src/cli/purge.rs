@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::reach::{Question, Reach};
-use crate::admin::api::{PurgeOrder, Purged};
+use crate::admin::api::{PurgeRequest, Purged};
 
 /// What to purge, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -54,9 +54,9 @@ fn shown(answer: &Purged) -> String {
     }
 }
 
-fn order(purge: &Purge) -> PurgeOrder {
+fn order(purge: &Purge) -> PurgeRequest {
     let What { url, prefix, tag, all } = purge.what.clone();
-    PurgeOrder {
+    PurgeRequest {
         url,
         prefix,
         tags: Some(tag).filter(|tags| !tags.is_empty()),

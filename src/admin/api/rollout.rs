@@ -2,35 +2,34 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The phases of a canary, as [`Canary::phase`] has them.
+/// The phases of a canary: the values of [`Canary::phase`].
 pub const PHASES: [&str; 6] = ["stepping", "paused", "rolling-back", "rolled-back", "aborted", "done"];
 
-/// How long the name of who gives an order may be.
-pub const SIGNATURE_CHARS_MAX: usize = 100;
+/// The longest `by`, the name of the person or program that gives an order, in characters.
+pub const AUTHOR_CHARS_MAX: usize = 100;
 
-/// Whether a text may be the name of who gives an order: 1 to [`SIGNATURE_CHARS_MAX`] characters, none of them a control
-/// character.
+/// Whether a text is a valid `by`: 1 to [`AUTHOR_CHARS_MAX`] characters, without control characters.
 #[must_use]
-pub fn is_signature(text: &str) -> bool {
-    let is_long = text.chars().nth(SIGNATURE_CHARS_MAX).is_some();
+pub fn is_author(text: &str) -> bool {
+    let is_long = text.chars().nth(AUTHOR_CHARS_MAX).is_some();
     !text.is_empty() && !is_long && !text.contains(char::is_control)
 }
 
-/// The answer of `GET /api/v1/split`.
+/// The response of `GET /api/v1/split`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Splits {
     /// Every split, in file order.
     pub splits: Vec<Split>,
 }
 
-/// The answer of `GET /api/v1/canary`.
+/// The response of `GET /api/v1/canary`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Canaries {
     /// Every canary, in file order.
     pub canaries: Vec<Canary>,
 }
 
-/// The answer of `GET /api/v1/mirror`.
+/// The response of `GET /api/v1/mirror`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mirrors {
     /// Every mirror, in file order, without its samples.
@@ -40,13 +39,13 @@ pub struct Mirrors {
 /// A route's split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Split {
-    /// The route.
+    /// The name of the route.
     pub route: String,
     /// Its sides, in file order.
     pub sides: Vec<Side>,
-    /// By what a client stays on its side, as the file says it: `none`, `cookie`, `client-ip` …
+    /// What keeps a client on its side: `sticky` of the file, such as `none`, `cookie` or `client-ip`.
     pub sticky: String,
-    /// Set when the weights are not those of the file.
+    /// Who or what has overridden the weights of the file; missing: they are in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Override>,
 }
@@ -54,61 +53,61 @@ pub struct Split {
 /// One side of a split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Side {
-    /// Its upstream.
+    /// The name of its upstream.
     pub upstream: String,
-    /// Its share now, in percent.
+    /// Its share in force, in percent.
     pub weight: f64,
-    /// Its share as the file says it, in percent.
+    /// Its share in the file, in percent.
     pub file_weight: f64,
-    /// Whether a backend of it can take a request.
+    /// Whether one of its backends is usable.
     pub usable: bool,
-    /// What it has answered since the start.
+    /// Its traffic since the process started.
     #[serde(flatten)]
     pub traffic: Traffic,
 }
 
-/// What a side has answered. What came from the cache is not in it.
+/// The traffic of a side, without responses from the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Requests.
     pub requests: u64,
-    /// Of them, those that failed: a 5xx, no answer, a broken one, or no backend to ask.
+    /// How many of them failed: status 5xx, no response, a broken one, or no usable backend.
     pub errors: u64,
-    /// 95 % of the response heads were in after so long, in milliseconds.
+    /// The 95th percentile of the time to the response's head, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95_ms: Option<f64>,
 }
 
-/// Who has set something by hand, or what has.
+/// Who or what has overridden the weights of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Override {
-    /// The name that was given with the order, `api` when there was none, or `canary`.
+    /// `by` of the order, `api` for an order without it, or `canary`.
     pub by: String,
-    /// When.
+    /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// Whether it survives a restart: not without `server.state_dir`.
+    /// Whether the override survives a restart, which needs `server.state_dir`.
     pub kept: bool,
 }
 
 /// The body of `POST /api/v1/split/{route}`: new weights.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SplitOrder {
-    /// Percent for some sides or all, by upstream. Sides that are not named share the rest, in proportion.
+pub struct WeightsRequest {
+    /// The new weights in percent, by upstream. Sides that are not named share the rest in proportion.
     pub weights: std::collections::BTreeMap<String, f64>,
-    /// Who says so.
+    /// The name of the person or program that gives the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// The body of the other orders; it may be left out.
+/// The body of all other orders. An empty body is valid, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Signed {
-    /// Who says so.
+pub struct OrderRequest {
+    /// The name of the person or program that gives the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// With `promote`: to the last step at once.
+    /// Only for `promote`: goes to the last step at once.
     #[serde(default)]
     pub full: bool,
 }
@@ -116,134 +115,134 @@ pub struct Signed {
 /// A route's canary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
-    /// The route.
+    /// The name of the route.
     pub route: String,
-    /// The side that is tried.
+    /// The upstream of the canary's side.
     pub upstream: String,
     /// `stepping`, `paused`, `rolling-back`, `rolled-back`, `aborted` or `done`.
     pub phase: String,
-    /// Which step it is at, counted from 1; 0: none.
+    /// The current step, counted from 1; 0: none.
     pub step: usize,
     /// The canary's share at each step, in percent.
     pub steps: Vec<f64>,
-    /// Its share now, in percent.
+    /// The share in force, in percent.
     pub weight: f64,
-    /// How long the step has lasted, in milliseconds, and
+    /// How long the step has lasted, in milliseconds.
     pub held_ms: u64,
-    /// how long it lasts at least.
+    /// The shortest time of a step, in milliseconds.
     pub hold_ms: u64,
-    /// What it waits for, or why it ended, for people.
+    /// What the canary waits for, or why it ended, as a text for people.
     pub reason: String,
-    /// What the canary has answered in this step, and
+    /// The canary's traffic in this step.
     pub canary: Traffic,
-    /// what all other sides together.
+    /// The traffic of all other sides together in this step.
     pub stable: Traffic,
-    /// How many requests each must have had before there is a verdict.
+    /// How many requests the canary, and the other sides together, must have had before a verdict.
     pub requests_min: u64,
-    /// How many answers the mirror has compared in this step, and
+    /// How many pairs of responses the mirror has compared in this step.
     pub compared: u64,
-    /// how many of them differed.
+    /// How many of these pairs differed.
     pub mismatched: u64,
     /// The last changes, newest first.
     pub history: Vec<Change>,
-    /// Whether its progress survives a restart: not without `server.state_dir`.
+    /// Whether its progress survives a restart, which needs `server.state_dir`.
     pub kept: bool,
 }
 
-/// A change of a canary. Also what a webhook is told, with the route.
+/// A change of a canary. A webhook gets the same, with the route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// When.
+    /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// What it was: `started`, `promoted`, `paused`, `resumed`, `failed`, `rolled-back`, `aborted`, `restarted`, `done`.
+    /// `started`, `promoted`, `paused`, `resumed`, `failed`, `rolled-back`, `aborted`, `restarted` or `done`.
     pub event: String,
-    /// The canary's share from then on, in percent.
+    /// The canary's share after the change, in percent.
     pub weight: f64,
-    /// Why, or who, for people.
+    /// The cause, or who gave the order, as a text for people.
     pub reason: String,
 }
 
 /// A route's mirror.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mirror {
-    /// The route.
+    /// The name of the route.
     pub route: String,
-    /// Where the copies go.
+    /// The upstream that gets the copies.
     pub upstream: String,
-    /// How many requests are copied, in percent.
+    /// The share of requests that are copied, in percent.
     pub percent: f64,
-    /// Copies under way.
+    /// Copies in flight.
     pub in_flight: u64,
     /// Copies sent.
     pub sent: u64,
-    /// Of them, those that were not answered: refused, reset, broken off.
+    /// How many of them got no response: the connection was refused, reset or broken off.
     pub failed: u64,
-    /// Of them, those that took longer than they may.
+    /// How many of them took longer than `timeout`.
     pub timed_out: u64,
-    /// Requests that were to be copied and were not, by reason: `busy`, `body`, `late`.
+    /// Requests that were selected and not copied, by reason: `busy`, `body`, `late`.
     pub dropped: std::collections::BTreeMap<String, u64>,
-    /// Set when answers are compared.
+    /// The result of the comparison; missing if the mirror does not compare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
 }
 
-/// What comparing answers has shown.
+/// The result of comparing the mirror's responses with the clients'.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Pairs of answers compared.
+    /// Pairs of responses compared.
     pub compared: u64,
     /// Pairs that differ by more than noise.
     pub mismatched: u64,
     /// Pairs that could not be compared, by reason: `unanswered`, `status`, `long`, `coding`, `broken`.
     pub skipped: std::collections::BTreeMap<String, u64>,
-    /// Where they differ, most frequent first.
+    /// The places that differ, most frequent first.
     pub differences: Vec<Difference>,
     /// The last pairs that differed, newest first.
     pub samples: Vec<Sample>,
 }
 
-/// A place where answers differ.
+/// A place where responses differ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
-    /// `status`, `header`, `body`, or of JSON: `missing`, `added`, `type`, `value`, `length`.
+    /// `status`, `header`, `body`, or in JSON: `missing`, `added`, `type`, `value`, `length`.
     pub kind: String,
     /// The field's name, or a JSON pointer with `*` for the elements of arrays; empty for the whole.
     pub path: String,
-    /// In how many pairs.
+    /// In how many pairs it differs.
     pub count: u64,
-    /// In how many pairs of two answers of the same side: such a place counts no more.
+    /// In how many pairs of two responses of one side it differs: then its differences are noise, and not counted.
     pub noise: u64,
 }
 
-/// A pair of answers that differed.
+/// A pair of responses that differed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// When.
+    /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
     /// The request's method.
     pub method: String,
-    /// Its path; of its query only the names.
+    /// The request's path and the names of its query parameters, without their values.
     pub target: String,
-    /// Its id, as the access log has it.
+    /// The request's id in the access log.
     pub id: String,
-    /// The status that the client got, and
+    /// The status of the client's response.
     pub status: u16,
-    /// the one of the copy.
+    /// The status of the mirror's response.
     pub mirror_status: u16,
-    /// Where they differ, at most a few.
-    pub differences: Vec<Found>,
+    /// Places that differ, at most a few.
+    pub differences: Vec<SampleDifference>,
 }
 
 /// A difference in a sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Found {
+pub struct SampleDifference {
     /// As in [`Difference`].
     pub kind: String,
-    /// As in [`Difference`], with the elements' numbers.
+    /// As in [`Difference`], with the indexes of elements.
     pub path: String,
-    /// What the client got there: its type and length, or its value where the file says so.
+    /// Type and length in the client's response, or with `sample_values` the value.
     pub ours: String,
-    /// What the copy got.
+    /// The same of the mirror's response.
     pub theirs: String,
 }
 
@@ -253,12 +252,12 @@ mod tests {
 
     #[test]
     fn a_name_is_bounded_and_plays_no_tricks() {
-        let longest = "é".repeat(SIGNATURE_CHARS_MAX);
+        let longest = "é".repeat(AUTHOR_CHARS_MAX);
         for fit in ["alice", "Alice Ä. <a@example.com>", &longest] {
-            assert!(is_signature(fit), "{fit}");
+            assert!(is_author(fit), "{fit}");
         }
         for unfit in ["", "a\nb", "\u{1b}[2J", "a\u{9b}", &format!("{longest}é")] {
-            assert!(!is_signature(unfit), "{unfit:?}");
+            assert!(!is_author(unfit), "{unfit:?}");
         }
     }
 }

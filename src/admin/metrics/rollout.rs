@@ -1,4 +1,4 @@
-//! `/metrics` of splits, canaries and mirrors. A family without a value is left out.
+//! The metrics of splits, canaries and mirrors. A metric without a sample is left out.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::admin::api::rollout::{Canary, Comparison, Mirror, PHASES, Side, Split
 use crate::telemetry::exposition::Kind::{Counter, Gauge};
 use crate::telemetry::exposition::{Kind, Page, Value};
 
-/// What there is of them.
+/// All splits, canaries and mirrors.
 #[derive(Clone, Debug, Default)]
 pub(in crate::admin) struct Rollout {
     pub(in crate::admin) splits: Vec<Split>,
@@ -14,11 +14,11 @@ pub(in crate::admin) struct Rollout {
     pub(in crate::admin) mirrors: Vec<Mirror>,
 }
 
-/// A value and its labels.
+/// A sample: its labels and its value.
 type Sample<'a, const LABELS: usize> = ([(&'static str, &'a str); LABELS], Value);
 
 impl Rollout {
-    /// Writes all their families.
+    /// Writes all metrics of splits, canaries and mirrors.
     pub(super) fn write(&self, page: &mut Page) {
         self.write_splits(page);
         self.write_canaries(page);
@@ -88,7 +88,7 @@ impl Rollout {
         self.mirrors.iter().map(move |mirror| ([("route", mirror.route.as_str())], value(mirror).into()))
     }
 
-    /// Those of the mirrors that compare, each with its route.
+    /// The comparisons of the mirrors that compare, each with its route.
     fn comparisons(&self) -> impl Iterator<Item = (&str, &Comparison)> {
         self.mirrors.iter().filter_map(|mirror| Some((mirror.route.as_str(), mirror.comparison.as_ref()?)))
     }
@@ -98,7 +98,7 @@ fn by_reason<'a>(route: &'a str, counts: &'a BTreeMap<String, u64>) -> impl Iter
     counts.iter().map(move |(reason, count)| ([("route", route), ("reason", reason.as_str())], (*count).into()))
 }
 
-/// A family, if there is a sample for it.
+/// Writes a metric, unless it has no sample.
 fn family<'a, const LABELS: usize>(
     page: &mut Page,
     (kind, name, help): (Kind, &'static str, &str),

@@ -1,6 +1,6 @@
-//! The endpoints of splits, canaries and mirrors: what they read of a request, and whom they ask.
+//! The handlers of splits, canaries and mirrors.
 //!
-//! A route is named by one segment of the path, percent-encoded: `/api/v1/split/%2Fapi%2Fusers`.
+//! The name of the route is one percent-encoded segment of the path: `/api/v1/split/%2Fapi%2Fusers`.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
@@ -10,96 +10,101 @@ use axum::routing::{MethodRouter, post};
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 
-use super::{Answer, Shared, json, whole};
+use super::{ApiResult, SharedService, body_bytes, json};
 use crate::admin::api::rollout::{
-    Canaries, Canary, Mirror, Mirrors, SIGNATURE_CHARS_MAX, Signed, Split, SplitOrder, Splits, is_signature,
+    AUTHOR_CHARS_MAX, Canaries, Canary, Mirror, Mirrors, OrderRequest, Split, Splits, WeightsRequest, is_author,
 };
-use crate::admin::{Order, Refusal};
+use crate::admin::{ApiError, Order};
 
-/// How many names a refusal lists.
+/// The most names that an error lists.
 const NAMES_MAX: usize = 20;
 
 type Route = Result<Path<String>, PathRejection>;
 type Body = Result<Bytes, BytesRejection>;
 
-pub(super) async fn splits(State(house): State<Shared>) -> Answer {
-    Ok(json(StatusCode::OK, &Splits { splits: house.splits() }))
+pub(super) async fn splits(State(service): State<SharedService>) -> ApiResult {
+    Ok(json(StatusCode::OK, &Splits { splits: service.splits() }))
 }
 
-pub(super) async fn split(State(house): State<Shared>, route: Route) -> Answer {
-    Ok(json(StatusCode::OK, &the_split(&house, &name(route)?)?))
+pub(super) async fn split(State(service): State<SharedService>, route: Route) -> ApiResult {
+    Ok(json(StatusCode::OK, &the_split(&service, &name(route)?)?))
 }
 
-pub(super) async fn set_split(State(house): State<Shared>, route: Route, body: Body) -> Answer {
+pub(super) async fn set_split(State(service): State<SharedService>, route: Route, body: Body) -> ApiResult {
     let route = name(route)?;
-    let order: SplitOrder = read(&whole(body)?)?;
-    signature(order.by.as_deref())?;
-    the_split(&house, &route)?;
-    Ok(json(StatusCode::OK, &house.set_split(&route, &order)?))
+    let order: WeightsRequest = read(&body_bytes(body)?)?;
+    check_author(order.by.as_deref())?;
+    the_split(&service, &route)?;
+    Ok(json(StatusCode::OK, &service.set_split(&route, &order)?))
 }
 
-pub(super) async fn reset_split(State(house): State<Shared>, route: Route, body: Body) -> Answer {
+pub(super) async fn reset_split(State(service): State<SharedService>, route: Route, body: Body) -> ApiResult {
     let route = name(route)?;
-    let by = signed(body, false)?.by;
-    the_split(&house, &route)?;
-    Ok(json(StatusCode::OK, &house.reset_split(&route, by.as_deref())?))
+    let by = order_body(body, false)?.by;
+    the_split(&service, &route)?;
+    Ok(json(StatusCode::OK, &service.reset_split(&route, by.as_deref())?))
 }
 
-pub(super) async fn canaries(State(house): State<Shared>) -> Answer {
-    Ok(json(StatusCode::OK, &Canaries { canaries: house.canaries() }))
+pub(super) async fn canaries(State(service): State<SharedService>) -> ApiResult {
+    Ok(json(StatusCode::OK, &Canaries { canaries: service.canaries() }))
 }
 
-pub(super) async fn canary(State(house): State<Shared>, route: Route) -> Answer {
-    Ok(json(StatusCode::OK, &the_canary(&house, &name(route)?)?))
+pub(super) async fn canary(State(service): State<SharedService>, route: Route) -> ApiResult {
+    Ok(json(StatusCode::OK, &the_canary(&service, &name(route)?)?))
 }
 
-/// What gives a canary this order.
-pub(super) fn directs(order: Order) -> MethodRouter<Shared> {
-    post(move |State(house): State<Shared>, route: Route, body: Body| async move { direct(&house, route, body, order) })
+/// The handler that gives a canary this order.
+pub(super) fn order_canary(order: Order) -> MethodRouter<SharedService> {
+    post(move |State(service): State<SharedService>, route: Route, body: Body| async move {
+        apply_order(&service, route, body, order)
+    })
 }
 
-fn direct(house: &Shared, route: Route, body: Body, order: Order) -> Result<Response, Refusal> {
+fn apply_order(service: &SharedService, route: Route, body: Body, order: Order) -> Result<Response, ApiError> {
     let route = name(route)?;
-    let signed = signed(body, order == Order::Promote)?;
-    the_canary(house, &route)?;
-    let order = if signed.full { Order::PromoteFully } else { order };
-    Ok(json(StatusCode::OK, &house.direct(&route, order, signed.by.as_deref())?))
+    let order_body = order_body(body, order == Order::Promote)?;
+    the_canary(service, &route)?;
+    let order = if order_body.full { Order::PromoteFully } else { order };
+    Ok(json(StatusCode::OK, &service.order_canary(&route, order, order_body.by.as_deref())?))
 }
 
-/// All mirrors, without their samples.
-pub(super) async fn mirrors(State(house): State<Shared>) -> Answer {
-    let mut mirrors = house.mirrors();
+/// All mirrors, without their samples: one mirror's response has them.
+pub(super) async fn mirrors(State(service): State<SharedService>) -> ApiResult {
+    let mut mirrors = service.mirrors();
     for comparison in mirrors.iter_mut().filter_map(|mirror| mirror.comparison.as_mut()) {
         comparison.samples.clear();
     }
     Ok(json(StatusCode::OK, &Mirrors { mirrors }))
 }
 
-pub(super) async fn mirror(State(house): State<Shared>, route: Route) -> Answer {
-    Ok(json(StatusCode::OK, &the_mirror(&house, &name(route)?)?))
+pub(super) async fn mirror(State(service): State<SharedService>, route: Route) -> ApiResult {
+    Ok(json(StatusCode::OK, &the_mirror(&service, &name(route)?)?))
 }
 
-pub(super) async fn reset_mirror(State(house): State<Shared>, route: Route, body: Body) -> Answer {
+pub(super) async fn reset_mirror(State(service): State<SharedService>, route: Route, body: Body) -> ApiResult {
     let route = name(route)?;
-    signed(body, false)?;
-    the_mirror(&house, &route)?;
-    Ok(json(StatusCode::OK, &house.reset_mirror(&route)?))
+    order_body(body, false)?;
+    the_mirror(&service, &route)?;
+    Ok(json(StatusCode::OK, &service.reset_mirror(&route)?))
 }
 
-fn the_split(house: &Shared, route: &str) -> Result<Split, Refusal> {
-    one("split", house.splits(), route, |split| &split.route)
+fn the_split(service: &SharedService, route: &str) -> Result<Split, ApiError> {
+    one("split", service.splits(), route, |split| &split.route)
 }
 
-fn the_canary(house: &Shared, route: &str) -> Result<Canary, Refusal> {
-    one("canary", house.canaries(), route, |canary| &canary.route)
+fn the_canary(service: &SharedService, route: &str) -> Result<Canary, ApiError> {
+    one("canary", service.canaries(), route, |canary| &canary.route)
 }
 
-fn the_mirror(house: &Shared, route: &str) -> Result<Mirror, Refusal> {
-    one("mirror", house.mirrors(), route, |mirror| &mirror.route)
+fn the_mirror(service: &SharedService, route: &str) -> Result<Mirror, ApiError> {
+    one("mirror", service.mirrors(), route, |mirror| &mirror.route)
 }
 
-/// The one of this route; refused with the names of those that there are.
-fn one<T>(what: &str, mut all: Vec<T>, route: &str, route_of: impl Fn(&T) -> &str) -> Result<T, Refusal> {
+/// The element of this route.
+///
+/// # Errors
+/// When the route has none (404), with the names of the routes that have one.
+fn one<T>(what: &str, mut all: Vec<T>, route: &str, route_of: impl Fn(&T) -> &str) -> Result<T, ApiError> {
     if let Some(at) = all.iter().position(|found| route_of(found) == route) {
         return Ok(all.swap_remove(at));
     }
@@ -109,34 +114,34 @@ fn one<T>(what: &str, mut all: Vec<T>, route: &str, route_of: impl Fn(&T) -> &st
         true => "no route has one".to_owned(),
         false => format!("routes that have one: {}{more}", names.join(", ")),
     };
-    Err(Refusal::new(StatusCode::NOT_FOUND, format!("route {route:?} has no {what}; {known}")))
+    Err(ApiError::new(StatusCode::NOT_FOUND, format!("route {route:?} has no {what}; {known}")))
 }
 
-fn name(route: Route) -> Result<String, Refusal> {
-    route.map(|Path(route)| route).map_err(|_| bad("a route is named by its name, percent-encoded".to_owned()))
+fn name(route: Route) -> Result<String, ApiError> {
+    route.map(|Path(route)| route).map_err(|_| bad("the route must be percent-encoded UTF-8".to_owned()))
 }
 
-/// Who gives an order that needs no more; nothing at all is fine.
-fn signed(body: Body, may_be_full: bool) -> Result<Signed, Refusal> {
-    let body = whole(body)?;
-    let signed: Signed = if body.trim_ascii().is_empty() { Signed::default() } else { read(&body)? };
-    signature(signed.by.as_deref())?;
-    if signed.full && !may_be_full {
-        return Err(bad("full is for promote alone".to_owned()));
+/// Parses the body of an order; an empty body is valid.
+fn order_body(body: Body, may_be_full: bool) -> Result<OrderRequest, ApiError> {
+    let body = body_bytes(body)?;
+    let order_body: OrderRequest = if body.trim_ascii().is_empty() { OrderRequest::default() } else { read(&body)? };
+    check_author(order_body.by.as_deref())?;
+    if order_body.full && !may_be_full {
+        return Err(bad("full is only valid for promote".to_owned()));
     }
-    Ok(signed)
+    Ok(order_body)
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|error| bad(format!("the body is no such order: {error}")))
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| bad(format!("the body is not valid: {error}")))
 }
 
-fn signature(by: Option<&str>) -> Result<(), Refusal> {
-    let is_fit = by.is_none_or(is_signature);
-    let message = || format!("by has 1 to {SIGNATURE_CHARS_MAX} characters and no control characters");
+fn check_author(by: Option<&str>) -> Result<(), ApiError> {
+    let is_fit = by.is_none_or(is_author);
+    let message = || format!("by has 1 to {AUTHOR_CHARS_MAX} characters and no control characters");
     if is_fit { Ok(()) } else { Err(bad(message())) }
 }
 
-fn bad(message: String) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, message)
+fn bad(message: String) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, message)
 }

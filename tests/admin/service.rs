@@ -1,4 +1,4 @@
-//! The admin listener, alone: behind it stands a house that is made up, and remembers what was asked of it.
+//! The admin listener, alone: behind it stands a service that is made up, and remembers what was asked of it.
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use forebay::admin::api::rollout;
-use forebay::admin::api::{Details, Entry, Facts, Header, JournalFacts, Page, State};
+use forebay::admin::api::{Details, Entry, Header, JournalMetrics, Metrics, Page, State};
 use forebay::admin::{
-    self, Done, Listen, Order, Part, Pending, Purge, Readiness, Refusal, Service, Settings, Sweep, Token,
+    self, ApiError, ApiFuture, Invalidated, JournalQuery, Listen, Order, Purge, Readiness, Service, Settings, Sweep,
+    Token,
 };
 use http::{HeaderName, StatusCode};
 use message::Fields;
@@ -18,22 +19,22 @@ use serde_json::{Value, json};
 use testbed::{Client, Response};
 use tokio::sync::oneshot;
 
-/// A house that remembers what was asked of it.
+/// A service that remembers what was asked of it.
 #[derive(Default)]
-pub(crate) struct Made {
-    pub(crate) asked: Mutex<Vec<String>>,
+pub(crate) struct FakeService {
+    pub(crate) calls: Mutex<Vec<String>>,
     pub(crate) draining: AtomicBool,
-    /// While it is held, a flush is not answered.
+    /// While a test holds this lock, a flush does not finish.
     pub(crate) gate: tokio::sync::Mutex<()>,
 }
 
-impl Made {
-    fn note(&self, what: String) {
-        self.asked.lock().unwrap().push(what);
+impl FakeService {
+    fn record(&self, what: String) {
+        self.calls.lock().unwrap().push(what);
     }
 
-    pub(crate) fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+    pub(crate) fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock().unwrap())
     }
 }
 
@@ -54,11 +55,11 @@ fn entry(seq: u64, state: State) -> Entry {
     }
 }
 
-fn settled(seq: u64) -> Result<(), Refusal> {
+fn retried_or_discarded(seq: u64) -> Result<(), ApiError> {
     match seq {
         7 => Ok(()),
-        8 => Err(Refusal::new(StatusCode::CONFLICT, "write 8 is pending, not a dead letter")),
-        _ => Err(Refusal::new(StatusCode::NOT_FOUND, "there is no such write")),
+        8 => Err(ApiError::new(StatusCode::CONFLICT, "write 8 is pending, not a dead letter")),
+        _ => Err(ApiError::new(StatusCode::NOT_FOUND, "there is no such write")),
     }
 }
 
@@ -72,14 +73,14 @@ fn split(route: &str) -> rollout::Split {
 }
 
 fn canary(route: &str) -> rollout::Canary {
-    let made = json!({
+    let canary = json!({
         "route": route, "upstream": "users-v2", "phase": "stepping", "step": 2, "steps": [1.0, 20.0, 100.0],
         "weight": 20.0, "held_ms": 60_000, "hold_ms": 300_000, "reason": "waits for 300 requests",
         "canary": {"requests": 200, "errors": 1, "p95_ms": 12.5}, "stable": {"requests": 800, "errors": 0, "p95_ms": 11.0},
         "requests_min": 500, "compared": 90, "mismatched": 2, "kept": true,
         "history": [{"at_ms": 1_795_289_280_000_u64, "event": "promoted", "weight": 20.0, "reason": "step 1 held"}],
     });
-    serde_json::from_value(made).unwrap()
+    serde_json::from_value(canary).unwrap()
 }
 
 fn mirror(route: &str) -> rollout::Mirror {
@@ -89,24 +90,24 @@ fn mirror(route: &str) -> rollout::Mirror {
         "at_ms": 1_795_289_280_000_u64, "method": "GET", "target": "/users/7?page", "id": "a1", "status": 200,
         "mirror_status": 200, "differences": [found],
     });
-    let made = json!({
+    let mirror = json!({
         "route": route, "upstream": "users-v2", "percent": 10.0, "in_flight": 1, "sent": 100, "failed": 3,
         "timed_out": 1, "dropped": {"busy": 4},
         "comparison": {"compared": 90, "mismatched": 2, "skipped": {"long": 6}, "differences": [difference],
                        "samples": [sample]},
     });
-    serde_json::from_value(made).unwrap()
+    serde_json::from_value(mirror).unwrap()
 }
 
-impl Service for Made {
+impl Service for FakeService {
     fn splits(&self) -> Vec<rollout::Split> {
         vec![split("users"), split("/api/users")]
     }
 
-    fn set_split(&self, route: &str, order: &rollout::SplitOrder) -> Result<rollout::Split, Refusal> {
-        self.note(format!("set {route} {:?} by {:?}", order.weights, order.by));
+    fn set_split(&self, route: &str, order: &rollout::WeightsRequest) -> Result<rollout::Split, ApiError> {
+        self.record(format!("set {route} {:?} by {:?}", order.weights, order.by));
         let Some(weight) = order.weights.get("users-v2") else {
-            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "no side is called so"));
+            return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "no side is called so"));
         };
         let mut split = split(route);
         split.sides[0].weight = *weight;
@@ -116,8 +117,8 @@ impl Service for Made {
         Ok(split)
     }
 
-    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<rollout::Split, Refusal> {
-        self.note(format!("reset {route} by {by:?}"));
+    fn reset_split(&self, route: &str, by: Option<&str>) -> Result<rollout::Split, ApiError> {
+        self.record(format!("reset {route} by {by:?}"));
         Ok(split(route))
     }
 
@@ -125,11 +126,11 @@ impl Service for Made {
         vec![canary("users"), canary("/api/users")]
     }
 
-    fn direct(&self, route: &str, order: Order, by: Option<&str>) -> Result<rollout::Canary, Refusal> {
-        self.note(format!("{order:?} {route} by {by:?}"));
+    fn order_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<rollout::Canary, ApiError> {
+        self.record(format!("{order:?} {route} by {by:?}"));
         match route {
             "users" => Ok(canary(route)),
-            _ => Err(Refusal::new(StatusCode::CONFLICT, "the canary is done")),
+            _ => Err(ApiError::new(StatusCode::CONFLICT, "the canary is done")),
         }
     }
 
@@ -137,8 +138,8 @@ impl Service for Made {
         vec![mirror("users")]
     }
 
-    fn reset_mirror(&self, route: &str) -> Result<rollout::Mirror, Refusal> {
-        self.note(format!("reset mirror {route}"));
+    fn reset_mirror(&self, route: &str) -> Result<rollout::Mirror, ApiError> {
+        self.record(format!("reset mirror {route}"));
         Ok(mirror(route))
     }
 
@@ -146,11 +147,15 @@ impl Service for Made {
         if self.draining.load(Ordering::SeqCst) { Readiness::Draining } else { Readiness::Ready }
     }
 
-    fn facts(&self) -> Facts {
-        Facts { requests: 17, journal: Some(JournalFacts { dead: 2, ..JournalFacts::default() }), ..Facts::default() }
+    fn metrics(&self) -> Metrics {
+        Metrics {
+            requests: 17,
+            journal: Some(JournalMetrics { dead: 2, ..JournalMetrics::default() }),
+            ..Metrics::default()
+        }
     }
 
-    fn purge(&self, what: &Purge, soft: bool) -> Result<Done, Refusal> {
+    fn purge(&self, what: &Purge, soft: bool) -> Result<Invalidated, ApiError> {
         let what = match what {
             Purge::Url(place) => format!("url {} {} {:?}", place.host, place.path, place.query),
             Purge::Prefix(place) => format!("prefix {} {}", place.host, place.path),
@@ -159,44 +164,44 @@ impl Service for Made {
             Purge::All => "all".to_owned(),
         };
         let sweep = (!what.starts_with("url")).then(|| Sweep { epoch: 9, touched: Box::pin(async { 3 }) });
-        self.note(format!("{what} soft={soft}"));
-        Ok(Done { counted: if sweep.is_some() { 0 } else { 3 }, sweep })
+        self.record(format!("{what} soft={soft}"));
+        Ok(Invalidated { counted: if sweep.is_some() { 0 } else { 3 }, sweep })
     }
 
-    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Done, Refusal> {
+    fn event(&self, fields: &Fields, body: &[u8]) -> Result<Invalidated, ApiError> {
         let kind = fields.first("ce-type").map_or("none", |kind| std::str::from_utf8(kind).unwrap());
-        self.note(format!("event {kind} {}", String::from_utf8_lossy(body)));
+        self.record(format!("event {kind} {}", String::from_utf8_lossy(body)));
         if body == b"{}" {
-            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "the event has no data.user_id"));
+            return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "the event has no data.user_id"));
         }
-        Ok(Done { counted: 1, sweep: Some(Sweep { epoch: 10, touched: Box::pin(async { 3 }) }) })
+        Ok(Invalidated { counted: 1, sweep: Some(Sweep { epoch: 10, touched: Box::pin(async { 3 }) }) })
     }
 
-    fn journal(&self, part: Part) -> Result<Page, Refusal> {
-        self.note(format!("{part:?}"));
+    fn journal(&self, query: JournalQuery) -> Result<Page, ApiError> {
+        self.record(format!("{query:?}"));
         Ok(Page { entries: vec![entry(7, State::Dead), entry(8, State::Pending)], next: Some(8) })
     }
 
-    fn write(&self, seq: u64) -> Result<Details, Refusal> {
-        settled(seq)?;
+    fn write(&self, seq: u64) -> Result<Details, ApiError> {
+        retried_or_discarded(seq)?;
         let secret = (HeaderName::from_static("authorization"), ShownValue::Redacted);
         let kind = (HeaderName::from_static("content-type"), ShownValue::Text("text/plain"));
         let headers = [secret, kind].into_iter().map(|(name, value)| Header::shown(&name, value)).collect();
         Ok(Details { entry: entry(seq, State::Dead), headers })
     }
 
-    fn retry(&self, seq: u64) -> Pending<'_, ()> {
-        self.note(format!("retry {seq}"));
-        Box::pin(async move { settled(seq) })
+    fn retry(&self, seq: u64) -> ApiFuture<'_, ()> {
+        self.record(format!("retry {seq}"));
+        Box::pin(async move { retried_or_discarded(seq) })
     }
 
-    fn discard(&self, seq: u64) -> Pending<'_, ()> {
-        self.note(format!("discard {seq}"));
-        Box::pin(async move { settled(seq) })
+    fn discard(&self, seq: u64) -> ApiFuture<'_, ()> {
+        self.record(format!("discard {seq}"));
+        Box::pin(async move { retried_or_discarded(seq) })
     }
 
-    fn flush(&self) -> Pending<'_, u64> {
-        self.note("flush".to_owned());
+    fn flush(&self) -> ApiFuture<'_, u64> {
+        self.record("flush".to_owned());
         Box::pin(async move {
             let _open = self.gate.lock().await;
             Ok(5)
@@ -205,7 +210,7 @@ impl Service for Made {
 }
 
 pub(crate) struct Listener {
-    pub(crate) house: Arc<Made>,
+    pub(crate) service: Arc<FakeService>,
     address: Option<SocketAddr>,
     pub(crate) shutdown: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -216,15 +221,15 @@ impl Listener {
         let settings = Settings { listen, token: token.map(Token::new), hosts: vec!["ops.example.com".into()] };
         let opened = admin::open(&settings).unwrap();
         let address = opened.address();
-        let house = Arc::new(Made::default());
+        let service = Arc::new(FakeService::default());
         let (shutdown, end) = oneshot::channel();
-        let served: Arc<Made> = Arc::clone(&house);
+        let served: Arc<FakeService> = Arc::clone(&service);
         let thread = std::thread::spawn(move || {
             let options = tokio::runtime::LocalOptions::default();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(options).unwrap();
             runtime.block_on(opened.serve(served, async { _ = end.await })).unwrap();
         });
-        Self { house, address, shutdown: Some(shutdown), thread: Some(thread) }
+        Self { service, address, shutdown: Some(shutdown), thread: Some(thread) }
     }
 
     pub(crate) fn tcp(token: Option<&str>) -> Self {
@@ -235,21 +240,21 @@ impl Listener {
         Client::to(self.address.unwrap())
     }
 
-    pub(crate) fn asks(&self, request: &str) -> Response {
+    pub(crate) fn send(&self, request: &str) -> Response {
         let method = request.split(' ').next().unwrap().to_owned();
         self.client().send(request).read_response_to(&method)
     }
 
     pub(crate) fn get(&self, target: &str) -> Response {
-        self.asks(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        self.send(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     }
 
     pub(crate) fn post(&self, target: &str, body: &str) -> Response {
         let length = body.len();
-        self.asks(&format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"))
+        self.send(&format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"))
     }
 
-    pub(crate) fn ends(&mut self) {
+    pub(crate) fn stop(&mut self) {
         _ = self.shutdown.take().map(|shutdown| shutdown.send(()));
         self.thread.take().unwrap().join().unwrap();
     }
@@ -266,18 +271,18 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if self.thread.is_some() {
-            self.ends();
+            self.stop();
         }
     }
 }
 
-pub(crate) fn says(response: &Response, status: u16) -> Value {
+pub(crate) fn json_body(response: &Response, status: u16) -> Value {
     assert_eq!(response.status, status, "{}", response.text());
     assert_eq!(response.field("content-type"), Some("application/json"), "{}", response.text());
     serde_json::from_str(&response.text()).unwrap()
 }
 
-pub(crate) fn refuses(response: &Response, status: u16) {
-    let told = says(response, status);
-    assert!(told["error"].as_str().is_some_and(|error| !error.is_empty()), "{told}");
+pub(crate) fn assert_error(response: &Response, status: u16) {
+    let error = json_body(response, status);
+    assert!(error["error"].as_str().is_some_and(|message| !message.is_empty()), "{error}");
 }
