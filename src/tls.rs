@@ -1,5 +1,5 @@
-//! The files that TLS stands on, towards clients and backends: read within a bound, and watched by what the file system
-//! says of them.
+//! What TLS stands on, towards clients and backends: files, read within a bound, and watched by what the file system says
+//! of them; certificates that forebay makes itself.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+
+pub(crate) mod issue;
 
 /// The longest file, in bytes: a list of revoked certificates may be long.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -69,6 +71,9 @@ pub enum TlsError {
         /// Why.
         reason: String,
     },
+    /// A certificate can't be made here.
+    #[error("a certificate can't be made: {0}")]
+    Made(String),
     /// The TLS library refuses the settings.
     #[error("TLS can't be set up: {0}")]
     Settings(#[from] rustls::Error),

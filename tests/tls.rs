@@ -7,7 +7,7 @@ use std::path::Path;
 
 use testbed::{
     Authority, Client, Config, DEADLINE, Ending, Forebay, Gate, Origin, Pair, TlsClient, echo, eventually, forward,
-    hang, ok, raw, routes, script,
+    hang, ok, raw, routes, script, shown_certificate,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -368,4 +368,23 @@ fn a_drain_finishes_what_runs_and_announces_the_end() {
     gate.open();
     let (bytes, is_announced) = busy.read_to_end();
     assert!(bytes.ends_with(b"done") && is_announced);
+}
+
+#[test]
+fn a_self_signed_certificate_stays_the_same_until_its_names_change() {
+    let origin = Origin::start(echo());
+    let config = |names: &str| {
+        let listener = format!("[[listener]]\naddress = \"127.0.0.2:0\"\n[listener.tls]\nself_signed = [{names}]\n");
+        forward([&origin]).more(&listener)
+    };
+    let forebay = Forebay::start(config("\"localhost\", \"127.0.0.2\""));
+    let show = |name: &str| shown_certificate(forebay.addresses()[1], name, &["h2", "http/1.1"]).unwrap();
+    let first = show("localhost");
+    assert_eq!(show("127.0.0.2"), first);
+    let has = |certificate: &[u8], name: &str| certificate.windows(name.len()).any(|part| part == name.as_bytes());
+    assert!(has(&first, "localhost") && !has(&first, "a.test"));
+    forebay.reload(config("\"localhost\", \"127.0.0.2\""));
+    assert_eq!(show("localhost"), first);
+    forebay.reload(config("\"a.test\""));
+    assert!(has(&show("localhost"), "a.test"));
 }

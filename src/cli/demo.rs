@@ -4,12 +4,15 @@
 //! own that is compiled in.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use super::output;
 use crate::config::plan::Plan;
+use crate::supervisor::Listening;
 use crate::telemetry::events;
 use crate::{config, demo, supervisor};
 
@@ -36,10 +39,10 @@ enum Failure {
     Proxy(#[source] supervisor::StartError),
     /// Nobody could write what happens.
     #[error("the event log can't be started: {0}")]
-    Events(#[source] std::io::Error),
-    /// Nobody could tell us to stop.
-    #[error("Ctrl-C can't be waited for: {0}")]
-    Signal(#[source] std::io::Error),
+    Events(#[source] io::Error),
+    /// No signal could end it.
+    #[error("signals can't be waited for: {0}")]
+    Signal(#[source] io::Error),
 }
 
 /// An error and the errors beneath it, in one line.
@@ -53,7 +56,7 @@ fn with_reasons(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Runs the demo until Ctrl-C; `file` is the configuration asked for, if any.
+/// Runs the demo until a signal ends it; `file` is the configuration asked for, if any.
 ///
 /// The exit code is 1 for a configuration with problems, 2 for whatever went wrong after.
 #[must_use]
@@ -71,16 +74,51 @@ pub(crate) fn run(file: Option<&Path>) -> ExitCode {
 }
 
 fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
+    // The process is told of signals from here on, so that none ends it while it starts.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;
+    let mut ends = {
+        let _entered = runtime.enter();
+        Ends::listen().map_err(Failure::Signal)?
+    };
     let (plan, origin) = plan(file).map_err(Failure::Config)?;
     let _backends = demo::start(demo::Ports::STANDARD).map_err(Failure::Backends)?;
     // What happens to the flaky backend is the best of it.
     let _events = events::start(super::run::level(plan.log.level), &plan.log.events_to).map_err(Failure::Events)?;
     let proxy = supervisor::start(plan).map_err(Failure::Proxy)?;
     // A reader that has gone is no reason to stop.
-    let _unread = output::answer(&text(&proxy.addresses(), &origin, &program()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;
-    runtime.block_on(tokio::signal::ctrl_c()).map_err(Failure::Signal)
+    let _unread = output::answer(&text(&proxy.listening(), &origin, &program()));
+    runtime.block_on(ends.next());
     // The proxy and then the backends end here, at once: an event stream that is still open need not be waited for.
+    Ok(())
+}
+
+/// The signals that end the demo.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    quit: Signal,
+}
+
+impl Ends {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// Waits for one of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+            _ = self.quit.recv() => {}
+        }
+    }
 }
 
 /// The plan, and a word for where it comes from.
@@ -98,14 +136,15 @@ fn program() -> String {
     called.map_or_else(|| "forebay".to_owned(), |called| called.to_string_lossy().into_owned())
 }
 
-/// What to try, for a proxy that listens at `addresses` and was configured by `origin`; `program` is this one.
+/// What to try, for a proxy that listens there and was configured by `origin`; `program` is this one.
 #[must_use]
-pub(crate) fn text(addresses: &[SocketAddr], origin: &str, program: &str) -> String {
+pub(crate) fn text(listening: &[Listening], origin: &str, program: &str) -> String {
     let mut text = format!("forebay runs {origin}, in front of seven demo backends (127.0.0.1:9001 to 9007).\n");
-    let Some(address) = addresses.first() else { return text };
-    let url = format!("http://{address}");
-    let topics = balancing(&url).into_iter().chain(caching(&url)).chain(writing(&url, program));
-    let topics = topics.chain(splitting(&url, program)).chain(migrating(&url, program)).chain(others(&url));
+    let by = |scheme: &str| listening.iter().map(|one| &one.url).find(|url| url.starts_with(scheme));
+    let Some(url) = by("http://") else { return text };
+    let topics = balancing(url).into_iter().chain(caching(url)).chain(writing(url, program));
+    let topics = topics.chain(splitting(url, program)).chain(migrating(url, program));
+    let topics = topics.chain(by("https://").map(|url| encrypting(url))).chain(others(url));
     for (topic, commands) in topics {
         // Writing to a String does not fail.
         let _ = writeln!(text, "\n# {topic}");
@@ -273,6 +312,19 @@ fn canary(program: &str) -> String {
     format!("{program} canary --admin 127.0.0.1:9900")
 }
 
+/// The same over TLS.
+fn encrypting(url: &str) -> Topic {
+    let versions = "-o /dev/null -w '%{http_version}\\n'";
+    (
+        "TLS: HTTP/2, then HTTP/1.1; -k accepts the certificate, which forebay has made itself",
+        vec![
+            format!("curl -i --http2 -k {url}/notes/1"),
+            format!("curl -sk --http2 {versions} {url}/hello"),
+            format!("curl -sk --http1.1 {versions} {url}/hello"),
+        ],
+    )
+}
+
 /// The rest.
 fn others(url: &str) -> [Topic; 3] {
     [
@@ -294,7 +346,10 @@ mod tests {
 
     #[test]
     fn the_text_names_the_address_that_listens() {
-        let text = text(&["127.0.0.1:8080".parse().unwrap()], "config.toml", "bin/forebay");
+        let listening = ["http://127.0.0.1:8080", "https://127.0.0.1:8443"]
+            .map(|url| Listening { address: None, url: url.to_owned() });
+        let text = text(&listening, "config.toml", "bin/forebay");
+        assert!(text.contains("\ncurl -i --http2 -k https://127.0.0.1:8443/notes/1\n"), "{text}");
         assert!(text.contains("\nwrk -t2 -c64 -d10s http://127.0.0.1:8080/\n"), "{text}");
         assert!(text.contains("curl -N http://127.0.0.1:8080/events"), "{text}");
         assert!(text.contains("%{http_code} ") && text.contains("%header{cache-status}\\n'"), "{text}");
@@ -302,6 +357,20 @@ mod tests {
         assert!(text.contains("\nbin/forebay canary --admin 127.0.0.1:9900 restart users\n"), "{text}");
         assert!(text.contains("-w '%header{x-forebay-side}\\n' 'http://127.0.0.1:8080/users/[1-10]?n"), "{text}");
         assert!(text.contains("\nbin/forebay journal list --dead --admin 127.0.0.1:9900\n"), "{text}");
+    }
+
+    #[test]
+    fn ctrl_c_and_the_signals_of_terminals_and_supervisors_end_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for name in ["INT", "TERM", "HUP", "QUIT"] {
+            let mut ends = {
+                let _entered = runtime.enter();
+                Ends::listen().unwrap()
+            };
+            let process = std::process::id().to_string();
+            assert!(std::process::Command::new("kill").args([format!("-{name}"), process]).status().unwrap().success());
+            runtime.block_on(ends.next());
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! `[listener.tls]`: TLS towards clients.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{HOUR, MILLISECOND, MINUTE, table, words};
 use crate::config::document::Section;
+use crate::config::grammar::is_host_name;
 
 table! {
     /// TLS towards clients: versions 1.2 and 1.3. forebay reads certificates, keys, authorities and revocation lists at
@@ -14,8 +16,11 @@ table! {
     /// server name of its connection (SNI) gets 421.
     pub struct Tls "[listener.tls]" => authorities;
 
-    /// The certificates; at least one. The first is the default.
-    certificates: Vec<CertificateFiles> = required("certificates = [{ cert = \"/etc/forebay/cert.pem\", key = \"/etc/forebay/key.pem\" }]");
+    /// The certificates. The first is the default. A listener needs at least one, here or by `self_signed`.
+    certificates: Vec<CertificateFiles>;
+    /// Host names and IP addresses for which forebay makes a certificate itself at each start: for development. Clients
+    /// refuse it unless they are told not to verify. It follows `certificates`.
+    self_signed: Vec<String> as Texts = "" => host_names;
     /// The lowest version that forebay accepts.
     min_version: TlsVersion = "1.2";
     /// What happens when a client sends a server name that has no certificate, or no server name: `default` uses the
@@ -86,9 +91,11 @@ words! {
 const TICKET_ROTATION_MAX: Duration = Duration::from_secs(6 * 3_600);
 
 fn authorities(tls: &Tls, section: &Section<'_>) {
-    if section.is_empty_list("certificates") {
+    let is_left_out = |key| !section.has(key) || section.is_empty_list(key);
+    if ["certificates", "self_signed"].into_iter().all(is_left_out) {
         let hint = "certificates = [{ cert = \"/etc/forebay/cert.pem\", key = \"/etc/forebay/key.pem\" }]";
-        section.report.add(section.at("certificates"), "certificates is empty", hint);
+        let what = if section.is_empty_list("certificates") { "empty" } else { "missing" };
+        section.report.add(section.at("certificates"), format!("certificates is {what}"), hint);
     }
     if tls.client_auth != ClientAuth::Off && tls.client_ca.is_none() {
         let hint = "client_ca = \"/etc/forebay/clients.pem\"";
@@ -100,6 +107,19 @@ fn authorities(tls: &Tls, section: &Section<'_>) {
             section.report.warn(section.at(key), format!("{key} is of no use without client_auth"), hint);
         }
     }
+}
+
+/// Names that a certificate is made for.
+fn host_names(section: &Section<'_>, key: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for text in section.texts(key) {
+        if !is_host_name(&text.value) && text.value.parse::<IpAddr>().is_err() {
+            let hint = "write names as \"localhost\" or \"127.0.0.1\"";
+            section.report.add(text.span.clone(), format!("{text} is neither a host name nor an IP address"), hint);
+        }
+        names.push(text.value);
+    }
+    names
 }
 
 pub(super) fn path(section: &Section<'_>, key: &str) -> Option<PathBuf> {

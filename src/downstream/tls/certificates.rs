@@ -1,6 +1,6 @@
 //! A listener's certificates: loaded with their keys, and chosen by the name that a client asks for (SNI, RFC 6066 §3).
 
-use std::path::{Path, PathBuf};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use crate::config::plan::{CertificateFiles, UnknownSni};
-use crate::tls::{self as files, TlsError};
+use crate::config::plan::{self, CertificateFiles, UnknownSni};
+use crate::tls::{self as files, TlsError, issue};
 
 /// A certificate that ends sooner than this is warned about.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
@@ -26,91 +26,128 @@ pub(super) struct Certificates {
 /// A certificate and its key.
 #[derive(Debug)]
 struct Certificate {
-    path: PathBuf,
-    key_path: PathBuf,
+    source: Source,
     key: Arc<CertifiedKey>,
     /// Until when it holds (since 1970).
     ends: Duration,
     has_names: bool,
 }
 
+/// Where a certificate comes from.
+#[derive(Clone, Debug, PartialEq)]
+enum Source {
+    /// Files.
+    Files(CertificateFiles),
+    /// forebay itself, for these names.
+    SelfSigned(Vec<String>),
+}
+
 impl Certificates {
     /// Loads all of them. A certificate that has expired does not replace one `before` that has not.
     pub(super) fn load(
-        files: &[CertificateFiles],
-        unknown: UnknownSni,
+        plan: &plan::Tls,
         provider: &CryptoProvider,
         (before, now): (Option<&Self>, Duration),
     ) -> Result<Self, TlsError> {
-        let (mut all, mut names) = (Vec::new(), ServerNames::new(unknown == UnknownSni::Default));
-        for (index, files) in files.iter().enumerate() {
-            let certificate = Certificate::load(files, provider, |name| names.add(name, index))?;
-            let holds_before = || before.and_then(|before| before.find(&files.cert)).is_some_and(|old| old.ends > now);
-            if certificate.ends <= now && holds_before() {
+        let find = |source: &Source| before.and_then(|before| before.find(source));
+        let mut all = Vec::new();
+        for files in &plan.certificates {
+            let source = Source::Files(files.clone());
+            let certificate = Certificate::read(files, provider)?;
+            if certificate.ends <= now && find(&source).is_some_and(|old| old.ends > now) {
                 return Err(TlsError::Expired(files.cert.clone()));
             }
             all.push(certificate);
         }
+        if !plan.self_signed.is_empty() {
+            let source = Source::SelfSigned(plan.self_signed.clone());
+            let kept = find(&source).filter(|old| old.ends > now + SOON).map(|old| Arc::clone(&old.key));
+            let make = || issue::self_signed(&plan.self_signed, now, provider).map(Arc::new);
+            let key = kept.map_or_else(make, Ok)?;
+            all.extend(Certificate::new(source, key));
+        }
+        let mut names = ServerNames::new(plan.unknown_sni == UnknownSni::Default);
+        for (index, certificate) in all.iter().enumerate() {
+            certificate.each_name(|name| names.add(name, index));
+        }
         Ok(Self { all, names: Arc::new(names) })
     }
 
-    fn find(&self, path: &Path) -> Option<&Certificate> {
-        self.all.iter().find(|certificate| certificate.path == path)
+    /// The one that comes from there. Of files the certificate's path says it: the key may be in another file now.
+    fn find(&self, source: &Source) -> Option<&Certificate> {
+        let is_same = |certificate: &&Certificate| match (&certificate.source, source) {
+            (Source::Files(own), Source::Files(files)) => own.cert == files.cert,
+            (Source::SelfSigned(_), _) | (_, Source::SelfSigned(_)) => certificate.source == *source,
+        };
+        self.all.iter().find(is_same)
     }
 
     /// What an operator should see to.
     pub(super) fn warnings(&self, now: Duration) -> Vec<String> {
         let mut warnings = Vec::new();
-        for Certificate { path, key_path, ends, has_names, .. } in &self.all {
-            let path = path.display();
+        for Certificate { source, ends, has_names, .. } in &self.all {
             if *ends <= now {
-                warnings.push(format!("the certificate {path} has expired"));
+                warnings.push(format!("{source} has expired"));
             } else if *ends <= now + SOON {
                 let days = ends.saturating_sub(now).as_secs() / 86_400;
-                warnings.push(format!("the certificate {path} expires in {days} days"));
+                warnings.push(format!("{source} expires in {days} days"));
             }
+            let Source::Files(CertificateFiles { key, .. }) = source else { continue };
             if !has_names {
-                warnings
-                    .push(format!("the certificate {path} is for no host name (it has no DNS name among its names)"));
+                warnings.push(format!("{source} is for no host name (it has no DNS name among its names)"));
             }
-            if files::is_open_to_others(key_path) {
-                warnings.push(format!("others than its owner may read the key {}: chmod 600", key_path.display()));
+            if files::is_open_to_others(key) {
+                warnings.push(format!("others than its owner may read the key {}: chmod 600", key.display()));
             }
         }
         warnings
     }
 }
 
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files(files) => write!(out, "the certificate {}", files.cert.display()),
+            Self::SelfSigned(names) => write!(out, "the self-signed certificate for {}", names.join(", ")),
+        }
+    }
+}
+
 impl Certificate {
-    fn load(
-        files: &CertificateFiles,
-        provider: &CryptoProvider,
-        mut named: impl FnMut(&str),
-    ) -> Result<Self, TlsError> {
+    /// Reads a certificate and its key from files.
+    fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let (path, key_path) = (files.cert.clone(), files.key.clone());
         let chain = files::certificates(&path)?;
         let key = provider
             .key_provider
             .load_private_key(files::key(&key_path)?)
             .map_err(|source| TlsError::Refused { path: key_path.clone(), source })?;
-        let malformed = || TlsError::Lacking { path: path.clone(), what: "certificate that can be read" };
-        let first = chain.first().ok_or_else(malformed)?.clone();
-        let read = x509::read(&first).ok_or_else(malformed)?;
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(rustls::Error::InconsistentKeys(_)) => return Err(TlsError::NoPair { cert: path, key: key_path }),
             Err(source) => return Err(TlsError::Refused { path, source }),
         }
-        let mut has_names = false;
-        for name in &read.names {
+        let unreadable = TlsError::Lacking { path, what: "certificate that can be read" };
+        Self::new(Source::Files(files.clone()), Arc::new(key)).ok_or(unreadable)
+    }
+
+    /// `None`: it can't be read.
+    fn new(source: Source, key: Arc<CertifiedKey>) -> Option<Self> {
+        let read = x509::read(key.cert.first()?)?;
+        let ends = Duration::from_secs(u64::try_from(read.not_after).unwrap_or_default());
+        let has_names = read.names.iter().any(|name| matches!(name, Name::Dns(_)));
+        Some(Self { source, key, ends, has_names })
+    }
+
+    /// Its host names.
+    fn each_name(&self, mut named: impl FnMut(&str)) {
+        let read = self.key.cert.first().and_then(|first| x509::read(first));
+        for name in read.iter().flat_map(|read| &read.names) {
             if let Name::Dns(name) = name {
-                has_names = true;
                 named(name);
             }
         }
-        let ends = Duration::from_secs(u64::try_from(read.not_after).unwrap_or_default());
-        Ok(Self { path, key_path, key: Arc::new(key), ends, has_names })
     }
 }
 

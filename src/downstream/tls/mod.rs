@@ -43,7 +43,7 @@ impl Tls {
         let files = FileState::of(paths(plan));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let old = (before.map(|before| &*before.certificates), now);
-        let certificates = Arc::new(Certificates::load(&plan.certificates, plan.unknown_sni, &provider, old)?);
+        let certificates = Arc::new(Certificates::load(plan, &provider, old)?);
         let tickets = tickets(plan, before)?;
         let versions = match plan.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
