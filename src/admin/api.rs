@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use http::HeaderName;
-use policy::write::kept::ShownValue;
+use policy::write::retained::ShownValue;
 use serde::{Deserialize, Serialize};
 
 use super::{Purge, PurgeUrl};

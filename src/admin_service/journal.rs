@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
-use policy::write::kept::redacted;
 use policy::write::queue::DeadLetter;
 use policy::write::record::Write;
+use policy::write::retained::redacted;
 
 use super::{AdminService, milliseconds};
 use crate::admin::api::{Details, Entry, Header, Page, State};

@@ -89,7 +89,7 @@ impl AdminService {
             pending_bytes: counts.pending_bytes,
             oldest_ms: age,
             dead: counts.dead as u64,
-            dead_dropped: write_queue.letters_dropped(),
+            dead_dropped: write_queue.dead_letters_dropped(),
             accepted: self.sum(|counters| counters.writes_accepted.get()),
             sent: self.sum(|counters| counters.writes_sent.get()),
             failures: self.sum(|counters| counters.write_failures.get()),

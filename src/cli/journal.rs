@@ -232,8 +232,10 @@ mod tests {
 
     #[test]
     fn a_write_is_shown_with_its_headers() {
-        let header =
-            crate::admin::api::Header::shown(&http::header::AUTHORIZATION, policy::write::kept::ShownValue::Redacted);
+        let header = crate::admin::api::Header::shown(
+            &http::header::AUTHORIZATION,
+            policy::write::retained::ShownValue::Redacted,
+        );
         let text = shown(&Details { entry: entry(), headers: vec![header] }, Duration::from_secs(1_005));
         assert!(
             text.contains("accepted  5 s ago\n") && text.contains("header    authorization: [redacted]\n"),

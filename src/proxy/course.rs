@@ -135,7 +135,7 @@ fn pending(way: &Way<'_>, ex: &Exchange, target: &Target<'_>) -> PendingRead {
         Found::Opaque => return PendingRead::Unreadable,
         Found::Dirty(seq, queued) => (seq, queued),
     };
-    let Some(write) = queued.unpack().filter(|write| read::is_readers(write, &head.fields)) else {
+    let Some(write) = queued.unpack().filter(|write| read::may_read(write, &head.fields)) else {
         return PendingRead::Unreadable;
     };
     let wanted = Wanted { method: &head.method, headers: &head.fields, dice: ex.dice };

@@ -23,7 +23,7 @@ use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
 use crate::telemetry::clock;
 use crate::upstream::send::UpstreamRequest;
-use crate::write_queue::take::FOREBAY_WRITE;
+use crate::write_queue::enqueue::FOREBAY_WRITE;
 
 /// How far a request gets without waiting for anybody.
 pub(crate) enum Step {

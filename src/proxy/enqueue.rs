@@ -13,8 +13,8 @@ use policy::cache::key::Target;
 use policy::course::{Conditions, Queueable};
 use policy::message::conditions::{self, Dates, Outcome, Role, Selected};
 use policy::message::etag::EntityTag;
-use policy::write::kept;
 use policy::write::record::{Packing, Write};
+use policy::write::retained;
 
 use super::invalidation::{invalidate_others, line};
 use super::way::{Queue, Way};
@@ -25,12 +25,12 @@ use crate::exchange::{Answer, Exchange};
 use crate::telemetry::clock;
 use crate::upstream::send::UpstreamRequest;
 use crate::upstream::upload::{Limits, ReplayBody};
-use crate::write_queue::orders::Failed;
+use crate::write_queue::commands::Failed;
+use crate::write_queue::enqueue::{FOREBAY_WRITE, Terms, enqueue};
 use crate::write_queue::queue::Found;
 use crate::write_queue::queued::Queued;
 use crate::write_queue::read;
 use crate::write_queue::reservation::Reservation;
-use crate::write_queue::take::{FOREBAY_WRITE, Terms, take};
 
 /// Room for content of unknown length is set aside in steps of this, and of a quarter of what has come.
 const STEP_BYTES: usize = 64 * 1024;
@@ -43,7 +43,7 @@ pub(super) fn queueable(draft: &UpstreamRequest, back: &WriteBack) -> Queueable 
         None => {}
     }
     let is_queued = matches!(draft.method, Method::PUT | Method::DELETE) || back.queue.contains(&draft.method);
-    let is_hindered = || kept::hindrance(&draft.headers, &back.keep_headers).is_some();
+    let is_hindered = || retained::not_queueable(&draft.headers, &back.keep_headers).is_some();
     if is_queued && !is_hindered() { Queueable::Yes } else { Queueable::No }
 }
 
@@ -94,7 +94,7 @@ impl Enqueue<'_> {
             key: line(self.way.caching, self.target).bytes().into(),
             method: draft.method.clone(),
             target: draft.target.to_string().into(),
-            headers: kept::kept(&draft.headers, &self.queue.back.keep_headers),
+            headers: retained::retained(&draft.headers, &self.queue.back.keep_headers),
             body: Bytes::new(),
             accepted: ex.started.wall,
         };
@@ -115,7 +115,7 @@ impl Enqueue<'_> {
         let (site, back) = (self.way.site, self.queue.back);
         let is_tagged = draft.method == Method::PUT;
         let terms = Terms { durability: back.durability, wait_max: back.ack_timeout, is_tagged };
-        let failed = match take(self.queue.desk, &ex.stream.deadline, (Arc::clone(&queued), room), terms).await {
+        let failed = match enqueue(self.queue.desk, &ex.stream.deadline, (Arc::clone(&queued), room), terms).await {
             Ok(answer) => {
                 // What is stored under its own key went when reads began to see the write. By now its backend may have
                 // it, and what it wrote may be stored anew.

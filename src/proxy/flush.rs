@@ -12,9 +12,9 @@ use policy::cache::key::{Key, Space, Target};
 use policy::cache::overlap::Writer;
 use policy::message::cache_control::delta_seconds;
 use policy::write::class::Class;
-use policy::write::kept::is_kept;
-use policy::write::outcome::{Outcome, judge};
+use policy::write::outcome::{Outcome, classify};
 use policy::write::record::{IDEMPOTENCY_KEY, Write};
+use policy::write::retained::is_retained;
 
 use super::invalidation::{Outgoing, invalidate_target};
 use super::target::RouteTarget;
@@ -29,9 +29,9 @@ use crate::telemetry::counters::Counters;
 use crate::upstream::client::{Deadlines, Error, InternalRequest};
 use crate::upstream::local::LocalUpstream;
 use crate::upstream::send::UpstreamRequest;
-use crate::write_queue::flush::{Attempt, Came, Way};
+use crate::write_queue::enqueue::FOREBAY_WRITE;
+use crate::write_queue::flush::{Attempt, AttemptResult, WriteSender};
 use crate::write_queue::queue::{Found, WriteQueue};
-use crate::write_queue::take::FOREBAY_WRITE;
 
 /// How long an attempt may take for a route that is gone.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,14 +91,14 @@ impl ToBackends {
         }
     }
 
-    async fn attempt(&self, attempt: Attempt) -> Came {
-        let nowhere = Came { outcome: Outcome::Unsent, why: None };
+    async fn attempt(&self, attempt: Attempt) -> AttemptResult {
+        let nowhere = AttemptResult { outcome: Outcome::Unsent, why: None };
         let Some(present) = self.present.borrow().clone() else { return nowhere };
         let Some(onward) = present.upstreams.get(&attempt.write.upstream) else { return nowhere };
         let timeout = present.timeout(&attempt.write);
         let deadlines = Deadlines::within(timeout).and_body_within(timeout);
         let Some(request) = request(&attempt, deadlines) else {
-            return Came { outcome: Outcome::Refused { status: 400 }, why: None };
+            return AttemptResult { outcome: Outcome::Refused { status: 400 }, why: None };
         };
         let class = match attempt.write.method {
             Method::PUT => Class::Put,
@@ -109,7 +109,7 @@ impl ToBackends {
             async |ex: &mut Exchange, draft: &UpstreamRequest| present.send(onward, ex, (&attempt, draft)).await;
         match request.send_by(&self.counters, forward).await {
             Ok(response) => {
-                let outcome = judge(class, response.status, retry_after(&response.fields));
+                let outcome = classify(class, response.status, retry_after(&response.fields));
                 let is_failed = matches!(outcome, Outcome::Retry { .. });
                 let why = is_failed.then(|| format!("the backend answered {}", response.status).into());
                 // Its content may be what is stored.
@@ -118,16 +118,16 @@ impl ToBackends {
                     false => ANSWER_BYTES_MAX,
                 };
                 response.discard(bytes_max).await;
-                Came { outcome, why }
+                AttemptResult { outcome, why }
             }
             Err(Error::Failed(fault)) => {
                 let unknown = Outcome::Retry { status: None, after: None };
                 let outcome = if is_unsent(&fault) { Outcome::Unsent } else { unknown };
-                Came { outcome, why: Some(fault.to_string().into()) }
+                AttemptResult { outcome, why: Some(fault.to_string().into()) }
             }
             Err(Error::Late) => {
                 let why = format!("no answer within {timeout:?}");
-                Came { outcome: Outcome::Retry { status: None, after: None }, why: Some(why.into()) }
+                AttemptResult { outcome: Outcome::Retry { status: None, after: None }, why: Some(why.into()) }
             }
         }
     }
@@ -192,7 +192,7 @@ impl Present {
         let is_set = |name: &HeaderName| edits.set.iter().any(|(set, _)| set == name) || edits.remove.contains(name);
         let line = &attempt.write.key;
         let is_last = |desk: &Arc<WriteQueue>| matches!(desk.find(line), Found::Dirty(seq, _) if seq == attempt.seq);
-        let is_known = caching.rules.key.headers.iter().all(|name| is_kept(name, keep_headers) && !is_set(name));
+        let is_known = caching.rules.key.headers.iter().all(|name| is_retained(name, keep_headers) && !is_set(name));
         let is_settled = draft.target.query() == target.query();
         if !is_known || !is_settled || !self.site.desk().is_some_and(is_last) {
             return None;
@@ -222,8 +222,8 @@ fn settle_host(headers: &mut Fields, target: &Target<'_>) {
     }
 }
 
-impl Way for Rc<ToBackends> {
-    fn send(&self, attempt: Attempt) -> impl Future<Output = Came> + 'static {
+impl WriteSender for Rc<ToBackends> {
+    fn send(&self, attempt: Attempt) -> impl Future<Output = AttemptResult> + 'static {
         let backends = Rc::clone(self);
         async move {
             let came = backends.attempt(attempt).await;

@@ -23,7 +23,7 @@ use crate::upstream::local::LocalUpstream;
 use crate::upstream::select;
 use crate::upstream::send::UpstreamRequest;
 use crate::upstream::upload::{Limits, ReplayBody};
-use crate::write_queue::take::FOREBAY_WRITE;
+use crate::write_queue::enqueue::FOREBAY_WRITE;
 
 /// The methods that are forwarded (RFC 9110 §10.2.1).
 pub(crate) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

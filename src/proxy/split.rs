@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use message::{FieldLine, Fields, Known};
-use policy::balance::dice::splitmix64;
+use policy::balance::prng::splitmix64;
 use policy::message::cookies;
 use policy::message::scheme::Scheme;
 use policy::route::split::Shares;

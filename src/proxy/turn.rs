@@ -13,7 +13,7 @@ use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
 use crate::upstream::send::UpstreamRequest;
 use crate::write_queue::WriteQueue;
-use crate::write_queue::take::FOREBAY_WRITE;
+use crate::write_queue::enqueue::FOREBAY_WRITE;
 
 /// Waits until all that is pending for the URI has gone out, and forwards the write then.
 ///

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
-use policy::balance::{Draw, Seats, key as hash};
+use policy::balance::{Draw, EndpointView, key as hash};
 use policy::health::slow_start;
 use policy::message::{cookies, query};
 use policy::time::Now;
@@ -115,7 +115,7 @@ pub(crate) fn claim(group: &Rc<LocalUpstream>, ex: &Exchange, tried: &Tried, now
         }
         group.shared.standing.release_trial(&endpoint, now);
     }
-    let draw = Draw { key: ex.key, dice: ex.dice.wrapping_add(tried.len() as u64), retry: !tried.is_empty() };
+    let draw = Draw { key: ex.key, random: ex.dice.wrapping_add(tried.len() as u64), retry: !tried.is_empty() };
     let epoch = group.shared.standing.epoch();
     let in_service = set.in_service(epoch);
     let InService { primary, backup, doubted, .. } = &*in_service;
@@ -156,7 +156,7 @@ fn thin(view: &View<'_>, picked: usize, draw: &Draw) -> usize {
     let Some(back) = view.set.seats.get(picked).and_then(|seat| seat.shared.back_at()) else {
         return picked;
     };
-    if slow_start::admits(view.now.mono.saturating_sub(back), plan.slow_start, draw.dice) {
+    if slow_start::admits(view.now.mono.saturating_sub(back), plan.slow_start, draw.random) {
         return picked;
     }
     view.thinned.set(Some(picked));
@@ -207,7 +207,7 @@ impl View<'_> {
     }
 }
 
-impl Seats for View<'_> {
+impl EndpointView for View<'_> {
     fn len(&self) -> usize {
         self.set.seats.len()
     }

@@ -1,10 +1,10 @@
-//! What the event log is told of writes on their way to their backends: that a route's writes fail, that they do no
-//! more, which have become dead letters, and which of these were dropped.
+//! Reports the state of queued writes to the event log: a route's writes fail, they succeed again, a write became a
+//! dead letter, a dead letter was dropped.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use policy::write::alarm::{Alarm, Gathered, Groups, News};
+use policy::write::alarm::{Alarm, Alert, Batch, Batches};
 use policy::write::outcome::Reason;
 use policy::write::queue::Bound;
 
@@ -13,9 +13,9 @@ use super::queue::WriteQueue;
 /// The alarms of all routes.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
-    /// Of routes that there is something to remember of.
+    /// Routes whose alarm is not in its initial state.
     routes: HashMap<Box<str>, Watched>,
-    dropped: Groups,
+    dropped: Batches,
 }
 
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ struct Watched {
     why: Option<Box<str>>,
 }
 
-/// A write that has been given up.
+/// A write that became a dead letter.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Death {
     pub(super) seq: u64,
@@ -34,30 +34,30 @@ pub(super) struct Death {
 }
 
 impl Alarms {
-    /// An attempt to send a write of this route has been answered.
+    /// Records that a backend has responded to an attempt to send a write of this route.
     pub(super) fn reached(&mut self, route: &str) {
         if let Some(watched) = self.routes.get_mut(route) {
             watched.alarm.reached();
         }
     }
 
-    /// One has failed.
+    /// Records a failed attempt.
     pub(super) fn failed(&mut self, route: &str, why: Box<str>) {
         self.watch(route).why = Some(why);
     }
 
-    /// A write of this route is a dead letter.
-    pub(super) fn died(&mut self, route: &str, death: Death, now: Duration) {
+    /// Reports a dead letter of this route.
+    pub(super) fn add_dead_letter(&mut self, route: &str, death: Death, now: Duration) {
         let Death { seq, status, reason } = death;
-        let told = status.map_or_else(|| "no answer".to_owned(), |status| format!("status {status}"));
-        if self.watch(route).alarm.died(seq, now) {
-            tracing::warn!("journal: write {seq} of route {route} is a dead letter: {reason} ({told})");
+        let response = status.map_or_else(|| "no response".to_owned(), |status| format!("status {status}"));
+        if self.watch(route).alarm.add_dead_letter(seq, now) {
+            tracing::warn!("journal: write {seq} of route {route} is a dead letter: {reason} ({response})");
         } else {
-            tracing::debug!("journal: write {seq} of route {route} is a dead letter: {reason} ({told})");
+            tracing::debug!("journal: write {seq} of route {route} is a dead letter: {reason} ({response})");
         }
     }
 
-    /// A dead letter of this route was dropped.
+    /// Reports a dead letter of this route that was dropped.
     pub(super) fn dropped(&mut self, route: &str, seq: u64, bound: Bound, now: Duration) {
         let why = match bound {
             Bound::Age => "dead_letters.keep has passed",
@@ -78,41 +78,41 @@ impl Alarms {
         self.routes.entry(route.into()).or_default()
     }
 
-    /// Looks at all routes, and tells what there is to tell.
-    pub(super) fn look(&mut self, desk: &WriteQueue, now: Duration) {
-        let mut news: Vec<(Box<str>, News, usize)> = Vec::new();
-        desk.each_route(|route, counts| {
+    /// Evaluates the alarms of all routes and reports the events.
+    pub(super) fn look(&mut self, write_queue: &WriteQueue, now: Duration) {
+        let mut alerts: Vec<(Box<str>, Alert, usize)> = Vec::new();
+        write_queue.each_route(|route, counts| {
             if counts.stuck == 0 && !self.routes.contains_key(route) {
                 return;
             }
             let watched = self.watch(route);
-            news.extend(watched.alarm.look(counts.stuck, now).map(|new| (route.into(), new, counts.pending)));
+            alerts.extend(watched.alarm.look(counts.stuck, now).map(|alert| (route.into(), alert, counts.pending)));
             if counts.stuck == 0 && watched.alarm.is_quiet() {
                 self.routes.remove(route);
             }
         });
-        // Without the lock that all writes need.
-        for (route, news, pending) in news {
-            self.tell(&route, news, pending);
+        // Reports without holding the lock that all writes need.
+        for (route, alert, pending) in alerts {
+            self.report(&route, alert, pending);
         }
-        if let Some(Gathered { count, last }) = self.dropped.gathered(now) {
+        if let Some(Batch { count, last }) = self.dropped.due_batch(now) {
             tracing::warn!("journal: {count} more dead letters were dropped, the last is {last}");
         }
     }
 
-    fn tell(&self, route: &str, news: News, pending: usize) {
-        match news {
-            News::Failing => {
+    fn report(&self, route: &str, alert: Alert, pending: usize) {
+        match alert {
+            Alert::Failing => {
                 let why = self.routes.get(route).and_then(|watched| watched.why.as_deref());
                 let why = why.unwrap_or("no backend is up");
                 tracing::warn!(
                     "journal: writes of route {route} don't reach their backend: {why}; {pending} are pending"
                 );
             }
-            News::Recovered => {
+            Alert::Recovered => {
                 tracing::info!("journal: writes of route {route} reach their backend again; {pending} are pending");
             }
-            News::Dead(Gathered { count, last }) => {
+            Alert::Dead(Batch { count, last }) => {
                 tracing::warn!("journal: {count} more writes of route {route} are dead letters, the last is {last}");
             }
         }

@@ -1,6 +1,7 @@
-//! Sending what is pending: a task on the control thread.
+//! Sends pending writes: a task on the control thread.
 //!
-//! When, in which order and how often is the queue's to say; how a write is sent is handed in.
+//! The queue decides when, in which order and how often writes are sent; the caller provides the function that sends
+//! one.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,15 +17,15 @@ use super::alarms::{Alarms, Death};
 use super::queue::{Gone, WriteQueue};
 use crate::telemetry::{clock, random};
 
-/// How long the flusher sleeps at most, for what nobody tells it.
+/// The longest sleep of the flusher, for changes that do not wake it.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// One attempt to send a write.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    /// The write's number.
+    /// The number of the write.
     pub seq: u64,
-    /// Which attempt it is.
+    /// The ordinal of the attempt.
     pub number: u32,
     /// The journal's identity.
     pub journal: u128,
@@ -32,74 +33,75 @@ pub(crate) struct Attempt {
     pub write: Arc<Write>,
 }
 
-/// What an attempt has come to.
+/// The result of an attempt.
 #[derive(Clone, Debug)]
-pub(crate) struct Came {
-    /// What that means for the write.
+pub(crate) struct AttemptResult {
+    /// What it means for the write.
     pub outcome: Outcome,
-    /// Why it failed, in words; `None`: it did not.
+    /// The error as text; `None`: the attempt succeeded.
     pub why: Option<Box<str>>,
 }
 
-/// The way to the backends.
-pub(crate) trait Way: 'static {
-    /// Sends a write, lets the cache follow, and says what came of it.
-    fn send(&self, attempt: Attempt) -> impl Future<Output = Came> + 'static;
+/// Sends writes to backends. `proxy` implements it.
+pub(crate) trait WriteSender: 'static {
+    /// Sends a write, updates the cache accordingly, and returns the outcome.
+    fn send(&self, attempt: Attempt) -> impl Future<Output = AttemptResult> + 'static;
 
-    /// How many endpoints of an upstream may be sent to now; 0 also if there is none of this name.
+    /// The number of endpoints of an upstream that can be used now; 0 also if there is no upstream with this name.
     fn endpoints(&self, upstream: &str) -> usize;
 }
 
-/// Sends what is due, for as long as it is polled.
-pub(crate) async fn run(desk: Arc<WriteQueue>, way: Rc<impl Way>) {
-    let flusher = Rc::new(Flusher { desk, way, alarms: RefCell::default(), silent: RefCell::default() });
-    let desk = &flusher.desk;
+/// Sends writes when they are due. Never returns.
+pub(crate) async fn run(write_queue: Arc<WriteQueue>, sender: Rc<impl WriteSender>) {
+    let flusher = Rc::new(Flusher { write_queue, sender, alarms: RefCell::default(), silent: RefCell::default() });
+    let write_queue = &flusher.write_queue;
     loop {
-        for upstream in desk.upstreams() {
-            desk.set_up(&upstream, flusher.is_up(&upstream));
+        for upstream in write_queue.upstreams() {
+            write_queue.set_up(&upstream, flusher.is_up(&upstream));
         }
         let now = clock::now();
-        for (send, queued) in desk.due(now) {
+        for (send, queued) in write_queue.due(now) {
             let Some(write) = queued.unpack().map(Arc::new) else { continue };
-            let attempt = Attempt { seq: send.seq, number: send.attempt, journal: desk.journal().identity(), write };
+            let attempt =
+                Attempt { seq: send.seq, number: send.attempt, journal: write_queue.journal().identity(), write };
             tokio::task::spawn_local(Rc::clone(&flusher).send(attempt));
         }
-        for Gone { route, seq, bound } in desk.drop_letters(now) {
+        for Gone { route, seq, bound } in write_queue.drop_dead_letters(now) {
             flusher.alarms.borrow_mut().dropped(&route, seq, bound, now.mono);
         }
-        flusher.alarms.borrow_mut().look(desk, now.mono);
-        let wait = desk.next_due().map_or(SLEEP_MAX, |due| due.saturating_sub(clock::mono()).min(SLEEP_MAX));
+        flusher.alarms.borrow_mut().look(write_queue, now.mono);
+        let wait = write_queue.next_due().map_or(SLEEP_MAX, |due| due.saturating_sub(clock::mono()).min(SLEEP_MAX));
         if wait.is_zero() {
             tokio::task::yield_now().await;
             continue;
         }
         tokio::select! {
-            () = desk.changed() => {}
+            () = write_queue.changed() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-/// What sends.
+/// The state of the task.
 #[derive(Debug)]
 struct Flusher<W> {
-    desk: Arc<WriteQueue>,
-    way: Rc<W>,
+    write_queue: Arc<WriteQueue>,
+    sender: Rc<W>,
     alarms: RefCell<Alarms>,
-    /// Of each upstream, how many attempts in a row have come to no answer.
+    /// For each upstream, the number of consecutive attempts without a response.
     silent: RefCell<HashMap<Box<str>, usize>>,
 }
 
-impl<W: Way> Flusher<W> {
+impl<W: WriteSender> Flusher<W> {
     async fn send(self: Rc<Self>, attempt: Attempt) {
         let (seq, write) = (attempt.seq, Arc::clone(&attempt.write));
-        let Came { outcome, why } = self.way.send(attempt).await;
+        let AttemptResult { outcome, why } = self.sender.send(attempt).await;
         self.learn(&write, outcome, why);
-        for effect in self.desk.answered(seq, outcome, random::roll()).await {
+        for effect in self.write_queue.attempt_ended(seq, outcome, random::roll()).await {
             match effect {
-                Effect::Bury { seq, status, reason, attempts: _ } => {
+                Effect::MarkDead { seq, status, reason, attempts: _ } => {
                     let death = Death { seq, status, reason };
-                    self.alarms.borrow_mut().died(&write.route, death, clock::mono());
+                    self.alarms.borrow_mut().add_dead_letter(&write.route, death, clock::mono());
                 }
                 Effect::Settle(_) | Effect::Turn(_) => {}
             }
@@ -127,12 +129,12 @@ impl<W: Way> Flusher<W> {
         }
     }
 
-    /// Whether writes may be sent to an upstream. At the end of the process they are left in the journal as soon as as
-    /// many attempts in a row have had no answer as it has endpoints: waiting for it would only keep the next process
-    /// from starting.
+    /// Whether writes may be sent to an upstream. While the process drains, an upstream counts as down after as many
+    /// attempts in a row without a response as it has endpoints: its writes stay in the journal, and waiting longer
+    /// would only delay the start of the next process.
     fn is_up(&self, upstream: &str) -> bool {
-        let endpoints = self.way.endpoints(upstream);
+        let endpoints = self.sender.endpoints(upstream);
         let silent = || self.silent.borrow().get(upstream).copied().unwrap_or_default();
-        endpoints > 0 && !(self.desk.is_draining() && silent() >= endpoints)
+        endpoints > 0 && !(self.write_queue.is_draining() && silent() >= endpoints)
     }
 }

@@ -1,4 +1,4 @@
-//! A write that is pending or dead, as the queue, the journal and its reading at start know it.
+//! A pending write or dead letter, as the queue, the journal and recovery refer to it.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use policy::write::segment_table::Position;
 
 use super::queued::{Queued, cost};
 
-/// What the order of writes is kept by: a fingerprint of the part of a key that the URI makes.
+/// Identifies a URI queue: a fingerprint of the part of the cache key that comes from the URI.
 pub(crate) type UriId = [u8; fingerprint::BYTES];
 
-/// A write that is pending or dead, and where its record is.
+/// A pending write or dead letter, and the position of its record.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
-    /// The write, while it is pending; a dead letter is on the disk only.
+    /// The write, if it is pending; the content of a dead letter is only on disk.
     pub write: Option<Arc<Queued>>,
-    /// Where its record is.
+    /// The position of its record.
     pub(super) place: Position,
 }
 
-/// What a segment that is made small holds of a write.
+/// A write that a compacted segment keeps.
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) seq: u64,
-    /// `None`: on the disk only.
+    /// `None`: only on disk.
     pub(super) write: Option<Arc<Queued>>,
     pub(super) place: Position,
-    /// The note of its death.
+    /// The record that makes it a dead letter.
     pub(super) death: Option<Payload>,
 }
 
-/// What a write takes while it is pending.
+/// The bytes that a write counts as while it is pending.
 pub(super) fn cost_of(queued: &Queued) -> u32 {
     u32::try_from(cost(queued.packed().bytes().len())).unwrap_or(u32::MAX)
 }

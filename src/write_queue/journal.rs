@@ -1,7 +1,7 @@
-//! The way to the journal's thread, and to know what is safe.
+//! The handle to the journal's thread.
 //!
-//! What waits for the thread is bounded: writes by their number and by the room that is set aside for each, notes by the
-//! writes that they are about.
+//! Item waits for the thread is bounded: writes by their number and by their reservations, outcome records by the
+//! writes that they concern.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -11,78 +11,86 @@ use parking_lot::Mutex;
 use policy::write::record::Payload;
 use tokio::sync::oneshot;
 
-use super::orders::{Failed, Note, Order, Shared, Told};
+use super::commands::{Command, Completion, Failed, OutcomeRecord, Shared};
 use super::submission::Submission;
 use crate::config::plan::Durability;
 
-/// The most writes that wait for the thread, those that were taken back included.
+/// The most writes that wait for the thread, including withdrawn ones.
 const WAITING_MAX: usize = 16_384;
 
-/// The journal: a thread, and the way to it.
+/// The handle to the journal's thread.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    orders: Mutex<Option<mpsc::Sender<Order>>>,
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     identity: u128,
-    /// How many notes were put in.
-    noted: AtomicU64,
+    /// The number of outcome records that were appended.
+    outcomes: AtomicU64,
     shared: Arc<Shared>,
 }
 
 impl Journal {
-    /// Starts the thread, which does this with the orders that it takes.
+    /// Starts the thread, which runs `run` with the commands sent to it.
     pub(super) fn start(
         identity: u128,
         shared: Arc<Shared>,
-        run: impl FnOnce(&mpsc::Receiver<Order>) + Send + 'static,
+        run: impl FnOnce(&mpsc::Receiver<Command>) + Send + 'static,
     ) -> Self {
-        let (orders, taken) = mpsc::channel();
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&taken)).ok();
-        let orders = thread.is_some().then_some(orders);
-        Self { orders: Mutex::new(orders), thread: Mutex::new(thread), identity, noted: AtomicU64::new(0), shared }
+        let (commands, received) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || run(&received)).ok();
+        let commands = thread.is_some().then_some(commands);
+        Self {
+            commands: Mutex::new(commands),
+            thread: Mutex::new(thread),
+            identity,
+            outcomes: AtomicU64::new(0),
+            shared,
+        }
     }
 
-    /// Hands a write over. The answer comes when it is as safe as asked for.
+    /// Submits a write. The result arrives when the record is durable as requested.
     ///
     /// # Errors
-    /// [`Failed::Behind`]: too many wait.
-    pub(super) fn submit(&self, submission: Arc<Submission>, durability: Durability) -> Result<Told, Failed> {
+    /// [`Failed::Behind`]: too many writes wait for the thread.
+    pub(super) fn submit(&self, submission: Arc<Submission>, durability: Durability) -> Result<Completion, Failed> {
         if self.shared.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
             self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
             return Err(Failed::Behind);
         }
-        let (told, answer) = oneshot::channel();
-        self.order(Order::Write(submission, durability, told));
-        Ok(answer)
+        let (sender, completion) = oneshot::channel();
+        self.send(Command::Write(submission, durability, sender));
+        Ok(completion)
     }
 
-    /// Puts in what became of a write. The answer comes when it is as safe as asked for, once the disk works.
-    pub(super) fn append(&self, payload: Payload, durability: Durability) -> Told {
-        let (told, answer) = oneshot::channel();
-        self.order(Order::Note(Note { payload, durability, told }));
-        answer
+    /// Appends the outcome of a write. The result arrives when the record is durable as requested; while the disk
+    /// fails, it is delayed.
+    pub(super) fn append(&self, payload: Payload, durability: Durability) -> Completion {
+        let (sender, completion) = oneshot::channel();
+        self.send(Command::Outcome(OutcomeRecord { payload, durability, completion: sender }));
+        completion
     }
 
-    /// Returns when all notes of what became of writes are on the disk, whatever was asked for them: waits while it fails.
-    pub(crate) async fn notes_are_safe(&self) {
-        let noted = self.noted.load(Ordering::Acquire);
-        let mut safe = self.shared.safe.subscribe();
-        if *safe.borrow() >= noted {
+    /// Waits until all outcome records so far are synced to disk, whatever durability they were appended with. Waits as
+    /// long as the disk fails.
+    pub(crate) async fn outcomes_are_durable(&self) {
+        let outcomes = self.outcomes.load(Ordering::Acquire);
+        let mut synced = self.shared.synced.subscribe();
+        if *synced.borrow() >= outcomes {
             return;
         }
-        self.shared.wanted.fetch_max(noted, Ordering::SeqCst);
-        // One such order at a time: the thread looks at `wanted` after it has taken it back.
-        if !self.shared.is_asked.swap(true, Ordering::SeqCst) {
-            self.order(Order::Sync);
+        self.shared.wanted.fetch_max(outcomes, Ordering::SeqCst);
+        // One such command at a time: the thread clears the flag before it reads `wanted`.
+        if !self.shared.is_sync_queued.swap(true, Ordering::SeqCst) {
+            self.send(Command::Sync);
         }
-        let _ended = safe.wait_for(|safe| *safe >= noted).await;
+        let _ended = synced.wait_for(|synced| *synced >= outcomes).await;
     }
 
-    fn order(&self, order: Order) {
-        if let Some(orders) = &*self.orders.lock() {
-            self.noted.fetch_add(u64::from(matches!(order, Order::Note(_))), Ordering::Release);
-            // A thread that has ended drops the order, and with it the teller.
-            let _ended = orders.send(order);
+    fn send(&self, command: Command) {
+        if let Some(commands) = &*self.commands.lock() {
+            self.outcomes.fetch_add(u64::from(matches!(command, Command::Outcome(_))), Ordering::Release);
+            // A thread that has ended drops the command, and with it the completion sender.
+            let _ended = commands.send(command);
         }
     }
 
@@ -92,9 +100,9 @@ impl Journal {
         self.identity
     }
 
-    /// Writes what is still to be written, and ends. What comes later is refused.
+    /// Writes what is still to be written, and ends the thread. Later commands are rejected.
     pub(crate) fn close(&self) {
-        drop(self.orders.lock().take());
+        drop(self.commands.lock().take());
         if let Some(thread) = self.thread.lock().take() {
             let _panicked = thread.join();
         }

@@ -1,8 +1,9 @@
-//! The journal's thread: takes records from everybody, writes what has gathered at once, and tells when it is safe.
+//! The journal's thread: writes records in batches, and completes their senders when they are durable.
 //!
-//! One write and one sync serve all who wait (group commit). After a failure the file is not trusted any more: another
-//! segment is begun as soon as that works. A write that could not be put down is refused; a note of what became of one
-//! is owed until it is put down, for without it the write would be sent again after a restart, over newer ones.
+//! One write and one sync serve all waiting records (group commit). After a failure the file is not used any more: a
+//! new segment is begun as soon as that works. A write that could not be recorded is rejected. An outcome record is
+//! retried until it is written, because without it the write would be sent again after a restart and overwrite newer
+//! ones.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -15,66 +16,67 @@ use bytes::Bytes;
 use policy::write::record::{Record, SegmentHead, TooLong, frame, write_frame_head};
 use policy::write::segment_table::Position;
 
-use super::orders::{Failed, Note, Order, Shared, Teller};
+use super::commands::{Command, CompletionSender, Failed, OutcomeRecord, Shared};
+use super::compact::compact;
 use super::queue::WriteQueue;
-use super::rewrite::anew;
 use super::segments::Directory;
 use super::submission::Submitted;
 use crate::config::plan::Durability;
 use crate::telemetry::{clock, random};
 
-/// A segment is ended when it is this long.
+/// The length at which a segment is closed.
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// The most bytes written at once.
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// How long `batch-5ms` leaves to the system.
+/// The longest delay of a sync with durability `batch-5ms`.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
-/// How long after a failure the notes that are owed are tried again, if no write comes before.
+/// The delay after which unwritten outcome records are retried, if no command comes before.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Who writes.
+/// The state of the journal's thread.
 pub(super) struct JournalWriter {
     directory: Arc<Directory>,
     identity: u128,
-    /// The number of the present segment, or of the next if there is none.
+    /// The number of the current segment, or of the next one if none is open.
     segment: u64,
-    /// The next record's number.
+    /// The number of the next record.
     seq: u64,
     file: Option<(File, u64)>,
     file_bytes: u64,
-    /// Since when something is with the system only.
+    /// Since when the file has unsynced bytes.
     unsynced_since: Option<Duration>,
-    /// Notes that could not be put down, in their order: bounded by the writes that they are about.
-    owed: Vec<Note>,
-    /// Whether the last try has failed: told once, not for each write.
+    /// Outcome records that could not be written, in order. Bounded by the writes that they concern.
+    unwritten: Vec<OutcomeRecord>,
+    /// Whether the last attempt failed, so that the failure is logged once and not for each write.
     is_failing: bool,
-    /// How many notes were put down.
-    noted: u64,
-    /// Segments that are to be made small, and whether they are damaged: one between two batches, as writers wait meanwhile.
-    thinning: VecDeque<(u64, bool)>,
-    desk: Weak<WriteQueue>,
+    /// The number of outcome records written.
+    outcomes: u64,
+    /// Segments to compact, each with whether it is damaged. One is compacted between two batches, because writers wait
+    /// meanwhile.
+    to_compact: VecDeque<(u64, bool)>,
+    queue: Weak<WriteQueue>,
     shared: Arc<Shared>,
 }
 
-/// One record of a batch: its number, the first piece of its frame, and what it is.
+/// One record of a batch: its number, the bytes before the payload, and its item.
 struct Entry {
     seq: u64,
     frame_head: Vec<u8>,
-    what: What,
+    item: Item,
 }
 
-enum What {
-    Write(Submitted, Teller),
-    Note(Note, Bytes),
+enum Item {
+    Write(Submitted, CompletionSender),
+    Outcome(OutcomeRecord, Bytes),
 }
 
 impl Entry {
-    /// The pieces of its frame.
+    /// The parts of its frame.
     fn frame(&self) -> [&[u8]; 2] {
-        let payload = match &self.what {
-            What::Write(submitted, _) => submitted.queued.packed().bytes(),
-            What::Note(_, payload) => payload,
+        let payload = match &self.item {
+            Item::Write(submitted, _) => submitted.queued.packed().bytes(),
+            Item::Outcome(_, payload) => payload,
         };
         [&self.frame_head, payload]
     }
@@ -84,43 +86,43 @@ impl Entry {
     }
 }
 
-/// What goes down at once.
+/// Records that are written at once.
 #[derive(Default)]
 struct Batch {
     bytes: usize,
     entries: Vec<Entry>,
     notes: u64,
-    /// Somebody waits for the disk.
+    /// A record with durability `fsync` requires a sync before completion.
     is_synced: bool,
-    /// Somebody trusts that the disk has it soon.
+    /// A record with durability `batch-5ms` requires a sync soon.
     is_batched: bool,
 }
 
 impl Batch {
-    /// Takes an order in, under this number. `false`: it was not used.
-    fn add(&mut self, order: Order, seq: u64, mark: u64) -> bool {
-        let (durability, made) = match order {
-            Order::Write(submission, durability, told) => {
+    /// Adds a command to the batch under this number. `false`: the number was not used.
+    fn add(&mut self, command: Command, seq: u64, mark: u64) -> bool {
+        let (durability, made) = match command {
+            Command::Write(submission, durability, completion) => {
                 let Some(submitted) = submission.number(seq) else { return false };
                 let head = write_frame_head(seq, submitted.queued.packed(), mark);
-                (durability, (head, What::Write(submitted, told)))
+                (durability, (head, Item::Write(submitted, completion)))
             }
-            Order::Note(note) => {
+            Command::Outcome(note) => {
                 let record = Record { seq, payload: note.payload };
                 let framed = frame(&record, mark);
-                let note = Note { payload: record.payload, ..note };
+                let note = OutcomeRecord { payload: record.payload, ..note };
                 self.notes += 1;
                 match framed {
-                    Ok((head, payload)) => (note.durability, (Ok(head), What::Note(note, payload))),
-                    Err(long) => (note.durability, (Err(long), What::Note(note, Bytes::new()))),
+                    Ok((head, payload)) => (note.durability, (Ok(head), Item::Outcome(note, payload))),
+                    Err(long) => (note.durability, (Err(long), Item::Outcome(note, Bytes::new()))),
                 }
             }
-            Order::Sync => return false,
+            Command::Sync => return false,
         };
-        let (head, what) = made;
+        let (head, item) = made;
         match head {
-            Ok(frame_head) => self.push(durability, Entry { seq, frame_head, what }),
-            Err(long) => what.fails(long),
+            Ok(frame_head) => self.push(durability, Entry { seq, frame_head, item }),
+            Err(long) => item.fails(long),
         }
         true
     }
@@ -133,10 +135,10 @@ impl Batch {
     }
 }
 
-impl What {
+impl Item {
     fn fails(self, long: TooLong) {
-        let (Self::Write(_, told) | Self::Note(Note { told, .. }, _)) = self;
-        let _left = told.send(Err(Failed::Io(long.to_string().into())));
+        let (Self::Write(_, completion) | Self::Outcome(OutcomeRecord { completion, .. }, _)) = self;
+        let _left = completion.send(Err(Failed::Io(long.to_string().into())));
     }
 }
 
@@ -144,7 +146,7 @@ impl JournalWriter {
     pub(super) fn new(
         directory: Arc<Directory>,
         from: (u128, u64, u64),
-        desk: Weak<WriteQueue>,
+        queue: Weak<WriteQueue>,
         shared: Arc<Shared>,
     ) -> Self {
         let (identity, segment, seq) = from;
@@ -156,170 +158,170 @@ impl JournalWriter {
             file: None,
             file_bytes: 0,
             unsynced_since: None,
-            owed: Vec::new(),
+            unwritten: Vec::new(),
             is_failing: false,
-            noted: 0,
-            thinning: VecDeque::new(),
-            desk,
+            outcomes: 0,
+            to_compact: VecDeque::new(),
+            queue,
             shared,
         }
     }
 
-    pub(super) fn run(mut self, orders: &mpsc::Receiver<Order>) {
+    pub(super) fn run(mut self, commands: &mpsc::Receiver<Command>) {
         loop {
             let first = match self.wake_in() {
-                None => orders.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
-                Some(wait) => orders.recv_timeout(wait),
+                None => commands.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+                Some(wait) => commands.recv_timeout(wait),
             };
             match first {
-                Ok(order) => self.write(Some(order), orders),
-                Err(mpsc::RecvTimeoutError::Timeout) if self.is_owing() => self.write(None, orders),
+                Ok(command) => self.write(Some(command), commands),
+                Err(mpsc::RecvTimeoutError::Timeout) if self.has_work() => self.write(None, commands),
                 Err(mpsc::RecvTimeoutError::Timeout) => self.sync_late(),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return self.finish(orders),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return self.finish(commands),
             }
-            self.thin_next();
+            self.compact_next();
         }
     }
 
     fn wake_in(&self) -> Option<Duration> {
         match self.unsynced_since {
-            _ if !self.thinning.is_empty() => Some(Duration::ZERO),
+            _ if !self.to_compact.is_empty() => Some(Duration::ZERO),
             Some(since) => Some((since + BATCH_WAIT).saturating_sub(clock::mono())),
-            None => self.is_owing().then_some(RETRY),
+            None => self.has_work().then_some(RETRY),
         }
     }
 
-    /// Whether there is something to do without an order.
-    fn is_owing(&self) -> bool {
-        !self.owed.is_empty() || self.is_waited_for()
+    /// Whether there is work without a command.
+    fn has_work(&self) -> bool {
+        !self.unwritten.is_empty() || self.is_sync_awaited()
     }
 
-    /// Whether somebody waits for notes that are put down, but not on the disk.
-    fn is_waited_for(&self) -> bool {
-        let safe = *self.shared.safe.borrow();
-        safe < self.noted && safe < self.shared.wanted.load(Ordering::SeqCst)
+    /// Whether a caller waits for outcome records that are written but not synced.
+    fn is_sync_awaited(&self) -> bool {
+        let synced = *self.shared.synced.borrow();
+        synced < self.outcomes && synced < self.shared.wanted.load(Ordering::SeqCst)
     }
 
-    fn finish(&mut self, orders: &mpsc::Receiver<Order>) {
-        if !self.owed.is_empty() {
-            self.write(None, orders);
+    fn finish(&mut self, commands: &mpsc::Receiver<Command>) {
+        if !self.unwritten.is_empty() {
+            self.write(None, commands);
         }
         self.sync();
     }
 
-    /// An order has left the channel.
-    fn taken(&self, order: Order) -> Order {
-        match &order {
-            Order::Write(..) => drop(self.shared.waiting.fetch_sub(1, Ordering::Relaxed)),
-            Order::Sync => self.shared.is_asked.store(false, Ordering::SeqCst),
-            Order::Note(_) => {}
+    /// Accounts for a command that has left the channel.
+    fn received(&self, command: Command) -> Command {
+        match &command {
+            Command::Write(..) => drop(self.shared.waiting.fetch_sub(1, Ordering::Relaxed)),
+            Command::Sync => self.shared.is_sync_queued.store(false, Ordering::SeqCst),
+            Command::Outcome(_) => {}
         }
-        order
+        command
     }
 
-    /// Writes what is owed, an order, and all that have gathered behind it.
-    fn write(&mut self, first: Option<Order>, orders: &mpsc::Receiver<Order>) {
-        let first = first.map(|order| self.taken(order));
+    /// Writes unwritten outcome records, the given command, and all commands that have queued up behind it.
+    fn write(&mut self, first: Option<Command>, commands: &mpsc::Receiver<Command>) {
+        let first = first.map(|command| self.received(command));
         let mark = match self.open() {
             Ok(mark) => mark,
             Err(error) => {
-                let gathered: Vec<Order> =
-                    first.into_iter().chain(orders.try_iter().map(|order| self.taken(order))).collect();
-                self.refuse(gathered, &error);
+                let gathered: Vec<Command> =
+                    first.into_iter().chain(commands.try_iter().map(|command| self.received(command))).collect();
+                self.reject(gathered, &error);
                 return self.failed(Vec::new(), &error);
             }
         };
         let mut batch = Batch::default();
-        for order in std::mem::take(&mut self.owed).into_iter().map(Order::Note).chain(first) {
-            self.seq += u64::from(batch.add(order, self.seq, mark));
+        for command in std::mem::take(&mut self.unwritten).into_iter().map(Command::Outcome).chain(first) {
+            self.seq += u64::from(batch.add(command, self.seq, mark));
         }
         while batch.bytes < BATCH_BYTES_MAX
-            && let Ok(order) = orders.try_recv()
+            && let Ok(command) = commands.try_recv()
         {
-            self.seq += u64::from(batch.add(self.taken(order), self.seq, mark));
+            self.seq += u64::from(batch.add(self.received(command), self.seq, mark));
         }
-        let is_synced = batch.is_synced || *self.shared.safe.borrow() < self.shared.wanted.load(Ordering::SeqCst);
+        let is_synced = batch.is_synced || *self.shared.synced.borrow() < self.shared.wanted.load(Ordering::SeqCst);
         let start = SegmentHead::BYTES as u64 + self.file_bytes;
         if let Err(error) = self.put(&batch, is_synced) {
-            let is_cut = self.give_up();
+            let is_cut = self.abandon_file();
             self.failed(batch.entries, &error);
             if is_cut {
-                self.are_safe(self.noted);
+                self.publish_synced(self.outcomes);
             }
             return;
         }
-        self.noted += batch.notes;
+        self.outcomes += batch.notes;
         if is_synced {
             self.unsynced_since = None;
-            self.are_safe(self.noted);
+            self.publish_synced(self.outcomes);
         } else if batch.is_batched {
             self.unsynced_since.get_or_insert_with(clock::mono);
         }
-        self.tell(batch.entries, start);
+        self.complete(batch.entries, start);
         if self.file_bytes >= SEGMENT_BYTES_MAX {
             self.end_segment();
         } else {
-            self.tidy();
+            self.remove_unneeded_segments();
         }
     }
 
-    /// So many notes are on the disk: those that are owed come after them.
-    fn are_safe(&self, notes: u64) {
-        self.shared.safe.send_if_modified(|safe| std::mem::replace(safe, notes) != notes);
+    /// Publishes that this many outcome records are synced; unwritten ones come after them.
+    fn publish_synced(&self, notes: u64) {
+        self.shared.synced.send_if_modified(|synced| std::mem::replace(synced, notes) != notes);
     }
 
-    /// Tells that it is down; the first of it stands there in the file.
-    fn tell(&mut self, entries: Vec<Entry>, start: u64) {
+    /// Completes records that are written; the first begins at `start` in the file.
+    fn complete(&mut self, entries: Vec<Entry>, start: u64) {
         if std::mem::take(&mut self.is_failing) {
             tracing::info!("journal: can be written again");
         }
-        let desk = self.desk.upgrade();
+        let queue = self.queue.upgrade();
         let mut offset = start;
         let short = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         for entry in entries {
             let bytes = entry.bytes() as u64;
-            match entry.what {
-                What::Write(submitted, told) => {
-                    if let Some(desk) = &desk {
+            match entry.item {
+                Item::Write(submitted, completion) => {
+                    if let Some(queue) = &queue {
                         let place = Position { segment: self.segment, offset: short(offset), bytes: short(bytes) };
-                        desk.recorded(entry.seq, submitted, place, told);
+                        queue.recorded(entry.seq, submitted, place, completion);
                     }
                 }
-                What::Note(note, _) => drop(note.told.send(Ok(entry.seq))),
+                Item::Outcome(note, _) => drop(note.completion.send(Ok(entry.seq))),
             }
             offset += bytes;
         }
-        if let Some(desk) = desk {
-            desk.wake_flusher();
+        if let Some(queue) = queue {
+            queue.wake_flusher();
         }
     }
 
-    /// These could not even be tried.
-    fn refuse(&mut self, orders: Vec<Order>, error: &io::Error) {
+    /// Rejects commands that could not be attempted.
+    fn reject(&mut self, commands: Vec<Command>, error: &io::Error) {
         let failed = Failed::Io(error.to_string().into());
-        for order in orders {
-            match order {
-                Order::Write(_, _, told) => drop(told.send(Err(failed.clone()))),
-                Order::Note(note) => self.owed.push(note),
-                Order::Sync => {}
+        for command in commands {
+            match command {
+                Command::Write(_, _, completion) => drop(completion.send(Err(failed.clone()))),
+                Command::Outcome(note) => self.unwritten.push(note),
+                Command::Sync => {}
             }
         }
     }
 
-    /// Writes are refused; all else is tried again.
+    /// Rejects writes of a failed batch; everything else is retried.
     fn failed(&mut self, entries: Vec<Entry>, error: &io::Error) {
         if !std::mem::replace(&mut self.is_failing, true) {
             tracing::error!("journal: can't be written: {error}");
         }
         let failed = Failed::Io(error.to_string().into());
         for entry in entries {
-            match entry.what {
-                What::Write(_, told) => drop(told.send(Err(failed.clone()))),
-                What::Note(note, _) => self.owed.push(note),
+            match entry.item {
+                Item::Write(_, completion) => drop(completion.send(Err(failed.clone()))),
+                Item::Outcome(note, _) => self.unwritten.push(note),
             }
         }
-        // What is done with may be what fills the disk.
-        self.tidy();
+        // The disk may be full of records that are no longer needed.
+        self.remove_unneeded_segments();
     }
 
     fn put(&mut self, batch: &Batch, sync: bool) -> io::Result<()> {
@@ -333,7 +335,7 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// The present segment's mark; a segment is begun if there is none.
+    /// The mark of the current segment; begins a segment if none is open.
     fn open(&mut self) -> io::Result<u64> {
         if let Some((_, mark)) = &self.file {
             return Ok(*mark);
@@ -343,24 +345,25 @@ impl JournalWriter {
         let file = match self.directory.begin(self.segment, &head) {
             Ok(file) => file,
             Err(error) => {
-                // What there is of it has no record. If it can't even be removed, the next try takes another name.
+                // A partial file contains no record. If it cannot be removed either, the next attempt uses another
+                // number.
                 if error.kind() == io::ErrorKind::AlreadyExists || self.directory.remove(self.segment).is_err() {
                     self.segment += 1;
                 }
                 return Err(error);
             }
         };
-        if let Some(desk) = self.desk.upgrade() {
-            desk.begun(self.segment);
+        if let Some(queue) = self.queue.upgrade() {
+            queue.begun(self.segment);
         }
         self.file = Some((file, mark));
         self.file_bytes = 0;
         Ok(mark)
     }
 
-    /// After a failure: what was not acknowledged is taken back if that works, and nothing follows it in this file. Whether
-    /// what it held before is on the disk.
-    fn give_up(&mut self) -> bool {
+    /// Closes the file after a failure: truncates the unacknowledged bytes if that works, and appends nothing more.
+    /// Returns whether the bytes before are synced.
+    fn abandon_file(&mut self) -> bool {
         self.unsynced_since = None;
         self.segment += 1;
         let length = SegmentHead::BYTES as u64 + self.file_bytes;
@@ -372,41 +375,41 @@ impl JournalWriter {
         if self.file.take().is_some() {
             self.segment += 1;
         }
-        // The next is begun before others are removed, as it tells which numbers are used.
+        // The next segment is begun before others are removed, because its number shows which numbers are used.
         if self.open().is_ok() {
-            self.tidy();
-            self.thin();
+            self.remove_unneeded_segments();
+            self.schedule_compaction();
         }
     }
 
-    /// Whether segments are to be made small that keep others from being removed.
-    fn thin(&mut self) {
-        let Some(desk) = self.desk.upgrade().filter(|_| self.thinning.is_empty()) else { return };
-        self.thinning = desk.worth_thinning(self.segment, self.bytes_before()).into();
+    /// Schedules compaction of segments that keep others from being removed.
+    fn schedule_compaction(&mut self) {
+        let Some(queue) = self.queue.upgrade().filter(|_| self.to_compact.is_empty()) else { return };
+        self.to_compact = queue.worth_compacting(self.segment, self.bytes_before()).into();
     }
 
-    /// Makes the next of them small.
-    fn thin_next(&mut self) {
-        let Some((segment, is_damaged)) = self.thinning.pop_front() else { return };
-        // Nobody who was promised it within some milliseconds waits for this.
+    /// Compacts the next scheduled segment.
+    fn compact_next(&mut self) {
+        let Some((segment, is_damaged)) = self.to_compact.pop_front() else { return };
+        // Records that were promised a sync within milliseconds must not wait for the compaction.
         self.sync_late();
-        let Some(desk) = self.desk.upgrade() else { return };
-        if let Some(live) = desk.live_in(segment).filter(|live| !live.is_empty()) {
-            let done = anew(self.identity, &self.directory, live)
+        let Some(queue) = self.queue.upgrade() else { return };
+        if let Some(live) = queue.live_in(segment).filter(|live| !live.is_empty()) {
+            let done = compact(self.identity, &self.directory, live)
                 .and_then(|(bytes, places)| self.directory.replace(segment, &bytes, is_damaged).map(|()| places));
             match done {
-                Ok(places) => desk.thinned(segment, self.segment, &places),
+                Ok(places) => queue.compacted(segment, self.segment, &places),
                 Err(error) => tracing::warn!("journal: segment {segment} can't be compacted: {error}"),
             }
         }
-        // Before the next: the notes in that may be about what can go now.
-        self.tidy();
-        if self.thinning.is_empty() {
-            desk.thinning_done(self.segment, self.bytes_before());
+        // Before the next segment: that one may hold records about writes in a segment that can be removed now.
+        self.remove_unneeded_segments();
+        if self.to_compact.is_empty() {
+            queue.compaction_done(self.segment, self.bytes_before());
         }
     }
 
-    /// How many bytes are in the segments before the present one.
+    /// The total length of the segments before the current one.
     fn bytes_before(&self) -> u64 {
         let segments = self.directory.segments().unwrap_or_default().into_iter();
         segments.filter(|segment| *segment < self.segment).map(|segment| self.directory.bytes(segment)).sum()
@@ -418,12 +421,12 @@ impl JournalWriter {
         }
     }
 
-    /// After a failure the file is not trusted any more.
+    /// After a failed sync the file is not used any more.
     fn sync(&mut self) {
         self.unsynced_since = None;
         let Some((file, _)) = &self.file else { return };
         match file.sync_data() {
-            Ok(()) => self.are_safe(self.noted),
+            Ok(()) => self.publish_synced(self.outcomes),
             Err(error) => {
                 tracing::error!("journal: can't be synced: {error}");
                 self.file = None;
@@ -432,22 +435,23 @@ impl JournalWriter {
         }
     }
 
-    fn tidy(&self) {
-        let Some(desk) = self.desk.upgrade() else { return };
-        let unneeded = desk.unneeded(self.segment, self.file.is_some());
+    fn remove_unneeded_segments(&self) {
+        let Some(queue) = self.queue.upgrade() else { return };
+        let unneeded = queue.remove_unneeded(self.segment, self.file.is_some());
         let mut rest = unneeded.as_slice();
         while let [(segment, is_damaged), behind @ ..] = rest {
-            let done = if *is_damaged { self.directory.set_aside(*segment) } else { self.directory.remove(*segment) };
+            let done =
+                if *is_damaged { self.directory.rename_damaged(*segment) } else { self.directory.remove(*segment) };
             if let Err(error) = done {
                 tracing::warn!("journal: segment {segment} can't be removed, nor those behind it: {error}");
-                return desk.keep((*segment, *is_damaged), behind);
+                return queue.keep((*segment, *is_damaged), behind);
             }
             rest = behind;
         }
     }
 }
 
-/// Writes all of these, without copying them together.
+/// Writes all pieces without copying them together.
 fn write_all(file: &mut File, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
     while !pieces.is_empty() {
         match file.write_vectored(pieces) {

@@ -1,5 +1,5 @@
-//! What all threads share of write-back: what is pending, and who waits for a turn. Behind one lock, held for as long as
-//! a look-up or a change takes.
+//! The write queue shared by all threads: pending writes and tickets, behind one lock that is held only for a look-up
+//! or a change.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use policy::write::record::{Packing, Payload, Write};
 use policy::write::segment_table::{Position, SegmentTable};
 use tokio::sync::{Notify, oneshot};
 
+use super::commands::CompletionSender;
 use super::held::{Held, UriId, cost_of};
 use super::journal::Journal;
-use super::orders::Teller;
 use super::queued::{Queued, cost};
 use super::recover::{Recovered, entry};
-use super::reservation::{Lender, Reservation};
+use super::reservation::{Budget, Reservation};
 use super::segments::Directory;
 use super::submission::Submitted;
 use crate::cache::Store;
@@ -34,34 +34,34 @@ mod turn;
 
 pub(super) use dead_letters::Gone;
 
-/// How many bytes of the journal's files may be kept that are not needed any more, before they are written anew.
+/// The most unneeded bytes in the journal's files before segments are compacted.
 const SPARE_BYTES_MAX: u64 = 256 << 20;
 
-/// What a read of a URI finds.
+/// The result of looking up a URI for a read.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// Nothing is pending.
+    /// No write is pending.
     Clean,
-    /// This write is the last, and says all of the state.
+    /// The last pending write, which determines the complete state.
     Dirty(u64, Arc<Queued>),
-    /// What is pending only the backend can tell the effect of; the number is that of the last.
+    /// Only the backend knows the effect of the pending writes; has the number of the last one.
     Opaque,
 }
 
-/// What is shared.
+/// The write queue of the process.
 #[derive(Debug)]
 pub(crate) struct WriteQueue {
     journal: Journal,
     directory: Arc<Directory>,
-    /// What the fingerprints of this process are made with.
+    /// The secret key of the fingerprints; new in each process.
     secret: UriId,
     state: Mutex<State>,
-    /// How many writes are pending: a read looks further only if there are any.
+    /// The number of pending writes. A read takes the lock only if there are any.
     pending: AtomicUsize,
     tickets: AtomicU64,
-    /// How many dead letters were dropped.
+    /// The number of dropped dead letters.
     dropped: AtomicU64,
-    /// The process ends when nothing more can be sent.
+    /// Whether the process ends as soon as nothing more can be sent.
     is_draining: AtomicBool,
     /// Wakes the flusher.
     changed: Notify,
@@ -74,26 +74,27 @@ struct State {
     routes: Vec<Box<str>>,
     upstreams: Vec<Box<str>>,
     turns: HashMap<Ticket, oneshot::Sender<()>>,
-    /// Where what a write makes void is stored.
+    /// The store in which writes invalidate.
     store: Option<Arc<Store>>,
-    shelf: SegmentTable,
-    /// Of the writes, those that were dead letters once: their place in line is not that of their record.
+    segment_table: SegmentTable,
+    /// Writes that were dead letters once: their position in the URI queue is not that of their record.
     revived: HashSet<u64>,
 }
 
 impl WriteQueue {
-    /// What was recovered, to go on with; lines are told apart with this secret.
+    /// Continues with the recovered state; `secret` is the key of the fingerprints.
     pub(super) fn new(recovered: Recovered, secret: UriId, directory: Arc<Directory>, journal: Journal) -> Self {
         let Recovered { queue, writes, segments, upstreams, routes, revived, .. } = recovered;
-        let mut shelf = SegmentTable::new(SPARE_BYTES_MAX);
-        segments.iter().for_each(|(segment, is_damaged)| shelf.add(*segment, *is_damaged));
-        writes.values().for_each(|held| shelf.put(held.place));
+        let mut segment_table = SegmentTable::new(SPARE_BYTES_MAX);
+        segments.iter().for_each(|(segment, is_damaged)| segment_table.add(*segment, *is_damaged));
+        writes.values().for_each(|held| segment_table.put(held.place));
         let counts = queue.counts();
         if counts.pending > 0 || counts.dead > 0 {
             tracing::info!("journal: {} writes are pending, {} are dead letters", counts.pending, counts.dead);
         }
         let pending = AtomicUsize::new(counts.pending);
-        let state = State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, shelf, revived };
+        let state =
+            State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, segment_table, revived };
         Self {
             journal,
             directory,
@@ -113,27 +114,27 @@ impl WriteQueue {
         &self.journal
     }
 
-    /// Whether anything is pending at all.
+    /// Whether no write is pending.
     #[must_use]
     pub(crate) fn is_idle(&self) -> bool {
         self.pending() == 0
     }
 
-    /// How many writes are pending.
+    /// The number of pending writes.
     #[must_use]
     pub(crate) fn pending(&self) -> usize {
         self.pending.load(Ordering::Acquire)
     }
 
-    /// What a read of this URI finds.
+    /// Looks up a URI for a read.
     #[must_use]
-    pub(crate) fn find(&self, line: &[u8]) -> Found {
+    pub(crate) fn find(&self, uri: &[u8]) -> Found {
         if self.is_idle() {
             return Found::Clean;
         }
-        let line = fingerprint(&self.secret, line);
+        let uri = fingerprint(&self.secret, uri);
         let state = self.state.lock();
-        match state.queue.state(&line) {
+        match state.queue.state(&uri) {
             KeyState::Clean => Found::Clean,
             KeyState::Opaque => Found::Opaque,
             KeyState::Dirty { seq, class: _ } => match state.writes.get(&seq).and_then(|held| held.write.as_ref()) {
@@ -143,46 +144,47 @@ impl WriteQueue {
         }
     }
 
-    /// Sets room aside for a write of this route, with so much content at first; `None`: there is none.
+    /// Reserves room for a write of this route with `content_bytes` of content; `None`: there is no room.
     #[must_use]
     pub(crate) fn reserve(self: &Arc<Self>, write: &Write, content_bytes: u64) -> Option<Reservation> {
         let lane = self.state.lock().lane(&write.route);
         let bytes = cost(Packing::head_bytes(write)).saturating_add(content_bytes);
-        self.set_aside(lane, bytes).then(|| Reservation::new(Arc::<Self>::clone(self), lane, bytes))
+        self.reserve_bytes(lane, bytes).then(|| Reservation::new(Arc::<Self>::clone(self), lane, bytes))
     }
 
-    /// A write is in the journal: called by its thread, in the order of the file. It is acknowledged and shown to reads in
-    /// one step, or neither, if nobody waits for it any more: then a note will say that it is not to be sent.
-    pub(super) fn recorded(&self, seq: u64, submitted: Submitted, place: Position, told: Teller) {
+    /// Adds a write that is in the journal; the journal's thread calls it in the order of the file. Acknowledging the
+    /// write and making it visible to reads are one step. If its client has withdrawn it, neither happens, and a
+    /// cancellation record follows.
+    pub(super) fn recorded(&self, seq: u64, submitted: Submitted, place: Position, completion: CompletionSender) {
         let Submitted { queued, room } = submitted;
         let Some(write) = queued.head() else { return };
         let mut state = self.state.lock();
-        // Before it is told: a client that asks at once must not think that nothing is pending.
+        // Before the client is answered: a read that it sends at once must find the write.
         self.pending.fetch_add(1, Ordering::Release);
-        if told.send(Ok(seq)).is_err() {
+        if completion.send(Ok(seq)).is_err() {
             self.pending.fetch_sub(1, Ordering::Release);
             drop(state);
             return;
         }
-        let State { queue, writes, routes, upstreams, shelf, .. } = &mut *state;
+        let State { queue, writes, routes, upstreams, segment_table, .. } = &mut *state;
         let (lane, bytes) = room.spend();
         queue.release(lane, bytes);
-        shelf.put(place);
-        let line = fingerprint(&self.secret, &write.key);
-        queue.accept(entry(&write, (seq, line, cost_of(&queued)), (routes, upstreams)), clock::now());
+        segment_table.put(place);
+        let uri = fingerprint(&self.secret, &write.key);
+        queue.accept(entry(&write, (seq, uri, cost_of(&queued)), (routes, upstreams)), clock::now());
         writes.insert(seq, Held { write: Some(queued), place });
         let store = state.store.clone();
         drop(state);
-        // From here on reads see the write; what was stored before, or is being fetched, must not come back after it.
-        forget(store.as_ref(), &write.key);
+        // Reads see the write from here on. Older responses, stored or being fetched, must not be served after it.
+        invalidate(store.as_ref(), &write.key);
     }
 
-    /// Something has come that may be due.
+    /// Wakes the flusher, because a write may be due.
     pub(super) fn wake_flusher(&self) {
         self.changed.notify_one();
     }
 
-    /// What is to be sent now.
+    /// The writes to send now.
     pub(super) fn due(&self, now: Now) -> Vec<(Send<UriId>, Arc<Queued>)> {
         let mut state = self.state.lock();
         let sends = state.queue.due(now);
@@ -190,7 +192,7 @@ impl WriteQueue {
         sends.into_iter().filter_map(with).map(|(write, send)| (send, write)).collect()
     }
 
-    /// When to ask [`WriteQueue::due`] next (monotonic time).
+    /// When to call [`WriteQueue::due`] next, on the monotonic clock.
     pub(super) fn next_due(&self) -> Option<std::time::Duration> {
         self.state.lock().queue.next_due()
     }
@@ -200,35 +202,35 @@ impl WriteQueue {
         self.changed.notified().await;
     }
 
-    /// A write that was sent has come to an end, and the cache has followed it. What comes of that goes into the journal;
-    /// whoever waited for its turn is told when it is safe there.
-    pub(super) async fn answered(&self, seq: u64, outcome: Outcome, dice: u64) -> Vec<Effect> {
+    /// Handles the outcome of an attempt after the cache has been updated. Its effects are recorded in the journal;
+    /// tickets get their turn when the records are durable.
+    pub(super) async fn attempt_ended(&self, seq: u64, outcome: Outcome, random: u64) -> Vec<Effect> {
         let now = clock::now();
         let effects = {
             let mut state = self.state.lock();
-            let effects = state.queue.answered(seq, outcome, now, dice);
-            // In one step: a dead letter that is revived at once must not be noted as dead after that.
+            let effects = state.queue.attempt_ended(seq, outcome, now, random);
+            // Under the lock: otherwise a dead letter that is revived at once could be recorded as dead afterwards.
             effects.iter().for_each(|effect| self.note(&mut state, *effect, now));
             effects
         };
         self.changed.notify_one();
         for effect in &effects {
             if let Effect::Turn(ticket) = *effect {
-                self.journal.notes_are_safe().await;
+                self.journal.outcomes_are_durable().await;
                 self.turn(ticket);
             }
         }
         effects
     }
 
-    /// Puts into the journal what has become of a write.
+    /// Records an effect in the journal.
     fn note(&self, state: &mut State, effect: Effect, now: Now) {
         let payload = match effect {
             Effect::Settle(write) => {
-                state.let_go(write);
+                state.remove_live(write);
                 Payload::Settled { write }
             }
-            Effect::Bury { seq: write, status, attempts, reason } => {
+            Effect::MarkDead { seq: write, status, attempts, reason } => {
                 if let Some(held) = state.writes.get_mut(&write) {
                     held.write = None;
                 }
@@ -240,11 +242,11 @@ impl WriteQueue {
         let _nobody_waits = self.journal.append(payload, Durability::Os);
     }
 
-    /// Takes up a plan: the bounds of its routes' writes and of dead letters, and where what they make void is stored.
+    /// Applies a plan: the limits of its routes' writes and of dead letters, and the store in which writes invalidate.
     pub(crate) fn adopt(&self, plan: &Plan, store: &Arc<Store>) {
         let mut state = self.state.lock();
         state.store = Some(Arc::clone(store));
-        state.queue.set_keep(plan.server.dead_letters);
+        state.queue.set_retention(plan.server.dead_letters);
         for route in &plan.routes {
             if let Some(CacheMode::Back(back)) = route.cache.as_ref().map(|cache| &cache.mode) {
                 let lane = state.lane(&route.name);
@@ -263,7 +265,7 @@ impl WriteQueue {
         }
     }
 
-    /// Whether this upstream can be used.
+    /// Sets whether an upstream is up.
     pub(super) fn set_up(&self, upstream: &str, up: bool) {
         let mut state = self.state.lock();
         let place = state.upstreams.iter().position(|name| **name == *upstream);
@@ -272,37 +274,37 @@ impl WriteQueue {
         }
     }
 
-    /// The upstreams that writes are for.
+    /// The upstreams of all writes.
     pub(super) fn upstreams(&self) -> Vec<Box<str>> {
         self.state.lock().upstreams.clone()
     }
 
-    /// Sends all at once from now on, or no longer. Says how many are pending.
+    /// With `true`, all writes are sent without waiting to be coalesced. Returns the number of pending writes.
     pub(crate) fn set_hurry(&self, hurry: bool) -> usize {
         self.state.lock().queue.set_hurry(hurry);
         self.changed.notify_one();
         self.pending.load(Ordering::Acquire)
     }
 
-    /// From now on sends all at once, and only where it is answered: the process ends.
+    /// Sends all writes at once, and only to upstreams that respond: the process ends.
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
         let _pending = self.set_hurry(true);
     }
 
-    /// Whether the process ends when nothing more can be sent.
+    /// Whether the process ends as soon as nothing more can be sent.
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Acquire)
     }
 
-    /// Whether anything is being sent, or waits for nothing but its time; what has failed, or is for an upstream that is
-    /// down, does not count.
+    /// Whether progress can be expected: a write is in flight, or waits only for its time. Failed writes, and writes
+    /// for an upstream that is down, do not count.
     #[must_use]
     pub(crate) fn is_busy(&self) -> bool {
         !self.is_idle() && self.state.lock().queue.is_busy()
     }
 
-    /// Looks at each route that writes came by.
+    /// Calls `look` with each route that has had writes.
     pub(super) fn each_route(&self, mut look: impl FnMut(&str, LaneCounts)) {
         let state = self.state.lock();
         for (place, name) in state.routes.iter().enumerate() {
@@ -311,46 +313,46 @@ impl WriteQueue {
         }
     }
 
-    /// What is pending and dead.
+    /// Statistics of the queue.
     #[must_use]
     pub(crate) fn counts(&self) -> policy::write::queue::Counts {
         self.state.lock().queue.counts()
     }
 
-    /// Looks at the queue and the writes, to tell of them.
+    /// Calls `look` with the queue and its writes, for display.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Queue<UriId>, &BTreeMap<u64, Held>) -> T) -> T {
         let state = self.state.lock();
         look(&state.queue, &state.writes)
     }
 }
 
-impl Lender for WriteQueue {
-    fn set_aside(&self, lane: Lane, bytes: u64) -> bool {
+impl Budget for WriteQueue {
+    fn reserve_bytes(&self, lane: Lane, bytes: u64) -> bool {
         self.state.lock().queue.reserve(lane, bytes) == Room::Yes
     }
 
-    fn give_back(&self, lane: Lane, bytes: u64) {
+    fn release_bytes(&self, lane: Lane, bytes: u64) {
         self.state.lock().queue.release(lane, bytes);
     }
 }
 
-/// Forgets what is stored of a write's URI, and what is being fetched.
-fn forget(store: Option<&Arc<Store>>, key: &[u8]) {
+/// Invalidates the stored responses for a write's URI, and fetches in progress.
+fn invalidate(store: Option<&Arc<Store>>, key: &[u8]) {
     if let Some(store) = store {
         store.purge_uri(&Key::from_bytes(key), Purge::Hard);
     }
 }
 
 impl State {
-    /// A write is neither pending nor dead any more.
-    fn let_go(&mut self, seq: u64) {
+    /// Removes a write that is neither pending nor dead any more.
+    fn remove_live(&mut self, seq: u64) {
         self.revived.remove(&seq);
         if let Some(held) = self.writes.remove(&seq) {
-            self.shelf.let_go(held.place);
+            self.segment_table.remove_live(held.place);
         }
     }
 
-    /// The name of the route that this is the lane of.
+    /// The name of the lane's route.
     fn route(&self, lane: Lane) -> Box<str> {
         usize::try_from(lane.0).ok().and_then(|place| self.routes.get(place)).cloned().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! A write that is pending, as memory keeps it: packed as in its record, and what is made of it once.
+//! A pending write in memory: encoded as in its record, with lazily computed parts.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,14 +7,14 @@ use http::HeaderName;
 use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE};
 use policy::write::record::{Packed, Write};
 
-/// The fields that describe what was written.
+/// The fields that describe the content.
 pub(super) const OF_CONTENT: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE];
 
-/// What a pending write takes beside its record, in bytes: its places in the queue and in the list of
-/// writes. Measured by `tests/write_back_memory.rs`.
+/// The memory of a pending write besides its record, in bytes: its entries in the queue and in the map of writes.
+/// Measured by `tests/write_back_memory.rs`.
 const INDEX_BYTES: u64 = 580;
 
-/// What a write takes while it is pending, by the length of its record's payload, in bytes.
+/// The bytes that a pending write counts as, from the length of its record's payload.
 pub(crate) fn cost(payload_bytes: usize) -> u64 {
     (payload_bytes as u64).saturating_add(INDEX_BYTES)
 }
@@ -35,26 +35,26 @@ impl Queued {
         &self.packed
     }
 
-    /// The write without its content; `Some` for all that a journal has taken.
+    /// The write without its content; always `Some` for a write from the journal.
     pub(crate) fn head(&self) -> Option<Write> {
         self.packed.head()
     }
 
-    /// The write, its content shared; `Some` for all that a journal has taken.
+    /// The write, sharing its content; always `Some` for a write from the journal.
     pub(crate) fn unpack(self: &Arc<Self>) -> Option<Write> {
         let body = Bytes::from_owner(Content(Arc::clone(self)));
         self.head().map(|head| Write { body, ..head })
     }
 
-    /// The strong tag of what the write says: made of its content and of what describes it, the first time that it is
-    /// asked for.
+    /// The strong entity tag of the written content, from the content and the fields that describe it. Computed on
+    /// first use.
     pub(crate) fn tag(&self) -> String {
         let digest = *self.tag.get_or_init(|| digest(&self.packed));
         format!("\"fb-{:032x}\"", u128::from_be_bytes(digest))
     }
 }
 
-/// The content of a write, shared.
+/// The shared content of a write.
 struct Content(Arc<Queued>);
 
 impl AsRef<[u8]> for Content {

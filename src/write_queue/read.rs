@@ -1,4 +1,4 @@
-//! Reads of what is pending: the last write of a URI is its state, until the backend has it.
+//! Answers reads from pending writes: the last write of a URI is its state until the backend has it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,18 @@ use policy::cache::stored::Stored;
 use policy::time::Now;
 use policy::write::record::Write;
 
+use super::enqueue::FOREBAY_WRITE;
 use super::queued::OF_CONTENT;
-use super::take::FOREBAY_WRITE;
 use crate::cache::entry::{Content, Entry};
 use crate::cache::head::Head;
 use crate::cache::serve::{Wanted, serve_own};
 use crate::exchange::Answer;
 use crate::exchange::body::Body;
 
-/// Whether whoever asks may see what was written: where credentials were kept with it, the same must be shown.
+/// Whether this client may read the written content: if credentials were retained with the write, the request must have
+/// the same ones.
 #[must_use]
-pub(crate) fn is_readers(write: &Write, request: &Fields) -> bool {
+pub(crate) fn may_read(write: &Write, request: &Fields) -> bool {
     let is_of_certificate = |name: &&HeaderName| Known::of(name.as_str().as_bytes()) == Known::ClientCertificate;
     let of_certificate = write.headers.iter().map(|(name, _)| name).filter(is_of_certificate);
     of_certificate.chain(&[AUTHORIZATION, COOKIE]).all(|name| {
@@ -30,13 +31,13 @@ pub(crate) fn is_readers(write: &Write, request: &Fields) -> bool {
     })
 }
 
-/// Answers a read with what the last write says, whose tag this is.
+/// Answers a read from the last pending write, whose entity tag is `tag`.
 #[must_use]
 pub(crate) fn serve(wanted: &Wanted<'_>, write: &Write, tag: &str, now: Now) -> Answer {
     if write.method == Method::DELETE { gone() } else { serve_own(wanted, &entry(write, tag, now)) }
 }
 
-/// Says that writes of this URI are pending; the number is that of the last.
+/// Marks a response: writes of its URI are pending, and `seq` is the last.
 pub(crate) fn mark(answer: &mut Answer, seq: u64) {
     answer.fields.append(&FOREBAY_WRITE, format!("pending; seq={seq}"));
 }
@@ -49,7 +50,7 @@ fn gone() -> Answer {
     answer
 }
 
-/// What was written, as a stored response.
+/// The written content as a stored response.
 #[must_use]
 pub(crate) fn entry(write: &Write, tag: &str, now: Now) -> Entry {
     let mut headers = Fields::new();

@@ -1,4 +1,4 @@
-//! Reading the journal again at start.
+//! Recovers the write queue from the journal at start.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -7,46 +7,47 @@ use std::sync::Arc;
 use policy::write::class::Class;
 use policy::write::fingerprint::fingerprint;
 use policy::write::queue::{Event, Lane, Queue, Upstream};
-use policy::write::record::{BadHead, Payload, Record, SegmentHead, Why, Write, frame_bytes, mark_behind, scan};
+use policy::write::record::{BadHead, DamageKind, Payload, Record, SegmentHead, Write, frame_bytes, mark_behind, scan};
 use policy::write::segment_table::Position;
 
 use super::held::{Held, UriId, cost_of};
 use super::queued::Queued;
 use super::segments::{Directory, OpenError, identity};
 
-/// What was found.
+/// The recovered state.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     /// The journal's identity.
     pub journal: u128,
-    /// What is pending and dead.
+    /// The queue of pending writes and dead letters.
     pub queue: Queue<UriId>,
-    /// The writes that are pending or dead, by number.
+    /// Pending writes and dead letters, by number.
     pub writes: BTreeMap<u64, Held>,
-    /// The next number.
+    /// The next number to use.
     pub next_seq: u64,
-    /// The segments that are there, in order, and whether each is damaged.
+    /// The existing segments in order, each with whether it is damaged.
     pub segments: Vec<(u64, bool)>,
-    /// The names of the upstreams that writes are for; a write's [`Upstream`] is an index into it.
+    /// The names of the writes' upstreams; a write's [`Upstream`] is an index.
     pub upstreams: Vec<Box<str>>,
-    /// The names of the routes that writes came by; a write's [`Lane`] is an index into it.
+    /// The names of the writes' routes; a write's [`Lane`] is an index.
     pub routes: Vec<Box<str>>,
-    /// The writes that were dead letters once, and were sent to the end of their line.
+    /// Writes that were dead letters once and were revived.
     pub revived: HashSet<u64>,
 }
 
-/// How many numbers are left out at each start. A power cut may have taken records whose writes are at the backend
-/// already, under a key made of their number: no other write may be sent under it.
+/// The gap in numbers at each start. A power failure may have lost records of writes that a backend has received under
+/// an idempotency key with their number. No other write may use such a number.
 const SEQ_GAP: u64 = 1_000_000;
 
-/// Reads all segments; lines are told apart with this secret. Damage is told in the event log, and loses nothing but itself.
+/// Reads all segments; `secret` is the key of the fingerprints. Damage is reported in the event log, and only the
+/// damaged records are lost.
 ///
 /// # Errors
-/// When a file can't be read, or was written by a later version.
+/// If a file cannot be read, or was written by a later version.
 pub(crate) fn recover(directory: &Directory, secret: UriId) -> Result<Recovered, OpenError> {
     let mut reading = Reading { secret, ..Reading::default() };
     let segments = directory.segments()?;
-    for path in directory.aside()? {
+    for path in directory.damaged_segments()? {
         tracing::error!("journal: {} is damaged; nothing in it is pending any more", path.display());
     }
     let mut seen = Vec::new();
@@ -87,7 +88,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Reads the records of a segment. Whether it is damaged.
+    /// Reads the records of a segment; returns whether it is damaged.
     fn segment(&mut self, directory: &Directory, segment: u64, frames: &[u8], mark: u64) -> bool {
         let mut is_damaged = false;
         for found in scan(frames, mark) {
@@ -97,8 +98,9 @@ impl Reading {
                     let (offset, bytes) = (short(SegmentHead::BYTES + offset), short(frame_bytes(&record)));
                     self.record(Position { segment, offset, bytes }, record);
                 }
-                // Not of the last segment only: one that failed while it was written was left for the next.
-                Err(bad) if bad.why == Why::Torn => {
+                // Not only the last segment can end like this: after a failed write, a segment is closed and the next
+                // one begun.
+                Err(bad) if bad.why == DamageKind::Torn => {
                     self.used(bad.seq);
                     let whole = SegmentHead::BYTES + bad.offset;
                     tracing::warn!("journal: segment {segment} ends in {} bytes of an unfinished record", bad.bytes);
@@ -129,8 +131,8 @@ impl Reading {
             Payload::Write(packed) => {
                 let queued = Queued::new(packed);
                 let Some(write) = queued.head() else { return };
-                let line = fingerprint(&self.secret, &write.key);
-                let known = (record.seq, line, cost_of(&queued));
+                let uri = fingerprint(&self.secret, &write.key);
+                let known = (record.seq, uri, cost_of(&queued));
                 let entry = entry(&write, known, (&mut self.routes, &mut self.upstreams));
                 self.writes.insert(record.seq, Held { write: Some(Arc::new(queued)), place });
                 Event::Write(entry)
@@ -171,7 +173,7 @@ impl Reading {
     }
 }
 
-/// A write as the queue knows it, with its number, line and cost. Names not known yet are added to the lists.
+/// The queue's entry for a write, with its number, URI and cost. Adds unknown names to the lists.
 pub(crate) fn entry(
     write: &Write,
     (seq, key, bytes): (u64, UriId, u32),

@@ -1,4 +1,4 @@
-//! The journal's files: one directory, one file a segment, one process at a time.
+//! The journal's files: one directory, one file for each segment, one process at a time.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -12,34 +12,34 @@ use crate::telemetry::random;
 
 /// The directory within `server.state_dir`.
 const DIRECTORY: &str = "journal";
-/// Held by the process that the directory belongs to.
+/// The lock file, locked by the process that uses the directory.
 const LOCK: &str = "lock";
-/// What a segment's name ends with; before it stands its number.
+/// The suffix of a segment's file name, after its number.
 const SUFFIX: &str = ".log";
-/// What is put behind the name of a damaged one that nothing is pending in: kept for a person.
-const ASIDE: &str = ".damaged";
-/// What is put behind the name of one that is being written anew.
-const ANEW: &str = ".new";
+/// The suffix added to a damaged segment without live writes, which is kept for inspection.
+const DAMAGED_SUFFIX: &str = ".damaged";
+/// The suffix of a segment that is being rewritten.
+const REWRITE_SUFFIX: &str = ".new";
 
-/// Why a journal can't be opened.
+/// Why a journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("{} belongs to another running process", .0.display())]
     Taken(PathBuf),
-    /// It can't be read or written.
+    /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {
-        /// What.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         error: io::Error,
     },
-    /// A file is not to be read by this version, or is not a journal's.
+    /// A file was written by a later version, or belongs to no journal.
     #[error("{}: {why}", path.display())]
     Foreign {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What is wrong.
         why: policy::write::record::BadHead,
@@ -47,29 +47,29 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// An error of the system about this path.
+    /// Makes an I/O error for this path.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<'_> {
         move |error| Self::Io { path: path.to_owned(), error }
     }
 }
 
-/// The journal's directory, held.
+/// The locked directory of the journal.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    /// Unlocked when it is closed.
+    /// Closing it releases the lock.
     _lock: File,
 }
 
 impl Directory {
-    /// Makes the directory if need be, and takes hold of it.
+    /// Creates the directory if needed, and locks it.
     ///
     /// # Errors
-    /// When it can't be made or written, or another process holds it.
+    /// If the directory cannot be created or written, or another process has locked it.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, OpenError> {
         let path = state_dir.join(DIRECTORY);
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(OpenError::io(&path))?;
-        // Its name must be on the disk before what is in it is worth anything.
+        // The directory entry must be durable, or the contents would be lost with it.
         for parent in path.ancestors().skip(1).take(2).filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(OpenError::io(parent))?;
         }
@@ -87,21 +87,21 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Removes what a process has left that ended while it wrote a segment anew: the segment itself is as it was.
+    /// Removes the incomplete file of a compaction that a crash interrupted; the original segment is intact.
     fn clear(&self) -> io::Result<()> {
         for file in fs::read_dir(&self.path)? {
             let path = file?.path();
-            if path.to_str().is_some_and(|name| name.ends_with(ANEW)) {
+            if path.to_str().is_some_and(|name| name.ends_with(REWRITE_SUFFIX)) {
                 fs::remove_file(path)?;
             }
         }
         Ok(())
     }
 
-    /// The numbers of its segments, in order.
+    /// The numbers of the segments, in order.
     ///
     /// # Errors
-    /// When the directory can't be read.
+    /// If the directory cannot be read.
     pub(crate) fn segments(&self) -> Result<Vec<u64>, OpenError> {
         let mut numbers = Vec::new();
         for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
@@ -112,10 +112,10 @@ impl Directory {
         Ok(numbers)
     }
 
-    /// A number that no file has had, also none that is set aside.
+    /// A number that no file has had, including damaged ones that were renamed.
     ///
     /// # Errors
-    /// When the directory can't be read.
+    /// If the directory cannot be read.
     pub(crate) fn next_segment(&self) -> Result<u64, OpenError> {
         let mut last = 0;
         for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
@@ -126,47 +126,48 @@ impl Directory {
         Ok(last.saturating_add(1))
     }
 
-    /// How many bytes a segment takes; 0 if that can't be said.
+    /// The length of a segment; 0 if unknown.
     #[must_use]
     pub(crate) fn bytes(&self, segment: u64) -> u64 {
         fs::metadata(self.path(segment)).map_or(0, |file| file.len())
     }
 
-    /// Puts other bytes in a segment's place, in one step. A damaged one is set aside, too.
+    /// Atomically replaces a segment. The original of a damaged one is kept under another name.
     ///
     /// # Errors
-    /// Those of the system: then it is as it was.
+    /// I/O errors; the segment is unchanged.
     pub(crate) fn replace(&self, segment: u64, bytes: &[u8], is_damaged: bool) -> io::Result<()> {
         let path = self.path(segment);
-        let (anew, aside) = (with_suffix(&path, ANEW), with_suffix(&path, ASIDE));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&anew)?;
+        let (rewrite, damaged) = (with_suffix(&path, REWRITE_SUFFIX), with_suffix(&path, DAMAGED_SUFFIX));
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&rewrite)?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         if let Err(error) = written {
-            let _left_over = fs::remove_file(&anew);
+            let _left_over = fs::remove_file(&rewrite);
             return Err(error);
         }
         if is_damaged {
-            match fs::hard_link(&path, aside) {
-                // A crash may have come between this and the next step.
+            match fs::hard_link(&path, damaged) {
+                // The link may exist already, if the process crashed before the next step.
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 Ok(()) | Err(_) => {}
             }
         }
-        fs::rename(anew, path)?;
+        fs::rename(rewrite, path)?;
         File::open(&self.path)?.sync_all()
     }
 
-    /// Reads the write of this number back from its place.
+    /// Reads the write with this number at its position.
     ///
     /// # Errors
-    /// Those of the system; and when the write does not stand there whole, as when its segment has been made small since.
+    /// I/O errors, and an error if the record is not intact at this position, for example because its segment was
+    /// compacted.
     pub(super) fn read(&self, place: Position, seq: u64) -> io::Result<Packed> {
         let file = File::open(self.path(place.segment))?;
         let mut frame = vec![0; place.bytes as usize];
         file.read_exact_at(&mut frame, place.offset.into())?;
         let mut head = [0; SegmentHead::BYTES];
         file.read_exact_at(&mut head, 0)?;
-        // A segment whose head is damaged has frames that are sound: each begins with the mark.
+        // In a segment with a damaged head, frames are intact and each begins with the mark.
         let first = frame.first_chunk().copied().map_or(0, u64::from_le_bytes);
         let mark = SegmentHead::read(&head).map_or(first, |(head, _)| head.mark);
         match scan(&frame, mark).next() {
@@ -175,16 +176,16 @@ impl Directory {
         }
     }
 
-    /// Where a segment is.
+    /// The path of a segment.
     #[must_use]
     pub(crate) fn path(&self, segment: u64) -> PathBuf {
         self.path.join(format!("{segment:012}{SUFFIX}"))
     }
 
-    /// Begins a segment; its head and its name are on the disk when this returns.
+    /// Creates a segment; its head and directory entry are durable on return.
     ///
     /// # Errors
-    /// Those of the system.
+    /// I/O errors.
     pub(crate) fn begin(&self, segment: u64, head: &SegmentHead) -> io::Result<File> {
         let mut options = OpenOptions::new();
         let mut file = options.create_new(true).append(true).mode(0o600).open(self.path(segment))?;
@@ -196,21 +197,21 @@ impl Directory {
         Ok(file)
     }
 
-    /// Cuts off a torn tail.
+    /// Truncates a torn tail.
     ///
     /// # Errors
-    /// Those of the system.
+    /// I/O errors.
     pub(crate) fn cut(&self, segment: u64, bytes: u64) -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(self.path(segment))?;
         file.set_len(bytes)?;
         file.sync_all()
     }
 
-    /// Removes a segment that nobody needs any more. It is gone for good when this returns: were it to come back after
-    /// those behind it have gone, its writes would be sent again.
+    /// Removes a segment that is no longer needed, durably on return: if it reappeared after later ones are gone, its
+    /// writes would be sent again.
     ///
     /// # Errors
-    /// Those of the system.
+    /// I/O errors.
     pub(crate) fn remove(&self, segment: u64) -> io::Result<()> {
         match fs::remove_file(self.path(segment)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -219,27 +220,27 @@ impl Directory {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Sets a damaged segment aside, in which nothing is pending any more: it is not read again.
+    /// Renames a damaged segment without live writes, so that it is not read again.
     ///
     /// # Errors
-    /// Those of the system.
-    pub(crate) fn set_aside(&self, segment: u64) -> io::Result<()> {
+    /// I/O errors.
+    pub(crate) fn rename_damaged(&self, segment: u64) -> io::Result<()> {
         let path = self.path(segment);
-        fs::rename(&path, with_suffix(&path, ASIDE))?;
+        fs::rename(&path, with_suffix(&path, DAMAGED_SUFFIX))?;
         File::open(&self.path)?.sync_all()
     }
 
-    /// The damaged segments that were set aside.
+    /// The damaged segments that were renamed.
     ///
     /// # Errors
-    /// When the directory can't be read.
-    pub(crate) fn aside(&self) -> Result<Vec<PathBuf>, OpenError> {
-        let mut aside = Vec::new();
+    /// If the directory cannot be read.
+    pub(crate) fn damaged_segments(&self) -> Result<Vec<PathBuf>, OpenError> {
+        let mut damaged = Vec::new();
         for file in fs::read_dir(&self.path).map_err(OpenError::io(&self.path))? {
             let path = file.map_err(OpenError::io(&self.path))?.path();
-            aside.extend(path.to_str().is_some_and(|name| name.ends_with(ASIDE)).then_some(path));
+            damaged.extend(path.to_str().is_some_and(|name| name.ends_with(DAMAGED_SUFFIX)).then_some(path));
         }
-        Ok(aside)
+        Ok(damaged)
     }
 }
 
@@ -249,7 +250,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// A new identity for a journal.
+/// A new random identity for a journal.
 #[must_use]
 pub(crate) fn identity() -> u128 {
     (u128::from(random::roll()) << 64) | u128::from(random::roll())

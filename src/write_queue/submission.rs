@@ -1,4 +1,4 @@
-//! A write on its way to the journal's thread, which its client can take back until the thread begins with it.
+//! A write submitted to the journal's thread, which its client can withdraw until the thread begins with it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::queued::Queued;
 use super::reservation::Reservation;
 
-/// A write, and the room for it.
+/// A write and its reservation.
 #[derive(Debug)]
 pub(super) struct Submitted {
     pub(super) queued: Arc<Queued>,
@@ -21,7 +21,7 @@ enum Stage {
     Withdrawn,
 }
 
-/// A write that its client and the journal's thread share.
+/// A write shared by its client and the journal's thread.
 #[derive(Debug)]
 pub(super) struct Submission(Mutex<Stage>);
 
@@ -30,7 +30,7 @@ impl Submission {
         Self(Mutex::new(Stage::Waiting(submitted)))
     }
 
-    /// The thread begins with it, under this number; `None`: it is taken back.
+    /// Begins with the write under this number; `None`: it was withdrawn.
     pub(super) fn number(&self, seq: u64) -> Option<Submitted> {
         let mut stage = self.0.lock();
         match std::mem::replace(&mut *stage, Stage::Numbered(seq)) {
@@ -42,7 +42,7 @@ impl Submission {
         }
     }
 
-    /// It is not wanted any more; its number, if the thread has begun with it.
+    /// Withdraws the write. Returns its number if the thread has begun with it.
     pub(super) fn withdraw(&self) -> Option<u64> {
         let before = std::mem::replace(&mut *self.0.lock(), Stage::Withdrawn);
         match before {

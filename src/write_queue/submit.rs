@@ -1,60 +1,63 @@
-//! The way of a write from its client to the journal's thread: it is handed over, and it is either acknowledged or taken
-//! back.
+//! Submits a write to the journal's thread: afterwards it is either acknowledged or withdrawn.
 //!
-//! Taken back it is when its client leaves or must not wait any longer. If the thread has not begun with it, it is gone
-//! without a trace. Else a note goes into the journal behind it that says never to send it; if that does not reach the
-//! disk before a crash, it is sent after all, like any write that was not answered. Which of the two it is, acknowledged
-//! or taken back, is decided in one step: by who is first at the channel on which the client's side is told.
+//! It is withdrawn when its client leaves or must not wait any longer. If the thread has not begun with it, nothing is
+//! recorded. Otherwise a cancellation record follows it; if that record is not durable before a crash, the write is
+//! sent after all, like any write whose client got no response. The completion channel decides atomically between the
+//! two outcomes: either the thread sends first or the client closes first.
 
 use std::sync::Arc;
 
 use policy::write::record::Payload;
 
-use super::orders::{Failed, Told};
+use super::commands::{Completion, Failed};
 use super::queue::WriteQueue;
 use super::submission::{Submission, Submitted};
 use crate::config::plan::Durability;
 
-/// Somebody who waits until a write is safe. Dropped before that, the write is taken back.
+/// Waits until a write is durable. Dropped before that, it withdraws the write.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    desk: Arc<WriteQueue>,
+    write_queue: Arc<WriteQueue>,
     submission: Arc<Submission>,
     durability: Durability,
-    told: Told,
-    is_told: bool,
+    completion: Completion,
+    is_completed: bool,
 }
 
 impl Waiting {
-    /// Hands a write over.
+    /// Submits a write.
     ///
     /// # Errors
-    /// [`Failed::Behind`]: too many wait already.
-    pub(super) fn submit(desk: &Arc<WriteQueue>, submitted: Submitted, durability: Durability) -> Result<Self, Failed> {
+    /// [`Failed::Behind`]: too many writes wait already.
+    pub(super) fn submit(
+        write_queue: &Arc<WriteQueue>,
+        submitted: Submitted,
+        durability: Durability,
+    ) -> Result<Self, Failed> {
         let submission = Arc::new(Submission::new(submitted));
-        let told = desk.journal().submit(Arc::clone(&submission), durability)?;
-        Ok(Self { desk: Arc::clone(desk), submission, durability, told, is_told: false })
+        let completion = write_queue.journal().submit(Arc::clone(&submission), durability)?;
+        Ok(Self { write_queue: Arc::clone(write_queue), submission, durability, completion, is_completed: false })
     }
 
-    /// Waits until it is as safe as asked for, and reads see it. Its number.
+    /// Waits until the write is durable as requested and visible to reads; returns its number.
     ///
     /// # Errors
-    /// [`Failed`]: nothing is acknowledged; what has become of it is not known.
-    pub(super) async fn told(&mut self) -> Result<u64, Failed> {
-        let told = (&mut self.told).await.unwrap_or(Err(Failed::Closed));
-        self.is_told = true;
-        told
+    /// [`Failed`]: the write is not acknowledged, and may or may not be in the journal.
+    pub(super) async fn completion(&mut self) -> Result<u64, Failed> {
+        let completion = (&mut self.completion).await.unwrap_or(Err(Failed::Closed));
+        self.is_completed = true;
+        completion
     }
 
-    /// Takes the write back; `Some`: it was acknowledged, or refused, just before.
+    /// Withdraws the write. `Some`: it was acknowledged or rejected just before.
     pub(super) fn withdraw(&mut self) -> Option<Result<u64, Failed>> {
-        self.is_told = true;
-        self.told.close();
-        if let Ok(told) = self.told.try_recv() {
-            return Some(told);
+        self.is_completed = true;
+        self.completion.close();
+        if let Ok(completion) = self.completion.try_recv() {
+            return Some(completion);
         }
         if let Some(write) = self.submission.withdraw() {
-            let _nobody_waits = self.desk.journal().append(Payload::Cancelled { write }, self.durability);
+            let _nobody_waits = self.write_queue.journal().append(Payload::Cancelled { write }, self.durability);
         }
         None
     }
@@ -62,7 +65,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        if !self.is_told {
+        if !self.is_completed {
             self.withdraw();
         }
     }

@@ -14,7 +14,7 @@ use forebay::admin::{
 };
 use http::{HeaderName, StatusCode};
 use message::Fields;
-use policy::write::kept::ShownValue;
+use policy::write::retained::ShownValue;
 use serde_json::{Value, json};
 use testbed::{Client, Response};
 use tokio::sync::oneshot;

@@ -1,69 +1,69 @@
-//! What is to be done about a request on a route that caches: the decision that its course hangs on.
+//! Decides how a request on a caching route is handled.
 //!
-//! [`read()`] and [`write()`] look at what is known before anything has been looked up or sent. What comes of it (a hit, a miss,
-//! a write that found no room) is for those who carry it out.
+//! [`read()`] and [`write()`] use what is known before any look-up or forwarding. The stages in `proxy` handle the
+//! outcome: a hit, a miss, a full write queue.
 
 use http::Method;
 
 use crate::message::cache_status::{CacheStatus, Forward, Handling};
 
-/// What is known of a request whose method is safe.
+/// What is known of a request with a safe method.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadFacts<'a> {
     /// Its method.
     pub method: &'a Method,
-    /// What is queued for its URI, and not at its backend yet.
+    /// What the write queue holds for its URI.
     pub pending: Pending,
     /// Whether it has a body.
     pub has_body: bool,
-    /// Whether it asks to switch protocols.
+    /// Whether it asks to switch protocols (`Upgrade`).
     pub switches: bool,
-    /// Whether it has conditions that only the origin can judge (`If-Match`, `If-Unmodified-Since`).
+    /// Whether it has conditions that only the origin can evaluate (`If-Match`, `If-Unmodified-Since`).
     pub asks_the_origin: bool,
-    /// Whether it wants nothing but what is stored (RFC 9111 §5.2.1.7).
+    /// Whether it has `Cache-Control: only-if-cached` (RFC 9111 §5.2.1.7).
     pub only_if_cached: bool,
 }
 
-/// What is queued for the URI of a read.
+/// What the write queue holds for the URI of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pending {
     /// Nothing.
     Nothing,
-    /// The last write says what the read gets.
+    /// The last pending write determines the response to the read.
     Readable,
-    /// Only the backend can say what the read gets.
+    /// Only the backend can determine the response to the read.
     Unreadable,
 }
 
-/// What is to be done about a request whose method is safe.
+/// How a request with a safe method is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
     /// Look it up; on a miss, fetch it.
     Lookup,
-    /// Answer it with what the last pending write says.
+    /// Answer it from the last pending write.
     AnswerPending,
-    /// Forward it past the cache, for this reason.
+    /// Forward it without a cache look-up, for this reason.
     Forward(Bypass),
-    /// Refuse it: it wants only what is stored, and is never looked up (504).
+    /// Refuse it with 504: it has `only-if-cached`, and its method is never looked up.
     RefuseOnlyIfCached,
 }
 
-/// Why a request passes by the cache.
+/// Why a request bypasses the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bypass {
     /// Its method is never answered from a cache.
     Method,
-    /// A GET with a body means what only the origin knows.
+    /// Only the origin knows the meaning of a body in a GET.
     Body,
     /// It asks to switch protocols.
     Upgrade,
-    /// Only the origin can judge its conditions.
+    /// Only the origin can evaluate its conditions.
     Precondition,
-    /// A write is pending that only the backend can read.
+    /// A write is pending whose effect only the backend knows.
     Pending,
 }
 
-/// Decides what is to be done about a request whose method is safe.
+/// Decides how a request with a safe method is handled.
 #[must_use]
 pub fn read(facts: &ReadFacts<'_>) -> Read {
     if !matches!(*facts.method, Method::GET | Method::HEAD) {
@@ -78,7 +78,7 @@ pub fn read(facts: &ReadFacts<'_>) -> Read {
     }
 }
 
-/// Why a GET or HEAD is never looked up, if it is not.
+/// The reason for which a request bypasses the cache; `None`: it is looked up.
 fn bypass(facts: &ReadFacts<'_>) -> Option<Bypass> {
     if facts.has_body {
         Some(Bypass::Body)
@@ -92,7 +92,7 @@ fn bypass(facts: &ReadFacts<'_>) -> Option<Bypass> {
 }
 
 impl Read {
-    /// What `Cache-Status` says until more is known; `None`: the look-up says it.
+    /// The `Cache-Status` of this decision; `None` for a look-up, which sets it itself.
     #[must_use]
     pub fn cache_status(self) -> Option<CacheStatus<'static>> {
         let (why, detail) = match self {
@@ -109,49 +109,49 @@ impl Read {
     }
 }
 
-/// What is known of a request that may change something.
+/// What is known of a request with an unsafe method.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteFacts {
-    /// How its route caches.
+    /// The route's cache mode.
     pub mode: Mode,
-    /// Whether anything is queued for its URI, and not at its backend yet.
+    /// Whether the write queue holds a write for its URI.
     pub is_pending: bool,
-    /// Whether it asks to switch protocols.
+    /// Whether it asks to switch protocols (`Upgrade`).
     pub switches: bool,
-    /// Whether it may be queued; of no matter where the route queues nothing.
+    /// Whether it may be queued; ignored unless the route queues writes.
     pub queueable: Queueable,
-    /// What its conditions come to; of no matter where the route queues nothing.
+    /// The result of its conditions; ignored unless the route queues writes.
     pub conditions: Conditions,
 }
 
-/// How the route caches.
+/// The cache mode of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Reads are stored; writes invalidate what they change.
+    /// Cache-aside: reads are stored; writes invalidate.
     Aside,
-    /// What a write has written is stored.
+    /// Write-through: the backend carries out the write first, then its content is stored.
     Through,
-    /// Writes are queued.
+    /// Write-back: writes are queued.
     Back,
 }
 
-/// Whether a write may be queued, and why not.
+/// Whether a write may be queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Queueable {
     /// It may.
     Yes,
-    /// Its method or its fields forbid it, or its client wants it sent through.
+    /// Its method or fields do not allow it, or its client asks that it is sent directly.
     No,
-    /// Its `Forebay-Write` field is not one.
+    /// Its `Forebay-Write` field is malformed.
     BadOrder,
 }
 
-/// What a write's conditions come to, judged on the last pending write.
+/// The result of a write's conditions, evaluated against the last pending write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conditions {
     /// There are none.
     Absent,
-    /// Only the backend can say.
+    /// Only the backend can evaluate them.
     Unknown,
     /// They hold.
     Hold,
@@ -159,24 +159,24 @@ pub enum Conditions {
     Fail,
 }
 
-/// What is to be done about a request that may change something.
+/// How a request with an unsafe method is handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Forward it, and invalidate what it changes (RFC 9111 §4.4).
+    /// Forward it, and invalidate the stored responses that it affects (RFC 9111 §4.4).
     Invalidate,
-    /// Forward it, and store what it has written.
+    /// Forward it, and store the content that it has written.
     Through,
     /// Queue it.
     Enqueue,
-    /// Forward it when all that is pending for its URI has gone out, and invalidate what it changes.
+    /// Forward it after all pending writes for its URI, then invalidate as above.
     WaitTurn,
-    /// Refuse it: its conditions fail (412).
+    /// Refuse it with 412: its conditions are false.
     RefuseCondition,
-    /// Refuse it: its `Forebay-Write` field is not one (400).
+    /// Refuse it with 400: its `Forebay-Write` field is malformed.
     RefuseOrder,
 }
 
-/// Decides what is to be done about a request that may change something.
+/// Decides how a request with an unsafe method is handled.
 #[must_use]
 pub fn write(facts: &WriteFacts) -> Write {
     match (facts.mode, facts.is_pending) {
@@ -186,7 +186,7 @@ pub fn write(facts: &WriteFacts) -> Write {
             (Queueable::Yes, Conditions::Fail) => Write::RefuseCondition,
             (Queueable::Yes, Conditions::Absent | Conditions::Hold) => Write::Enqueue,
         },
-        // It was queued before the route's mode was changed: its order still holds.
+        // The pending write was queued before a reload changed the route's mode: the order of writes still holds.
         (Mode::Aside | Mode::Through, true) => Write::WaitTurn,
         (Mode::Through, false) if !facts.switches => Write::Through,
         (Mode::Aside | Mode::Through, false) => Write::Invalidate,
@@ -194,7 +194,7 @@ pub fn write(facts: &WriteFacts) -> Write {
 }
 
 impl Write {
-    /// What `Cache-Status` says until more is known.
+    /// The `Cache-Status` of this decision until the outcome is known.
     #[must_use]
     pub fn cache_status(self) -> CacheStatus<'static> {
         said(forwarded(Forward::Method), None)

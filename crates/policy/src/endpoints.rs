@@ -1,13 +1,13 @@
-//! Which addresses of a name become endpoints.
+//! Selects the resolved addresses of a host name that become endpoints.
 //!
-//! How a name is resolved, and what an endpoint does, is decided elsewhere.
+//! Resolving the name, and what an endpoint is used for, are decided elsewhere.
 
 use std::net::SocketAddr;
 
 /// The most endpoints of one name.
 pub const ADDRESSES_MAX: usize = 64;
 
-/// Which addresses of a name are used.
+/// The address family to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
     /// The IPv4 addresses if there are any, else the IPv6 addresses.
@@ -21,18 +21,19 @@ pub enum Family {
     Both,
 }
 
-/// The addresses of a name that are used.
+/// The addresses of a name that become endpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chosen {
-    /// Sorted, each once, at most [`ADDRESSES_MAX`]: the order of a DNS answer says nothing, and it changes.
+    /// Sorted and without duplicates, at most [`ADDRESSES_MAX`]. Sorted because the order in a DNS response carries no
+    /// meaning and changes from one response to the next.
     pub addresses: Vec<SocketAddr>,
-    /// How many more there are.
+    /// The number of addresses beyond [`ADDRESSES_MAX`], which are not used.
     pub left_out: usize,
 }
 
-/// Chooses among the addresses that a name resolves to.
+/// Selects among the addresses that a name resolves to.
 ///
-/// An IPv4-mapped IPv6 address is the IPv4 address that it maps (RFC 4291 §2.5.5.2).
+/// An IPv4-mapped IPv6 address counts as the IPv4 address that it maps (RFC 4291 §2.5.5.2).
 #[must_use]
 pub fn choose(found: &[SocketAddr], family: Family) -> Chosen {
     let mut addresses: Vec<SocketAddr> = found.iter().copied().map(canonical).collect();
@@ -52,7 +53,7 @@ pub fn choose(found: &[SocketAddr], family: Family) -> Chosen {
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip.is_ipv4() => SocketAddr::new(ip, address.port()),
-        // As it is: it may hold a scope.
+        // Unchanged: an IPv6 address may carry a scope.
         _ => address,
     }
 }

@@ -1,7 +1,8 @@
-//! What forebay decides.
+//! Pure decisions of the proxy.
 //!
-//! Everything in this crate is pure: no sockets, no files, no clock, no randomness. Time comes in as [`time::Now`],
-//! chance as a drawn number. So every rule can be tested alone, and whole machines can run in a seeded simulation.
+//! Nothing in this crate opens a socket or a file, or reads a clock or a random source. The caller passes the time as
+//! [`time::Now`] and randomness as a number. So each rule can be tested alone, and whole state machines run in a seeded
+//! simulation.
 
 pub mod balance;
 pub mod cache;

@@ -1,18 +1,18 @@
-//! The moment a decision is made at, passed in by the caller.
+//! The time at which a decision is made, passed in by the caller.
 
 use std::time::Duration;
 
-/// One moment, on both clocks. Read once a request by the caller; nothing in this crate reads a clock.
+/// One point in time on both clocks. The caller reads the clocks once for each request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Since the process started: never goes back. For timeouts, ages of things that happened here, back-off.
+    /// Time since the process started. Monotonic: for timeouts, back-off and the age of local events.
     pub mono: Duration,
-    /// Since the Unix epoch: for HTTP dates and logs. May jump.
+    /// Time since the Unix epoch: for HTTP dates and logs. May jump in either direction.
     pub wall: Duration,
 }
 
 impl Now {
-    /// A moment with the given monotonic time, at the Unix epoch: for state machines that look at `mono` alone.
+    /// A point in time with this monotonic time, at the Unix epoch. For state machines that use `mono` alone.
     #[must_use]
     pub fn at(mono: Duration) -> Self {
         Self { mono, wall: Duration::ZERO }

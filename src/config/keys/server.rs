@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::message::network::Network;
-use policy::write::queue::Keep;
+use policy::write::queue::Retention;
 
 use super::{DAY, GIB, HOUR, KIB, MIB, MILLISECOND, TIB, YEAR, table, words};
 use crate::config::document::Section;
@@ -67,7 +67,7 @@ table! {
     /// Limits of HTTP/2 towards clients.
     http2: Http2;
     /// How many dead letters of `mode = "write-back"` forebay keeps, and for how long.
-    dead_letters: Keep as Table(DeadLetters::SECTION) => dead_letters;
+    dead_letters: Retention as Table(DeadLetters::SECTION) => dead_letters;
 }
 
 table! {
@@ -170,7 +170,7 @@ fn state_dir(section: &Section<'_>, key: &str) -> Option<PathBuf> {
     Some(PathBuf::from(text.value))
 }
 
-fn dead_letters(section: &Section<'_>, key: &str) -> Keep {
+fn dead_letters(section: &Section<'_>, key: &str) -> Retention {
     let DeadLetters { keep, bytes_max, count_max } = DeadLetters::read(section, key);
-    Keep { age_max: keep, bytes_max, count_max }
+    Retention { age_max: keep, bytes_max, count_max }
 }

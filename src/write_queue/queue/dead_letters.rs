@@ -1,4 +1,4 @@
-//! Dead letters: read from the disk, sent again or discarded by people, or dropped when there are too many.
+//! Dead letters: reading them from disk, reviving, discarding, and dropping the oldest.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,13 +11,13 @@ use policy::write::record::Payload;
 use super::WriteQueue;
 use crate::config::plan::Durability;
 use crate::telemetry::clock;
-use crate::write_queue::orders::Told;
+use crate::write_queue::commands::Completion;
 use crate::write_queue::queued::Queued;
 
-/// How long whoever asks for it waits until a note is safe.
+/// The longest wait of a caller for a durable record.
 const NOTE_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// How often a dead letter is looked for: its segment may be made small meanwhile, which moves it.
+/// The number of attempts to read a dead letter: compaction of its segment may move it meanwhile.
 const READS: usize = 3;
 
 /// A dead letter that was dropped.
@@ -29,7 +29,8 @@ pub(in crate::write_queue) struct Gone {
 }
 
 impl WriteQueue {
-    /// A write that is pending or dead; a dead letter is read from the disk. `None`: there is none, or it can't be read.
+    /// A pending write or dead letter; dead letters are read from disk. `None`: there is no such write, or reading
+    /// failed.
     #[must_use]
     pub(crate) fn write(&self, seq: u64) -> Option<Arc<Queued>> {
         for last in (0..READS).rev() {
@@ -46,7 +47,7 @@ impl WriteQueue {
         None
     }
 
-    /// Sends a dead letter again. `false`: there is none of that number, or it can't be read.
+    /// Queues a dead letter again. `false`: there is none with this number, or reading it failed.
     pub(crate) async fn revive(&self, seq: u64) -> bool {
         let Some(write) = self.write(seq) else { return false };
         let noted = {
@@ -64,47 +65,46 @@ impl WriteQueue {
         noted_soon(noted).await
     }
 
-    /// Throws a dead letter away. `false`: there is none of that number.
+    /// Discards a dead letter. `false`: there is none with this number.
     pub(crate) async fn discard(&self, seq: u64) -> bool {
         let noted = {
             let mut state = self.state.lock();
             state.queue.discard(seq).then(|| {
-                state.let_go(seq);
+                state.remove_live(seq);
                 self.journal.append(Payload::Discarded { write: seq }, Durability::Fsync)
             })
         };
         noted_soon(noted).await
     }
 
-    /// Drops the oldest dead letters if there are more than are kept. Like those that a person discards they stay so after
-    /// a restart.
-    pub(in crate::write_queue) fn drop_letters(&self, now: Now) -> Vec<Gone> {
+    /// Drops the oldest dead letters that exceed a limit, and records that, so that they stay dropped after a restart.
+    pub(in crate::write_queue) fn drop_dead_letters(&self, now: Now) -> Vec<Gone> {
         let mut state = self.state.lock();
-        let dropped = state.queue.drop_letters(now);
+        let dropped = state.queue.drop_dead_letters(now);
         let mut gone = Vec::with_capacity(dropped.len());
         for Dropped { seq, lane, bound } in dropped {
-            state.let_go(seq);
+            state.remove_live(seq);
             let _nobody_waits = self.journal.append(Payload::Discarded { write: seq }, Durability::Os);
             gone.push(Gone { route: state.route(lane), seq, bound });
         }
         drop(state);
         if !gone.is_empty() {
             self.dropped.fetch_add(gone.len() as u64, Ordering::Relaxed);
-            // There may be more.
+            // There may be more than one call drops.
             self.changed.notify_one();
         }
         gone
     }
 
-    /// How many dead letters were dropped since the start.
+    /// The number of dead letters dropped since the start.
     #[must_use]
-    pub(crate) fn letters_dropped(&self) -> u64 {
+    pub(crate) fn dead_letters_dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// Waits for a note, but not for a disk that fails: it is owed then.
-async fn noted_soon(noted: Option<Told>) -> bool {
+/// Waits until an outcome record is durable, but not for a failed disk: the thread retries it then.
+async fn noted_soon(noted: Option<Completion>) -> bool {
     let Some(noted) = noted else { return false };
     let _noted_or_owed = tokio::time::timeout(NOTE_WAIT_MAX, noted).await;
     true

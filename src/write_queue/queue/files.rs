@@ -1,4 +1,4 @@
-//! The journal's files as their thread asks of them: which are needed, and what of them.
+//! The segment table, as the journal's thread uses it.
 
 use policy::write::record::Payload;
 use policy::write::segment_table::Position;
@@ -7,38 +7,39 @@ use super::WriteQueue;
 use crate::write_queue::held::Live;
 
 impl WriteQueue {
-    /// A segment has been begun.
+    /// Records that a segment has been begun.
     pub(in crate::write_queue) fn begun(&self, segment: u64) {
-        self.state.lock().shelf.add(segment, false);
+        self.state.lock().segment_table.add(segment, false);
     }
 
-    /// The segments before `present` that nobody needs any more; with each, whether it is damaged.
-    pub(in crate::write_queue) fn unneeded(&self, present: u64, is_begun: bool) -> Vec<(u64, bool)> {
-        self.state.lock().shelf.unneeded(present, is_begun)
+    /// Removes from the table the segments before `present` that are no longer needed; each with whether it is damaged.
+    pub(in crate::write_queue) fn remove_unneeded(&self, present: u64, is_begun: bool) -> Vec<(u64, bool)> {
+        self.state.lock().segment_table.remove_unneeded(present, is_begun)
     }
 
-    /// The segments before `present` that are to be made small, where `bytes` are in all of them.
-    pub(in crate::write_queue) fn worth_thinning(&self, present: u64, bytes: u64) -> Vec<(u64, bool)> {
-        self.state.lock().shelf.worth_thinning(present, bytes)
+    /// The segments before `present` to compact, whose total length is `bytes`.
+    pub(in crate::write_queue) fn worth_compacting(&self, present: u64, bytes: u64) -> Vec<(u64, bool)> {
+        self.state.lock().segment_table.worth_compacting(present, bytes)
     }
 
-    /// All that could be made small is so, and `bytes` are in all before `present`.
-    pub(in crate::write_queue) fn thinning_done(&self, present: u64, bytes: u64) {
-        self.state.lock().shelf.thinning_done(present, bytes);
+    /// Records that compaction has ended, with `bytes` left before `present`.
+    pub(in crate::write_queue) fn compaction_done(&self, present: u64, bytes: u64) {
+        self.state.lock().segment_table.compaction_done(present, bytes);
     }
 
-    /// A segment could not be removed: it is kept, and so are those behind it, with these that were to go.
+    /// Records that a segment could not be removed. The segments `behind` it, which were to be removed, are kept, too.
     pub(in crate::write_queue) fn keep(&self, segment: (u64, bool), behind: &[(u64, bool)]) {
         let mut state = self.state.lock();
-        state.shelf.keep(segment.0, segment.1);
-        behind.iter().for_each(|(segment, is_damaged)| state.shelf.add(*segment, *is_damaged));
+        state.segment_table.keep(segment.0, segment.1);
+        behind.iter().for_each(|(segment, is_damaged)| state.segment_table.add(*segment, *is_damaged));
     }
 
-    /// What a segment is to hold, by number, when it is made small; with each write, how it died if it did. `None`: it
-    /// can't be, since a write in it was sent to the end of its line, or an earlier segment needs the notes in it.
+    /// The writes that a compacted segment keeps, by number, each with the record of its death if it is a dead letter.
+    /// `None`: the segment cannot be compacted, because a write in it was revived, or an earlier segment needs its
+    /// records.
     pub(in crate::write_queue) fn live_in(&self, segment: u64) -> Option<Vec<Live>> {
         let state = self.state.lock();
-        if !state.shelf.may_thin(segment) {
+        if !state.segment_table.may_compact(segment) {
             return None;
         }
         let of_it = state.writes.iter().filter(|(_, held)| held.place.segment == segment);
@@ -61,10 +62,11 @@ impl WriteQueue {
         Some(live)
     }
 
-    /// A segment was made small when notes went into `present`; these are its writes, and where they are now.
-    pub(in crate::write_queue) fn thinned(&self, segment: u64, present: u64, places: &[(u64, Position)]) {
+    /// Records a compaction that happened while records were appended to `present`, and the new positions of the
+    /// writes.
+    pub(in crate::write_queue) fn compacted(&self, segment: u64, present: u64, places: &[(u64, Position)]) {
         let mut state = self.state.lock();
-        state.shelf.thinned(segment, present);
+        state.segment_table.compacted(segment, present);
         for (seq, place) in places {
             if let Some(held) = state.writes.get_mut(seq) {
                 held.place = *place;

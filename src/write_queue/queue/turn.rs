@@ -1,4 +1,4 @@
-//! Turns: a write that goes past the journal waits until all that is pending for its URI has gone out.
+//! Tickets: a request that bypasses the journal waits for all pending writes of its URI.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,47 +18,47 @@ impl WriteQueue {
         }
     }
 
-    /// Waits until all that is pending for this URI has gone out. What is kept holds the line: nothing of it is sent until
-    /// it is dropped.
-    pub(crate) async fn wait_turn(self: &Arc<Self>, line: &[u8]) -> Turn {
+    /// Waits until all pending writes of this URI are finished. Until the returned guard is dropped, nothing else of
+    /// this URI is sent.
+    pub(crate) async fn wait_turn(self: &Arc<Self>, uri: &[u8]) -> Turn {
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
-        let turn = Turn { desk: Arc::clone(self), ticket };
-        let line = fingerprint(&self.secret, line);
+        let turn = Turn { write_queue: Arc::clone(self), ticket };
+        let uri = fingerprint(&self.secret, uri);
         let waiting = {
             let mut state = self.state.lock();
-            let is_now = state.queue.wait_turn(&line, ticket, clock::now());
+            let is_now = state.queue.wait_turn(&uri, ticket, clock::now());
             (!is_now).then(|| {
-                let (told, waiting) = oneshot::channel();
-                state.turns.insert(ticket, told);
+                let (completion, waiting) = oneshot::channel();
+                state.turns.insert(ticket, completion);
                 waiting
             })
         };
         self.changed.notify_one();
         match waiting {
             Some(waiting) => drop(waiting.await),
-            // What was settled a moment ago may not be safe yet.
-            None => self.journal.notes_are_safe().await,
+            // Outcomes that were just recorded may not be durable yet.
+            None => self.journal.outcomes_are_durable().await,
         }
         turn
     }
 }
 
-/// A line held by one who writes past the journal. Dropped, it lets the next go.
+/// The turn of a ticket. Dropping it starts the next write or ticket of the URI.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    desk: Arc<WriteQueue>,
+    write_queue: Arc<WriteQueue>,
     ticket: Ticket,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.desk.state.lock();
+        let mut state = self.write_queue.state.lock();
         state.turns.remove(&self.ticket);
         let next = state.queue.finished(self.ticket, clock::now());
         drop(state);
         if let Some(Effect::Turn(next)) = next {
-            self.desk.turn(next);
+            self.write_queue.turn(next);
         }
-        self.desk.changed.notify_one();
+        self.write_queue.changed.notify_one();
     }
 }

@@ -3,23 +3,23 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use divan::{Bencher, black_box};
-use policy::balance::dice::splitmix64;
+use policy::balance::prng::splitmix64;
 use policy::balance::{
-    Balancer, Consistent, Draw, IpHash, LeastConnections, PeakEwma, Random, RoundRobin, Seats, TwoChoices, Weighted,
-    key,
+    Balancer, Consistent, Draw, EndpointView, IpHash, LeastConnections, PeakEwma, Random, RoundRobin, TwoChoices,
+    Weighted, key,
 };
 
 const BACKENDS: [usize; 3] = [3, 50, 1000];
 
 /// Backends under load, all in service; of ten the last is full. Each lies on a cache line of its own, as in the proxy.
 struct Busy {
-    seats: Vec<Seat>,
+    endpoints: Vec<Endpoint>,
     usable: Vec<usize>,
     in_flight_total: u64,
 }
 
 #[repr(align(64))]
-struct Seat {
+struct Endpoint {
     open: bool,
     in_flight: u32,
     latency: f64,
@@ -27,20 +27,20 @@ struct Seat {
 
 impl Busy {
     fn new(count: usize) -> Self {
-        let seat = |index: usize| Seat {
+        let endpoint = |index: usize| Endpoint {
             open: index % 10 != 9,
             in_flight: 1 + (index % 7) as u32,
             latency: ((index % 5) * 1_000_000) as f64,
         };
-        let seats: Vec<Seat> = (0..count).map(seat).collect();
-        let in_flight_total = seats.iter().map(|seat| u64::from(seat.in_flight)).sum();
-        Self { seats, usable: (0..count).collect(), in_flight_total }
+        let endpoints: Vec<Endpoint> = (0..count).map(endpoint).collect();
+        let in_flight_total = endpoints.iter().map(|endpoint| u64::from(endpoint.in_flight)).sum();
+        Self { endpoints, usable: (0..count).collect(), in_flight_total }
     }
 }
 
-impl Seats for Busy {
+impl EndpointView for Busy {
     fn len(&self) -> usize {
-        self.seats.len()
+        self.endpoints.len()
     }
 
     fn usable(&self) -> &[usize] {
@@ -48,11 +48,11 @@ impl Seats for Busy {
     }
 
     fn open(&self, index: usize) -> bool {
-        self.seats.get(index).is_some_and(|seat| seat.open)
+        self.endpoints.get(index).is_some_and(|endpoint| endpoint.open)
     }
 
     fn in_flight(&self, index: usize) -> u32 {
-        self.seats.get(index).map_or(0, |seat| seat.in_flight)
+        self.endpoints.get(index).map_or(0, |endpoint| endpoint.in_flight)
     }
 
     fn in_flight_total(&self) -> u64 {
@@ -60,7 +60,7 @@ impl Seats for Busy {
     }
 
     fn latency(&self, index: usize) -> f64 {
-        self.seats.get(index).map_or(0.0, |seat| seat.latency)
+        self.endpoints.get(index).map_or(0.0, |endpoint| endpoint.latency)
     }
 
     fn epoch(&self) -> u64 {
@@ -77,11 +77,11 @@ fn weights(count: usize) -> Vec<u32> {
 }
 
 fn picks(bencher: Bencher<'_, '_>, count: usize, mut balancer: Balancer) {
-    let seats = Busy::new(count);
-    let mut dice = 0;
+    let endpoints = Busy::new(count);
+    let mut random = 0;
     bencher.bench_local(|| {
-        dice = splitmix64(dice);
-        balancer.pick(&seats, &Draw { key: dice, dice, retry: false })
+        random = splitmix64(random);
+        balancer.pick(&endpoints, &Draw { key: random, random, retry: false })
     });
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use divan::{Bencher, black_box};
-use policy::balance::dice::splitmix64;
+use policy::balance::prng::splitmix64;
 use policy::message::cookies;
 use policy::route::split::{Order, Share, Shares};
 use policy::route::sticky::{Salt, Signer};
@@ -25,11 +25,11 @@ fn shares(sides: usize) -> Option<Shares> {
 
 #[divan::bench(args = SIDES)]
 fn draw(bencher: Bencher<'_, '_>, sides: usize) {
-    let mut dice = 0;
+    let mut random = 0;
     let shares = shares(sides);
     bencher.bench_local(|| {
-        dice = splitmix64(dice);
-        shares.as_ref().map(|shares| shares.draw(dice))
+        random = splitmix64(random);
+        shares.as_ref().map(|shares| shares.draw(random))
     });
 }
 

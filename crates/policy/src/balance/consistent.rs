@@ -1,84 +1,85 @@
-//! One backend for each key of a request, as long as that backend is open and not much busier than the others.
+//! Consistent hashing with bounded load: one backend for each key, as long as it is open and not much busier than the
+//! others.
 //!
-//! What the key is (a header, a cookie, the path …) is decided by the configuration.
+//! The configuration says what the key is (a header, a cookie, the path …).
 //!
 //! Source: Mirrokni, Thorup, Zadimoghaddam, "Consistent hashing with bounded loads", 2016.
 
 use super::ring::Ring;
-use super::{Draw, Seats};
+use super::{Draw, EndpointView};
 
-/// A backend may have this share of the mean load for its weight: 5/4.
+/// The load that a backend may have, relative to the mean for its weight: 5/4.
 const BOUND: (u128, u128) = (5, 4);
 
-/// Up to this many backends are asked one by one how many requests they have in flight.
+/// The largest number of backends whose requests in flight are added up one by one.
 const ASKED_MAX: usize = 16;
 
 /// A ring with 160 points for each unit of weight. A backend that is closed, or would exceed 1.25 times its share of
-/// the requests in flight, is passed over for the next along the ring.
+/// the requests in flight, is skipped for the next one along the ring.
 #[derive(Clone, Debug)]
 pub struct Consistent {
     ring: Ring,
     weights: Vec<u32>,
     epoch: Option<u64>,
-    /// The weights of all usable backends added up, as of `epoch`.
+    /// The sum of the weights of all usable backends, as of `epoch`.
     usable_weight: u128,
     /// The backends that are not usable, as of `epoch`.
     out: Vec<usize>,
 }
 
-/// What all usable backends have together.
+/// The load of all usable backends.
 struct Load {
     in_flight: u128,
     weight: u128,
 }
 
 impl Consistent {
-    /// One name and one weight for each backend; a backend keeps its keys over a reload as long as it keeps its name.
+    /// One name and one weight for each backend. A backend keeps its keys across a reload as long as it keeps its name.
     #[must_use]
     pub fn new(names: &[&str], weights: &[u32]) -> Self {
         let backends = names.iter().copied().zip(weights.iter().copied().chain(std::iter::repeat(1)));
         Self { ring: Ring::new(backends), weights: weights.to_vec(), epoch: None, usable_weight: 0, out: Vec::new() }
     }
 
-    pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
-        let load = self.load(seats);
-        let takes = |index: usize| seats.open(index) && self.has_room(seats, index, &load);
+    pub(super) fn pick(&mut self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
+        let load = self.load(endpoints);
+        let takes = |index: usize| endpoints.open(index) && self.has_room(endpoints, index, &load);
         let owner = self.ring.walk(draw.key).next()?;
         if takes(owner) {
             return Some(owner);
         }
-        // Asked by seat first: a walk in vain would go past every point of the ring.
-        if seats.usable().iter().copied().any(takes) {
+        // Checked for each backend first: a walk that finds none would visit every point of the ring.
+        if endpoints.usable().iter().copied().any(takes) {
             return self.ring.walk(draw.key).find(|&index| takes(index));
         }
-        seats.usable().iter().find(|&&index| seats.open(index))?;
-        self.ring.walk(draw.key).find(|&index| seats.open(index))
+        endpoints.usable().iter().find(|&&index| endpoints.open(index))?;
+        self.ring.walk(draw.key).find(|&index| endpoints.open(index))
     }
 
-    /// Of usable backends only: if half of them are down, the others' fair share is twice what it was.
-    fn load(&mut self, seats: &impl Seats) -> Load {
-        let (usable, epoch) = (seats.usable(), seats.epoch());
+    /// The load of the usable backends only: if half of them are down, the fair share of the others doubles.
+    fn load(&mut self, endpoints: &impl EndpointView) -> Load {
+        let (usable, epoch) = (endpoints.usable(), endpoints.epoch());
         if self.epoch != Some(epoch) {
             self.usable_weight = usable.iter().map(|&index| self.weight(index)).sum();
             self.out.clear();
-            self.out.extend((0..seats.len()).filter(|index| usable.binary_search(index).is_err()));
+            self.out.extend((0..endpoints.len()).filter(|index| usable.binary_search(index).is_err()));
             self.epoch = Some(epoch);
         }
-        let sum = |backends: &[usize]| backends.iter().map(|&index| u64::from(seats.in_flight(index))).sum::<u64>();
+        let sum = |backends: &[usize]| backends.iter().map(|&index| u64::from(endpoints.in_flight(index))).sum::<u64>();
         let in_flight = match usable.len() <= ASKED_MAX.max(self.out.len()) {
             true => sum(usable),
-            // The counts change meanwhile.
-            false => seats.in_flight_total().saturating_sub(sum(&self.out)),
+            // Other workers change the counts between the two calls.
+            false => endpoints.in_flight_total().saturating_sub(sum(&self.out)),
         };
         Load { in_flight: u128::from(in_flight), weight: self.usable_weight }
     }
 
-    /// Whether one more keeps it within ⌈1.25 × (all in flight + 1) × weight ÷ total weight⌉.
-    fn has_room(&self, seats: &impl Seats, index: usize, load: &Load) -> bool {
+    /// Whether one more request keeps the backend within ⌈1.25 × (all in flight + 1) × weight ÷ total weight⌉.
+    fn has_room(&self, endpoints: &impl EndpointView, index: usize, load: &Load) -> bool {
         let (over, under) = BOUND;
         let allowed = over * (load.in_flight + 1) * self.weight(index);
-        // n + 1 ≤ ⌈a ÷ b⌉ is n × b < a: no rounding.
-        u128::from(seats.in_flight(index)) * under * load.weight < allowed
+        // n + 1 ≤ ⌈a ÷ b⌉ is equivalent to n × b < a, which needs no rounding.
+        u128::from(endpoints.in_flight(index)) * under * load.weight < allowed
     }
 
     fn weight(&self, index: usize) -> u128 {
@@ -100,7 +101,7 @@ mod tests {
     }
 
     fn draw(user: u64) -> Draw {
-        Draw { key: key::of_bytes(format!("user-{user}").as_bytes()), dice: 0, retry: false }
+        Draw { key: key::of_bytes(format!("user-{user}").as_bytes()), random: 0, retry: false }
     }
 
     #[test]
@@ -163,7 +164,7 @@ mod tests {
                 scripted.set_usable(*index, false);
                 scripted.in_flight[*index] = 1_000;
             }
-            // A third one would be more than its share of three requests.
+            // A third request would exceed its share of three requests.
             scripted.in_flight[home] = 2;
             let picked = balancer.pick(&scripted, &draw(1)).expect("some are open");
             assert!(picked != home && !gone.contains(&picked), "{out} of {count} are out");
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_seats_are_asked_once_a_pick() {
+    fn ten_thousand_endpoints_are_asked_once_a_pick() {
         let mut balancer = balancer(&[1; 10_000]);
         let scripted = Scripted::of(10_000);
         for user in 0..10 {
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_load_of_ten_thousand_seats_is_asked_once_for_all() {
+    fn the_load_of_ten_thousand_endpoints_is_asked_once_for_all() {
         let mut balancer = balancer(&[1; 10_000]);
         let mut scripted = Scripted::of(10_000);
         scripted.in_flight = vec![3; 10_000];
@@ -190,7 +191,7 @@ mod tests {
         for user in 0..10 {
             assert!(balancer.pick(&scripted, &draw(user)).is_some());
         }
-        // The unusable one, and the owner.
+        // The unusable backend, and the owner of the key.
         assert_eq!(scripted.loads_asked(), 20);
     }
 

@@ -1,32 +1,32 @@
-//! One backend for each client's address, for as long as that backend is open.
+//! One backend for each client address, as long as that backend is open.
 //!
-//! When it is not, only its clients move, each to the next open backend along the ring, and they come back with it.
-//! Weights and load are not looked at; [`super::Consistent`] does both.
+//! While it is closed, only its clients move, each to the next open backend along the ring; they return with it.
+//! Ignores weights and load; [`super::Consistent`] honours both.
 
 use super::ring::Ring;
-use super::{Draw, Seats};
+use super::{Draw, EndpointView};
 
-/// A consistent hash ring with 160 points a backend.
+/// A consistent hash ring with 160 points for each backend.
 #[derive(Clone, Debug)]
 pub struct IpHash {
     ring: Ring,
 }
 
 impl IpHash {
-    /// One name for each backend; a backend keeps its clients over a reload as long as it keeps its name.
+    /// One name for each backend. A backend keeps its clients across a reload as long as it keeps its name.
     #[must_use]
     pub fn new(names: &[&str]) -> Self {
         Self { ring: Ring::new(names.iter().map(|name| (*name, 1))) }
     }
 
-    pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
+    pub(super) fn pick(&mut self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
         let owner = self.ring.walk(draw.key).next()?;
-        if seats.open(owner) {
+        if endpoints.open(owner) {
             return Some(owner);
         }
-        // Asked by seat first: a walk in vain would go past every point of the ring.
-        seats.usable().iter().find(|&&index| seats.open(index))?;
-        self.ring.walk(draw.key).find(|&index| seats.open(index))
+        // Checked for each backend first: a walk that finds none would visit every point of the ring.
+        endpoints.usable().iter().find(|&&index| endpoints.open(index))?;
+        self.ring.walk(draw.key).find(|&index| endpoints.open(index))
     }
 }
 
@@ -45,7 +45,7 @@ mod tests {
 
     fn draw(client: usize) -> Draw {
         let address = std::net::Ipv4Addr::from_bits(0xc000_0200 + client as u32);
-        Draw { key: key::of_address(address.into()), dice: 0, retry: false }
+        Draw { key: key::of_address(address.into()), random: 0, retry: false }
     }
 
     #[test]
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn with_everything_closed_each_seat_is_looked_at_once_or_twice() {
+    fn with_everything_closed_each_endpoint_is_looked_at_once_or_twice() {
         let mut balancer = balancer(200);
         let mut scripted = Scripted::of(200);
         scripted.free.fill(false);

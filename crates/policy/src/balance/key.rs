@@ -1,14 +1,13 @@
-//! What balancers that hash know a request by: 64 bits from a client's address, or from any bytes of the request.
+//! The hash keys of requests: 64 bits from a client's address or from any bytes of the request.
 //!
-//! The same on all machines and in all versions, so that several proxies in a row agree. Not a secret, and no defence
-//! against keys chosen to collide.
+//! Identical on all machines and in all versions, so that several proxies in a row agree. Not a secret, and no defence
+//! against chosen collisions.
 
 use std::net::IpAddr;
 
-use super::dice::splitmix64;
+use super::prng::splitmix64;
 
-/// The key of a client's address: all of it. An IPv4 address that is mapped into IPv6 counts as IPv4 (RFC 4291
-/// §2.5.5.2).
+/// The key of a client's complete address. An IPv4-mapped IPv6 address counts as IPv4 (RFC 4291 §2.5.5.2).
 #[must_use]
 pub fn of_address(address: IpAddr) -> u64 {
     match address.to_canonical() {
@@ -20,10 +19,10 @@ pub fn of_address(address: IpAddr) -> u64 {
     }
 }
 
-/// The key of any bytes: eight after the other, each mixed into what came before.
+/// The key of any bytes: mixes in eight bytes at a time.
 #[must_use]
 pub fn of_bytes(bytes: &[u8]) -> u64 {
-    // The length first: the last word is filled up with zeros.
+    // The length comes first, because the last word is padded with zeros.
     let mut key = splitmix64(bytes.len() as u64);
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
@@ -47,7 +46,7 @@ mod tests {
         of_address(text.parse().expect("an address"))
     }
 
-    /// Keys of neighbouring things fall evenly into 64 parts, by their highest bits and by their lowest.
+    /// Keys of neighbouring inputs fall evenly into 64 parts, by their highest bits and by their lowest.
     fn check_spread(keys: impl Fn(u64) -> u64) {
         let (mut high, mut low) = ([0; 64], [0; 64]);
         for nth in 0..64_000 {

@@ -1,21 +1,22 @@
-//! The backend with the fewest requests in flight for its weight.
+//! Least connections: the backend with the fewest requests in flight for its weight.
 
 use super::cursor::{Cursors, around};
-use super::dice::splitmix64;
+use super::prng::splitmix64;
 use super::shares::Shares;
-use super::{Draw, Seats};
+use super::{Draw, EndpointView};
 
-/// The most usable backends that are all looked at.
+/// The most usable backends that are all compared.
 const EXACT_MAX: usize = 64;
 
-/// How many are looked at when there are more.
+/// How many are compared when there are more.
 const DRAWN: u64 = 16;
 
-/// Up to 64 usable backends: looks at open seats until one is idle, or at all; those equally busy take turns. Idle
-/// backends are equally busy whatever they weigh, so weights show only under load.
+/// Up to 64 usable backends: compares open backends until one is idle, or all of them; equally busy ones take turns.
+/// Idle backends are equally busy whatever their weight, so weights have an effect only under load.
 ///
-/// More: the least busy of 16. They are drawn in proportion to weight, at equal distances along the sum of all weights
-/// and from a place by chance, so that each backend is among them as often as its share of the traffic asks for, and
+/// More than 64: the least busy of 16, drawn in proportion to weight: at equal distances along the sum of all weights,
+/// from a random start. So each backend is among the 16 at least as often as its share of the requests requires. On
+/// average, the picked one is among the least busy sixteenth.
 /// more often. The picked one is then among the least busy sixteenth on average.
 #[derive(Clone, Debug)]
 pub struct LeastConnections {
@@ -31,45 +32,45 @@ impl LeastConnections {
         Self { weights: weights.to_vec(), cursors: Cursors::default(), shares: Shares::default() }
     }
 
-    pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
-        let usable = seats.usable();
+    pub(super) fn pick(&mut self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
+        let usable = endpoints.usable();
         if usable.len() > EXACT_MAX
-            && let Some(picked) = self.of_drawn(seats, draw.dice)
+            && let Some(picked) = self.of_drawn(endpoints, draw.random)
         {
             return Some(picked);
         }
         let cursor = self.cursors.of(draw.retry);
-        let picked = least(seats, &self.weights, around(usable, *cursor))?;
+        let picked = least(endpoints, &self.weights, around(usable, *cursor))?;
         *cursor = picked + 1;
         Some(picked)
     }
 
-    /// The least busy of those drawn; `None`: none of them is open.
-    fn of_drawn(&mut self, seats: &impl Seats, dice: u64) -> Option<usize> {
-        self.shares.follow(seats, &self.weights);
+    /// The least busy of the drawn backends; `None`: none of them is open.
+    fn of_drawn(&mut self, endpoints: &impl EndpointView, random: u64) -> Option<usize> {
+        self.shares.follow(endpoints, &self.weights);
         let total = self.shares.total();
-        let start = splitmix64(dice) % total.max(1);
+        let start = splitmix64(random) % total.max(1);
         let drawn = (0..DRAWN).filter_map(|nth| {
             let at = start + total / DRAWN * nth;
             let place = self.shares.place(if at < total { at } else { at - total });
-            seats.usable().get(place).copied()
+            endpoints.usable().get(place).copied()
         });
-        least(seats, &self.weights, drawn)
+        least(endpoints, &self.weights, drawn)
     }
 }
 
-/// The open one among these with the fewest requests in flight for its weight; of equals the first.
-fn least(seats: &impl Seats, weights: &[u32], among: impl Iterator<Item = usize>) -> Option<usize> {
+/// The open backend of `among` with the fewest requests in flight for its weight; the first of equals.
+fn least(endpoints: &impl EndpointView, weights: &[u32], among: impl Iterator<Item = usize>) -> Option<usize> {
     let mut best: Option<(usize, u64, u64)> = None;
-    for index in among.filter(|&index| seats.open(index)) {
+    for index in among.filter(|&index| endpoints.open(index)) {
         let weight = u64::from(weights.get(index).copied().unwrap_or(1).max(1));
-        let in_flight = u64::from(seats.in_flight(index));
-        // in_flight / weight, compared without dividing.
+        let in_flight = u64::from(endpoints.in_flight(index));
+        // Compares in_flight / weight without a division.
         if best.is_none_or(|(_, least, its_weight)| in_flight * its_weight < least * weight) {
             best = Some((index, in_flight, weight));
         }
         if in_flight == 0 {
-            // No other can have fewer.
+            // No other backend can have fewer.
             break;
         }
     }
@@ -83,8 +84,8 @@ mod tests {
     use super::super::scripted::{Scripted, assert_binomial};
     use super::*;
 
-    const FIRST: Draw = Draw { key: 0, dice: 0, retry: false };
-    const RETRY: Draw = Draw { key: 0, dice: 0, retry: true };
+    const FIRST: Draw = Draw { key: 0, random: 0, retry: false };
+    const RETRY: Draw = Draw { key: 0, random: 0, retry: true };
 
     #[test]
     fn the_least_busy_is_picked() {
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn of_ten_thousand_busy_seats_sixteen_are_looked_at() {
+    fn of_ten_thousand_busy_endpoints_sixteen_are_looked_at() {
         let mut scripted = Scripted::of(10_000);
         scripted.in_flight = vec![1; 10_000];
         LeastConnections::new(&[1; 10_000]).pick(&scripted, &FIRST);
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn no_seat_is_looked_at_behind_an_idle_one() {
+    fn no_endpoint_is_looked_at_behind_an_idle_one() {
         let mut scripted = Scripted::of(64);
         scripted.in_flight = vec![1; 64];
         scripted.in_flight[7] = 0;
@@ -158,7 +159,7 @@ mod tests {
         let mut balancer = LeastConnections::new(&[1; 100]);
         let mut counts = [0; 100];
         for _ in 0..20_000 {
-            let draw = Draw { dice: rng.u64(..), ..FIRST };
+            let draw = Draw { random: rng.u64(..), ..FIRST };
             counts[balancer.pick(&Scripted::of(100), &draw).expect("all are open")] += 1;
         }
         for count in counts {
@@ -171,20 +172,20 @@ mod tests {
 
         #[test]
         fn up_to_64_no_open_one_is_less_busy_than_the_picked(
-            seats in prop::collection::vec((0_u32..50, 1_u32..9, any::<bool>()), 1..=64),
+            endpoints in prop::collection::vec((0_u32..50, 1_u32..9, any::<bool>()), 1..=64),
             turns in 0_usize..5,
         ) {
-            let weights: Vec<u32> = seats.iter().map(|(_, weight, _)| *weight).collect();
-            let mut scripted = Scripted::of(seats.len());
-            scripted.in_flight = seats.iter().map(|(in_flight, ..)| *in_flight).collect();
-            scripted.free = seats.iter().map(|(.., free)| *free).collect();
+            let weights: Vec<u32> = endpoints.iter().map(|(_, weight, _)| *weight).collect();
+            let mut scripted = Scripted::of(endpoints.len());
+            scripted.in_flight = endpoints.iter().map(|(in_flight, ..)| *in_flight).collect();
+            scripted.free = endpoints.iter().map(|(.., free)| *free).collect();
             let mut balancer = LeastConnections::new(&weights);
             for _ in 0..turns {
                 balancer.pick(&scripted, &FIRST);
             }
             if let Some(picked) = balancer.pick(&scripted, &FIRST) {
                 let load = |index: usize| f64::from(scripted.in_flight[index]) / f64::from(weights[index]);
-                prop_assert!((0..seats.len()).filter(|i| scripted.free[*i]).all(|i| load(i) >= load(picked) - 1e-9));
+                prop_assert!((0..endpoints.len()).filter(|i| scripted.free[*i]).all(|i| load(i) >= load(picked) - 1e-9));
             }
         }
 
@@ -226,7 +227,7 @@ mod tests {
             let mut balancer = LeastConnections::new(&weights);
             let mut held = Vec::new();
             for nth in 0..6 * total {
-                let draw = Draw { dice: rng.u64(..), ..FIRST };
+                let draw = Draw { random: rng.u64(..), ..FIRST };
                 let picked = balancer.pick(&scripted, &draw).expect("all are open");
                 scripted.in_flight[picked] += 1;
                 held.push(picked);
@@ -234,7 +235,7 @@ mod tests {
                     scripted.in_flight[held.swap_remove(rng.usize(..held.len()))] -= 1;
                 }
             }
-            // Three for each unit of weight: with one choice by chance, the most loaded of 300 would have over ten.
+            // Three for each unit of weight; with one random choice, the most loaded of 300 would have over ten.
             for (in_flight, weight) in scripted.in_flight.iter().zip(&weights) {
                 prop_assert!(*in_flight <= 3 * weight + 3 + weight / 4, "{in_flight} at weight {weight}");
             }

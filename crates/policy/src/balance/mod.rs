@@ -1,21 +1,21 @@
-//! Which backend of an upstream gets the next request.
+//! Load balancing: picks the backend of an upstream for a request.
 //!
-//! Eight ways to choose, one file each, behind one [`Balancer`]. A balancer sees the backends as [`Seats`]: it asks
-//! which are open and how busy they are, and answers with an index. Who is usable at all is decided in
-//! [`crate::health`], whether a failed request may be tried again in [`crate::retry`].
+//! Eight policies, one file each, behind one [`Balancer`]. A balancer sees the backends as [`EndpointView`], which says
+//! which are open and how busy they are, and returns an index. [`crate::health`] decides which are usable,
+//! [`crate::retry`] whether a failed request is retried.
 //!
-//! Each worker has balancers of its own, so a pick takes no lock; only what [`Seats`] tells is shared. As long as most
-//! usable backends are open, the cost of a pick does not grow with their number: at most 64 are looked at. What depends
-//! on the set of usable backends is computed once for each [`Seats::epoch`].
+//! Each worker has its own balancers, so a pick takes no lock; workers share only the data behind [`EndpointView`]. As
+//! long as most usable backends are open, the cost of a pick does not grow with their number: at most 64 are examined.
+//! What depends on the set of usable backends is computed once for each [`EndpointView::epoch`].
 
 pub mod consistent;
 mod cursor;
-pub mod dice;
 pub mod ip_hash;
 pub mod key;
 pub mod least_connections;
 mod pair;
 pub mod peak_ewma;
+pub mod prng;
 pub mod random;
 mod ring;
 pub mod round_robin;
@@ -34,85 +34,86 @@ pub use round_robin::RoundRobin;
 pub use two_choices::TwoChoices;
 pub use weighted::Weighted;
 
-/// What a balancer sees of an upstream's backends at the moment of a pick.
+/// The endpoints of an upstream as a balancer sees them during a pick.
 ///
-/// The answers may change between two calls, because other workers pick at the same time.
-pub trait Seats {
-    /// How many backends the upstream has, usable or not. The same for as long as the balancer lives.
+/// Values may change between two calls, because other workers pick at the same time.
+pub trait EndpointView {
+    /// The number of endpoints of the upstream, usable or not. Constant while the balancer exists.
     fn len(&self) -> usize;
 
-    /// Whether the upstream has no backend at all.
+    /// Whether the upstream has no endpoint at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The backends in service, in ascending order: up, not ejected, not drained, not a backup that is not needed.
-    /// They may be full, or tried already. Changes only together with [`Seats::epoch`].
+    /// The endpoints in service, in ascending order: up, not ejected, not drained, and no backup that is not needed.
+    /// They may be full or tried already. Changes only together with [`EndpointView::epoch`].
     fn usable(&self) -> &[usize];
 
-    /// Whether this backend may be given this request: usable, below its limit, not tried yet.
+    /// Whether this endpoint may receive this request: usable, below its limit, not tried yet.
     fn open(&self, index: usize) -> bool;
 
-    /// Requests in flight at this backend, all workers together.
+    /// Requests in flight at this endpoint, of all workers.
     fn in_flight(&self, index: usize) -> u32;
 
-    /// Requests in flight at all backends, usable or not, all workers together. Asked by [`Consistent`] only.
+    /// Requests in flight at all endpoints, usable or not, of all workers. Only [`Consistent`] calls it.
     fn in_flight_total(&self) -> u64;
 
-    /// Recent latency for [`PeakEwma`], decayed to now, in nanoseconds; 0: none known.
+    /// Recent latency for [`PeakEwma`], decayed to now, in nanoseconds; 0: unknown.
     fn latency(&self, index: usize) -> f64;
 
-    /// Grows whenever the set of usable backends changes.
+    /// Increases whenever the set of usable endpoints changes.
     fn epoch(&self) -> u64;
 }
 
-/// What a pick draws on besides the seats.
+/// The inputs of a pick besides the endpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Draw {
-    /// Hash of the request's key, from [`key`]; balancers that don't hash ignore it.
+    /// Hash of the request's key, see [`key`]; ignored by balancers that do not hash.
     pub key: u64,
-    /// One random number, fresh for each pick; more are derived from it with [`dice::splitmix64`].
-    pub dice: u64,
-    /// Whether this request had a pick before. Balancers that take turns count retries apart: of two backends, one
-    /// dead, a shared count would send every first try to the dead one and every retry to the other.
+    /// A random number, fresh for each pick; [`prng::splitmix64`] derives more from it.
+    pub random: u64,
+    /// Whether this pick is for a retry. Balancers that take turns count retries separately: of two backends of which
+    /// one is dead, a shared count would send every first attempt to the dead one and every retry to the other.
     pub retry: bool,
 }
 
-/// One upstream's way to choose, with the state of one worker.
+/// A balancing policy of one upstream, with the state of one worker.
 ///
-/// A weight of 0 counts as 1. Clones share the points of a ring, so each worker is given a clone.
+/// A weight of 0 counts as 1. Clones share the points of a ring, so each worker gets a clone.
 #[derive(Clone, Debug)]
 pub enum Balancer {
-    /// One after the other.
+    /// One backend after the other.
     RoundRobin(RoundRobin),
-    /// One after the other in proportion to weight, smoothly.
+    /// One backend after the other, in proportion to weight and without bursts.
     Weighted(Weighted),
-    /// The one with the fewest requests in flight for its weight.
+    /// The backend with the fewest requests in flight for its weight.
     LeastConnections(LeastConnections),
-    /// By the client's address.
+    /// By a hash of the client's address.
     IpHash(IpHash),
-    /// By chance, in proportion to weight.
+    /// Random, in proportion to weight.
     Random(Random),
-    /// The less busy of two drawn by chance.
+    /// The less busy of two random backends.
     TwoChoices(TwoChoices),
-    /// The cheaper of two drawn by chance, by recent latency and requests in flight.
+    /// The cheaper of two random backends, by recent latency and requests in flight.
     PeakEwma(PeakEwma),
     /// Consistent hash of a key of the request, with bounded load.
     Consistent(Consistent),
 }
 
 impl Balancer {
-    /// The backend for one request; `None`: none is open. Called again for a retry, with fewer seats open.
-    pub fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
+    /// Picks the backend for one request; `None`: none is open. For a retry, it is called again with fewer endpoints
+    /// open.
+    pub fn pick(&mut self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
         match self {
-            Self::RoundRobin(balancer) => balancer.pick(seats, draw),
-            Self::Weighted(balancer) => balancer.pick(seats, draw),
-            Self::LeastConnections(balancer) => balancer.pick(seats, draw),
-            Self::IpHash(balancer) => balancer.pick(seats, draw),
-            Self::Random(balancer) => balancer.pick(seats, draw),
-            Self::TwoChoices(balancer) => balancer.pick(seats, draw),
-            Self::PeakEwma(balancer) => balancer.pick(seats, draw),
-            Self::Consistent(balancer) => balancer.pick(seats, draw),
+            Self::RoundRobin(balancer) => balancer.pick(endpoints, draw),
+            Self::Weighted(balancer) => balancer.pick(endpoints, draw),
+            Self::LeastConnections(balancer) => balancer.pick(endpoints, draw),
+            Self::IpHash(balancer) => balancer.pick(endpoints, draw),
+            Self::Random(balancer) => balancer.pick(endpoints, draw),
+            Self::TwoChoices(balancer) => balancer.pick(endpoints, draw),
+            Self::PeakEwma(balancer) => balancer.pick(endpoints, draw),
+            Self::Consistent(balancer) => balancer.pick(endpoints, draw),
         }
     }
 }
@@ -150,22 +151,22 @@ mod tests {
     fn a_lone_backend_gets_everything() {
         for mut balancer in all_balancers(&[1]) {
             let scripted = Scripted::of(1);
-            for dice in 0..20 {
-                let draw = Draw { key: dice << 59, dice, retry: dice % 3 == 0 };
+            for random in 0..20 {
+                let draw = Draw { key: random << 59, random, retry: random % 3 == 0 };
                 assert_eq!(balancer.pick(&scripted, &draw), Some(0), "{balancer:?}");
             }
         }
     }
 
     #[test]
-    fn a_weight_of_nought_counts_as_one() {
+    fn a_weight_of_zero_counts_as_one() {
         for mut balancer in all_balancers(&[0, 0]) {
             assert!(balancer.pick(&Scripted::of(2), &Draw::default()).is_some(), "{balancer:?}");
         }
     }
 
-    /// What happens to one seat before a pick: its state, and the load it shows.
-    fn seat() -> impl Strategy<Value = (bool, bool, u32, f64)> {
+    /// The changes to one endpoint before a pick: its state, and its load.
+    fn endpoint() -> impl Strategy<Value = (bool, bool, u32, f64)> {
         (prop::bool::weighted(0.7), prop::bool::weighted(0.7), 0_u32..5, 0.0..1e9)
     }
 
@@ -173,21 +174,21 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn a_closed_seat_is_never_picked_and_none_means_that_nothing_is_open(
+        fn a_closed_endpoint_is_never_picked_and_none_means_that_nothing_is_open(
             weights in prop::collection::vec(0_u32..9, 1..40),
             rounds in prop::collection::vec(
-                (prop::collection::vec(seat(), 40), any::<u64>(), any::<u64>(), any::<bool>()), 1..20),
+                (prop::collection::vec(endpoint(), 40), any::<u64>(), any::<u64>(), any::<bool>()), 1..20),
         ) {
             for mut balancer in all_balancers(&weights) {
                 let mut scripted = Scripted::of(weights.len());
-                for (seats, key, dice, retry) in &rounds {
-                    for (index, (usable, free, in_flight, latency)) in seats.iter().take(weights.len()).enumerate() {
+                for (endpoints, key, random, retry) in &rounds {
+                    for (index, (usable, free, in_flight, latency)) in endpoints.iter().take(weights.len()).enumerate() {
                         scripted.set_usable(index, *usable);
                         scripted.free[index] = *free;
                         scripted.in_flight[index] = *in_flight;
                         scripted.latency[index] = *latency;
                     }
-                    match balancer.pick(&scripted, &Draw { key: *key, dice: *dice, retry: *retry }) {
+                    match balancer.pick(&scripted, &Draw { key: *key, random: *random, retry: *retry }) {
                         Some(index) => prop_assert!(scripted.open(index)),
                         None => prop_assert!((0..weights.len()).all(|index| !scripted.open(index))),
                     }
@@ -198,17 +199,17 @@ mod tests {
         #[test]
         fn retries_visit_every_backend_once_and_then_end(
             weights in prop::collection::vec(1_u32..9, 1..30),
-            dice in any::<u64>(),
+            random in any::<u64>(),
         ) {
             for mut balancer in all_balancers(&weights) {
                 let mut scripted = Scripted::of(weights.len());
                 for nth in 0..weights.len() {
-                    let draw = Draw { key: dice, dice: dice::splitmix64(dice ^ nth as u64), retry: nth > 0 };
+                    let draw = Draw { key: random, random: prng::splitmix64(random ^ nth as u64), retry: nth > 0 };
                     let index = balancer.pick(&scripted, &draw).expect("one is untried");
                     prop_assert!(scripted.open(index));
                     scripted.free[index] = false;
                 }
-                prop_assert_eq!(balancer.pick(&scripted, &Draw { key: dice, dice, retry: true }), None);
+                prop_assert_eq!(balancer.pick(&scripted, &Draw { key: random, random, retry: true }), None);
             }
         }
     }

@@ -1,40 +1,45 @@
-//! Two distinct open seats by chance, for the balancers that compare two.
+//! Draws two distinct open endpoints for the balancers that compare two.
 
-use super::Seats;
-use super::dice::Dice;
+use super::EndpointView;
+use super::prng::Prng;
 
-/// Draws before all usable seats are looked at.
+/// Draws before all usable endpoints are examined.
 const DRAWS_MAX: usize = 8;
 
-/// Every open seat is drawn with equal chance. The second is missing when only one is open.
-pub(super) fn draw(seats: &impl Seats, seed: u64) -> Option<(usize, Option<usize>)> {
-    let usable = seats.usable();
-    let mut dice = Dice::new(seed);
-    let first = open_one(seats, usable.len(), &mut dice, |drawn| drawn)?;
-    // The second comes from the others: what lies behind the first moves up.
-    let second = open_one(seats, usable.len() - 1, &mut dice, |drawn| drawn + usize::from(drawn >= first));
-    let seat = |place: usize| usable.get(place).copied();
-    Some((seat(first)?, second.and_then(seat)))
+/// Draws each open endpoint with equal probability. The second is `None` if only one is open.
+pub(super) fn draw(endpoints: &impl EndpointView, seed: u64) -> Option<(usize, Option<usize>)> {
+    let usable = endpoints.usable();
+    let mut prng = Prng::new(seed);
+    let first = open_one(endpoints, usable.len(), &mut prng, |drawn| drawn)?;
+    // The second is drawn from the others: positions from the first on move up by one.
+    let second = open_one(endpoints, usable.len() - 1, &mut prng, |drawn| drawn + usize::from(drawn >= first));
+    let endpoint = |place: usize| usable.get(place).copied();
+    Some((endpoint(first)?, second.and_then(endpoint)))
 }
 
-/// The place among the usable of one that is open, by chance; `place` gives that of each of `count`.
-fn open_one(seats: &impl Seats, count: usize, dice: &mut Dice, place: impl Fn(usize) -> usize) -> Option<usize> {
-    let is_open = |place: &usize| seats.usable().get(*place).is_some_and(|&seat| seats.open(seat));
+/// The position of a random open endpoint in the list of usable ones; `place` maps each of `count` draws to a position.
+fn open_one(
+    endpoints: &impl EndpointView,
+    count: usize,
+    prng: &mut Prng,
+    place: impl Fn(usize) -> usize,
+) -> Option<usize> {
+    let is_open = |place: &usize| endpoints.usable().get(*place).is_some_and(|&endpoint| endpoints.open(endpoint));
     if count == 0 {
         return None;
     }
     for _ in 0..DRAWS_MAX {
-        let drawn = place(dice.position(count));
+        let drawn = place(prng.position(count));
         if is_open(&drawn) {
             return Some(drawn);
         }
     }
-    // The n-th that is open replaces the choice so far with a chance of 1/n, so all have the same in the end.
+    // The n-th open endpoint replaces the choice so far with probability 1/n, so that all have the same probability.
     let mut found = 0;
     let mut chosen = None;
     for place in (0..count).map(place).filter(is_open) {
         found += 1;
-        if dice.below(found) == 0 {
+        if prng.below(found) == 0 {
             chosen = Some(place);
         }
     }
@@ -63,14 +68,14 @@ mod tests {
     }
 
     #[test]
-    fn all_open_seats_are_drawn_alike() {
+    fn all_open_endpoints_are_drawn_alike() {
         for count in [2, 3, 7, 200] {
             check_shares(&Scripted::of(count), count as u64);
         }
     }
 
     #[test]
-    fn the_last_open_seats_among_many_closed_are_drawn_alike() {
+    fn the_last_open_endpoints_among_many_closed_are_drawn_alike() {
         let mut scripted = Scripted::of(100);
         scripted.free.fill(false);
         for index in [3, 50, 99] {
@@ -80,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn one_open_seat_has_no_rival_and_none_gives_none() {
+    fn one_open_endpoint_has_no_rival_and_none_gives_none() {
         let mut scripted = Scripted::of(3);
         scripted.free = vec![false, true, false];
         assert_eq!(draw(&scripted, 1), Some((1, None)));
@@ -89,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_open_seats_cost_hardly_more_than_two_looks() {
+    fn ten_thousand_open_endpoints_cost_hardly_more_than_two_looks() {
         let scripted = Scripted::of(10_000);
         for seed in 0..1_000 {
             assert!(draw(&scripted, seed).is_some());

@@ -1,39 +1,40 @@
-//! The cheaper of two backends drawn by chance, by recent latency and requests in flight.
+//! Peak EWMA: the cheaper of two random backends, by recent latency and requests in flight.
 //!
-//! [`PeakEwma`] picks; [`Ewma`] is one backend's latency. Where the latencies are kept, and which requests count
-//! (an error that comes fast must not make a backend look good), is the caller's concern.
+//! [`PeakEwma`] picks; [`Ewma`] is the latency of one backend. The caller stores the latencies and decides which
+//! requests count: a fast error must not make a backend look good.
 
 use std::time::Duration;
 
-use super::{Draw, Seats, pair};
+use super::{Draw, EndpointView, pair};
 use crate::time::Now;
 
-/// How fast a peak is invalidated: to 37 % after this long.
+/// How fast a peak decays: to 37 % after this time.
 const DECAY: Duration = Duration::from_secs(10);
 
-/// What a backend costs that has requests in flight but has answered none, in nanoseconds for each: more than any
-/// that has. So an unknown backend is given one request at once, and more only when its first answer is in.
+/// The cost, for each request in flight, of a backend that has not responded yet, in nanoseconds: more than that of any
+/// backend with a known latency. So a new backend receives one request at once, and more only after its first response.
 const UNKNOWN_COST: f64 = 1e15;
 
-/// Cost = latency × (requests in flight + 1); the lower of two wins. Weights are not looked at.
+/// Cost = latency × (requests in flight + 1); the lower of two wins. Ignores weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PeakEwma;
 
 impl PeakEwma {
-    pub(super) fn pick(self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
-        let (first, second) = pair::draw(seats, draw.dice)?;
-        Some(second.filter(|&second| cost(seats, second) < cost(seats, first)).unwrap_or(first))
+    pub(super) fn pick(self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
+        let (first, second) = pair::draw(endpoints, draw.random)?;
+        Some(second.filter(|&second| cost(endpoints, second) < cost(endpoints, first)).unwrap_or(first))
     }
 }
 
-fn cost(seats: &impl Seats, index: usize) -> f64 {
-    let (latency, in_flight) = (seats.latency(index), f64::from(seats.in_flight(index)));
+fn cost(endpoints: &impl EndpointView, index: usize) -> f64 {
+    let (latency, in_flight) = (endpoints.latency(index), f64::from(endpoints.in_flight(index)));
     if latency > 0.0 { latency * (in_flight + 1.0) } else { UNKNOWN_COST * in_flight }
 }
 
-/// A backend's recent latency: a slower answer counts at once and in full, faster ones bring it down with time.
+/// The recent latency of a backend: a slower response counts at once and in full, faster ones reduce the value over
+/// time.
 ///
-/// Without answers it fades, so a backend that was slow is tried again. The default has no samples and reads 0.
+/// Without responses it decays, so a slow backend is tried again. The default has no samples and reads 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Ewma {
     nanos: f64,
@@ -41,7 +42,7 @@ pub struct Ewma {
 }
 
 impl Ewma {
-    /// Notes how long an answer took.
+    /// Records the latency of a response.
     pub fn observe(&mut self, latency: Duration, now: Now) {
         let sample = latency.as_nanos() as f64;
         let kept = self.kept(now);
@@ -55,7 +56,8 @@ impl Ewma {
         self.nanos * self.kept(now)
     }
 
-    /// How much of the value is left. A `now` before the last sample, from another worker, counts as that moment.
+    /// The fraction of the value that remains. A `now` before the last sample, which another worker took, counts as the
+    /// time of that sample.
     fn kept(&self, now: Now) -> f64 {
         (-now.mono.saturating_sub(self.at).div_duration_f64(DECAY)).exp()
     }
@@ -68,8 +70,8 @@ mod tests {
     use super::super::scripted::Scripted;
     use super::*;
 
-    fn draw(dice: u64) -> Draw {
-        Draw { key: 0, dice, retry: false }
+    fn draw(random: u64) -> Draw {
+        Draw { key: 0, random, retry: false }
     }
 
     fn at(millis: u64) -> Now {
@@ -93,16 +95,16 @@ mod tests {
     fn an_unknown_backend_is_tried_early_but_with_one_request() {
         let mut scripted = Scripted::of(2);
         scripted.latency = vec![1e6, 0.0];
-        assert!((0..50).all(|dice| PeakEwma.pick(&scripted, &draw(dice)) == Some(1)));
+        assert!((0..50).all(|random| PeakEwma.pick(&scripted, &draw(random)) == Some(1)));
         scripted.in_flight = vec![100, 1];
-        assert!((0..50).all(|dice| PeakEwma.pick(&scripted, &draw(dice)) == Some(0)));
+        assert!((0..50).all(|random| PeakEwma.pick(&scripted, &draw(random)) == Some(0)));
     }
 
     #[test]
     fn unknown_backends_share_the_first_requests() {
         let mut scripted = Scripted::of(4);
-        for dice in 0..40 {
-            let picked = PeakEwma.pick(&scripted, &draw(dice)).expect("all are open");
+        for random in 0..40 {
+            let picked = PeakEwma.pick(&scripted, &draw(random)).expect("all are open");
             scripted.in_flight[picked] += 1;
         }
         assert!(scripted.in_flight.iter().all(|in_flight| (7..=12).contains(in_flight)), "{scripted:?}");
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn without_samples_the_latency_is_nought() {
+    fn without_samples_the_latency_is_zero() {
         assert_eq!(Ewma::default().read(at(5)), 0.0);
     }
 
@@ -144,13 +146,13 @@ mod tests {
     fn a_slow_backend_gets_little_of_the_traffic() {
         let mut scripted = Scripted::of(3);
         scripted.latency = vec![1e6, 1e6, 50e6];
-        let slow = (0..1_000).filter(|dice| PeakEwma.pick(&scripted, &draw(*dice)) == Some(2)).count();
+        let slow = (0..1_000).filter(|random| PeakEwma.pick(&scripted, &draw(*random)) == Some(2)).count();
         assert_eq!(slow, 0);
     }
 
     proptest! {
         #[test]
-        fn a_latency_stays_between_nought_and_its_greatest_sample(
+        fn a_latency_stays_between_zero_and_its_greatest_sample(
             samples in prop::collection::vec((0_u64..10_000_000_000, 0_u64..60_000), 1..50),
         ) {
             let mut latency = Ewma::default();

@@ -1,13 +1,13 @@
-//! A backend by chance, in proportion to weight.
+//! A random backend, in proportion to weight.
 
-use super::dice::Dice;
+use super::prng::Prng;
 use super::shares::Shares;
-use super::{Draw, Seats};
+use super::{Draw, EndpointView};
 
-/// Draws before all usable seats are looked at: with half the weight open, one pick in 256 looks at all.
+/// Draws before all usable endpoints are examined: with half of the weight open, one pick in 256 examines all.
 const DRAWS_MAX: usize = 8;
 
-/// Without memory: picks are independent of one another.
+/// Picks independently of earlier picks.
 #[derive(Clone, Debug)]
 pub struct Random {
     weights: Vec<u32>,
@@ -21,28 +21,28 @@ impl Random {
         Self { weights: weights.to_vec(), shares: Shares::default() }
     }
 
-    pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
-        self.shares.follow(seats, &self.weights);
-        let mut dice = Dice::new(draw.dice);
-        // Drawing again when the drawn one is closed keeps proportions among the open ones exact.
+    pub(super) fn pick(&mut self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
+        self.shares.follow(endpoints, &self.weights);
+        let mut prng = Prng::new(draw.random);
+        // Drawing again when the drawn endpoint is closed keeps the proportions among the open ones exact.
         for _ in 0..DRAWS_MAX {
-            let index = *seats.usable().get(self.shares.place(dice.below(self.shares.total())))?;
-            if seats.open(index) {
+            let index = *endpoints.usable().get(self.shares.place(prng.below(self.shares.total())))?;
+            if endpoints.open(index) {
                 return Some(index);
             }
         }
-        self.sweep(seats, &mut dice)
+        self.sweep(endpoints, &mut prng)
     }
 
-    /// One look at every usable seat. Each open one replaces the choice so far with its weight's share of the weights
-    /// so far, which leaves each with its share of the whole.
-    fn sweep(&self, seats: &impl Seats, dice: &mut Dice) -> Option<usize> {
+    /// Visits every usable endpoint once. Each open one replaces the choice so far with probability weight ÷ sum of
+    /// weights so far, which gives each its share of the total.
+    fn sweep(&self, endpoints: &impl EndpointView, prng: &mut Prng) -> Option<usize> {
         let (mut chosen, mut open_weight) = (None, 0);
-        for &index in seats.usable() {
-            if seats.open(index) {
+        for &index in endpoints.usable() {
+            if endpoints.open(index) {
                 let weight = u64::from(self.weights.get(index).copied().unwrap_or(1).max(1));
                 open_weight += weight;
-                if dice.below(open_weight) < weight {
+                if prng.below(open_weight) < weight {
                     chosen = Some(index);
                 }
             }
@@ -65,7 +65,7 @@ mod tests {
         scripted.free.copy_from_slice(open);
         let mut counts = vec![0_u64; weights.len()];
         for _ in 0..20_000 {
-            if let Some(index) = balancer.pick(&scripted, &Draw { key: 0, dice: rng.u64(..), retry: false }) {
+            if let Some(index) = balancer.pick(&scripted, &Draw { key: 0, random: rng.u64(..), retry: false }) {
                 counts[index] += 1;
             }
         }
@@ -89,11 +89,11 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_open_seats_cost_one_look_a_pick() {
+    fn ten_thousand_open_endpoints_cost_one_look_a_pick() {
         let mut balancer = Random::new(&[1; 10_000]);
         let scripted = Scripted::of(10_000);
-        for dice in 0..1_000 {
-            assert!(balancer.pick(&scripted, &Draw { key: 0, dice, retry: false }).is_some());
+        for random in 0..1_000 {
+            assert!(balancer.pick(&scripted, &Draw { key: 0, random, retry: false }).is_some());
         }
         assert_eq!(scripted.asked(), 1_000);
     }
@@ -107,10 +107,10 @@ mod tests {
 
         #[test]
         fn any_weights_and_any_open_set_keep_their_proportions(
-            seats in prop::collection::vec((1_u32..50, any::<bool>()), 1..=60),
+            endpoints in prop::collection::vec((1_u32..50, any::<bool>()), 1..=60),
             seed in any::<u64>(),
         ) {
-            let (weights, open): (Vec<u32>, Vec<bool>) = seats.into_iter().unzip();
+            let (weights, open): (Vec<u32>, Vec<bool>) = endpoints.into_iter().unzip();
             check_shares(&weights, &open, seed);
         }
     }

@@ -1,32 +1,32 @@
-//! A consistent hash ring: which backend a key belongs to, and who is next if that one can't.
+//! A consistent hash ring: the backend that a key belongs to, and the order of its alternatives.
 //!
-//! A backend's points depend on its name and number alone, so taking one away or adding one moves only the keys that
-//! it had or gets. Who may be picked is the caller's question.
+//! The points of a backend depend only on its name and number, so adding or removing a backend moves only its own keys.
+//! The caller decides which backends may be picked.
 
 use std::sync::Arc;
 
-/// Points that a backend of weight 1 has. Shares are even within about 1/√160, 8 percent.
+/// Points of a backend of weight 1. Shares are even within about 1/√160, 8 percent.
 pub(super) const POINTS_EACH: u64 = 160;
 
-/// The most points of one ring: 17 MiB. Beyond, all get fewer, in proportion; each at least one.
+/// The most points of one ring: 17 MiB. Beyond that, every backend gets fewer, in proportion, and at least one.
 const POINTS_MAX: u64 = 1 << 20;
 
-/// About how many points lie in one arc: 64 bytes, so that a key's point is found with two looks into memory.
+/// The mean number of points in one arc: 64 bytes, so that finding a key's point takes two memory accesses.
 const POINTS_AN_ARC: usize = 4;
 
-/// Immutable and shared by its clones.
+/// Immutable; clones share the points.
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
-    /// Place on the ring and the backend's index, in order.
+    /// Position on the ring and index of the backend, in order.
     points: Arc<[(u64, u32)]>,
-    /// The ring in arcs of equal length: for each the first point that does not lie before it. A power of two.
+    /// For each arc of equal length, the first point that does not lie before it. The number of arcs is a power of two.
     arcs: Arc<[u32]>,
-    /// By how much a place is shifted to give its arc: 64 less the bits that number the arcs.
+    /// The right shift from a position to its arc: 64 less the number of bits of an arc's index.
     shift: u32,
 }
 
 impl Ring {
-    /// `POINTS_EACH` × weight points for each name.
+    /// Adds `POINTS_EACH` × weight points for each name.
     pub(super) fn new<'a>(backends: impl Iterator<Item = (&'a str, u32)> + Clone) -> Self {
         let wanted: u64 = backends.clone().map(|(_, weight)| POINTS_EACH * u64::from(weight.max(1))).sum();
         let mut points = Vec::new();
@@ -45,12 +45,12 @@ impl Ring {
         Self { points: points.into(), arcs, shift }
     }
 
-    /// The backends in the order in which they stand in for the key, one entry a point, once around.
+    /// The backends in the order in which they serve the key, one item for each point, once around.
     pub(super) fn walk(&self, key: u64) -> impl Iterator<Item = usize> {
         let arc = self.arcs.get((key >> self.shift) as usize).copied().unwrap_or(0) as usize;
         let (_, of_arc) = self.points.split_at_checked(arc).unwrap_or_default();
         let mut start = arc;
-        // Eight points at a time, without a branch for each: the processor can't predict where to stop.
+        // Compares eight points at a time without branches, because the processor cannot predict where to stop.
         for eight in of_arc.chunks(8) {
             let before = eight.iter().filter(|(place, _)| *place < key).count();
             start += before;
@@ -63,7 +63,7 @@ impl Ring {
     }
 }
 
-/// Where a point lies on the ring: the first half of its name's MD5, which spreads short similar texts well.
+/// The position of a point: the first half of the MD5 of its name, which spreads short, similar texts well.
 fn place(bytes: &[u8]) -> u64 {
     (u128::from_be_bytes(md5::compute(bytes).0) >> 64) as u64
 }

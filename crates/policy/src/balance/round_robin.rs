@@ -1,27 +1,27 @@
-//! One backend after the other.
+//! Round robin: one backend after the other.
 //!
-//! Weights are not looked at: that is [`super::Weighted`].
+//! Ignores weights; [`super::Weighted`] honours them.
 
 use super::cursor::{Cursors, around};
-use super::{Draw, Seats};
+use super::{Draw, EndpointView};
 
-/// Equal turns: with the same seats open, counts differ by one at most.
+/// Equal turns: with the same endpoints open, counts differ by one at most.
 #[derive(Clone, Debug)]
 pub struct RoundRobin {
     cursors: Cursors,
 }
 
 impl RoundRobin {
-    /// The first pick is seat `first`. Give each worker another one, so that the first requests after a start don't
-    /// all meet at the same backend.
+    /// The first pick is index `first`. Give each worker another one, so that the first requests after a start do not
+    /// all reach the same backend.
     #[must_use]
     pub fn new(first: usize) -> Self {
         Self { cursors: Cursors::starting_at(first) }
     }
 
-    pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
+    pub(super) fn pick(&mut self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
         let cursor = self.cursors.of(draw.retry);
-        let picked = around(seats.usable(), *cursor).find(|&index| seats.open(index))?;
+        let picked = around(endpoints.usable(), *cursor).find(|&index| endpoints.open(index))?;
         *cursor = picked + 1;
         Some(picked)
     }
@@ -34,11 +34,11 @@ mod tests {
     use super::super::scripted::Scripted;
     use super::*;
 
-    const FIRST: Draw = Draw { key: 0, dice: 0, retry: false };
-    const RETRY: Draw = Draw { key: 0, dice: 0, retry: true };
+    const FIRST: Draw = Draw { key: 0, random: 0, retry: false };
+    const RETRY: Draw = Draw { key: 0, random: 0, retry: true };
 
     #[test]
-    fn seats_take_turns_from_the_given_start() {
+    fn endpoints_take_turns_from_the_given_start() {
         let mut balancer = RoundRobin::new(1);
         let scripted = Scripted::of(3);
         let picks: Vec<_> = (0..6).filter_map(|_| balancer.pick(&scripted, &FIRST)).collect();
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_open_seats_cost_one_look_a_pick() {
+    fn ten_thousand_open_endpoints_cost_one_look_a_pick() {
         let mut balancer = RoundRobin::new(0);
         let scripted = Scripted::of(10_000);
         for index in 0..20_000 {
@@ -85,7 +85,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn open_seats_get_equal_counts(
+        fn open_endpoints_get_equal_counts(
             open in prop::collection::vec(any::<bool>(), 1..=200),
             start in 0_usize..300,
             picks in 1_usize..1_000,
@@ -99,9 +99,9 @@ mod tests {
                     counts[index] += 1;
                 }
             }
-            let seats = open.iter().filter(|open| **open).count();
+            let endpoints = open.iter().filter(|open| **open).count();
             for (count, open) in counts.into_iter().zip(open) {
-                let fair = if open { picks / seats..=picks.div_ceil(seats) } else { 0..=0 };
+                let fair = if open { picks / endpoints..=picks.div_ceil(endpoints) } else { 0..=0 };
                 prop_assert!(fair.contains(&count));
             }
         }

@@ -1,10 +1,10 @@
-//! Scripted seats for the balancers' tests, and the bounds that fair chance keeps.
+//! Scripted endpoints for the balancers' tests, and a statistical assertion.
 
 use std::cell::Cell;
 
-use super::Seats;
+use super::EndpointView;
 
-/// Backends as a test wants them, and a count of how often a balancer asked.
+/// Endpoints in a state that a test sets; counts the calls of a balancer.
 #[derive(Debug)]
 pub(super) struct Scripted {
     count: usize,
@@ -19,7 +19,7 @@ pub(super) struct Scripted {
 }
 
 impl Scripted {
-    /// So many backends, all open and idle.
+    /// `count` endpoints, all open and idle.
     pub(super) fn of(count: usize) -> Self {
         Self {
             count,
@@ -45,18 +45,18 @@ impl Scripted {
         self.epoch += 1;
     }
 
-    /// How often `open` was called since the last time this was.
+    /// The number of calls of `open` since the last call of this.
     pub(super) fn asked(&self) -> usize {
         self.asked.take()
     }
 
-    /// How often `in_flight` was called since the last time this was.
+    /// The number of calls of `in_flight` since the last call of this.
     pub(super) fn loads_asked(&self) -> usize {
         self.loads_asked.take()
     }
 }
 
-impl Seats for Scripted {
+impl EndpointView for Scripted {
     fn len(&self) -> usize {
         self.count
     }
@@ -88,7 +88,7 @@ impl Seats for Scripted {
     }
 }
 
-/// Fails unless `count` of `draws` is what a chance of `share` gives, within five standard deviations.
+/// Fails unless `count` of `draws` is within five standard deviations of the expected value for probability `share`.
 #[track_caller]
 pub(crate) fn assert_binomial(count: u64, draws: u64, share: f64) {
     let mean = draws as f64 * share;

@@ -1,24 +1,24 @@
-//! Drawing among the usable seats in proportion to their weight.
+//! Draws among the usable endpoints in proportion to weight.
 
-use super::Seats;
+use super::EndpointView;
 
-/// The weights of the usable seats added up one after the other, as of one epoch.
+/// The cumulative weights of the usable endpoints, as of one epoch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares {
     epoch: Option<u64>,
-    /// For each usable seat the weights up to and with its own.
+    /// For each usable endpoint, the sum of the weights up to and including its own.
     sums: Vec<u64>,
 }
 
 impl Shares {
-    /// Makes them those of the seats that are usable now.
-    pub(super) fn follow(&mut self, seats: &impl Seats, weights: &[u32]) {
-        let epoch = seats.epoch();
+    /// Recomputes the sums if the set of usable endpoints has changed.
+    pub(super) fn follow(&mut self, endpoints: &impl EndpointView, weights: &[u32]) {
+        let epoch = endpoints.epoch();
         if self.epoch == Some(epoch) {
             return;
         }
         self.sums.clear();
-        let weights = seats.usable().iter().map(|&seat| weights.get(seat).copied().unwrap_or(1).max(1));
+        let weights = endpoints.usable().iter().map(|&endpoint| weights.get(endpoint).copied().unwrap_or(1).max(1));
         self.sums.extend(weights.scan(0, |sum, weight| {
             *sum += u64::from(weight);
             Some(*sum)
@@ -26,15 +26,15 @@ impl Shares {
         self.epoch = Some(epoch);
     }
 
-    /// All weights together; 0: nothing is usable.
+    /// The sum of all weights; 0: no endpoint is usable.
     pub(super) fn total(&self) -> u64 {
         self.sums.last().copied().unwrap_or(0)
     }
 
-    /// The usable seat whose share a number below the total falls into: its place among them.
+    /// The usable endpoint that owns `drawn`, a number below the total: its position in the list of usable ones.
     pub(super) fn place(&self, drawn: u64) -> usize {
         if self.total() == self.sums.len() as u64 {
-            // All weigh 1.
+            // All weights are 1.
             return drawn as usize;
         }
         self.sums.partition_point(|sum| *sum <= drawn)
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn each_usable_seat_has_as_many_numbers_as_it_weighs() {
+    fn each_usable_endpoint_has_as_many_numbers_as_it_weighs() {
         let mut scripted = Scripted::of(4);
         assert_eq!(shares(&scripted, &[2, 1, 0, 3]), [0, 0, 1, 2, 3, 3, 3]);
         assert_eq!(shares(&scripted, &[1; 4]), [0, 1, 2, 3]);

@@ -1,20 +1,20 @@
-//! The less busy of two backends drawn by chance.
+//! Power of two choices: the less busy of two random backends.
 //!
-//! Nearly as even as looking at all of them, at the cost of two looks, and workers that don't know of one another's
-//! latest picks don't all rush to the same idle backend.
+//! Nearly as even as comparing all of them, at the cost of two. Workers that do not see each other's latest picks do
+//! not all choose the same idle backend.
 //!
 //! Source: M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001.
 
-use super::{Draw, Seats, pair};
+use super::{Draw, EndpointView, pair};
 
-/// Without memory. Weights are not looked at.
+/// Stateless. Ignores weights.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TwoChoices;
 
 impl TwoChoices {
-    pub(super) fn pick(self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
-        let (first, second) = pair::draw(seats, draw.dice)?;
-        Some(second.filter(|&second| seats.in_flight(second) < seats.in_flight(first)).unwrap_or(first))
+    pub(super) fn pick(self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
+        let (first, second) = pair::draw(endpoints, draw.random)?;
+        Some(second.filter(|&second| endpoints.in_flight(second) < endpoints.in_flight(first)).unwrap_or(first))
     }
 }
 
@@ -25,30 +25,30 @@ mod tests {
     use super::super::scripted::{Scripted, assert_binomial};
     use super::*;
 
-    fn draw(dice: u64) -> Draw {
-        Draw { key: 0, dice, retry: false }
+    fn draw(random: u64) -> Draw {
+        Draw { key: 0, random, retry: false }
     }
 
     #[test]
     fn of_two_the_less_busy_always_wins() {
         let mut scripted = Scripted::of(2);
         scripted.in_flight = vec![3, 2];
-        assert!((0..100).all(|dice| TwoChoices.pick(&scripted, &draw(dice)) == Some(1)));
+        assert!((0..100).all(|random| TwoChoices.pick(&scripted, &draw(random)) == Some(1)));
     }
 
     #[test]
     fn the_busiest_is_never_picked_while_another_is_open() {
         let mut scripted = Scripted::of(5);
         scripted.in_flight = vec![1, 2, 9, 1, 1];
-        assert!((0..500).all(|dice| TwoChoices.pick(&scripted, &draw(dice)) != Some(2)));
+        assert!((0..500).all(|random| TwoChoices.pick(&scripted, &draw(random)) != Some(2)));
     }
 
     #[test]
     fn idle_backends_get_equal_shares() {
         let scripted = Scripted::of(5);
         let mut counts = [0_u64; 5];
-        for dice in 0..20_000 {
-            counts[TwoChoices.pick(&scripted, &draw(dice)).expect("all are open")] += 1;
+        for random in 0..20_000 {
+            counts[TwoChoices.pick(&scripted, &draw(random)).expect("all are open")] += 1;
         }
         for count in counts {
             assert_binomial(count, 20_000, 0.2);

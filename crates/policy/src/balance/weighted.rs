@@ -1,25 +1,25 @@
-//! One backend after the other in proportion to weight, without bursts.
+//! Smooth weighted round robin: one backend after the other in proportion to weight, without bursts.
 //!
-//! Backends of equal weight form a class. Classes are scheduled by credit, and inside a class seats take plain turns;
-//! so a pick costs the number of distinct weights, however many backends there are.
+//! Backends of equal weight form a class. Credit schedules the classes, and the members of a class take plain turns. So
+//! the cost of a pick grows with the number of distinct weights, not of backends.
 //!
-//! A class earns its share with every pick and pays one whole pick when it is chosen. Among the classes with credit
-//! the one goes first whose credit would be used up first. This keeps every backend within one pick of its exact
-//! share at any moment, which always choosing the greatest credit does not.
+//! With each pick every class earns its share, and the chosen class pays for one pick. Among the classes with credit,
+//! the one whose credit would be used up first is chosen. This keeps every backend within one pick of its exact share
+//! at any time; always choosing the greatest credit does not.
 //!
 //! Source: R. Tijdeman, "The chairman assignment problem", 1980.
 
 use std::collections::BTreeMap;
 
 use super::cursor::Cursors;
-use super::{Draw, Seats};
+use super::{Draw, EndpointView};
 
-/// Exact and smooth turns by weight. First tries and retries are each exact by themselves.
+/// Exact and smooth turns by weight, for first attempts and for retries separately.
 #[derive(Clone, Debug)]
 pub struct Weighted {
     classes: Vec<Class>,
     epoch: Option<u64>,
-    /// The weights of all usable backends added up, as of `epoch`.
+    /// The sum of the weights of all usable backends, as of `epoch`.
     total: i64,
 }
 
@@ -28,15 +28,16 @@ pub struct Weighted {
 struct Class {
     weight: i64,
     members: Vec<usize>,
-    /// Those of the members that are usable, as of the epoch, in order.
+    /// The usable members in order, as of the epoch.
     usable: Vec<usize>,
     cursors: Cursors,
     credits: Credits,
-    /// Who would be picked, if the class were: found anew in each pick.
+    /// The member that is picked if the class is chosen; computed anew in each pick.
     next: Option<usize>,
 }
 
-/// What a class is owed, for first tries and retries apart. One pick is worth the weights that took part in it.
+/// The credit of a class, separate for first attempts and retries. One pick costs the sum of the weights that took part
+/// in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Credits {
     first: i64,
@@ -55,11 +56,11 @@ impl Class {
     }
 
     /// The open member whose turn it is.
-    fn turn(&mut self, seats: &impl Seats, retry: bool) -> Option<usize> {
+    fn turn(&mut self, endpoints: &impl EndpointView, retry: bool) -> Option<usize> {
         let cursor = *self.cursors.of(retry);
         let start = self.usable.partition_point(|&member| member < cursor);
         let (before, after) = self.usable.split_at_checked(start)?;
-        after.iter().chain(before).copied().find(|&member| seats.open(member))
+        after.iter().chain(before).copied().find(|&member| endpoints.open(member))
     }
 }
 
@@ -82,20 +83,20 @@ impl Weighted {
         Self { classes: by_weight.into_iter().rev().map(class).collect(), epoch: None, total: 0 }
     }
 
-    pub(super) fn pick(&mut self, seats: &impl Seats, draw: &Draw) -> Option<usize> {
-        let epoch = seats.epoch();
+    pub(super) fn pick(&mut self, endpoints: &impl EndpointView, draw: &Draw) -> Option<usize> {
+        let epoch = endpoints.epoch();
         if self.epoch != Some(epoch) {
-            self.recount(seats);
+            self.recount(endpoints);
             self.epoch = Some(epoch);
         }
         let mut total = 0;
         for class in &mut self.classes {
-            class.next = class.turn(seats, draw.retry);
+            class.next = class.turn(endpoints, draw.retry);
             if class.next.is_some() {
                 total += class.share();
             }
         }
-        // A class with no open member neither earns nor pays: it goes on later where it stood.
+        // A class without an open member neither earns nor pays; later it continues with the same credit.
         for class in self.classes.iter_mut().filter(|class| class.next.is_some()) {
             let share = class.share();
             *class.credits.of(draw.retry) += share;
@@ -108,12 +109,12 @@ impl Weighted {
                 Some(picked)
             }
             // The usable set may have grown since the epoch was read.
-            None => seats.usable().iter().copied().find(|&index| seats.open(index)),
+            None => endpoints.usable().iter().copied().find(|&index| endpoints.open(index)),
         }
     }
 
-    /// The class to choose: of those with credit, else of all that have an open member, the one whose credit ends
-    /// first if it goes on earning.
+    /// The class to choose: among those with credit, else among all with an open member, the one whose credit ends
+    /// first if it continues to earn.
     fn due(&mut self, total: i64, retry: bool) -> Option<&mut Class> {
         self.classes.iter_mut().filter(|class| class.next.is_some()).reduce(|best, other| {
             let (best_credit, other_credit) = (*best.credits.of(retry), *other.credits.of(retry));
@@ -123,12 +124,12 @@ impl Weighted {
         })
     }
 
-    /// Counts the usable members of each class, and restates credits in the new total.
-    fn recount(&mut self, seats: &impl Seats) {
+    /// Counts the usable members of each class, and scales credits to the new total.
+    fn recount(&mut self, endpoints: &impl EndpointView) {
         let total_before = i128::from(self.total);
         for class in &mut self.classes {
             class.usable.clear();
-            let is_usable = |member: &usize| seats.usable().binary_search(member).is_ok();
+            let is_usable = |member: &usize| endpoints.usable().binary_search(member).is_ok();
             class.usable.extend(class.members.iter().copied().filter(is_usable));
         }
         self.total = self.classes.iter().map(Class::share).sum();
@@ -142,7 +143,7 @@ impl Weighted {
                 *credit = i64::try_from(restated).unwrap_or(0);
                 sum += *credit;
             }
-            // Credits add up to nothing: what rounding and departed classes left over goes to one class.
+            // Credits must add up to zero: one class takes what rounding and removed classes left over.
             if let Some(class) = self.classes.iter_mut().find(|class| !class.usable.is_empty()) {
                 *class.credits.of(retry) -= sum;
             }
@@ -157,15 +158,15 @@ mod tests {
     use super::super::scripted::Scripted;
     use super::*;
 
-    const FIRST: Draw = Draw { key: 0, dice: 0, retry: false };
-    const RETRY: Draw = Draw { key: 0, dice: 0, retry: true };
+    const FIRST: Draw = Draw { key: 0, random: 0, retry: false };
+    const RETRY: Draw = Draw { key: 0, random: 0, retry: true };
 
     fn picks(balancer: &mut Weighted, scripted: &Scripted, count: usize) -> Vec<usize> {
         (0..count).map(|_| balancer.pick(scripted, &FIRST).expect("one is open")).collect()
     }
 
-    fn counts(picks: &[usize], seats: usize) -> Vec<usize> {
-        (0..seats).map(|seat| picks.iter().filter(|pick| **pick == seat).count()).collect()
+    fn counts(picks: &[usize], endpoints: usize) -> Vec<usize> {
+        (0..endpoints).map(|endpoint| picks.iter().filter(|pick| **pick == endpoint).count()).collect()
     }
 
     #[test]
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_seats_cost_one_look_for_each_distinct_weight() {
+    fn ten_thousand_endpoints_cost_one_look_for_each_distinct_weight() {
         let weights: Vec<u32> = (0..10_000).map(|index| index % 3 + 1).collect();
         let mut balancer = Weighted::new(&weights);
         let scripted = Scripted::of(10_000);

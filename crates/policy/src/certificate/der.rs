@@ -1,35 +1,35 @@
-//! DER values one after the other (X.690 §8, §10): tags of one byte, definite lengths.
+//! Reads a sequence of DER values (X.690 §8, §10): single-byte tags, definite lengths.
 
-/// A value: its tag and its content.
+/// A DER value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a> {
-    /// The tag with its class.
+    /// The tag byte, which includes the class.
     pub tag: u8,
     /// The content.
     pub content: &'a [u8],
 }
 
-/// Reads values one after the other.
+/// Reads a sequence of values.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// Reads what a constructed value holds.
+    /// Reads the content of a constructed value.
     #[must_use]
     pub const fn new(content: &'a [u8]) -> Self {
         Self(content)
     }
 
-    /// Whether nothing is left.
+    /// Whether all values have been read.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The next value; `None`: there is none, or what is there is malformed.
+    /// The next value; `None` at the end, or if the bytes are malformed.
     pub fn next_value(&mut self) -> Option<Value<'a>> {
         let (tag, rest) = self.0.split_first()?;
-        // Tags of more than one byte do not occur in certificates.
+        // Certificates contain no tags of more than one byte.
         let is_long = tag & 0x1F == 0x1F;
         let (first, rest) = rest.split_first().filter(|_| !is_long)?;
         let (length, rest) = match first {
@@ -45,12 +45,12 @@ impl<'a> Reader<'a> {
         Some(Value { tag: *tag, content })
     }
 
-    /// The content of the next value, which must have this tag.
+    /// The content of the next value; `None` unless it has this tag.
     pub fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next_value().filter(|value| value.tag == tag).map(|value| value.content)
     }
 
-    /// The content of the next value if it has this tag; else nothing is read.
+    /// The content of the next value if it has this tag; otherwise the reader does not advance.
     pub fn optional(&mut self, tag: u8) -> Option<&'a [u8]> {
         let mut ahead = *self;
         let content = ahead.expect(tag)?;

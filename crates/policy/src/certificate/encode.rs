@@ -1,8 +1,8 @@
-//! Bytes as text.
+//! Encodes bytes as text.
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Two lower-case hexadecimal digits a byte.
+/// Lower-case hexadecimal, two digits for each byte.
 #[must_use]
 pub fn hexadecimal(bytes: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();

@@ -1,6 +1,7 @@
-//! X.509 certificates as far as a proxy must read them: whom they are for, how long they hold, which of several a name gets.
+//! Reads the parts of X.509 certificates that the proxy needs (names, validity), and selects a certificate for a server
+//! name.
 //!
-//! Whether a certificate is to be believed is decided by the TLS library.
+//! The TLS library decides whether a certificate is trusted.
 
 pub mod der;
 pub mod encode;

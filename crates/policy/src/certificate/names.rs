@@ -1,25 +1,26 @@
-//! Which of several certificates a server name gets.
+//! Selects the certificate for a server name (SNI).
 
 use std::collections::HashMap;
 
-/// The names that certificates are for. A certificate is known by its place among all.
+/// Maps server names to certificates. A certificate is identified by its index in the configured list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerNames {
     exact: HashMap<Box<str>, Vec<usize>>,
-    /// By what follows the `*.`.
+    /// Keyed by the part after `*.`.
     wildcard: HashMap<Box<str>, Vec<usize>>,
-    /// Whether a name that no certificate is for gets the first one.
+    /// Whether the first certificate is used for a name that no certificate has.
     has_default: bool,
 }
 
 impl ServerNames {
-    /// No names yet. `has_default`: a name that no certificate is for gets the first one.
+    /// An empty map. `has_default`: the first certificate is used for a name that no certificate has.
     #[must_use]
     pub fn new(has_default: bool) -> Self {
         Self { has_default, ..Self::default() }
     }
 
-    /// Adds a name, or `*.` and one, of a certificate. Of several for one name the first that the client can use is taken.
+    /// Adds a name of a certificate, which may begin with `*.`. If several certificates have a name, the first one that
+    /// the client supports is used.
     pub fn add(&mut self, name: &str, certificate: usize) {
         let name = name.to_ascii_lowercase();
         let (map, name) = match name.strip_prefix("*.") {
@@ -32,8 +33,8 @@ impl ServerNames {
         }
     }
 
-    /// The certificates for a name in lower case, the best first: those that have it as it is, else those with a wildcard
-    /// for its first label (RFC 9525 §6.3), else the default.
+    /// The certificates for a lower-case name, the preferred one first: those with exactly this name, else those with a
+    /// wildcard for its first label (RFC 9525 §6.3), else the default.
     #[must_use]
     pub fn find(&self, name: &str) -> &[usize] {
         let wildcard = || self.wildcard.get(name.split_once('.')?.1);
@@ -41,14 +42,14 @@ impl ServerNames {
         found.map_or(self.fallback(), Vec::as_slice)
     }
 
-    /// What a client gets that asks for no name.
+    /// The certificates for a client that sends no server name.
     #[must_use]
     pub const fn fallback(&self) -> &[usize] {
         if self.has_default { &[0] } else { &[] }
     }
 
-    /// Whether a host, in lower case, is not to be served on a connection that was made for a server name, since it has
-    /// another certificate (RFC 9110 §15.5.20).
+    /// Whether a connection made for `server_name` must not serve `host` (lower case), because `host` has another
+    /// certificate (421, RFC 9110 §15.5.20).
     #[must_use]
     pub fn is_misdirected(&self, host: &str, server_name: Option<&str>) -> bool {
         server_name.is_some_and(|name| name != host && self.find(name) != self.find(host))

@@ -1,4 +1,4 @@
-//! A certificate's names as text that fits into a header field: visible ASCII, and what would be ambiguous is escaped.
+//! Formats a certificate's names as text for a header field: visible ASCII, with ambiguous characters escaped.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ const SET: u8 = 0x31;
 const SEQUENCE: u8 = 0x30;
 const OID: u8 = 0x06;
 
-/// Attribute types with a short name (RFC 4514 §3), and some that are usual.
+/// Attribute types with a short name: those of RFC 4514 §3, and further ones in common use.
 const TYPES: &[(&[u8], &str)] = &[
     (&[0x55, 4, 3], "CN"),
     (&[0x55, 4, 4], "SN"),
@@ -27,8 +27,8 @@ const TYPES: &[(&[u8], &str)] = &[
     (&[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 9, 1], "emailAddress"),
 ];
 
-/// A distinguished name as RFC 4514 writes it, the last part first: `CN=alice,O=Example`. Everything but visible ASCII is
-/// escaped.
+/// A distinguished name in the form of RFC 4514, the last relative name first: `CN=alice,O=Example`. Everything but
+/// visible ASCII is escaped.
 #[must_use]
 pub fn text(name: &[u8]) -> String {
     let mut sets = Reader::new(name);
@@ -56,7 +56,7 @@ fn attribute(content: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// An object identifier in numbers: `1.2.840.113549`.
+/// An object identifier in dotted form: `1.2.840.113549`.
 fn dotted(identifier: &[u8]) -> String {
     let (mut text, mut number) = (String::new(), 0_u64);
     for byte in identifier {
@@ -64,7 +64,7 @@ fn dotted(identifier: &[u8]) -> String {
         if byte & 0x80 != 0 {
             continue;
         }
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = match text.is_empty() {
             true => {
                 let first = (number / 40).min(2);
@@ -89,7 +89,7 @@ fn write_value(text: &mut String, value: Value<'_>) {
     }
 }
 
-/// Writes bytes as RFC 4514 §2.4 has it.
+/// Escapes a value as RFC 4514 §2.4 requires.
 fn escape(text: &mut String, bytes: &[u8]) {
     let last = bytes.len().saturating_sub(1);
     for (index, byte) in bytes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What a certificate says of itself (RFC 5280 §4.1): subject, validity, subject alternative names.
+//! Parses a certificate (RFC 5280 §4.1): subject, validity, subject alternative names.
 
 use std::net::IpAddr;
 
@@ -18,13 +18,13 @@ const EXTENSIONS: u8 = 0xA3;
 /// `id-ce-subjectAltName`.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1D, 0x11];
 
-/// The most subject alternative names that are read.
+/// The most subject alternative names that are read; the rest is ignored.
 const NAMES_MAX: usize = 1_000;
 
 /// A subject alternative name (RFC 5280 §4.2.1.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name<'a> {
-    /// A host name, or `*.` and one.
+    /// A host name, which may begin with `*.`.
     Dns(&'a str),
     /// A mail address.
     Email(&'a str),
@@ -34,20 +34,20 @@ pub enum Name<'a> {
     Ip(IpAddr),
 }
 
-/// What a certificate says of itself.
+/// The parsed fields of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate<'a> {
     /// The content of the subject's `Name`, for [`super::subject::text`].
     pub subject: &'a [u8],
-    /// From when it holds, in seconds since 1970.
+    /// Start of the validity, in seconds since 1970.
     pub not_before: i64,
-    /// Until when it holds, in seconds since 1970.
+    /// End of the validity, in seconds since 1970.
     pub not_after: i64,
-    /// Names of the kinds above, at most 1,000.
+    /// Subject alternative names of the kinds in [`Name`], at most 1,000.
     pub names: Vec<Name<'a>>,
 }
 
-/// Reads a certificate; `None`: it is none.
+/// Parses a DER certificate; `None` if it is malformed.
 #[must_use]
 pub fn read(der: &[u8]) -> Option<Certificate<'_>> {
     let mut signed = Reader::new(Reader::new(der).expect(SEQUENCE)?);
@@ -83,7 +83,7 @@ fn names(mut extensions: Reader<'_>) -> Option<Vec<Name<'_>>> {
     Some(Vec::new())
 }
 
-/// A general name of a kind that is of use.
+/// A general name; `None` for kinds that are not in [`Name`].
 fn name(tag: u8, content: &[u8]) -> Option<Name<'_>> {
     let text = || std::str::from_utf8(content).ok();
     match tag {
@@ -99,7 +99,7 @@ fn name(tag: u8, content: &[u8]) -> Option<Name<'_>> {
     }
 }
 
-/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (RFC 5280 §4.1.2.5).
+/// A `UTCTime` (`YYMMDDHHMMSSZ`) or `GeneralizedTime` (`YYYYMMDDHHMMSSZ`), RFC 5280 §4.1.2.5.
 fn time(values: &mut Reader<'_>) -> Option<i64> {
     let value = values.next_value()?;
     let digits = value.content.strip_suffix(b"Z").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
@@ -126,7 +126,8 @@ fn number(digits: &[u8]) -> i64 {
     digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March, so that leap days end them.
+/// Days from 1970-01-01 to a date of the Gregorian calendar. The calculation starts years in March, so that a leap day
+/// is the last day of its year.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let day_of_year = (153 * month + 2) / 5 + day - 1;
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
     use crate::certificate::subject;
 
-    /// A certificate that `openssl req -x509` has made: see `samples/README.md`.
+    /// A certificate made with `openssl req -x509`: see `samples/README.md`.
     const SAMPLE: &[u8] = include_bytes!("samples/client.der");
 
     #[test]

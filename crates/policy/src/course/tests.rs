@@ -1,4 +1,4 @@
-//! The course of requests: tables of named cases, and what holds for all combinations.
+//! Decisions about requests: tables of named cases, and invariants over all combinations.
 
 use http::Method;
 
@@ -33,7 +33,7 @@ fn reads() {
         (ReadFacts { asks_the_origin: true, ..get }, Read::Forward(Bypass::Precondition)),
         (only, Read::Lookup),
         (ReadFacts { has_body: true, ..only }, Read::RefuseOnlyIfCached),
-        // The directive means nothing to a method that is never answered from a cache.
+        // `only-if-cached` has no effect on a method that is never answered from a cache.
         (ReadFacts { only_if_cached: true, ..plain(&Method::OPTIONS) }, Read::Forward(Bypass::Method)),
         (ReadFacts { pending: Pending::Readable, ..get }, Read::AnswerPending),
         (ReadFacts { pending: Pending::Unreadable, ..only }, Read::Forward(Bypass::Pending)),
@@ -58,9 +58,9 @@ fn what_holds_for_all_reads() {
             let course = read(&facts);
             let is_looked_up = course == Read::Lookup;
             assert!(!is_looked_up || (method != Method::OPTIONS && bits & 7 == 0), "{facts:?}");
-            // What is stored is older than what is pending.
+            // A stored response is older than a pending write.
             assert!(!is_looked_up || pending == Pending::Nothing, "{facts:?}");
-            // The look-up itself says how it ended.
+            // The look-up sets `Cache-Status` itself.
             assert_eq!(course.cache_status().is_none(), is_looked_up, "{facts:?}");
         }
     }
@@ -105,7 +105,7 @@ fn what_holds_for_all_writes() {
             let course = write(&facts);
             assert!(course != Write::Enqueue || (mode == Mode::Back && queueable == Queueable::Yes), "{facts:?}");
             assert!(course != Write::Through || mode == Mode::Through, "{facts:?}");
-            // Nothing overtakes what is pending for its URI.
+            // No write overtakes a pending write for its URI.
             let overtakes = matches!(course, Write::Invalidate | Write::Through);
             assert!(!overtakes || !(facts.is_pending || mode == Mode::Back), "{facts:?}");
         }

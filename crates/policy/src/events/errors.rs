@@ -1,12 +1,12 @@
-//! Why a text is no template, and why an event does not fill one.
+//! Errors of templates, and of events that do not match one.
 
 use crate::message::host::BadHost;
 use crate::message::target::BadTarget;
 
-/// Why a text is no template.
+/// Why a text is not a valid template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTemplate {
-    /// There is nothing in it.
+    /// The template is empty.
     #[error("is empty")]
     Empty,
     /// `{` without `}`.
@@ -15,67 +15,67 @@ pub enum BadTemplate {
     /// `}` without `{`.
     #[error("has a closing brace alone; }}}} stands for a plain one")]
     NotOpened,
-    /// Braces around something that no event has.
+    /// The braces contain an unknown path.
     #[error("names {path:?}; known are type, aggregate_id, subject and data.…")]
     Unknown {
-        /// What stands in the braces.
+        /// The content of the braces.
         path: Box<str>,
     },
-    /// A dot with nothing before or behind it.
+    /// A path with an empty step: a dot at its start or end, or two in a row.
     #[error("names {path:?}, which has an empty step")]
     EmptyStep {
-        /// What stands in the braces.
+        /// The content of the braces.
         path: Box<str>,
     },
-    /// Its own text is longer than what it makes may be.
+    /// The literal text exceeds the limit for the result.
     #[error("is longer than {bytes_max} bytes")]
     TooLong {
         /// The limit.
         bytes_max: usize,
     },
-    /// It makes no URL.
+    /// The result would not be a URL.
     #[error(transparent)]
     Place(#[from] BadPlace),
 }
 
-/// Why an event does not fill a template: 422.
+/// Why an event does not match a template (422).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// The event has nothing there.
+    /// The event has no value at this path.
     #[error("{path} is missing")]
     Missing {
-        /// Where, as the template writes it.
+        /// The path as written in the template.
         path: Box<str>,
     },
-    /// What the event has there is no scalar with one certain text.
+    /// The value at this path is not a scalar with an unambiguous text.
     #[error("{path} is no text, whole number, true or false")]
     NoText {
-        /// Where, as the template writes it.
+        /// The path as written in the template.
         path: Box<str>,
     },
-    /// The empty text: `/users/` in place of one user's URL could touch all of them.
+    /// The value is empty: `/users/` in place of one user's URL could invalidate all of them.
     #[error("{path} is empty")]
     Empty {
-        /// Where, as the template writes it.
+        /// The path as written in the template.
         path: Box<str>,
     },
-    /// The filled template would be longer than it may be.
+    /// The result would exceed the limit.
     #[error("{path} makes more than {bytes_max} bytes")]
     TooLong {
-        /// Where, as the template writes it.
+        /// The path as written in the template.
         path: Box<str>,
         /// The limit.
         bytes_max: usize,
     },
-    /// A value would be a `.` or `..` segment of a URL, or hold a NUL.
+    /// A value would be a `.` or `..` segment of a URL, or contains a NUL.
     #[error("{template} makes no URL: a value would be a . or .. segment, or holds a NUL")]
     NoUrl {
-        /// The template's path, without its values.
+        /// The template's path, without values.
         template: Box<str>,
     },
 }
 
-/// Why a template makes no URL.
+/// Why a template does not result in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPlace {
     /// Neither a path nor a URL with one.
@@ -84,16 +84,16 @@ pub enum BadPlace {
     /// Braces in the host.
     #[error("has a host with braces; only the path and the query take values")]
     HostWithField,
-    /// The host is none.
+    /// The host is invalid.
     #[error("has no valid host: {0}")]
     Host(#[from] BadHost),
-    /// The path or query holds what can't stand there.
+    /// The path or query contains invalid characters.
     #[error("has no valid path or query: {0}")]
     Target(#[from] BadTarget),
     /// A `.` or `..` segment.
     #[error("has a . or .. segment")]
     Dots,
-    /// The beginning of a URL that reaches into the query.
+    /// A URL prefix that extends into the query.
     #[error("has a query, but is the beginning of a path")]
     PrefixWithQuery,
 }

@@ -1,25 +1,25 @@
-//! An event: its type, what it is about, and its data.
+//! An event: its type, its subject, and its data.
 //!
-//! Reads the plain form `{ "type", "aggregate_id", "data" }` and CloudEvents 1.0 (structured mode as JSON, binary
-//! mode). Parsing the JSON text is the caller's business.
+//! Decodes the plain form `{ "type", "aggregate_id", "data" }` and CloudEvents 1.0 (structured mode as JSON, binary
+//! mode). The caller parses the JSON text.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The version of CloudEvents that is read.
+/// The supported version of CloudEvents.
 const SPEC_VERSION: &str = "1.0";
 
-/// A value of JSON.
+/// A JSON value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Value {
-    /// `null`, or nothing at all.
+    /// `null`, or absent.
     #[default]
     Null,
     /// `true` or `false`.
     Flag(bool),
-    /// A whole number.
+    /// An integer.
     Whole(i128),
-    /// A number with a fraction, or larger than fits. Its text is not certain, so no template can take it.
+    /// A number with a fraction, or too large. Its text is ambiguous, so templates cannot use it.
     Fraction,
     /// A string.
     Text(String),
@@ -36,7 +36,7 @@ impl Value {
         Self::Table(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
-    /// What lies at the end of these steps: names of members, or places in an array from 0.
+    /// The value at a path of member names and array indices (from 0).
     #[must_use]
     pub fn at<'s>(&self, steps: impl IntoIterator<Item = &'s str>) -> Option<&Self> {
         steps.into_iter().try_fold(self, |value, step| match value {
@@ -46,7 +46,7 @@ impl Value {
         })
     }
 
-    /// Its text, if it has one that everybody writes the same way: that of a string, a whole number, `true`, `false`.
+    /// The text of a value that has an unambiguous one: a string, an integer, `true`, `false`.
     #[must_use]
     pub fn text(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -58,7 +58,7 @@ impl Value {
         }
     }
 
-    /// Takes a member out of an object; a member that is `null` counts as none.
+    /// Removes a member from an object; a `null` member counts as absent.
     fn take(&mut self, name: &str) -> Option<Self> {
         match self {
             Self::Table(members) => members.remove(name).filter(|value| *value != Self::Null),
@@ -67,43 +67,43 @@ impl Value {
     }
 }
 
-/// Something that happened elsewhere.
+/// An event from another system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its type: `OrderCreated`. Never empty.
     pub kind: Box<str>,
-    /// What it happened to: `aggregate_id`, or `subject` in CloudEvents.
+    /// The subject: `aggregate_id`, or `subject` in CloudEvents.
     pub subject: Option<Box<str>>,
-    /// What else there is to know.
+    /// Further data.
     pub data: Value,
 }
 
-/// Why something is no event that can be read: 422.
+/// Why an event cannot be decoded (422).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoEvent {
-    /// The JSON is an array or a lone value.
+    /// The JSON is an array or a scalar.
     #[error("an event is one JSON object")]
     NotAnObject,
-    /// No `type`, or one that is empty or no string.
+    /// `type` is missing, empty, or not a string.
     #[error("type is missing, empty or no string")]
     NoType,
-    /// An `aggregate_id` or `subject` that has no text.
+    /// `aggregate_id` or `subject` has no unambiguous text.
     #[error("{0} is no text or whole number")]
     NoSubject(&'static str),
-    /// A version of CloudEvents that is not read, or none where there must be one.
+    /// The version of CloudEvents is missing where required, or not supported.
     #[error("specversion is not \"1.0\"")]
     Version,
-    /// `data_base64`: no JSON to look into.
+    /// `data_base64` is not supported, because it is not JSON.
     #[error("data_base64 is not read: send data as JSON")]
     Base64,
-    /// A header of the binary mode that can't be decoded.
+    /// A header of the binary mode cannot be decoded.
     #[error("{0} is not percent-encoded UTF-8")]
     Encoding(&'static str),
 }
 
 impl Event {
-    /// Reads an object: as CloudEvents' structured mode when it has a `specversion`, as the plain form otherwise.
-    /// Members that are not asked for here are left aside.
+    /// Decodes an object: as the structured mode of CloudEvents if it has a `specversion`, else as the plain form.
+    /// Unknown members are ignored.
     ///
     /// # Errors
     /// [`NoEvent`] → 422.
@@ -111,7 +111,7 @@ impl Event {
         if object.at(["specversion"]).is_some() { Self::structured(object) } else { Self::plain(object) }
     }
 
-    /// Reads `{ "type", "aggregate_id", "data" }`; `subject` is taken for a missing `aggregate_id`.
+    /// Decodes `{ "type", "aggregate_id", "data" }`; `subject` replaces a missing `aggregate_id`.
     fn plain(mut object: Value) -> Result<Self, NoEvent> {
         let kind = kind(&mut object)?;
         let subject = match subject(&mut object, "aggregate_id")? {
@@ -121,7 +121,8 @@ impl Event {
         Ok(Self { kind, subject, data: object.take("data").unwrap_or_default() })
     }
 
-    /// Reads an event of CloudEvents' structured mode. `id` and `source` are not asked for: nothing is done with them.
+    /// Decodes an event in the structured mode of CloudEvents. `id` and `source` are not required, because they are not
+    /// used.
     ///
     /// Source: CloudEvents 1.0.2, JSON event format, §3.
     ///
@@ -141,8 +142,8 @@ impl Event {
         Ok(Self { kind, subject, data: object.take("data").unwrap_or_default() })
     }
 
-    /// Joins an event of CloudEvents' binary mode: the values of `ce-specversion`, `ce-type` and `ce-subject`, and the
-    /// body.
+    /// Builds an event in the binary mode of CloudEvents from the values of `ce-specversion`, `ce-type` and
+    /// `ce-subject`, and the body.
     ///
     /// Source: CloudEvents 1.0.2, HTTP protocol binding, §3.1.
     ///
@@ -179,7 +180,7 @@ fn subject(object: &mut Value, name: &'static str) -> Result<Option<Box<str>>, N
     value.text().map(|text| Some(text.into())).ok_or(NoEvent::NoSubject(name))
 }
 
-/// The text of a header value with its percent escapes decoded.
+/// A header value with its percent-encoding removed.
 fn decoded(value: &[u8]) -> Option<Box<str>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut text = Vec::with_capacity(value.len());

@@ -1,8 +1,8 @@
-//! What an event makes the cache forget: rules of the configuration, filled with what the event holds.
+//! Decides what an event invalidates: rules of the configuration, filled with the event's values.
 //!
-//! An event is read from JSON that has been parsed already ([`Event`], [`Value`]); a rule's templates are parsed once
-//! ([`Template`], [`PlaceTemplate`]). [`touched`] says what to purge; to do it, and to count what was found, is the
-//! caller's business, as is how large an event may be.
+//! An event is decoded from parsed JSON ([`Event`], [`Value`]); the templates of a rule are parsed once ([`Template`],
+//! [`PlaceTemplate`]). [`touched`] returns what to purge. The caller purges, counts the results, and limits the size of
+//! an event.
 
 mod errors;
 mod event;
@@ -14,40 +14,40 @@ pub use event::{Event, NoEvent, Value};
 pub use place::{Authority, PLACE_BYTES_MAX, Place, PlaceTemplate};
 pub use template::{TAG_BYTES_MAX, Template};
 
-/// `[[invalidate]]`: what an event of one type makes void.
+/// An `[[invalidate]]` table: what an event of one type invalidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The type of events it is for, exactly.
+    /// The exact type of the events that it applies to.
     pub event: Box<str>,
     /// The tags to purge.
     pub tags: Vec<Template>,
     /// The URLs to purge.
     pub urls: Vec<PlaceTemplate>,
-    /// The beginnings of URLs to purge.
+    /// The URL prefixes to purge.
     pub prefixes: Vec<PlaceTemplate>,
-    /// Whether what is purged only becomes stale.
+    /// Whether purged responses only become stale.
     pub soft: bool,
 }
 
-/// What one rule makes void for one event; each thing is there once.
+/// What one rule invalidates for one event, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
-    /// Whether it only becomes stale.
+    /// Whether the responses only become stale.
     pub soft: bool,
     /// Tags.
     pub tags: Vec<String>,
     /// Whole URLs.
     pub urls: Vec<Place>,
-    /// Beginnings of URLs; their queries are `None`.
+    /// URL prefixes; their queries are `None`.
     pub prefixes: Vec<Place>,
 }
 
-/// What an event touches: one [`Touched`] for each rule of its type, in the order of the rules. Empty: no rule knows
-/// the type.
+/// What an event invalidates: one [`Touched`] for each rule of its type, in the order of the rules. Empty if no rule
+/// has the type.
 ///
 /// # Errors
-/// [`Unfit`] → 422, when one template of one of these rules can't be filled. Nothing should be purged then: half of an
-/// event would look like all of it.
+/// [`Unfit`] → 422, if a template of one of these rules cannot be filled. The caller should purge nothing then: half of
+/// an event would look like all of it.
 pub fn touched(rules: &[Rule], event: &Event) -> Result<Vec<Touched>, Unfit> {
     rules.iter().filter(|rule| rule.event == event.kind).map(|rule| rule.touched(event)).collect()
 }
@@ -68,7 +68,7 @@ impl Rule {
     }
 }
 
-/// Puts it at the end unless it is there already. The configuration bounds how many there can be.
+/// Appends an item unless the list contains it. The configuration bounds the length.
 fn add<T: PartialEq>(list: &mut Vec<T>, new: T) {
     if !list.contains(&new) {
         list.push(new);

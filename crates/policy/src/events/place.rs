@@ -1,7 +1,7 @@
-//! URLs that an event names, and beginnings of URLs.
+//! URLs and URL prefixes that an event invalidates.
 //!
-//! A value of the event stays within the segment of the path, or the parameter of the query, that the template gives
-//! it. Whether anything is stored there is not asked here.
+//! A value from the event cannot leave the path segment or query parameter in which the template puts it. Whether a
+//! response is stored under the URL is decided elsewhere.
 
 use crate::cache::key::Scheme;
 use crate::message::host::Host;
@@ -14,34 +14,34 @@ use super::template::Template;
 /// The longest path, and the longest query, that an event can name, in bytes.
 pub const PLACE_BYTES_MAX: usize = 8192;
 
-/// What may stand in a segment of a path unescaped, beside letters and digits (RFC 3986 §3.3).
+/// Characters allowed unescaped in a path segment, besides letters and digits (RFC 3986 §3.3).
 const SEGMENT: &[u8] = b"-._~!$&'()*+,;=:@";
-/// What may stand in the value of a query's parameter unescaped; `&`, `;`, `=` and `+` mean something there.
+/// Characters allowed unescaped in the value of a query parameter; `&`, `;`, `=` and `+` have a meaning there.
 const PARAMETER: &[u8] = b"-._~!$'()*,:@";
-/// What need never be escaped (RFC 3986 §2.3): what cautious clients leave as it is.
+/// Characters that never need escaping (RFC 3986 §2.3), which cautious clients leave as they are.
 const UNRESERVED: &[u8] = b"-._~";
 
-/// Where something may be stored, in the normal form that keys are made of.
+/// A URL or URL prefix, in the normal form of cache keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// For which host; `None`: for every one. Both schemes are meant.
+    /// The host; `None`: every host. Applies to both schemes.
     pub authority: Option<Authority>,
-    /// The path, or its beginning.
+    /// The path, or its prefix.
     pub path: String,
     /// The query, without its `?`.
     pub query: Option<String>,
 }
 
-/// A host, and a port unless it is the scheme's own.
+/// A host, and a port if it is not the scheme's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
-    /// In lower case, without a final dot; an IPv6 address keeps its brackets.
+    /// In lower case, without a trailing dot. An IPv6 address keeps its brackets.
     pub name: Box<str>,
-    /// `None`: that of the scheme.
+    /// `None`: the default port of the scheme.
     pub port: Option<u16>,
 }
 
-/// A template that makes places: `/api/orders/{aggregate_id}`, `https://shop.example.com/users/{data.user_id}?full=1`.
+/// A template for URLs: `/api/orders/{aggregate_id}`, `https://shop.example.com/users/{data.user_id}?full=1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlaceTemplate {
     authority: Option<Authority>,
@@ -50,15 +50,15 @@ pub struct PlaceTemplate {
 }
 
 impl PlaceTemplate {
-    /// Reads a whole URL, or its path and query alone: then it is meant for every host.
+    /// Parses a complete URL, or a path and query, which then apply to every host.
     ///
     /// # Errors
-    /// [`BadTemplate`], to be told with the configuration.
+    /// [`BadTemplate`], reported with the configuration.
     pub fn url(text: &str) -> Result<Self, BadTemplate> {
         let (authority, rest) = split_authority(text)?;
         let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
         let path = Template::parse_within(path, PLACE_BYTES_MAX)?;
-        // Any value behaves like this one: it is escaped, not empty, and no dot.
+        // Every value behaves like this one: it is escaped, not empty, and no dot segment.
         let sample = path.with_each_field_as("x");
         normal_path(&sample).map_err(BadPlace::from)?;
         if has_dots(&sample) {
@@ -74,16 +74,17 @@ impl PlaceTemplate {
         Ok(Self { authority, path, query })
     }
 
-    /// Reads the beginning of URLs: a path, with or without a host.
+    /// Parses a URL prefix: a path, with or without a host.
     ///
     /// # Errors
-    /// [`BadTemplate`], to be told with the configuration.
+    /// [`BadTemplate`], reported with the configuration.
     pub fn prefix(text: &str) -> Result<Self, BadTemplate> {
         if text.contains('?') { Err(BadPlace::PrefixWithQuery.into()) } else { Self::url(text) }
     }
 
-    /// The places for an event: one, or two when clients may write a value in two ways, with `:`, `@` and their like
-    /// plain (RFC 3986 §3.3 lets them) or escaped (as `encodeURIComponent` does); keys take these for different.
+    /// The URLs for an event. There are two if clients may write a value in two ways: with `:`, `@` and the like
+    /// unescaped (allowed by RFC 3986 §3.3) or escaped (as `encodeURIComponent` does), because these have different
+    /// cache keys.
     ///
     /// # Errors
     /// [`Unfit`] → 422.
@@ -133,9 +134,9 @@ fn plain_dots(segment: &str) -> String {
     segment.replace("%2e", ".").replace("%2E", ".")
 }
 
-/// Writes a value with every byte escaped that is no letter, no digit and not among these.
+/// Percent-encodes every byte of a value except letters, digits and those in `kept`.
 fn escape(value: &str, kept: &[u8], into: &mut String) {
-    /// The digits of escapes, in upper case (RFC 3986 §2.1).
+    /// Hexadecimal digits of escapes, in upper case (RFC 3986 §2.1).
     const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
     for byte in value.bytes() {

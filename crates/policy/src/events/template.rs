@@ -1,14 +1,13 @@
-//! Text with places for what an event holds: `"user:{data.user_id}"`.
+//! Text templates that are filled from an event: `"user:{data.user_id}"`.
 //!
-//! Parses and fills it. What of a value must be escaped depends on where the text goes: a tag takes it as it is, for
-//! URLs see `place`.
+//! Escaping depends on the use: tags take values unchanged, for URLs see `place`.
 
 use std::borrow::Cow;
 
 use super::errors::{BadTemplate, Unfit};
 use super::event::{Event, Value};
 
-/// The longest tag that an event can name, in bytes: no stored response carries a longer one.
+/// The longest tag that an event can name, in bytes; no stored response has a longer one.
 pub const TAG_BYTES_MAX: usize = 1024;
 
 /// A parsed template.
@@ -23,7 +22,7 @@ enum Piece {
     Field(Path),
 }
 
-/// Where in an event a value is found.
+/// The path of a value in an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Path {
     written: Box<str>,
@@ -38,33 +37,33 @@ enum Root {
 }
 
 impl Template {
-    /// Reads a template: text with paths in braces. `{{` and `}}` stand for plain braces.
+    /// Parses a template: text with paths in braces. `{{` and `}}` stand for literal braces.
     ///
-    /// A path is `type`, `aggregate_id` or `subject` (the same), `data`, or steps into the data: `data.items.0.id`,
-    /// names of members and places in arrays from 0. A name that itself holds a dot or a brace can't be reached.
+    /// A path is `type`, `aggregate_id` or `subject` (synonyms), `data`, or a path into the data: `data.items.0.id`,
+    /// member names and array indices from 0. A member whose name contains a dot or a brace cannot be addressed.
     ///
     /// # Errors
-    /// [`BadTemplate`], to be told with the configuration.
+    /// [`BadTemplate`], reported with the configuration.
     pub fn parse(text: &str) -> Result<Self, BadTemplate> {
         Self::parse_within(text, TAG_BYTES_MAX)
     }
 
-    /// The same with another limit on its own text.
+    /// Like [`Self::parse`], with another limit on the literal text.
     pub(super) fn parse_within(text: &str, bytes_max: usize) -> Result<Self, BadTemplate> {
         let template = Self { pieces: pieces(text)? };
         let fits = template.with_each_field_as("").len() <= bytes_max;
         fits.then_some(template).ok_or(BadTemplate::TooLong { bytes_max })
     }
 
-    /// The text for an event, at most this many bytes, its values as they are.
+    /// The text for an event, at most `bytes_max` bytes, with values unchanged.
     ///
     /// # Errors
-    /// [`Unfit`], naming the path that the event lacks.
+    /// [`Unfit`] with the path that does not match.
     pub fn fill(&self, event: &Event, bytes_max: usize) -> Result<String, Unfit> {
         self.fill_escaped(event, bytes_max, |value, into| into.push_str(value))
     }
 
-    /// The same, each value written by `escape`, which never makes it shorter.
+    /// Like [`Self::fill`], with each value written by `escape`, which never shortens it.
     pub(super) fn fill_escaped(
         &self,
         event: &Event,
@@ -79,7 +78,7 @@ impl Template {
                 Piece::Field(path) => {
                     let text = path.text(event)?;
                     last = &path.written;
-                    // Looked at before it is escaped, so that a huge value is not copied first.
+                    // Checked before escaping, so that a huge value is not copied first.
                     if text.len() > bytes_max {
                         return Err(Unfit::TooLong { path: last.into(), bytes_max });
                     }
@@ -93,7 +92,7 @@ impl Template {
         Ok(filled)
     }
 
-    /// Its own text, with this in place of every value.
+    /// The literal text with `value` in place of every field.
     pub(super) fn with_each_field_as(&self, value: &str) -> String {
         let mut text = String::new();
         for piece in &self.pieces {

@@ -1,11 +1,11 @@
-//! What a backend's active checks add up to.
+//! Active health checks: counts the results of probes.
 //!
-//! Says neither when a check is due nor what passes for one.
+//! When a probe is sent, and what counts as success, are decided elsewhere.
 
-/// Whether a backend is to be used, as far as its checks tell.
+/// The health of a backend according to its probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verdict {
-    /// No verdict yet. A new backend is usable, so that a start doesn't wait for the first checks.
+    /// No result yet. The backend is usable, so that a start does not wait for the first probes.
     #[default]
     Unknown,
     /// Usable.
@@ -25,38 +25,38 @@ impl Verdict {
     }
 }
 
-/// The checks of one backend: some failures in a row take it out, some passes in a row bring it back.
+/// The health check of one backend: `fall` failures in a row mark it down, `rise` successes in a row mark it up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checks {
     rise: u32,
     fall: u32,
     verdict: Verdict,
-    /// Checks in a row that speak against the verdict.
+    /// Consecutive results that contradict the verdict.
     against: u32,
 }
 
 impl Checks {
-    /// `rise` passes in a row bring a backend back that was down, `fall` failures take it out; 0 counts as 1.
+    /// `rise` successes in a row bring a backend up, `fall` failures take it down. 0 counts as 1.
     #[must_use]
     pub fn new(rise: u32, fall: u32) -> Self {
         Self { rise: rise.max(1), fall: fall.max(1), verdict: Verdict::Unknown, against: 0 }
     }
 
-    /// The checks of the same backend after a reload: the verdict stays, the count begins anew.
+    /// The check of the same backend after a reload: the verdict is kept, the count restarts.
     #[must_use]
     pub fn carry(&self, rise: u32, fall: u32) -> Self {
         Self { verdict: self.verdict, ..Self::new(rise, fall) }
     }
 
-    /// What the checks so far add up to.
+    /// The current verdict.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// Notes the outcome of a check. `Some`: the verdict has changed to this.
+    /// Records the result of a probe. Returns the new verdict if it has changed.
     ///
-    /// A backend without a verdict is up with its first pass.
+    /// The first success marks a backend without a verdict up.
     pub fn observe(&mut self, passed: bool) -> Option<Verdict> {
         let (other, needed) = match self.verdict {
             Verdict::Unknown if passed => (Verdict::Up, 1),
@@ -71,7 +71,8 @@ impl Checks {
         if self.against >= needed { self.turn(other) } else { None }
     }
 
-    /// Real traffic could not connect: as good as `fall` failed checks at once. `Some`: the verdict has changed.
+    /// Records that a request could not connect, which counts as `fall` failed probes. Returns the new verdict if it
+    /// has changed.
     pub fn suspect(&mut self) -> Option<Verdict> {
         self.against = 0;
         if self.verdict == Verdict::Down { None } else { self.turn(Verdict::Down) }
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_nought_count_as_one() {
+    fn limits_of_zero_count_as_one() {
         assert_eq!(Checks::new(0, 0).observe(false), Some(Verdict::Down));
     }
 

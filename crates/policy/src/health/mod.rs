@@ -1,8 +1,7 @@
-//! Which backends may be used.
+//! Decides which backends may receive requests.
 //!
-//! Three independent judgements: [`active`] checks ask the backend, [`ejection`] watches real traffic, and
-//! [`slow_start`] holds back one that has just returned. How they are combined, and how the checks are sent, is the
-//! caller's concern.
+//! Three independent checks: [`active`] evaluates probes, [`ejection`] watches real traffic, and [`slow_start`] limits
+//! a backend that has just returned. The caller combines them and sends the probes.
 
 pub mod active;
 pub mod ejection;

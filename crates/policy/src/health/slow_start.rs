@@ -1,24 +1,24 @@
-//! How much of its share a backend gets that has just come back.
+//! Slow start: limits the share of requests of a backend that has just returned.
 //!
-//! A balancer knows nothing of this: a seat that is not admitted is not open for that pick. When that leaves no seat
-//! open the caller asks again without it, because a slow start is no reason to refuse a request.
+//! Balancers do not know about slow start: a backend that is not admitted is not open for that pick. If no backend is
+//! open then, the caller picks again without slow start, because it is no reason to refuse a request.
 
 use std::time::Duration;
 
-/// The least share, so that a backend has traffic to warm up on from the first moment.
+/// The least share, so that a backend receives requests to warm up from the start.
 const FLOOR: f64 = 0.1;
 
-/// Whether a backend that has been back for `since_back` may be given this request.
+/// Whether a backend that returned `since_back` ago may receive this request.
 ///
-/// The chance rises linearly with time from a tenth to certainty at `ramp`. A `ramp` of zero admits always. `dice`
-/// is one random number, another for each backend.
+/// The probability rises linearly from 10 % to 100 % at `ramp`. A `ramp` of zero always admits. `random` is a uniform
+/// number, drawn for each backend.
 #[must_use]
-pub fn admits(since_back: Duration, ramp: Duration, dice: u64) -> bool {
+pub fn admits(since_back: Duration, ramp: Duration, random: u64) -> bool {
     if since_back >= ramp {
         return true;
     }
     let share = since_back.div_duration_f64(ramp).max(FLOOR);
-    (dice as f64) < share * 2_f64.powi(64)
+    (random as f64) < share * 2_f64.powi(64)
 }
 
 #[cfg(test)]

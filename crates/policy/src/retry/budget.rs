@@ -1,24 +1,24 @@
-//! How many retries an upstream can bear.
+//! The retry budget of an upstream.
 //!
-//! When everything fails, retries multiply the load on what is left. The budget keeps them to a share of the recent
-//! requests, plus a few that are always allowed so that quiet upstreams can retry at all.
+//! When every request fails, retries multiply the load on the remaining backends. The budget limits them to a share of
+//! the recent requests, plus a minimum rate so that upstreams with little traffic can retry at all.
 
 use crate::time::Now;
 
-/// How far back requests and retries count, in seconds; one bucket each.
+/// Length of the window in seconds; one bucket for each.
 const WINDOW_SECS: u64 = 10;
 
-/// The requests and retries of the current second and the nine before it.
+/// Counts requests and retries of the current second and the nine before it.
 #[derive(Clone, Debug)]
 pub struct Budget {
     percent: u32,
-    /// Retries allowed in a window whatever the requests.
+    /// Retries allowed in a window regardless of the number of requests.
     floor: f64,
-    /// One for each second of the window, by second modulo its length.
+    /// One bucket for each second of the window, indexed by the second modulo the length.
     buckets: [Counts; WINDOW_SECS as usize],
-    /// All buckets added up.
+    /// The sum of all buckets.
     sum: Counts,
-    /// The second that is counted now, since the process started.
+    /// The current second, counted from the start of the process.
     second: u64,
 }
 
@@ -29,9 +29,9 @@ struct Counts {
 }
 
 impl Budget {
-    /// Retries in the last 10 s may be `percent` of the requests in the last 10 s, plus `floor_per_second` × 10.
+    /// Allows retries in the last 10 s up to `percent` of the requests in the last 10 s, plus `floor_per_second` × 10.
     ///
-    /// The floor may be a fraction, for one of several workers that share an upstream's; negative counts as 0.
+    /// The floor may be fractional: each worker gets a part of the upstream's. A negative floor counts as 0.
     #[must_use]
     pub fn new(percent: u32, floor_per_second: f64) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Budget {
         }
     }
 
-    /// Counts a request; its retries don't count as requests again.
+    /// Counts a request. Its retries do not count as requests.
     pub fn request(&mut self, now: Now) {
         self.advance(now);
         self.sum.requests += 1;
@@ -52,7 +52,7 @@ impl Budget {
         }
     }
 
-    /// Takes one retry out of the budget; `false`: none is left, the failure stands.
+    /// Withdraws one retry; `false`: the budget is used up, and the request must not be retried.
     pub fn withdraw(&mut self, now: Now) -> bool {
         self.advance(now);
         let allowed = self.sum.requests as f64 * f64::from(self.percent) / 100.0 + self.floor;
@@ -66,7 +66,8 @@ impl Budget {
         true
     }
 
-    /// Empties the buckets of the seconds that have passed. A `now` before the current second counts as that second.
+    /// Clears the buckets of the seconds that have passed. A `now` before the current second counts as the current
+    /// second.
     fn advance(&mut self, now: Now) {
         let second = now.mono.as_secs();
         let passed = second.saturating_sub(self.second).min(WINDOW_SECS);
@@ -97,7 +98,7 @@ mod tests {
         Now::at(Duration::from_secs(secs))
     }
 
-    /// Takes as many retries as there are.
+    /// Withdraws all available retries.
     fn drain(budget: &mut Budget, now: Now) -> usize {
         (0..100_000).take_while(|_| budget.withdraw(now)).count()
     }

@@ -1,7 +1,7 @@
-//! Whether a request may be sent again.
+//! Decides whether a request may be sent again.
 //!
-//! Two questions: would it be right ([`may_repeat`]), and can the upstream bear it ([`Budget`]). How often to try,
-//! and which answers count as failures, is configuration; where to try is asked of [`crate::balance`].
+//! [`may_repeat`] decides whether a repetition is safe, [`Budget`] whether the upstream can bear it. The number of
+//! attempts, and the responses that count as failures, are configuration; [`crate::balance`] picks the backend.
 
 pub mod budget;
 
@@ -9,32 +9,32 @@ use http::Method;
 
 pub use budget::Budget;
 
-/// How far a try came before it failed.
+/// How far an attempt progressed before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// No byte of the request reached the backend: no connection, or a reused one that was closed already.
+    /// No byte of the request reached the backend: connecting failed, or a reused connection was closed already.
     Nothing,
-    /// Some or all of the request went out and no answer began, so nobody knows whether it was carried out.
+    /// Part or all of the request was sent, and no response began. The backend may have carried it out.
     Sent,
-    /// The backend began to answer. None of the answer has gone to the client, or there would be nothing to repeat.
+    /// The backend began to respond. No byte of the response was sent to the client.
     Answered,
 }
 
-/// What is left of a request's body for another try.
+/// What is available of a request's body for another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
     /// There is no body.
     Empty,
-    /// All of it can be had: not read from the client yet, or kept within the buffer.
+    /// The complete body: still unread, or kept in the replay buffer.
     Whole,
-    /// Part of it has passed and was not kept.
+    /// Part of it was sent and is not kept.
     Lost,
 }
 
-/// Whether a failed try may be repeated, on this backend or another.
+/// Whether a failed attempt may be repeated, on the same backend or another.
 ///
-/// Only if nothing of it reached the backend, or carrying it out twice means the same as once; and only if there is a
-/// body to send. So no POST or PATCH is ever run twice.
+/// Only if the body is available, and either no byte reached the backend or the method is idempotent. So a POST or
+/// PATCH is never carried out twice.
 ///
 /// Source: RFC 9110 §9.2.2.
 #[must_use]
@@ -50,7 +50,7 @@ pub fn may_repeat(method: &Method, progress: Progress, body: Replay) -> bool {
     harmless && can_send
 }
 
-/// Of the methods that RFC 9110 §9.2.2 knows. One it does not know is taken for not idempotent.
+/// Whether RFC 9110 §9.2.2 defines the method as idempotent. Unknown methods are not.
 fn is_idempotent(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE].contains(method)
 }

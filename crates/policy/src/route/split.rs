@@ -3,7 +3,7 @@
 //! A [`Share`] is counted in thousandths of a percent, and the shares of a split add up to the whole, so nothing is
 //! lost to rounding. What a client's key is made of is answered in [`super::sticky`].
 
-use crate::balance::dice::splitmix64;
+use crate::balance::prng::splitmix64;
 
 /// How many parts the whole has.
 const PARTS: u32 = 100_000;

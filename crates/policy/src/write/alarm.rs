@@ -1,133 +1,134 @@
-//! When the event log is told that a route's queued writes don't reach their backend: once when that begins, once when
-//! it is over, and of dead letters one by one or, when they come in numbers, in groups.
+//! Decides what the event log says about a route's queued writes: one event when they begin to fail, one when they
+//! succeed again, and events about dead letters one by one or, if there are many, in batches.
 
 use std::time::Duration;
 
 use super::queue::Seq;
 
-/// How long nothing must fail before it counts as over. Attempts that fail and succeed in turn are one trouble.
+/// How long no write must fail before the route counts as recovered. Alternating failures and successes are one outage.
 const CALM: Duration = Duration::from_secs(10);
-/// How long dead letters are gathered before they are told of together.
-const GROUP: Duration = Duration::from_secs(10);
+/// How long dead letters are counted before one event reports them together.
+const BATCH: Duration = Duration::from_secs(10);
 
-/// What is to be told.
+/// An event about a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum Alert {
     /// Writes have begun to fail.
     Failing,
-    /// They reach their backend again.
+    /// Writes reach their backend again.
     Recovered,
-    /// So many writes have become dead letters since they were last told of.
-    Dead(Gathered),
+    /// This many writes have become dead letters since the last report.
+    Dead(Batch),
 }
 
-/// The alarm of one route. Times are those of the clock that never jumps.
+/// The alarm of one route. Times are monotonic.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alarm {
-    trouble: Option<Trouble>,
-    dead: Groups,
+    outage: Option<Outage>,
+    dead: Batches,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Trouble {
-    /// When something was stuck, most recently.
+struct Outage {
+    /// When a queue was last stuck.
     stuck: Duration,
     /// Whether a write has reached its backend since then.
     is_reached: bool,
 }
 
-/// Writes that the same becomes of: told of one by one or, when they come in numbers, in groups.
+/// Limits events of one kind: the first write is reported by itself, those that follow soon after in a batch.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Groups {
-    group: Option<Group>,
+pub struct Batches {
+    batch: Option<OpenBatch>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Group {
+struct OpenBatch {
     until: Duration,
     count: u64,
     last: Seq,
 }
 
-/// Writes that are told of together.
+/// Writes that are reported together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gathered {
-    /// How many.
+pub struct Batch {
+    /// Their number.
     pub count: u64,
     /// The last of them.
     pub last: Seq,
 }
 
-impl Groups {
-    /// One more. `true`: it is to be told of by itself; else it is of a group.
+impl Batches {
+    /// Adds a write. `true`: report it by itself; `false`: it belongs to the next batch.
     #[must_use]
     pub fn add(&mut self, seq: Seq, now: Duration) -> bool {
-        match &mut self.group {
-            Some(group) => {
-                group.count = group.count.saturating_add(1);
-                group.last = seq;
+        match &mut self.batch {
+            Some(batch) => {
+                batch.count = batch.count.saturating_add(1);
+                batch.last = seq;
                 false
             }
             None => {
-                self.group = Some(Group { until: now.saturating_add(GROUP), count: 0, last: seq });
+                self.batch = Some(OpenBatch { until: now.saturating_add(BATCH), count: 0, last: seq });
                 true
             }
         }
     }
 
-    /// A group that is to be told of now. To be asked every second.
+    /// The batch that is due. Call it every second.
     #[must_use]
-    pub fn gathered(&mut self, now: Duration) -> Option<Gathered> {
-        let Group { until, count, last } = self.group?;
+    pub fn due_batch(&mut self, now: Duration) -> Option<Batch> {
+        let OpenBatch { until, count, last } = self.batch?;
         if now < until {
             return None;
         }
-        self.group = (count > 0).then(|| Group { until: now.saturating_add(GROUP), count: 0, last });
-        (count > 0).then_some(Gathered { count, last })
+        self.batch = (count > 0).then(|| OpenBatch { until: now.saturating_add(BATCH), count: 0, last });
+        (count > 0).then_some(Batch { count, last })
     }
 }
 
 impl Alarm {
-    /// A backend has answered, whatever it said.
+    /// Records that a backend has responded, with any status.
     pub fn reached(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.is_reached = true;
+        if let Some(outage) = &mut self.outage {
+            outage.is_reached = true;
         }
     }
 
-    /// A write has become a dead letter. `true`: it is to be told of by itself; else it is of a group.
+    /// Records a dead letter. `true`: report it by itself; `false`: it belongs to the next batch.
     #[must_use]
-    pub fn died(&mut self, seq: Seq, now: Duration) -> bool {
+    pub fn add_dead_letter(&mut self, seq: Seq, now: Duration) -> bool {
         self.dead.add(seq, now)
     }
 
-    /// Looks at the route, of which so many lines are stuck. To be called when that may have changed, and every second.
+    /// Evaluates the route, given the number of its stuck queues. Call it when that number may have changed, and every
+    /// second.
     #[must_use]
-    pub fn look(&mut self, stuck: usize, now: Duration) -> Option<News> {
-        if let Some(dead) = self.dead.gathered(now) {
-            return Some(News::Dead(dead));
+    pub fn look(&mut self, stuck: usize, now: Duration) -> Option<Alert> {
+        if let Some(dead) = self.dead.due_batch(now) {
+            return Some(Alert::Dead(dead));
         }
-        match &mut self.trouble {
+        match &mut self.outage {
             None if stuck > 0 => {
-                self.trouble = Some(Trouble { stuck: now, is_reached: false });
-                Some(News::Failing)
+                self.outage = Some(Outage { stuck: now, is_reached: false });
+                Some(Alert::Failing)
             }
-            Some(trouble) if stuck > 0 => {
-                *trouble = Trouble { stuck: now, is_reached: false };
+            Some(outage) if stuck > 0 => {
+                *outage = Outage { stuck: now, is_reached: false };
                 None
             }
-            Some(trouble) if trouble.is_reached && now >= trouble.stuck.saturating_add(CALM) => {
-                self.trouble = None;
-                Some(News::Recovered)
+            Some(outage) if outage.is_reached && now >= outage.stuck.saturating_add(CALM) => {
+                self.outage = None;
+                Some(Alert::Recovered)
             }
             Some(_) | None => None,
         }
     }
 
-    /// Whether there is nothing to remember.
+    /// Whether the alarm is in its initial state.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.trouble.is_none() && self.dead.group.is_none()
+        self.outage.is_none() && self.dead.batch.is_none()
     }
 }
 
@@ -143,11 +144,11 @@ mod tests {
     fn trouble_is_told_of_once_and_once_when_it_is_over() {
         let mut alarm = Alarm::default();
         assert_eq!(alarm.look(0, at(0)), None);
-        assert_eq!(alarm.look(3, at(1)), Some(News::Failing));
+        assert_eq!(alarm.look(3, at(1)), Some(Alert::Failing));
         assert_eq!(alarm.look(200, at(100)), None);
         alarm.reached();
         assert_eq!(alarm.look(0, at(101)), None);
-        assert_eq!(alarm.look(0, at(110)), Some(News::Recovered));
+        assert_eq!(alarm.look(0, at(110)), Some(Alert::Recovered));
         assert_eq!(alarm.look(0, at(111)), None);
         assert!(alarm.is_quiet());
     }
@@ -155,7 +156,7 @@ mod tests {
     #[test]
     fn what_fails_and_succeeds_in_turn_is_one_trouble() {
         let mut alarm = Alarm::default();
-        assert_eq!(alarm.look(1, at(0)), Some(News::Failing));
+        assert_eq!(alarm.look(1, at(0)), Some(Alert::Failing));
         for now in 1..100 {
             alarm.reached();
             assert_eq!(alarm.look(usize::from(now % 9 == 0), at(now)), None, "{now}");
@@ -165,26 +166,26 @@ mod tests {
     #[test]
     fn that_nothing_is_left_to_fail_is_no_recovery() {
         let mut alarm = Alarm::default();
-        assert_eq!(alarm.look(1, at(0)), Some(News::Failing));
+        assert_eq!(alarm.look(1, at(0)), Some(Alert::Failing));
         assert_eq!(alarm.look(0, at(1000)), None);
         alarm.reached();
-        assert_eq!(alarm.look(0, at(1001)), Some(News::Recovered));
+        assert_eq!(alarm.look(0, at(1001)), Some(Alert::Recovered));
     }
 
     #[test]
     fn dead_letters_are_told_of_one_by_one_or_in_groups() {
         let mut alarm = Alarm::default();
-        assert!(alarm.died(1, at(0)));
+        assert!(alarm.add_dead_letter(1, at(0)));
         assert_eq!(alarm.look(0, at(10)), None);
         assert!(alarm.is_quiet());
-        assert!(alarm.died(2, at(20)));
+        assert!(alarm.add_dead_letter(2, at(20)));
         for seq in 3..100 {
-            assert!(!alarm.died(seq, at(21)));
+            assert!(!alarm.add_dead_letter(seq, at(21)));
         }
         assert_eq!(alarm.look(0, at(29)), None);
-        assert_eq!(alarm.look(0, at(30)), Some(News::Dead(Gathered { count: 97, last: 99 })));
-        assert!(!alarm.died(100, at(31)));
-        assert_eq!(alarm.look(0, at(40)), Some(News::Dead(Gathered { count: 1, last: 100 })));
+        assert_eq!(alarm.look(0, at(30)), Some(Alert::Dead(Batch { count: 97, last: 99 })));
+        assert!(!alarm.add_dead_letter(100, at(31)));
+        assert_eq!(alarm.look(0, at(40)), Some(Alert::Dead(Batch { count: 1, last: 100 })));
         assert_eq!(alarm.look(0, at(50)), None);
         assert!(alarm.is_quiet());
     }

@@ -1,6 +1,6 @@
-//! What a write does to the state of its URI.
+//! The effect of a write on the state of its URI.
 
-/// What kind of write it is.
+/// The class of a write, by its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Replaces the whole state.

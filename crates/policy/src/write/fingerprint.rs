@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 /// How many bytes it has.
 pub const BYTES: usize = 16;
 
-/// The first half of SHA-256 over a secret and a key. Two keys with one fingerprint would take each other's writes; to
-/// find such takes 2⁶⁴ tries, and the secret, without which none can be made.
+/// The first half of SHA-256 over a secret and a key. Two keys with the same fingerprint would share a queue; finding a
+/// pair takes 2⁶⁴ tries and the secret.
 #[must_use]
 pub fn fingerprint(secret: &[u8; BYTES], key: &[u8]) -> [u8; BYTES] {
     let digest = Sha256::new().chain_update(secret).chain_update(key).finalize();

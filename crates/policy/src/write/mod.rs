@@ -1,13 +1,13 @@
-//! What a route owes a write that it has answered before its backend has seen it.
+//! Queued writes: what a route must do for a write that it has acknowledged before its backend has received it.
 //!
-//! No file is opened here and nothing is sent: bytes, numbers and answers come in, verdicts go out. What writes do to
-//! stored responses is decided in `cache::written`; the contract is `docs/write-modes.md`.
+//! Pure: no file is opened and nothing is sent here. `cache::written` decides the effect of writes on stored responses.
+//! The contract is `docs/write-modes.md`.
 
 pub mod alarm;
 pub mod class;
 pub mod fingerprint;
-pub mod kept;
 pub mod outcome;
 pub mod queue;
 pub mod record;
+pub mod retained;
 pub mod segment_table;

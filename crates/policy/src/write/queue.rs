@@ -1,27 +1,26 @@
-//! What is pending of the writes that are acknowledged already: in which order it goes out, when, and what becomes of
-//! it.
+//! The queue of acknowledged writes: the order in which they are sent, when, and what happens after each attempt.
 //!
-//! Each key has a line; strictly the first of a line is sent, and no second before it is settled or dead. So lines wait,
-//! not writes:
+//! Each key has a URI queue. Only its first write is sent, and no second one before the first is settled (carried out
+//! or superseded) or a dead letter. So URI queues wait, not single writes:
 //!
 //! ```text
-//!  accept ──▶ patient ──its time, or the lane hurries──▶ in flight ──done or dead──▶ the next of the line, if any
-//!                │                                        ▲  │   ▲
-//!                └─somebody waits for a turn──▶ urgent ───┘  │   └──upstream is up── asleep
-//!                                                 ▲          │                         ▲
-//!                                                 └──retry───┘     due while it is down┘
+//!  accept ──▶ patient ──its time, or a hurry──▶ in flight ──done or dead──▶ the next item of the URI queue, if any
+//!                │                                 ▲  │   ▲
+//!                └─a ticket waits──▶ urgent ───────┘  │   └──upstream is up── asleep
+//!                                      ▲              │                         ▲
+//!                                      └────retry─────┘    due while it is down ┘
 //! ```
 //!
-//! Consecutive PUTs and DELETEs at the front of a line go out as the last of them, if they are for the same lane and
-//! upstream. The earlier ones are part of it from then on: they are settled when it is done, and also when it is refused;
-//! then only the last is a dead letter. While one is in flight, later ones wait behind it; when it has to be sent again,
-//! they are coalesced with it. What was sent counts its own attempts, but the waits between attempts grow with the line's
-//! failures, whichever write failed.
+//! Consecutive PUTs and DELETEs at the front of a URI queue are coalesced: only the last is sent, if all have the same
+//! lane and upstream. The earlier ones are then settled when the last is carried out, and also when it is refused; in
+//! that case only the last becomes a dead letter. While a write is in flight, later ones wait behind it; if it has to
+//! be sent again, they are coalesced with it. Each write counts its own attempts, but the back-off grows with the
+//! failures of the URI queue, whichever write failed.
 //!
-//! No timer, no dice, no bytes of a body, no file: [`Queue::next_due`] says when to ask [`Queue::due`], and every
-//! [`Effect`] that is not a turn is a record for the journal. A queue is rebuilt from these ([`Queue::recover`]).
-//! All operations are logarithmic in what is pending, or linear in what they coalesce, settle or
-//! wake; to leave a line is linear in its length.
+//! The queue uses no timer, random source, body or file: [`Queue::next_due`] says when to call [`Queue::due`], and
+//! every [`Effect`] that is not a turn is a record for the journal. [`Queue::recover`] rebuilds the queue from these
+//! records. All operations are logarithmic in the number of pending writes, or linear in the number of writes that they
+//! coalesce, settle or wake; leaving a URI queue is linear in its length.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -33,13 +32,13 @@ use lane::{Moment, Slot, Waiting};
 use uri_queue::{Item, Step, UriQueue};
 
 pub use counts::{Counts, LaneCounts};
+pub use dead_letters::{Bound, Dropped, Retention};
 pub use lane::Limits;
-pub use letters::{Bound, Dropped, Keep};
 pub use recovery::Event;
 
 mod counts;
+mod dead_letters;
 mod lane;
-mod letters;
 mod recovery;
 mod stuck;
 #[cfg(test)]
@@ -47,112 +46,112 @@ mod tests;
 mod turns;
 mod uri_queue;
 
-/// The journal's number of a write, and its receipt.
+/// The number of a write in the journal, which is also its receipt.
 pub type Seq = u64;
 
-/// A route's way out, with bounds of its own. Writes are coalesced within one lane only, so a route that sends the same
-/// key elsewhere since a change of the configuration is another lane.
+/// The writes of one route, with their own limits. Writes are coalesced within one lane only. A route that sends the
+/// same key to another upstream after a reload is another lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lane(pub u32);
 
-/// Where writes go.
+/// The upstream that writes are sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Upstream(pub u32);
 
-/// Somebody who writes past the journal but in order, numbered by the caller; no number is used twice.
+/// A request that is forwarded without the journal, but in order with the pending writes of its key. The caller numbers
+/// tickets and uses no number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// A write, as much of it as the queue must know.
+/// The part of a write that the queue needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<K> {
     /// Its number in the journal.
     pub seq: Seq,
-    /// Whose line it stands in.
+    /// The key whose URI queue it is in.
     pub key: K,
-    /// Whose bounds hold for it.
+    /// The lane whose limits apply to it.
     pub lane: Lane,
-    /// Where it goes.
+    /// The upstream that it is sent to.
     pub upstream: Upstream,
-    /// What it does.
+    /// Its effect.
     pub class: Class,
-    /// What it takes while it is pending.
+    /// The bytes that it counts as while it is pending.
     pub bytes: u32,
     /// When it was accepted, since the Unix epoch.
     pub accepted: Duration,
 }
 
-/// Whether another write may be taken.
+/// Whether there is room for another write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// It may: what it takes is set aside.
+    /// There is room: its bytes are reserved.
     Yes,
-    /// As much as is allowed is pending: it goes through, behind what is pending for its key
-    /// ([`Queue::wait_turn`]).
+    /// The limit is reached: the request is forwarded after the pending writes of its key ([`Queue::wait_turn`]).
     Full,
 }
 
-/// One write to be sent now. Its end must be told to [`Queue::answered`], or nothing follows it.
+/// A write to be sent now. The caller must report the outcome to [`Queue::attempt_ended`]; otherwise the URI queue stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Send<K> {
-    /// Which write.
+    /// The number of the write.
     pub seq: Seq,
-    /// Whose line it stands in.
+    /// The key whose URI queue it is in.
     pub key: K,
-    /// Which attempt it is since the start of the process, from 1.
+    /// The ordinal of the attempt since the start of the process, from 1.
     pub attempt: u32,
-    /// The writes that are not sent, because this one overwrites them; in their order.
+    /// The earlier writes that are not sent because this one overwrites them, in order.
     pub supersedes: Vec<Seq>,
 }
 
-/// What the caller has to do after an event, in the order given.
+/// What the caller must do after an event, in the given order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The write is done with, by itself or by the one that superseded it: put that in the journal. A crash before that
-    /// is durable sends it again.
+    /// The write was carried out or superseded: record that in the journal. A crash before the record is durable sends
+    /// the write again.
     Settle(Seq),
-    /// The write is a dead letter: put that in the journal, and forget what the cache has of it. It must be durable before
-    /// [`Queue::due`] is asked again: else a later write may be done, and after a crash this one be sent again and be
-    /// done behind it.
-    Bury {
-        /// Which write.
+    /// The write is a dead letter: record that in the journal, and invalidate its URI in the cache. The record must be
+    /// durable before the next call of [`Queue::due`]: otherwise a later write may be carried out, and a crash would
+    /// send this one again after it.
+    MarkDead {
+        /// The number of the write.
         seq: Seq,
-        /// The last answer's status, if there was an answer.
+        /// Status of the last response; `None`: no response.
         status: Option<u16>,
-        /// How often it was sent since the start of the process.
+        /// The number of attempts since the start of the process.
         attempts: u32,
-        /// Why it is given up.
+        /// Why the write was given up.
         reason: Reason,
     },
-    /// This ticket holds its line now. What was settled before must be durable before it writes: else a crash would send
-    /// an older write again, over what it wrote.
+    /// It is this ticket's turn. Earlier settlements must be durable before its request is forwarded: otherwise a crash
+    /// would send an older write again and overwrite it.
     Turn(Ticket),
 }
 
-/// What pending writes say to a read of their key.
+/// The effect of pending writes on a read of their key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    /// None is pending.
+    /// No write is pending.
     Clean,
-    /// The state is that of the last pending write, a PUT or DELETE.
+    /// The last pending write, a PUT or DELETE, determines the state.
     Dirty {
-        /// The last pending write.
+        /// The number of the last pending write.
         seq: Seq,
-        /// What it does.
+        /// Its effect.
         class: Class,
     },
     /// A write is pending whose effect only the backend knows.
     Opaque,
 }
 
-/// A write that was given up, until a person revives or discards it.
+/// A write that was given up. It is kept until an operator revives or discards it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter<K> {
     /// The write.
     pub entry: Entry<K>,
-    /// The last answer's status, if there was an answer.
+    /// Status of the last response; `None`: no response.
     pub status: Option<u16>,
-    /// How often it was sent.
+    /// The number of attempts.
     pub attempts: u32,
     /// When it was given up, since the Unix epoch.
     pub at: Duration,
@@ -161,31 +160,31 @@ pub struct DeadLetter<K> {
 #[derive(Debug)]
 struct Pending<K> {
     entry: Entry<K>,
-    /// When its line need not wait for more to coalesce, if it stands in front.
+    /// When its URI queue stops waiting for more writes to coalesce, if this one is first.
     due: Moment,
-    /// How often it was sent.
+    /// The number of attempts.
     attempts: u32,
 }
 
-/// All writes that are pending or dead.
+/// All pending writes and dead letters.
 #[derive(Debug)]
 pub struct Queue<K> {
     lanes: BTreeMap<Lane, Waiting<K>>,
-    lines: BTreeMap<K, UriQueue>,
+    uri_queues: BTreeMap<K, UriQueue>,
     pending: BTreeMap<Seq, Pending<K>>,
     tickets: HashMap<Ticket, K>,
     dead: BTreeMap<Seq, DeadLetter<K>>,
-    /// They, by when they died.
+    /// Dead letters in the order in which they were given up.
     dead_by_age: BTreeSet<(Duration, Seq)>,
-    /// What they took while they were pending.
+    /// The bytes of all dead letters.
     dead_bytes: u64,
-    keep: Keep,
-    /// The upstreams that are down, each with the lines that sleep until it is up.
+    keep: Retention,
+    /// The upstreams that are down, each with the URI queues that wait for it.
     down: HashMap<Upstream, BTreeMap<Slot, K>>,
     hurry: bool,
-    /// How many writes are being sent to each upstream.
+    /// The number of writes in flight to each upstream.
     in_flight: BTreeMap<Upstream, usize>,
-    /// How many of these failed before.
+    /// The number of writes in flight whose URI queue is stuck.
     retrying: usize,
     slots: u64,
 }
@@ -194,13 +193,13 @@ impl<K> Default for Queue<K> {
     fn default() -> Self {
         Self {
             lanes: BTreeMap::new(),
-            lines: BTreeMap::new(),
+            uri_queues: BTreeMap::new(),
             pending: BTreeMap::new(),
             tickets: HashMap::new(),
             dead: BTreeMap::new(),
             dead_by_age: BTreeSet::new(),
             dead_bytes: 0,
-            keep: Keep::ALL,
+            keep: Retention::ALL,
             down: HashMap::new(),
             hurry: false,
             in_flight: BTreeMap::new(),
@@ -211,13 +210,13 @@ impl<K> Default for Queue<K> {
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// Bounds of a lane from now on; waits that have begun keep theirs. A lane never named has [`Limits::default`].
+    /// Sets the limits of a lane; waits that have begun are unchanged. The default is [`Limits::default`].
     pub fn set_lane(&mut self, lane: Lane, limits: Limits) {
         self.lane(lane).limits = limits;
     }
 
-    /// Sets so much aside for a write that is on its way into the journal, if there is room; it counts like what is
-    /// pending until it is [released](Self::release).
+    /// Reserves room for a write that is being written to the journal. The reservation counts like pending bytes until
+    /// it is [released](Self::release).
     #[must_use]
     pub fn reserve(&mut self, lane: Lane, bytes: u64) -> Room {
         let lane = self.lane(lane);
@@ -228,135 +227,134 @@ impl<K: Ord + Clone> Queue<K> {
         Room::Yes
     }
 
-    /// What was set aside is so no more: the write is accepted, or will not be.
+    /// Releases a reservation, when the write was accepted or will not be.
     pub fn release(&mut self, lane: Lane, bytes: u64) {
         let lane = self.lane(lane);
         lane.reserved_bytes = lane.reserved_bytes.saturating_sub(bytes);
     }
 
-    /// A pending write.
+    /// The pending write with this number.
     #[must_use]
     pub fn get(&self, seq: Seq) -> Option<&Entry<K>> {
         self.pending.get(&seq).map(|write| &write.entry)
     }
 
-    /// A write is in the journal: it goes to the end of its key's line. In the order of the journal, or a restart would
-    /// send the writes of a key in another order. A number that is known already is ignored.
+    /// Appends a write that is in the journal to the URI queue of its key. Call it in the order of the journal:
+    /// otherwise a restart would send the writes of a key in another order. Known numbers are ignored.
     pub fn accept(&mut self, entry: Entry<K>, now: Now) {
         let due = now.mono.saturating_add(self.lane(entry.lane).limits.flush_interval);
         let key = entry.key.clone();
         self.append(entry, due);
-        // Nobody's turn can come by this: a line with a ticket in front is placed already.
+        // This cannot make it a ticket's turn: a URI queue with a ticket at its front is placed already.
         let _ = self.place(&key, None, now.mono);
     }
 
-    /// What is to be sent now. Ask again after every event, and at [`next_due`](Self::next_due).
+    /// The writes to send now. Call it after every event, and at [`next_due`](Self::next_due).
     #[must_use]
     pub fn due(&mut self, now: Now) -> Vec<Send<K>> {
         let mut sends = Vec::new();
         for (name, lane) in &mut self.lanes {
             while let Some((slot, key)) = lane.take_next(self.hurry, now.mono) {
-                let Some(line) = self.lines.get_mut(&key) else { continue };
-                let Some(upstream) = upstream_of(line, &self.pending) else { continue };
+                let Some(uri_queue) = self.uri_queues.get_mut(&key) else { continue };
+                let Some(upstream) = upstream_of(uri_queue, &self.pending) else { continue };
                 if let Some(sleepers) = self.down.get_mut(&upstream) {
-                    line.place = Step::Asleep(upstream, slot);
-                    line.get_stuck(*name, lane);
+                    uri_queue.place = Step::Asleep(upstream, slot);
+                    uri_queue.mark_stuck(*name, lane);
                     sleepers.insert(slot, key);
                     continue;
                 }
-                let Some(send) = start(line, &mut self.pending) else { continue };
+                let Some(send) = start_attempt(uri_queue, &mut self.pending) else { continue };
                 debug_assert_eq!(self.pending.get(&send.seq).map(|write| write.entry.lane), Some(*name));
                 lane.sent(now.mono);
                 *self.in_flight.entry(upstream).or_default() += 1;
-                self.retrying += usize::from(line.stuck.is_some());
+                self.retrying += usize::from(uri_queue.stuck.is_some());
                 sends.push(send);
             }
         }
         sends
     }
 
-    /// When to ask [`due`](Self::due) next, on the monotonic clock; a time that has passed: at once. `None`: not before
-    /// something else happens.
+    /// When to call [`due`](Self::due) next, on the monotonic clock; a past time means now. `None`: after the next
+    /// event.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
         self.lanes.values().filter_map(|lane| lane.next_due(self.hurry)).min()
     }
 
-    /// A write that was sent has come to an end; `dice`: an even number for the wait before another attempt. Ignored for
-    /// a write that is not under way.
+    /// Handles the outcome of an attempt; `random` is a uniform number for the back-off. Ignored unless the write is in
+    /// flight.
     #[must_use]
-    pub fn answered(&mut self, seq: Seq, outcome: Outcome, now: Now, dice: u64) -> Vec<Effect> {
+    pub fn attempt_ended(&mut self, seq: Seq, outcome: Outcome, now: Now, random: u64) -> Vec<Effect> {
         let Some(write) = self.pending.get_mut(&seq) else { return Vec::new() };
         let (key, attempts) = (write.entry.key.clone(), write.attempts);
         let lane = self.lanes.entry(write.entry.lane).or_default();
-        let Some(line) = self.lines.get_mut(&key) else { return Vec::new() };
-        let Step::InFlight { sent, covers } = line.place else { return Vec::new() };
+        let Some(uri_queue) = self.uri_queues.get_mut(&key) else { return Vec::new() };
+        let Step::InFlight { sent, covers } = uri_queue.place else { return Vec::new() };
         if sent != seq {
             return Vec::new();
         }
-        line.place = Step::Unplaced;
+        uri_queue.place = Step::Unplaced;
         lane.in_flight = lane.in_flight.saturating_sub(1);
         if let Some(in_flight) = self.in_flight.get_mut(&write.entry.upstream) {
             *in_flight = in_flight.saturating_sub(1);
         }
-        self.retrying = self.retrying.saturating_sub(usize::from(line.stuck.is_some()));
-        let bury = |status, reason| Some(Effect::Bury { seq, status, attempts, reason });
-        let burial = match outcome {
+        self.retrying = self.retrying.saturating_sub(usize::from(uri_queue.stuck.is_some()));
+        let mark_dead = |status, reason| Some(Effect::MarkDead { seq, status, attempts, reason });
+        let dead = match outcome {
             Outcome::Done => None,
             Outcome::Unsent => {
                 write.attempts = write.attempts.saturating_sub(1);
-                return self.rest(&key, None, now, dice);
+                return self.back_off(&key, None, now, random);
             }
             Outcome::Retry { after, .. } if attempts < lane.limits.attempts_max.max(1) => {
-                return self.rest(&key, after, now, dice);
+                return self.back_off(&key, after, now, random);
             }
-            Outcome::Retry { status, .. } => bury(status, Reason::AttemptsUsedUp),
-            Outcome::Refused { status } => bury(Some(status), Reason::Refused),
+            Outcome::Retry { status, .. } => mark_dead(status, Reason::AttemptsUsedUp),
+            Outcome::Refused { status } => mark_dead(Some(status), Reason::Refused),
         };
-        line.failures = 0;
-        self.unstick(&key);
+        uri_queue.failures = 0;
+        self.clear_stuck(&key);
         let mut effects: Vec<Effect> = self.finish(&key, covers).into_iter().map(Effect::Settle).collect();
-        if let Some(burial) = burial
+        if let Some(dead) = dead
             && let Some(last) = effects.last_mut()
         {
-            *last = burial;
+            *last = dead;
         }
-        self.take_out(&effects, now);
+        self.remove_finished(&effects, now);
         effects.extend(self.place(&key, None, now.mono));
         effects
     }
 
-    /// Whether health says that an upstream can be used; until told otherwise it can. While it can't, nothing is sent
-    /// there, and no attempt is counted. What is resting after a failure rests on when it is back. So an upstream that is
-    /// not configured any more is down, and what is for it stays.
+    /// Sets whether an upstream is up; initially every upstream is. While it is down, nothing is sent to it and no
+    /// attempt is counted. Back-offs continue when it is up again. Set an upstream down when it is not configured any
+    /// more: its writes are kept.
     pub fn set_up(&mut self, upstream: Upstream, up: bool) {
         if !up {
             self.down.entry(upstream).or_default();
             return;
         }
         for (slot, key) in self.down.remove(&upstream).unwrap_or_default() {
-            self.unstick(&key);
-            let Some(line) = self.lines.get_mut(&key) else { continue };
-            let Some(lane) = lane_of(line, &self.pending) else { continue };
-            line.place = Step::Urgent(lane, slot);
+            self.clear_stuck(&key);
+            let Some(uri_queue) = self.uri_queues.get_mut(&key) else { continue };
+            let Some(lane) = lane_of(uri_queue, &self.pending) else { continue };
+            uri_queue.place = Step::Urgent(lane, slot);
             self.lanes.entry(lane).or_default().urgent.insert(slot, key);
         }
     }
 
-    /// From now on nothing waits for others to be coalesced with (`true`: shutdown), or does again. What rests after a
-    /// failure rests on.
+    /// With `true` (shutdown), no write waits to be coalesced any more. Back-offs continue.
     pub fn set_hurry(&mut self, hurry: bool) {
         self.hurry = hurry;
     }
 
-    /// What pending writes say to a read of that key.
+    /// The effect of pending writes on a read of this key.
     #[must_use]
     pub fn state(&self, key: &K) -> KeyState {
-        let Some(line) = self.lines.get(key) else { return KeyState::Clean };
-        if line.others > 0 {
+        let Some(uri_queue) = self.uri_queues.get(key) else { return KeyState::Clean };
+        if uri_queue.others > 0 {
             return KeyState::Opaque;
         }
-        match line.last_write().and_then(|seq| self.pending.get(&seq)) {
+        match uri_queue.last_write().and_then(|seq| self.pending.get(&seq)) {
             Some(write) => KeyState::Dirty { seq: write.entry.seq, class: write.entry.class },
             None => KeyState::Clean,
         }
@@ -366,53 +364,53 @@ impl<K: Ord + Clone> Queue<K> {
         self.lanes.entry(lane).or_default()
     }
 
-    /// A line whose write failed waits before it is sent again. Resting does not bring anybody's turn.
-    fn rest(&mut self, key: &K, after: Option<Duration>, now: Now, dice: u64) -> Vec<Effect> {
-        let Some(line) = self.lines.get_mut(key) else { return Vec::new() };
-        let Some(lane) = lane_of(line, &self.pending) else { return Vec::new() };
-        line.failures = line.failures.saturating_add(1);
+    /// Delays a URI queue after a failed attempt. This never makes it a ticket's turn.
+    fn back_off(&mut self, key: &K, after: Option<Duration>, now: Now, random: u64) -> Vec<Effect> {
+        let Some(uri_queue) = self.uri_queues.get_mut(key) else { return Vec::new() };
+        let Some(lane) = lane_of(uri_queue, &self.pending) else { return Vec::new() };
+        uri_queue.failures = uri_queue.failures.saturating_add(1);
         let waiting = self.lanes.entry(lane).or_default();
-        line.get_stuck(lane, waiting);
-        let until = now.mono.saturating_add(waiting.limits.backoff.wait(line.failures, after, dice));
+        uri_queue.mark_stuck(lane, waiting);
+        let until = now.mono.saturating_add(waiting.limits.backoff.wait(uri_queue.failures, after, random));
         self.place(key, Some(until), now.mono).into_iter().collect()
     }
 
-    /// A write joins the end of its line, which is not placed by that.
+    /// Appends a write to its URI queue, which is not placed yet.
     fn append(&mut self, entry: Entry<K>, due: Duration) {
         if self.pending.contains_key(&entry.seq) || self.dead.contains_key(&entry.seq) {
             return;
         }
-        let line = self.lines.entry(entry.key.clone()).or_insert_with(UriQueue::new);
-        line.items.push_back(Item::Write(entry.seq));
-        line.others += u32::from(entry.class == Class::Other);
+        let uri_queue = self.uri_queues.entry(entry.key.clone()).or_insert_with(UriQueue::new);
+        uri_queue.items.push_back(Item::Write(entry.seq));
+        uri_queue.others += u32::from(entry.class == Class::Other);
         let lane = self.lanes.entry(entry.lane).or_default();
         lane.pending += 1;
         lane.pending_bytes = lane.pending_bytes.saturating_add(entry.bytes.into());
         self.pending.insert(entry.seq, Pending { entry, due: Moment::of(due), attempts: 0 });
     }
 
-    /// The first writes of a line leave it, but are still pending.
+    /// Removes the first `covers` writes of a URI queue; they remain in `pending`.
     fn finish(&mut self, key: &K, covers: usize) -> Vec<Seq> {
-        let Some(line) = self.lines.get_mut(key) else { return Vec::new() };
+        let Some(uri_queue) = self.uri_queues.get_mut(key) else { return Vec::new() };
         let mut finished = Vec::with_capacity(covers);
         for _ in 0..covers {
-            if let Some(Item::Write(seq)) = line.items.pop_front() {
+            if let Some(Item::Write(seq)) = uri_queue.items.pop_front() {
                 let is_other = self.pending.get(&seq).is_some_and(|write| write.entry.class == Class::Other);
-                line.others = line.others.saturating_sub(u32::from(is_other));
+                uri_queue.others = uri_queue.others.saturating_sub(u32::from(is_other));
                 finished.push(seq);
             }
         }
         finished
     }
 
-    /// Finished writes are no longer pending: settled or dead, as the effects say.
-    fn take_out(&mut self, effects: &[Effect], now: Now) {
+    /// Removes finished writes from `pending`: the effects say whether each is settled or dead.
+    fn remove_finished(&mut self, effects: &[Effect], now: Now) {
         for effect in effects {
             match effect {
-                Effect::Settle(seq) => drop(self.take(*seq)),
-                Effect::Bury { seq, status, attempts, .. } => {
-                    if let Some(entry) = self.take(*seq) {
-                        self.bury(DeadLetter { entry, status: *status, attempts: *attempts, at: now.wall });
+                Effect::Settle(seq) => drop(self.remove_pending(*seq)),
+                Effect::MarkDead { seq, status, attempts, .. } => {
+                    if let Some(entry) = self.remove_pending(*seq) {
+                        self.add_dead_letter(DeadLetter { entry, status: *status, attempts: *attempts, at: now.wall });
                     }
                 }
                 Effect::Turn(_) => {}
@@ -420,8 +418,8 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
-    /// One write is no longer pending; it has left its line before.
-    fn take(&mut self, seq: Seq) -> Option<Entry<K>> {
+    /// Removes one write from `pending`; it has left its URI queue before.
+    fn remove_pending(&mut self, seq: Seq) -> Option<Entry<K>> {
         let entry = self.pending.remove(&seq)?.entry;
         let lane = self.lane(entry.lane);
         lane.pending = lane.pending.saturating_sub(1);
@@ -429,31 +427,31 @@ impl<K: Ord + Clone> Queue<K> {
         Some(entry)
     }
 
-    /// A line whose first item has changed waits where it should, not `before` that time; or it is the turn of the
-    /// ticket in front; or it is gone. A line that waits somewhere already stays there.
+    /// Places a URI queue whose first item has changed: it waits, at least until `before`; or it is the turn of the
+    /// ticket at its front; or it is empty and removed. A URI queue that is placed already is unchanged.
     fn place(&mut self, key: &K, before: Option<Duration>, now: Duration) -> Option<Effect> {
-        let line = self.lines.get_mut(key).filter(|line| line.place == Step::Unplaced)?;
-        match line.items.front() {
+        let uri_queue = self.uri_queues.get_mut(key).filter(|uri_queue| uri_queue.place == Step::Unplaced)?;
+        match uri_queue.items.front() {
             None => {
-                self.lines.remove(key);
+                self.uri_queues.remove(key);
                 None
             }
             Some(Item::Ticket(ticket)) => {
-                line.place = Step::Held;
+                uri_queue.place = Step::Held;
                 Some(Effect::Turn(*ticket))
             }
             Some(Item::Write(seq)) => {
                 let write = self.pending.get(seq)?;
                 let lane = self.lanes.entry(write.entry.lane).or_default();
                 self.slots += 1;
-                let is_urgent = before.is_some() || line.tickets > 0;
+                let is_urgent = before.is_some() || uri_queue.tickets > 0;
                 let due = before.or(is_urgent.then_some(now)).map_or(write.due, Moment::of);
                 let slot = (due, self.slots);
                 if is_urgent {
-                    line.place = Step::Urgent(write.entry.lane, slot);
+                    uri_queue.place = Step::Urgent(write.entry.lane, slot);
                     lane.urgent.insert(slot, key.clone());
                 } else {
-                    line.place = Step::Patient(write.entry.lane, slot);
+                    uri_queue.place = Step::Patient(write.entry.lane, slot);
                     lane.patient.insert(slot, key.clone());
                 }
                 None
@@ -462,31 +460,31 @@ impl<K: Ord + Clone> Queue<K> {
     }
 }
 
-fn first<'a, K>(line: &UriQueue, pending: &'a BTreeMap<Seq, Pending<K>>) -> Option<&'a Entry<K>> {
-    match line.items.front()? {
+fn first<'a, K>(uri_queue: &UriQueue, pending: &'a BTreeMap<Seq, Pending<K>>) -> Option<&'a Entry<K>> {
+    match uri_queue.items.front()? {
         Item::Write(seq) => pending.get(seq).map(|write| &write.entry),
         Item::Ticket(_) => None,
     }
 }
 
-fn lane_of<K>(line: &UriQueue, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Lane> {
-    first(line, pending).map(|entry| entry.lane)
+fn lane_of<K>(uri_queue: &UriQueue, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Lane> {
+    first(uri_queue, pending).map(|entry| entry.lane)
 }
 
-fn upstream_of<K>(line: &UriQueue, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Upstream> {
-    first(line, pending).map(|entry| entry.upstream)
+fn upstream_of<K>(uri_queue: &UriQueue, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Upstream> {
+    first(uri_queue, pending).map(|entry| entry.upstream)
 }
 
-/// The first write of a line goes out, or the last of those that can be coalesced with it.
-fn start<K: Clone>(line: &mut UriQueue, pending: &mut BTreeMap<Seq, Pending<K>>) -> Option<Send<K>> {
-    let head = first(line, pending)?;
+/// Starts an attempt with the first write of a URI queue, or the last one that can be coalesced with it.
+fn start_attempt<K: Clone>(uri_queue: &mut UriQueue, pending: &mut BTreeMap<Seq, Pending<K>>) -> Option<Send<K>> {
+    let head = first(uri_queue, pending)?;
     let joins = |item: &Item| match item {
         Item::Write(seq) => pending.get(seq).is_some_and(|write| coalesce(head, &write.entry)),
         Item::Ticket(_) => false,
     };
-    let covers = line.items.iter().skip(1).take_while(|item| joins(item)).count() + 1;
+    let covers = uri_queue.items.iter().skip(1).take_while(|item| joins(item)).count() + 1;
     let mut supersedes: Vec<Seq> = Vec::with_capacity(covers);
-    for item in line.items.iter().take(covers) {
+    for item in uri_queue.items.iter().take(covers) {
         if let Item::Write(seq) = item {
             supersedes.push(*seq);
         }
@@ -494,11 +492,11 @@ fn start<K: Clone>(line: &mut UriQueue, pending: &mut BTreeMap<Seq, Pending<K>>)
     let seq = supersedes.pop()?;
     let write = pending.get_mut(&seq)?;
     write.attempts = write.attempts.saturating_add(1);
-    line.place = Step::InFlight { sent: seq, covers };
+    uri_queue.place = Step::InFlight { sent: seq, covers };
     Some(Send { seq, key: write.entry.key.clone(), attempt: write.attempts, supersedes })
 }
 
-/// Whether the later one makes the earlier one needless, when it follows at once.
+/// Whether `later`, which follows directly, makes sending `earlier` unnecessary.
 fn coalesce<K>(earlier: &Entry<K>, later: &Entry<K>) -> bool {
     let overwrite = earlier.class != Class::Other && later.class != Class::Other;
     overwrite && earlier.lane == later.lane && earlier.upstream == later.upstream

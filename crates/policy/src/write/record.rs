@@ -1,13 +1,13 @@
-//! What stands in the journal: writes, what became of them, and the frame around each.
+//! The records of the journal (writes, and what became of them), and the frame around each.
 //!
-//! A segment is a [`SegmentHead`] and then frames, one after the other. [`encode`] makes a frame, [`scan`] finds them
-//! again, also behind damage. Files, and when a record is safe in one, are the caller's business; which write goes out
-//! when is decided in `queue`.
+//! A segment is a [`SegmentHead`] followed by frames. [`encode`] makes a frame; [`scan()`] finds frames, also after
+//! damage. The caller handles files and durability; `queue` decides when a write is sent.
 //!
-//! A frame: mark (8 bytes), payload length (4), number (8), kind (1), CRC32 of the payload (4), CRC32 of all that (4),
-//! payload. Numbers are little endian. Because the head has a sum of its own, a length is believed only when it is
-//! sound, and a frame that is merely cut off is told from a damaged one. The mark is drawn for each segment and shown
-//! to nobody, so that a client can't send content that would pass for a frame when the search goes on behind damage.
+//! A frame: mark (8 bytes), payload length (4), number (8), kind (1), CRC32 of the payload (4), CRC32 of the fields
+//! before (4), payload. Numbers are little endian. The head has a checksum of its own, so the length can be trusted if
+//! the head is intact, and a truncated frame can be distinguished from a damaged one. The mark is random for each
+//! segment and never displayed, so a client cannot send content that looks like a frame when the scan resumes after
+//! damage.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ mod scan;
 mod segment;
 
 pub use packed::{Packed, Packing};
-pub use scan::{Bad, Scan, Why, scan};
+pub use scan::{Damage, DamageKind, Scan, scan};
 pub use segment::{BadHead, SegmentHead, mark_behind};
 
-/// What stands before a payload, in bytes.
+/// Length of the frame before the payload, in bytes.
 pub const FRAME_HEAD_BYTES: usize = 29;
 /// The longest payload, in bytes: 1 GiB.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 30;
@@ -34,76 +34,76 @@ pub static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-ke
 /// One record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its number; a write's is what its receipt says.
+    /// Its number; that of a write is on its receipt.
     pub seq: u64,
-    /// What it says.
+    /// The content of the record.
     pub payload: Payload,
 }
 
-/// What a record says. All kinds but the first are about a write that an earlier record holds.
+/// The content of a record. All kinds but the first refer to a write of an earlier record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
-    /// A write that is to reach its backend.
+    /// A write to be sent to its backend.
     Write(Packed),
-    /// It is done, or a later one stands for it.
+    /// The write was carried out, or superseded by a later one.
     Settled {
         /// The write's number.
         write: u64,
     },
-    /// It is a dead letter.
+    /// The write is a dead letter.
     Dead {
         /// The write's number.
         write: u64,
-        /// What the backend answered last, if it did.
+        /// Status of the last response; `None`: no response.
         status: Option<u16>,
-        /// How often it was sent.
+        /// The number of attempts.
         attempts: u32,
-        /// Why, for a person.
+        /// Why, as text for operators.
         reason: Box<str>,
-        /// When, since the epoch.
+        /// When, since the Unix epoch.
         at: Duration,
     },
-    /// A dead letter is to be sent again.
+    /// A dead letter was queued again.
     Revived {
         /// The write's number.
         write: u64,
     },
-    /// A dead letter was thrown away: by a person, or because there were too many or it was too old.
+    /// A dead letter was discarded: by an operator, or because there were too many or it was too old.
     Discarded {
         /// The write's number.
         write: u64,
     },
-    /// The write was not acknowledged in time, and is never to be sent.
+    /// The write was not acknowledged in time, and must never be sent.
     Cancelled {
         /// The write's number.
         write: u64,
     },
 }
 
-/// A write as it was accepted, and as it will be sent. `Debug` shows neither content nor secrets.
+/// A write as it was accepted and will be sent. `Debug` shows neither content nor secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Write {
-    /// The name of the route it came by.
+    /// The name of its route.
     pub route: Box<str>,
-    /// The name of the upstream it is for.
+    /// The name of its upstream.
     pub upstream: Box<str>,
-    /// What its order is kept by.
+    /// The key that determines its URI queue.
     pub key: Box<[u8]>,
     /// Its method.
     pub method: Method,
-    /// Its target as the backend gets it, in origin form.
+    /// Its target as sent to the backend, in origin form.
     pub target: Box<str>,
-    /// The fields that were kept of it, `Host` included (see `kept`).
+    /// The retained fields, including `Host` (see `retained`).
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Its content.
     pub body: Bytes,
-    /// When it was accepted, since the epoch.
+    /// When it was accepted, since the Unix epoch.
     pub accepted: Duration,
 }
 
 impl Write {
-    /// What tells this write from all others, however often it is sent: the client's own `Idempotency-Key`, else one
-    /// made of the journal's identity and the write's number.
+    /// The idempotency key of all attempts: the client's own `Idempotency-Key`, else one made of the journal's identity
+    /// and the write's number.
     #[must_use]
     pub fn idempotency_key(&self, journal: u128, seq: u64) -> HeaderValue {
         let own = self.headers.iter().find(|(name, _)| *name == IDEMPOTENCY_KEY);
@@ -117,22 +117,22 @@ impl Write {
 #[must_use]
 pub fn idempotency_key(journal: u128, seq: u64) -> HeaderValue {
     let text = format!("\"fb-{journal:032x}-{seq}\"");
-    // Hexadecimal digits and numbers are always a field value.
+    // Hexadecimal digits and numbers always form a valid field value.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("\"fb\""))
 }
 
-/// A payload over [`PAYLOAD_BYTES_MAX`]; nothing was written.
+/// A payload is longer than [`PAYLOAD_BYTES_MAX`]; nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a record of {bytes} bytes is longer than a journal can hold")]
 pub struct TooLong {
-    /// How long it would have been.
+    /// The length of the payload.
     pub bytes: usize,
 }
 
-/// Puts a record's frame behind what is in `into` already. `mark` is that of the segment it is for.
+/// Appends the frame of a record to `into`. `mark` is that of its segment.
 ///
 /// # Errors
-/// [`TooLong`]: then `into` is as it was.
+/// [`TooLong`]; `into` is unchanged.
 pub fn encode(record: &Record, mark: u64, into: &mut Vec<u8>) -> Result<(), TooLong> {
     let (head, payload) = frame(record, mark)?;
     into.reserve(head.len() + payload.len());
@@ -141,7 +141,7 @@ pub fn encode(record: &Record, mark: u64, into: &mut Vec<u8>) -> Result<(), TooL
     Ok(())
 }
 
-/// A record's frame in two pieces: what stands before the payload, and the payload.
+/// The frame of a record in two parts: the bytes before the payload, and the payload.
 ///
 /// # Errors
 /// [`TooLong`].
@@ -150,7 +150,7 @@ pub fn frame(record: &Record, mark: u64) -> Result<(Vec<u8>, Bytes), TooLong> {
     Ok((frame_head((record.seq, fields::kind(&record.payload)), &payload, mark)?, payload))
 }
 
-/// What stands before the payload in the frame of a write; the payload is its [`Packed::bytes`].
+/// The bytes before the payload in the frame of a write. The payload is its [`Packed::bytes`].
 ///
 /// # Errors
 /// [`TooLong`].
@@ -171,7 +171,7 @@ fn frame_head((seq, kind): (u64, u8), payload: &[u8], mark: u64) -> Result<Vec<u
     Ok(head)
 }
 
-/// How many bytes a record's frame takes.
+/// The length of a record's frame.
 #[must_use]
 pub fn frame_bytes(record: &Record) -> usize {
     FRAME_HEAD_BYTES.saturating_add(fields::bytes(&record.payload))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use policy::write::queue::Seq;
-use policy::write::record::{Payload, Record, Why, encode, frame_bytes, scan};
+use policy::write::record::{DamageKind, Payload, Record, encode, frame_bytes, scan};
 use policy::write::segment_table::{Position, SegmentTable, put_live};
 
 const SEGMENT_BYTES: usize = 300;
@@ -100,9 +100,9 @@ impl Disk {
     }
 
     /// A write is neither pending nor dead any more.
-    pub(crate) fn let_go(&mut self, seq: Seq) {
+    pub(crate) fn remove_live(&mut self, seq: Seq) {
         if let Some(place) = self.held.remove(&seq) {
-            self.shelf.let_go(place);
+            self.shelf.remove_live(place);
         }
     }
 
@@ -131,7 +131,7 @@ impl Disk {
                         }
                         records.push(record);
                     }
-                    Err(bad) if bad.why == Why::Torn => sound = bad.offset,
+                    Err(bad) if bad.why == DamageKind::Torn => sound = bad.offset,
                     Err(_) => {}
                 }
             }
@@ -167,9 +167,9 @@ impl Disk {
     }
 
     /// The segments that nobody needs any more, oldest first.
-    pub(crate) fn unneeded(&mut self) -> Vec<u64> {
+    pub(crate) fn remove_unneeded(&mut self) -> Vec<u64> {
         let (present, _) = self.present();
-        self.shelf.unneeded(present, true).into_iter().map(|(number, _)| number).collect()
+        self.shelf.remove_unneeded(present, true).into_iter().map(|(number, _)| number).collect()
     }
 
     pub(crate) fn remove(&mut self, segment: u64) {
@@ -177,14 +177,14 @@ impl Disk {
     }
 
     /// The segments to be made small, oldest first.
-    pub(crate) fn worth_thinning(&mut self) -> Vec<u64> {
+    pub(crate) fn worth_compacting(&mut self) -> Vec<u64> {
         let bytes = self.bytes_before();
         let (present, _) = self.present();
-        self.shelf.worth_thinning(present, bytes).into_iter().map(|(number, _)| number).collect()
+        self.shelf.worth_compacting(present, bytes).into_iter().map(|(number, _)| number).collect()
     }
 
-    pub(crate) fn may_thin(&self, segment: u64) -> bool {
-        self.shelf.may_thin(segment)
+    pub(crate) fn may_compact(&self, segment: u64) -> bool {
+        self.shelf.may_compact(segment)
     }
 
     fn bytes_before(&mut self) -> u64 {
@@ -221,14 +221,14 @@ impl Disk {
         assert!(self.rewritten <= self.written, "{} bytes are written anew for {}", self.rewritten, self.written);
         self.segments.insert(segment, Segment { mark, synced: bytes.len(), bytes });
         let (present, _) = self.present();
-        self.shelf.thinned(segment, present);
+        self.shelf.compacted(segment, present);
     }
 
     /// All that could be made small is so.
-    pub(crate) fn thinning_done(&mut self) {
+    pub(crate) fn compaction_done(&mut self) {
         let bytes = self.bytes_before();
         let (present, _) = self.present();
-        self.shelf.thinning_done(present, bytes);
+        self.shelf.compaction_done(present, bytes);
     }
 
     /// How many bytes there are before the present segment that are no write which is pending or dead.

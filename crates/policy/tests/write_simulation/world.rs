@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use http::{Method, StatusCode};
 use policy::time::Now;
-use policy::write::outcome::{Backoff, Outcome, judge};
+use policy::write::outcome::{Backoff, Outcome, classify};
 use policy::write::queue::{Effect, Event, KeyState, Lane, Limits, Queue, Room, Send, Seq, Ticket, Upstream};
 use policy::write::record::{Packed, Payload, Record, Write};
 
@@ -112,7 +112,7 @@ impl World {
             92..94 => self.leave_any(),
             94..97 => self.stage_for_a_dead_letter(),
             97 => self.free(),
-            98 if self.dice.bool() => self.drop_letters(),
+            98 if self.dice.bool() => self.drop_dead_letters(),
             98 => self.queue.set_hurry(self.dice.bool()),
             _ => self.rot(),
         }
@@ -196,7 +196,7 @@ impl World {
                     assert_eq!(self.queue.discard(seq), is_dead);
                     if is_dead {
                         self.see("discarded");
-                        self.disk.let_go(seq);
+                        self.disk.remove_live(seq);
                         self.truth.ended.insert(seq);
                     }
                 }
@@ -240,7 +240,7 @@ impl World {
             3 => self.answer(key, true, Outcome::Retry { status: Some(502), after }),
             _ => {
                 let class = self.truth.class(self.flying[&key].seq);
-                let outcome = judge(class, StatusCode::from_u16(status).unwrap(), after);
+                let outcome = classify(class, StatusCode::from_u16(status).unwrap(), after);
                 self.answer(key, outcome == Outcome::Done, outcome);
             }
         }
@@ -262,10 +262,10 @@ impl World {
             Outcome::Done => self.see("settled"),
         }
         let dice = self.dice.u64(..);
-        let effects = self.queue.answered(send.seq, outcome, self.now(), dice);
+        let effects = self.queue.attempt_ended(send.seq, outcome, self.now(), dice);
         let ended = effects.iter().filter(|effect| !matches!(effect, Effect::Turn(_))).count();
         assert!(ended == 0 || ended == send.supersedes.len() + 1, "{effects:?} of {send:?}");
-        assert!(self.queue.answered(send.seq, outcome, self.now(), dice).is_empty(), "{send:?} is answered twice");
+        assert!(self.queue.attempt_ended(send.seq, outcome, self.now(), dice).is_empty(), "{send:?} is answered twice");
         for effect in effects {
             self.obey(effect, &send);
         }
@@ -283,7 +283,7 @@ impl World {
                 }
                 Payload::Settled { write: seq }
             }
-            Effect::Bury { seq, status, attempts, reason } => {
+            Effect::MarkDead { seq, status, attempts, reason } => {
                 assert_eq!(seq, send.seq);
                 assert_eq!(attempts, send.attempt);
                 self.truth.ends(seq);
@@ -299,7 +299,7 @@ impl World {
         };
         let is_burial = matches!(payload, Payload::Dead { .. });
         if let Payload::Settled { write } = payload {
-            self.disk.let_go(write);
+            self.disk.remove_live(write);
         }
         let record = Record { seq: self.number(), payload };
         self.disk.append(&record);
@@ -352,7 +352,7 @@ impl World {
         self.truth.line(key).retain(|who| *who != Who::Through(ticket));
         match effect {
             Some(Effect::Turn(next)) => self.turn(next),
-            Some(Effect::Settle(_) | Effect::Bury { .. }) => panic!("a ticket settles nothing"),
+            Some(Effect::Settle(_) | Effect::MarkDead { .. }) => panic!("a ticket settles nothing"),
             None => {}
         }
     }

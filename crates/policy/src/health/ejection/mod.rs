@@ -1,8 +1,8 @@
-//! Taking backends out for what real traffic shows.
+//! Outlier ejection: takes backends out of use according to the results of real requests.
 //!
-//! One machine for all backends of an upstream, because how many may be out at once concerns them together. A backend
-//! that fails so many times in a row is ejected; when its time is over one request goes to it as a trial, and the
-//! trial's outcome alone decides whether it comes back. What counts as a failure is decided by the caller.
+//! One state machine holds all backends of an upstream, because the limit on simultaneous ejections applies to all of
+//! them. A backend with too many failures in a row is ejected. When its time is over it receives one request as a
+//! trial, and only the outcome of the trial decides whether it returns. The caller decides what counts as a failure.
 
 mod rules;
 
@@ -12,28 +12,29 @@ pub use rules::Rules;
 
 use crate::time::Now;
 
-/// A backend has been ejected.
+/// An ejection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejected {
-    /// When its trial falls due, on the monotonic clock.
+    /// When its trial is due, on the monotonic clock.
     pub until: Duration,
-    /// Which ejection this is in close succession, from 1; stops growing with the first that lasts `max_time`.
+    /// Its ordinal among ejections in close succession, from 1; stops at the first that lasts `max_time`.
     pub times: u32,
 }
 
-/// Where one backend stands.
+/// The state of one backend.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// In use since a moment.
+    /// In use since this time.
     In { failures: u32, since: Duration },
-    /// Ejected. A trial is due at `due`; `on_trial`: one is under way, and another is due if no outcome comes by then.
+    /// Ejected. A trial is due at `due`. `on_trial`: a trial is in progress, and another one is due at `due` if it has
+    /// no outcome by then.
     Out { due: Duration, on_trial: bool },
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Record {
     place: Place,
-    /// Ejections in close succession that are not yet invalidated.
+    /// Ejections in close succession that still count.
     times: u32,
 }
 
@@ -54,19 +55,19 @@ pub struct Ejection {
     rules: Rules,
     records: Vec<Record>,
     ejected: usize,
-    /// The earliest trial, kept so that asking costs nothing while none is due.
+    /// The earliest due trial, kept so that [`Self::trial`] costs nothing before.
     next_trial: Option<Duration>,
 }
 
 impl Ejection {
-    /// All `count` backends in use.
+    /// The state with all `count` backends in use.
     #[must_use]
     pub fn new(rules: Rules, count: usize) -> Self {
         Self { rules, records: vec![Record::FRESH; count], ejected: 0, next_trial: None }
     }
 
-    /// The machine of the upstream after a reload. `mapping` has for each new backend its old index, if it is not
-    /// new. Ejections stay as they are; if there are more than the new rules allow, the ones that end first end now.
+    /// The state after a reload. `mapping` has the old index of each new backend, `None` if the backend is new.
+    /// Ejections are kept. If the new rules allow fewer, those that end first end now.
     #[must_use]
     pub fn carry(&self, mapping: &[Option<usize>], rules: Rules) -> Self {
         let old = |index: &Option<usize>| index.and_then(|index| self.records.get(index)).copied();
@@ -77,7 +78,7 @@ impl Ejection {
         let ejected = out.len().min(allowed);
         let excess = out.len() - ejected;
         for record in out.into_iter().take(excess) {
-            // The old due time lies ahead: counting from it forgets late rather than early.
+            // The old due time lies in the future: counting from it removes earlier ejections late rather than early.
             let since = record.due().unwrap_or_default();
             record.place = Place::In { failures: 0, since };
         }
@@ -86,22 +87,22 @@ impl Ejection {
         carried
     }
 
-    /// Whether the backend is out: it gets no request but its trial.
+    /// Whether the backend is ejected: it receives no request but its trial.
     #[must_use]
     pub fn is_ejected(&self, index: usize) -> bool {
         self.records.get(index).is_some_and(|record| record.due().is_some())
     }
 
-    /// How many backends are out.
+    /// The number of ejected backends.
     #[must_use]
     pub fn ejected(&self) -> usize {
         self.ejected
     }
 
-    /// Notes a failed request. `trial`: it was the backend's trial. `Some`: the backend is out, from now until then.
+    /// Records a failed request; `trial`: it was the backend's trial. Returns the ejection that it causes.
     ///
-    /// A failed trial ejects again, for twice as long. A failure of a request sent before the ejection says nothing
-    /// new and is ignored, and so is a trial's that was given up for another which has an outcome.
+    /// A failed trial ejects again, for twice as long. Two failures are ignored: that of a request sent before the
+    /// ejection, and that of a trial that was given up for another one that has an outcome.
     pub fn failed(&mut self, index: usize, trial: bool, now: Now) -> Option<Ejected> {
         let has_room = self.ejected < self.rules.ejected_max(self.records.len());
         let rules = self.rules;
@@ -125,9 +126,9 @@ impl Ejection {
         Some(ejected)
     }
 
-    /// Notes a request that went well. `trial`: it was the backend's trial. `true`: the backend is back in use.
+    /// Records a successful request; `trial`: it was the backend's trial. Returns whether the backend is back in use.
     ///
-    /// A success of a request sent before the ejection does not end it.
+    /// The success of a request sent before the ejection does not end it.
     pub fn succeeded(&mut self, index: usize, trial: bool, now: Now) -> bool {
         let Some(record) = self.records.get_mut(index) else { return false };
         match &mut record.place {
@@ -145,9 +146,10 @@ impl Ejection {
         }
     }
 
-    /// Claims the trial that is longest overdue: send one request there and report it with `trial` set.
+    /// Claims the trial that is longest overdue. The caller sends one request to that backend and reports it with
+    /// `trial` set.
     ///
-    /// If no outcome comes (the client left), another may be claimed after `base_time`.
+    /// If no outcome is reported (the client left), another trial may be claimed after `base_time`.
     pub fn trial(&mut self, now: Now) -> Option<usize> {
         if self.next_trial.is_none_or(|due| due > now.mono) {
             return None;
@@ -162,8 +164,8 @@ impl Ejection {
         Some(index)
     }
 
-    /// Gives a claimed trial back: its request was not sent (the backend was full, or down by its checks). The trial
-    /// may be claimed again at once.
+    /// Returns a claimed trial whose request was not sent (the backend was full, or down by its probes). It may be
+    /// claimed again at once.
     pub fn release(&mut self, index: usize, now: Now) {
         if let Some(record) = self.records.get_mut(index)
             && let Place::Out { due, on_trial } = &mut record.place
@@ -174,7 +176,7 @@ impl Ejection {
         }
     }
 
-    /// Forgets what a backend did: it was gone and has come back, so it is another process now. Says whether it was out.
+    /// Resets a backend that was down and has returned, since it is a new process. Returns whether it was ejected.
     pub fn pardon(&mut self, index: usize, now: Now) -> bool {
         let Some(record) = self.records.get_mut(index) else { return false };
         let was_out = record.due().is_some();
@@ -184,7 +186,7 @@ impl Ejection {
         was_out
     }
 
-    /// When the next trial falls due, on the monotonic clock; it may lie in the past. `None`: nobody is out.
+    /// When the next trial is due on the monotonic clock, which may be in the past. `None`: no backend is ejected.
     #[must_use]
     pub fn next_trial(&self) -> Option<Duration> {
         self.next_trial
@@ -216,12 +218,12 @@ mod tests {
         Some(Ejected { until: Duration::from_secs(secs), times })
     }
 
-    /// Fails as often as it takes, at one moment.
+    /// Records as many failures as an ejection takes, at one time.
     fn eject(ejection: &mut Ejection, index: usize, now: Now) -> Option<Ejected> {
         (0..RULES.consecutive_failures).find_map(|_| ejection.failed(index, false, now))
     }
 
-    /// Out at 0, tried at 10, back in.
+    /// A state in which backend 0 was ejected at 0 s and returned at 10 s.
     fn back_at_ten() -> Ejection {
         let mut ejection = Ejection::new(RULES, 2);
         eject(&mut ejection, 0, at(0));
@@ -420,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_nought_and_of_eternity_do_not_hang_or_overflow() {
+    fn times_of_zero_and_of_eternity_do_not_hang_or_overflow() {
         for (base_time, max_time) in
             [(Duration::ZERO, Duration::MAX), (Duration::MAX, Duration::MAX), (Duration::MAX, Duration::ZERO)]
         {
@@ -434,7 +436,7 @@ mod tests {
         }
     }
 
-    /// What can happen to an upstream; a trial is held in mind and reported by a later event, or never.
+    /// An event of an upstream. A later event reports a claimed trial, or none does.
     #[derive(Clone, Debug)]
     enum Event {
         Pass(u64),
@@ -506,7 +508,7 @@ mod tests {
                 prop_assert!(out <= allowed);
                 prop_assert_eq!(ejection.next_trial().is_some(), out > 0);
             }
-            // A day later everybody can be had back.
+            // One day later every backend can return.
             let later = at(secs + 86_400);
             while let Some(index) = ejection.trial(later) {
                 prop_assert!(ejection.succeeded(index, true, later));

@@ -1,25 +1,26 @@
-//! When to eject a backend, for how long, and when that is invalidated: the arithmetic of an [`super::Ejection`].
+//! The rules of an [`super::Ejection`]: when to eject, for how long, and when earlier ejections no longer count.
 
 use std::time::Duration;
 
-/// Doublings beyond this change nothing: 2³¹ times even a millisecond is longer than any ejection.
+/// Further doublings have no effect: 2³¹ times one millisecond exceeds any ejection time.
 const TIMES_MAX: u32 = 32;
 
-/// When to eject, and for how long.
+/// When to eject a backend, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Failures in a row that eject; 0: never.
+    /// Consecutive failures that eject a backend; 0: never.
     pub consecutive_failures: u32,
-    /// How long the first ejection lasts; doubles with each that follows.
+    /// Duration of the first ejection; doubles with each following one.
     pub base_time: Duration,
-    /// The longest ejection.
+    /// The longest duration of an ejection.
     pub max_time: Duration,
-    /// The most backends ejected at once, in percent; of two or more, one may always be. A lone one never is.
+    /// The most backends ejected at once, in percent. Of two or more backends one may always be ejected; a single
+    /// backend never is.
     pub percent_max: u32,
 }
 
 impl Rules {
-    /// How many of so many backends may be out at once.
+    /// The number of backends out of `count` that may be ejected at once.
     pub(super) fn ejected_max(&self, count: usize) -> usize {
         if self.consecutive_failures == 0 || count < 2 {
             return 0;
@@ -28,20 +29,20 @@ impl Rules {
         usize::try_from(share).unwrap_or(count).clamp(1, count)
     }
 
-    /// How long the ejection lasts that is the so-manieth in close succession.
+    /// The duration of the ejection with this ordinal in close succession.
     pub(super) fn time(&self, times: u32) -> Duration {
         let doublings = times.saturating_sub(1).min(TIMES_MAX - 1);
         self.base_time.saturating_mul(1 << doublings).min(self.max_time)
     }
 
-    /// One more, up to the first that lasts as long as any.
+    /// The next ordinal; stops at the first one whose duration is `max_time`.
     pub(super) fn next_times(&self, times: u32) -> u32 {
         if times > 0 && (self.time(times) >= self.max_time || times >= TIMES_MAX) { times } else { times + 1 }
     }
 
-    /// How many ejections still count after a backend stayed in for so long: one is invalidated for each time that it
-    /// would have been out, so what doubled step by step shrinks step by step. Single failures in between don't
-    /// matter, or a backend with a low, steady error rate would never be forgiven.
+    /// The number of earlier ejections that still count after a backend was in use for `stayed_in`. Each interval as
+    /// long as an ejection would have been removes one, so the doubled duration shrinks step by step. Single failures
+    /// in between have no effect; otherwise a backend with a low, steady error rate would never be forgiven.
     pub(super) fn remembered(&self, times: u32, stayed_in: Duration) -> u32 {
         let (mut times, mut stayed_in) = (times, stayed_in);
         while times > 0 {

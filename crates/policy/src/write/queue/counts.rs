@@ -1,61 +1,61 @@
-//! What operators see of the queue.
+//! Statistics of the queue for operators.
 
 use std::time::Duration;
 
 use super::uri_queue::Step;
 use super::{Entry, Lane, Queue};
 
-/// The whole queue in numbers.
+/// Statistics of the whole queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Writes that are neither settled nor dead; those under way and those they supersede included.
+    /// Writes that are neither settled nor dead, including those in flight and those that they supersede.
     pub pending: usize,
-    /// What they take.
+    /// The bytes of these writes.
     pub pending_bytes: u64,
-    /// What is set aside for writes that are on their way into the journal.
+    /// The bytes reserved for writes that are being written to the journal.
     pub reserved_bytes: u64,
-    /// Keys with something pending, or with a turn awaited.
+    /// Keys with a pending write or a ticket.
     pub keys: usize,
-    /// Writes that are being sent.
+    /// Writes in flight.
     pub in_flight: usize,
     /// Keys that wait for their upstream to be up.
     pub asleep: usize,
-    /// Writes that wait for their turn to go past the journal, or have it.
+    /// Tickets that wait for their turn or have it.
     pub tickets: usize,
     /// Dead letters.
     pub dead: usize,
-    /// The length of their records.
+    /// The bytes of their records.
     pub dead_bytes: u64,
     /// When the oldest pending write was accepted, since the Unix epoch.
     pub oldest: Option<Duration>,
 }
 
-/// One lane in numbers.
+/// Statistics of one lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneCounts {
     /// Writes that are neither settled nor dead.
     pub pending: usize,
-    /// The length of their records.
+    /// The bytes of their records.
     pub pending_bytes: u64,
-    /// Writes that are being sent.
+    /// Writes in flight.
     pub in_flight: usize,
     /// Keys whose last attempt failed, or whose upstream is down.
     pub stuck: usize,
     /// Dead letters.
     pub dead: usize,
-    /// The length of their records.
+    /// The bytes of their records.
     pub dead_bytes: u64,
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// The queue in numbers, at the cost of a look at each lane.
+    /// The statistics of the queue. Visits each lane once.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
             pending: self.pending.len(),
             pending_bytes: self.lanes.values().map(|lane| lane.pending_bytes).sum(),
             reserved_bytes: self.lanes.values().map(|lane| lane.reserved_bytes).sum(),
-            keys: self.lines.len(),
+            keys: self.uri_queues.len(),
             in_flight: self.in_flight.values().sum(),
             asleep: self.down.values().map(|sleepers| sleepers.len()).sum(),
             tickets: self.tickets.len(),
@@ -65,7 +65,7 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
-    /// One lane in numbers.
+    /// The statistics of one lane.
     #[must_use]
     pub fn lane_counts(&self, lane: Lane) -> LaneCounts {
         let Some(lane) = self.lanes.get(&lane) else { return LaneCounts::default() };
@@ -79,15 +79,15 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
-    /// All pending writes by number, each with how often it was sent.
+    /// All pending writes by number, each with its number of attempts.
     pub fn pending(&self) -> impl Iterator<Item = (&Entry<K>, u32)> {
         self.pending.values().map(|write| (&write.entry, write.attempts))
     }
 
-    /// Whether a write of that key is being sent.
+    /// Whether a write of this key is in flight.
     #[must_use]
     pub fn is_in_flight(&self, key: &K) -> bool {
-        match self.lines.get(key).map(|line| line.place) {
+        match self.uri_queues.get(key).map(|uri_queue| uri_queue.place) {
             Some(Step::InFlight { .. }) => true,
             Some(Step::Unplaced | Step::Patient(..) | Step::Urgent(..) | Step::Asleep(..) | Step::Held) | None => false,
         }

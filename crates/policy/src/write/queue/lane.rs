@@ -1,4 +1,4 @@
-//! One route's way out: which of its lines may send next, within its bounds.
+//! The waiting URI queues of one lane, and which of them may send next within the lane's limits.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -6,23 +6,23 @@ use std::time::Duration;
 
 use crate::write::outcome::Backoff;
 
-/// How far ahead of an even pace a lane may send: a tenth of a second's worth, so that timers need not be exact.
+/// The burst that the rate limit allows: a tenth of a second's worth, so that timers need not be exact.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Bounds of one lane.
+/// The limits of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How long the first pending write of a key waits for others to be coalesced with.
+    /// How long the first pending write of a key waits for others to coalesce with.
     pub flush_interval: Duration,
-    /// How many bytes may be pending. From half of it on, nothing waits for `flush_interval`.
+    /// The most pending bytes. From half of it on, nothing waits for `flush_interval`.
     pub pending_bytes_max: u64,
-    /// How many writes may be under way at a time; each of another key. Zero counts as one.
+    /// The most writes in flight, each of another key. Zero counts as one.
     pub concurrency_max: usize,
-    /// How many writes may go out in a second (a tenth more at once after a pause); `None`: no limit.
+    /// The most writes started per second (a tenth more after a pause); `None`: no limit.
     pub rate_max: Option<NonZeroU32>,
-    /// How often a write is sent before it becomes a dead letter. Zero counts as one.
+    /// The number of attempts after which a write becomes a dead letter. Zero counts as one.
     pub attempts_max: u32,
-    /// How long to wait between attempts.
+    /// The delay between attempts.
     pub backoff: Backoff,
 }
 
@@ -39,7 +39,7 @@ impl Default for Limits {
     }
 }
 
-/// A time on the monotonic clock, in nanoseconds: half of what a `Duration` takes, and there are three for each write.
+/// A time on the monotonic clock in nanoseconds. Half the size of a `Duration`; there are three for each write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
 
@@ -53,27 +53,27 @@ impl Moment {
     }
 }
 
-/// When a line's turn is, and a number that no other line has at that time.
+/// The time at which a URI queue is due, and a number that makes the slot unique.
 pub(super) type Slot = (Moment, u64);
 
-/// The lines of one lane that wait, and what is under way.
+/// The waiting URI queues of one lane, and its load.
 #[derive(Debug)]
 pub(super) struct Waiting<K> {
     pub(super) limits: Limits,
-    /// Lines whose writes wait only for others to be coalesced with.
+    /// URI queues that only wait for more writes to coalesce.
     pub(super) patient: BTreeMap<Slot, K>,
-    /// Lines that nothing but their time holds back.
+    /// URI queues that only wait for their time.
     pub(super) urgent: BTreeMap<Slot, K>,
     pub(super) in_flight: usize,
     pub(super) pending: usize,
     pub(super) pending_bytes: u64,
-    /// Lines whose last attempt failed, or whose upstream is down.
+    /// URI queues whose last attempt failed, or whose upstream is down.
     pub(super) stuck: usize,
-    /// What is set aside for writes that are on their way into the journal.
+    /// The bytes reserved for writes that are being written to the journal.
     pub(super) reserved_bytes: u64,
     pub(super) dead: usize,
     pub(super) dead_bytes: u64,
-    /// When the next write would go out at an even pace (the generic cell rate algorithm, ITU-T I.371).
+    /// When the next write is due at the configured rate (generic cell rate algorithm, ITU-T I.371).
     pace: Duration,
 }
 
@@ -96,13 +96,13 @@ impl<K> Default for Waiting<K> {
 }
 
 impl<K> Waiting<K> {
-    /// Whether a write of that size may be taken.
+    /// Whether there is room for a write of this size.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
         let taken = self.pending_bytes.saturating_add(self.reserved_bytes);
         taken.saturating_add(bytes) <= self.limits.pending_bytes_max
     }
 
-    /// When to look again; `None`: not before something else happens.
+    /// When a URI queue may become due; `None`: after the next event.
     pub(super) fn next_due(&self, hurry: bool) -> Option<Duration> {
         if !self.has_hands() {
             return None;
@@ -114,7 +114,7 @@ impl<K> Waiting<K> {
         Some(due.max(self.pace_allows_from()))
     }
 
-    /// The line whose turn it is, of those that are due the one that has been so for longest: so no key starves.
+    /// Removes the URI queue that has been due for longest, if the limits allow; so no key starves.
     pub(super) fn take_next(&mut self, hurry: bool, now: Duration) -> Option<(Slot, K)> {
         if !self.has_hands() || self.pace_allows_from() > now {
             return None;
@@ -130,7 +130,7 @@ impl<K> Waiting<K> {
         }
     }
 
-    /// A write goes out.
+    /// Records that a write was sent.
     pub(super) fn sent(&mut self, now: Duration) {
         self.in_flight += 1;
         if let Some(rate) = self.limits.rate_max {

@@ -1,7 +1,6 @@
-//! The queue after a restart: what the journal's surviving records, in their order, say of it.
+//! Rebuilds the queue after a restart from the surviving records of the journal, in order.
 //!
-//! It is what it was, but that nothing is in flight, no attempt is counted, nobody waits for a turn, and all is due at
-//! once, since it has waited long enough.
+//! Afterwards nothing is in flight, no attempt is counted, there are no tickets, and every URI queue is due at once.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,64 +9,64 @@ use super::super::class::Class;
 use super::uri_queue::Item;
 use super::{DeadLetter, Entry, Queue, Seq};
 
-/// What one record of the journal says.
+/// A record of the journal, as far as the queue needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<K> {
     /// A write was accepted.
     Write(Entry<K>),
-    /// A write was done with.
+    /// A write was carried out or superseded.
     Settled(Seq),
     /// A write became a dead letter.
     Dead {
-        /// Which write.
+        /// The number of the write.
         seq: Seq,
-        /// The last answer's status, if there was an answer.
+        /// Status of the last response; `None`: no response.
         status: Option<u16>,
-        /// How often it was sent.
+        /// The number of attempts.
         attempts: u32,
         /// When it was given up, since the Unix epoch.
         at: Duration,
     },
-    /// A dead letter was sent to the end of its line.
+    /// A dead letter was queued again, at the end of its URI queue.
     Revived(Seq),
-    /// A dead letter was invalidated.
+    /// A dead letter was discarded.
     Discarded(Seq),
-    /// A write was not acknowledged, and is not to be sent.
+    /// A write was not acknowledged, and must not be sent.
     Cancelled(Seq),
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// The queue that these records tell of; what they say of writes that they don't hold is ignored.
+    /// Rebuilds the queue from these records. Records about writes that are missing are ignored.
     ///
-    /// A line is done with in its order: so a write that is settled says the same of all before it, should the notes
-    /// that said so be damaged; else an old write would be sent over a newer one. A dead letter says nothing of others:
+    /// A URI queue is settled in order. So a settled write also settles all earlier ones of its key, in case their
+    /// records are damaged; otherwise an old write would overwrite a newer one. A dead letter settles no other write:
     /// its records may be copied forward, behind writes that it never waited for.
     pub fn recover(events: impl IntoIterator<Item = Event<K>>) -> Self {
         let mut queue = Self::default();
-        let mut risen = HashSet::new();
+        let mut revived = HashSet::new();
         for event in events {
             match event {
                 Event::Write(entry) => queue.append(entry, Duration::ZERO),
                 Event::Settled(seq) => {
-                    queue.unbury(seq);
+                    queue.remove_dead_letter(seq);
                     queue.settle(seq);
                 }
                 Event::Dead { seq, status, attempts, at } => {
-                    risen.remove(&seq);
+                    revived.remove(&seq);
                     if let Some(entry) = queue.withdraw(seq) {
-                        queue.bury(DeadLetter { entry, status, attempts, at });
+                        queue.add_dead_letter(DeadLetter { entry, status, attempts, at });
                     }
                 }
                 Event::Revived(seq) => {
-                    // Asked for twice, it rises once; and it rises even if the note of its death is damaged.
-                    if risen.insert(seq)
+                    // Reviving is idempotent, and works even if the record of the death is damaged.
+                    if revived.insert(seq)
                         && let Some(entry) =
-                            queue.unbury(seq).map(|letter| letter.entry).or_else(|| queue.withdraw(seq))
+                            queue.remove_dead_letter(seq).map(|letter| letter.entry).or_else(|| queue.withdraw(seq))
                     {
                         queue.append(entry, Duration::ZERO);
                     }
                 }
-                Event::Discarded(seq) => drop(queue.unbury(seq)),
+                Event::Discarded(seq) => drop(queue.remove_dead_letter(seq)),
                 Event::Cancelled(seq) => drop(queue.withdraw(seq)),
             }
         }
@@ -79,30 +78,30 @@ impl<K: Ord + Clone> Queue<K> {
         queue
     }
 
-    /// A write that was done, and all before it in its line.
+    /// Settles a write and all earlier ones of its URI queue.
     fn settle(&mut self, seq: Seq) {
         let Some(key) = self.pending.get(&seq).map(|write| write.entry.key.clone()) else { return };
-        let before = self.lines.get(&key).into_iter().flat_map(|line| line.items.iter());
+        let before = self.uri_queues.get(&key).into_iter().flat_map(|uri_queue| uri_queue.items.iter());
         let covers = before.take_while(|item| **item != Item::Write(seq)).count() + 1;
         for finished in self.finish(&key, covers) {
-            self.take(finished);
+            self.remove_pending(finished);
         }
         self.forget_if_empty(&key);
     }
 
-    /// One write leaves its line, wherever it stands.
+    /// Removes one write from its URI queue, at any position.
     fn withdraw(&mut self, seq: Seq) -> Option<Entry<K>> {
-        let entry = self.take(seq)?;
-        let line = self.lines.get_mut(&entry.key)?;
-        line.remove(Item::Write(seq));
-        line.others = line.others.saturating_sub(u32::from(entry.class == Class::Other));
+        let entry = self.remove_pending(seq)?;
+        let uri_queue = self.uri_queues.get_mut(&entry.key)?;
+        uri_queue.remove(Item::Write(seq));
+        uri_queue.others = uri_queue.others.saturating_sub(u32::from(entry.class == Class::Other));
         self.forget_if_empty(&entry.key);
         Some(entry)
     }
 
     fn forget_if_empty(&mut self, key: &K) {
-        if self.lines.get(key).is_some_and(|line| line.items.is_empty()) {
-            self.lines.remove(key);
+        if self.uri_queues.get(key).is_some_and(|uri_queue| uri_queue.items.is_empty()) {
+            self.uri_queues.remove(key);
         }
     }
 }
@@ -117,11 +116,11 @@ mod tests {
         Event::Dead { seq, status: Some(422), attempts: 1, at: Duration::ZERO }
     }
 
-    fn line(queue: &mut Queue<&'static str>) -> Vec<Seq> {
+    fn uri_queue(queue: &mut Queue<&'static str>) -> Vec<Seq> {
         let mut order = Vec::new();
         while let Some(send) = queue.due(at(0)).pop() {
             order.push(send.seq);
-            let _ = queue.answered(send.seq, Outcome::Done, at(0), 0);
+            let _ = queue.attempt_ended(send.seq, Outcome::Done, at(0), 0);
         }
         order
     }
@@ -138,56 +137,56 @@ mod tests {
         ];
         let mut queue = Queue::recover(events);
         assert_eq!((queue.counts().dead, queue.counts().pending_bytes), (1, 20));
-        assert_eq!(line(&mut queue), [2, 3]);
+        assert_eq!(uri_queue(&mut queue), [2, 3]);
         assert_eq!(queue.state(&"a"), KeyState::Clean);
     }
 
     #[test]
     fn a_settled_write_says_the_same_of_those_before_it() {
         let mut queue = Queue::recover([Event::Write(put(1, "a")), Event::Write(put(2, "a")), Event::Settled(2)]);
-        assert_eq!((queue.counts().pending, line(&mut queue).len()), (0, 0));
+        assert_eq!((queue.counts().pending, uri_queue(&mut queue).len()), (0, 0));
     }
 
     #[test]
     fn a_revived_letter_is_behind_what_came_after_it() {
         let events = [Event::Write(post(1, "a")), dead(1), Event::Write(post(2, "a")), Event::Revived(1)];
-        assert_eq!(line(&mut Queue::recover(events.clone())), [2, 1]);
+        assert_eq!(uri_queue(&mut Queue::recover(events.clone())), [2, 1]);
         let settled = events.into_iter().chain([Event::Settled(1)]);
-        assert_eq!(line(&mut Queue::recover(settled)), Vec::<u64>::new(), "its turn came behind theirs");
+        assert_eq!(uri_queue(&mut Queue::recover(settled)), Vec::<u64>::new(), "its turn came behind theirs");
     }
 
     #[test]
     fn a_letter_whose_records_were_copied_forward_takes_nobody_along() {
         let events = [Event::Write(post(2, "a")), Event::Write(post(1, "a")), dead(1)];
         let mut queue = Queue::recover(events.clone());
-        assert_eq!((queue.counts().dead, line(&mut queue)), (1, vec![2]));
+        assert_eq!((queue.counts().dead, uri_queue(&mut queue)), (1, vec![2]));
         let both = [Event::Write(post(1, "a")), dead(1)].into_iter().chain(events);
         let mut queue = Queue::recover(both);
-        assert_eq!((queue.counts().dead, line(&mut queue)), (1, vec![2]));
+        assert_eq!((queue.counts().dead, uri_queue(&mut queue)), (1, vec![2]));
     }
 
     #[test]
     fn a_revived_letter_is_last_even_if_the_note_of_its_death_is_lost() {
         let events = [Event::Write(post(1, "a")), Event::Write(post(2, "a")), Event::Revived(1)];
-        assert_eq!(line(&mut Queue::recover(events)), [2, 1]);
+        assert_eq!(uri_queue(&mut Queue::recover(events)), [2, 1]);
     }
 
     #[test]
     fn a_letter_that_was_revived_twice_rises_once() {
         let events = [Event::Write(post(1, "a")), dead(1), Event::Revived(1), Event::Write(post(2, "a"))];
-        assert_eq!(line(&mut Queue::recover(events.into_iter().chain([Event::Revived(1)]))), [1, 2]);
+        assert_eq!(uri_queue(&mut Queue::recover(events.into_iter().chain([Event::Revived(1)]))), [1, 2]);
     }
 
     #[test]
     fn a_dead_letter_says_nothing_of_those_before_it() {
         let events = [Event::Write(post(1, "a")), Event::Write(post(2, "a")), dead(2)];
-        assert_eq!(line(&mut Queue::recover(events)), [1]);
+        assert_eq!(uri_queue(&mut Queue::recover(events)), [1]);
     }
 
     #[test]
     fn a_cancelled_write_is_gone_and_those_about_it_are_not() {
         let events = [1, 2, 3].map(|seq| Event::Write(post(seq, "a"))).into_iter().chain([Event::Cancelled(2)]);
-        assert_eq!(line(&mut Queue::recover(events)), [1, 3]);
+        assert_eq!(uri_queue(&mut Queue::recover(events)), [1, 3]);
         assert_eq!(Queue::recover([Event::Write(post(1, "a")), Event::Cancelled(1)]).counts(), Counts::default());
     }
 
@@ -195,7 +194,7 @@ mod tests {
     fn notes_about_writes_that_are_gone_are_ignored() {
         let gone = [Event::Settled(1), dead(2), Event::Revived(3), Event::Discarded(4), Event::Cancelled(6)];
         let events = gone.into_iter().chain([Event::Write(put(5, "a"))]);
-        assert_eq!(line(&mut Queue::recover(events)), [5]);
+        assert_eq!(uri_queue(&mut Queue::recover(events)), [5]);
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! Lines that can't go on: their last attempt failed, or their upstream is down. Counted for each lane, to tell when a
-//! route's writes don't reach their backend, and whether waiting for more to go out is of use.
+//! Counts the stuck URI queues of each lane: those whose last attempt failed, or whose upstream is down. The count
+//! shows whether a route's writes fail to reach their backend, and whether waiting for further progress is of use.
 
 use super::lane::Waiting;
 use super::uri_queue::UriQueue;
 use super::{Lane, Queue, Upstream};
 
 impl UriQueue {
-    /// From now on its lane counts it as stuck.
-    pub(super) fn get_stuck<K>(&mut self, name: Lane, lane: &mut Waiting<K>) {
+    /// Counts this URI queue as stuck in its lane.
+    pub(super) fn mark_stuck<K>(&mut self, name: Lane, lane: &mut Waiting<K>) {
         if self.stuck.is_none() {
             self.stuck = Some(name);
             lane.stuck += 1;
@@ -16,23 +16,23 @@ impl UriQueue {
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// A line goes on.
-    pub(super) fn unstick(&mut self, key: &K) {
-        if let Some(stuck) = self.lines.get_mut(key).and_then(|line| line.stuck.take()) {
+    /// Stops counting a URI queue as stuck.
+    pub(super) fn clear_stuck(&mut self, key: &K) {
+        if let Some(stuck) = self.uri_queues.get_mut(key).and_then(|uri_queue| uri_queue.stuck.take()) {
             let lane = self.lane(stuck);
             lane.stuck = lane.stuck.saturating_sub(1);
         }
     }
 
-    /// Whether anything is being sent, or waits for nothing but its time: if not, all that is pending has failed, is for
-    /// an upstream that is down, though it may be on its way there, or waits behind such a write.
+    /// Whether progress can be expected: a write is in flight to an upstream that is up, or a URI queue waits only for
+    /// its time. If not, all pending writes have failed, are for an upstream that is down, or wait behind such a write.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         let waiting: usize = self.lanes.values().map(|lane| lane.patient.len() + lane.urgent.len()).sum();
         let asleep: usize = self.down.values().map(|sleepers| sleepers.len()).sum();
         let stuck: usize = self.lanes.values().map(|lane| lane.stuck).sum();
         let flies = |(upstream, count): (&Upstream, &usize)| *count > 0 && !self.down.contains_key(upstream);
-        // Those that are stuck wait or sleep, but for those that are being sent again.
+        // Stuck URI queues are among those that wait or sleep, except for those in flight again.
         self.in_flight.iter().any(flies) || waiting + asleep + self.retrying > stuck
     }
 }
@@ -75,13 +75,13 @@ mod tests {
         assert!(queue.is_busy());
         assert_eq!(queue.due(at(1)).len(), 2);
         assert!(queue.is_busy());
-        let _none = queue.answered(1, Outcome::Done, at(1), 0);
+        let _none = queue.attempt_ended(1, Outcome::Done, at(1), 0);
         assert!(queue.is_busy());
-        let _none = queue.answered(2, FAILED, at(1), u64::MAX);
+        let _none = queue.attempt_ended(2, FAILED, at(1), u64::MAX);
         assert_eq!((queue.is_busy(), is_stuck(&queue)), (false, 1));
         assert_eq!(queue.due(at(1000)).len(), 1);
         assert_eq!((queue.is_busy(), is_stuck(&queue)), (true, 1));
-        let _none = queue.answered(2, Outcome::Done, at(1000), 0);
+        let _none = queue.attempt_ended(2, Outcome::Done, at(1000), 0);
         assert_eq!((queue.is_busy(), is_stuck(&queue)), (false, 0));
     }
 
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(queue.due(at(10)).len(), 2);
         queue.set_up(Upstream(0), false);
         assert!(!queue.is_busy());
-        let _none = queue.answered(1, FAILED, at(11), u64::MAX);
+        let _none = queue.attempt_ended(1, FAILED, at(11), u64::MAX);
         assert_eq!((queue.is_busy(), is_stuck(&queue)), (false, 1));
         queue.set_up(Upstream(0), true);
         assert!(queue.is_busy());

@@ -1,4 +1,4 @@
-//! The queue, rule by rule; its behaviour over whole histories is in `tests/write_simulation`.
+//! The queue, rule by rule; `tests/write_simulation` covers whole histories.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -55,7 +55,7 @@ fn alone(seq: Seq) -> Vec<(Seq, Vec<Seq>)> {
 }
 
 fn buried(seq: Seq, status: Option<u16>, attempts: u32, reason: Reason) -> Effect {
-    Effect::Bury { seq, status, attempts, reason }
+    Effect::MarkDead { seq, status, attempts, reason }
 }
 
 mod sending {
@@ -69,7 +69,7 @@ mod sending {
         assert_eq!(sent(&mut queue, 5), []);
         assert_eq!(sent(&mut queue, 6), alone(1));
         assert_eq!(queue.next_due(), None);
-        assert_eq!(queue.answered(1, Outcome::Done, at(7), 0), [Effect::Settle(1)]);
+        assert_eq!(queue.attempt_ended(1, Outcome::Done, at(7), 0), [Effect::Settle(1)]);
         assert_eq!(queue.counts(), Counts::default());
     }
 
@@ -96,7 +96,7 @@ mod sending {
         let mut queue = queue();
         queue.accept(put(1, "a"), at(0));
         assert_eq!(sent(&mut queue, 5), alone(1));
-        assert_eq!(queue.answered(1, FAILED, at(5), LONGEST), []);
+        assert_eq!(queue.attempt_ended(1, FAILED, at(5), LONGEST), []);
         queue.accept(put(2, "b"), at(5));
         queue.set_hurry(true);
         assert_eq!(sent(&mut queue, 5), alone(2));
@@ -104,7 +104,7 @@ mod sending {
     }
 
     #[test]
-    fn only_as_much_is_taken_as_may_be_pending() {
+    fn no_more_is_accepted_than_may_be_pending() {
         let mut queue = queue();
         assert_eq!(queue.reserve(LANE, 1_000), Room::Yes);
         assert_eq!(queue.reserve(LANE, 1), Room::Full, "what is set aside counts");
@@ -116,14 +116,14 @@ mod sending {
     }
 
     #[test]
-    fn no_more_are_under_way_than_the_lane_allows() {
+    fn no_more_are_in_flight_than_the_lane_allows() {
         let mut queue = queue_within(Limits { concurrency_max: 2, ..LIMITS });
         for (seq, key) in [(1, "a"), (2, "b"), (3, "c")] {
             queue.accept(put(seq, key), at(0));
         }
         assert_eq!(sent(&mut queue, 5), [(1, vec![]), (2, vec![])]);
         assert_eq!(queue.next_due(), None);
-        let _ = queue.answered(2, Outcome::Done, at(6), 0);
+        let _ = queue.attempt_ended(2, Outcome::Done, at(6), 0);
         assert_eq!(sent(&mut queue, 6), alone(3));
     }
 
@@ -159,7 +159,7 @@ mod sending {
         let mut order = Vec::new();
         while let Some(send) = queue.due(at(20)).pop() {
             order.push(send.seq);
-            let _ = queue.answered(send.seq, Outcome::Done, at(20), 0);
+            let _ = queue.attempt_ended(send.seq, Outcome::Done, at(20), 0);
         }
         assert_eq!(order, [1, 2, 6, 3, 4, 5]);
     }
@@ -197,7 +197,7 @@ mod order {
         queue.accept(write(3, "a", Class::Delete), at(2));
         assert_eq!(sent(&mut queue, 5), [(3, vec![1, 2])]);
         let effects = [Effect::Settle(1), Effect::Settle(2), Effect::Settle(3)];
-        assert_eq!(queue.answered(3, Outcome::Done, at(6), 0), effects);
+        assert_eq!(queue.attempt_ended(3, Outcome::Done, at(6), 0), effects);
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod order {
         for expected in [alone(1), alone(2), alone(3), vec![(5, vec![4])]] {
             assert_eq!(sent(&mut queue, 5), expected);
             assert_eq!(sent(&mut queue, 5), []);
-            let _ = queue.answered(expected[0].0, Outcome::Done, at(5), 0);
+            let _ = queue.attempt_ended(expected[0].0, Outcome::Done, at(5), 0);
         }
     }
 
@@ -223,7 +223,7 @@ mod order {
         queue.accept(Entry { upstream: Upstream(1), lane: Lane(1), ..put(3, "a") }, at(0));
         for seq in 1..=3 {
             assert_eq!(sent(&mut queue, 5), alone(seq));
-            let _ = queue.answered(seq, Outcome::Done, at(5), 0);
+            let _ = queue.attempt_ended(seq, Outcome::Done, at(5), 0);
         }
     }
 
@@ -235,7 +235,7 @@ mod order {
         queue.accept(put(2, "a"), at(6));
         queue.accept(put(3, "a"), at(7));
         assert_eq!(sent(&mut queue, 20), []);
-        assert_eq!(queue.answered(1, Outcome::Done, at(8), 0), [Effect::Settle(1)]);
+        assert_eq!(queue.attempt_ended(1, Outcome::Done, at(8), 0), [Effect::Settle(1)]);
         assert_eq!(queue.next_due(), Some(Duration::from_secs(11)));
         assert_eq!(sent(&mut queue, 11), [(3, vec![2])]);
     }
@@ -244,11 +244,11 @@ mod order {
     fn an_answer_to_what_is_not_in_flight_changes_nothing() {
         let mut queue = queue();
         queue.accept(put(1, "a"), at(0));
-        assert_eq!(queue.answered(1, Outcome::Done, at(1), 0), []);
-        assert_eq!(queue.answered(2, Outcome::Done, at(1), 0), []);
+        assert_eq!(queue.attempt_ended(1, Outcome::Done, at(1), 0), []);
+        assert_eq!(queue.attempt_ended(2, Outcome::Done, at(1), 0), []);
         queue.accept(put(2, "a"), at(0));
         assert_eq!(sent(&mut queue, 5), [(2, vec![1])]);
-        assert_eq!(queue.answered(1, Outcome::Done, at(6), 0), []);
+        assert_eq!(queue.attempt_ended(1, Outcome::Done, at(6), 0), []);
         assert_eq!(queue.counts().in_flight, 1);
     }
 
@@ -269,12 +269,12 @@ mod failing {
         let mut queue = queue();
         queue.accept(put(1, "a"), at(0));
         assert_eq!(sent(&mut queue, 5), alone(1));
-        assert_eq!(queue.answered(1, FAILED, at(5), LONGEST), []);
+        assert_eq!(queue.attempt_ended(1, FAILED, at(5), LONGEST), []);
         assert_eq!(sent(&mut queue, 6), alone(1));
-        assert_eq!(queue.answered(1, FAILED, at(6), LONGEST), []);
+        assert_eq!(queue.attempt_ended(1, FAILED, at(6), LONGEST), []);
         assert_eq!(sent(&mut queue, 7), []);
         assert_eq!(queue.due(at(8)).first().map(|send| send.attempt), Some(3));
-        let effects = queue.answered(1, FAILED, at(9), LONGEST);
+        let effects = queue.attempt_ended(1, FAILED, at(9), LONGEST);
         assert_eq!(effects, [buried(1, Some(503), 3, Reason::AttemptsUsedUp)]);
         let letter = queue.dead_letter(1).unwrap();
         assert_eq!((letter.status, letter.attempts, letter.at), (Some(503), 3, at(9).wall));
@@ -286,7 +286,7 @@ mod failing {
         queue.accept(put(1, "a"), at(0));
         assert_eq!(sent(&mut queue, 5), alone(1));
         let after = Some(Duration::from_secs(20));
-        assert_eq!(queue.answered(1, Outcome::Retry { status: Some(429), after }, at(5), 0), []);
+        assert_eq!(queue.attempt_ended(1, Outcome::Retry { status: Some(429), after }, at(5), 0), []);
         assert_eq!(queue.next_due(), Some(Duration::from_secs(25)));
     }
 
@@ -297,7 +297,7 @@ mod failing {
         for hour in 1..20 {
             let attempts: Vec<_> = queue.due(at(3_600 * hour)).iter().map(|send| send.attempt).collect();
             assert_eq!(attempts, [1]);
-            assert_eq!(queue.answered(1, Outcome::Unsent, at(3_600 * hour), LONGEST), []);
+            assert_eq!(queue.attempt_ended(1, Outcome::Unsent, at(3_600 * hour), LONGEST), []);
         }
         let due = queue.next_due().unwrap();
         assert_eq!((due - at(3_600 * 19).mono).as_secs_f64().round(), 30.0);
@@ -309,11 +309,15 @@ mod failing {
         queue.accept(put(1, "a"), at(0));
         assert_eq!(sent(&mut queue, 5), alone(1));
         queue.accept(put(2, "a"), at(5));
-        assert_eq!(queue.answered(1, FAILED, at(5), LONGEST), []);
+        assert_eq!(queue.attempt_ended(1, FAILED, at(5), LONGEST), []);
         let sends = queue.due(at(7));
         assert_eq!((sends[0].seq, sends[0].attempt, sends[0].supersedes.as_slice()), (2, 1, [1].as_slice()));
-        assert_eq!(queue.answered(2, FAILED, at(7), LONGEST), []);
-        assert_eq!(queue.next_due().map(|due| due.as_secs_f64().round()), Some(9.0), "the waits are the line's");
+        assert_eq!(queue.attempt_ended(2, FAILED, at(7), LONGEST), []);
+        assert_eq!(
+            queue.next_due().map(|due| due.as_secs_f64().round()),
+            Some(9.0),
+            "the back-off is that of the URI queue"
+        );
     }
 
     #[test]
@@ -323,7 +327,7 @@ mod failing {
         queue.accept(put(2, "a"), at(0));
         assert_eq!(sent(&mut queue, 5), [(2, vec![1])]);
         queue.accept(put(3, "a"), at(5));
-        let effects = queue.answered(2, Outcome::Refused { status: 422 }, at(6), 0);
+        let effects = queue.attempt_ended(2, Outcome::Refused { status: 422 }, at(6), 0);
         assert_eq!(effects, [Effect::Settle(1), buried(2, Some(422), 1, Reason::Refused)]);
         assert_eq!((queue.counts().dead, queue.counts().dead_bytes), (1, 10));
         assert_eq!(queue.state(&"a"), KeyState::Dirty { seq: 3, class: Class::Put });
@@ -331,25 +335,25 @@ mod failing {
     }
 
     #[test]
-    fn a_revived_letter_goes_to_the_end_of_its_line_with_no_attempts_behind_it() {
+    fn a_revived_dead_letter_goes_to_the_end_of_its_uri_queue_with_no_attempts_counted() {
         let mut queue = queue();
         queue.accept(post(1, "a"), at(0));
         assert_eq!(sent(&mut queue, 5), alone(1));
-        let _ = queue.answered(1, Outcome::Refused { status: 409 }, at(5), 0);
+        let _ = queue.attempt_ended(1, Outcome::Refused { status: 409 }, at(5), 0);
         queue.accept(put(2, "a"), at(6));
         assert!(queue.revive(1, at(7)) && !queue.revive(1, at(7)));
         assert_eq!((queue.counts().dead, queue.state(&"a")), (0, KeyState::Opaque));
         assert_eq!(sent(&mut queue, 11), alone(2));
-        let _ = queue.answered(2, Outcome::Done, at(11), 0);
+        let _ = queue.attempt_ended(2, Outcome::Done, at(11), 0);
         assert_eq!(queue.due(at(11)).first().map(|send| (send.seq, send.attempt)), Some((1, 1)));
     }
 
     #[test]
-    fn a_discarded_letter_is_forgotten() {
+    fn a_discarded_dead_letter_is_gone() {
         let mut queue = queue();
         queue.accept(put(1, "a"), at(0));
         assert_eq!(sent(&mut queue, 5), alone(1));
-        let _ = queue.answered(1, Outcome::Refused { status: 400 }, at(5), 0);
+        let _ = queue.attempt_ended(1, Outcome::Refused { status: 400 }, at(5), 0);
         assert!(queue.discard(1) && !queue.discard(1));
         assert_eq!(queue.counts(), Counts::default());
     }
@@ -377,7 +381,7 @@ mod turns {
         queue.accept(put(2, "a"), at(1));
         assert_eq!(queue.state(&"a"), KeyState::Dirty { seq: 2, class: Class::Put });
         assert_eq!(sent(&mut queue, 1), alone(1));
-        let effects = queue.answered(1, Outcome::Done, at(2), 0);
+        let effects = queue.attempt_ended(1, Outcome::Done, at(2), 0);
         assert_eq!(effects, [Effect::Settle(1), Effect::Turn(Ticket(1))]);
         assert_eq!(sent(&mut queue, 60), []);
         assert_eq!(queue.finished(Ticket(1), at(60)), None);
@@ -390,12 +394,12 @@ mod turns {
         queue.accept(put(1, "a"), at(0));
         queue.wait_turn(&"a", Ticket(1), at(1));
         assert_eq!(sent(&mut queue, 1), alone(1));
-        let effects = queue.answered(1, Outcome::Refused { status: 400 }, at(2), 0);
+        let effects = queue.attempt_ended(1, Outcome::Refused { status: 400 }, at(2), 0);
         assert_eq!(effects, [buried(1, Some(400), 1, Reason::Refused), Effect::Turn(Ticket(1))]);
     }
 
     #[test]
-    fn whoever_leaves_the_line_holds_nobody_up() {
+    fn a_ticket_that_leaves_holds_back_nothing() {
         let mut queue = queue();
         queue.accept(put(1, "a"), at(0));
         for ticket in 1..=3 {
@@ -403,7 +407,7 @@ mod turns {
         }
         assert_eq!(queue.leave(Ticket(2), at(0)), None);
         assert_eq!(sent(&mut queue, 0), alone(1));
-        let effects = queue.answered(1, Outcome::Done, at(1), 0);
+        let effects = queue.attempt_ended(1, Outcome::Done, at(1), 0);
         assert_eq!(effects, [Effect::Settle(1), Effect::Turn(Ticket(1))]);
         assert_eq!(queue.leave(Ticket(1), at(1)), Some(Effect::Turn(Ticket(3))));
         assert_eq!(queue.leave(Ticket(1), at(1)), None);
@@ -412,7 +416,7 @@ mod turns {
     }
 
     #[test]
-    fn a_ticket_that_leaves_while_all_sleep_wakes_nobody() {
+    fn a_ticket_that_leaves_while_all_sleep_wakes_nothing() {
         let mut queue = queue();
         queue.set_up(UP, false);
         queue.accept(put(1, "a"), at(0));
@@ -439,7 +443,7 @@ mod reads {
         assert_eq!(queue.state(&"a"), KeyState::Opaque);
         for seq in [2, 3] {
             assert_eq!(queue.due(at(5)).first().map(|send| send.seq), Some(seq));
-            let _ = queue.answered(seq, Outcome::Done, at(5), 0);
+            let _ = queue.attempt_ended(seq, Outcome::Done, at(5), 0);
         }
         assert_eq!(queue.state(&"a"), KeyState::Dirty { seq: 4, class: Class::Put });
     }

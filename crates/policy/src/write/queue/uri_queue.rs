@@ -1,45 +1,45 @@
-//! What waits for one key, in its order.
+//! The pending writes and tickets of one key, in order.
 
 use std::collections::VecDeque;
 
 use super::lane::Slot;
 use super::{Lane, Seq, Ticket, Upstream};
 
-/// A place in a line.
+/// An item of a URI queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// A write that is in the journal.
     Write(Seq),
-    /// Somebody who wants to write past the journal, when all before it is done.
+    /// A request that bypasses the journal after everything before it is done.
     Ticket(Ticket),
 }
 
-/// Where a line itself stands.
+/// The state of a URI queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nowhere yet: its first item has just changed.
+    /// Not placed yet: its first item has just changed.
     Unplaced,
-    /// Among the lane's lines that wait for more to coalesce.
+    /// In the lane's list of those that wait for more writes to coalesce.
     Patient(Lane, Slot),
-    /// Among the lane's lines that go out at that time.
+    /// In the lane's list of those that are sent at that time.
     Urgent(Lane, Slot),
     /// Waits until its upstream is up again.
     Asleep(Upstream, Slot),
-    /// One write is under way, which stands for the first `covers` items.
+    /// One write is in flight, on behalf of the first `covers` items.
     InFlight { sent: Seq, covers: usize },
     /// The ticket at its front has its turn.
     Held,
 }
 
-/// The items of a line, in order. Nearly always there is one, which takes no memory of its own.
+/// The items of a URI queue, in order. Nearly always there is one, which needs no allocation.
 #[derive(Debug)]
 pub(super) enum Items {
     One(Item),
-    /// Any other number.
+    /// Zero items, or two and more.
     Many(Box<Several>),
 }
 
-/// Any number of items: boxed, so that a line with one is small.
+/// Any number of items, boxed so that a URI queue with one item is small.
 #[derive(Debug, Default)]
 pub(super) struct Several(VecDeque<Item>);
 
@@ -79,7 +79,7 @@ impl Items {
         }
     }
 
-    /// Takes one item out, wherever it stands. Linear in their number, unless it stands in front.
+    /// Removes an item at any position. Linear in the number of items, unless it is first.
     fn remove(&mut self, wanted: Item) -> bool {
         match self {
             Self::One(item) if *item == wanted => {
@@ -101,18 +101,18 @@ impl Default for Items {
     }
 }
 
-/// The line of one key. Never empty but for a moment.
+/// The URI queue of one key. Empty only during an operation.
 #[derive(Debug)]
 pub(super) struct UriQueue {
     pub(super) items: Items,
     pub(super) place: Step,
-    /// Failed attempts in a row, of whichever write: a newer write doesn't make a sick backend well.
+    /// Failed attempts in a row, of any write: a newer write does not make the backend healthy.
     pub(super) failures: u32,
-    /// The lane that counts it among its stuck lines.
+    /// The lane that counts it as stuck.
     pub(super) stuck: Option<Lane>,
-    /// How many of the items are writes that are never coalesced.
+    /// The number of writes that are never coalesced.
     pub(super) others: u32,
-    /// How many of the items are tickets.
+    /// The number of tickets.
     pub(super) tickets: u32,
 }
 
@@ -121,7 +121,7 @@ impl UriQueue {
         Self { items: Items::default(), place: Step::Unplaced, failures: 0, stuck: None, others: 0, tickets: 0 }
     }
 
-    /// The write that stands last.
+    /// The last write.
     pub(super) fn last_write(&self) -> Option<Seq> {
         self.items.iter().rev().find_map(|item| match item {
             Item::Write(seq) => Some(*seq),
@@ -129,7 +129,7 @@ impl UriQueue {
         })
     }
 
-    /// Takes one item out, wherever it stands. Linear in the line's length, unless it stands in front.
+    /// Removes an item at any position. Linear in the length, unless it is first.
     pub(super) fn remove(&mut self, wanted: Item) -> bool {
         self.items.remove(wanted)
     }

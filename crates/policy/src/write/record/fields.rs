@@ -1,7 +1,7 @@
-//! The payloads of records as bytes.
+//! Encodes and decodes the payloads of records.
 //!
-//! Reading looks at nothing but the bytes it is given, and takes no more memory than they do: whatever says a length is
-//! believed only if that much is there. Whether they came whole is seen to by the frame.
+//! Decoding allocates no more memory than the input: a length is trusted only if that many bytes follow. The frame's
+//! checksum detects damage.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{Packed, Payload, Write};
-use crate::write::kept;
+use crate::write::retained;
 
 pub(super) const WRITE: u8 = 1;
 const SETTLED: u8 = 2;
@@ -18,12 +18,12 @@ const REVIVED: u8 = 4;
 const DISCARDED: u8 = 5;
 const CANCELLED: u8 = 6;
 
-/// Why a sound payload is no record.
+/// Why an intact payload cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unread {
-    /// A kind that nobody here writes.
+pub(super) enum BadPayload {
+    /// An unknown kind.
     Kind,
-    /// Its fields don't fit its bytes.
+    /// The fields do not match the bytes.
     Malformed,
 }
 
@@ -39,7 +39,7 @@ pub(super) const fn kind(payload: &Payload) -> u8 {
     }
 }
 
-/// How many bytes [`payload`] makes.
+/// The length of the result of [`payload`].
 pub(super) fn bytes(payload: &Payload) -> usize {
     const LENGTH: usize = 4;
     const NUMBER: usize = 8;
@@ -74,7 +74,7 @@ pub(super) fn payload(payload: &Payload) -> Bytes {
     }
 }
 
-/// Puts down all of a write but its content, which comes last: its length, and then it.
+/// Writes all of a write but its content, which comes last as length and bytes.
 pub(super) fn put_head(write: &Write, into: &mut Vec<u8>) {
     put_moment(write.accepted, into);
     put_bytes(write.route.as_bytes(), into);
@@ -89,7 +89,7 @@ pub(super) fn put_head(write: &Write, into: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes [`put_head`] adds.
+/// The number of bytes that [`put_head`] adds.
 pub(super) fn head_bytes(write: &Write) -> usize {
     const LENGTH: usize = 4;
     const MOMENT: usize = 12;
@@ -104,12 +104,12 @@ fn put_bytes(bytes: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(bytes);
 }
 
-/// The whole payload is shorter than `u32::MAX`, or it would not be written; so are its parts.
+/// A payload is shorter than `u32::MAX`, or it would not be written; so are its parts.
 fn put_length(length: usize, into: &mut Vec<u8>) {
     into.extend_from_slice(&self::length(length));
 }
 
-/// A length as it is put down.
+/// The encoded form of a length.
 pub(super) fn length(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
 }
@@ -119,26 +119,26 @@ fn put_moment(moment: Duration, into: &mut Vec<u8>) {
     into.extend_from_slice(&moment.subsec_nanos().to_le_bytes());
 }
 
-/// Reads a payload of this kind, to its last byte.
-pub(super) fn read(kind: u8, payload: &[u8]) -> Result<Payload, Unread> {
+/// Decodes a complete payload of this kind.
+pub(super) fn read(kind: u8, payload: &[u8]) -> Result<Payload, BadPayload> {
     let mut rest = Rest(payload);
     let read = match kind {
-        WRITE => return Packed::read(payload).map(Payload::Write).ok_or(Unread::Malformed),
+        WRITE => return Packed::read(payload).map(Payload::Write).ok_or(BadPayload::Malformed),
         SETTLED => rest.u64().map(|write| Payload::Settled { write }),
         DEAD => rest.dead(),
         REVIVED => rest.u64().map(|write| Payload::Revived { write }),
         DISCARDED => rest.u64().map(|write| Payload::Discarded { write }),
         CANCELLED => rest.u64().map(|write| Payload::Cancelled { write }),
-        _ => return Err(Unread::Kind),
+        _ => return Err(BadPayload::Kind),
     };
-    read.filter(|_| rest.0.is_empty()).ok_or(Unread::Malformed)
+    read.filter(|_| rest.0.is_empty()).ok_or(BadPayload::Malformed)
 }
 
-/// What is left to read.
+/// The remaining input.
 pub(super) struct Rest<'a>(pub(super) &'a [u8]);
 
 impl<'a> Rest<'a> {
-    /// All of a write but its content.
+    /// Decodes all of a write but its content.
     pub(super) fn head(&mut self) -> Option<Write> {
         let accepted = self.moment()?;
         let (route, upstream) = (self.text()?, self.text()?);
@@ -146,7 +146,7 @@ impl<'a> Rest<'a> {
         let method = Method::from_bytes(self.bytes()?).ok()?;
         let target = self.text()?;
         let count = self.u32()?;
-        // Each field takes eight bytes at least, so a count that lies ends where the bytes do.
+        // Each field takes at least eight bytes, so a wrong count ends with the input.
         let headers = (0..count).map(|_| self.field()).collect::<Option<Vec<_>>>()?;
         Some(Write { route, upstream, key, method, target, headers, body: Bytes::new(), accepted })
     }
@@ -162,7 +162,7 @@ impl<'a> Rest<'a> {
     fn field(&mut self) -> Option<(HeaderName, HeaderValue)> {
         let name = HeaderName::from_bytes(self.bytes()?).ok()?;
         let mut value = HeaderValue::from_bytes(self.bytes()?).ok()?;
-        value.set_sensitive(kept::is_secret(&name));
+        value.set_sensitive(retained::is_secret(&name));
         Some((name, value))
     }
 

@@ -1,7 +1,7 @@
-//! A write as its record holds it: one stretch of bytes, its content last.
+//! A write in its encoded form: one buffer with the content last.
 //!
-//! So content is put behind the rest as it comes, and the same bytes are what the file gets and what memory keeps: it is
-//! copied once, from the client's connection. `Write` is the form in which it is looked at.
+//! Content is appended as it arrives, and the same bytes are written to the file and kept in memory, so it is copied
+//! once, from the client's connection. `Write` is the decoded form.
 
 use std::fmt;
 
@@ -10,15 +10,15 @@ use bytes::Bytes;
 use super::fields::{self, Rest};
 use super::{PAYLOAD_BYTES_MAX, Write};
 
-/// How many bytes say how long the content is.
+/// The length of the content's length field in bytes.
 const LENGTH: usize = 4;
 
-/// A write as its record holds it.
+/// A write in its encoded form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Packed(Box<[u8]>);
 
 impl Packed {
-    /// A write, its content copied.
+    /// Encodes a write, copying its content.
     #[must_use]
     pub fn of(write: &Write) -> Self {
         let mut packing = Packing::begin(write, write.body.len());
@@ -26,20 +26,20 @@ impl Packed {
         packing.finish()
     }
 
-    /// Takes bytes for a write if they are one, to the last.
+    /// Validates bytes as an encoded write; `None` if they are not exactly one.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
         parts(bytes).is_some().then(|| Self(bytes.into()))
     }
 
-    /// The write, its content copied. `Some` for whatever [`Packed::read`] has taken.
+    /// Decodes the write, copying its content. Always `Some` for the result of [`Packed::read`].
     #[must_use]
     pub fn unpack(&self) -> Option<Write> {
         let body = Bytes::copy_from_slice(self.content());
         self.head().map(|head| Write { body, ..head })
     }
 
-    /// The write without its content.
+    /// Decodes the write without its content.
     #[must_use]
     pub fn head(&self) -> Option<Write> {
         Self::read_head(&self.0)
@@ -51,20 +51,20 @@ impl Packed {
         parts(&self.0).and_then(|(_, at)| self.0.get(at..)).unwrap_or_default()
     }
 
-    /// The write without its content, off the first bytes of a packed one.
+    /// Decodes a write without its content from the beginning of an encoded one.
     #[must_use]
     pub fn read_head(bytes: &[u8]) -> Option<Write> {
         Rest(bytes).head()
     }
 
-    /// Its bytes.
+    /// The encoded bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// All of a write but its content, and where that begins.
+/// Decodes all but the content, and returns the offset of the content.
 fn parts(bytes: &[u8]) -> Option<(Write, usize)> {
     let mut rest = Rest(bytes);
     let head = rest.head()?;
@@ -78,7 +78,7 @@ impl fmt::Debug for Packed {
     }
 }
 
-/// A write that is being packed while its content comes.
+/// A write that is encoded while its content arrives.
 #[derive(Debug)]
 pub struct Packing {
     bytes: Vec<u8>,
@@ -86,7 +86,7 @@ pub struct Packing {
 }
 
 impl Packing {
-    /// Begins with all but the content (that of `write` does not count), and makes place for so much of it.
+    /// Encodes all of `write` but its content, with capacity for `content_bytes`.
     #[must_use]
     pub fn begin(write: &Write, content_bytes: usize) -> Self {
         let content_at = Self::head_bytes(write);
@@ -96,35 +96,35 @@ impl Packing {
         Self { bytes, content_at }
     }
 
-    /// How many bytes stand before the content.
+    /// The length of the encoding before the content.
     #[must_use]
     pub fn head_bytes(write: &Write) -> usize {
         fields::head_bytes(write) + LENGTH
     }
 
-    /// How many more bytes of content there is place for.
+    /// The remaining capacity for content, in bytes.
     #[must_use]
     pub fn place(&self) -> usize {
         self.bytes.capacity() - self.bytes.len()
     }
 
-    /// Makes place for just so many more bytes of content, beyond what there is.
+    /// Adds capacity for exactly `bytes` more bytes of content.
     pub fn widen(&mut self, bytes: usize) {
         self.bytes.reserve_exact(self.place().saturating_add(bytes));
     }
 
-    /// Puts content behind what is there.
+    /// Appends content.
     pub fn put(&mut self, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
     }
 
-    /// How much content there is.
+    /// The length of the content so far.
     #[must_use]
     pub fn content_bytes(&self) -> usize {
         self.bytes.len() - self.content_at
     }
 
-    /// The write, in no more memory than it needs.
+    /// The encoded write, in an allocation of the exact size.
     #[must_use]
     pub fn finish(mut self) -> Packed {
         let length = fields::length(self.content_bytes());

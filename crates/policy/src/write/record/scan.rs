@@ -1,38 +1,38 @@
-//! Finding the records of a segment again, also behind damage.
+//! Finds the records of a segment, also after damage.
 //!
-//! What is not sound is told, with its place, and never taken for a record; whether the tail is then cut off, and
-//! whether a damaged segment is kept, is the caller's business.
+//! Damaged stretches are reported with their position and never taken for a record. The caller decides whether to
+//! truncate the tail, and whether to keep a damaged segment.
 
-use super::fields::{self, Rest, Unread};
+use super::fields::{self, BadPayload, Rest};
 use super::{FRAME_HEAD_BYTES, PAYLOAD_BYTES_MAX, Record};
 
-/// A stretch of a segment that holds no record.
+/// A stretch of a segment without a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{bytes} bytes at offset {offset}: {why}")]
-pub struct Bad {
-    /// Where it begins, counted from where the scan did.
+pub struct Damage {
+    /// Its offset from the start of the scan.
     pub offset: usize,
-    /// How long it is.
+    /// Its length in bytes.
     pub bytes: usize,
-    /// The number of the record that stood here, where that can still be read.
+    /// The number of the damaged record, if it can be read.
     pub seq: Option<u64>,
-    /// What is wrong.
-    pub why: Why,
+    /// The kind of damage.
+    pub why: DamageKind,
 }
 
-/// Why a stretch holds no record.
+/// Why a stretch contains no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Why {
-    /// The end of a frame is missing, or was never written: what a crash leaves behind. Only at the end of a segment.
+pub enum DamageKind {
+    /// The end of a frame is missing or was never written, as after a crash. Only at the end of a segment.
     #[error("the record was not written to its end")]
     Torn,
-    /// A checksum is wrong.
+    /// A checksum does not match.
     #[error("the record is damaged")]
     Corrupt,
-    /// The record is sound, but of a kind that this version doesn't know.
+    /// The record is intact, but of a kind that this version does not know.
     #[error("the record is of a kind that this forebay does not know ({0})")]
     Kind(u8),
-    /// The record is sound, but its fields make no sense.
+    /// The record is intact, but its fields cannot be decoded.
     #[error("the record's fields make no sense")]
     Malformed,
 }
@@ -45,18 +45,18 @@ pub struct Scan<'a> {
     offset: usize,
 }
 
-/// Goes through what follows a segment's head. Each record comes with the offset of its frame.
+/// Scans the frames after a segment's head. Each record comes with the offset of its frame.
 ///
-/// A record whose content is damaged is skipped by its length. Where a frame's head is damaged, the search goes on for
-/// the next sound one: no matter what was hit, all frames that are whole are found. A cut-off tail ends it. Each byte is
-/// looked at a fixed number of times.
+/// A record with damaged content is skipped by its length. After a damaged frame head the scan searches for the next
+/// intact one, so it finds all intact frames wherever the damage is. A truncated tail ends the scan. Each byte is
+/// examined a bounded number of times.
 #[must_use]
 pub fn scan(bytes: &[u8], mark: u64) -> Scan<'_> {
     Scan { bytes, mark, offset: 0 }
 }
 
 impl Iterator for Scan<'_> {
-    type Item = Result<(usize, Record), Bad>;
+    type Item = Result<(usize, Record), Damage>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let offset = self.offset;
@@ -69,36 +69,36 @@ impl Iterator for Scan<'_> {
 }
 
 impl Scan<'_> {
-    /// A frame whose head is sound.
-    fn frame(&mut self, offset: usize, rest: &[u8], head: Head) -> Result<(usize, Record), Bad> {
-        let bad = |bytes, why| Bad { offset, bytes, seq: Some(head.seq), why };
+    /// Reads a frame whose head is intact.
+    fn frame(&mut self, offset: usize, rest: &[u8], head: Head) -> Result<(usize, Record), Damage> {
+        let bad = |bytes, why| Damage { offset, bytes, seq: Some(head.seq), why };
         let payload = rest.get(FRAME_HEAD_BYTES..).and_then(|payload| payload.get(..head.payload_bytes));
         let Some(payload) = payload else {
             self.offset = self.bytes.len();
-            return Err(bad(rest.len(), Why::Torn));
+            return Err(bad(rest.len(), DamageKind::Torn));
         };
         let bytes = FRAME_HEAD_BYTES + head.payload_bytes;
         self.offset = offset + bytes;
         if crc32fast::hash(payload) != head.payload_sum {
-            return Err(bad(bytes, Why::Corrupt));
+            return Err(bad(bytes, DamageKind::Corrupt));
         }
         match fields::read(head.kind, payload) {
             Ok(payload) => Ok((offset, Record { seq: head.seq, payload })),
-            Err(Unread::Kind) => Err(bad(bytes, Why::Kind(head.kind))),
-            Err(Unread::Malformed) => Err(bad(bytes, Why::Malformed)),
+            Err(BadPayload::Kind) => Err(bad(bytes, DamageKind::Kind(head.kind))),
+            Err(BadPayload::Malformed) => Err(bad(bytes, DamageKind::Malformed)),
         }
     }
 
-    /// A stretch without a sound head: up to the next one, or to the end.
-    fn lost(&mut self, offset: usize, rest: &[u8]) -> Bad {
+    /// The stretch up to the next intact head, or to the end.
+    fn lost(&mut self, offset: usize, rest: &[u8]) -> Damage {
         let next = self.next_head(rest);
         let bytes = next.unwrap_or(rest.len());
         self.offset = offset + bytes;
-        let why = if next.is_none() && is_unwritten(rest, self.mark) { Why::Torn } else { Why::Corrupt };
-        Bad { offset, bytes, seq: None, why }
+        let why = if next.is_none() && is_unwritten(rest, self.mark) { DamageKind::Torn } else { DamageKind::Corrupt };
+        Damage { offset, bytes, seq: None, why }
     }
 
-    /// Where the next sound head begins, behind the first byte.
+    /// The offset of the next intact head, searching from the second byte.
     fn next_head(&self, rest: &[u8]) -> Option<usize> {
         let mark = self.mark.to_le_bytes();
         let places = rest.windows(mark.len()).enumerate().skip(1).filter(|(_, window)| *window == mark);
@@ -108,7 +108,7 @@ impl Scan<'_> {
     }
 }
 
-/// Whether a tail looks as a crash leaves it: the beginning of a frame's head, or a file made longer whose bytes were
+/// Whether a tail looks like that of a crash: the beginning of a frame's head, or a file extension whose bytes were
 /// never written and read as zeros.
 fn is_unwritten(tail: &[u8], mark: u64) -> bool {
     let mark = mark.to_le_bytes();
@@ -116,7 +116,7 @@ fn is_unwritten(tail: &[u8], mark: u64) -> bool {
     begins || tail.iter().all(|byte| *byte == 0)
 }
 
-/// What stands before a payload.
+/// A frame head.
 struct Head {
     payload_bytes: usize,
     seq: u64,
@@ -125,11 +125,11 @@ struct Head {
 }
 
 impl Head {
-    /// Reads a sound head; `None` for anything else.
+    /// Decodes an intact head; `None` for anything else.
     fn read(bytes: &[u8], mark: u64) -> Option<Self> {
         let (summed, sum) = bytes.split_at_checked(FRAME_HEAD_BYTES)?.0.split_last_chunk()?;
         let mut rest = Rest(summed);
-        // The mark first: in a search it rules out nearly all places at once.
+        // The mark is compared first: in a search it excludes nearly all positions at once.
         if rest.u64()? != mark || crc32fast::hash(summed) != u32::from_le_bytes(*sum) {
             return None;
         }

@@ -1,48 +1,48 @@
-//! What a segment of the journal begins with.
+//! The head of a journal segment.
 //!
-//! Says whose it is and how to read on; the frames behind it are found by `scan`.
+//! Identifies the journal and the format; `scan` finds the frames after it.
 
 use super::fields::Rest;
 use super::scan;
 
 const MAGIC: [u8; 8] = *b"forebay\n";
-/// Version 2 knows of writes that are cancelled; else it is version 1.
+/// Version 2 adds cancelled writes to version 1.
 const VERSION: u32 = 2;
 const OLDEST: u32 = 1;
 
 /// The first bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHead {
-    /// The journal's identity, drawn when it was made: the same in all its segments.
+    /// The journal's identity, a random number that all its segments share.
     pub journal: u128,
-    /// The first number that a record in it may have.
+    /// The lowest number that a record in it may have.
     pub first_seq: u64,
-    /// What its frames begin with: drawn for each segment, and shown to nobody.
+    /// The first bytes of its frames: random for each segment, and never displayed.
     pub mark: u64,
 }
 
-/// Why a segment can't be read by its head.
+/// Why a segment's head cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
-    /// It is shorter than a head: nothing was ever put in it.
+    /// The segment is shorter than a head: no record was ever written to it.
     #[error("it ends within its head")]
     Torn,
-    /// It is no journal of forebay's.
+    /// The file is no forebay journal.
     #[error("it is no journal of forebay's")]
     Foreign,
-    /// It was written by a later version.
+    /// The segment was written by a later version.
     #[error("it has version {0} of the journal's format, and this forebay reads versions {OLDEST} to {VERSION}")]
     Version(u32),
-    /// Its checksum is wrong.
+    /// The checksum does not match.
     #[error("its head is damaged")]
     Corrupt,
 }
 
 impl SegmentHead {
-    /// How many bytes it takes.
+    /// The length of a head in bytes.
     pub const BYTES: usize = 48;
 
-    /// Puts the head behind what is in `into` already: magic, version, identity, first number, mark, CRC32.
+    /// Appends the head to `into`: magic, version, identity, first number, mark, CRC32.
     pub fn encode(&self, into: &mut Vec<u8>) {
         let start = into.len();
         into.extend_from_slice(&MAGIC);
@@ -54,13 +54,13 @@ impl SegmentHead {
         into.extend_from_slice(&sum.to_le_bytes());
     }
 
-    /// Reads the head off a segment; the second value is what follows, for `scan`.
+    /// Reads the head of a segment; the second value is the rest, for `scan`.
     ///
     /// # Errors
-    /// [`BadHead`]; behind a damaged one [`mark_behind`] may still find the way.
+    /// [`BadHead`]; if the head is damaged, [`mark_behind`] may still find the mark.
     pub fn read(segment: &[u8]) -> Result<(Self, &[u8]), BadHead> {
         let mut rest = Rest(segment);
-        // What is shorter may be the beginning of a head, or of anything else.
+        // A shorter segment may be the beginning of a head, or any other file.
         let Some(magic) = rest.array::<8>() else {
             return Err(if MAGIC.starts_with(segment) { BadHead::Torn } else { BadHead::Foreign });
         };
@@ -77,7 +77,7 @@ impl SegmentHead {
         match rest.u32().ok_or(BadHead::Torn)? {
             OLDEST..=VERSION if is_sound => {}
             OLDEST..=VERSION => return Err(BadHead::Corrupt),
-            // A later version's head may end elsewhere, so its sum proves nothing.
+            // The head of a later version may have another length, so the checksum proves nothing.
             other => return Err(BadHead::Version(other)),
         }
         let journal = rest.array().map(u128::from_le_bytes).ok_or(BadHead::Torn)?;
@@ -87,8 +87,8 @@ impl SegmentHead {
     }
 }
 
-/// The mark of a segment whose head is damaged, read off the first frame behind it if that is sound, and what follows
-/// the head, for `scan`.
+/// The mark of a segment with a damaged head, taken from the first frame if that is intact, and the bytes after the
+/// head, for `scan`.
 #[must_use]
 pub fn mark_behind(segment: &[u8]) -> Option<(u64, &[u8])> {
     let (_, frames) = segment.split_at_checked(SegmentHead::BYTES)?;

@@ -1,4 +1,4 @@
-//! Records survive encoding, cuts and damage, and nothing else is ever taken for one.
+//! Records survive encoding, truncation and damage, and other bytes are never taken for a record.
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -34,7 +34,7 @@ fn segment(records: &[Record]) -> Vec<u8> {
     bytes
 }
 
-fn scanned(bytes: &[u8]) -> (Vec<Record>, Vec<Bad>) {
+fn scanned(bytes: &[u8]) -> (Vec<Record>, Vec<Damage>) {
     let mut found = (Vec::new(), Vec::new());
     for item in scan(bytes, MARK) {
         match item {
@@ -100,7 +100,7 @@ fn damaged_content_costs_one_record_and_its_number_is_known() {
     bytes[start + FRAME_HEAD_BYTES + 20] ^= 4;
     let (found, bad) = scanned(&bytes);
     assert_eq!(found, [records[0].clone(), records[2].clone()]);
-    let expected = Bad { offset: start, bytes: frame_bytes(&records[1]), seq: Some(2), why: Why::Corrupt };
+    let expected = Damage { offset: start, bytes: frame_bytes(&records[1]), seq: Some(2), why: DamageKind::Corrupt };
     assert_eq!(bad, [expected]);
 }
 
@@ -112,7 +112,7 @@ fn a_damaged_sector_costs_what_it_held() {
     let (found, bad) = scanned(&bytes);
     assert_eq!(found.first().unwrap().seq, 0);
     assert_eq!(found.last().unwrap().seq, 99);
-    assert!(found.len() >= 95 && bad.iter().all(|bad| bad.why == Why::Corrupt), "{} {bad:?}", found.len());
+    assert!(found.len() >= 95 && bad.iter().all(|bad| bad.why == DamageKind::Corrupt), "{} {bad:?}", found.len());
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_tail_of_zeros_was_never_written() {
     bytes.resize(end + 4096, 0);
     let (found, bad) = scanned(&bytes);
     assert_eq!(found, records);
-    assert_eq!(bad, [Bad { offset: end, bytes: 4096, seq: None, why: Why::Torn }]);
+    assert_eq!(bad, [Damage { offset: end, bytes: 4096, seq: None, why: DamageKind::Torn }]);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_damaged_head_of_the_last_record_is_no_torn_tail() {
     for place in 0..FRAME_HEAD_BYTES {
         let mut bytes = segment(&[record(1, b"one")]);
         bytes[place] ^= 1;
-        assert_eq!(scanned(&bytes).1[0].why, Why::Corrupt, "{place}");
+        assert_eq!(scanned(&bytes).1[0].why, DamageKind::Corrupt, "{place}");
     }
 }
 
@@ -160,11 +160,11 @@ fn kinds_and_fields_that_make_no_sense_are_errors_of_their_own() {
     };
     let later = segment(&[record(6, b"later")]);
     for (kind, payload, why) in [
-        (9, &[][..], Why::Kind(9)),
-        (2, &[1, 2, 3], Why::Malformed),
-        (2, &[0; 9], Why::Malformed),
-        (1, &[0xff; 40], Why::Malformed),
-        (3, &[0xff; 40], Why::Malformed),
+        (9, &[][..], DamageKind::Kind(9)),
+        (2, &[1, 2, 3], DamageKind::Malformed),
+        (2, &[0; 9], DamageKind::Malformed),
+        (1, &[0xff; 40], DamageKind::Malformed),
+        (3, &[0xff; 40], DamageKind::Malformed),
     ] {
         let (found, bad) = scanned(&[sound(kind, payload), later.clone()].concat());
         assert_eq!((found[0].seq, bad[0].seq, bad[0].why), (6, Some(5), why));
@@ -177,7 +177,7 @@ fn a_length_over_a_gibibyte_is_damage() {
     head.extend(((1u32 << 30) + 1).to_le_bytes());
     head.extend([0; 13]);
     head.extend(crc32fast::hash(&head).to_le_bytes());
-    assert_eq!(scanned(&head).1[0].why, Why::Corrupt);
+    assert_eq!(scanned(&head).1[0].why, DamageKind::Corrupt);
 }
 
 #[test]
@@ -284,7 +284,7 @@ proptest! {
             prop_assert!(bad.is_empty());
         } else {
             prop_assert_eq!(bad.len(), 1);
-            prop_assert_eq!((bad[0].offset, bad[0].bytes, bad[0].why), (whole, cut - whole, Why::Torn));
+            prop_assert_eq!((bad[0].offset, bad[0].bytes, bad[0].why), (whole, cut - whole, DamageKind::Torn));
         }
         prop_assert!(found.len() == records.len() || whole + frame_bytes(&records[found.len()]) > cut);
     }
@@ -306,7 +306,7 @@ proptest! {
         prop_assert_eq!(found, expected);
         prop_assert_eq!(bad.len(), 1);
         prop_assert_eq!((bad[0].offset, bad[0].bytes), (end - frame_bytes(&lost), frame_bytes(&lost)));
-        prop_assert_eq!(bad[0].why, Why::Corrupt);
+        prop_assert_eq!(bad[0].why, DamageKind::Corrupt);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What happens to the journal beside traffic: writes are cancelled, people decide on dead letters, these are dropped,
 //! segments are freed, and the disk forgets.
 
-use policy::write::queue::{DeadLetter, Keep, Seq};
+use policy::write::queue::{DeadLetter, Retention, Seq};
 use policy::write::record::{Payload, Record};
 
 use super::World;
@@ -37,7 +37,7 @@ impl World {
         if !self.remove_unneeded() {
             return;
         }
-        let to_thin = self.disk.worth_thinning();
+        let to_thin = self.disk.worth_compacting();
         let (is_any, mut is_blocked) = (!to_thin.is_empty(), false);
         for segment in to_thin {
             if self.dice.u8(..8) == 0 {
@@ -61,14 +61,14 @@ impl World {
         if !is_any {
             return;
         }
-        self.disk.thinning_done();
+        self.disk.compaction_done();
         let notes_max = 60 * self.truth.dead.len() as u64;
         assert!(is_blocked || self.disk.spare_bytes() <= notes_max, "{} are kept", self.disk.spare_bytes());
     }
 
     /// Whether power was not cut meanwhile.
     fn remove_unneeded(&mut self) -> bool {
-        for segment in self.disk.unneeded() {
+        for segment in self.disk.remove_unneeded() {
             if self.dice.u8(..8) == 0 {
                 self.crash();
                 return false;
@@ -82,7 +82,7 @@ impl World {
     /// What a segment is to hold when it is made small. `None`: it can't be, since a letter in it was revived, or an
     /// earlier one needs the notes in it.
     fn live_in(&self, segment: u64) -> Option<Vec<(Seq, Option<Payload>)>> {
-        if !self.disk.may_thin(segment) {
+        if !self.disk.may_compact(segment) {
             return None;
         }
         let death = |seq: Seq| {
@@ -95,18 +95,18 @@ impl World {
     }
 
     /// The oldest dead letters give way.
-    pub(super) fn drop_letters(&mut self) {
+    pub(super) fn drop_dead_letters(&mut self) {
         self.sync();
-        self.queue.set_keep(Keep { count_max: self.dice.usize(1..4), ..Keep::ALL });
-        for dropped in self.queue.drop_letters(self.now()) {
+        self.queue.set_retention(Retention { count_max: self.dice.usize(1..4), ..Retention::ALL });
+        for dropped in self.queue.drop_dead_letters(self.now()) {
             let record = Record { seq: self.number(), payload: Payload::Discarded { write: dropped.seq } };
             self.disk.append(&record);
-            self.disk.let_go(dropped.seq);
+            self.disk.remove_live(dropped.seq);
             assert!(self.truth.dead.remove(&dropped.seq), "{dropped:?} is no dead letter");
             self.truth.ended.insert(dropped.seq);
             self.see("dropped");
         }
-        self.queue.set_keep(Keep::ALL);
+        self.queue.set_retention(Retention::ALL);
     }
 
     pub(super) fn rot(&mut self) {

@@ -1,48 +1,48 @@
-//! Writes that were given up, until a person revives or discards them, or the oldest give way.
+//! Dead letters: kept until an operator revives or discards them, or until a limit drops the oldest.
 
 use std::time::Duration;
 
 use super::{DeadLetter, Lane, Queue, Seq};
 use crate::time::Now;
 
-/// The most that is dropped at once: all are under one lock.
+/// The most dead letters dropped in one call, because the caller holds a lock.
 const DROPPED_MAX: usize = 1_000;
 
-/// For how long dead letters are kept, and how many.
+/// How many dead letters are kept, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// The longest that one is kept.
+pub struct Retention {
+    /// The longest time that a dead letter is kept.
     pub age_max: Duration,
-    /// The most that all may have taken while they were pending, in bytes.
+    /// The most bytes of all dead letters.
     pub bytes_max: u64,
-    /// The most at once.
+    /// The most dead letters.
     pub count_max: usize,
 }
 
-impl Keep {
-    /// All, for ever.
+impl Retention {
+    /// No limit.
     pub const ALL: Self = Self { age_max: Duration::MAX, bytes_max: u64::MAX, count_max: usize::MAX };
 }
 
-/// Which bound a dead letter was dropped for.
+/// The limit for which a dead letter was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// It was kept for as long as is allowed.
+    /// It was kept for the longest time.
     Age,
-    /// All took more than is allowed, and it was the oldest.
+    /// All dead letters together exceeded the bytes, and it was the oldest.
     Bytes,
-    /// There were more than is allowed, and it was the oldest.
+    /// There were too many, and it was the oldest.
     Count,
 }
 
 /// A dead letter that was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropped {
-    /// Which write it was.
+    /// The number of the write.
     pub seq: Seq,
-    /// The lane that it came by.
+    /// Its lane.
     pub lane: Lane,
-    /// Why.
+    /// The limit that was exceeded.
     pub bound: Bound,
 }
 
@@ -52,52 +52,52 @@ impl<K: Ord + Clone> Queue<K> {
         self.dead.values()
     }
 
-    /// One dead letter.
+    /// The dead letter with this number.
     #[must_use]
     pub fn dead_letter(&self, seq: Seq) -> Option<&DeadLetter<K>> {
         self.dead.get(&seq)
     }
 
-    /// A dead letter is to be sent again, as if it were written now: it goes to the end of its key's line, so it
-    /// overwrites what came after it, and its attempts are counted anew. It may take its lane beyond its bounds.
-    /// `false`: it is no dead letter.
+    /// Queues a dead letter again, like a new write: it goes to the end of its URI queue, so it overwrites what came
+    /// after it, and its attempts start at zero. It may exceed the limits of its lane. `false`: there is no such dead
+    /// letter.
     pub fn revive(&mut self, seq: Seq, now: Now) -> bool {
-        let Some(entry) = self.unbury(seq).map(|letter| letter.entry) else { return false };
+        let Some(entry) = self.remove_dead_letter(seq).map(|letter| letter.entry) else { return false };
         let key = entry.key.clone();
         self.append(entry, now.mono);
-        // Nobody's turn can come by this: a line with a ticket in front is placed already.
+        // This cannot make it a ticket's turn: a URI queue with a ticket at its front is placed already.
         let _ = self.place(&key, None, now.mono);
         true
     }
 
-    /// A dead letter is invalidated. `false`: it is no dead letter.
+    /// Discards a dead letter. `false`: there is no such dead letter.
     pub fn discard(&mut self, seq: Seq) -> bool {
-        self.unbury(seq).is_some()
+        self.remove_dead_letter(seq).is_some()
     }
 
-    /// For how long dead letters are kept from now on, and how many.
-    pub fn set_keep(&mut self, keep: Keep) {
+    /// Sets how many dead letters are kept, and for how long.
+    pub fn set_retention(&mut self, keep: Retention) {
         self.keep = keep;
     }
 
-    /// Forgets the oldest dead letters if there are more than are kept; a thousand at most, so ask again while that many
-    /// come. Each is a record for the journal, as if a person had discarded it.
+    /// Drops the oldest dead letters that exceed a limit, at most 1,000; call again while it returns that many. Each is
+    /// to be recorded in the journal as discarded.
     #[must_use]
-    pub fn drop_letters(&mut self, now: Now) -> Vec<Dropped> {
+    pub fn drop_dead_letters(&mut self, now: Now) -> Vec<Dropped> {
         let mut dropped = Vec::new();
         while dropped.len() < DROPPED_MAX
             && let Some((at, seq)) = self.dead_by_age.first().copied()
             && let Some(bound) = self.beyond(at, now)
-            && let Some(letter) = self.unbury(seq)
+            && let Some(letter) = self.remove_dead_letter(seq)
         {
             dropped.push(Dropped { seq, lane: letter.entry.lane, bound });
         }
         dropped
     }
 
-    /// Which bound the oldest letter, which died then, is beyond.
+    /// The limit that the oldest dead letter, given up at `at`, exceeds.
     fn beyond(&self, at: Duration, now: Now) -> Option<Bound> {
-        let Keep { age_max, bytes_max, count_max } = self.keep;
+        let Retention { age_max, bytes_max, count_max } = self.keep;
         if self.dead.len() > count_max {
             return Some(Bound::Count);
         }
@@ -107,7 +107,7 @@ impl<K: Ord + Clone> Queue<K> {
         (now.wall.saturating_sub(at) > age_max).then_some(Bound::Age)
     }
 
-    pub(super) fn bury(&mut self, letter: DeadLetter<K>) {
+    pub(super) fn add_dead_letter(&mut self, letter: DeadLetter<K>) {
         let lane = self.lane(letter.entry.lane);
         lane.dead += 1;
         lane.dead_bytes = lane.dead_bytes.saturating_add(letter.entry.bytes.into());
@@ -116,7 +116,7 @@ impl<K: Ord + Clone> Queue<K> {
         self.dead.insert(letter.entry.seq, letter);
     }
 
-    pub(super) fn unbury(&mut self, seq: Seq) -> Option<DeadLetter<K>> {
+    pub(super) fn remove_dead_letter(&mut self, seq: Seq) -> Option<DeadLetter<K>> {
         let letter = self.dead.remove(&seq)?;
         self.dead_by_age.remove(&(letter.at, seq));
         self.dead_bytes = self.dead_bytes.saturating_sub(letter.entry.bytes.into());
@@ -144,7 +144,7 @@ mod tests {
 
     fn dropped(queue: &mut Queue<&'static str>, now: Duration) -> Vec<(Seq, Bound)> {
         let now = Now { wall: now, ..at(0) };
-        queue.drop_letters(now).iter().map(|dropped| (dropped.seq, dropped.bound)).collect()
+        queue.drop_dead_letters(now).iter().map(|dropped| (dropped.seq, dropped.bound)).collect()
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn those_that_died_first_are_dropped_whatever_their_number() {
         let mut queue = letters(&[30, 10, 20]);
-        queue.set_keep(Keep { count_max: 1, ..Keep::ALL });
+        queue.set_retention(Retention { count_max: 1, ..Retention::ALL });
         assert_eq!(dropped(&mut queue, Duration::ZERO), [(2, Bound::Count), (3, Bound::Count)]);
         assert_eq!(queue.counts().dead, 1);
     }
@@ -164,16 +164,16 @@ mod tests {
     fn what_all_take_is_bounded() {
         let mut queue = letters(&[10, 20, 30]);
         let all = queue.counts().dead_bytes;
-        queue.set_keep(Keep { bytes_max: all, ..Keep::ALL });
+        queue.set_retention(Retention { bytes_max: all, ..Retention::ALL });
         assert_eq!(dropped(&mut queue, Duration::ZERO), []);
-        queue.set_keep(Keep { bytes_max: all - 1, ..Keep::ALL });
+        queue.set_retention(Retention { bytes_max: all - 1, ..Retention::ALL });
         assert_eq!(dropped(&mut queue, Duration::ZERO), [(1, Bound::Bytes)]);
     }
 
     #[test]
     fn one_is_kept_for_so_long_and_for_ever_if_the_clock_stands_before_its_death() {
         let mut queue = letters(&[1_000, 2_000]);
-        queue.set_keep(Keep { age_max: Duration::from_secs(30), ..Keep::ALL });
+        queue.set_retention(Retention { age_max: Duration::from_secs(30), ..Retention::ALL });
         assert_eq!(dropped(&mut queue, Duration::ZERO), []);
         assert_eq!(dropped(&mut queue, Duration::from_secs(31)), []);
         assert_eq!(dropped(&mut queue, Duration::from_millis(31_001)), [(1, Bound::Age)]);
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn so_many_are_dropped_at_once_and_the_rest_when_asked_again() {
         let mut queue = letters(&[5; DROPPED_MAX + 5]);
-        queue.set_keep(Keep { count_max: 2, ..Keep::ALL });
+        queue.set_retention(Retention { count_max: 2, ..Retention::ALL });
         assert_eq!(dropped(&mut queue, Duration::ZERO).len(), DROPPED_MAX);
         assert_eq!(dropped(&mut queue, Duration::ZERO).len(), 3);
     }
@@ -191,7 +191,7 @@ mod tests {
     fn what_is_revived_or_discarded_counts_no_more() {
         let mut queue = letters(&[10, 20, 30]);
         assert!(queue.revive(1, at(0)) && queue.discard(2));
-        queue.set_keep(Keep { count_max: 1, bytes_max: queue.counts().dead_bytes, ..Keep::ALL });
+        queue.set_retention(Retention { count_max: 1, bytes_max: queue.counts().dead_bytes, ..Retention::ALL });
         assert_eq!(dropped(&mut queue, Duration::ZERO), []);
     }
 }

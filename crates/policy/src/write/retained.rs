@@ -1,8 +1,8 @@
-//! Which fields of a request are kept with a queued write, and which of them are shown.
+//! Selects the fields of a request that are stored with a queued write, and those that may be displayed.
 //!
-//! A write is sent when its client is long gone, so what it carries lies in the journal until then. Kept is what is on
-//! a list, here or in the route; what would change the write's meaning by being left out keeps it from being queued
-//! ([`hindrance`]). Whether its method, size and conditions let it be queued is decided elsewhere.
+//! A write is sent after its client has gone, so the journal holds what it needs. Fields on a list, here or in the
+//! route, are retained. A request with a field that would change the write's meaning if left out is not queued
+//! ([`not_queueable`]). The conditions on method, size and preconditions are decided elsewhere.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::record::Write;
 use crate::message::cache_control::RequestDirectives;
 use crate::message::list::elements;
 
-/// What belongs to the content, what backends choose by, what a write is followed by, and who asked. In order, for the
-/// search.
-const KEPT: [&str; 28] = [
+/// Fields that describe the content, affect the backend's choice of response, trace the request, or identify the
+/// client. Sorted for binary search.
+const RETAINED: [&str; 28] = [
     "accept",
     "accept-encoding",
     "accept-language",
@@ -48,7 +48,8 @@ const KEPT: [&str; 28] = [
     "x-request-id",
 ];
 
-/// What is made anew, is over by the time a write is sent, or is said by this proxy alone.
+/// Fields that the sender sets anew, that concern only the client's connection or this moment, or that only this proxy
+/// sets.
 const NEVER: [&str; 11] = [
     "connection",
     "content-length",
@@ -63,18 +64,18 @@ const NEVER: [&str; 11] = [
     "upgrade",
 ];
 
-/// The fields to keep of a request, in their order: `Host`, the list of `docs/write-modes.md`, and what the route's
-/// `keep_headers` names. Values of the latter and of credentials are marked as sensitive.
+/// The fields of a request to retain, in order: those of the list in `docs/write-modes.md`, which includes `Host`, and
+/// those that the route's `keep_headers` names. Values of the latter and of credentials are marked as sensitive.
 ///
-/// Never kept, though the route names them: fields of one connection and those that `Connection` names, `Proxy-*`,
-/// conditions, and what [`may_be_named`] refuses.
+/// Never retained, even if the route names them: hop-by-hop fields, fields that `Connection` names, `Proxy-*`,
+/// preconditions, and what [`may_retain`] refuses.
 #[must_use]
-pub fn kept(request: &Fields, keep_headers: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
+pub fn retained(request: &Fields, keep_headers: &[HeaderName]) -> Vec<(HeaderName, HeaderValue)> {
     let is_nominated =
         |name: &[u8]| elements(request.values(Known::Connection)).any(|one| one.eq_ignore_ascii_case(name));
     let keep = |field: Field<'_>| {
         let name = HeaderName::from_bytes(field.name).ok()?;
-        if !is_kept(&name, keep_headers) || is_nominated(field.name) {
+        if !is_retained(&name, keep_headers) || is_nominated(field.name) {
             return None;
         }
         let mut value = HeaderValue::from_bytes(field.value).ok()?;
@@ -86,44 +87,45 @@ pub fn kept(request: &Fields, keep_headers: &[HeaderName]) -> Vec<(HeaderName, H
 
 /// Whether a route's `keep_headers` may name this field.
 #[must_use]
-pub fn may_be_named(name: &HeaderName) -> bool {
+pub fn may_retain(name: &HeaderName) -> bool {
     const PREFIXES: [&str; 4] = ["proxy-", "forebay-", "x-forebay-", "if-"];
     let name = name.as_str();
     !NEVER.contains(&name) && !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Whether the values of a kept field are shown to nobody: all that only `keep_headers` can have let in.
+/// Whether the values of a retained field are never displayed: all fields that are retained only because of
+/// `keep_headers`.
 #[must_use]
 pub fn is_secret(name: &HeaderName) -> bool {
     !is_listed(name)
 }
 
-/// Whether this field of a request is kept on a route with these `keep_headers`.
+/// Whether this field of a request is retained on a route with these `keep_headers`.
 #[must_use]
-pub fn is_kept(name: &HeaderName, keep_headers: &[HeaderName]) -> bool {
-    is_listed(name) || (keep_headers.contains(name) && may_be_named(name))
+pub fn is_retained(name: &HeaderName, keep_headers: &[HeaderName]) -> bool {
+    is_listed(name) || (keep_headers.contains(name) && may_retain(name))
 }
 
 fn is_listed(name: &HeaderName) -> bool {
-    KEPT.binary_search(&name.as_str()).is_ok()
+    RETAINED.binary_search(&name.as_str()).is_ok()
 }
 
-/// What in a request's head keeps it from being queued: sent later, it would not be the same.
+/// A property of a request's head for which it is not queued, because sent later it would not be the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.word())]
-pub enum Hindrance {
-    /// Credentials that the route does not keep.
+pub enum NotQueueable {
+    /// Credentials (`Authorization`, `Cookie`, a client certificate) that the route does not retain.
     Credentials,
-    /// `Content-Range`: the content is a part of what it is put to (RFC 9110 §14.5).
+    /// `Content-Range`: the content is part of a representation (RFC 9110 §14.5).
     Part,
-    /// `Upgrade`: it may be no write at all.
+    /// `Upgrade`: the request may not be a write at all.
     Upgrade,
-    /// `Cache-Control: no-store`: it wants not to be kept (RFC 9111 §5.2.1.5).
+    /// `Cache-Control: no-store`: the client does not allow storing (RFC 9111 §5.2.1.5).
     NoStore,
 }
 
-impl Hindrance {
-    /// One word for it.
+impl NotQueueable {
+    /// The word for it in `Cache-Status` and logs.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -135,55 +137,56 @@ impl Hindrance {
     }
 }
 
-/// What in this head keeps the request from being queued on a route with these `keep_headers`.
+/// The first property of this head for which a route with these `keep_headers` does not queue the request.
 #[must_use]
-pub fn hindrance(request: &Fields, keep_headers: &[HeaderName]) -> Option<Hindrance> {
+pub fn not_queueable(request: &Fields, keep_headers: &[HeaderName]) -> Option<NotQueueable> {
     let is_lost = |tag: Known, name: HeaderName| request.has(tag) && !keep_headers.contains(&name);
     let is_certificate_lost = || {
-        let is_kept = |own: &[u8]| keep_headers.iter().any(|name| own.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        let is_retained =
+            |own: &[u8]| keep_headers.iter().any(|name| own.eq_ignore_ascii_case(name.as_str().as_bytes()));
         request.has(Known::ClientCertificate)
-            && request.iter().any(|field| field.known == Known::ClientCertificate && !is_kept(field.name))
+            && request.iter().any(|field| field.known == Known::ClientCertificate && !is_retained(field.name))
     };
     if is_lost(Known::Authorization, AUTHORIZATION) || is_lost(Known::Cookie, COOKIE) || is_certificate_lost() {
-        Some(Hindrance::Credentials)
+        Some(NotQueueable::Credentials)
     } else if request.has(Known::ContentRange) {
-        Some(Hindrance::Part)
+        Some(NotQueueable::Part)
     } else if request.has(Known::Upgrade) {
-        Some(Hindrance::Upgrade)
+        Some(NotQueueable::Upgrade)
     } else if RequestDirectives::of(request).no_store {
-        Some(Hindrance::NoStore)
+        Some(NotQueueable::NoStore)
     } else {
         None
     }
 }
 
-/// A write as people may see it.
+/// The displayable parts of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown<'a> {
-    /// The name of the route it came by.
+    /// The name of its route.
     pub route: &'a str,
-    /// The name of the upstream it is for.
+    /// The name of its upstream.
     pub upstream: &'a str,
     /// Its method.
     pub method: &'a Method,
-    /// Its target as the backend gets it.
+    /// Its target as sent to the backend.
     pub target: &'a str,
     /// Its fields.
     pub headers: Vec<(&'a HeaderName, ShownValue<'a>)>,
-    /// How long its content is.
+    /// Length of its content.
     pub body_bytes: usize,
-    /// When it was accepted, since the epoch.
+    /// When it was accepted, since the Unix epoch.
     pub accepted: Duration,
 }
 
-/// A field's value as people may see it; `Display` writes it.
+/// The displayable form of a field's value; `Display` writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownValue<'a> {
-    /// As it is.
+    /// The value itself.
     Text(&'a str),
-    /// Not text.
+    /// The length of a value that is not text.
     Bytes(usize),
-    /// There is one.
+    /// A value that is not displayed.
     Redacted,
 }
 
@@ -197,7 +200,7 @@ impl fmt::Display for ShownValue<'_> {
     }
 }
 
-/// What of a write may be shown: no content, and no value of what only `keep_headers` can have let in.
+/// The displayable parts of a write: no content, and no values of fields retained only because of `keep_headers`.
 #[must_use]
 pub fn redacted(write: &Write) -> Shown<'_> {
     Shown {
@@ -235,7 +238,7 @@ mod tests {
 
     fn names(fields: &Given, keep_headers: &[&'static str]) -> Vec<String> {
         let keep: Vec<_> = keep_headers.iter().map(|name| HeaderName::from_static(name)).collect();
-        let mut names: Vec<_> = kept(&headers(fields), &keep).iter().map(|(name, _)| name.to_string()).collect();
+        let mut names: Vec<_> = retained(&headers(fields), &keep).iter().map(|(name, _)| name.to_string()).collect();
         names.sort();
         names
     }
@@ -258,32 +261,32 @@ mod tests {
 
     #[test]
     fn the_list_is_in_order_so_that_it_can_be_searched() {
-        assert!(KEPT.is_sorted());
-        assert!(KEPT.iter().all(|name| may_be_named(&HeaderName::from_static(name))));
+        assert!(RETAINED.is_sorted());
+        assert!(RETAINED.iter().all(|name| may_retain(&HeaderName::from_static(name))));
     }
 
     #[test]
-    fn what_belongs_to_content_choice_trace_and_asker_is_kept() {
-        let all: Vec<_> = KEPT.iter().map(|name| (*name, "x")).collect();
-        assert_eq!(names(&all, &[]), KEPT);
+    fn fields_about_content_choice_tracing_and_client_are_retained() {
+        let all: Vec<_> = RETAINED.iter().map(|name| (*name, "x")).collect();
+        assert_eq!(names(&all, &[]), RETAINED);
     }
 
     #[test]
-    fn all_lines_of_a_field_are_kept_in_order() {
-        let values: Vec<_> = kept(&headers(&[("accept", "a"), ("via", "x"), ("accept", "b")]), &[]);
+    fn all_lines_of_a_field_are_retained_in_order() {
+        let values: Vec<_> = retained(&headers(&[("accept", "a"), ("via", "x"), ("accept", "b")]), &[]);
         let accept: Vec<_> = values.iter().filter(|(name, _)| *name == "accept").map(|(_, value)| value).collect();
         assert_eq!(accept, ["a", "b"]);
     }
 
     #[test]
-    fn credentials_and_unknown_fields_are_kept_only_where_the_route_names_them() {
+    fn credentials_and_unknown_fields_are_retained_only_where_the_route_names_them() {
         let fields = [("authorization", "Basic x"), ("cookie", "a=b"), ("x-api-key", "k"), ("host", "a")];
         assert_eq!(names(&fields, &[]), ["host"]);
         assert_eq!(names(&fields, &["authorization", "x-api-key"]), ["authorization", "host", "x-api-key"]);
     }
 
     #[test]
-    fn what_belongs_to_a_connection_a_proxy_or_this_moment_is_never_kept() {
+    fn fields_of_a_connection_a_proxy_or_this_moment_are_never_retained() {
         let fields = [
             ("proxy-authorization", "x"),
             ("proxy-connection", "x"),
@@ -301,26 +304,26 @@ mod tests {
     }
 
     #[test]
-    fn what_connection_names_is_not_kept() {
+    fn fields_that_connection_names_are_not_retained() {
         let fields = [("connection", "close, X-Hop"), ("x-hop", "1"), ("x-end", "2")];
         assert_eq!(names(&fields, &["x-hop", "x-end"]), ["x-end"]);
     }
 
     #[test]
-    fn what_would_be_lost_keeps_a_write_from_being_queued() {
-        let of = |fields: &Given, keep: &[HeaderName]| hindrance(&headers(fields), keep);
+    fn a_write_is_not_queued_when_a_field_would_be_lost() {
+        let of = |fields: &Given, keep: &[HeaderName]| not_queueable(&headers(fields), keep);
         assert_eq!(of(&[("content-type", "a/b"), ("x-unknown", "1")], &[]), None);
-        assert_eq!(of(&[("authorization", "x")], &[]), Some(Hindrance::Credentials));
-        assert_eq!(of(&[("cookie", "x")], &[AUTHORIZATION]), Some(Hindrance::Credentials));
+        assert_eq!(of(&[("authorization", "x")], &[]), Some(NotQueueable::Credentials));
+        assert_eq!(of(&[("cookie", "x")], &[AUTHORIZATION]), Some(NotQueueable::Credentials));
         assert_eq!(of(&[("authorization", "x")], &[AUTHORIZATION]), None);
         let certificate = [("x-client-cert-subject", "CN=a"), ("client-cert", ":MA==:")];
         let named = ["client-cert", "x-client-cert-subject"].map(HeaderName::from_static);
-        assert_eq!(of(&certificate, &[]), Some(Hindrance::Credentials));
-        assert_eq!(of(&certificate, &named[..1]), Some(Hindrance::Credentials));
+        assert_eq!(of(&certificate, &[]), Some(NotQueueable::Credentials));
+        assert_eq!(of(&certificate, &named[..1]), Some(NotQueueable::Credentials));
         assert_eq!(of(&certificate, &named), None);
-        assert_eq!(of(&[("content-range", "bytes 0-1/2")], &[CONTENT_RANGE]), Some(Hindrance::Part));
-        assert_eq!(of(&[("upgrade", "h2c")], &[]), Some(Hindrance::Upgrade));
-        assert_eq!(of(&[("cache-control", "no-store")], &[]), Some(Hindrance::NoStore));
+        assert_eq!(of(&[("content-range", "bytes 0-1/2")], &[CONTENT_RANGE]), Some(NotQueueable::Part));
+        assert_eq!(of(&[("upgrade", "h2c")], &[]), Some(NotQueueable::Upgrade));
+        assert_eq!(of(&[("cache-control", "no-store")], &[]), Some(NotQueueable::NoStore));
         assert_eq!(of(&[("cache-control", "no-cache")], &[]), None);
     }
 
@@ -337,7 +340,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_route_names_nothing_of_a_connection_is_kept_and_nothing_added_is_shown(
+        fn hop_by_hop_fields_are_never_retained_and_added_ones_never_shown(
             names in proptest::collection::vec("[a-z-]{1,12}", 0..8),
             never in proptest::sample::select(NEVER.to_vec()),
         ) {
@@ -346,7 +349,7 @@ mod tests {
             for name in &keep {
                 request.append(name, "x");
             }
-            for (name, value) in kept(&request, &keep) {
+            for (name, value) in retained(&request, &keep) {
                 prop_assert!(name != never);
                 prop_assert!(is_listed(&name) || value.is_sensitive());
             }

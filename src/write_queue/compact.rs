@@ -1,4 +1,4 @@
-//! Writing a segment anew, with what is still pending or dead of it only.
+//! Compacts a segment: rewrites it with its pending writes and dead letters only.
 
 use std::io;
 
@@ -9,14 +9,14 @@ use super::held::Live;
 use super::segments::Directory;
 use crate::telemetry::random;
 
-/// A segment's bytes, and where each write stands in it.
+/// The bytes of a segment, and the position of each write in it.
 type Segmented = (Vec<u8>, Vec<(u64, Position)>);
 
-/// The bytes of a segment that holds these only, and where they stand in it. Those that are on the disk only are read.
+/// Encodes a segment with these writes, and returns their positions. Dead letters are read from disk.
 ///
 /// # Errors
-/// When one can't be read, or is longer than a journal can hold, which none is that was in one before.
-pub(super) fn anew(journal: u128, directory: &Directory, live: Vec<Live>) -> io::Result<Segmented> {
+/// If a write cannot be read, or is longer than a journal can hold, which no write read from a journal is.
+pub(super) fn compact(journal: u128, directory: &Directory, live: Vec<Live>) -> io::Result<Segmented> {
     let mark = random::roll();
     let first_seq = live.first().map_or(0, |live| live.seq);
     let mut bytes = Vec::new();
@@ -63,8 +63,8 @@ mod tests {
     }
 
     #[test]
-    fn a_thinned_segment_says_the_same_of_what_is_left() {
-        let state = std::env::temp_dir().join(format!("forebay-shelf-{}", std::process::id()));
+    fn a_compacted_segment_recovers_to_the_same_writes() {
+        let state = std::env::temp_dir().join(format!("forebay-compact-{}", std::process::id()));
         std::fs::create_dir_all(&state).unwrap();
         let directory = Directory::open(&state).unwrap();
         directory.begin(3, &SegmentHead { journal: 7, first_seq: 20, mark: 1 }).unwrap();
@@ -79,36 +79,36 @@ mod tests {
         let place = Position { segment: 3, offset: 0, bytes };
         let pending = Live { seq: 21, write: Some(write("a")), place, death: None };
         let dead = Live { seq: 22, write: Some(write("b")), place, death: Some(death.clone()) };
-        let (text, places) = anew(7, &directory, vec![pending, dead]).unwrap();
+        let (text, places) = compact(7, &directory, vec![pending, dead]).unwrap();
         directory.replace(3, &text, true).unwrap();
         assert_eq!(directory.read(places[0].1, 21).unwrap(), *write("a").packed());
         let stale = places[1].1;
         assert_eq!(directory.read(stale, 22).unwrap(), *write("b").packed());
         directory.read(stale, 21).unwrap_err();
-        // Once more, with the dead one from the disk.
+        // Once more, with the dead letter read from disk.
         let pending = Live { seq: 21, write: Some(write("a")), place, death: None };
         let dead = Live { seq: 22, write: None, place: stale, death: Some(death) };
-        let (text, places) = anew(7, &directory, vec![pending, dead]).unwrap();
+        let (text, places) = compact(7, &directory, vec![pending, dead]).unwrap();
         assert_eq!(places[1].1, stale);
-        std::fs::remove_file(directory.aside().unwrap().remove(0)).unwrap();
+        std::fs::remove_file(directory.damaged_segments().unwrap().remove(0)).unwrap();
         directory.replace(3, &text, true).unwrap();
-        assert_eq!(directory.aside().unwrap().len(), 1);
+        assert_eq!(directory.damaged_segments().unwrap().len(), 1);
         assert_eq!(directory.next_segment().unwrap(), 4);
         let left_over = directory.path(3).with_extension("log.new");
         std::fs::write(&left_over, "of a process that ended meanwhile").unwrap();
         drop(directory);
-        let desk = WriteQueue::open(&state).unwrap();
+        let write_queue = WriteQueue::open(&state).unwrap();
         assert!(!left_over.exists());
-        assert_eq!(desk.journal().identity(), 7);
-        assert_eq!((desk.counts().pending, desk.counts().dead), (1, 1));
-        assert!(matches!(desk.find(b"a"), Found::Dirty(21, write) if write.unpack().unwrap().body == "a"));
-        assert!(matches!(desk.find(b"b"), Found::Clean));
-        assert!(desk.look(|_, writes| writes[&22].write.is_none()), "a dead letter is on the disk only");
-        assert_eq!(desk.write(22).unwrap().unpack().unwrap().body, "b");
-        let live = desk.live_in(3).unwrap();
-        let told: Vec<(u64, bool)> = live.iter().map(|live| (live.seq, live.death.is_some())).collect();
-        assert_eq!(told, [(21, false), (22, true)]);
-        desk.journal().close();
+        assert_eq!(write_queue.journal().identity(), 7);
+        assert_eq!((write_queue.counts().pending, write_queue.counts().dead), (1, 1));
+        assert!(matches!(write_queue.find(b"a"), Found::Dirty(21, write) if write.unpack().unwrap().body == "a"));
+        assert!(matches!(write_queue.find(b"b"), Found::Clean));
+        assert!(write_queue.look(|_, writes| writes[&22].write.is_none()), "a dead letter is on the disk only");
+        assert_eq!(write_queue.write(22).unwrap().unpack().unwrap().body, "b");
+        let live = write_queue.live_in(3).unwrap();
+        let completion: Vec<(u64, bool)> = live.iter().map(|live| (live.seq, live.death.is_some())).collect();
+        assert_eq!(completion, [(21, false), (22, true)]);
+        write_queue.journal().close();
         std::fs::remove_dir_all(&state).unwrap();
     }
 }

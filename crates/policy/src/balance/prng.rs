@@ -1,10 +1,10 @@
-//! Many random numbers from the one that a pick is given.
+//! Derives many random numbers from the one that a pick is given.
 //!
-//! Where that one comes from is the caller's concern: nothing here is random by itself.
+//! The caller draws that number: this module is deterministic.
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A well-mixed number from any number: the output function of SplitMix64.
+/// Mixes a number: the output function of SplitMix64.
 ///
 /// Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
 #[must_use]
@@ -15,27 +15,27 @@ pub fn splitmix64(seed: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// A short run of draws from one seed.
+/// A sequence of random numbers from one seed.
 #[derive(Clone, Debug)]
-pub(super) struct Dice {
+pub(super) struct Prng {
     state: u64,
 }
 
-impl Dice {
+impl Prng {
     pub(super) fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    /// A number from 0 to one less than `bound`; 0 when `bound` is 0.
+    /// A number below `bound`; 0 if `bound` is 0.
     ///
-    /// By a widening multiplication: the bias is below `bound` / 2⁶⁴, too little to see.
+    /// Uses a widening multiplication, whose bias is below `bound` / 2⁶⁴ and so negligible.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         let drawn = splitmix64(self.state);
         self.state = self.state.wrapping_add(GOLDEN);
         ((u128::from(drawn) * u128::from(bound)) >> 64) as u64
     }
 
-    /// A position in something that is `length` long; 0 when it is empty.
+    /// An index below `length`; 0 if `length` is 0.
     pub(super) fn position(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize
     }
@@ -55,9 +55,9 @@ mod tests {
     #[test]
     fn draws_are_even_and_below_the_bound() {
         let mut counts = [0_u64; 7];
-        let mut dice = Dice::new(1);
+        let mut prng = Prng::new(1);
         for _ in 0..70_000 {
-            counts[dice.position(7)] += 1;
+            counts[prng.position(7)] += 1;
         }
         for count in counts {
             assert_binomial(count, 70_000, 1.0 / 7.0);
@@ -68,7 +68,7 @@ mod tests {
     fn first_draws_of_neighbouring_seeds_are_even_too() {
         let mut counts = [0_u64; 5];
         for seed in 0..50_000 {
-            counts[Dice::new(seed).position(5)] += 1;
+            counts[Prng::new(seed).position(5)] += 1;
         }
         for count in counts {
             assert_binomial(count, 50_000, 0.2);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_lies_below_nought() {
-        assert_eq!(Dice::new(9).below(0), 0);
+    fn nothing_lies_below_zero() {
+        assert_eq!(Prng::new(9).below(0), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The way of a write into the journal: it is put down, then it is acknowledged.
+//! Enqueues a write: records it in the journal, then acknowledges it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, StatusCode};
 use message::Known;
 
-use super::orders::Failed;
+use super::commands::Failed;
 use super::queue::WriteQueue;
 use super::queued::Queued;
 use super::reservation::Reservation;
@@ -21,39 +21,40 @@ use crate::telemetry::clock;
 /// `forebay-write`.
 pub(crate) static FOREBAY_WRITE: HeaderName = HeaderName::from_static("forebay-write");
 
-/// How a write is put down.
+/// How a write is enqueued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    /// How safe it is when it is acknowledged.
+    /// The durability required for the acknowledgement.
     pub durability: Durability,
-    /// How long its client waits for that at most.
+    /// The longest wait for it.
     pub wait_max: Duration,
-    /// Whether its client is told the tag of what it has written.
+    /// Whether the response has the entity tag of the written content.
     pub is_tagged: bool,
 }
 
-/// Puts a write into the journal, and acknowledges it with the answer.
+/// Records a write in the journal, and acknowledges it with the returned response.
 ///
 /// # Errors
-/// [`Failed`]: nothing is acknowledged. [`Failed::Behind`]: it is not in the journal. Else it may be, and may be sent.
-pub(crate) async fn take(
-    desk: &Arc<WriteQueue>,
+/// [`Failed`]: the write is not acknowledged. With [`Failed::Behind`] it is not in the journal; otherwise it may be,
+/// and may be sent.
+pub(crate) async fn enqueue(
+    write_queue: &Arc<WriteQueue>,
     deadline: &Deadline,
     (queued, room): (Arc<Queued>, Reservation),
     terms: Terms,
 ) -> Result<Answer, Failed> {
     let tag = terms.is_tagged.then(|| queued.tag());
-    let mut waiting = Waiting::submit(desk, Submitted { queued, room }, terms.durability)?;
+    let mut waiting = Waiting::submit(write_queue, Submitted { queued, room }, terms.durability)?;
     let until = clock::mono() + terms.wait_max;
     let waited = {
-        let told = std::pin::pin!(waiting.told());
-        deadline.wait(until, told).await
+        let completion = std::pin::pin!(waiting.completion());
+        deadline.wait(until, completion).await
     };
-    let told = match waited {
-        Ok(told) => told,
+    let completion = match waited {
+        Ok(completion) => completion,
         Err(Expired) => waiting.withdraw().unwrap_or(Err(Failed::Late)),
     };
-    Ok(receipt(told?, tag.as_deref(), terms.durability))
+    Ok(receipt(completion?, tag.as_deref(), terms.durability))
 }
 
 fn receipt(seq: u64, tag: Option<&str>, durability: Durability) -> Answer {
