@@ -13,6 +13,7 @@ use crate::proxy::worker_state::Snapshot;
 use crate::rollout::state::StateFile;
 use crate::rollout::{Adopted, Rollout};
 use crate::telemetry::notice::Notice;
+use crate::telemetry::route_stats::RouteTraffic;
 use crate::telemetry::{clock, random};
 use crate::upstream::probe::Watch;
 use crate::upstream::resolver::Resolver;
@@ -45,6 +46,8 @@ pub(crate) struct SharedState {
     via_name: Arc<str>,
     /// The upstreams of the Plan in force, by name.
     upstreams: HashMap<Arc<str>, LiveUpstream>,
+    /// What the requests of each route came to, by the route's name.
+    traffic: HashMap<Arc<str>, Arc<RouteTraffic>>,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,8 @@ impl SharedState {
             None => random_name(),
         };
         let via_name = via_name.into();
-        Ok(Self { number: 0, store, write_queue, rollout, via_name, resolver, upstreams: HashMap::new() })
+        let (upstreams, traffic) = (HashMap::new(), HashMap::new());
+        Ok(Self { number: 0, store, write_queue, rollout, via_name, resolver, upstreams, traffic })
     }
 
     /// Splits, canaries and mirrors.
@@ -121,6 +125,10 @@ impl SharedState {
         if let Some(write_queue) = &self.write_queue {
             write_queue.adopt(&plan, &self.store);
         }
+        let mut known = std::mem::take(&mut self.traffic);
+        let traffic: Vec<_> = plan.routes.iter().map(|route| known.remove(&route.name).unwrap_or_default()).collect();
+        let names = plan.routes.iter().map(|route| Arc::clone(&route.name));
+        self.traffic = names.zip(traffic.iter().map(Arc::clone)).collect();
         let (store, desk) = (Arc::clone(&self.store), self.write_queue.clone());
         let loop_notice = Notice::default();
         let via_name = plan.server.via_name.clone().unwrap_or_else(|| Arc::clone(&self.via_name));
@@ -129,6 +137,7 @@ impl SharedState {
             plan,
             groups,
             splits,
+            traffic,
             mirrors,
             store,
             desk,

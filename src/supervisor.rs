@@ -19,6 +19,7 @@ use crate::downstream::limit::ConnectionLimit;
 use crate::telemetry::access_log::Writer;
 use crate::telemetry::clock;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::reload_log::ReloadLog;
 use crate::telemetry::worker_telemetry::WorkerTelemetry;
 use crate::upstream::resolver::{Resolver, System};
 use crate::write_queue::WriteQueue;
@@ -53,6 +54,7 @@ pub struct Running {
     shutdown_timeout: Mutex<Duration>,
     admin: Option<SocketAddr>,
     write_queue: Option<Arc<WriteQueue>>,
+    reloads: Arc<ReloadLog>,
 }
 
 /// Starts a proxy with a Plan. Returns when it accepts connections.
@@ -87,8 +89,10 @@ pub fn start_with(plan: Plan, resolver: Arc<dyn Resolver>) -> Result<Running, St
     let descriptors = descriptors::raise();
     let limit = ConnectionLimit::new(descriptors::connections_max(plan.server.connections_max, descriptors));
     let log = OpenLog { writer: writer.clone(), target: plan.log.access_to.clone() };
+    let reloads: Arc<ReloadLog> = Arc::default();
+    let control_reloads = Arc::clone(&reloads);
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        let opened = Opened { sockets, telemetry, log, descriptors, limit };
+        let opened = Opened { sockets, telemetry, log, descriptors, limit, reloads: control_reloads };
         if let Err(error) = control::run(plan, resolver, opened, commands, &ready) {
             let _gone = ready.send(Err(StartError::Resources(error)));
         }
@@ -101,6 +105,7 @@ pub fn start_with(plan: Plan, resolver: Arc<dyn Resolver>) -> Result<Running, St
         shutdown_timeout,
         admin: admin_address,
         write_queue: None,
+        reloads,
     };
     let Started { write_queue, rollout_counters } = is_ready.recv().unwrap_or(Err(StartError::Stopping))?;
     running.write_queue = write_queue;
@@ -202,6 +207,13 @@ impl Running {
             following: sum(|counters| counters.following.get()),
             pending_writes: self.write_queue.as_ref().map_or(0, |queue| queue.pending()),
         }
+    }
+
+    /// The outcomes of reloads. The caller records them: a configuration that can't be read does not come as far as
+    /// [`Running::reload`].
+    #[must_use]
+    pub fn reloads(&self) -> &ReloadLog {
+        &self.reloads
     }
 
     /// The counters of each worker, and those of the mirrors.

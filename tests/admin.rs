@@ -23,7 +23,7 @@ fn health_needs_no_token_and_all_else_does() {
     assert_eq!(json_body(&listener.get("/live"), 200), json!({"status": "live"}));
     assert_eq!(json_body(&listener.get("/ready"), 200), json!({"status": "ready"}));
     for (method, path) in admin::endpoints().into_iter().filter(|(_, path)| !["/live", "/ready"].contains(path)) {
-        let target = path.replace("{seq}", "7").replace("{route}", "users");
+        let target = path.replace("{seq}", "7").replace("{route}", "users").replace("{upstream}", "users");
         let request = format!("{} {target} HTTP/1.1\r\nHost: localhost\r\n", method.to_uppercase());
         let response = listener.send(&format!("{request}\r\n"));
         assert_error(&response, 401);
@@ -301,7 +301,24 @@ fn the_description_and_the_answers_have_the_same_fields() {
     let page = json_body(&listener.get("/api/v1/journal"), 200);
     let write = json_body(&listener.get("/api/v1/journal/7"), 200);
     let details = fields("Entry").union(&fields("Details")).cloned().collect::<BTreeSet<_>>();
+    let order = r#"{"backend":"http://a:1"}"#;
+    let routes = json_body(&listener.get("/api/v1/routes"), 200);
+    let upstreams = json_body(&listener.get("/api/v1/upstreams"), 200);
+    let upstream = json_body(&listener.get("/api/v1/upstreams/users"), 200);
+    let drained = json_body(&listener.post("/api/v1/upstreams/users/drain", order), 200);
+    let overview = json_body(&listener.get("/api/v1/status"), 200);
+    let endpoint = &upstream["endpoints"][0];
     for (answer, expected) in [
+        (&overview, fields("Overview")),
+        (&overview["reload"], fields("Reload")),
+        (&overview["minute"], fields("Period")),
+        (&routes, fields("Routes")),
+        (&routes["routes"][0], fields("RouteState")),
+        (&upstreams, fields("Upstreams")),
+        (&upstream, fields("Upstream")),
+        (&drained, fields("Upstream")),
+        (endpoint, fields("Endpoint")),
+        (&endpoint["history"][0], fields("HealthChange")),
         (&page, fields("Page")),
         (&page["entries"][0], fields("Entry")),
         (&write, details),

@@ -20,7 +20,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["admin", "config", "demo", "telemetry", "supervisor"]),
     ("demo", &[]),
-    ("admin_service", &["admin", "config", "events", "proxy", "telemetry", "rollout", "cache", "write_queue"]),
+    (
+        "admin_service",
+        &["admin", "config", "events", "proxy", "telemetry", "rollout", "cache", "write_queue", "upstream"],
+    ),
     ("admin", &["config", "telemetry", "socket_file"]),
     (
         "supervisor",

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Purge, PurgeUrl};
 
 pub mod rollout;
+pub mod status;
 
 /// Replaces the value of a header that may be a secret.
 pub const REDACTED: &str = "[redacted]";
@@ -221,7 +222,7 @@ pub struct Flushing {
 }
 
 /// The values of `/metrics`. Counters start at 0 with the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
     /// Requests finished.
     pub requests: u64,
@@ -257,6 +258,12 @@ pub struct Metrics {
     pub log_events_dropped: u64,
     /// The endpoints of each upstream.
     pub endpoints: Vec<EndpointMetrics>,
+    /// The metrics of the routes, in file order.
+    pub routes: Vec<RouteMetrics>,
+    /// The metrics of the process.
+    pub process: ProcessMetrics,
+    /// The metrics of reloads.
+    pub reloads: ReloadMetrics,
     /// The metrics of the cache.
     pub cache: CacheMetrics,
     /// The metrics of invalidation events.
@@ -266,7 +273,7 @@ pub struct Metrics {
 }
 
 /// The metrics of one endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndpointMetrics {
     /// The upstream's name.
     pub upstream: Arc<str>,
@@ -278,6 +285,70 @@ pub struct EndpointMetrics {
     pub is_usable: bool,
     /// Requests in flight.
     pub in_flight: u64,
+    /// Why it gets no requests, as `("down", true)`: each possible reason.
+    pub reasons: Vec<(&'static str, bool)>,
+    /// Its weight.
+    pub weight: u64,
+    /// Requests sent, those of retries too.
+    pub requests: u64,
+    /// Failures by kind.
+    pub failures: Vec<(&'static str, u64)>,
+    /// From sending a request to the head of the response.
+    pub response_time: HistogramMetrics,
+}
+
+/// The metrics of one route.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteMetrics {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Requests by method and class of status; those without a request are left out.
+    pub requests: Vec<(&'static str, &'static str, u64)>,
+    /// From a request's head to the end of the response.
+    pub duration: HistogramMetrics,
+    /// Bytes of responses' bodies.
+    pub bytes_sent: u64,
+    /// What the cache did; empty where the route does not cache.
+    pub cache: Vec<(&'static str, u64)>,
+}
+
+/// A histogram, as Prometheus has it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HistogramMetrics {
+    /// How many values were at most as large as this bound, in seconds, which ascends.
+    pub buckets: Vec<(f64, u64)>,
+    /// The sum of all values, in seconds.
+    pub sum: f64,
+    /// How many values there were.
+    pub count: u64,
+}
+
+/// The metrics of the process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcessMetrics {
+    /// When it started, in seconds since the epoch.
+    pub started: f64,
+    /// Resident memory, in bytes.
+    pub resident_bytes: u64,
+    /// Processor time, in seconds.
+    pub cpu_seconds: f64,
+    /// Descriptors open.
+    pub open_descriptors: u64,
+    /// How many may be open.
+    pub max_descriptors: u64,
+}
+
+/// The metrics of reloads.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReloadMetrics {
+    /// Reloads that took effect.
+    pub succeeded: u64,
+    /// Reloads that changed nothing, as the configuration was wrong.
+    pub failed: u64,
+    /// Whether the last one took effect; `None`: there was none.
+    pub last_succeeded: Option<bool>,
+    /// When the present configuration came into force, in seconds since the epoch.
+    pub in_force_since: f64,
 }
 
 /// The metrics of the cache.

@@ -10,6 +10,7 @@ use crate::telemetry::exposition::Kind::{Counter, Gauge};
 use crate::telemetry::exposition::Page;
 
 mod rollout;
+mod traffic;
 
 pub(super) use rollout::Rollout;
 
@@ -18,8 +19,12 @@ pub(super) fn text(metrics: &Metrics, readiness: Readiness, rollout: &Rollout) -
     let mut page = Page::new();
     let ready = u64::from(readiness == Readiness::Ready);
     page.single(Gauge, "forebay_ready", "Whether forebay accepts requests: not while it starts or drains.", ready);
+    traffic::process(&mut page, &metrics.process);
+    traffic::reloads(&mut page, &metrics.reloads);
     requests(&mut page, metrics);
+    traffic::routes(&mut page, &metrics.routes);
     endpoints(&mut page, &metrics.endpoints);
+    traffic::endpoints(&mut page, &metrics.endpoints);
     cache(&mut page, &metrics.cache);
     events(&mut page, metrics.events);
     if let Some(metrics) = metrics.journal {

@@ -106,6 +106,26 @@ pub trait Service: Send + Sync {
     /// The values of `/metrics`.
     fn metrics(&self) -> api::Metrics;
 
+    /// The state of the process and its requests.
+    fn overview(&self) -> api::status::Overview;
+
+    /// Every upstream with its endpoints, in file order.
+    fn upstreams(&self) -> Vec<api::status::Upstream>;
+
+    /// Sends no new requests to an endpoint (`drains`), or sends them again.
+    ///
+    /// # Errors
+    /// When there is no such upstream or endpoint (404).
+    fn set_drained(
+        &self,
+        upstream: &str,
+        order: &api::status::EndpointOrder,
+        drains: bool,
+    ) -> Result<api::status::Upstream, ApiError>;
+
+    /// Every route, in file order.
+    fn routes(&self) -> Vec<api::status::Route>;
+
     /// Purges stored responses: removes them, or with `soft` makes them stale.
     ///
     /// # Errors

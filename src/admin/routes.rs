@@ -25,6 +25,7 @@ use super::{ApiError, Invalidated, JournalQuery, Order, Readiness, Service, metr
 use crate::telemetry::exposition;
 
 mod rollout;
+mod status;
 
 /// The longest time for a request, its body included.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
@@ -67,6 +68,12 @@ fn table() -> Vec<Endpoint> {
         to_get("/ready", Access::Open, get(ready)),
         to_get("/metrics", Access::Token, get(metrics_page)),
         to_get("/api/v1/openapi.json", Access::Token, get(openapi)),
+        to_get("/api/v1/status", Access::Token, get(status::overview)),
+        to_get("/api/v1/routes", Access::Token, get(status::routes)),
+        to_get("/api/v1/upstreams", Access::Token, get(status::upstreams)),
+        to_get("/api/v1/upstreams/{upstream}", Access::Token, get(status::upstream)),
+        to_post("/api/v1/upstreams/{upstream}/drain", post(status::drain)),
+        to_post("/api/v1/upstreams/{upstream}/ready", post(status::ready)),
         to_post("/api/v1/purge", post(purge)),
         to_post("/api/v1/events", post(event)),
         to_get("/api/v1/journal", Access::Token, get(journal)),

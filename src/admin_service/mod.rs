@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use arc_swap::ArcSwap;
 use message::Fields;
 
-use crate::admin::api::rollout;
-use crate::admin::api::{CacheMetrics, Details, EndpointMetrics, EventMetrics, JournalMetrics, Metrics, Page};
+use crate::admin::api::{CacheMetrics, Details, EventMetrics, JournalMetrics, Metrics, Page};
+use crate::admin::api::{rollout, status as api_status};
 use crate::admin::{ApiError, ApiFuture, Invalidated, JournalQuery, Order, Purge, Readiness, Service};
 use crate::proxy::worker_state::Snapshot;
 use crate::rollout::Rollout;
 use crate::telemetry::counters::{CacheResults, Counter, Counters};
+use crate::telemetry::reload_log::ReloadLog;
 use crate::telemetry::{clock, events};
 
 mod invalidation;
 mod journal;
+mod status;
 mod weights;
 
 const STARTING: u8 = 0;
@@ -34,6 +36,7 @@ pub(crate) struct AdminService {
     events: EventCounters,
     flushing: Arc<journal::Flushing>,
     rollout: Arc<Rollout>,
+    reloads: Arc<ReloadLog>,
 }
 
 /// Counts of invalidation events, by whether a rule has their type.
@@ -47,7 +50,12 @@ struct EventCounters {
 impl AdminService {
     /// The service of a proxy that starts with this snapshot. `counters`: those of all threads, which are summed.
     #[must_use]
-    pub(crate) fn new(snapshot: Arc<Snapshot>, counters: Vec<Arc<Counters>>, rollout: Arc<Rollout>) -> Self {
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        counters: Vec<Arc<Counters>>,
+        rollout: Arc<Rollout>,
+        reloads: Arc<ReloadLog>,
+    ) -> Self {
         Self {
             snapshot: ArcSwap::new(snapshot),
             counters,
@@ -55,6 +63,7 @@ impl AdminService {
             events: EventCounters::default(),
             flushing: Arc::default(),
             rollout,
+            reloads,
         }
     }
 
@@ -113,20 +122,6 @@ impl AdminService {
         }
     }
 
-    fn endpoint_metrics(&self) -> Vec<EndpointMetrics> {
-        let mut metrics = Vec::new();
-        for upstream in &self.snapshot.load().groups {
-            metrics.extend(upstream.endpoints().seats.iter().map(|seat| EndpointMetrics {
-                upstream: Arc::clone(&upstream.plan.name),
-                backend: Arc::clone(&seat.endpoint.backend),
-                address: seat.endpoint.address.clone().unwrap_or_default(),
-                is_usable: seat.endpoint.is_usable(),
-                in_flight: seat.endpoint.in_flight().into(),
-            }));
-        }
-        metrics
-    }
-
     fn responses(&self) -> Vec<(&'static str, u64)> {
         let mut sums: Vec<(&'static str, u64)> = Vec::new();
         for (class, count) in self.counters.iter().flat_map(|counters| counters.responses.all()) {
@@ -167,6 +162,9 @@ impl Service for AdminService {
             log_lines_dropped: self.sum(|counters| counters.log_lines_dropped.get()),
             log_events_dropped: events::dropped(),
             endpoints: self.endpoint_metrics(),
+            routes: self.route_metrics(),
+            process: self.process_metrics(),
+            reloads: self.reload_metrics(),
             cache: self.cache_metrics(),
             events: EventMetrics {
                 known: self.events.known.get(),
@@ -175,6 +173,27 @@ impl Service for AdminService {
             },
             journal: self.journal_metrics(),
         }
+    }
+
+    fn overview(&self) -> api_status::Overview {
+        self.view_overview()
+    }
+
+    fn upstreams(&self) -> Vec<api_status::Upstream> {
+        self.view_upstreams()
+    }
+
+    fn set_drained(
+        &self,
+        upstream: &str,
+        order: &api_status::EndpointOrder,
+        drains: bool,
+    ) -> Result<api_status::Upstream, ApiError> {
+        self.drain_endpoints(upstream, order, drains)
+    }
+
+    fn routes(&self) -> Vec<api_status::Route> {
+        self.view_routes()
     }
 
     fn purge(&self, what: &Purge, soft: bool) -> Result<Invalidated, ApiError> {

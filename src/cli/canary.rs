@@ -18,7 +18,6 @@ use crate::admin::api::rollout::{
 };
 use crate::telemetry::clock;
 
-mod layout;
 mod view;
 
 /// The variable that names who gives an order when `--by` does not.

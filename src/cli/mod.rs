@@ -9,15 +9,18 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Source;
 
+pub(crate) mod backend;
 pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod journal;
+mod layout;
 mod output;
 pub(crate) mod purge;
 pub(crate) mod reach;
 pub(crate) mod run;
+pub(crate) mod status;
 
 /// A configuration or a command line is wrong.
 pub const EXIT_USAGE: u8 = 1;
@@ -60,6 +63,10 @@ enum Command {
     Config(config::Config),
     /// Run the proxy in front of small backends of its own
     Demo,
+    /// See what a running proxy does
+    Status(status::Status),
+    /// See a running proxy's backends, and take one out of use
+    Backend(backend::Backend),
     /// Have a running proxy forget what it has stored
     Purge(purge::Purge),
     /// See and settle the writes that a running proxy has acknowledged and not yet sent
@@ -90,6 +97,8 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check::run(&config, reach.is_json(), &check),
         Command::Config(config) => config::run(&config),
         Command::Demo => demo::run(given.as_deref()),
+        Command::Status(status) => status::run(&config, reach, &status),
+        Command::Backend(backend) => backend::run(&config, reach, &backend),
         Command::Purge(purge) => purge::run(&config, reach, &purge),
         Command::Journal(journal) => journal::run(&config, reach, &journal),
         Command::Canary(rollout) => canary::run(&config, reach, &rollout),

@@ -135,6 +135,7 @@ impl Process {
         let Checked { plan, warnings } = match source.check() {
             Ok(checked) => checked,
             Err(problems) => {
+                self.running.reloads().failed(&problems.to_string());
                 tracing::error!("not reloaded, nothing has changed:\n{problems}");
                 return;
             }
@@ -143,12 +144,16 @@ impl Process {
         match self.adopt(plan) {
             Ok(changes) => {
                 warn(&warnings);
+                self.running.reloads().succeeded(&format!("{summary}; {changes}"));
                 tracing::info!("reloaded: {summary}; {changes}");
                 if let Some(waiting) = changes.next_start() {
                     tracing::warn!("takes effect at the next start: {waiting}");
                 }
             }
-            Err(error) => tracing::error!("not reloaded, nothing has changed: {error}"),
+            Err(error) => {
+                self.running.reloads().failed(&error.to_string());
+                tracing::error!("not reloaded, nothing has changed: {error}");
+            }
         }
     }
 

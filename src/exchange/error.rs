@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::telemetry::endpoint_stats::FailureKind;
+
 /// Whose fault a failed exchange is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
@@ -293,6 +295,40 @@ impl ProxyError {
     #[must_use]
     pub fn cause(&self) -> Cause<'_> {
         Cause(self)
+    }
+
+    /// How a backend failed, for its counters. Faults that are not a backend's count as malformed responses.
+    #[must_use]
+    pub(crate) fn failure_kind(&self) -> FailureKind {
+        match self {
+            Self::Connect { .. } => FailureKind::Connect,
+            Self::ConnectTimeout { .. } => FailureKind::ConnectTimeout,
+            Self::Reset { .. } => FailureKind::Reset,
+            Self::HeadTimeout { .. } => FailureKind::ResponseTimeout,
+            Self::BodyCut { .. } | Self::BodyStalled { .. } => FailureKind::Body,
+            Self::BadRequest(_)
+            | Self::Misdirected
+            | Self::MethodNotAllowed
+            | Self::Expectation
+            | Self::TargetTooLong { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::ClientLeft
+            | Self::Loop
+            | Self::NoRoute
+            | Self::NoBackend { .. }
+            | Self::QueueFull { .. }
+            | Self::QueueTimeout { .. }
+            | Self::Exhausted { .. }
+            | Self::Journal { .. }
+            | Self::OnlyIfCached
+            | Self::Crowded
+            | Self::WaitedInVain
+            | Self::FetchBroken
+            | Self::Outpaced
+            | Self::BadAnswer { .. } => FailureKind::Malformed,
+        }
     }
 
     /// What the client may read of it: no names of backends or upstreams.

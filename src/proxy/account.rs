@@ -198,6 +198,9 @@ impl BodyObserver for Open {
         self.ledger.counters.responses.count(status);
         if let Some(result) = cache {
             self.ledger.counters.cache.of(result).up();
+            if let Some(route) = &self.ex.record.route {
+                route.stats.cached(result);
+            }
         }
     }
 
@@ -225,6 +228,10 @@ impl Drop for Open {
         if let Some(tunnel) = self.tunnel.as_ref().and_then(|passage| passage.record(ended.mono)) {
             self.ex.record.body_bytes_sent = tunnel.bytes_out;
             self.ex.record.tunnel = Some(Box::new(tunnel));
+        }
+        if let Some(route) = &self.ex.record.route {
+            let took = ended.mono.saturating_sub(self.ex.started.mono);
+            route.stats.ended(&self.ex.head.method, self.ex.record.status, took, self.ex.record.body_bytes_sent);
         }
         self.ledger.end(&self.ex.record, self.ex.client, self.ex.started, ended);
     }

@@ -48,7 +48,7 @@ pub(crate) fn route<'a>(
         headers: &ex.head.fields,
     };
     let index = site.plan().table.find(&asked).ok_or(ProxyError::NoRoute)?;
-    ex.record.route = site.route_name(index);
+    ex.record.route = site.route_record(index);
     let route = site.plan().routes.get(index).ok_or(ProxyError::NoRoute)?;
     Ok((index, route))
 }

@@ -15,8 +15,10 @@ use crate::cache::{Caching, Store};
 use crate::config::plan::{Action, Plan, Route, RouteCache};
 use crate::rollout::mirror::Mirror;
 use crate::rollout::split::Split;
+use crate::telemetry::access_record::RouteRecord;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::notice::Notice;
+use crate::telemetry::route_stats::RouteTraffic;
 use crate::telemetry::target_stats::TargetStats;
 use crate::upstream::local::LocalUpstream;
 use crate::upstream::shared::SharedUpstream;
@@ -33,6 +35,8 @@ pub(crate) struct Snapshot {
     pub groups: Vec<Arc<SharedUpstream>>,
     /// The splits, in the order of [`Plan::routes`].
     pub splits: Vec<Option<Arc<Split>>>,
+    /// What the requests of each route came to, in the order of [`Plan::routes`]. It outlives plans.
+    pub traffic: Vec<Arc<RouteTraffic>>,
     /// The mirrors, in the order of [`Plan::routes`].
     pub mirrors: Vec<Option<Arc<Mirror>>>,
     /// What is stored; it outlives plans.
@@ -67,7 +71,7 @@ pub(crate) struct WorkerState {
     pub generation: Arc<Snapshot>,
     /// What this worker has counted.
     pub counters: Arc<Counters>,
-    routes: Vec<Rc<str>>,
+    routes: Vec<Rc<RouteRecord>>,
     /// The ways on of each route: none, one, or one for each side of its split.
     onwards: Vec<Box<[Rc<RouteTarget>]>>,
     /// Those of splits once more, for who names a side by hand: what they see says nothing about it.
@@ -102,7 +106,7 @@ impl WorkerState {
                 old.leave(new.map(Rc::as_ref));
             }
         }
-        let routes = generation.plan.routes.iter().map(|route| Rc::from(&*route.name)).collect();
+        let routes = route_records(&generation);
         let splits: Vec<Option<LocalSplit>> =
             generation.splits.iter().map(|split| split.as_ref().map(|split| local_split(split, before))).collect();
         let routed = generation.plan.routes.iter().zip(&splits).zip(&generation.mirrors);
@@ -126,9 +130,9 @@ impl WorkerState {
         &self.generation.plan
     }
 
-    /// The name of the route with this index.
+    /// What is recorded of the route with this index.
     #[must_use]
-    pub(crate) fn route_name(&self, index: usize) -> Option<Rc<str>> {
+    pub(crate) fn route_record(&self, index: usize) -> Option<Rc<RouteRecord>> {
         self.routes.get(index).map(Rc::clone)
     }
 
@@ -192,6 +196,13 @@ impl WorkerState {
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &Rc<LocalUpstream>> {
         self.upstreams.iter()
     }
+}
+
+fn route_records(generation: &Snapshot) -> Vec<Rc<RouteRecord>> {
+    let routes = generation.plan.routes.iter().zip(&generation.traffic);
+    routes
+        .map(|(route, traffic)| Rc::new(RouteRecord { name: route.name.as_ref().into(), stats: traffic.enroll() }))
+        .collect()
 }
 
 fn by_name(upstreams: &[Rc<LocalUpstream>]) -> HashMap<&str, &Rc<LocalUpstream>> {

@@ -28,7 +28,9 @@ use crate::rollout::controller;
 use crate::shared_state::SharedState;
 use crate::telemetry::access_log::Writer;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::reload_log::ReloadLog;
 use crate::telemetry::sink::Sink;
+use crate::telemetry::window;
 use crate::telemetry::worker_telemetry::WorkerTelemetry;
 use crate::upstream::resolve;
 use crate::upstream::resolver::Resolver;
@@ -59,6 +61,7 @@ pub(super) struct Opened {
     /// The limit of open file descriptors.
     pub(super) descriptors: u64,
     pub(super) limit: Arc<ConnectionLimit>,
+    pub(super) reloads: Arc<ReloadLog>,
 }
 
 /// The access log's writer, and the target that it has open.
@@ -150,12 +153,13 @@ struct Supervisor {
 impl Supervisor {
     /// Starts the workers and the tasks of the control thread, then opens the listeners to clients.
     async fn start(shared_state: SharedState, snapshot: &Arc<Snapshot>, opened: Opened) -> io::Result<Self> {
-        let Opened { sockets, telemetry, log, descriptors, limit } = opened;
+        let Opened { sockets, telemetry, log, descriptors, limit, reloads } = opened;
         let backends: Rc<ToBackends> = Rc::default();
         let rollout = Arc::clone(shared_state.rollout());
         let counters = telemetry.iter().map(|telemetry| &telemetry.counters);
         let counters = counters.chain([backends.counters(), rollout.counters()]).map(Arc::clone).collect();
-        let admin_service = Arc::new(AdminService::new(Arc::clone(snapshot), counters, Arc::clone(&rollout)));
+        let admin_service = AdminService::new(Arc::clone(snapshot), counters, Arc::clone(&rollout), reloads);
+        let admin_service = Arc::new(admin_service);
         let mut supervisor = Self {
             shared_state,
             backends,
@@ -172,6 +176,7 @@ impl Supervisor {
         supervisor.start_workers(telemetry)?;
         if let Some(admin) = sockets.admin {
             tokio::task::spawn_local(serve_admin(admin, Arc::clone(&supervisor.admin_service)));
+            tokio::task::spawn_local(tick(Arc::clone(&supervisor.admin_service)));
         }
         resolve::first(&snapshot.groups).await;
         supervisor.backends.adopt(snapshot);
@@ -302,6 +307,16 @@ impl Supervisor {
         drop(self);
         // A blocking task may be a name look-up that DNS never answers.
         runtime.shutdown_timeout(BLOCKING_TASKS_MAX);
+    }
+}
+
+/// Keeps the windows over the latest requests, which the admin API shows.
+async fn tick(service: Arc<AdminService>) {
+    let mut ticks = tokio::time::interval(window::TICK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        service.tick();
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is known of an exchange when it ends: the material of its log line.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http::{Method, StatusCode, Uri, Version};
 
 use super::captured::Captured;
 use super::request_id::RequestId;
+use super::route_stats::RouteStats;
 
 /// What is known of an exchange when it ends.
 #[derive(Debug, Default)]
@@ -16,8 +18,8 @@ pub struct AccessRecord {
     pub id: Option<RequestId>,
     /// The request as the client wrote it; `None` when nothing is logged.
     pub request: Option<Box<Request>>,
-    /// The route's name.
-    pub route: Option<Rc<str>>,
+    /// The route.
+    pub(crate) route: Option<Rc<RouteRecord>>,
     /// Which side of a split it went to, and what decided that: `override`, `sticky`, `weight` or `fallback`.
     pub side: Option<(Rc<str>, &'static str)>,
     /// The upstream's name.
@@ -51,6 +53,15 @@ pub struct AccessRecord {
     pub header_time: Option<Duration>,
     /// What became of the connection after it had switched protocols; `None`: it has not.
     pub tunnel: Option<Box<Tunnel>>,
+}
+
+/// A route, as one worker records its requests.
+#[derive(Debug)]
+pub(crate) struct RouteRecord {
+    /// Its name.
+    pub(crate) name: Box<str>,
+    /// What this worker has counted of its requests.
+    pub(crate) stats: Arc<RouteStats>,
 }
 
 /// A connection that switched protocols, at its end.

@@ -14,6 +14,8 @@ pub(crate) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many values were at most as large as each of some bounds.
+    Histogram,
 }
 
 impl Kind {
@@ -21,6 +23,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
 }
@@ -97,6 +100,27 @@ impl Family<'_> {
         self
     }
 
+    /// Adds a histogram: the count of values up to each bound, which ascends, their sum, and their count.
+    pub(crate) fn histogram(
+        &mut self,
+        labels: &[(&'static str, &str)],
+        buckets: &[(f64, u64)],
+        sum: f64,
+        count: u64,
+    ) -> &mut Self {
+        let mut bound = String::new();
+        for (upto, values) in buckets.iter().copied().chain([(f64::INFINITY, count)]) {
+            bound.clear();
+            write_value(&mut bound, Value::Real(upto));
+            let mut labels = labels.to_vec();
+            labels.push(("le", &bound));
+            self.line("_bucket", &labels, Value::Whole(values));
+        }
+        self.line("_sum", labels, Value::Real(sum));
+        self.line("_count", labels, Value::Whole(count));
+        self
+    }
+
     /// One line; the suffix sets a histogram's lines apart.
     fn line(&mut self, suffix: &str, labels: &[(&'static str, &str)], value: Value) {
         self.text.push_str(self.name);
@@ -165,6 +189,21 @@ mod tests {
                         forebay_age_seconds 1.5\n\
                         # HELP forebay_nothing No sample.\n\
                         # TYPE forebay_nothing gauge\n";
+        assert_eq!(page.finish(), expected);
+    }
+
+    #[test]
+    fn a_histogram_has_a_line_for_each_bound_and_its_sum_and_count() {
+        let mut page = Page::new();
+        let buckets = [(0.005, 2), (0.5, 3)];
+        page.family(Kind::Histogram, "forebay_x_seconds", "Time.").histogram(&[("route", "a")], &buckets, 7.25, 4);
+        let expected = "# HELP forebay_x_seconds Time.\n\
+                        # TYPE forebay_x_seconds histogram\n\
+                        forebay_x_seconds_bucket{route=\"a\",le=\"0.005\"} 2\n\
+                        forebay_x_seconds_bucket{route=\"a\",le=\"0.5\"} 3\n\
+                        forebay_x_seconds_bucket{route=\"a\",le=\"+Inf\"} 4\n\
+                        forebay_x_seconds_sum{route=\"a\"} 7.25\n\
+                        forebay_x_seconds_count{route=\"a\"} 4\n";
         assert_eq!(page.finish(), expected);
     }
 

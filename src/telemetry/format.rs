@@ -72,7 +72,7 @@ impl LogLine<'_> {
             Variable::UpstreamHeaderTime => seconds(out, record.header_time?),
             Variable::UpstreamResponseTime => record.header_time.map(|_| seconds(out, self.took))?,
             Variable::UpstreamCacheStatus => out.extend_from_slice(record.cache?.to_ascii_uppercase().as_bytes()),
-            Variable::Route => value(out, record.route.as_deref()?.as_bytes())?,
+            Variable::Route => value(out, record.route.as_ref()?.name.as_bytes())?,
             Variable::Upstream => value(out, record.upstream.as_deref()?.as_bytes())?,
             Variable::Side => value(out, record.side.as_ref()?.0.as_bytes())?,
             Variable::Tries => text::decimal(out, record.tries.into()),

@@ -75,7 +75,7 @@ impl LogLine<'_> {
         object.number(b",\"body_bytes_sent\":", record.body_bytes_sent);
         object.seconds(b",\"request_time\":", Some(self.took));
         object.field(b",\"request_id\":\"", record.id.as_ref().map(RequestId::as_bytes));
-        object.name(b",\"route\":\"", record.route.as_deref());
+        object.name(b",\"route\":\"", record.route.as_ref().map(|route| &*route.name));
         if let Some((side, by)) = &record.side {
             object.name(b",\"side\":\"", Some(side));
             object.name(b",\"side_by\":\"", Some(by));

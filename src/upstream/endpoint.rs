@@ -16,7 +16,9 @@ use policy::health::active::Checks;
 use rustls::pki_types::ServerName;
 use tokio::sync::Notify;
 
+use super::health_history::HealthHistory;
 use crate::config::plan::{self, Address};
+use crate::telemetry::endpoint_stats::EndpointTraffic;
 
 /// Why an endpoint is not used. Several can hold at once; none: it is usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub enum Out {
     Suspect = 2,
     /// It failed too many requests.
     Ejected = 4,
+    /// A person has taken it out of use.
+    Drained = 8,
 }
 
 /// What a connection to an endpoint is opened to.
@@ -59,6 +63,10 @@ pub struct Endpoint {
     pub doubted: Notify,
     /// What its active checks add up to.
     pub checks: Mutex<Checks>,
+    /// What its requests came to.
+    pub(crate) traffic: EndpointTraffic,
+    /// When it went out of use and came back, and why.
+    pub(crate) history: HealthHistory,
     /// Where it stands in the newest set of endpoints; meaningless once it has left.
     place: AtomicUsize,
     state: State,
@@ -103,6 +111,8 @@ impl Endpoint {
             server_name: plan.server_name.clone(),
             doubted: Notify::new(),
             checks: Mutex::new(Checks::new(1, 1)),
+            traffic: EndpointTraffic::default(),
+            history: HealthHistory::default(),
             place: AtomicUsize::new(0),
             state: State::default(),
         }

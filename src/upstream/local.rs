@@ -14,6 +14,7 @@ use super::endpoints::Endpoints;
 use super::shared::SharedUpstream;
 use super::transport::pool::Pool;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::endpoint_stats::EndpointStats;
 use crate::telemetry::random;
 
 /// One upstream, as one worker has it.
@@ -76,6 +77,8 @@ pub struct LocalEndpoint {
     pub pool: Pool,
     /// How fast it answered lately.
     pub latency: RefCell<Ewma>,
+    /// What this worker has counted of its requests.
+    pub(crate) stats: Arc<EndpointStats>,
 }
 
 impl LocalUpstream {
@@ -199,6 +202,7 @@ impl LocalEndpoint {
             address: shared.address.as_deref().map(Rc::from),
             pool: Pool::default(),
             latency: RefCell::default(),
+            stats: shared.traffic.enroll(),
         }
     }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod client;
 pub(crate) mod endpoint;
 pub(crate) mod endpoints;
+pub(crate) mod health_history;
 pub(crate) mod local;
 mod pieces;
 pub(crate) mod place;
@@ -36,6 +37,7 @@ use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
 use crate::telemetry::access_record::{Outcome, Try};
 use crate::telemetry::clock;
+use crate::telemetry::endpoint_stats::FailureKind;
 
 /// Sends a request to the upstream, and makes the answer of what comes back.
 ///
@@ -166,7 +168,7 @@ impl Tries {
         self.repeats += 1;
         group.counters.retries.up();
         if group.shared.plan.ejection.statuses.holds(status) {
-            asked.failed(now, &format_args!("it answered {}", status.as_u16()));
+            asked.failed(now, FailureKind::Status, &format_args!("it answered {}", status.as_u16()));
         } else {
             asked.succeeded(now);
         }

@@ -24,6 +24,7 @@ use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
 use crate::splice::Pipe;
 use crate::telemetry::clock;
+use crate::telemetry::endpoint_stats::FailureKind;
 use crate::telemetry::target_stats::TargetStats;
 
 /// Makes the answer of a response whose head has been judged.
@@ -38,7 +39,7 @@ pub(crate) fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange)
     let plan = &claim.group().shared.plan;
     let failed = plan.ejection.statuses.holds(status);
     if failed {
-        claim.failed(clock::now(), &format_args!("it answered {}", status.as_u16()));
+        claim.failed(clock::now(), FailureKind::Status, &format_args!("it answered {}", status.as_u16()));
     }
     let since = ex.started.mono + ex.record.header_time.unwrap_or_default();
     if let Some(whole) = call.take_whole() {
@@ -100,7 +101,7 @@ impl Hold {
         let is_the_clients = self.source.as_ref().is_some_and(|source| source.is_the_clients_fault());
         if !is_the_clients {
             if !self.failed {
-                self.claim.failed(clock::now(), why);
+                self.claim.failed(clock::now(), FailureKind::Body, why);
             }
             if let Some(tally) = &self.tally {
                 tally.broke();

@@ -19,6 +19,7 @@ use crate::exchange::Exchange;
 use crate::exchange::error::ProxyError;
 use crate::telemetry::clock;
 use crate::telemetry::counters::Counters;
+use crate::telemetry::endpoint_stats::FailureKind;
 
 /// A failure counts as an answer this slow: it must not make a backend look quick, however fast it comes.
 const FAILURE_LATENCY: Duration = Duration::from_secs(1);
@@ -32,6 +33,8 @@ pub(crate) struct Lease {
     is_load: bool,
     /// Whether the request is the trial of an ejected endpoint, and its outcome not yet reported.
     trial: Cell<bool>,
+    /// Whether the head of a response has been received.
+    is_answered: Cell<bool>,
 }
 
 impl Lease {
@@ -60,14 +63,22 @@ impl Lease {
 
     /// The response head came in, so long after the request went out.
     pub(crate) fn answered(&self, after: Duration, now: Duration) {
+        self.is_answered.set(true);
+        self.endpoint.stats.answered(after);
+        self.observe(after, now);
+    }
+
+    /// Tells the balancer how long a response took.
+    fn observe(&self, after: Duration, now: Duration) {
         if self.group.shared.plan.balance == Balance::PeakEwma {
             self.endpoint.latency.borrow_mut().observe(after, Now::at(now));
         }
     }
 
     /// The request failed, by the endpoint's fault; `why` says which.
-    pub(crate) fn failed(&self, now: Now, why: &dyn Display) {
-        self.answered(FAILURE_LATENCY, now.mono);
+    pub(crate) fn failed(&self, now: Now, kind: FailureKind, why: &dyn Display) {
+        self.endpoint.stats.failed(kind, self.is_answered.get());
+        self.observe(FAILURE_LATENCY, now.mono);
         self.group.shared.standing.failed(&self.endpoint.shared, self.trial.take(), now, why);
     }
 
@@ -181,6 +192,7 @@ fn seat(group: &Rc<LocalUpstream>, set: &LocalEndpoints, index: usize, now: Now)
         since: now.mono,
         is_load,
         trial: Cell::new(false),
+        is_answered: Cell::new(false),
     })
 }
 

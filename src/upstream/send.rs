@@ -120,7 +120,7 @@ async fn connect(claim: &Lease, ex: &mut Exchange) -> Result<Connection, Failure
         Ok(Err(error)) => connect_fault(&error, endpoint),
         Err(_expired) => ProxyError::ConnectTimeout { backend: Arc::clone(&endpoint.label), limit },
     };
-    claim.failed(clock::now(), &fault.cause());
+    claim.failed(clock::now(), fault.failure_kind(), &fault.cause());
     claim.doubt(&fault.cause());
     Err(Failure { fault, progress: Progress::Nothing })
 }
@@ -157,7 +157,7 @@ impl Failed {
     /// Counts it against the backend, if it is the backend's fault.
     fn count(self, claim: &Lease) -> Failure {
         if self.fault.may_retry() {
-            claim.failed(clock::now(), &self.fault.cause());
+            claim.failed(clock::now(), self.fault.failure_kind(), &self.fault.cause());
         }
         Failure { fault: self.fault, progress: self.progress }
     }
@@ -243,7 +243,7 @@ fn judged(call: Box<Call>, claim: &Lease, draft: &UpstreamRequest) -> Result<Box
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&head.fields, &draft.switches) {
         let reason = Arc::from("it switches to a protocol that nobody asked for");
         let fault = ProxyError::BadAnswer { backend: Arc::clone(&claim.endpoint().shared.label), reason };
-        claim.failed(clock::now(), &fault.cause());
+        claim.failed(clock::now(), fault.failure_kind(), &fault.cause());
         return Err(Failure { fault, progress: Progress::Answered });
     }
     Ok(call)

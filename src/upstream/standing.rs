@@ -13,8 +13,10 @@ use policy::time::Now;
 
 use super::endpoint::{Endpoint, Out, Peer};
 use super::endpoints::Endpoints;
+use super::health_history::HealthEvent;
 use super::queue::Queue;
 use crate::config::plan;
+use crate::telemetry::clock;
 
 /// How an upstream's endpoints stand.
 #[derive(Debug)]
@@ -179,6 +181,7 @@ impl Standing {
             is_back
         };
         if is_back {
+            endpoint.history.add(now.wall, HealthEvent::Returned, &"its trial request succeeded");
             let (upstream, backend, address) = self.names(endpoint);
             tracing::info!(%upstream, %backend, address, "backend {endpoint} is back: its trial request succeeded");
         }
@@ -195,6 +198,7 @@ impl Standing {
             ejected
         };
         if let Some(ejected) = ejected {
+            endpoint.history.add(now.wall, HealthEvent::Ejected, why);
             let seconds = ejected.until.saturating_sub(now.mono).as_secs_f64();
             let (upstream, backend, address) = self.names(endpoint);
             tracing::warn!(%upstream, %backend, address, times = ejected.times,
@@ -208,6 +212,7 @@ impl Standing {
             return;
         }
         self.take_out(endpoint, Out::Suspect);
+        endpoint.history.add(clock::now().wall, HealthEvent::Unreachable, why);
         let (upstream, backend, address) = self.names(endpoint);
         tracing::warn!(%upstream, %backend, address, "backend {endpoint} takes no connection: {why}");
         endpoint.doubted.notify_one();
@@ -222,10 +227,12 @@ impl Standing {
                     self.pardon(endpoint, now);
                 }
                 self.bring_back(endpoint, Out::Down, now);
+                endpoint.history.add(now.wall, HealthEvent::Up, &format_args!("check {check}"));
                 tracing::info!(%upstream, %backend, address, "backend {endpoint} is up: check {check}");
             }
             Verdict::Down => {
                 self.take_out(endpoint, Out::Down);
+                endpoint.history.add(now.wall, HealthEvent::Down, &format_args!("check {check}"));
                 tracing::warn!(%upstream, %backend, address, "backend {endpoint} is down: check {check}");
             }
             Verdict::Unknown => {}
@@ -236,8 +243,27 @@ impl Standing {
     pub fn trust(&self, endpoint: &Endpoint, now: Now, check: &dyn Display) {
         self.pardon(endpoint, now);
         self.bring_back(endpoint, Out::Suspect, now);
+        endpoint.history.add(now.wall, HealthEvent::Reachable, &format_args!("check {check}"));
         let (upstream, backend, address) = self.names(endpoint);
         tracing::info!(%upstream, %backend, address, "backend {endpoint} takes connections again: check {check}");
+    }
+
+    /// From now on this endpoint gets no new requests (`drains`), or gets them again, as `by` wants it. Requests in flight
+    /// go on.
+    pub(crate) fn set_drained(&self, endpoint: &Endpoint, drains: bool, by: &str, now: Now) {
+        if endpoint.is_out(Out::Drained) == drains {
+            return;
+        }
+        let (upstream, backend, address) = self.names(endpoint);
+        if drains {
+            self.take_out(endpoint, Out::Drained);
+            endpoint.history.add(now.wall, HealthEvent::Drained, &by);
+            tracing::warn!(%upstream, %backend, address, by, "backend {endpoint} is drained: it gets no new requests");
+        } else {
+            self.bring_back(endpoint, Out::Drained, now);
+            endpoint.history.add(now.wall, HealthEvent::Readied, &by);
+            tracing::warn!(%upstream, %backend, address, by, "backend {endpoint} gets requests again");
+        }
     }
 
     /// What an endpoint failed at before it was gone is not held against it when it is back.

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use forebay::admin::api::rollout;
 use forebay::admin::api::{Details, Entry, Header, JournalMetrics, Metrics, Page, State};
+use forebay::admin::api::{rollout, status};
 use forebay::admin::{
     self, ApiError, ApiFuture, Invalidated, JournalQuery, Listen, Order, Purge, Readiness, Service, Settings, Sweep,
     Token,
@@ -99,6 +99,17 @@ fn mirror(route: &str) -> rollout::Mirror {
     serde_json::from_value(mirror).unwrap()
 }
 
+fn upstream(name: &str) -> status::Upstream {
+    let change = status::HealthChange { event: "down".to_owned(), ..status::HealthChange::default() };
+    let endpoint = status::Endpoint {
+        backend: "http://a:1".to_owned(),
+        reasons: vec!["down".to_owned()],
+        history: vec![change],
+        ..status::Endpoint::default()
+    };
+    status::Upstream { name: name.to_owned(), balance: "round-robin".to_owned(), endpoints: vec![endpoint] }
+}
+
 impl Service for FakeService {
     fn splits(&self) -> Vec<rollout::Split> {
         vec![split("users"), split("/api/users")]
@@ -153,6 +164,30 @@ impl Service for FakeService {
             journal: Some(JournalMetrics { dead: 2, ..JournalMetrics::default() }),
             ..Metrics::default()
         }
+    }
+
+    fn overview(&self) -> status::Overview {
+        let reload = status::Reload { at_unix_ms: 1, succeeded: false, message: "wrong".to_owned() };
+        status::Overview { status: "ready".to_owned(), reload: Some(reload), ..status::Overview::default() }
+    }
+
+    fn upstreams(&self) -> Vec<status::Upstream> {
+        vec![upstream("users")]
+    }
+
+    fn set_drained(
+        &self,
+        name: &str,
+        order: &status::EndpointOrder,
+        drains: bool,
+    ) -> Result<status::Upstream, ApiError> {
+        self.record(format!("drained={drains} {name} {} {:?} by {:?}", order.backend, order.address, order.by));
+        Ok(upstream(name))
+    }
+
+    fn routes(&self) -> Vec<status::Route> {
+        let cache = Some([("hit".to_owned(), 3)].into());
+        vec![status::Route { name: "users".to_owned(), cache, ..status::Route::default() }]
     }
 
     fn purge(&self, what: &Purge, soft: bool) -> Result<Invalidated, ApiError> {

@@ -117,8 +117,8 @@ fn one<T>(what: &str, mut all: Vec<T>, route: &str, route_of: impl Fn(&T) -> &st
     Err(ApiError::new(StatusCode::NOT_FOUND, format!("route {route:?} has no {what}; {known}")))
 }
 
-fn name(route: Route) -> Result<String, ApiError> {
-    route.map(|Path(route)| route).map_err(|_| bad("the route must be percent-encoded UTF-8".to_owned()))
+pub(super) fn name(route: Route) -> Result<String, ApiError> {
+    route.map(|Path(route)| route).map_err(|_| bad("the name must be percent-encoded UTF-8".to_owned()))
 }
 
 /// Parses the body of an order; an empty body is valid.
@@ -132,11 +132,11 @@ fn order_body(body: Body, may_be_full: bool) -> Result<OrderRequest, ApiError> {
     Ok(order_body)
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| bad(format!("the body is not valid: {error}")))
 }
 
-fn check_author(by: Option<&str>) -> Result<(), ApiError> {
+pub(super) fn check_author(by: Option<&str>) -> Result<(), ApiError> {
     let is_fit = by.is_none_or(is_author);
     let message = || format!("by has 1 to {AUTHOR_CHARS_MAX} characters and no control characters");
     if is_fit { Ok(()) } else { Err(bad(message())) }

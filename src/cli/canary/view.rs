@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::layout::{Column, moment, named, span, table};
 use crate::admin::api::rollout::{Canary, Comparison, Mirror, Side, Split, Traffic};
+use crate::cli::layout::{Column, moment, named, span, table};
 use crate::cli::reach::printable;
 
 /// Splits, a line for each side, with the canaries.

@@ -234,6 +234,21 @@ pub enum Check {
 }
 
 impl Balance {
+    /// Its word in the file.
+    #[must_use]
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round-robin",
+            Self::Weighted => "weighted",
+            Self::LeastConnections => "least-connections",
+            Self::IpHash => "ip-hash",
+            Self::Random => "random",
+            Self::TwoChoices => "two-choices",
+            Self::PeakEwma => "peak-ewma",
+            Self::Hash(_) => "hash",
+        }
+    }
+
     const fn looks_at_weights(&self) -> bool {
         match self {
             Self::Weighted | Self::LeastConnections | Self::Random | Self::Hash(_) => true,

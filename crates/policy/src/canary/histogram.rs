@@ -88,6 +88,11 @@ impl Histogram {
         Self(counts)
     }
 
+    /// Each bucket that is not empty, and how many answers fell in it, in ascending order.
+    pub fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.0.iter().copied().enumerate().filter(|(_, count)| *count > 0)
+    }
+
     /// How many answers it holds.
     #[must_use]
     pub fn total(&self) -> u64 {

@@ -2,7 +2,7 @@
 //!
 //! What stands in them is printed without its control characters; what it means is for `view`.
 
-use crate::cli::reach::printable;
+use super::reach::printable;
 
 /// What stands for a table without rows.
 const NOTHING: &str = "nothing\n";

@@ -1,0 +1,168 @@
+//! The JSON of the proxy's state: what runs, its routes, its upstreams and their endpoints.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Overview {
+    /// The version of forebay.
+    pub version: String,
+    /// `starting`, `ready` or `draining`.
+    pub status: String,
+    /// When the process started.
+    pub started_unix_ms: u64,
+    /// Worker threads.
+    pub workers: usize,
+    /// The last reload; `null`: there has been none.
+    pub reload: Option<Reload>,
+    /// Client connections open.
+    pub connections: u64,
+    /// Requests in flight.
+    pub requests_in_flight: u64,
+    /// Requests that wait for a backend.
+    pub requests_queued: u64,
+    /// Connections to backends open, idle ones too.
+    pub backend_connections: u64,
+    /// The requests of all routes.
+    pub minute: Period,
+    /// The requests of all routes.
+    pub quarter: Period,
+    /// How many endpoints get requests.
+    pub endpoints_up: usize,
+    /// How many endpoints there are.
+    pub endpoints: usize,
+}
+
+/// A reload of the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// When it happened.
+    pub at_unix_ms: u64,
+    /// Whether the new configuration is in force.
+    pub succeeded: bool,
+    /// What has changed, or why nothing has.
+    pub message: String,
+}
+
+/// Requests between a moment and now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Period {
+    /// How long ago the moment was.
+    pub seconds: f64,
+    /// Requests.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub errors: u64,
+    /// Requests a second.
+    pub rate: f64,
+    /// Half of the requests took at most as long; `null`: there were none.
+    pub p50_ms: Option<f64>,
+    /// 95 % of the requests took at most as long.
+    pub p95_ms: Option<f64>,
+    /// 99 % of the requests took at most as long.
+    pub p99_ms: Option<f64>,
+}
+
+/// The answer of `GET /api/v1/upstreams`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Upstreams {
+    /// In file order.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// An upstream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Its name.
+    pub name: String,
+    /// How it is balanced, as in the file.
+    pub balance: String,
+    /// Its endpoints: one for each backend, or for each address of its name.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// An endpoint of an upstream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The backend's URL.
+    pub backend: String,
+    /// Its address; `null` where the URL has it.
+    pub address: Option<String>,
+    /// Whether it gets requests.
+    pub up: bool,
+    /// Why it gets none: `down`, `unreachable`, `ejected` or `drained`. Several can hold.
+    pub reasons: Vec<String>,
+    /// Used only for requests that no other endpoint can take.
+    pub backup: bool,
+    /// Its weight, as in the file.
+    pub weight: u32,
+    /// The most requests in flight; `null`: no limit.
+    pub max_in_flight: Option<u32>,
+    /// Requests in flight.
+    pub requests_in_flight: u64,
+    /// Requests sent since the start, those of retries too.
+    pub requests: u64,
+    /// Failures since the start, by kind; kinds without a failure are left out.
+    pub failures: BTreeMap<String, u64>,
+    /// Its latest requests. Times are those until the response's head.
+    pub minute: Period,
+    /// Its latest requests.
+    pub quarter: Period,
+    /// The latest changes of its health, newest first.
+    pub history: Vec<HealthChange>,
+}
+
+/// A change of an endpoint's health.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthChange {
+    /// When it happened.
+    pub at_unix_ms: u64,
+    /// `down`, `up`, `unreachable`, `reachable`, `ejected`, `returned`, `drained` or `readied`.
+    pub event: String,
+    /// What caused it.
+    pub reason: String,
+}
+
+/// The body of `POST /api/v1/upstreams/{upstream}/drain` and `/ready`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointOrder {
+    /// The backend's URL, as the list of upstreams has it.
+    pub backend: String,
+    /// One address of its name. Left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Who sends the request, for the event log and the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// The answer of `GET /api/v1/routes`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Routes {
+    /// In file order.
+    pub routes: Vec<Route>,
+}
+
+/// A route.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// The upstreams that it forwards to; empty for a redirect or a fixed response.
+    pub upstreams: Vec<String>,
+    /// Requests since the start.
+    pub requests: u64,
+    /// Those of them with a status of 5xx.
+    pub errors: u64,
+    /// Bytes of responses' bodies since the start.
+    pub bytes_sent: u64,
+    /// What the cache did for its requests since the start; `null`: it does not cache.
+    pub cache: Option<BTreeMap<String, u64>>,
+    /// Its latest requests. Times are those until the end of the response.
+    pub minute: Period,
+    /// Its latest requests.
+    pub quarter: Period,
+}
