@@ -246,6 +246,10 @@ pub struct Metrics {
     pub backend_connections: u64,
     /// Client connections that could not be accepted.
     pub accept_failures: u64,
+    /// Client connections that began with a PROXY header.
+    pub proxy_headers: u64,
+    /// Client connections closed for lack of a usable PROXY header.
+    pub proxy_refusals: u64,
     /// TLS handshakes with clients that succeeded.
     pub tls_handshakes: u64,
     /// How many of them resumed a session.

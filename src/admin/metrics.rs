@@ -47,6 +47,10 @@ fn requests(page: &mut Page, metrics: &Metrics) {
     page.single(Gauge, "forebay_requests_following", "Requests that wait for another's fetch.", metrics.following);
     page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", metrics.backend_connections);
     page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", metrics.accept_failures);
+    let help = "Client connections that began with a PROXY header.";
+    page.single(Counter, "forebay_proxy_protocol_headers_total", help, metrics.proxy_headers);
+    let help = "Client connections closed for lack of a usable PROXY header.";
+    page.single(Counter, "forebay_proxy_protocol_refusals_total", help, metrics.proxy_refusals);
     page.single(Counter, "forebay_tls_handshakes_total", "TLS handshakes with clients.", metrics.tls_handshakes);
     page.single(
         Counter,

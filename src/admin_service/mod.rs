@@ -155,6 +155,8 @@ impl Service for AdminService {
             queued: self.sum(|counters| counters.queued.get()),
             following: self.sum(|counters| counters.following.get()),
             backend_connections: self.sum(|counters| counters.backend_connections.get()),
+            proxy_headers: self.sum(|counters| counters.proxy_headers.get()),
+            proxy_refusals: self.sum(|counters| counters.proxy_refusals.get()),
             tls_handshakes: self.sum(|counters| counters.tls_handshakes.get()),
             tls_resumptions: self.sum(|counters| counters.tls_resumptions.get()),
             tls_failures: self.sum(|counters| counters.tls_failures.get()),

@@ -69,6 +69,10 @@ fn open_network(section: &Section<'_>, name: &str, text: &Text, network: &Networ
     }
     let (cause, hint) = match name {
         "purge_from" => (format!("{text} lets every client purge"), "name the hosts that may: \"10.0.0.0/8\""),
+        "proxy_protocol_from" => (
+            format!("{text} believes the PROXY header of every client"),
+            "name the load balancers in front: a client could claim any address",
+        ),
         _ => (
             format!("{text} believes the forwarding headers of every client"),
             "name the proxies in front: a client could claim any address",

@@ -21,7 +21,7 @@ pub use super::grammar::StatusRanges;
 pub use super::keys::admin::{Admin, AdminAddress};
 pub use super::keys::backend::{Address, Backend};
 pub use super::keys::cache::Cache;
-pub use super::keys::listener::{ListenAddress, Listener, Protocols};
+pub use super::keys::listener::{ListenAddress, Listener, Protocols, ProxyProtocol};
 pub use super::keys::log::{AccessLog, Level, Log, LogTarget};
 pub use super::keys::log_format::{LogFormat, LogPart, Variable};
 pub use super::keys::route::Respond;

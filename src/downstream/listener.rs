@@ -12,6 +12,7 @@ use arc_swap::ArcSwapOption;
 use socket2::{Domain, Protocol, Type};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::proxy_protocol;
 use super::socket::Socket;
 use super::tls::Tls;
 use crate::config::plan::ListenAddress;
@@ -40,17 +41,38 @@ fn hint(error: &io::Error) -> &'static str {
     HINTS.iter().find(|(kind, _)| system && *kind == error.kind()).map_or("", |(_, hint)| hint)
 }
 
+/// What a listener's connections begin with.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) tls: Option<Tls>,
+    pub(crate) proxy_headers: Option<proxy_protocol::Rule>,
+}
+
 /// An address where clients connect, as all workers have it.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) address: Arc<ListenAddress>,
     /// What handshakes that begin from now on go by; `None`: clients speak without TLS.
     pub(crate) tls: ArcSwapOption<Tls>,
+    /// Whose PROXY headers connections that are accepted from now on begin with; `None`: nobody's.
+    pub(crate) proxy_headers: ArcSwapOption<proxy_protocol::Rule>,
 }
 
 impl Listener {
-    pub(crate) fn new(address: &ListenAddress, tls: Option<Tls>) -> Self {
-        Self { address: Arc::new(address.clone()), tls: ArcSwapOption::new(tls.map(Arc::new)) }
+    pub(crate) fn new(address: &ListenAddress, settings: Settings) -> Self {
+        let listener = Self {
+            address: Arc::new(address.clone()),
+            tls: ArcSwapOption::empty(),
+            proxy_headers: ArcSwapOption::empty(),
+        };
+        listener.adopt(settings);
+        listener
+    }
+
+    /// Takes up new settings for connections that are accepted from now on.
+    pub(crate) fn adopt(&self, settings: Settings) {
+        self.tls.store(settings.tls.map(Arc::new));
+        self.proxy_headers.store(settings.proxy_headers.map(Arc::new));
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod limit;
 mod linger;
 pub(crate) mod listener;
 mod preface;
+pub(crate) mod proxy_protocol;
 mod refusal;
 mod socket;
 pub(crate) mod tls;

@@ -20,12 +20,17 @@ pub(super) enum Spoken {
     Nothing,
 }
 
-/// Reads until it is clear which protocol a client speaks. The first byte that is not HTTP/2's says so. One that says nothing
+/// Reads until it is clear which protocol a client speaks, whose first bytes may have been read already. The first byte that is not HTTP/2's says so. One that says nothing
 /// before no more requests are to be taken is left to HTTP/1.1, which knows how to end.
-pub(super) async fn read(socket: &mut Socket, within: Duration, drained: impl Future<Output = ()>) -> Spoken {
+pub(super) async fn read(
+    socket: &mut Socket,
+    ahead: Bytes,
+    within: Duration,
+    drained: impl Future<Output = ()>,
+) -> Spoken {
     let mut drained = std::pin::pin!(drained);
     let mut late = std::pin::pin!(tokio::time::sleep(within));
-    let mut bytes = BytesMut::with_capacity(READ_BYTES);
+    let mut bytes = BytesMut::from(ahead);
     loop {
         let length = bytes.len().min(PREFACE.len());
         if bytes.get(..length) != PREFACE.get(..length) {
@@ -34,6 +39,7 @@ pub(super) async fn read(socket: &mut Socket, within: Duration, drained: impl Fu
         if length == PREFACE.len() {
             return Spoken::Http2(bytes.freeze());
         }
+        bytes.reserve(READ_BYTES);
         tokio::select! {
             biased;
             read = socket.read_buf(&mut bytes) => if !read.is_ok_and(|length| length > 0) {

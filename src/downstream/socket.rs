@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -191,13 +192,15 @@ impl AsyncWrite for Socket {
 #[derive(Debug)]
 pub(super) struct Carrier {
     socket: Socket,
+    /// What was read from the socket before TLS began.
+    ahead: Bytes,
     /// How many bytes the system has taken.
     written: u64,
 }
 
 impl Carrier {
-    pub(super) const fn new(socket: Socket) -> Self {
-        Self { socket, written: 0 }
+    pub(super) const fn new(socket: Socket, ahead: Bytes) -> Self {
+        Self { socket, ahead, written: 0 }
     }
 
     fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -210,7 +213,12 @@ impl Carrier {
 
 impl AsyncRead for Carrier {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_read(cx, buffer)
+        let carrier = self.get_mut();
+        if carrier.ahead.is_empty() {
+            return Pin::new(&mut carrier.socket).poll_read(cx, buffer);
+        }
+        buffer.put_slice(&carrier.ahead.split_to(carrier.ahead.len().min(buffer.remaining())));
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -16,7 +16,8 @@ use super::http2;
 use super::limit::{ConnectionLimit, Place};
 use super::listener::{Accepting, ListenSocket, Listener};
 use super::preface::{self, Spoken};
-use super::socket::Socket;
+use super::proxy_protocol::{self, Expected};
+use super::socket::{Carrier, Socket};
 use super::tls::{self, Handshakes, Tls};
 use super::waits::Limits;
 use crate::config::plan::{ListenAddress, Protocols};
@@ -239,27 +240,67 @@ fn admit(worker: &Rc<Worker>, socket: Socket, door: (&Arc<Listener>, &Rc<Handsha
     let Ok((peer, local)) = socket.ends() else { return };
     let (listener, handshakes) = door;
     let client = ClientConnection::accepted(peer, local, Arc::clone(&listener.address));
-    let counted = Counted::begin(worker, place);
-    let worker = Rc::clone(worker);
-    match listener.tls.load_full() {
-        None => drop(tokio::task::spawn_local(serve(worker, socket, Rc::new(client), counted))),
-        Some(tls) => {
-            let handshakes = Rc::clone(handshakes);
-            tokio::task::spawn_local(serve_tls(worker, (socket, client), (tls, handshakes), counted));
+    let arrival = Arrival { socket, ahead: Bytes::new(), client, counted: Counted::begin(worker, place) };
+    let expected = listener.proxy_headers.load().as_ref().map_or(Expected::Nothing, |rule| rule.expects(peer.ip()));
+    let (worker, listener, handshakes) = (Rc::clone(worker), Arc::clone(listener), Rc::clone(handshakes));
+    match expected {
+        Expected::Nothing => begin(worker, arrival, &listener, handshakes),
+        Expected::NoConnection => worker.ledger.counters.proxy_refusals.up(),
+        Expected::Header { is_optional } => {
+            tokio::task::spawn_local(async move {
+                if let Some(arrival) = introduced(&worker, arrival, is_optional).await {
+                    begin(worker, arrival, &listener, handshakes);
+                }
+            });
         }
     }
 }
 
+/// A connection that was accepted.
+struct Arrival {
+    socket: Socket,
+    /// What was read of the client already.
+    ahead: Bytes,
+    client: ClientConnection,
+    counted: Counted,
+}
+
+/// Reads what a load balancer says of the client in front of its bytes; `None`: the connection is of no use.
+async fn introduced(worker: &Worker, mut arrival: Arrival, is_optional: bool) -> Option<Arrival> {
+    let within = worker.limits().header_timeout;
+    let counters = &worker.ledger.counters;
+    let Some(begun) = proxy_protocol::read(&mut arrival.socket, is_optional, within).await else {
+        counters.proxy_refusals.up();
+        return None;
+    };
+    arrival.ahead = begun.ahead;
+    if let Some(header) = begun.header {
+        counters.proxy_headers.up();
+        arrival.client = arrival.client.passed_on(header);
+    }
+    Some(arrival)
+}
+
+/// Begins to speak with a client.
+fn begin(worker: Rc<Worker>, arrival: Arrival, listener: &Listener, handshakes: Rc<Handshakes>) {
+    match listener.tls.load_full() {
+        None => drop(tokio::task::spawn_local(serve(worker, arrival))),
+        Some(tls) => drop(tokio::task::spawn_local(serve_tls(worker, arrival, (tls, handshakes)))),
+    }
+}
+
 /// Serves a client that speaks without TLS.
-async fn serve(worker: Rc<Worker>, mut socket: Socket, client: Rc<ClientConnection>, counted: Counted) {
+async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+    let Arrival { mut socket, ahead, client, counted } = arrival;
+    let client = Rc::new(client);
     let protocols = protocols(&worker, &client);
     let spoken = match (protocols.http1(), protocols.http2()) {
         (true, true) => {
             let within = worker.limits().header_timeout;
-            Box::pin(preface::read(&mut socket, within, worker.drained())).await
+            Box::pin(preface::read(&mut socket, ahead, within, worker.drained())).await
         }
-        (_, false) => Spoken::Http1(Bytes::new()),
-        (false, true) => Spoken::Http2(Bytes::new()),
+        (_, false) => Spoken::Http1(ahead),
+        (false, true) => Spoken::Http2(ahead),
     };
     serve_spoken(worker, socket, client, spoken, counted).await;
 }
@@ -284,14 +325,10 @@ fn protocols(worker: &Worker, client: &ClientConnection) -> Protocols {
 }
 
 /// Serves a client that speaks TLS: the handshake is boxed, so that the connection does not carry its room on.
-async fn serve_tls(
-    worker: Rc<Worker>,
-    (socket, client): (Socket, ClientConnection),
-    (tls, handshakes): (Arc<Tls>, Rc<Handshakes>),
-    counted: Counted,
-) {
+async fn serve_tls(worker: Rc<Worker>, arrival: Arrival, (tls, handshakes): (Arc<Tls>, Rc<Handshakes>)) {
+    let Arrival { socket, ahead, client, counted } = arrival;
     let sharing = (worker.workers(), &*worker.ledger.counters);
-    let secured = Box::pin(tls::secure(socket, &tls, handshakes, sharing)).await;
+    let secured = Box::pin(tls::secure(Carrier::new(socket, ahead), &tls, handshakes, sharing)).await;
     drop(tls);
     let Some((socket, shown)) = secured else { return };
     let client = Rc::new(client.over_tls(shown));

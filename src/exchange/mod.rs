@@ -24,6 +24,7 @@ use policy::message::forwarding_fields::ForwardingFields;
 use policy::message::host::{self, BadHost};
 use policy::message::scheme::Scheme;
 use policy::message::via::Signature;
+use policy::proxy_protocol::Header;
 use policy::time::Now;
 
 use self::client_tls::ClientTls;
@@ -154,9 +155,9 @@ impl Exchange {
 /// What all requests of one client connection share.
 #[derive(Debug)]
 pub struct ClientConnection {
-    /// The other end of the socket.
+    /// The client's address: that of the other end of the socket, or what a load balancer there says by the PROXY protocol.
     pub peer: SocketAddr,
-    /// Our end of the socket.
+    /// The address that the client has connected to.
     pub local: SocketAddr,
     /// Where the client has connected; `None`: no client has.
     pub listener: Option<Arc<ListenAddress>>,
@@ -164,6 +165,8 @@ pub struct ClientConnection {
     pub scheme: Scheme,
     /// What its TLS handshake has shown; `None`: it speaks without TLS.
     pub tls: Option<Box<ClientTls>>,
+    /// The host name that it has asked a load balancer for, as that says by the PROXY protocol.
+    pub authority: Option<Box<str>>,
     /// What its requests say of it to backends, and under which plan that was worked out.
     pub stamp: RefCell<Option<(u64, Rc<ForwardingFields>)>>,
     /// The forwarding fields that its last request went on with: the next one's are the same, as a rule.
@@ -250,6 +253,7 @@ impl ClientConnection {
             listener: None,
             scheme: Scheme::Http,
             tls: None,
+            authority: None,
             stamp: RefCell::default(),
             forwarding: RefCell::default(),
             known_host: RefCell::default(),
@@ -260,6 +264,15 @@ impl ClientConnection {
     #[must_use]
     pub fn accepted(peer: SocketAddr, local: SocketAddr, listener: Arc<ListenAddress>) -> Self {
         Self { listener: Some(listener), ..Self::new(peer, local) }
+    }
+
+    /// The same connection, with what a load balancer says of it.
+    #[must_use]
+    pub fn passed_on(self, header: Header) -> Self {
+        let Header { addresses, is_secure, authority } = header;
+        let (peer, local) = addresses.map_or((self.peer, self.local), |ends| (ends.source, ends.destination));
+        let scheme = if is_secure { Scheme::Https } else { self.scheme };
+        Self { peer, local, scheme, authority, ..self }
     }
 
     /// The same connection over TLS.

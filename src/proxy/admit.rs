@@ -138,7 +138,10 @@ fn host(ex: &mut Exchange) -> Result<Rc<Host>, ProxyError> {
         (Some(authority), _) => valid(authority.as_str().as_bytes(), &ex.connection)?,
         (None, Some(host)) => return Ok(host),
         // An HTTP/1.0 client need not say; what it connected to is what it meant.
-        (None, None) => valid(ex.connection.local.to_string().as_bytes(), &ex.connection)?,
+        (None, None) => match &ex.connection.authority {
+            Some(authority) => valid(authority.as_bytes(), &ex.connection)?,
+            None => valid(ex.connection.local.to_string().as_bytes(), &ex.connection)?,
+        },
     };
     headers.set(Known::Host, &*host.authority);
     Ok(host)

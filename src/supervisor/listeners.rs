@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::error::StartError;
 use crate::config::plan::{self, ListenAddress, Plan};
-use crate::downstream::listener::{self, ListenSocket, Listener, Opened};
+use crate::downstream::listener::{self, ListenSocket, Listener, Opened, Settings};
+use crate::downstream::proxy_protocol::Rule;
 use crate::downstream::tls::Tls;
 use crate::socket_file::SocketFile;
 use crate::telemetry::clock;
@@ -50,8 +51,8 @@ struct Open {
 /// What [`Listeners::prepare`] has opened and read for a Plan that is not in force yet.
 pub(super) struct Prepared {
     new: Vec<(Arc<Listener>, Opened)>,
-    /// The new TLS configuration of listeners that are already open.
-    tls: Vec<(Arc<Listener>, Option<Tls>)>,
+    /// The new settings of listeners that are already open.
+    settings: Vec<(Arc<Listener>, Settings)>,
 }
 
 impl Listeners {
@@ -61,7 +62,7 @@ impl Listeners {
     /// When an address can't be listened on, or a file of TLS can't be used.
     pub(super) fn prepare(&self, plan: &Plan, workers: usize) -> Result<Prepared, StartError> {
         check_backend_tls(plan)?;
-        let mut prepared = Prepared { new: Vec::new(), tls: Vec::new() };
+        let mut prepared = Prepared { new: Vec::new(), settings: Vec::new() };
         let now = clock::now().wall;
         for planned in &plan.listeners {
             let open = self.0.iter().find(|open| *open.listener.address == planned.address);
@@ -71,11 +72,12 @@ impl Listeners {
                 loaded.map_err(|source| StartError::Tls { address: planned.address.clone(), source })
             };
             let tls = planned.tls.as_ref().map(load).transpose()?;
+            let settings = Settings { tls, proxy_headers: Rule::of(planned) };
             match open {
-                Some(open) => prepared.tls.push((Arc::clone(&open.listener), tls)),
+                Some(open) => prepared.settings.push((Arc::clone(&open.listener), settings)),
                 None => {
                     let opened = listener::open(&planned.address, workers)?;
-                    prepared.new.push((Arc::new(Listener::new(&planned.address, tls)), opened));
+                    prepared.new.push((Arc::new(Listener::new(&planned.address, settings)), opened));
                 }
             }
         }
@@ -85,8 +87,8 @@ impl Listeners {
     /// Puts in force what [`Self::prepare`] has opened. Returns the new listeners, whose sockets the caller hands to the
     /// workers.
     pub(super) fn add(&mut self, prepared: Prepared) -> Vec<New> {
-        for (listener, tls) in prepared.tls {
-            listener.tls.store(tls.map(Arc::new));
+        for (listener, settings) in prepared.settings {
+            listener.adopt(settings);
         }
         let mut new = Vec::new();
         for (listener, opened) in prepared.new {

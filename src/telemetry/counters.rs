@@ -56,6 +56,10 @@ pub struct Counters {
     pub underscore_fields: Counter,
     /// Trailer fields dropped (RFC 9110 §6.5.1).
     pub trailer_fields: Counter,
+    /// Client connections that began with a PROXY header.
+    pub proxy_headers: Counter,
+    /// Client connections closed for lack of a usable PROXY header.
+    pub proxy_refusals: Counter,
     /// TLS handshakes with clients that succeeded.
     pub tls_handshakes: Counter,
     /// Those of them that resumed a session.

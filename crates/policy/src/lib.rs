@@ -14,6 +14,7 @@ pub mod endpoints;
 pub mod events;
 pub mod health;
 pub mod message;
+pub mod proxy_protocol;
 pub mod retry;
 pub mod route;
 pub mod time;

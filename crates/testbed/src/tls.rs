@@ -2,7 +2,7 @@
 //!
 //! Clients believe one authority. A handshake that fails is an error to look at, not a panic.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,6 +113,7 @@ impl Authority {
             versions: vec![&TLS13, &TLS12],
             pair: None,
             has_sni: true,
+            before: Vec::new(),
         }
     }
 }
@@ -142,6 +143,7 @@ pub struct TlsClient {
     versions: Vec<&'static rustls::SupportedProtocolVersion>,
     pair: Option<Pair>,
     has_sni: bool,
+    before: Vec<u8>,
 }
 
 impl TlsClient {
@@ -161,6 +163,12 @@ impl TlsClient {
     #[must_use]
     pub fn without_sni(self) -> Self {
         Self { has_sni: false, ..self }
+    }
+
+    /// Sends these bytes before TLS, in one piece with its beginning.
+    #[must_use]
+    pub fn behind(self, before: impl AsRef<[u8]>) -> Self {
+        Self { before: before.as_ref().to_vec(), ..self }
     }
 
     /// What it connects with; sessions are kept in it.
@@ -204,6 +212,9 @@ impl TlsClient {
         socket.set_read_timeout(Some(DEADLINE))?;
         let name = ServerName::try_from(self.server_name.clone()).map_err(io::Error::other)?;
         let mut connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+        let mut first = self.before.clone();
+        connection.write_tls(&mut first)?;
+        socket.write_all(&first)?;
         while connection.is_handshaking() {
             connection.complete_io(&mut socket)?;
         }

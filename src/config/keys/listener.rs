@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use policy::message::network::Network;
 
 use super::tls::Tls;
-use super::{backend, table};
+use super::{backend, table, words};
 use crate::config::document::Section;
 use crate::config::grammar::networks;
 
@@ -30,6 +30,14 @@ table! {
     /// Networks in CIDR form, or single addresses, whose forwarding headers this listener trusts. Left out: those of
     /// `[server]`.
     trusted_proxies: Option<Vec<Network>> as Texts => own_networks;
+    /// Whether connections begin with a PROXY protocol header (version 1 or 2), from which forebay takes the address of the
+    /// client. `required` closes connections without one, `optional` accepts both, `off` accepts none. Only the peers in
+    /// `proxy_protocol_from` may send one.
+    proxy_protocol: ProxyProtocol = "off";
+    /// Networks in CIDR form, or single addresses, of the load balancers that send the PROXY protocol. On a Unix socket:
+    /// `["127.0.0.1"]`. Connections from other peers are closed if the header is `required`, and have none if it is
+    /// `optional`.
+    proxy_protocol_from: Vec<Network> as Texts => networks;
     /// TLS towards clients. Left out: plain HTTP.
     tls: Option<Tls>;
 }
@@ -56,6 +64,18 @@ impl ListenAddress {
     /// What stands for an address that is no address.
     pub(in crate::config) const fn nowhere() -> Self {
         Self::Unix(PathBuf::new())
+    }
+}
+
+words! {
+    /// Whether connections begin with a PROXY protocol header.
+    pub enum ProxyProtocol {
+        /// None does.
+        Off = "off",
+        /// Some of those from listed peers do.
+        Optional = "optional",
+        /// All do, and come from listed peers.
+        Required = "required",
     }
 }
 
@@ -101,7 +121,15 @@ impl Listener {
     /// A listener for plain HTTP/1.1 without anything particular.
     #[must_use]
     pub const fn plain(address: ListenAddress) -> Self {
-        Self { address, protocols: Protocols::Http1, redirect_https: None, trusted_proxies: None, tls: None }
+        Self {
+            address,
+            protocols: Protocols::Http1,
+            redirect_https: None,
+            trusted_proxies: None,
+            proxy_protocol: ProxyProtocol::Off,
+            proxy_protocol_from: Vec::new(),
+            tls: None,
+        }
     }
 }
 
@@ -110,6 +138,19 @@ fn agrees(listener: &Listener, section: &Section<'_>) {
     if listener.tls.is_some() && listener.redirect_https.is_some() {
         let hint = "put it on the listener without TLS";
         section.report.add(section.at("redirect_https"), "a listener with TLS has nothing to redirect", hint);
+    }
+    let (is_off, names_nobody) = (listener.proxy_protocol == ProxyProtocol::Off, !section.has("proxy_protocol_from"));
+    if !is_off && (names_nobody || section.is_empty_list("proxy_protocol_from")) {
+        let hint = match listener.address {
+            ListenAddress::Ip(_) => "name the load balancers: proxy_protocol_from = [\"10.0.0.0/8\"]",
+            ListenAddress::Unix(_) => "proxy_protocol_from = [\"127.0.0.1\"]: clients on a Unix socket count as this",
+        };
+        section.report.add(section.at("proxy_protocol"), "proxy_protocol needs proxy_protocol_from", hint);
+    }
+    if is_off && !names_nobody {
+        let hint = "add proxy_protocol = \"required\", or leave it out";
+        let cause = "proxy_protocol_from is of no use without proxy_protocol";
+        section.report.warn(section.at("proxy_protocol_from"), cause, hint);
     }
 }
 

@@ -56,6 +56,22 @@ fn keys_of_a_listener_are_checked() {
         (&format!("{address}\nprotocols = []"), "protocols is empty | write protocols = [\"h2\", \"http/1.1\"]"),
         (&format!("{address}\nredirect_https = 0"), "redirect_https is out of range | from 1 to 65535"),
         (&format!("{address}\ntrusted_proxies = [\"all\"]"), "\"all\" is no network | write a network as"),
+        (
+            &format!("{address}\nproxy_protocol = \"on\"\nproxy_protocol_from = [\"10.0.0.1\"]"),
+            "\"on\" is no proxy_protocol | \"off\", \"optional\" or \"required\"",
+        ),
+        (
+            &format!("{address}\nproxy_protocol = \"required\""),
+            "proxy_protocol needs proxy_protocol_from | name the load balancers",
+        ),
+        (
+            "address = \"unix:/run/a\"\nproxy_protocol = \"optional\"\nproxy_protocol_from = []",
+            "proxy_protocol needs proxy_protocol_from | proxy_protocol_from = [\"127.0.0.1\"]",
+        ),
+        (
+            &format!("{address}\nproxy_protocol = \"required\"\nproxy_protocol_from = [\"lb\"]"),
+            "\"lb\" is no network | write a network as",
+        ),
         (&format!("{address}\nport = 80"), "unknown key \"port\" in [[listener]] | known here: address"),
     ] {
         refused(&with_listener(lines), words);

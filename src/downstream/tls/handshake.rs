@@ -75,16 +75,16 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Makes a TLS connection of a socket; `None`: none comes of it. `workers`: among how many the listener's handshakes are
+/// Makes a TLS connection over a socket; `None`: none comes of it. `workers`: among how many the listener's handshakes are
 /// shared out.
 pub(in crate::downstream) async fn secure(
-    socket: Socket,
+    carrier: Carrier,
     tls: &Tls,
     handshakes: Rc<Handshakes>,
     (workers, counters): (usize, &Counters),
 ) -> Option<(Socket, ClientTls)> {
     let place = handshakes.begin(tls.plan.handshakes_max.div_ceil(workers.max(1)));
-    match run(socket, tls, place).await {
+    match run(carrier, tls, place).await {
         Ok((socket, client, kind)) => {
             counters.tls_handshakes.up();
             if kind == Some(HandshakeKind::Resumed) {
@@ -101,11 +101,11 @@ pub(in crate::downstream) async fn secure(
 }
 
 async fn run(
-    socket: Socket,
+    carrier: Carrier,
     tls: &Tls,
     mut place: Place<'_>,
 ) -> Result<(Socket, ClientTls, Option<HandshakeKind>), Failure> {
-    let accepting = TlsAcceptor::from(Arc::clone(&tls.config)).accept(Carrier::new(socket));
+    let accepting = TlsAcceptor::from(Arc::clone(&tls.config)).accept(carrier);
     let stream = tokio::select! {
         biased;
         _dropped = &mut place.crowded => return Err(Failure::Crowded),
