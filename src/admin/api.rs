@@ -293,11 +293,11 @@ pub struct EndpointMetrics {
     pub reasons: Vec<(&'static str, bool)>,
     /// Its weight.
     pub weight: u64,
-    /// Requests sent, those of retries too.
+    /// Requests sent, retries included.
     pub requests: u64,
     /// Failures by kind.
     pub failures: Vec<(&'static str, u64)>,
-    /// From sending a request to the head of the response.
+    /// The time from sending a request to the head of its response.
     pub response_time: HistogramMetrics,
 }
 
@@ -308,37 +308,37 @@ pub struct RouteMetrics {
     pub name: Arc<str>,
     /// Requests by method and class of status; those without a request are left out.
     pub requests: Vec<(&'static str, &'static str, u64)>,
-    /// From a request's head to the end of the response.
+    /// The time from a request's head to the end of its response.
     pub duration: HistogramMetrics,
-    /// Bytes of responses' bodies.
+    /// Bytes of response bodies.
     pub bytes_sent: u64,
-    /// What the cache did; empty where the route does not cache.
+    /// Requests by result of the cache; empty if the route does not cache.
     pub cache: Vec<(&'static str, u64)>,
 }
 
-/// A histogram, as Prometheus has it.
+/// A histogram in the form of Prometheus.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistogramMetrics {
-    /// How many values were at most as large as this bound, in seconds, which ascends.
+    /// For each bound in seconds, ascending: how many values are not above it.
     pub buckets: Vec<(f64, u64)>,
     /// The sum of all values, in seconds.
     pub sum: f64,
-    /// How many values there were.
+    /// The number of values.
     pub count: u64,
 }
 
 /// The metrics of the process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProcessMetrics {
-    /// When it started, in seconds since the epoch.
+    /// When it started, in seconds since the Unix epoch.
     pub started: f64,
     /// Resident memory, in bytes.
     pub resident_bytes: u64,
     /// Processor time, in seconds.
     pub cpu_seconds: f64,
-    /// Descriptors open.
+    /// Open file descriptors.
     pub open_descriptors: u64,
-    /// How many may be open.
+    /// The limit of open file descriptors.
     pub max_descriptors: u64,
 }
 
@@ -347,11 +347,11 @@ pub struct ProcessMetrics {
 pub struct ReloadMetrics {
     /// Reloads that took effect.
     pub succeeded: u64,
-    /// Reloads that changed nothing, as the configuration was wrong.
+    /// Reloads that failed and changed nothing.
     pub failed: u64,
     /// Whether the last one took effect; `None`: there was none.
     pub last_succeeded: Option<bool>,
-    /// When the present configuration came into force, in seconds since the epoch.
+    /// When the configuration in force took effect, in seconds since the Unix epoch.
     pub in_force_since: f64,
 }
 

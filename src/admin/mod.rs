@@ -106,13 +106,13 @@ pub trait Service: Send + Sync {
     /// The values of `/metrics`.
     fn metrics(&self) -> api::Metrics;
 
-    /// The state of the process and its requests.
+    /// The state of the process and the load of all routes.
     fn overview(&self) -> api::status::Overview;
 
     /// Every upstream with its endpoints, in file order.
     fn upstreams(&self) -> Vec<api::status::Upstream>;
 
-    /// Sends no new requests to an endpoint (`drains`), or sends them again.
+    /// Drains an endpoint (`drains`): it gets no new requests. Otherwise re-enables it.
     ///
     /// # Errors
     /// When there is no such upstream or endpoint (404).

@@ -1,4 +1,4 @@
-//! The state of the proxy, its routes and its endpoints, as the admin API and the metrics show it.
+//! The state of the proxy, its routes and its endpoints, for the admin API and `/metrics`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::upstream::endpoint::{Endpoint, Out};
 use crate::upstream::endpoints::EndpointSlot;
 use crate::upstream::shared::SharedUpstream;
 
-/// The bounds of histograms of time in metrics, in milliseconds.
+/// The bounds of the buckets of latency histograms, in milliseconds.
 const BOUNDS_MS: [f64; 14] =
     [0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0];
 
-/// Why an endpoint gets no requests, each with its name in the API.
+/// The reasons why an endpoint gets no requests, each with its name in the API.
 const REASONS: [(Out, &str); 4] =
     [(Out::Down, "down"), (Out::Suspect, "unreachable"), (Out::Ejected, "ejected"), (Out::Drained, "drained")];
 
@@ -118,18 +118,18 @@ impl AdminService {
         let found = snapshot.groups.iter().find(|group| *group.plan.name == *upstream);
         let found = found.ok_or_else(|| none(format!("there is no upstream {upstream}")))?;
         let endpoints = found.endpoints();
-        let is_meant = |endpoint: &Endpoint| {
+        let matches = |endpoint: &Endpoint| {
             *endpoint.backend == *order.backend
                 && order.address.as_ref().is_none_or(|address| endpoint.address.as_deref() == Some(address.as_str()))
         };
-        let meant: Vec<_> = endpoints.seats.iter().filter(|seat| is_meant(&seat.endpoint)).collect();
-        if meant.is_empty() {
+        let selected: Vec<_> = endpoints.seats.iter().filter(|seat| matches(&seat.endpoint)).collect();
+        if selected.is_empty() {
             let backends: Vec<&str> = endpoints.seats.iter().map(|seat| &*seat.endpoint.backend).take(20).collect();
             let hint = backends.join(", ");
             return Err(none(format!("upstream {upstream} has no such endpoint; its backends are {hint}")));
         }
         let by = order.by.as_deref().unwrap_or("api");
-        meant.iter().for_each(|seat| found.standing.set_drained(&seat.endpoint, drains, by, clock::now()));
+        selected.iter().for_each(|seat| found.standing.set_drained(&seat.endpoint, drains, by, clock::now()));
         Ok(view_upstream(found, clock::mono()))
     }
 
@@ -224,7 +224,7 @@ fn metrics_of(upstream: &SharedUpstream, seat: &EndpointSlot) -> EndpointMetrics
     }
 }
 
-/// The numbers of a route, or of the requests that no route took.
+/// The metrics of a route, or of the requests that matched no route.
 pub(super) fn route_metrics(name: &Arc<str>, totals: &RouteTotals, caches: bool) -> RouteMetrics {
     let mut requests = Vec::new();
     for (method, codes) in METHODS.iter().zip(&totals.requests) {

@@ -1,4 +1,5 @@
-//! `forebay backend`: the endpoints of a running proxy, why one gets no requests, and taking one out of use.
+//! `forebay backend`: lists the endpoints of a running proxy, shows why one gets no requests, drains one and re-enables
+//! it.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,76 +7,79 @@ use std::process::ExitCode;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
+use super::admin_client::{AdminClient, AdminRequest, segment};
 use super::layout::{Column, moment, table};
-use super::reach::{Question, Reach, segment};
 use super::status::{milliseconds, share};
 use super::{EXIT_USAGE, output};
 use crate::admin::api::status::{Endpoint, EndpointOrder, Upstream, Upstreams};
 
-/// The variable that names who gives an order when `--by` does not.
+/// The environment variable with the author of an order; `--by` overrides it.
 const USER_VARIABLE: &str = "USER";
 
-/// What to do with endpoints.
+/// The arguments of `forebay backend`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Backend {
     #[command(subcommand)]
-    what: Option<What>,
+    action: Option<Action>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-enum What {
-    /// List endpoints, their state and their requests of the last minute (also when nothing is said)
+enum Action {
+    /// List endpoints, their state and their requests of the last minute (also when no command is given)
     List,
     /// Show an upstream's endpoints with their failures and the history of their health
     Show {
-        /// The upstream, by its name
+        /// The name of the upstream
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         upstream: String,
     },
-    /// Send an endpoint no new requests; those in flight go on. It lasts until `ready` or a restart
+    /// Send no new requests to an endpoint, until `ready` or a restart; those in flight finish
     Drain(Order),
-    /// Send an endpoint requests again
+    /// Send requests to an endpoint again
     Ready(Order),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 struct Order {
-    /// The upstream, by its name
+    /// The name of the upstream
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     upstream: String,
-    /// The backend, by its URL as the list shows it
+    /// The URL of the backend, as the list shows it
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     backend: String,
-    /// One address of the backend's name only
+    /// Only this address of the backend's name
     #[arg(long, value_name = "IP:PORT")]
     address: Option<String>,
-    /// Who orders it, for those who look later [default: $USER]
+    /// Your name, which the API and the event log show [default: $USER]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }
 
-/// Does what is asked, and prints the endpoints.
+/// Sends the request to the admin API, and prints the endpoints.
 #[must_use]
-pub(crate) fn run(config: &Path, reach: &Reach, backend: &Backend) -> ExitCode {
-    match backend.what.as_ref().unwrap_or(&What::List) {
-        What::List => reach.tell(config, Question::get("/api/v1/upstreams"), |all: &Upstreams| list(&all.upstreams)),
-        What::Show { upstream } => {
-            reach.tell(config, Question::get(format!("/api/v1/upstreams/{}", segment(upstream))), shown)
+pub(crate) fn run(config: &Path, admin_client: &AdminClient, backend: &Backend) -> ExitCode {
+    match backend.action.as_ref().unwrap_or(&Action::List) {
+        Action::List => {
+            admin_client.print(config, AdminRequest::get("/api/v1/upstreams"), |all: &Upstreams| list(&all.upstreams))
         }
-        What::Drain(order) => send(config, reach, order, "drain"),
-        What::Ready(order) => send(config, reach, order, "ready"),
+        Action::Show { upstream } => {
+            admin_client.print(config, AdminRequest::get(format!("/api/v1/upstreams/{}", segment(upstream))), details)
+        }
+        Action::Drain(order) => send(config, admin_client, order, "drain"),
+        Action::Ready(order) => send(config, admin_client, order, "ready"),
     }
 }
 
-fn send(config: &Path, reach: &Reach, order: &Order, what: &str) -> ExitCode {
+fn send(config: &Path, admin_client: &AdminClient, order: &Order, verb: &str) -> ExitCode {
     let by = order.by.clone().or_else(|| std::env::var(USER_VARIABLE).ok().filter(|user| !user.is_empty()));
     let body = EndpointOrder { backend: order.backend.clone(), address: order.address.clone(), by };
     let Ok(body) = serde_json::to_vec(&body) else {
-        output::complain("forebay: the request can't be written\n");
+        output::print_error("forebay: the request can't be written\n");
         return ExitCode::from(EXIT_USAGE);
     };
-    let target = format!("/api/v1/upstreams/{}/{what}", segment(&order.upstream));
-    reach.tell(config, Question::post(target, body), |upstream: &Upstream| list(std::slice::from_ref(upstream)))
+    let target = format!("/api/v1/upstreams/{}/{verb}", segment(&order.upstream));
+    admin_client
+        .print(config, AdminRequest::post(target, body), |upstream: &Upstream| list(std::slice::from_ref(upstream)))
 }
 
 fn list(upstreams: &[Upstream]) -> String {
@@ -119,14 +123,14 @@ fn state(endpoint: &Endpoint) -> String {
     }
 }
 
-/// What took an endpoint out of use, as far as that is still known.
+/// The last event that took an endpoint out of use, if it is still in the history.
 fn why(endpoint: &Endpoint) -> String {
     let ended = ["up", "reachable", "returned", "readied"];
     let cause = endpoint.history.iter().find(|change| !ended.contains(&&*change.event)).filter(|_| !endpoint.up);
     cause.map_or_else(|| "-".to_owned(), |change| change.reason.clone())
 }
 
-fn shown(upstream: &Upstream) -> String {
+fn details(upstream: &Upstream) -> String {
     let mut text = format!("{} ({})\n", upstream.name, upstream.balance);
     text.push_str(&list(std::slice::from_ref(upstream)));
     for endpoint in &upstream.endpoints {
@@ -135,7 +139,7 @@ fn shown(upstream: &Upstream) -> String {
         let address = endpoint.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
         text.push('\n');
         let name = format!("{}{address}", endpoint.backend);
-        text.push_str(&super::reach::printable(&format!("{name}: {} requests, {failures}", endpoint.requests)));
+        text.push_str(&super::admin_client::printable(&format!("{name}: {} requests, {failures}", endpoint.requests)));
         text.push('\n');
         let rows = endpoint.history.iter();
         let rows: Vec<_> =
@@ -167,7 +171,7 @@ mod tests {
         };
         let up = Endpoint { backend: "http://b:1".to_owned(), up: true, ..down.clone() };
         let upstream = Upstream { name: "shop".to_owned(), balance: "random".to_owned(), endpoints: vec![down, up] };
-        let text = shown(&upstream);
+        let text = details(&upstream);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[2].contains("http://a:1") && lines[2].ends_with("check got 503\u{fffd}[2J"), "{text}");
         assert!(lines[3].contains("http://b:1") && lines[3].contains("  up  ") && lines[3].ends_with('-'), "{text}");

@@ -1,6 +1,6 @@
-//! `forebay canary`: splits, their canaries and mirrors of a running proxy, seen and directed.
+//! `forebay canary`: shows and controls the splits, canaries and mirrors of a running proxy.
 //!
-//! How they are shown is for `view` to say.
+//! `view` formats them as text.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use policy::route::split::Share;
 use serde::Serialize;
 
-use super::reach::{Question, Reach, segment};
+use super::admin_client::{AdminClient, AdminRequest, segment};
 use super::{EXIT_USAGE, output};
 use crate::admin::api::rollout::{
     AUTHOR_CHARS_MAX, Canaries, Canary, Mirrors, OrderRequest, Split, Splits, WeightsRequest, is_author,
@@ -20,23 +20,23 @@ use crate::telemetry::clock;
 
 mod view;
 
-/// The variable that names who gives an order when `--by` does not.
+/// The environment variable with the author of an order; `--by` overrides it.
 const USER_VARIABLE: &str = "USER";
 
-/// What to do with splits, canaries and mirrors.
+/// The arguments of `forebay canary`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Rollout {
     #[command(subcommand)]
-    what: Option<What>,
+    action: Option<Action>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-enum What {
-    /// List splits, their weights and canaries (also when nothing is said)
+enum Action {
+    /// List splits, their weights and canaries (also when no command is given)
     List,
-    /// Show a route's split, its canary, what it waits for, and what has become of it so far
+    /// Show a route's split and its canary: progress, action it waits for, and history
     Show(Route),
-    /// Give sides of a split other weights; those that are not named share the rest. A canary that runs pauses
+    /// Override weights of a split; the sides that are not named share the rest. Pauses a running canary
     Set {
         #[command(flatten)]
         route: Route,
@@ -44,32 +44,32 @@ enum What {
         #[arg(required = true, value_name = "SIDE=PERCENT", value_parser = weight)]
         weights: Vec<Weight>,
         #[command(flatten)]
-        signature: Signature,
+        author: Author,
     },
-    /// Give a split the weights of the configuration again. A canary that runs pauses
-    Reset(Directed),
-    /// Have a canary stay as it is
-    Pause(Directed),
-    /// Have a paused canary go on
-    Resume(Directed),
-    /// Have a canary go to the next step now, without a verdict
+    /// Set the weights of a split back to those of the configuration. Pauses a running canary
+    Reset(OrderArguments),
+    /// Pause a canary at its current step
+    Pause(OrderArguments),
+    /// Resume a paused canary
+    Resume(OrderArguments),
+    /// Move a canary to the next step now, without a verdict
     Promote {
-        /// To the last step
+        /// Move it to the last step
         #[arg(long)]
         full: bool,
         #[command(flatten)]
-        directed: Directed,
+        order: OrderArguments,
     },
-    /// Take a canary's share away for good
-    Abort(Directed),
-    /// Have a canary begin with its first step
-    Restart(Directed),
-    /// List mirrors, or show one: where its answers differ, and samples of them
+    /// Set a canary's share to 0 for good
+    Abort(OrderArguments),
+    /// Restart a canary at its first step
+    Restart(OrderArguments),
+    /// List mirrors, or show one: where its responses differ, with samples
     Mirror {
         /// The route
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         route: Option<String>,
-        /// Count its comparisons anew
+        /// Reset the counts and samples of its comparison
         #[arg(long, requires = "route")]
         reset: bool,
     },
@@ -77,29 +77,29 @@ enum What {
 
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 struct Route {
-    /// The route, by its name
+    /// The name of the route
     #[arg(value_name = "ROUTE", value_parser = NonEmptyStringValueParser::new())]
     name: String,
 }
 
-/// Who gives an order.
+/// The author of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-struct Signature {
-    /// Who orders it, for those who look later [default: $USER]
+struct Author {
+    /// Your name, which the API and the event log show [default: $USER]
     #[arg(long, value_name = "NAME", value_parser = name)]
     by: Option<String>,
 }
 
-/// An order to one route.
+/// The arguments of an order to one route.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
-struct Directed {
+struct OrderArguments {
     #[command(flatten)]
     route: Route,
     #[command(flatten)]
-    signature: Signature,
+    author: Author,
 }
 
-/// A side's new share.
+/// The new weight of a side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Weight {
     side: String,
@@ -122,71 +122,71 @@ fn weight(text: &str) -> Result<Weight, String> {
     Ok(Weight { side: side.to_owned(), share })
 }
 
-/// Does what is asked, and prints the answer.
+/// Sends the requests to the admin API, and prints the responses.
 #[must_use]
-pub(crate) fn run(config: &Path, reach: &Reach, rollout: &Rollout) -> ExitCode {
-    let what = rollout.what.as_ref().unwrap_or(&What::List);
-    let question = match question(what, std::env::var(USER_VARIABLE).ok()) {
-        Ok(question) => question,
+pub(crate) fn run(config: &Path, admin_client: &AdminClient, rollout: &Rollout) -> ExitCode {
+    let action = rollout.action.as_ref().unwrap_or(&Action::List);
+    let request = match request(action, std::env::var(USER_VARIABLE).ok()) {
+        Ok(request) => request,
         Err(message) => {
-            output::complain(&format!("forebay: {message}\n"));
+            output::print_error(&format!("forebay: {message}\n"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    match what {
-        What::List => {
-            let second = Question::get("/api/v1/canary");
-            reach.tell_both(config, (question, second), |splits: &Splits, canaries: Option<&Canaries>| {
+    match action {
+        Action::List => {
+            let second = AdminRequest::get("/api/v1/canary");
+            admin_client.print_both(config, (request, second), |splits: &Splits, canaries: Option<&Canaries>| {
                 view::list(&splits.splits, canaries.map_or(&[], |canaries| &canaries.canaries))
             })
         }
-        What::Show(route) => {
-            let second = Question::get(format!("/api/v1/canary/{}", segment(&route.name)));
-            reach.tell_both(config, (question, second), |split: &Split, canary: Option<&Canary>| {
+        Action::Show(route) => {
+            let second = AdminRequest::get(format!("/api/v1/canary/{}", segment(&route.name)));
+            admin_client.print_both(config, (request, second), |split: &Split, canary: Option<&Canary>| {
                 view::show(split, canary, clock::now().wall)
             })
         }
-        What::Set { .. } | What::Reset(_) => reach.tell(config, question, view::weights),
-        What::Pause(_) | What::Resume(_) | What::Promote { .. } | What::Abort(_) | What::Restart(_) => {
-            reach.tell(config, question, view::directed)
+        Action::Set { .. } | Action::Reset(_) => admin_client.print(config, request, view::weights),
+        Action::Pause(_) | Action::Resume(_) | Action::Promote { .. } | Action::Abort(_) | Action::Restart(_) => {
+            admin_client.print(config, request, view::order_result)
         }
-        What::Mirror { route: None, .. } => {
-            reach.tell(config, question, |mirrors: &Mirrors| view::mirrors(&mirrors.mirrors))
+        Action::Mirror { route: None, .. } => {
+            admin_client.print(config, request, |mirrors: &Mirrors| view::mirrors(&mirrors.mirrors))
         }
-        What::Mirror { route: Some(_), .. } => reach.tell(config, question, view::mirror),
+        Action::Mirror { route: Some(_), .. } => admin_client.print(config, request, view::mirror),
     }
 }
 
-/// What to ask first; `user`: who orders it where the line does not say.
-fn question(what: &What, user: Option<String>) -> Result<Question, String> {
+/// The first request of an action. `user`: the author of an order without `--by`.
+fn request(action: &Action, user: Option<String>) -> Result<AdminRequest, String> {
     let user = user.filter(|user| is_author(user));
-    let by = |signature: &Signature| signature.by.clone().or_else(|| user.clone());
-    let direct = |directed: &Directed, verb: &str, full: bool| {
-        let target = format!("/api/v1/canary/{}/{verb}", segment(&directed.route.name));
-        Question::post(target, written(&OrderRequest { by: by(&directed.signature), full }))
+    let by = |author: &Author| author.by.clone().or_else(|| user.clone());
+    let direct = |order: &OrderArguments, verb: &str, full: bool| {
+        let target = format!("/api/v1/canary/{}/{verb}", segment(&order.route.name));
+        AdminRequest::post(target, to_json(&OrderRequest { by: by(&order.author), full }))
     };
-    Ok(match what {
-        What::List => Question::get("/api/v1/split"),
-        What::Show(route) => Question::get(format!("/api/v1/split/{}", segment(&route.name))),
-        What::Set { route, weights, signature } => {
-            let order = WeightsRequest { weights: shares(weights)?, by: by(signature) };
-            Question::post(format!("/api/v1/split/{}", segment(&route.name)), written(&order))
+    Ok(match action {
+        Action::List => AdminRequest::get("/api/v1/split"),
+        Action::Show(route) => AdminRequest::get(format!("/api/v1/split/{}", segment(&route.name))),
+        Action::Set { route, weights, author } => {
+            let order = WeightsRequest { weights: shares(weights)?, by: by(author) };
+            AdminRequest::post(format!("/api/v1/split/{}", segment(&route.name)), to_json(&order))
         }
-        What::Reset(Directed { route, signature }) => {
+        Action::Reset(OrderArguments { route, author }) => {
             let target = format!("/api/v1/split/{}/reset", segment(&route.name));
-            Question::post(target, written(&OrderRequest { by: by(signature), full: false }))
+            AdminRequest::post(target, to_json(&OrderRequest { by: by(author), full: false }))
         }
-        What::Pause(directed) => direct(directed, "pause", false),
-        What::Resume(directed) => direct(directed, "resume", false),
-        What::Promote { full, directed } => direct(directed, "promote", *full),
-        What::Abort(directed) => direct(directed, "abort", false),
-        What::Restart(directed) => direct(directed, "restart", false),
-        What::Mirror { route: None, .. } => Question::get("/api/v1/mirror"),
-        What::Mirror { route: Some(route), reset: false, .. } => {
-            Question::get(format!("/api/v1/mirror/{}", segment(route)))
+        Action::Pause(order) => direct(order, "pause", false),
+        Action::Resume(order) => direct(order, "resume", false),
+        Action::Promote { full, order } => direct(order, "promote", *full),
+        Action::Abort(order) => direct(order, "abort", false),
+        Action::Restart(order) => direct(order, "restart", false),
+        Action::Mirror { route: None, .. } => AdminRequest::get("/api/v1/mirror"),
+        Action::Mirror { route: Some(route), reset: false, .. } => {
+            AdminRequest::get(format!("/api/v1/mirror/{}", segment(route)))
         }
-        What::Mirror { route: Some(route), reset: true, .. } => {
-            Question::post(format!("/api/v1/mirror/{}/reset", segment(route)), Vec::new())
+        Action::Mirror { route: Some(route), reset: true, .. } => {
+            AdminRequest::post(format!("/api/v1/mirror/{}/reset", segment(route)), Vec::new())
         }
     })
 }
@@ -201,8 +201,8 @@ fn shares(weights: &[Weight]) -> Result<BTreeMap<String, f64>, String> {
     Ok(shares)
 }
 
-/// An order as JSON. None of ours fails to become that: no map of theirs has keys that are no text.
-fn written(order: &impl Serialize) -> Vec<u8> {
+/// Serializes a request. Can't fail: serialization fails only for maps whose keys are not strings.
+fn to_json(order: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(order).unwrap_or_default()
 }
 
@@ -223,8 +223,8 @@ mod tests {
         Ok(line.rollout)
     }
 
-    fn asked(words: &str, user: Option<&str>) -> Question {
-        question(&parsed(words).unwrap().what.unwrap(), user.map(str::to_owned)).unwrap()
+    fn asked(words: &str, user: Option<&str>) -> AdminRequest {
+        request(&parsed(words).unwrap().action.unwrap(), user.map(str::to_owned)).unwrap()
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
             ("mirror", "/api/v1/mirror"),
             ("mirror a/b", "/api/v1/mirror/a%2Fb"),
         ] {
-            assert_eq!(asked(words, Some("alice")), Question::get(target), "{words}");
+            assert_eq!(asked(words, Some("alice")), AdminRequest::get(target), "{words}");
         }
         let by = r#"{"by":"alice","full":false}"#;
         for (words, target, body) in [
@@ -252,7 +252,7 @@ mod tests {
             ("restart /a", "canary/%2Fa/restart", by),
             ("mirror users --reset", "mirror/users/reset", ""),
         ] {
-            let expected = Question::post(format!("/api/v1/{target}"), body.as_bytes().to_vec());
+            let expected = AdminRequest::post(format!("/api/v1/{target}"), body.as_bytes().to_vec());
             assert_eq!(asked(words, Some("alice")), expected, "{words}");
         }
     }
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        assert_eq!(parsed("").unwrap().what, None);
+        assert_eq!(parsed("").unwrap().action, None);
         for words in [
             "show",
             "set users",
@@ -288,7 +288,7 @@ mod tests {
         ] {
             assert!(parsed(words).is_err(), "{words}");
         }
-        let twice = question(&parsed("set users a=1 a=2").unwrap().what.unwrap(), None);
+        let twice = request(&parsed("set users a=1 a=2").unwrap().action.unwrap(), None);
         assert_eq!(twice, Err("side \"a\" is named twice".to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! `forebay check`: is the configuration fine? Nothing is started.
+//! `forebay check`: checks a configuration without starting the proxy.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::config::plan::Plan;
 use crate::config::problem::{Problem, Problems, Severity};
 use crate::supervisor::preflight;
 
-/// What to check, and how strictly.
+/// The arguments of `forebay check`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct Check {
     /// The file to check, or - for standard input [default: that of -c]
@@ -26,8 +26,7 @@ pub(crate) struct Check {
     machine: bool,
 }
 
-/// Checks a file. Without `--json` its problems go to standard error, and a line on standard output says that it can be
-/// used.
+/// Checks a file. Without `--json`, problems go to standard error, and one line on standard output reports success.
 #[must_use]
 pub(crate) fn run(config: &Path, is_json: bool, check: &Check) -> ExitCode {
     let source = Source::named(check.file.as_deref().unwrap_or(config));
@@ -41,20 +40,20 @@ pub(crate) fn run(config: &Path, is_json: bool, check: &Check) -> ExitCode {
     let is_error = |problem: &Problem| problem.severity == Severity::Error || check.strict;
     let is_fine = plan.is_some() && !problems.list.iter().any(is_error);
     let printed = if is_json {
-        output::answer(&json(&source, plan.as_ref(), &problems, is_fine))
+        output::print(&json(&source, plan.as_ref(), &problems, is_fine))
     } else {
-        output::complain(&problems.to_string());
+        output::print_error(&problems.to_string());
         match plan.as_ref().filter(|_| is_fine) {
-            Some(plan) => output::answer(&format!("{source}: fine ({})\n", summary(plan))),
+            Some(plan) => output::print(&format!("{source}: fine ({})\n", summary(plan))),
             None => ExitCode::SUCCESS,
         }
     };
     if is_fine { printed } else { ExitCode::from(EXIT_USAGE) }
 }
 
-/// The answer of `check --json`.
+/// The output of `check --json`.
 #[derive(Debug, Serialize)]
-struct Answer<'a> {
+struct Output<'a> {
     file: String,
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,14 +62,14 @@ struct Answer<'a> {
     upstreams: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backends: Option<usize>,
-    problems: Vec<Finding<'a>>,
-    /// How many problems are left out.
+    problems: Vec<JsonProblem<'a>>,
+    /// How many problems are not in the list, because it is full.
     omitted: usize,
 }
 
-/// One problem as JSON. Line and column count from 1; they are left out for what has no place in the file.
+/// One problem as JSON. Line and column count from 1; a problem of the whole file has none.
 #[derive(Debug, Serialize)]
-struct Finding<'a> {
+struct JsonProblem<'a> {
     severity: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
@@ -82,7 +81,7 @@ struct Finding<'a> {
 }
 
 fn json(source: &Source, plan: Option<&Plan>, problems: &Problems, ok: bool) -> String {
-    let findings = problems.list.iter().map(|problem| Finding {
+    let list = problems.list.iter().map(|problem| JsonProblem {
         severity: match problem.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
@@ -92,24 +91,24 @@ fn json(source: &Source, plan: Option<&Plan>, problems: &Problems, ok: bool) -> 
         cause: &problem.cause,
         hint: problem.hint.as_deref(),
     });
-    let answer = Answer {
+    let output = Output {
         file: source.to_string(),
         ok,
         routes: plan.map(|plan| plan.routes.len()),
         upstreams: plan.map(|plan| plan.upstreams.len()),
         backends: plan.map(backends),
-        problems: findings.collect(),
+        problems: list.collect(),
         omitted: problems.omitted,
     };
-    // None of this fails to become JSON: no map of it has keys that are no text.
-    serde_json::to_string(&answer).unwrap_or_default() + "\n"
+    // Can't fail: serialization fails only for maps whose keys are not strings.
+    serde_json::to_string(&output).unwrap_or_default() + "\n"
 }
 
 fn backends(plan: &Plan) -> usize {
     plan.upstreams.iter().map(|upstream| upstream.backends.len()).sum()
 }
 
-/// How much a plan holds, in words.
+/// The numbers of routes, upstreams and backends, as text.
 pub(super) fn summary(plan: &Plan) -> String {
     let [routes, upstreams, backends] =
         [(plan.routes.len(), "route"), (plan.upstreams.len(), "upstream"), (backends(plan), "backend")]

@@ -1,4 +1,4 @@
-//! `forebay config`: what a configuration file may hold.
+//! `forebay config`: prints the schema of the configuration file.
 
 use std::process::ExitCode;
 
@@ -7,23 +7,23 @@ use clap::{Args, Subcommand};
 use super::output;
 use crate::config::schema::schema;
 
-/// What to print.
+/// The arguments of `forebay config`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Config {
     #[command(subcommand)]
-    what: What,
+    subject: Subject,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-enum What {
+enum Subject {
     /// Print the JSON Schema of the configuration file, for editors and validators
     Schema,
 }
 
-/// Prints it.
+/// Runs the command.
 #[must_use]
 pub(crate) fn run(config: &Config) -> ExitCode {
-    match config.what {
-        What::Schema => output::answer(&schema()),
+    match config.subject {
+        Subject::Schema => output::print(&schema()),
     }
 }

@@ -1,7 +1,7 @@
-//! `forebay demo`: the demo's backends, the proxy in front of them, and what to try.
+//! `forebay demo`: runs the demo's backends and the proxy in front of them, and prints commands to try.
 //!
-//! The configuration is the one given, else `config.toml` of the working directory, else the copy of the repository's
-//! own that is compiled in.
+//! The configuration is the given file, else `config.toml` of the working directory, else the repository's
+//! `config.toml`, which is compiled in.
 
 use std::fmt::Write as _;
 use std::io;
@@ -16,55 +16,55 @@ use crate::supervisor::Listening;
 use crate::telemetry::events;
 use crate::{config, demo, supervisor};
 
-/// The repository's `config.toml`.
-const OWN: &str = include_str!("../../config.toml");
+/// The text of the repository's `config.toml`.
+const BUILT_IN: &str = include_str!("../../config.toml");
 
-/// What is read when no file is given.
+/// The file to read when none is given.
 const FILE: &str = "config.toml";
 
-/// An event that `[[invalidate]]` of that file knows.
+/// An event for which the built-in configuration has an `[[invalidate]]` rule.
 const EVENT: &str = r#"{"type": "NoteChanged", "aggregate_id": "1"}"#;
 
 /// Why the demo could not run.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// The configuration has problems; each is told in full.
+    /// The configuration has problems.
     #[error("{0}")]
     Config(config::problem::Problems),
-    /// A backend's port is taken, most likely.
+    /// A demo backend could not start: most likely its port is in use.
     #[error("{}", with_reasons(.0))]
     Backends(#[source] demo::StartError),
     /// The proxy could not start.
     #[error("{}", with_reasons(.0))]
     Proxy(#[source] supervisor::StartError),
-    /// Nobody could write what happens.
+    /// The event log could not start.
     #[error("the event log can't be started: {0}")]
     Events(#[source] io::Error),
-    /// No signal could end it.
+    /// Signals can't be received.
     #[error("signals can't be waited for: {0}")]
     Signal(#[source] io::Error),
 }
 
-/// An error and the errors beneath it, in one line.
+/// An error and the chain of its sources, in one line.
 fn with_reasons(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut beneath = error.source();
-    while let Some(source) = beneath {
+    let mut next = error.source();
+    while let Some(source) = next {
         let _ = write!(text, ": {source}");
-        beneath = source.source();
+        next = source.source();
     }
     text
 }
 
-/// Runs the demo until a signal ends it; `file` is the configuration asked for, if any.
+/// Runs the demo until a signal ends it. `file`: the configuration file from the command line or the environment.
 ///
-/// The exit code is 1 for a configuration with problems, 2 for whatever went wrong after.
+/// The exit code is 1 for a configuration with problems, 2 for a failure at run time.
 #[must_use]
 pub(crate) fn run(file: Option<&Path>) -> ExitCode {
     match until_interrupted(file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::complain(&format!("{failure}\n"));
+            output::print_error(&format!("{failure}\n"));
             match failure {
                 Failure::Config(_) => ExitCode::from(1),
                 Failure::Backends(_) | Failure::Proxy(_) | Failure::Events(_) | Failure::Signal(_) => ExitCode::from(2),
@@ -74,33 +74,33 @@ pub(crate) fn run(file: Option<&Path>) -> ExitCode {
 }
 
 fn until_interrupted(file: Option<&Path>) -> Result<(), Failure> {
-    // The process is told of signals from here on, so that none ends it while it starts.
+    // Before the start, so that a signal during the start does not kill the process.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Signal)?;
-    let mut ends = {
+    let mut end_signals = {
         let _entered = runtime.enter();
-        Ends::listen().map_err(Failure::Signal)?
+        EndSignals::listen().map_err(Failure::Signal)?
     };
     let (plan, origin) = plan(file).map_err(Failure::Config)?;
     let _backends = demo::start(demo::Ports::STANDARD).map_err(Failure::Backends)?;
-    // What happens to the flaky backend is the best of it.
+    // So that the user sees how backends are ejected and come back.
     let _events = events::start(super::run::level(plan.log.level), &plan.log.events_to).map_err(Failure::Events)?;
     let proxy = supervisor::start(plan).map_err(Failure::Proxy)?;
-    // A reader that has gone is no reason to stop.
-    let _unread = output::answer(&text(&proxy.listening(), &origin, &program()));
-    runtime.block_on(ends.next());
-    // The proxy and then the backends end here, at once: an event stream that is still open need not be waited for.
+    // The demo goes on when standard output is closed.
+    let _unread = output::print(&text(&proxy.listening(), &origin, &program()));
+    runtime.block_on(end_signals.next());
+    // Dropping the proxy and then the backends stops both at once, without waiting for open event streams.
     Ok(())
 }
 
 /// The signals that end the demo.
-struct Ends {
+struct EndSignals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
     quit: Signal,
 }
 
-impl Ends {
+impl EndSignals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -110,7 +110,7 @@ impl Ends {
         })
     }
 
-    /// Waits for one of them.
+    /// Waits for one of the signals.
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -121,22 +121,23 @@ impl Ends {
     }
 }
 
-/// The plan, and a word for where it comes from.
+/// The Plan, and the name of its source for the printed text.
 fn plan(file: Option<&Path>) -> Result<(Plan, String), config::problem::Problems> {
     let here = Path::new(FILE);
     match file.or_else(|| here.exists().then_some(here)) {
         Some(path) => Ok((config::load(path)?, path.display().to_string())),
-        None => Ok((config::parse(FILE, OWN)?, "the built-in config.toml".to_owned())),
+        None => Ok((config::parse(FILE, BUILT_IN)?, "the built-in config.toml".to_owned())),
     }
 }
 
-/// How this program was called: it need not be on the search path.
+/// The path by which this program was called, for the printed commands: it may not be in `PATH`.
 fn program() -> String {
     let called = std::env::args_os().next();
     called.map_or_else(|| "forebay".to_owned(), |called| called.to_string_lossy().into_owned())
 }
 
-/// What to try, for a proxy that listens there and was configured by `origin`; `program` is this one.
+/// The printed text. `listening`: the proxy's listeners; `origin`: the source of its configuration; `program`: the path
+/// of this program.
 #[must_use]
 pub(crate) fn text(listening: &[Listening], origin: &str, program: &str) -> String {
     let mut text = format!("forebay runs {origin}, in front of seven demo backends (127.0.0.1:9001 to 9007).\n");
@@ -146,7 +147,7 @@ pub(crate) fn text(listening: &[Listening], origin: &str, program: &str) -> Stri
     let topics = topics.chain(splitting(url, program)).chain(migrating(url, program));
     let topics = topics.chain(by("https://").map(|url| encrypting(url))).chain(others(url));
     for (topic, commands) in topics {
-        // Writing to a String does not fail.
+        // Writing to a String can't fail.
         let _ = writeln!(text, "\n# {topic}");
         for command in commands {
             let _ = writeln!(text, "{command}");
@@ -159,9 +160,9 @@ pub(crate) fn text(listening: &[Listening], origin: &str, program: &str) -> Stri
 /// A heading, and the commands under it.
 type Topic = (&'static str, Vec<String>);
 
-/// Who gets the next request.
+/// Load balancing.
 fn balancing(url: &str) -> [Topic; 3] {
-    let moody = "http://127.0.0.1:9005/control?mode";
+    let faulty = "http://127.0.0.1:9005/control?mode";
     let fifteen = format!("curl -s -o /dev/null -w '%{{http_code}} ' '{url}/flaky/?[1-15]'");
     [
         (
@@ -175,18 +176,18 @@ fn balancing(url: &str) -> [Topic; 3] {
         (
             "Flaky: you make one backend fail (fail, hang, truncate, reset, ok); its health check still passes",
             vec![
-                format!("curl -s -X POST '{moody}=fail'"),
+                format!("curl -s -X POST '{faulty}=fail'"),
                 fifteen.clone(),
                 "sleep 5".to_owned(),
-                format!("curl -s -X POST '{moody}=reset'"),
+                format!("curl -s -X POST '{faulty}=reset'"),
                 fifteen,
-                format!("curl -s -X POST '{moody}=ok'"),
+                format!("curl -s -X POST '{faulty}=ok'"),
             ],
         ),
     ]
 }
 
-/// What is asked once.
+/// Caching, coalesced fetches and invalidation.
 fn caching(url: &str) -> [Topic; 3] {
     let words = "-o /dev/null -w '%header{cache-status}\\n'";
     [
@@ -221,14 +222,14 @@ fn caching(url: &str) -> [Topic; 3] {
     ]
 }
 
-/// What is written while its backend fails, and what it will never take.
+/// Queued writes and dead letters.
 fn writing(url: &str, program: &str) -> [Topic; 3] {
-    let (moody, backend) = ("http://127.0.0.1:9005/control?mode", "http://127.0.0.1:9001");
+    let (faulty, backend) = ("http://127.0.0.1:9005/control?mode", "http://127.0.0.1:9001");
     [
         (
             "Writes while their backend fails: acknowledged, readable at once, listed; the backend has nothing yet",
             vec![
-                format!("curl -s -X POST '{moody}=fail'"),
+                format!("curl -s -X POST '{faulty}=fail'"),
                 format!("curl -i -X PUT -d '2 apples' {url}/carts/7"),
                 format!("curl -i -X PUT -d '3 apples' {url}/carts/7"),
                 format!("curl -i {url}/carts/7"),
@@ -239,7 +240,7 @@ fn writing(url: &str, program: &str) -> [Topic; 3] {
         (
             "Bring it up, and it gets the last write; the stores share one memory, so each of them shows it",
             vec![
-                format!("curl -s -X POST '{moody}=ok'"),
+                format!("curl -s -X POST '{faulty}=ok'"),
                 "sleep 3".to_owned(),
                 format!("curl -i {backend}/carts/7"),
                 format!("curl -i {url}/carts/7"),
@@ -255,7 +256,7 @@ fn writing(url: &str, program: &str) -> [Topic; 3] {
     ]
 }
 
-/// Who is answered by the new service, and what it says.
+/// Splits, mirrors and weights.
 fn splitting(url: &str, program: &str) -> [Topic; 3] {
     let canary = canary(program);
     let side = "-o /dev/null -w '%header{x-forebay-side}\\n'";
@@ -283,7 +284,7 @@ fn splitting(url: &str, program: &str) -> [Topic; 3] {
     ]
 }
 
-/// How the new service gets more, and loses it.
+/// A canary that is promoted, and one that is rolled back.
 fn migrating(url: &str, program: &str) -> [Topic; 2] {
     let (canary, successor) = (canary(program), "http://127.0.0.1:9007/control?mode");
     [
@@ -312,7 +313,7 @@ fn canary(program: &str) -> String {
     format!("{program} canary --admin 127.0.0.1:9900")
 }
 
-/// The same over TLS.
+/// TLS, HTTP/2 and HTTP/1.1.
 fn encrypting(url: &str) -> Topic {
     let versions = "-o /dev/null -w '%{http_version}\\n'";
     (
@@ -325,7 +326,7 @@ fn encrypting(url: &str) -> Topic {
     )
 }
 
-/// The rest.
+/// Fixed responses, streams and load.
 fn others(url: &str) -> [Topic; 3] {
     [
         (
@@ -363,13 +364,13 @@ mod tests {
     fn ctrl_c_and_the_signals_of_terminals_and_supervisors_end_it() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for name in ["INT", "TERM", "HUP", "QUIT"] {
-            let mut ends = {
+            let mut end_signals = {
                 let _entered = runtime.enter();
-                Ends::listen().unwrap()
+                EndSignals::listen().unwrap()
             };
             let process = std::process::id().to_string();
             assert!(std::process::Command::new("kill").args([format!("-{name}"), process]).status().unwrap().success());
-            runtime.block_on(ends.next());
+            runtime.block_on(end_signals.next());
         }
     }
 
@@ -383,7 +384,7 @@ mod tests {
 
     #[test]
     fn the_built_in_configuration_is_fine() {
-        let plan = config::parse(FILE, OWN).unwrap();
+        let plan = config::parse(FILE, BUILT_IN).unwrap();
         assert!(!plan.routes.is_empty());
     }
 

@@ -1,4 +1,4 @@
-//! `forebay journal`: the writes that a running proxy has acknowledged and not yet sent, and those it has given up.
+//! `forebay journal`: the pending writes and dead letters of a running proxy.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -6,28 +6,28 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::reach::{Question, Reach, printable};
+use super::admin_client::{AdminClient, AdminRequest, printable};
 use crate::admin::api::{Details, Entry, Flushing, Outcome, Page, Settled, State};
 use crate::telemetry::clock;
 
-/// What to do with the journal.
+/// The arguments of `forebay journal`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Journal {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-enum What {
+enum Action {
     /// List writes, by number
     List {
         /// Only dead letters
         #[arg(long, conflicts_with = "pending")]
         dead: bool,
-        /// Only what is still to be sent
+        /// Only pending writes
         #[arg(long)]
         pending: bool,
-        /// At most so many
+        /// The most writes to list
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1000))]
         limit: u64,
         /// Only writes with a higher number
@@ -36,7 +36,7 @@ enum What {
     },
     /// Show one write and its headers
     Show {
-        /// Its number, as its receipt told it
+        /// Its number: `seq` of `Forebay-Write` in the 202 response
         seq: u64,
     },
     /// Send a dead letter again
@@ -44,31 +44,33 @@ enum What {
         /// Its number
         seq: u64,
     },
-    /// Give a dead letter up for good
+    /// Delete a dead letter
     Discard {
         /// Its number
         seq: u64,
     },
-    /// Send what is pending now, without waiting for its time
+    /// Send all pending writes now, without waiting for their flush interval
     Flush,
 }
 
-/// Does what is asked, and prints the answer.
+/// Sends the request to the admin API, and prints the response.
 #[must_use]
-pub(crate) fn run(config: &Path, reach: &Reach, journal: &Journal) -> ExitCode {
+pub(crate) fn run(config: &Path, admin_client: &AdminClient, journal: &Journal) -> ExitCode {
     let now = clock::now().wall;
-    let question = question(&journal.what);
-    match &journal.what {
-        What::List { .. } => reach.tell(config, question, |page: &Page| list(page, now)),
-        What::Show { .. } => reach.tell(config, question, |write: &Details| shown(write, now)),
-        What::Retry { .. } | What::Discard { .. } => reach.tell(config, question, settled),
-        What::Flush => reach.tell(config, question, |answer: &Flushing| format!("{} pending\n", answer.pending)),
+    let request = request(&journal.action);
+    match &journal.action {
+        Action::List { .. } => admin_client.print(config, request, |page: &Page| list(page, now)),
+        Action::Show { .. } => admin_client.print(config, request, |write: &Details| details(write, now)),
+        Action::Retry { .. } | Action::Discard { .. } => admin_client.print(config, request, outcome),
+        Action::Flush => {
+            admin_client.print(config, request, |answer: &Flushing| format!("{} pending\n", answer.pending))
+        }
     }
 }
 
-fn question(what: &What) -> Question {
-    match what {
-        What::List { dead, pending, limit, after } => {
+fn request(action: &Action) -> AdminRequest {
+    match action {
+        Action::List { dead, pending, limit, after } => {
             let mut target = format!("/api/v1/journal?limit={limit}");
             if *dead {
                 target.push_str("&state=dead");
@@ -79,16 +81,16 @@ fn question(what: &What) -> Question {
             if let Some(after) = after {
                 target.push_str(&format!("&after={after}"));
             }
-            Question::get(target)
+            AdminRequest::get(target)
         }
-        What::Show { seq, .. } => Question::get(format!("/api/v1/journal/{seq}")),
-        What::Retry { seq, .. } => Question::post(format!("/api/v1/journal/{seq}/retry"), Vec::new()),
-        What::Discard { seq, .. } => Question::post(format!("/api/v1/journal/{seq}/discard"), Vec::new()),
-        What::Flush => Question::post("/api/v1/journal/flush", Vec::new()),
+        Action::Show { seq, .. } => AdminRequest::get(format!("/api/v1/journal/{seq}")),
+        Action::Retry { seq, .. } => AdminRequest::post(format!("/api/v1/journal/{seq}/retry"), Vec::new()),
+        Action::Discard { seq, .. } => AdminRequest::post(format!("/api/v1/journal/{seq}/discard"), Vec::new()),
+        Action::Flush => AdminRequest::post("/api/v1/journal/flush", Vec::new()),
     }
 }
 
-fn settled(answer: &Settled) -> String {
+fn outcome(answer: &Settled) -> String {
     match answer.outcome {
         Outcome::Pending => format!("{} is pending again\n", answer.seq),
         Outcome::Discarded => format!("{} is discarded\n", answer.seq),
@@ -116,7 +118,7 @@ fn list(page: &Page, now: Duration) -> String {
     text
 }
 
-fn shown(write: &Details, now: Duration) -> String {
+fn details(write: &Details, now: Duration) -> String {
     let entry = &write.entry;
     let mut lines = vec![
         format!("{} {}", entry.method, entry.target),
@@ -140,7 +142,7 @@ const fn state(state: State) -> &'static str {
     }
 }
 
-/// How the last attempt ended.
+/// Why the last attempt failed; `None`: it has not been tried.
 fn failure(entry: &Entry) -> Option<String> {
     match (entry.status, &entry.reason) {
         (None, None) => None,
@@ -150,7 +152,7 @@ fn failure(entry: &Entry) -> Option<String> {
     }
 }
 
-/// How long ago a write was acknowledged, in its largest unit.
+/// The time since a write was acknowledged, in its largest unit.
 fn age(entry: &Entry, now: Duration) -> String {
     let seconds = now.saturating_sub(Duration::from_millis(entry.accepted_unix_ms)).as_secs();
     match seconds {
@@ -173,9 +175,9 @@ mod tests {
         journal: Journal,
     }
 
-    fn asked(words: &str) -> Result<Question, clap::Error> {
+    fn asked(words: &str) -> Result<AdminRequest, clap::Error> {
         let line = Line::try_parse_from(std::iter::once("journal").chain(words.split(' ')))?;
-        Ok(question(&line.journal.what))
+        Ok(request(&line.journal.action))
     }
 
     fn entry() -> Entry {
@@ -203,14 +205,14 @@ mod tests {
             ("list --pending --after 9", "/api/v1/journal?limit=100&state=pending&after=9"),
             ("show 7", "/api/v1/journal/7"),
         ] {
-            assert_eq!(asked(words).unwrap(), Question::get(target), "{words}");
+            assert_eq!(asked(words).unwrap(), AdminRequest::get(target), "{words}");
         }
         for (words, target) in [
             ("retry 7", "/api/v1/journal/7/retry"),
             ("discard 7", "/api/v1/journal/7/discard"),
             ("flush", "/api/v1/journal/flush"),
         ] {
-            assert_eq!(asked(words).unwrap(), Question::post(target, Vec::new()), "{words}");
+            assert_eq!(asked(words).unwrap(), AdminRequest::post(target, Vec::new()), "{words}");
         }
         for words in ["", "list --dead --pending", "list --limit 0", "show", "retry x"] {
             assert!(asked(words).is_err(), "{words}");
@@ -236,7 +238,7 @@ mod tests {
             &http::header::AUTHORIZATION,
             policy::write::retained::ShownValue::Redacted,
         );
-        let text = shown(&Details { entry: entry(), headers: vec![header] }, Duration::from_secs(1_005));
+        let text = details(&Details { entry: entry(), headers: vec![header] }, Duration::from_secs(1_005));
         assert!(
             text.contains("accepted  5 s ago\n") && text.contains("header    authorization: [redacted]\n"),
             "{text}"

@@ -1,16 +1,16 @@
-//! Text set for a terminal: tables, lines of names and values, moments and times.
+//! Formats tables, lists of names and values, dates and durations for a terminal.
 //!
-//! What stands in them is printed without its control characters; what it means is for `view`.
+//! Control characters in values are replaced, because values may come from clients.
 
-use super::reach::printable;
+use super::admin_client::printable;
 
-/// What stands for a table without rows.
+/// The text of a table without rows.
 const NOTHING: &str = "nothing\n";
 
-/// A table's column: its head, and whether it holds numbers, which stand to the right.
+/// A column of a table: its heading, and whether it holds numbers, which are aligned to the right.
 pub(super) struct Column(pub(super) &'static str, pub(super) bool);
 
-/// A time in its two largest units.
+/// A duration in its two largest units.
 pub(super) fn span(ms: u64) -> String {
     let seconds = ms / 1_000;
     let (large, small, names) = match seconds {
@@ -23,12 +23,13 @@ pub(super) fn span(ms: u64) -> String {
     format!("{large} {}{rest}", names.0)
 }
 
-/// A moment since the epoch as date and time of day in UTC: `2026-11-21 19:30:00 UTC`.
+/// A time in milliseconds since the Unix epoch, as `2026-11-21 19:30:00 UTC`.
 ///
-/// The calendar repeats after 400 years; within them years begin with March, so that a leap day comes last.
+/// The Gregorian calendar repeats every 400 years. Within them, years are counted from March, so that a leap day is the
+/// last day of its year.
 pub(super) fn moment(ms: u64) -> String {
     let seconds = ms / 1_000;
-    // Days since the first of March of the year 0.
+    // Days since 1 March of the year 0.
     let days = seconds / 86_400 + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -40,14 +41,14 @@ pub(super) fn moment(ms: u64) -> String {
     format!("{:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC", era * 400 + year)
 }
 
-/// Lines of names and values.
+/// One line for each name and value, with the values aligned.
 pub(super) fn named(lines: &[(&str, String)]) -> String {
-    let wide = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    let line = |(name, value): &(&str, String)| format!("{name:wide$}  {}\n", printable(value));
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    let line = |(name, value): &(&str, String)| format!("{name:width$}  {}\n", printable(value));
     lines.iter().map(line).collect()
 }
 
-/// A table with a line for each row, each column as wide as it must be.
+/// A table with one line for each row. Each column is as width as its widest cell.
 pub(super) fn table<const COLUMNS: usize>(columns: &[Column; COLUMNS], rows: Vec<[String; COLUMNS]>) -> String {
     if rows.is_empty() {
         return NOTHING.to_owned();
@@ -55,17 +56,17 @@ pub(super) fn table<const COLUMNS: usize>(columns: &[Column; COLUMNS], rows: Vec
     let head = columns.each_ref().map(|Column(head, _)| (*head).to_owned());
     let rows: Vec<[String; COLUMNS]> =
         std::iter::once(head).chain(rows).map(|row| row.map(|cell| printable(&cell))).collect();
-    let mut wide = [0; COLUMNS];
+    let mut width = [0; COLUMNS];
     for row in &rows {
-        for (wide, cell) in wide.iter_mut().zip(row) {
-            *wide = cell.chars().count().max(*wide);
+        for (width, cell) in width.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
         }
     }
     let mut text = String::new();
     for row in &rows {
-        let cells = row.iter().zip(columns).zip(wide).map(|((cell, Column(_, is_number)), wide)| match is_number {
-            true => format!("{cell:>wide$}"),
-            false => format!("{cell:<wide$}"),
+        let cells = row.iter().zip(columns).zip(width).map(|((cell, Column(_, is_number)), width)| match is_number {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:<width$}"),
         });
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');

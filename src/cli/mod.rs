@@ -1,6 +1,6 @@
-//! The command line: what is asked for, and which file it is asked of.
+//! The command line: parses the arguments, finds the configuration file, and runs the command.
 //!
-//! Exit codes: 0 fine, 1 a bad configuration or usage, 2 failed at run time. Each command has a file of its own.
+//! Exit codes: 0 success, 1 wrong configuration or usage, 2 failed at run time. Each command has its own file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Source;
 
+pub(crate) mod admin_client;
 pub(crate) mod backend;
 pub(crate) mod canary;
 pub(crate) mod check;
@@ -18,19 +19,18 @@ pub(crate) mod journal;
 mod layout;
 mod output;
 pub(crate) mod purge;
-pub(crate) mod reach;
 pub(crate) mod run;
 pub(crate) mod status;
 
-/// A configuration or a command line is wrong.
+/// The exit code for a wrong configuration or command line.
 pub const EXIT_USAGE: u8 = 1;
-/// Something failed at run time.
+/// The exit code for a failure at run time.
 pub const EXIT_FAILED: u8 = 2;
 
-/// The variable that names the configuration file when `-c` does not.
+/// The environment variable with the path of the configuration file; `-c` overrides it.
 const CONFIG_VARIABLE: &str = "FOREBAY_CONFIG";
 
-/// The configuration file when nothing names one.
+/// The path of the configuration file by default.
 const CONFIG_FILE: &str = "config.toml";
 
 /// The end of every help text.
@@ -39,12 +39,12 @@ const EXIT_CODES: &str = "Exit codes: 0 success, 1 wrong configuration or usage,
 /// A layer-7 load balancer and caching reverse proxy: one binary, one TOML file.
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version, after_help = EXIT_CODES)]
-struct Line {
+struct Arguments {
     /// The configuration file, or - for standard input [default: $FOREBAY_CONFIG, else config.toml]
     #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
-    reach: reach::Reach,
+    admin_client: admin_client::AdminClient,
     /// Check the configuration and exit, like `check`
     #[arg(short = 't')]
     test: bool,
@@ -52,65 +52,69 @@ struct Line {
     command: Option<Command>,
 }
 
-/// What is asked for.
+/// The commands.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 enum Command {
     /// Run the proxy (also when no command is given)
     Run,
     /// Check the configuration and show every problem
     Check(check::Check),
-    /// See what a configuration may hold
+    /// Show which keys a configuration may have
     Config(config::Config),
     /// Run the proxy in front of small backends of its own
     Demo,
-    /// See what a running proxy does
+    /// Show the routes and upstreams of a running proxy
     Status(status::Status),
-    /// See a running proxy's backends, and take one out of use
+    /// Show the backends of a running proxy, and drain or re-enable one
     Backend(backend::Backend),
-    /// Have a running proxy forget what it has stored
+    /// Purge responses from the cache of a running proxy
     Purge(purge::Purge),
-    /// See and settle the writes that a running proxy has acknowledged and not yet sent
+    /// List the queued writes of a running proxy, send them, and retry or discard dead letters
     Journal(journal::Journal),
-    /// See and move a running proxy's splits, canaries and mirrors
+    /// Show and control the splits, canaries and mirrors of a running proxy
     Canary(canary::Rollout),
     /// Show the version
     Version,
 }
 
-/// Reads the command line and does what it says.
+/// Runs the command of the process's arguments, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let line = match Line::try_parse() {
-        Ok(line) => line,
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
         Err(error) => {
             let usage = error.use_stderr();
-            // Nowhere is left to tell of a failure to print.
+            // If the error can't be printed, there is no other place to report it.
             let _ = error.print();
             return if usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let given = given_file(line.config.as_ref(), std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
+    let given = given_file(arguments.config.as_ref(), std::env::var_os(CONFIG_VARIABLE).map(PathBuf::from));
     let config = given.clone().unwrap_or_else(|| PathBuf::from(CONFIG_FILE));
-    let reach = &line.reach;
-    match command(&line) {
+    let admin_client = &arguments.admin_client;
+    match command(&arguments) {
         Command::Run => run::run(Source::named(&config)),
-        Command::Check(check) => check::run(&config, reach.is_json(), &check),
+        Command::Check(check) => check::run(&config, admin_client.is_json(), &check),
         Command::Config(config) => config::run(&config),
         Command::Demo => demo::run(given.as_deref()),
-        Command::Status(status) => status::run(&config, reach, &status),
-        Command::Backend(backend) => backend::run(&config, reach, &backend),
-        Command::Purge(purge) => purge::run(&config, reach, &purge),
-        Command::Journal(journal) => journal::run(&config, reach, &journal),
-        Command::Canary(rollout) => canary::run(&config, reach, &rollout),
-        Command::Version => output::answer(&format!("forebay {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Status(status) => status::run(&config, admin_client, &status),
+        Command::Backend(backend) => backend::run(&config, admin_client, &backend),
+        Command::Purge(purge) => purge::run(&config, admin_client, &purge),
+        Command::Journal(journal) => journal::run(&config, admin_client, &journal),
+        Command::Canary(rollout) => canary::run(&config, admin_client, &rollout),
+        Command::Version => output::print(&format!("forebay {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
 
-fn command(line: &Line) -> Command {
-    if line.test { Command::Check(check::Check::default()) } else { line.command.clone().unwrap_or(Command::Run) }
+fn command(arguments: &Arguments) -> Command {
+    if arguments.test {
+        Command::Check(check::Check::default())
+    } else {
+        arguments.command.clone().unwrap_or(Command::Run)
+    }
 }
 
-/// The file that `-c` names, or else the environment.
+/// The path from `-c`, else from the environment; an empty variable counts as unset.
 fn given_file(given: Option<&PathBuf>, variable: Option<PathBuf>) -> Option<PathBuf> {
     given.cloned().or_else(|| variable.filter(|path| !path.as_os_str().is_empty()))
 }
@@ -119,14 +123,14 @@ fn given_file(given: Option<&PathBuf>, variable: Option<PathBuf>) -> Option<Path
 mod tests {
     use super::*;
 
-    fn line(words: &[&str]) -> Result<(Command, Option<PathBuf>), clap::Error> {
-        let line = Line::try_parse_from(std::iter::once(&"forebay").chain(words))?;
-        Ok((command(&line), line.config))
+    fn arguments(words: &[&str]) -> Result<(Command, Option<PathBuf>), clap::Error> {
+        let arguments = Arguments::try_parse_from(std::iter::once(&"forebay").chain(words))?;
+        Ok((command(&arguments), arguments.config))
     }
 
     #[test]
     fn the_command_line_itself_is_sound() {
-        <Line as clap::CommandFactory>::command().debug_assert();
+        <Arguments as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]
@@ -144,28 +148,28 @@ mod tests {
             (vec!["check", "-c", "a.toml"], (checked(), file)),
             (vec!["version"], (Command::Version, None)),
         ] {
-            assert_eq!(line(&words).unwrap(), expected, "{words:?}");
+            assert_eq!(arguments(&words).unwrap(), expected, "{words:?}");
         }
-        assert!(matches!(line(&["purge", "--all"]).unwrap().0, Command::Purge(_)));
-        assert!(matches!(line(&["journal", "flush", "-c", "a.toml"]).unwrap().0, Command::Journal(_)));
-        assert!(matches!(line(&["config", "schema"]).unwrap().0, Command::Config(_)));
-        assert!(matches!(line(&["canary", "set", "users", "users-v2=35"]).unwrap().0, Command::Canary(_)));
+        assert!(matches!(arguments(&["purge", "--all"]).unwrap().0, Command::Purge(_)));
+        assert!(matches!(arguments(&["journal", "flush", "-c", "a.toml"]).unwrap().0, Command::Journal(_)));
+        assert!(matches!(arguments(&["config", "schema"]).unwrap().0, Command::Config(_)));
+        assert!(matches!(arguments(&["canary", "set", "users", "users-v2=35"]).unwrap().0, Command::Canary(_)));
         for words in
             [["-c", "a.toml", "canary", "list"], ["canary", "-c", "a.toml", "list"], ["canary", "list", "-c", "a.toml"]]
         {
-            assert_eq!(line(&words).unwrap().1, Some(PathBuf::from("a.toml")), "{words:?}");
+            assert_eq!(arguments(&words).unwrap().1, Some(PathBuf::from("a.toml")), "{words:?}");
         }
         for words in [
             ["--admin", "a:1", "canary", "list"],
             ["canary", "--admin", "a:1", "list"],
             ["canary", "list", "--admin", "a:1"],
         ] {
-            assert!(line(&words).is_ok(), "{words:?}");
+            assert!(arguments(&words).is_ok(), "{words:?}");
         }
         for words in [["--json", "check"], ["check", "--json"]] {
-            assert_eq!(line(&words).unwrap(), line(&["check"]).unwrap(), "{words:?}");
+            assert_eq!(arguments(&words).unwrap(), arguments(&["check"]).unwrap(), "{words:?}");
         }
-        assert!(line(&["rnu"]).is_err());
+        assert!(arguments(&["rnu"]).is_err());
     }
 
     #[test]

@@ -1,27 +1,26 @@
-//! Where commands print: answers to standard output, what went wrong to standard error.
+//! Prints results to standard output and errors to standard error.
 //!
-//! A closed pipe ends a command quietly, as it does in `forebay check | head -1`. Nothing here panics, as `println!`
-//! does.
+//! `println!` would panic when the reader has closed the pipe, as in `forebay check | head -1`. These functions do not.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::EXIT_FAILED;
 
-/// Prints an answer. The exit code is that of a success, also when its reader has gone; 2 when it can't be written.
+/// Prints a result. Returns the exit code: 0, also when the reader has closed the pipe, or 2 when the write fails.
 #[must_use]
-pub(super) fn answer(text: &str) -> ExitCode {
+pub(super) fn print(text: &str) -> ExitCode {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format!("forebay: can't write to standard output: {error}\n"));
+            print_error(&format!("forebay: can't write to standard output: {error}\n"));
             ExitCode::from(EXIT_FAILED)
         }
         Ok(()) | Err(_) => ExitCode::SUCCESS,
     }
 }
 
-/// Prints what went wrong. Where that can't be written either, there is no place left to say so.
-pub(super) fn complain(text: &str) {
+/// Prints an error. A failure to print it is ignored: there is no other place to report it.
+pub(super) fn print_error(text: &str) {
     let _unwritable = io::stderr().lock().write_all(text.as_bytes());
 }

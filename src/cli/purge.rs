@@ -1,33 +1,33 @@
-//! `forebay purge`: has a running proxy forget what it has stored.
+//! `forebay purge`: purges responses from the cache of a running proxy.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::reach::{Question, Reach};
+use super::admin_client::{AdminClient, AdminRequest};
 use crate::admin::api::{PurgeRequest, Purged};
 
-/// What to purge, and how.
+/// The arguments of `forebay purge`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Purge {
     #[command(flatten)]
-    what: What,
-    /// Only make it stale: served while it is fetched anew, where that is allowed
+    target: Target,
+    /// Only make responses stale: they may be served while forebay refreshes them
     #[arg(long)]
     soft: bool,
-    /// Wait until all that is stored has been swept, and say how many responses that touched
+    /// Wait until the whole cache has been swept, and print how many responses were purged
     #[arg(long)]
     wait: bool,
 }
 
-/// One of these.
+/// Target to purge: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(required = true, multiple = false)]
-struct What {
+struct Target {
     /// One URL, as `http://shop.example.com/api/orders/7`
     url: Option<String>,
-    /// Every URL that begins so
+    /// Every URL with this prefix
     #[arg(long, value_name = "URL")]
     prefix: Option<String>,
     /// Everything with this tag; may be given several times
@@ -38,14 +38,14 @@ struct What {
     all: bool,
 }
 
-/// Purges, and prints how many responses that touched, as far as that is known.
+/// Purges, and prints how many responses were purged, as far as that is known.
 #[must_use]
-pub(crate) fn run(config: &Path, reach: &Reach, purge: &Purge) -> ExitCode {
-    let body = serde_json::to_vec(&order(purge)).unwrap_or_default();
-    reach.tell(config, Question::post("/api/v1/purge", body), shown)
+pub(crate) fn run(config: &Path, admin_client: &AdminClient, purge: &Purge) -> ExitCode {
+    let body = serde_json::to_vec(&request_body(purge)).unwrap_or_default();
+    admin_client.print(config, AdminRequest::post("/api/v1/purge", body), text)
 }
 
-fn shown(answer: &Purged) -> String {
+fn text(answer: &Purged) -> String {
     match answer {
         Purged { purged: Some(purged), .. } => format!("{purged} purged\n"),
         Purged { purged: None, epoch } => {
@@ -54,8 +54,8 @@ fn shown(answer: &Purged) -> String {
     }
 }
 
-fn order(purge: &Purge) -> PurgeRequest {
-    let What { url, prefix, tag, all } = purge.what.clone();
+fn request_body(purge: &Purge) -> PurgeRequest {
+    let Target { url, prefix, tag, all } = purge.target.clone();
     PurgeRequest {
         url,
         prefix,
@@ -80,7 +80,7 @@ mod tests {
 
     fn asked(words: &[&str]) -> Result<String, clap::Error> {
         let line = Line::try_parse_from(std::iter::once(&"purge").chain(words))?;
-        Ok(serde_json::to_string(&order(&line.purge)).unwrap())
+        Ok(serde_json::to_string(&request_body(&line.purge)).unwrap())
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! `forebay run`: the proxy, until a signal ends it.
+//! `forebay run`: runs the proxy until a signal ends it.
 //!
-//! SIGHUP reads the file again; SIGUSR1 opens log files again; SIGTERM, SIGINT and SIGQUIT drain, a second one of them
-//! stops at once; SIGUSR2 is ignored.
+//! SIGHUP reloads the configuration, SIGUSR1 reopens log files. SIGTERM, SIGINT and SIGQUIT drain; a second one of them
+//! stops at once. SIGUSR2 is ignored.
 
 use std::io;
 use std::process::ExitCode;
@@ -22,8 +22,8 @@ use crate::telemetry::events::Events;
 use crate::telemetry::sink::Sink;
 use crate::telemetry::{clock, events};
 
-/// How often a drain looks whether it is over.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How often a drain checks whether it is over.
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs the proxy with this configuration.
 #[must_use]
@@ -31,7 +31,7 @@ pub(crate) fn run(source: Source) -> ExitCode {
     let Checked { plan, warnings } = match source.check() {
         Ok(checked) => checked,
         Err(problems) => {
-            output::complain(&problems.to_string());
+            output::print_error(&problems.to_string());
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -43,14 +43,14 @@ pub(crate) fn run(source: Source) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::complain(&format!("forebay: {error}\n"));
+            output::print_error(&format!("forebay: {error}\n"));
             ExitCode::from(EXIT_FAILED)
         }
     }
 }
 
 fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> {
-    // The process is told of signals from here on, so that none is lost while it starts.
+    // Before the start, so that a signal during the start is not lost.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _entered = runtime.enter();
@@ -65,10 +65,10 @@ fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> 
     tracing::info!("{summary}");
     loop {
         match runtime.block_on(signals.next()) {
-            Asked::Reload => process.reload(source),
-            Asked::Reopen => process.reopen_logs(),
-            Asked::Upgrade => tracing::info!("SIGUSR2 is ignored: this version can't be replaced while it runs"),
-            Asked::End => break,
+            SignalAction::Reload => process.reload(source),
+            SignalAction::Reopen => process.reopen_logs(),
+            SignalAction::Upgrade => tracing::info!("SIGUSR2 is ignored: this version can't be replaced while it runs"),
+            SignalAction::End => break,
         }
     }
     let finished = process.drain(&runtime, &mut signals);
@@ -87,15 +87,15 @@ fn serve(source: &Source, plan: Plan, events: Events) -> Result<(), StartError> 
 
 /// A running proxy and its event log.
 struct Process {
-    // Dropped before the event log, so that the last events are written.
+    // Dropped before `events`, so that the events of its end are written.
     running: Running,
     events: Events,
     events_to: LogTarget,
 }
 
 impl Process {
-    /// Takes no more connections and waits for those that are open. `false`: not all had finished when the time was over,
-    /// or a second signal came.
+    /// Drains: accepts no more connections, and waits for those that are open. `false`: some were still open after
+    /// `server.shutdown_timeout`, or a second signal came.
     fn drain(&self, runtime: &Runtime, signals: &mut Signals) -> bool {
         let limit = self.running.shutdown_timeout();
         let delay = self.running.announce_drain();
@@ -177,12 +177,12 @@ async fn drained(running: &Running, limit: Duration) -> bool {
         if clock::mono() >= until {
             return false;
         }
-        tokio::time::sleep(DRAIN_LOOK).await;
+        tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
     }
     true
 }
 
-/// Tells the event log what is probably not meant in a configuration.
+/// Logs the warnings of a configuration.
 fn warn(warnings: &Problems) {
     if !warnings.is_empty() {
         tracing::warn!("the configuration is used, with warnings:\n{warnings}");
@@ -199,9 +199,9 @@ pub(super) fn level(level: Level) -> LevelFilter {
     }
 }
 
-/// What a signal asks for.
+/// What to do on a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum SignalAction {
     Reload,
     Reopen,
     Upgrade,
@@ -229,25 +229,25 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Asked {
+    async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.hangup.recv() => Asked::Reload,
-            _ = self.terminate.recv() => Asked::End,
-            _ = self.interrupt.recv() => Asked::End,
-            _ = self.quit.recv() => Asked::End,
-            _ = self.user_1.recv() => Asked::Reopen,
-            _ = self.user_2.recv() => Asked::Upgrade,
+            _ = self.hangup.recv() => SignalAction::Reload,
+            _ = self.terminate.recv() => SignalAction::End,
+            _ = self.interrupt.recv() => SignalAction::End,
+            _ = self.quit.recv() => SignalAction::End,
+            _ = self.user_1.recv() => SignalAction::Reopen,
+            _ = self.user_2.recv() => SignalAction::Upgrade,
         }
     }
 
-    /// Waits for a signal that asks for the end. Log files are still opened again; the configuration stays.
+    /// Waits for a signal that ends the process. Log files are still reopened; the configuration is not reloaded.
     async fn end(&mut self, process: &Process) {
         loop {
             match self.next().await {
-                Asked::Reload => tracing::warn!("not reloaded: the proxy is stopping"),
-                Asked::Reopen => process.reopen_logs(),
-                Asked::Upgrade => {}
-                Asked::End => return,
+                SignalAction::Reload => tracing::warn!("not reloaded: the proxy is stopping"),
+                SignalAction::Reopen => process.reopen_logs(),
+                SignalAction::Upgrade => {}
+                SignalAction::End => return,
             }
         }
     }

@@ -1,16 +1,16 @@
-//! `forebay status`: what a running proxy does now, its routes, and why endpoints get no requests.
+//! `forebay status`: shows the load of a running proxy, its last reload, and its routes.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::admin_client::{AdminClient, AdminRequest};
 use super::layout::{Column, moment, named, span, table};
-use super::reach::{Question, Reach};
 use crate::admin::api::status::{Overview, Period, Route, Routes};
 use crate::telemetry::clock;
 
-/// What to show of a running proxy.
+/// The arguments of `forebay status`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Status {
     /// Show the routes and their requests of the last minute
@@ -20,16 +20,16 @@ pub(crate) struct Status {
 
 /// Prints the state of a running proxy.
 #[must_use]
-pub(crate) fn run(config: &Path, reach: &Reach, status: &Status) -> ExitCode {
+pub(crate) fn run(config: &Path, admin_client: &AdminClient, status: &Status) -> ExitCode {
     let now = u64::try_from(clock::now().wall.as_millis()).unwrap_or(u64::MAX);
     if status.routes {
-        reach.tell(config, Question::get("/api/v1/routes"), |routes: &Routes| list(&routes.routes))
+        admin_client.print(config, AdminRequest::get("/api/v1/routes"), |routes: &Routes| list(&routes.routes))
     } else {
-        reach.tell(config, Question::get("/api/v1/status"), |overview: &Overview| shown(overview, now))
+        admin_client.print(config, AdminRequest::get("/api/v1/status"), |overview: &Overview| summary(overview, now))
     }
 }
 
-fn shown(overview: &Overview, now: u64) -> String {
+fn summary(overview: &Overview, now: u64) -> String {
     let Overview { version, status, workers, connections, endpoints, endpoints_up, .. } = overview;
     let up = span(now.saturating_sub(overview.started_unix_ms));
     let mut lines = vec![
@@ -56,7 +56,7 @@ fn shown(overview: &Overview, now: u64) -> String {
     named(&lines)
 }
 
-/// A period in one line.
+/// The requests of a period, in one line.
 fn period(period: &Period) -> String {
     let Period { requests, errors, rate, .. } = period;
     let times = [("p50", period.p50_ms), ("p95", period.p95_ms), ("p99", period.p99_ms)];
@@ -64,7 +64,7 @@ fn period(period: &Period) -> String {
     format!("{requests} requests, {rate:.1} a second, {errors} failed{}", times.collect::<String>())
 }
 
-/// A time in milliseconds, with three digits.
+/// A duration in milliseconds with three significant digits, from 10 s on in seconds; `-` for none.
 pub(super) fn milliseconds(time: Option<f64>) -> String {
     match time {
         None => "-".to_owned(),
@@ -102,14 +102,14 @@ fn list(routes: &[Route]) -> String {
     table(&columns, routes.iter().map(row).collect())
 }
 
-/// How many of the requests on a caching route the cache has answered.
+/// The share of requests on a caching route that the cache answered: hits and stale responses.
 fn hits(route: &Route) -> String {
     let Some(cache) = &route.cache else { return "-".to_owned() };
     let of = |result: &str| cache.get(result).copied().unwrap_or_default();
     share(of("hit") + of("stale"), cache.values().sum())
 }
 
-/// A share in percent; `-` of nothing.
+/// `part` of `whole` in percent; `-` if `whole` is 0.
 pub(super) fn share(part: u64, whole: u64) -> String {
     if whole == 0 { "-".to_owned() } else { format!("{:.1} %", part as f64 * 100.0 / whole as f64) }
 }
@@ -140,7 +140,7 @@ mod tests {
             reload: Some(Reload { at_unix_ms: 0, succeeded: false, message: "two\nlines".to_owned() }),
             ..Overview::default()
         };
-        let text = shown(&overview, 65_000);
+        let text = summary(&overview, 65_000);
         for part in [
             "1.2.3, ready, up for 1 min 5 s, 2 workers",
             "2 of 3 get requests",

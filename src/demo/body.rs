@@ -1,4 +1,4 @@
-//! The bodies that the demo's backends send, and how they read what is sent to them.
+//! The response bodies of the demo's backends, and reading of request bodies.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -10,54 +10,54 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Interval, Sleep};
 
-/// How many events one event stream sends.
+/// The number of events of one event stream.
 pub(super) const TICKS_MAX: u32 = 60;
 
-/// How long a body that is to be cut short waits before it breaks off, so that its first bytes are on the wire.
-const CUT_AFTER: Duration = Duration::from_millis(10);
+/// How long a truncated body waits before it breaks off, so that its first bytes are sent.
+const TRUNCATED_AFTER: Duration = Duration::from_millis(10);
 
-/// What filler bodies are made of.
+/// The content of filler bodies.
 static FILLER: [u8; 64 * 1024] = [b'.'; 64 * 1024];
 
-/// The body of an answer.
+/// A response body.
 pub(super) enum Body {
-    /// These bytes at once; `None`: sent.
+    /// Bytes that are sent at once; `None`: they are sent already.
     Whole(Option<Bytes>),
-    /// As many bytes as are left.
+    /// Filler; the number is how many bytes are left.
     Filler(u64),
-    /// One server-sent event a second.
+    /// Server-sent events, one a second.
     Ticks {
-        /// When the next one is due.
+        /// When the next event is due.
         interval: Interval,
-        /// How many were sent.
+        /// How many events were sent.
         sent: u32,
     },
-    /// The request's own body.
+    /// The body of the request.
     Echo(Incoming),
-    /// Some of the promised bytes, then a broken connection.
-    Cut {
-        /// The bytes that are sent; `None`: sent.
+    /// The first bytes of a body, then a broken connection.
+    Truncated {
+        /// The first bytes; `None`: they are sent already.
         first: Option<Bytes>,
-        /// How many are promised.
-        promised: u64,
-        /// When it breaks off.
+        /// The `Content-Length`.
+        length: u64,
+        /// When the body breaks off.
         end: Pin<Box<Sleep>>,
     },
 }
 
-/// Why a body of the demo's backends ends before its time.
+/// Why a response body broke off.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    /// It was asked to.
+    /// The mode is `truncate`.
     #[error("cut short, as asked")]
-    Cut,
-    /// The request's body, which is echoed, broke off.
+    Truncated,
+    /// The request body that is echoed broke off.
     #[error("the echoed body broke off")]
     Echo(#[source] hyper::Error),
 }
 
 impl Body {
-    /// These bytes.
+    /// A body of these bytes.
     pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::Whole(Some(bytes.into()).filter(|bytes| !bytes.is_empty()))
     }
@@ -67,12 +67,12 @@ impl Body {
         Self::Ticks { interval: tokio::time::interval(Duration::from_secs(1)), sent: 0 }
     }
 
-    /// A body that promises a kilobyte and breaks off after these bytes.
-    pub(super) fn cut(first: &'static str) -> Self {
-        Self::Cut {
+    /// A body with a `Content-Length` of 1,024 that breaks off after these bytes.
+    pub(super) fn truncated(first: &'static str) -> Self {
+        Self::Truncated {
             first: Some(Bytes::from_static(first.as_bytes())),
-            promised: 1024,
-            end: Box::pin(tokio::time::sleep_until(Instant::now() + CUT_AFTER)),
+            length: 1024,
+            end: Box::pin(tokio::time::sleep_until(Instant::now() + TRUNCATED_AFTER)),
         }
     }
 }
@@ -100,12 +100,12 @@ impl http_body::Body for Body {
             Self::Echo(incoming) => {
                 Pin::new(incoming).poll_frame(context).map(|next| next.map(|frame| frame.map_err(Broken::Echo)))
             }
-            Self::Cut { first, end, .. } => {
+            Self::Truncated { first, end, .. } => {
                 if let Some(bytes) = first.take() {
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 ready!(end.as_mut().poll(context));
-                Poll::Ready(Some(Err(Broken::Cut)))
+                Poll::Ready(Some(Err(Broken::Truncated)))
             }
         }
     }
@@ -116,7 +116,7 @@ impl http_body::Body for Body {
             Self::Filler(left) => *left == 0,
             Self::Ticks { sent, .. } => *sent >= TICKS_MAX,
             Self::Echo(incoming) => incoming.is_end_stream(),
-            Self::Cut { .. } => false,
+            Self::Truncated { .. } => false,
         }
     }
 
@@ -126,27 +126,27 @@ impl http_body::Body for Body {
             Self::Filler(left) => SizeHint::with_exact(*left),
             Self::Ticks { .. } => SizeHint::default(),
             Self::Echo(incoming) => incoming.size_hint(),
-            Self::Cut { promised, .. } => SizeHint::with_exact(*promised),
+            Self::Truncated { length, .. } => SizeHint::with_exact(*length),
         }
     }
 }
 
-/// Why a request's body was not taken.
+/// Why a request body could not be read.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(super) enum ReadError {
     /// It is longer than allowed.
     TooLong,
     /// It broke off.
     Broken,
 }
 
-/// Reads a request's body of at most `bytes_max` bytes.
-pub(super) async fn read(mut incoming: Incoming, bytes_max: usize) -> Result<Bytes, Unread> {
+/// Reads a request body of at most `bytes_max` bytes.
+pub(super) async fn read(mut incoming: Incoming, bytes_max: usize) -> Result<Bytes, ReadError> {
     let mut whole = BytesMut::new();
     while let Some(frame) = poll_fn(|context| Pin::new(&mut incoming).poll_frame(context)).await {
-        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
         if data.len() > bytes_max.saturating_sub(whole.len()) {
-            return Err(Unread::TooLong);
+            return Err(ReadError::TooLong);
         }
         whole.extend_from_slice(&data);
     }

@@ -1,13 +1,12 @@
-//! Small, real HTTP backends on loopback, so that a proxy can be tried with nothing else on the machine.
+//! Small HTTP backends on loopback for `forebay demo`: starts and stops them.
 //!
-//! Answers: which backends there are, and how they are started and stopped. What they say is in `site` and
-//! `people`, how two of them fail on request is in `mood`. Nothing on the way of a proxied request depends on this
-//! room.
+//! Their responses are in `backend` and `people`; `fault` has the faults that two of them simulate on request. The
+//! proxy does not depend on this folder.
 
+mod backend;
 mod body;
-mod mood;
+mod fault;
 mod people;
-mod site;
 mod store;
 
 use std::io;
@@ -23,50 +22,50 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 
-use mood::Mood;
-use site::{Character, Site};
+use backend::{Backend, Kind};
+use fault::Fault;
 use store::Store;
 
-/// Connections that one backend serves at once; more wait in the kernel's backlog.
+/// The most connections of one backend at once; further ones wait in the kernel's backlog.
 const CONNECTIONS_MAX: usize = 4096;
 
-/// How long a backend waits before it accepts again after the system refused it a connection.
+/// The pause after a failed `accept`: without it a lack of descriptors would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Where the backends listen on 127.0.0.1. Port 0 lets the system choose.
+/// The ports of the backends on 127.0.0.1. For port 0 the system chooses one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// The document stores: three that share one memory, so that any of them answers the same.
+    /// Three document stores, which share their documents, so that all of them give the same responses.
     pub documents: [u16; 3],
-    /// The one that takes 200 ms for each answer.
+    /// A backend that takes 200 ms for each response.
     pub slow: u16,
-    /// The one that can be told to fail.
-    pub moody: u16,
-    /// The old service of a migration.
+    /// A backend that simulates faults on request.
+    pub faulty: u16,
+    /// The old service of the migration.
     pub legacy: u16,
-    /// The new one, which can be told to fail, too.
+    /// The new service of the migration, which simulates faults on request, too.
     pub successor: u16,
 }
 
 impl Ports {
     /// The ports that the repository's `config.toml` names: 9001 to 9007.
     pub const STANDARD: Self =
-        Self { documents: [9001, 9002, 9003], slow: 9004, moody: 9005, legacy: 9006, successor: 9007 };
+        Self { documents: [9001, 9002, 9003], slow: 9004, faulty: 9005, legacy: 9006, successor: 9007 };
 }
 
 /// Why the backends could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port is taken, or may not be used.
+    /// A port is in use, or not allowed.
     #[error("port {port} of 127.0.0.1 can't be used for a demo backend")]
     Port {
-        /// The port asked for.
+        /// The port.
         port: u16,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The thread or its runtime could not be made.
+    /// The thread or its runtime could not be started.
     #[error("the demo backends' thread can't be started")]
     Thread(#[source] io::Error),
 }
@@ -80,8 +79,7 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Where they listen: the three document stores, the slow one, the one that can be told to fail, the
-    /// old service, the new one.
+    /// The addresses, in the order of the fields of [`Ports`].
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -91,7 +89,7 @@ impl Backends {
 impl Drop for Backends {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // The thread may have ended by itself; then nobody listens, and that is what is wanted.
+            // Fails if the thread has ended already, which is what the drop wants.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take() {
@@ -100,34 +98,34 @@ impl Drop for Backends {
     }
 }
 
-/// Starts all backends on one thread of their own; they listen when this returns.
+/// Starts all backends on one separate thread. Returns when they accept connections.
 ///
 /// # Errors
 ///
-/// A port that is taken, or a system that has no thread or descriptors left.
+/// When a port is in use, or the system has no thread or descriptor left.
 pub fn start(ports: Ports) -> Result<Backends, StartError> {
     let store = Arc::new(parking_lot::Mutex::new(Store::default()));
     let [first, second, third] = ports.documents;
-    let mut doors = Vec::new();
+    let mut listeners = Vec::new();
     let mut addresses = Vec::new();
-    for (port, character) in [
-        (first, Character::Steady),
-        (second, Character::Steady),
-        (third, Character::Steady),
-        (ports.slow, Character::Slow),
-        (ports.moody, Character::Moody(Mood::default())),
-        (ports.legacy, Character::Legacy),
-        (ports.successor, Character::Successor(Mood::default())),
+    for (port, kind) in [
+        (first, Kind::Plain),
+        (second, Kind::Plain),
+        (third, Kind::Plain),
+        (ports.slow, Kind::Slow),
+        (ports.faulty, Kind::Faulty(Fault::default())),
+        (ports.legacy, Kind::Legacy),
+        (ports.successor, Kind::Successor(Fault::default())),
     ] {
         let (listener, address) = bind(port).map_err(|source| StartError::Port { port, source })?;
         addresses.push(address);
-        doors.push((listener, Site::new(address.port(), character, Arc::clone(&store))));
+        listeners.push((listener, Backend::new(address.port(), kind, Arc::clone(&store))));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
     let (stop, stopped) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("demo-backends".to_owned())
-        .spawn(move || runtime.block_on(serve(doors, stopped)))
+        .spawn(move || runtime.block_on(serve(listeners, stopped)))
         .map_err(StartError::Thread)?;
     Ok(Backends { addresses, stop: Some(stop), thread: Some(thread) })
 }
@@ -139,29 +137,29 @@ fn bind(port: u16) -> io::Result<(std::net::TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-async fn serve(doors: Vec<(std::net::TcpListener, Site)>, stopped: oneshot::Receiver<()>) {
-    for (listener, site) in doors {
+async fn serve(listeners: Vec<(std::net::TcpListener, Backend)>, stopped: oneshot::Receiver<()>) {
+    for (listener, backend) in listeners {
         match TcpListener::from_std(listener) {
             Ok(listener) => {
-                tokio::spawn(accept(listener, Arc::new(site)));
+                tokio::spawn(accept(listener, Arc::new(backend)));
             }
             Err(error) => tracing::error!(%error, "a demo backend can't listen"),
         }
     }
-    // A dropped sender asks for the end as well as a sent word.
+    // Also ends when the sender is dropped without a message.
     let _ = stopped.await;
 }
 
-async fn accept(listener: TcpListener, site: Arc<Site>) {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+async fn accept(listener: TcpListener, backend: Arc<Backend>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((socket, _)) => {
-                let site = Arc::clone(&site);
+                let backend = Arc::clone(&backend);
                 tokio::spawn(async move {
-                    converse(socket, site).await;
-                    drop(seat);
+                    serve_connection(socket, backend).await;
+                    drop(permit);
                 });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -169,21 +167,21 @@ async fn accept(listener: TcpListener, site: Arc<Site>) {
     }
 }
 
-/// One connection from its first request to its end.
-async fn converse(socket: TcpStream, site: Arc<Site>) {
-    // Without it small answers would wait for acknowledgements; where it fails the connection is gone anyway.
+/// Serves one connection.
+async fn serve_connection(socket: TcpStream, backend: Arc<Backend>) {
+    // Nagle's algorithm would delay small responses. A failure means that the connection is closed already.
     let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request| site::answer(Arc::clone(&site), request));
+    let service = service_fn(move |request| backend::answer(Arc::clone(&backend), request));
     let mut connection = http1::Builder::new()
-        // No clock for heads: only loopback reaches this, and `CONNECTIONS_MAX` bounds what a slow one can hold.
+        // No time-out for heads: only loopback can connect, and `CONNECTIONS_MAX` bounds slow clients.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     let result = Pin::new(&mut connection).await;
     if let (Err(error), Some(parts)) = (result, connection.into_parts())
-        && site::wants_reset(&error)
+        && backend::wants_reset(&error)
     {
-        // Without lingering, closing sends RST instead of an orderly end; nothing else can be done where it fails.
+        // With a linger time of 0, closing the socket sends RST instead of FIN.
         let _ = socket2::SockRef::from(parts.io.inner()).set_linger(Some(Duration::ZERO));
     }
 }

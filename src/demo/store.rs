@@ -1,17 +1,17 @@
-//! The documents that the demo's backends share: in memory, by path, bounded in number and bytes.
+//! The documents that the demo's stores share: in memory, by path, with limits of count and bytes.
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use http::HeaderValue;
 
-/// The most documents kept.
+/// The most documents.
 pub(super) const DOCUMENTS_MAX: usize = 10_000;
 
 /// The largest document, in bytes.
 pub(super) const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// The most bytes kept, paths and bodies together.
+/// The most bytes of all documents: paths, content types and bodies.
 pub(super) const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// One stored document.
@@ -23,20 +23,20 @@ pub(super) struct Document {
     pub(super) body: Bytes,
     /// Its `Last-Modified`.
     pub(super) modified: HeaderValue,
-    /// Its revision; no two stored documents have the same.
+    /// Its revision, unique among all documents. The entity tag is made of it.
     pub(super) revision: u64,
 }
 
-/// What storing did.
+/// Whether storing a document replaced one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stored {
-    /// There was none under this path.
+    /// There was no document at this path.
     Created,
-    /// There was one, and it is gone.
+    /// The document replaced an older one.
     Replaced,
 }
 
-/// The store has no room for this document.
+/// The document would exceed a limit of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -49,12 +49,12 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// The document under this path.
+    /// The document at a path.
     pub(super) fn get(&self, path: &str) -> Option<&Document> {
         self.documents.get(path)
     }
 
-    /// Keeps a document under this path in the place of an older one; its revision is given here.
+    /// Stores a document at a path with a new revision, and replaces an older one.
     pub(super) fn put(&mut self, path: &str, mut document: Document) -> Result<Stored, Full> {
         let replaced = self.documents.get(path).map(|old| cost(path, old));
         let bytes = self.bytes.saturating_sub(replaced.unwrap_or(0)).saturating_add(cost(path, &document));
@@ -69,12 +69,13 @@ impl Store {
         Ok(if replaced.is_some() { Stored::Replaced } else { Stored::Created })
     }
 
-    /// Keeps a document as a new member of a collection and says its path: `<collection>/<n>`.
+    /// Stores a document as a new member of a collection, and returns its path: `<collection>/<n>`.
     pub(super) fn add(&mut self, collection: &str, document: Document) -> Result<String, Full> {
         let collection = collection.trim_end_matches('/');
         let mut number = self.revisions.saturating_add(1);
         let mut path = format!("{collection}/{number}");
-        // A client may have put documents under numbers of its own; each turn passes one of at most `DOCUMENTS_MAX`.
+        // A client may have used PUT at this path. The loop is bounded: each turn passes one of `DOCUMENTS_MAX`
+        // documents.
         while self.documents.contains_key(&path) {
             number = number.saturating_add(1);
             path = format!("{collection}/{number}");
@@ -83,7 +84,7 @@ impl Store {
         Ok(path)
     }
 
-    /// Forgets the document under this path; says whether there was one.
+    /// Removes the document at a path, and returns whether there was one.
     pub(super) fn remove(&mut self, path: &str) -> bool {
         let Some(old) = self.documents.remove(path) else { return false };
         self.bytes = self.bytes.saturating_sub(cost(path, &old));

@@ -1,4 +1,4 @@
-//! The demo's backends, asked over raw sockets on ports of the system's choice.
+//! Tests of the demo's backends over raw sockets, on ports that the system chooses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-const ANY: Ports = Ports { documents: [0, 0, 0], slow: 0, moody: 0, legacy: 0, successor: 0 };
+const ANY: Ports = Ports { documents: [0, 0, 0], slow: 0, faulty: 0, legacy: 0, successor: 0 };
 
 fn connect(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).unwrap();
@@ -14,7 +14,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     socket
 }
 
-/// Everything that one request on a connection of its own brings.
+/// Sends one request on a new connection and returns the whole response.
 fn ask(address: SocketAddr, head: &str, body: &str) -> std::io::Result<String> {
     let mut socket = connect(address);
     let length = body.len();
@@ -87,7 +87,7 @@ fn a_document_over_the_limit_is_refused() {
     let head = "PUT /large HTTP/1.1\r\nhost: x\r\ncontent-length: 1048577\r\n\r\n";
     let mut socket = connect(backends.addresses()[0]);
     socket.write_all(head.as_bytes()).unwrap();
-    // The answer may come, and the connection end, before the last byte is written.
+    // The backend may respond and close the connection before the last byte is written.
     let _ = socket.write_all(&vec![b'x'; 1_048_577]);
     let mut start_line = [0; 12];
     socket.read_exact(&mut start_line).unwrap();
@@ -154,19 +154,19 @@ fn the_slow_one_takes_its_time() {
 #[test]
 fn the_moody_one_fails_as_told_and_its_health_stays_green() {
     let backends = start(ANY).unwrap();
-    let moody = backends.addresses()[4];
-    let tell = |mode: &str| assert_eq!(status(&ask(moody, &format!("POST /control?mode={mode}"), "").unwrap()), "200");
+    let faulty = backends.addresses()[4];
+    let tell = |mode: &str| assert_eq!(status(&ask(faulty, &format!("POST /control?mode={mode}"), "").unwrap()), "200");
     tell("fail");
-    assert_eq!(status(&ask(moody, "GET /", "").unwrap()), "500");
-    assert_eq!(status(&ask(moody, "GET /healthz", "").unwrap()), "200");
+    assert_eq!(status(&ask(faulty, "GET /", "").unwrap()), "500");
+    assert_eq!(status(&ask(faulty, "GET /healthz", "").unwrap()), "200");
     tell("truncate");
-    let cut = ask(moody, "GET /", "").unwrap();
+    let cut = ask(faulty, "GET /", "").unwrap();
     assert!(cut.contains("content-length: 1024\r\n") && cut.ends_with("not all of i"), "{cut}");
     tell("reset");
-    assert_eq!(ask(moody, "GET /", "").unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(ask(faulty, "GET /", "").unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     tell("ok");
-    assert_eq!(status(&ask(moody, "GET /", "").unwrap()), "200");
-    assert_eq!(status(&ask(moody, "POST /control?mode=sulk", "").unwrap()), "400");
+    assert_eq!(status(&ask(faulty, "GET /", "").unwrap()), "200");
+    assert_eq!(status(&ask(faulty, "POST /control?mode=sulk", "").unwrap()), "400");
 }
 
 #[test]
@@ -207,9 +207,9 @@ fn a_service_that_was_told_to_be_slow_takes_its_time() {
 #[test]
 fn a_hanging_answer_does_not_come() {
     let backends = start(ANY).unwrap();
-    let moody = backends.addresses()[4];
-    ask(moody, "POST /control?mode=hang", "").unwrap();
-    let mut socket = connect(moody);
+    let faulty = backends.addresses()[4];
+    ask(faulty, "POST /control?mode=hang", "").unwrap();
+    let mut socket = connect(faulty);
     socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     assert!(socket.read(&mut [0; 1]).is_err(), "it answered");

@@ -1,33 +1,33 @@
-//! The JSON of the proxy's state: what runs, its routes, its upstreams and their endpoints.
+//! The JSON of the proxy's state: the process, its routes, its upstreams and their endpoints.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What runs.
+/// The response of `GET /api/v1/status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
     /// The version of forebay.
     pub version: String,
     /// `starting`, `ready` or `draining`.
     pub status: String,
-    /// When the process started.
+    /// When the process started, in milliseconds since the Unix epoch.
     pub started_unix_ms: u64,
     /// Worker threads.
     pub workers: usize,
     /// The last reload; `null`: there has been none.
     pub reload: Option<Reload>,
-    /// Client connections open.
+    /// Open client connections.
     pub connections: u64,
     /// Requests in flight.
     pub requests_in_flight: u64,
-    /// Requests that wait for a backend.
+    /// Requests that wait in an upstream's queue.
     pub requests_queued: u64,
-    /// Connections to backends open, idle ones too.
+    /// Open connections to backends, idle ones included.
     pub backend_connections: u64,
-    /// The requests of all routes.
+    /// The requests of all routes in about the last minute.
     pub minute: Period,
-    /// The requests of all routes.
+    /// The requests of all routes in about the last 15 minutes.
     pub quarter: Period,
     /// How many endpoints get requests.
     pub endpoints_up: usize,
@@ -38,7 +38,7 @@ pub struct Overview {
 /// A reload of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reload {
-    /// When it happened.
+    /// When it happened, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
     /// Whether the new configuration is in force.
     pub succeeded: bool,
@@ -46,29 +46,29 @@ pub struct Reload {
     pub message: String,
 }
 
-/// Requests between a moment and now.
+/// The requests of a period that ends now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Period {
-    /// How long ago the moment was.
+    /// The length of the period, in seconds.
     pub seconds: f64,
     /// Requests.
     pub requests: u64,
-    /// Those of them that failed.
+    /// How many of them failed.
     pub errors: u64,
     /// Requests a second.
     pub rate: f64,
-    /// Half of the requests took at most as long; `null`: there were none.
+    /// The median duration, in milliseconds; `null`: there were no requests.
     pub p50_ms: Option<f64>,
-    /// 95 % of the requests took at most as long.
+    /// The 95th percentile of the duration, in milliseconds.
     pub p95_ms: Option<f64>,
-    /// 99 % of the requests took at most as long.
+    /// The 99th percentile of the duration, in milliseconds.
     pub p99_ms: Option<f64>,
 }
 
-/// The answer of `GET /api/v1/upstreams`.
+/// The response of `GET /api/v1/upstreams`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Upstreams {
-    /// In file order.
+    /// All upstreams, in file order.
     pub upstreams: Vec<Upstream>,
 }
 
@@ -77,7 +77,7 @@ pub struct Upstreams {
 pub struct Upstream {
     /// Its name.
     pub name: String,
-    /// How it is balanced, as in the file.
+    /// Its `balance`, as in the file.
     pub balance: String,
     /// Its endpoints: one for each backend, or for each address of its name.
     pub endpoints: Vec<Endpoint>,
@@ -88,7 +88,7 @@ pub struct Upstream {
 pub struct Endpoint {
     /// The backend's URL.
     pub backend: String,
-    /// Its address; `null` where the URL has it.
+    /// Its address; `null` if the URL contains it.
     pub address: Option<String>,
     /// Whether it gets requests.
     pub up: bool,
@@ -102,22 +102,22 @@ pub struct Endpoint {
     pub max_in_flight: Option<u32>,
     /// Requests in flight.
     pub requests_in_flight: u64,
-    /// Requests sent since the start, those of retries too.
+    /// Requests sent since the start, retries included.
     pub requests: u64,
     /// Failures since the start, by kind; kinds without a failure are left out.
     pub failures: BTreeMap<String, u64>,
-    /// Its latest requests. Times are those until the response's head.
+    /// Its requests in about the last minute. Durations are measured until the response's head.
     pub minute: Period,
-    /// Its latest requests.
+    /// The same in about the last 15 minutes.
     pub quarter: Period,
-    /// The latest changes of its health, newest first.
+    /// The last changes of its health, newest first.
     pub history: Vec<HealthChange>,
 }
 
 /// A change of an endpoint's health.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthChange {
-    /// When it happened.
+    /// When it happened, in milliseconds since the Unix epoch.
     pub at_unix_ms: u64,
     /// `down`, `up`, `unreachable`, `reachable`, `ejected`, `returned`, `drained` or `readied`.
     pub event: String,
@@ -131,18 +131,18 @@ pub struct HealthChange {
 pub struct EndpointOrder {
     /// The backend's URL, as the list of upstreams has it.
     pub backend: String,
-    /// One address of its name. Left out: all.
+    /// One address of its name; missing: all addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Who sends the request, for the event log and the history.
+    /// The name of the person or program that gives the order, for the event log and the history.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// The answer of `GET /api/v1/routes`.
+/// The response of `GET /api/v1/routes`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Routes {
-    /// In file order.
+    /// All routes, in file order.
     pub routes: Vec<Route>,
 }
 
@@ -155,14 +155,14 @@ pub struct Route {
     pub upstreams: Vec<String>,
     /// Requests since the start.
     pub requests: u64,
-    /// Those of them with a status of 5xx.
+    /// How many of them had a status of 5xx.
     pub errors: u64,
-    /// Bytes of responses' bodies since the start.
+    /// Bytes of response bodies since the start.
     pub bytes_sent: u64,
-    /// What the cache did for its requests since the start; `null`: it does not cache.
+    /// Its requests by result of the cache since the start; `null`: it does not cache.
     pub cache: Option<BTreeMap<String, u64>>,
-    /// Its latest requests. Times are those until the end of the response.
+    /// Its requests in about the last minute. Durations are measured until the end of the response.
     pub minute: Period,
-    /// Its latest requests.
+    /// The same in about the last 15 minutes.
     pub quarter: Period,
 }

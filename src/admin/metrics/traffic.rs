@@ -1,10 +1,10 @@
-//! `/metrics` of routes, endpoints, the process and reloads.
+//! The metrics of routes, endpoints, the process and reloads.
 
 use crate::admin::api::{EndpointMetrics, ProcessMetrics, ReloadMetrics, RouteMetrics};
 use crate::telemetry::exposition::Kind::{Counter, Gauge, Histogram};
 use crate::telemetry::exposition::Page;
 
-/// What each route's requests came to.
+/// Writes the metrics of each route.
 pub(super) fn routes(page: &mut Page, routes: &[RouteMetrics]) {
     if routes.is_empty() {
         return;
@@ -39,7 +39,7 @@ pub(super) fn routes(page: &mut Page, routes: &[RouteMetrics]) {
     }
 }
 
-/// What each endpoint's requests came to.
+/// Writes the metrics of each endpoint.
 pub(super) fn endpoints(page: &mut Page, endpoints: &[EndpointMetrics]) {
     if endpoints.is_empty() {
         return;
@@ -80,7 +80,7 @@ fn labels(endpoint: &EndpointMetrics) -> [(&'static str, &str); 3] {
     [("upstream", &endpoint.upstream), ("backend", &endpoint.backend), ("address", &endpoint.address)]
 }
 
-/// The process, by the names that all exporters use.
+/// Writes the metrics of the process, under the names of the Prometheus client libraries.
 pub(super) fn process(page: &mut Page, process: &ProcessMetrics) {
     page.family(Gauge, "forebay_build_info", "The version that runs; always 1.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
@@ -91,7 +91,7 @@ pub(super) fn process(page: &mut Page, process: &ProcessMetrics) {
     page.single(Gauge, "process_max_fds", "How many descriptors may be open.", process.max_descriptors);
 }
 
-/// Reloads of the configuration.
+/// Writes the metrics of reloads.
 pub(super) fn reloads(page: &mut Page, reloads: &ReloadMetrics) {
     let help = "Reloads of the configuration, by whether they took effect.";
     page.family(Counter, "forebay_config_reloads_total", help)

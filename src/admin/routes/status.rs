@@ -1,6 +1,6 @@
-//! What the API shows of the proxy, its routes and its upstreams, and how it takes endpoints out of use.
+//! The handlers of the proxy's state: overview, routes, upstreams, and draining of endpoints.
 //!
-//! An upstream is named by one segment of the path, percent-encoded, as a route is.
+//! The name of the upstream is one percent-encoded segment of the path.
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};

@@ -1,15 +1,15 @@
-//! Splits, canaries and mirrors as text for people, with units.
+//! Splits, canaries and mirrors as text for a terminal.
 //!
-//! Whatever it holds of others' is without control characters. How a table is set is for `layout`.
+//! Control characters in values are replaced, because values may come from clients. `layout` formats the tables.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::admin::api::rollout::{Canary, Comparison, Mirror, Side, Split, Traffic};
+use crate::cli::admin_client::printable;
 use crate::cli::layout::{Column, moment, named, span, table};
-use crate::cli::reach::printable;
 
-/// Splits, a line for each side, with the canaries.
+/// A table of splits with a line for each side, and its canary.
 pub(super) fn list(splits: &[Split], canaries: &[Canary]) -> String {
     let columns = [
         Column("ROUTE", false),
@@ -36,7 +36,7 @@ pub(super) fn list(splits: &[Split], canaries: &[Canary]) -> String {
     table(&columns, rows.collect())
 }
 
-/// A split's weights.
+/// The weights of a split, in one line.
 pub(super) fn weights(split: &Split) -> String {
     let sides: Vec<String> =
         split.sides.iter().map(|side| format!("{} {}", side.upstream, percent(side.weight))).collect();
@@ -47,7 +47,7 @@ pub(super) fn weights(split: &Split) -> String {
     printable(&format!("{}: {} ({by})", split.route, sides.join(", "))) + "\n"
 }
 
-/// One split and its canary.
+/// One split and its canary, in full.
 pub(super) fn show(split: &Split, canary: Option<&Canary>, now: Duration) -> String {
     let mut lines = vec![("route", split.route.clone()), ("sticky", split.sticky.clone())];
     let weights = match &split.overridden {
@@ -63,7 +63,7 @@ pub(super) fn show(split: &Split, canary: Option<&Canary>, now: Duration) -> Str
     text.push_str(&sides(&split.sides));
     if let Some(canary) = canary {
         text.push('\n');
-        text.push_str(&judged(canary, now));
+        text.push_str(&canary_details(canary, now));
     }
     text
 }
@@ -86,8 +86,8 @@ fn sides(sides: &[Side]) -> String {
     table(&columns, sides.iter().map(row).collect())
 }
 
-/// What a canary has shown in its step, what it waits for, and how it came there.
-fn judged(canary: &Canary, now: Duration) -> String {
+/// A canary in full: its progress, the traffic of its step, what it waits for, and its history.
+fn canary_details(canary: &Canary, now: Duration) -> String {
     let steps: Vec<String> = canary.steps.iter().map(f64::to_string).collect();
     let held = format!("{} of {}", span(canary.held_ms), span(canary.hold_ms));
     let mut lines = vec![
@@ -136,15 +136,15 @@ fn history(canary: &Canary, now: Duration) -> String {
     table(&columns, rows.collect())
 }
 
-/// What an order has led to.
-pub(super) fn directed(canary: &Canary) -> String {
+/// The state of a canary after an order, in one line.
+pub(super) fn order_result(canary: &Canary) -> String {
     let (route, upstream) = (&canary.route, &canary.upstream);
     let line = format!("{route}: {upstream} {} at {}", phase(canary), percent(canary.weight));
     let why = if canary.reason.is_empty() { String::new() } else { format!(": {}", canary.reason) };
     printable(&(line + &why)) + "\n"
 }
 
-/// Mirrors, a line for each.
+/// A table of mirrors with a line for each.
 pub(super) fn mirrors(mirrors: &[Mirror]) -> String {
     let columns = [
         Column("ROUTE", false),
@@ -175,7 +175,7 @@ pub(super) fn mirrors(mirrors: &[Mirror]) -> String {
     table(&columns, rows.collect())
 }
 
-/// One mirror: where its answers differ, and samples.
+/// One mirror in full: its counts, where responses differ, and samples.
 pub(super) fn mirror(mirror: &Mirror) -> String {
     let mut lines = vec![
         ("route", mirror.route.clone()),
@@ -204,12 +204,12 @@ fn differences(comparison: &Comparison) -> String {
     let columns = [Column("DIFFERENCE", false), Column("AT", false), Column("PAIRS", true), Column("NOISE", true)];
     let rows = comparison.differences.iter().map(|difference| {
         let noise = if difference.noise == 0 { "-".to_owned() } else { difference.noise.to_string() };
-        [difference.kind.clone(), place(&difference.path), difference.count.to_string(), noise]
+        [difference.kind.clone(), path_or_dash(&difference.path), difference.count.to_string(), noise]
     });
     table(&columns, rows.collect())
 }
 
-/// A line for each sample, and beneath it one for each difference: what the client got, what the copy.
+/// A line for each sample, and below it one for each difference: the client's value and the mirror's.
 fn samples(comparison: &Comparison) -> String {
     let mut text = "SAMPLES: what the client got / what the copy got\n".to_owned();
     for sample in &comparison.samples {
@@ -218,7 +218,7 @@ fn samples(comparison: &Comparison) -> String {
         text.push_str(&printable(&head));
         text.push('\n');
         for found in &sample.differences {
-            let line = format!("    {}  {}  {} / {}", found.kind, place(&found.path), found.ours, found.theirs);
+            let line = format!("    {}  {}  {} / {}", found.kind, path_or_dash(&found.path), found.ours, found.theirs);
             text.push_str(&printable(&line));
             text.push('\n');
         }
@@ -226,7 +226,7 @@ fn samples(comparison: &Comparison) -> String {
     text
 }
 
-fn place(path: &str) -> String {
+fn path_or_dash(path: &str) -> String {
     if path.is_empty() { "-".to_owned() } else { path.to_owned() }
 }
 
@@ -241,7 +241,7 @@ const fn backends(side: &Side) -> &'static str {
     if side.usable { "usable" } else { "none usable" }
 }
 
-/// How many requests, what part of them failed, and how long they took.
+/// The number of requests, the rate of failures, and the 95th percentile of latency.
 fn traffic(traffic: &Traffic) -> [String; 3] {
     let p95 = traffic.p95_ms.map_or_else(|| "-".to_owned(), |p95| format!("{} ms", rounded(p95)));
     [traffic.requests.to_string(), rate(traffic.errors, traffic.requests), p95]
@@ -257,7 +257,7 @@ fn counts(counts: &BTreeMap<String, u64>) -> String {
     if some.is_empty() { "none".to_owned() } else { some.join(", ") }
 }
 
-/// A part of a whole in percent; `-`: there is no whole.
+/// `part` of `whole` in percent; `-` if `whole` is 0.
 fn rate(part: u64, whole: u64) -> String {
     if whole == 0 { "-".to_owned() } else { percent(rounded(part as f64 * 100.0 / whole as f64)) }
 }
@@ -266,7 +266,7 @@ fn percent(percent: f64) -> String {
     format!("{percent} %")
 }
 
-/// To two decimals.
+/// Rounds to two decimals.
 fn rounded(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
@@ -394,7 +394,10 @@ legacy    64.5 %  80 %         0       -         -  none usable
         );
         let back = Split { overridden: None, ..split() };
         assert_eq!(weights(&back), "users: users-v2 35.5 %, legacy 64.5 % (as in the file)\n");
-        assert_eq!(directed(&canary()), "users: users-v2 paused, step 3 of 4 at 35.5 %: weights were set by alice\n");
+        assert_eq!(
+            order_result(&canary()),
+            "users: users-v2 paused, step 3 of 4 at 35.5 %: weights were set by alice\n"
+        );
     }
 
     #[test]

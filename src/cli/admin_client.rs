@@ -1,8 +1,7 @@
-//! How commands reach the admin listener of a running proxy: one request over HTTP/1.1, and what is printed of its
-//! answer.
+//! A client of the admin API: sends one request over HTTP/1.1 and prints the response.
 //!
-//! Numbers go to standard output, refusals to standard error. What came from clients is printed without its control
-//! characters, so that it can't play with a terminal.
+//! Results go to standard output, errors to standard error. Control characters in values that may come from clients are
+//! replaced, so that they can't change the state of a terminal.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -27,103 +26,102 @@ use crate::admin::{Listen, Token};
 use crate::config;
 use crate::config::problem::Problems;
 
-/// The variable that holds the token when `--admin` names the listener.
+/// The environment variable with the token, for `--admin`.
 const TOKEN_VARIABLE: &str = "FOREBAY_ADMIN_TOKEN";
-/// How long a question and its answer may take.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
-/// The longest answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// The longest time for a request and its response.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest response body, in bytes.
+const RESPONSE_BYTES_MAX: usize = 16 << 20;
 
-/// Which admin listener to ask, and how to print the answer.
+/// Options of all commands that use the admin API: the address of the listener, and the output format.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub(crate) struct Reach {
-    /// Where the admin listener is, as 127.0.0.1:9900 or unix:/run/forebay/admin.sock, with $FOREBAY_ADMIN_TOKEN for its token [default: what the configuration says]
+pub(crate) struct AdminClient {
+    /// The address of the admin listener, as 127.0.0.1:9900 or unix:/run/forebay/admin.sock; its token is $FOREBAY_ADMIN_TOKEN [default: as in the configuration]
     #[arg(long, value_name = "ADDRESS", global = true)]
     admin: Option<String>,
-    /// Print the answer as JSON, where the command has one
+    /// Print the result as JSON, where the command has one
     #[arg(long, global = true)]
     json: bool,
 }
 
-/// A request to the admin listener.
+/// A request to the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Question {
+pub(crate) struct AdminRequest {
     /// Its method.
     pub method: Method,
     /// Path and query.
     pub target: String,
-    /// Its body, JSON; empty: none.
+    /// Its body, as JSON; empty: none.
     pub body: Vec<u8>,
 }
 
-impl Question {
-    /// A GET of this target.
+impl AdminRequest {
+    /// A GET request.
     #[must_use]
     pub(crate) fn get(target: impl Into<String>) -> Self {
         Self { method: Method::GET, target: target.into(), body: Vec::new() }
     }
 
-    /// A POST to this target.
+    /// A POST request.
     #[must_use]
     pub(crate) fn post(target: impl Into<String>, body: Vec<u8>) -> Self {
         Self { method: Method::POST, target: target.into(), body }
     }
 }
 
-/// Why there is no answer that can be printed.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error("{0}")]
     Config(Problems),
-    #[error("{} names no admin listener: say where it is with --admin ADDRESS", .0.display())]
-    Nowhere(PathBuf),
+    #[error("{} has no [admin]: give the address of the admin listener with --admin ADDRESS", .0.display())]
+    NoListener(PathBuf),
     #[error("--admin {0:?} is neither HOST:PORT nor unix:PATH")]
     Address(String),
-    #[error("the token is no text that a header can hold")]
+    #[error("the token has characters that a header field can't have")]
     Token,
     #[error("no admin listener answers at {0}: {1}")]
     Connect(String, #[source] io::Error),
-    #[error("no answer within {ANSWER_MAX:?}")]
-    Late,
+    #[error("no answer within {TIMEOUT:?}")]
+    Timeout,
     #[error("no answer: {0}")]
     Broken(String),
     #[error("{message} ({status})")]
-    Refused { status: StatusCode, message: String },
+    Status { status: StatusCode, message: String },
 }
 
-impl Reach {
-    /// Whether the answer is printed as JSON.
+impl AdminClient {
+    /// Whether `--json` is given.
     #[must_use]
     pub(crate) fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Asks the listener that `--admin` or else the configuration names, and prints what came: as it is with `--json`,
-    /// else as `show` has it.
-    pub(crate) fn tell<T: DeserializeOwned>(
+    /// Sends a request to the listener of `--admin`, else of the configuration, and prints the response: unchanged with
+    /// `--json`, else formatted by `show`. Returns the exit code.
+    pub(crate) fn print<T: DeserializeOwned>(
         &self,
         config: &Path,
-        question: Question,
+        request: AdminRequest,
         show: impl FnOnce(&T) -> String,
     ) -> ExitCode {
-        print(self.ask(config, question).and_then(|answer| {
+        print_result(self.send(config, request).and_then(|answer| {
             let shown = show(&read(&answer)?);
             Ok(if self.json { String::from_utf8_lossy(&answer).into_owned() } else { shown })
         }))
     }
 
-    /// Asks two questions, and prints what came: as it is with `--json`, one after the other, else as `show` has it.
-    /// What the second asks for may be missing (404).
-    pub(crate) fn tell_both<A: DeserializeOwned, B: DeserializeOwned>(
+    /// As [`Self::print`], for two requests. The response to the second may be 404; then `show` gets `None`.
+    pub(crate) fn print_both<A: DeserializeOwned, B: DeserializeOwned>(
         &self,
         config: &Path,
-        (first, second): (Question, Question),
+        (first, second): (AdminRequest, AdminRequest),
         show: impl FnOnce(&A, Option<&B>) -> String,
     ) -> ExitCode {
-        print(self.ask(config, first).and_then(|first| {
-            let second = match self.ask(config, second) {
+        print_result(self.send(config, first).and_then(|first| {
+            let second = match self.send(config, second) {
                 Ok(answer) => Some(answer),
-                Err(Failure::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
+                Err(Failure::Status { status: StatusCode::NOT_FOUND, .. }) => None,
                 Err(failure) => return Err(failure),
             };
             let shown = show(&read(&first)?, second.as_deref().map(read).transpose()?.as_ref());
@@ -133,21 +131,21 @@ impl Reach {
         }))
     }
 
-    fn ask(&self, config: &Path, question: Question) -> Result<Bytes, Failure> {
+    fn send(&self, config: &Path, request: AdminRequest) -> Result<Bytes, Failure> {
         let (listen, token) = self.listener(config)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::Broken(error.to_string()))?;
         runtime.block_on(async {
-            let answer = exchange(&listen, token, question);
-            tokio::time::timeout(ANSWER_MAX, answer).await.unwrap_or(Err(Failure::Late))
+            let answer = exchange(&listen, token, request);
+            tokio::time::timeout(TIMEOUT, answer).await.unwrap_or(Err(Failure::Timeout))
         })
     }
 
-    /// Where it is, and what to show there.
+    /// The address of the listener, and its token.
     fn listener(&self, config: &Path) -> Result<(Listen, Option<Token>), Failure> {
         let Some(named) = &self.admin else {
             let admin = config::load(config).map_err(Failure::Config)?.admin;
-            let admin = admin.ok_or_else(|| Failure::Nowhere(config.to_owned()))?;
+            let admin = admin.ok_or_else(|| Failure::NoListener(config.to_owned()))?;
             return Ok((admin.listen, admin.token));
         };
         let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
@@ -159,15 +157,15 @@ fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(answer).map_err(|error| Failure::Broken(error.to_string()))
 }
 
-fn print(answered: Result<String, Failure>) -> ExitCode {
+fn print_result(answered: Result<String, Failure>) -> ExitCode {
     match answered {
-        Ok(text) => output::answer(&text),
+        Ok(text) => output::print(&text),
         Err(Failure::Config(problems)) => {
-            output::complain(&problems.to_string());
+            output::print_error(&problems.to_string());
             ExitCode::from(EXIT_USAGE)
         }
         Err(failure) => {
-            output::complain(&format!("forebay: {}\n", printable(&failure.to_string())));
+            output::print_error(&format!("forebay: {}\n", printable(&failure.to_string())));
             ExitCode::from(EXIT_FAILED)
         }
     }
@@ -182,8 +180,8 @@ fn address(text: &str) -> Result<Listen, Failure> {
     found.map(Listen::Ip).ok_or_else(|| Failure::Address(text.to_owned()))
 }
 
-/// Where a listener is reached from its own machine: one that listens everywhere, on loopback.
-fn near(address: SocketAddr) -> SocketAddr {
+/// The address to connect to: loopback for a listener on all addresses.
+fn loopback_if_unspecified(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -192,55 +190,55 @@ fn near(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-async fn exchange(listen: &Listen, token: Option<Token>, question: Question) -> Result<Bytes, Failure> {
+async fn exchange(listen: &Listen, token: Option<Token>, request: AdminRequest) -> Result<Bytes, Failure> {
     match listen {
         Listen::Ip(address) => {
-            let address = near(*address);
+            let address = loopback_if_unspecified(*address);
             let stream = TcpStream::connect(address).await;
             let stream = stream.map_err(|error| Failure::Connect(address.to_string(), error))?;
-            converse(stream, request(&address.to_string(), token, question)?).await
+            send_on(stream, http_request(&address.to_string(), token, request)?).await
         }
         Listen::Unix(path) => {
             let stream = UnixStream::connect(path).await;
             let stream = stream.map_err(|error| Failure::Connect(format!("unix:{}", path.display()), error))?;
-            converse(stream, request("localhost", token, question)?).await
+            send_on(stream, http_request("localhost", token, request)?).await
         }
     }
 }
 
-fn request(host: &str, token: Option<Token>, question: Question) -> Result<Request<Full<Bytes>>, Failure> {
-    let mut request = Request::builder().method(question.method).uri(question.target).header(HOST, host);
-    request = request.header(CONNECTION, "close");
+fn http_request(host: &str, token: Option<Token>, request: AdminRequest) -> Result<Request<Full<Bytes>>, Failure> {
+    let mut http = Request::builder().method(request.method).uri(request.target).header(HOST, host);
+    http = http.header(CONNECTION, "close");
     if let Some(token) = token {
-        request = request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()));
+        http = http.header(AUTHORIZATION, format!("Bearer {}", token.reveal()));
     }
-    if !question.body.is_empty() {
-        request = request.header(CONTENT_TYPE, "application/json");
+    if !request.body.is_empty() {
+        http = http.header(CONTENT_TYPE, "application/json");
     }
-    // Host and target are ours: only the token can be unfit.
-    request.body(Full::from(question.body)).map_err(|_| Failure::Token)
+    // Host and target are always valid: only the token can have invalid characters.
+    http.body(Full::from(request.body)).map_err(|_| Failure::Token)
 }
 
-async fn converse(
+async fn send_on(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Full<Bytes>>,
 ) -> Result<Bytes, Failure> {
     let broken = |error: hyper::Error| Failure::Broken(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // Its errors reach the sender, too.
+    // The sender gets the errors of the connection, too.
     let _driven = tokio::spawn(connection);
     let (head, body) = sender.send_request(request).await.map_err(broken)?.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
     let body = body.map_err(|error| Failure::Broken(error.to_string()))?.to_bytes();
     if head.status.is_success() {
         return Ok(body);
     }
-    let told = serde_json::from_slice::<Problem>(&body).map(|problem| problem.error);
-    let message = told.unwrap_or_else(|_| "the admin listener refuses".to_owned());
-    Err(Failure::Refused { status: head.status, message })
+    let error = serde_json::from_slice::<Problem>(&body).map(|problem| problem.error);
+    let message = error.unwrap_or_else(|_| "the admin listener refused the request".to_owned());
+    Err(Failure::Status { status: head.status, message })
 }
 
-/// A text as one segment of a path: all but letters, digits and `-._~` is percent-encoded (RFC 3986 §2.3).
+/// Percent-encodes a text as one segment of a path: all bytes but letters, digits and `-._~` (RFC 3986 §2.3).
 #[must_use]
 pub(crate) fn segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
@@ -253,7 +251,7 @@ pub(crate) fn segment(text: &str) -> String {
     segment
 }
 
-/// A text of someone else's, fit for a terminal.
+/// Replaces control characters, so that a text can be printed to a terminal.
 #[must_use]
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
@@ -281,9 +279,9 @@ mod tests {
 
     #[test]
     fn who_listens_everywhere_is_reached_on_loopback() {
-        assert_eq!(near("0.0.0.0:1".parse().unwrap()), "127.0.0.1:1".parse().unwrap());
-        assert_eq!(near("[::]:1".parse().unwrap()), "[::1]:1".parse().unwrap());
-        assert_eq!(near("10.0.0.1:1".parse().unwrap()), "10.0.0.1:1".parse().unwrap());
+        assert_eq!(loopback_if_unspecified("0.0.0.0:1".parse().unwrap()), "127.0.0.1:1".parse().unwrap());
+        assert_eq!(loopback_if_unspecified("[::]:1".parse().unwrap()), "[::1]:1".parse().unwrap());
+        assert_eq!(loopback_if_unspecified("10.0.0.1:1".parse().unwrap()), "10.0.0.1:1".parse().unwrap());
     }
 
     #[test]
@@ -299,8 +297,8 @@ mod tests {
 
     #[test]
     fn a_token_that_no_header_can_hold_is_refused() {
-        let asked = |token: &str| request("a", Some(Token::new(token)), Question::get("/live"));
-        assert!(asked("fine").is_ok());
-        assert!(matches!(asked("a\nb"), Err(Failure::Token)));
+        let request = |token: &str| http_request("a", Some(Token::new(token)), AdminRequest::get("/live"));
+        assert!(request("fine").is_ok());
+        assert!(matches!(request("a\nb"), Err(Failure::Token)));
     }
 }

@@ -1,15 +1,15 @@
-//! What one backend of the demo answers.
+//! The responses of the demo's backends.
 //!
-//! | path | answer |
+//! | path | response |
 //! |---|---|
-//! | `/`, `/hello` | which backend this is |
-//! | `/healthz` | 200, whatever its mood |
+//! | `/`, `/hello` | the port and kind of the backend |
+//! | `/healthz` | 200, in every mode |
 //! | `/events` | server-sent events, one a second |
 //! | `/echo` | the request's body |
 //! | `/bytes/N` | N bytes, at most a GiB |
-//! | `/tunnel` | with `Upgrade`: 101, then every byte comes back |
-//! | `/control` | the mood of one that can be told to fail |
-//! | `/users`, `/users/N` | on the old and the new service: people, in JSON |
+//! | `/tunnel` | with `Upgrade`: 101, then an echo of every byte |
+//! | `/control` | on a backend with faults: shows the mode, or sets it |
+//! | `/users`, `/users/N` | on the old and the new service: people, as JSON |
 //! | all others | a document: GET, HEAD, PUT, POST to a collection, DELETE |
 
 use std::sync::Arc;
@@ -25,24 +25,24 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::body::{self, Body, Unread};
-use super::mood::{Mode, Mood};
-use super::people::{self, Edition};
+use super::body::{self, Body, ReadError};
+use super::fault::{Fault, Mode};
+use super::people::{self, Version};
 use super::store::{DOCUMENT_BYTES_MAX, Document, Full, Store, Stored};
 
-/// How long the slow backend takes for each answer.
-const SLOWNESS: Duration = Duration::from_millis(200);
+/// How long the slow backend takes for each response.
+const SLOW_BACKEND_DELAY: Duration = Duration::from_millis(200);
 
-/// How much longer one takes that was told to be slow.
-const SLUGGISHNESS: Duration = Duration::from_millis(50);
+/// How long mode `slow` delays each response.
+const SLOW_MODE_DELAY: Duration = Duration::from_millis(50);
 
-/// How long a hanging answer hangs at most, so that nothing stays for ever.
+/// The longest time that a request hangs in mode `hang`.
 const HANG_MAX: Duration = Duration::from_secs(120);
 
 /// The most bytes that `/bytes/N` sends: a GiB.
 const FILLER_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
-/// Echo tunnels open at once on one backend.
+/// The most tunnels of one backend at once.
 const TUNNELS_MAX: usize = 256;
 
 const X_BACKEND: HeaderName = HeaderName::from_static("x-backend");
@@ -50,152 +50,152 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const BINARY: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What kind of backend it is.
+/// The kind of a backend.
 #[derive(Debug)]
-pub(super) enum Character {
-    /// Answers at once.
-    Steady,
-    /// Takes 200 ms for each answer.
+pub(super) enum Kind {
+    /// Responds at once.
+    Plain,
+    /// Takes 200 ms for each response.
     Slow,
-    /// Can be told to fail.
-    Moody(Mood),
-    /// The old service: a monolith that knows people, too.
+    /// Simulates faults on request.
+    Faulty(Fault),
+    /// The old service of the migration: it also serves people.
     Legacy,
-    /// The new service, which is to take its place; can be told to fail.
-    Successor(Mood),
+    /// The new service of the migration, which simulates faults on request, too.
+    Successor(Fault),
 }
 
 /// One backend.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct Backend {
     label: HeaderValue,
     greeting: Bytes,
-    character: Character,
+    kind: Kind,
     store: Arc<Mutex<Store>>,
     tunnels: Arc<Semaphore>,
 }
 
-/// An answer that is a TCP reset.
+/// The response is a TCP reset.
 #[derive(Debug, thiserror::Error)]
 #[error("reset, as asked")]
 pub(super) struct Reset;
 
-/// Whether a connection ended because an answer was to be a TCP reset.
+/// Whether a connection ended because its response is a TCP reset.
 pub(super) fn wants_reset(error: &hyper::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<Reset>())
 }
 
-impl Site {
+impl Backend {
     /// The backend on this port.
-    pub(super) fn new(port: u16, character: Character, store: Arc<Mutex<Store>>) -> Self {
-        let kind = match character {
-            Character::Steady => "a document store",
-            Character::Slow => "slow: 200 ms an answer",
-            Character::Moody(_) => "fails on request",
-            Character::Legacy => "the old service",
-            Character::Successor(_) => "the new service, fails on request",
+    pub(super) fn new(port: u16, kind: Kind, store: Arc<Mutex<Store>>) -> Self {
+        let description = match kind {
+            Kind::Plain => "a document store",
+            Kind::Slow => "slow: 200 ms an answer",
+            Kind::Faulty(_) => "fails on request",
+            Kind::Legacy => "the old service",
+            Kind::Successor(_) => "the new service, fails on request",
         };
         Self {
             label: HeaderValue::from(port),
-            greeting: Bytes::from(format!("hello from the backend on port {port} ({kind})\n")),
-            character,
+            greeting: Bytes::from(format!("hello from the backend on port {port} ({description})\n")),
+            kind,
             store,
             tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)),
         }
     }
 
-    /// Which list of people it has.
-    fn edition(&self) -> Option<Edition> {
-        match &self.character {
-            Character::Steady | Character::Slow | Character::Moody(_) => None,
-            Character::Legacy => Some(Edition::Legacy),
-            Character::Successor(mood) if mood.now() == Mode::Fixed => Some(Edition::Fixed),
-            Character::Successor(_) => Some(Edition::New),
+    /// Which version of the people it serves; `None`: it serves none.
+    fn version(&self) -> Option<Version> {
+        match &self.kind {
+            Kind::Plain | Kind::Slow | Kind::Faulty(_) => None,
+            Kind::Legacy => Some(Version::Legacy),
+            Kind::Successor(fault) if fault.mode() == Mode::Fixed => Some(Version::Fixed),
+            Kind::Successor(_) => Some(Version::New),
         }
     }
 }
 
-/// Answers one request; each answer says in `x-backend` who gave it.
+/// Handles one request. Each response has the port of the backend in `x-backend`.
 ///
 /// # Errors
 ///
-/// [`Reset`] when the backend was told to reset connections.
-pub(super) async fn answer(site: Arc<Site>, request: Request<Incoming>) -> Result<Response<Body>, Reset> {
-    let mut response = match &site.character {
-        Character::Steady | Character::Legacy => serve(&site, request).await,
-        Character::Slow => {
-            tokio::time::sleep(SLOWNESS).await;
-            serve(&site, request).await
+/// [`Reset`] in mode `reset`.
+pub(super) async fn answer(backend: Arc<Backend>, request: Request<Incoming>) -> Result<Response<Body>, Reset> {
+    let mut response = match &backend.kind {
+        Kind::Plain | Kind::Legacy => serve(&backend, request).await,
+        Kind::Slow => {
+            tokio::time::sleep(SLOW_BACKEND_DELAY).await;
+            serve(&backend, request).await
         }
-        Character::Moody(mood) | Character::Successor(mood) => moody(&site, mood, request).await?,
+        Kind::Faulty(fault) | Kind::Successor(fault) => with_faults(&backend, fault, request).await?,
     };
-    response.headers_mut().insert(X_BACKEND, site.label.clone());
+    response.headers_mut().insert(X_BACKEND, backend.label.clone());
     Ok(response)
 }
 
-async fn moody(site: &Site, mood: &Mood, request: Request<Incoming>) -> Result<Response<Body>, Reset> {
+async fn with_faults(backend: &Backend, fault: &Fault, request: Request<Incoming>) -> Result<Response<Body>, Reset> {
     match request.uri().path() {
-        "/healthz" => return Ok(serve(site, request).await),
-        "/control" => return Ok(control(mood, &request)),
+        "/healthz" => return Ok(serve(backend, request).await),
+        "/control" => return Ok(control(fault, &request)),
         _ => {}
     }
-    match mood.now() {
+    match fault.mode() {
         Mode::Fail => Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "failing, as asked\n")),
-        Mode::Flaky if mood.is_unlucky() => Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "unlucky, as asked\n")),
-        Mode::Ok | Mode::Fixed | Mode::Flaky => Ok(serve(site, request).await),
+        Mode::Flaky if fault.next_fails() => Ok(text(StatusCode::INTERNAL_SERVER_ERROR, "unlucky, as asked\n")),
+        Mode::Ok | Mode::Fixed | Mode::Flaky => Ok(serve(backend, request).await),
         Mode::Slow => {
-            tokio::time::sleep(SLUGGISHNESS).await;
-            Ok(serve(site, request).await)
+            tokio::time::sleep(SLOW_MODE_DELAY).await;
+            Ok(serve(backend, request).await)
         }
         Mode::Hang => {
             tokio::time::sleep(HANG_MAX).await;
             Err(Reset)
         }
-        Mode::Truncate => Ok(typed(StatusCode::OK, TEXT, Body::cut("this is not all of i"))),
+        Mode::Truncate => Ok(typed(StatusCode::OK, TEXT, Body::truncated("this is not all of i"))),
         Mode::Reset => Err(Reset),
     }
 }
 
-fn control(mood: &Mood, request: &Request<Incoming>) -> Response<Body> {
+fn control(fault: &Fault, request: &Request<Incoming>) -> Response<Body> {
     if request.method() == Method::POST {
-        let Some(mode) = Mode::asked(request.uri().query()) else {
+        let Some(mode) = Mode::parse(request.uri().query()) else {
             let words = Mode::WORDS.map(|(word, _)| word).join("|");
             return text(StatusCode::BAD_REQUEST, format!("POST /control?mode={words}\n"));
         };
-        mood.turn(mode);
+        fault.set(mode);
     }
-    text(StatusCode::OK, format!("mode={}\n", mood.now().word()))
+    text(StatusCode::OK, format!("mode={}\n", fault.mode().word()))
 }
 
-async fn serve(site: &Site, request: Request<Incoming>) -> Response<Body> {
+async fn serve(backend: &Backend, request: Request<Incoming>) -> Response<Body> {
     match request.uri().path() {
-        "/" | "/hello" => reading(&request, || typed(StatusCode::OK, TEXT, Body::whole(site.greeting.clone()))),
-        "/healthz" => reading(&request, || text(StatusCode::OK, "ok\n")),
-        "/events" => reading(&request, events),
+        "/" | "/hello" => get_only(&request, || typed(StatusCode::OK, TEXT, Body::whole(backend.greeting.clone()))),
+        "/healthz" => get_only(&request, || text(StatusCode::OK, "ok\n")),
+        "/events" => get_only(&request, events),
         "/echo" => echo(request),
-        "/tunnel" => tunnel(site, request),
+        "/tunnel" => tunnel(backend, request),
         path => match path.strip_prefix("/bytes/") {
-            Some(count) => reading(&request, || filler(count)),
-            None => match site.edition() {
-                Some(edition) if path == "/users" || path.starts_with("/users/") => {
-                    reading(&request, || people(edition, path))
+            Some(count) => get_only(&request, || filler(count)),
+            None => match backend.version() {
+                Some(version) if path == "/users" || path.starts_with("/users/") => {
+                    get_only(&request, || people(version, path))
                 }
-                Some(_) | None => document(site, request).await,
+                Some(_) | None => document(backend, request).await,
             },
         },
     }
 }
 
-/// The answer if the request only reads, 405 otherwise.
-fn reading(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
+/// The response for GET and HEAD, 405 for other methods.
+fn get_only(request: &Request<Incoming>, answer: impl FnOnce() -> Response<Body>) -> Response<Body> {
     match *request.method() {
         Method::GET | Method::HEAD => answer(),
         _ => not_allowed("GET, HEAD"),
     }
 }
 
-fn people(edition: Edition, path: &str) -> Response<Body> {
-    match people::tell(edition, path) {
+fn people(version: Version, path: &str) -> Response<Body> {
+    match people::response(version, path) {
         Some(json) => typed(StatusCode::OK, JSON, Body::whole(json)),
         None => text(StatusCode::NOT_FOUND, "no user has this number\n"),
     }
@@ -219,20 +219,20 @@ fn filler(count: &str) -> Response<Body> {
     }
 }
 
-fn tunnel(site: &Site, request: Request<Incoming>) -> Response<Body> {
+fn tunnel(backend: &Backend, request: Request<Incoming>) -> Response<Body> {
     let Some(protocol) = request.headers().get(UPGRADE).cloned() else {
         return text(StatusCode::UPGRADE_REQUIRED, "this path wants an Upgrade field; then it echoes every byte\n");
     };
-    let Ok(seat) = Arc::clone(&site.tunnels).try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(&backend.tunnels).try_acquire_owned() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many tunnels are open\n");
     };
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
-            // However it ends, the tunnel is over.
+            // An error ends the tunnel like the end of the stream.
             let _ = tokio::io::copy(&mut from, &mut to).await;
         }
-        drop(seat);
+        drop(permit);
     });
     let mut response = plain(StatusCode::SWITCHING_PROTOCOLS);
     response.headers_mut().insert(UPGRADE, protocol);
@@ -240,28 +240,28 @@ fn tunnel(site: &Site, request: Request<Incoming>) -> Response<Body> {
     response
 }
 
-async fn document(site: &Site, request: Request<Incoming>) -> Response<Body> {
+async fn document(backend: &Backend, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     match *request.method() {
-        Method::GET | Method::HEAD => match site.store.lock().get(path) {
+        Method::GET | Method::HEAD => match backend.store.lock().get(path) {
             Some(document) => show(document, request.headers()),
             None => text(StatusCode::NOT_FOUND, "there is no such document; PUT makes one\n"),
         },
         Method::PUT => {
             let path = path.to_owned();
-            match take(request).await {
-                Ok(document) => put(site, &path, document),
-                Err(unread) => refuse(&unread),
+            match read_document(request).await {
+                Ok(document) => put(backend, &path, document),
+                Err(error) => refuse(&error),
             }
         }
         Method::POST => {
             let path = path.to_owned();
-            match take(request).await {
-                Ok(document) => add(site, &path, document),
-                Err(unread) => refuse(&unread),
+            match read_document(request).await {
+                Ok(document) => add(backend, &path, document),
+                Err(error) => refuse(&error),
             }
         }
-        Method::DELETE if site.store.lock().remove(path) => plain(StatusCode::NO_CONTENT),
+        Method::DELETE if backend.store.lock().remove(path) => plain(StatusCode::NO_CONTENT),
         Method::DELETE => text(StatusCode::NOT_FOUND, "there is no such document\n"),
         _ => not_allowed("GET, HEAD, PUT, POST, DELETE"),
     }
@@ -286,32 +286,32 @@ fn etag(revision: u64) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("\"{revision}\"")).ok()
 }
 
-async fn take(request: Request<Incoming>) -> Result<Document, Unread> {
+async fn read_document(request: Request<Incoming>) -> Result<Document, ReadError> {
     let content_type = request.headers().get(CONTENT_TYPE).cloned().unwrap_or(BINARY);
     let body = body::read(request.into_body(), DOCUMENT_BYTES_MAX).await?;
     let modified = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())).unwrap_or(TEXT);
     Ok(Document { content_type, body, modified, revision: 0 })
 }
 
-fn refuse(unread: &Unread) -> Response<Body> {
-    match unread {
-        Unread::TooLong => {
+fn refuse(error: &ReadError) -> Response<Body> {
+    match error {
+        ReadError::TooLong => {
             text(StatusCode::PAYLOAD_TOO_LARGE, format!("a document holds at most {DOCUMENT_BYTES_MAX} bytes\n"))
         }
-        Unread::Broken => text(StatusCode::BAD_REQUEST, "the body broke off\n"),
+        ReadError::Broken => text(StatusCode::BAD_REQUEST, "the body broke off\n"),
     }
 }
 
-fn put(site: &Site, path: &str, document: Document) -> Response<Body> {
-    match site.store.lock().put(path, document) {
+fn put(backend: &Backend, path: &str, document: Document) -> Response<Body> {
+    match backend.store.lock().put(path, document) {
         Ok(Stored::Created) => text(StatusCode::CREATED, "created\n"),
         Ok(Stored::Replaced) => plain(StatusCode::NO_CONTENT),
         Err(Full) => full(),
     }
 }
 
-fn add(site: &Site, collection: &str, document: Document) -> Response<Body> {
-    let added = site.store.lock().add(collection, document);
+fn add(backend: &Backend, collection: &str, document: Document) -> Response<Body> {
+    let added = backend.store.lock().add(collection, document);
     match added {
         Ok(path) => {
             let mut response = text(StatusCode::CREATED, format!("{path}\n"));
