@@ -91,6 +91,29 @@ fn each_line_says_what_the_cache_made_of_the_exchange_and_why() {
     logged.says(["GET", "/a", "Cache-Control: no-cache\r\n"], "miss", "request");
 }
 
+/// A log line without what differs from request to request.
+fn lasting(line: &str) -> serde_json::Value {
+    let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+    line.as_object_mut().unwrap().retain(|name, _| !name.contains("time") && !name.contains("id"));
+    line
+}
+
+#[test]
+fn a_hit_is_logged_alike_whether_or_not_it_takes_the_whole_course() {
+    let origin = Origin::start(answer(200, &[("Cache-Control", "max-age=60")], "one"));
+    let logged = Logged::before(&origin, "");
+    logged.says(["GET", "/a?b=c", ""], "miss", "");
+    let plain = "User-Agent: me\r\nReferer: there\r\nX-Forwarded-For: 192.0.2.1\r\n";
+    // What has come through another proxy is looked at.
+    let looked_at = format!("{plain}Via: 1.1 other\r\n");
+    let lines = [plain, &looked_at].map(|fields| logged.says(["GET", "/a?b=c", fields], "hit", ""));
+    assert_eq!(lasting(&lines[0]), lasting(&lines[1]));
+    for line in lines {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["request_id"].as_str().map(str::len), Some(32), "{line}");
+    }
+}
+
 #[test]
 fn a_route_that_does_not_cache_logs_nothing_of_it() {
     let origin = Origin::start(answer(200, &[("Cache-Control", "max-age=60")], "one"));

@@ -57,6 +57,43 @@ impl Stored {
 }
 
 #[test]
+fn a_hit_is_the_same_whether_or_not_the_request_takes_the_whole_course() {
+    let fields = [FRESH, ("Age", "7"), ("ETag", "\"a\""), ("X-Twice", "1"), ("X-Twice", "2")];
+    let origin = Origin::start(answer(200, &fields, "one"));
+    let forebay = Forebay::start(caching(&origin));
+    forebay.get("/a.css?b").is(200, "one").is_stored();
+    let lines = |response: &Response| {
+        // A second may pass in between.
+        let lasting = |line: &str| match line.split_once(": ") {
+            Some((name @ ("Age" | "Cache-Status"), _)) => name.to_owned(),
+            Some(_) | None => line.to_owned(),
+        };
+        let mut lines: Vec<String> = response.head.text().lines().map(lasting).collect();
+        lines.sort();
+        lines
+    };
+    let plain = forebay.get_with("/a.css?b", "Connection: keep-alive\r\nX-Forwarded-Proto: https\r\n");
+    // What has come through another proxy is looked at.
+    let looked_at = forebay.get_with("/a.css?b", "Via: 1.1 other\r\n");
+    assert_eq!(lines(plain.is(200, "one").is_hit()), lines(looked_at.is(200, "one").is_hit()));
+    assert_eq!(origin.seen(), 1);
+}
+
+#[test]
+fn pipelined_hits_and_misses_are_answered_in_order() {
+    let origin = Origin::start(answer(200, &[FRESH], "one"));
+    let forebay = Forebay::start(caching(&origin));
+    forebay.get("/a").is(200, "one").is_stored();
+    let mut client = forebay.client();
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+    client.send([get("/a"), get("/b"), get("/a"), get("/b"), get("/a")].concat());
+    let said = || client.read_response().is(200, "one").cache_status().to_owned();
+    let said: Vec<String> = std::iter::repeat_with(said).take(5).collect();
+    let hits: Vec<bool> = said.iter().map(|said| said.contains("hit")).collect();
+    assert_eq!(hits, [true, false, true, true, true], "{said:?}");
+}
+
+#[test]
 fn max_age_takes_nothing_that_is_older() {
     let stored = Stored::since(50);
     stored.hits("max-age=60");

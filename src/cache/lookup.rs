@@ -22,6 +22,7 @@ use super::coalesce::{FetchKey, Joined, Lead, Patience, join};
 use super::entry::{Content, Entry};
 use super::fetch::{self, Audience, OriginFetch, Setback, said};
 use super::fill::{self, Asked, Taken};
+use super::hit::Hit;
 use super::memory::Found;
 use super::origin::{Caching, Fetch, Request};
 use super::partial;
@@ -36,12 +37,24 @@ use crate::telemetry::clock;
 /// same for everybody.
 #[must_use]
 pub fn at_once(ex: &mut Exchange, caching: &Caching, key: LookupKey<'_>) -> Option<Answer> {
-    let entry = caching.store.find_plain(key)?;
-    let freshness = entry.head.stored.hit(ex.started)?;
+    let (entry, freshness) = fresh(caching, key, ex.started)?;
     ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl(freshness)), ..said(Handling::Hit, None) });
     // Nothing looks at the request's fields any more.
     let fields = std::mem::take(&mut ex.head.fields);
     Some(serve_whole(&ex.head.method, entry, freshness.age, fields))
+}
+
+/// What is stored for everybody, if it is fresh.
+fn fresh(caching: &Caching, key: LookupKey<'_>, now: Now) -> Option<(Entry, Freshness)> {
+    let entry = caching.store.find_plain(key)?;
+    let freshness = entry.head.stored.hit(now)?;
+    Some((entry, freshness))
+}
+
+/// What is stored for everybody, if it is fresh and can be served in one piece.
+pub(crate) fn hit_at_once(caching: &Caching, key: LookupKey<'_>, now: Now) -> Option<Hit> {
+    let (entry, freshness) = fresh(caching, key, now)?;
+    Hit::of(entry, freshness)
 }
 
 /// Answers a request from the store, or by fetching, or by sharing another's fetch.

@@ -10,6 +10,7 @@ pub mod entry;
 pub(crate) mod fetch;
 pub(crate) mod fill;
 pub mod head;
+pub(crate) mod hit;
 pub(crate) mod lookup;
 pub(crate) mod memory;
 pub(crate) mod origin;
@@ -21,6 +22,7 @@ pub(crate) mod shard;
 pub(crate) mod streaming;
 pub(crate) mod writes;
 
+pub(crate) use lookup::hit_at_once;
 pub use lookup::{answer, at_once, take_led, take_unasked};
 pub use memory::Store;
 pub use origin::{Caching, Fetch, Request};

@@ -34,7 +34,7 @@ const CONTENT_LANGUAGE: &str = "content-language";
 const DESCRIPTIVE: KnownSet = KnownSet::of(&[Known::ContentType, Known::ContentEncoding, Known::LastModified]);
 
 /// How old a stored response is (RFC 9111 §5.1).
-const AGE: NumberLine = NumberLine::new(Known::Age, "Age: ");
+pub(super) const AGE: NumberLine = NumberLine::new(Known::Age, "Age: ");
 
 /// What is asked of a stored response.
 #[derive(Clone, Copy, Debug)]

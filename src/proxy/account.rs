@@ -13,7 +13,7 @@ use super::routing::METHODS;
 use crate::exchange::body::{Body, BodyObserver};
 use crate::exchange::error::ProxyError;
 use crate::exchange::tunnel::{Left, Passage, Tunnel};
-use crate::exchange::{Answer, Exchange};
+use crate::exchange::{Answer, Exchange, Head};
 use crate::telemetry::access_record::Request;
 use crate::telemetry::captured::Captured;
 use crate::telemetry::counters::CacheResult;
@@ -158,19 +158,9 @@ fn plain(id: &str) -> String {
 }
 
 fn request(ex: &Exchange, captured: Option<Box<Captured>>) -> Request {
-    let field = |name: Known| ex.head.fields.first_shared(name);
-    Request {
-        method: ex.head.method.clone(),
-        target: ex.head.uri.clone(),
-        version: ex.head.version,
-        scheme: ex.connection.scheme.as_str(),
-        host: field(Known::Host),
-        referer: field(Known::Referer),
-        user_agent: field(Known::UserAgent),
-        forwarded_for: field(Known::XForwardedFor),
-        content_length: field(Known::ContentLength),
-        captured,
-    }
+    let Head { method, uri, version, fields, .. } = &ex.head;
+    let request = Request::of_line(method.clone(), uri.clone(), *version, ex.connection.scheme.as_str());
+    Request { captured, ..request.with_fields(|name| fields.first_shared(name)) }
 }
 
 /// What is about to be answered, and what the cache did for it.

@@ -148,7 +148,7 @@ fn host(ex: &mut Exchange) -> Result<Rc<Host>, ProxyError> {
 }
 
 /// Checks an authority, unless it is the one that this connection's last request was for.
-fn valid(authority: &[u8], client: &ClientConnection) -> Result<Rc<Host>, ProxyError> {
+pub(super) fn valid(authority: &[u8], client: &ClientConnection) -> Result<Rc<Host>, ProxyError> {
     let mut known = client.known_host.borrow_mut();
     if let Some(host) = known.as_ref().filter(|host| host.authority.as_bytes() == authority) {
         return Ok(Rc::clone(host));

@@ -19,7 +19,7 @@ use crate::exchange::{Answer, Exchange};
 use crate::upstream::send::UpstreamRequest;
 
 /// Fields by which a request asks for more than what is stored.
-const NOT_PLAIN: KnownSet = KnownSet::of(&[
+pub(super) const NOT_PLAIN: KnownSet = KnownSet::of(&[
     Known::CacheControl,
     Known::IfMatch,
     Known::IfModifiedSince,

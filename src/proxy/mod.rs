@@ -6,6 +6,7 @@ pub(crate) mod admit;
 pub(crate) mod course;
 pub(crate) mod drive;
 pub(crate) mod enqueue;
+pub(crate) mod fast_hit;
 pub(crate) mod flush;
 pub(crate) mod invalidate;
 pub(crate) mod invalidation;

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use policy::message::scheme::Scheme;
 use policy::message::via::Signature;
 use policy::route::sticky::Verified;
 
@@ -13,6 +14,7 @@ use super::local_split::{self, LocalSplit};
 use super::target::RouteTarget;
 use crate::cache::{Caching, Store};
 use crate::config::plan::{Action, Plan, Route, RouteCache};
+use crate::exchange::ClientConnection;
 use crate::rollout::mirror::Mirror;
 use crate::rollout::split::Split;
 use crate::telemetry::access_record::RouteRecord;
@@ -80,6 +82,7 @@ pub(crate) struct WorkerState {
     /// How each route caches: not at all, in one way, or in one for each side of its split.
     cachings: Vec<Box<[Rc<Caching>]>>,
     caches: bool,
+    takes_requests_as_they_come: bool,
     signature: Option<Rc<Signature>>,
     upstreams: Vec<Rc<LocalUpstream>>,
 }
@@ -121,7 +124,20 @@ impl WorkerState {
         let counters = Arc::clone(counters);
         // A copy: workers that shared one would share the count of its users, too.
         let signature = Signature::new(&generation.via_name).map(Rc::new);
-        Self { signature, generation, counters, routes, onwards, by_hand, splits, cachings, caches, upstreams }
+        let takes_requests_as_they_come = generation.plan.takes_requests_as_they_come();
+        Self {
+            signature,
+            generation,
+            counters,
+            routes,
+            onwards,
+            by_hand,
+            splits,
+            cachings,
+            caches,
+            takes_requests_as_they_come,
+            upstreams,
+        }
     }
 
     /// What the file says.
@@ -152,6 +168,16 @@ impl WorkerState {
     #[must_use]
     pub(crate) fn caches(&self) -> bool {
         self.caches
+    }
+
+    /// Whether a request of this client is served as it comes: it is not redirected, and no field of it says who asked to
+    /// somebody who believes it.
+    #[must_use]
+    pub(crate) fn serves_as_it_comes(&self, client: &ClientConnection, says_who_asked: bool) -> bool {
+        let listener = client.listener.as_deref();
+        let is_redirected = || client.scheme == Scheme::Http && self.plan().redirect_https(listener).is_some();
+        let is_believed = || says_who_asked && !self.plan().trusted_proxies(listener).is_empty();
+        self.takes_requests_as_they_come || (!is_redirected() && !is_believed())
     }
 
     /// How this side of a route caches; `None`: it does not.

@@ -93,6 +93,15 @@ impl Log {
         self.form != AccessLog::Off
     }
 
+    /// Whether the form of lines needs more of messages than every line has.
+    #[must_use]
+    pub(crate) fn captures(&self) -> bool {
+        match &self.form {
+            AccessLog::Text(format) => Captured::is_needed(format),
+            AccessLog::Json | AccessLog::Off => false,
+        }
+    }
+
     /// What the form of lines needs of this request's fields; `None`: nothing beyond what every line has.
     #[must_use]
     pub(crate) fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {

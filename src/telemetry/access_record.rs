@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version};
+use message::Known;
 
 use super::captured::Captured;
 use super::request_id::RequestId;
@@ -151,6 +152,19 @@ impl Request {
             forwarded_for: None,
             content_length: None,
             captured: None,
+        }
+    }
+
+    /// The same with those of its fields that every line has; `field` finds the first of a name.
+    #[must_use]
+    pub(crate) fn with_fields(self, field: impl Fn(Known) -> Option<Bytes>) -> Self {
+        Self {
+            host: field(Known::Host),
+            referer: field(Known::Referer),
+            user_agent: field(Known::UserAgent),
+            forwarded_for: field(Known::XForwardedFor),
+            content_length: field(Known::ContentLength),
+            ..self
         }
     }
 }

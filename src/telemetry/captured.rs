@@ -19,9 +19,14 @@ pub struct Captured {
 impl Captured {
     /// What a format needs of a request; `None`: no field of either message.
     pub(super) fn new(format: &Arc<LogFormat>, headers: &Fields) -> Option<Box<Self>> {
-        let is_needed = !format.request_fields.is_empty() || !format.response_fields.is_empty();
         let request = || fields(&format.request_fields, headers);
-        is_needed.then(|| Box::new(Self { format: Arc::clone(format), request: request(), response: Vec::new() }))
+        Self::is_needed(format)
+            .then(|| Box::new(Self { format: Arc::clone(format), request: request(), response: Vec::new() }))
+    }
+
+    /// Whether a format names fields of a message.
+    pub(super) fn is_needed(format: &LogFormat) -> bool {
+        !format.request_fields.is_empty() || !format.response_fields.is_empty()
     }
 
     /// Remembers what the format needs of the answer.

@@ -36,6 +36,12 @@ impl WorkerTelemetry {
         self.log.borrow().is_on()
     }
 
+    /// Whether the form of the log needs more of messages than every line has.
+    #[must_use]
+    pub(crate) fn captures(&self) -> bool {
+        self.log.borrow().captures()
+    }
+
     /// What the form of the log needs of this request's fields.
     #[must_use]
     pub(crate) fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
@@ -49,9 +55,19 @@ impl WorkerTelemetry {
 
     /// An exchange has ended.
     pub(crate) fn end(&self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
-        self.last_end.set(Some(ended.mono));
         self.counters.exchanges.down();
+        self.count(ended.mono);
+        self.log(record, client, started, ended);
+    }
+
+    /// A request has been answered at this moment (monotonic time), or given up.
+    pub(crate) fn count(&self, ended: Duration) {
+        self.last_end.set(Some(ended));
         self.counters.requests.up();
+    }
+
+    /// Logs a request, if requests are logged.
+    pub(crate) fn log(&self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
         let mut log = self.log.borrow_mut();
         if log.is_on() {
             log.line(record, client, started, ended);

@@ -25,7 +25,8 @@ struct RequestLine {
     target: Span,
     /// Where the target's first `?` is, or its end.
     path_end: usize,
-    /// The path holds an escape (`%`, or a `#` or backslash, which should be escaped), a dot, or two slashes in a row.
+    /// The path holds an escape (`%`, or a `#` or backslash, which should be escaped), or behind a slash another one or a
+    /// dot.
     path_is_unusual: bool,
     /// The query holds an escape.
     query_is_unusual: bool,
@@ -152,7 +153,8 @@ impl RequestHead {
         Span::new(self.line.target.start(), self.line.path_end).unwrap_or_default()
     }
 
-    /// Whether the path is in its normal form already: it holds no `%`, dot, `#`, backslash or two slashes in a row.
+    /// Whether the path is in its normal form already: it holds no `%`, `#` or backslash, and no segment of it is empty or
+    /// begins with a dot.
     #[must_use]
     pub const fn path_is_plain(&self) -> bool {
         !self.line.path_is_unusual
@@ -258,8 +260,8 @@ impl RequestLine {
             }
             let escapes = block.bits([b'%', b'#', b'\\']) & piece;
             let slashes = block.bits([b'/']) & path;
-            let runs = slashes & (slashes << 1 | u32::from(self.ends_with_slash));
-            in_path |= (escapes | block.bits([b'.'])) & path | runs;
+            let behind_slashes = slashes << 1 | u32::from(self.ends_with_slash);
+            in_path |= escapes & path | (slashes | block.bits([b'.']) & path) & behind_slashes;
             in_query |= escapes & !path;
             self.ends_with_slash = slashes >> (count - 1) != 0;
             at += count;

@@ -25,6 +25,14 @@ impl Plan {
         known.map_or(&[], |known| known.trusted_proxies.as_ref().unwrap_or(&self.server.trusted_proxies))
     }
 
+    /// Whether no listener redirects requests, or believes what they say of who asked.
+    #[must_use]
+    pub fn takes_requests_as_they_come(&self) -> bool {
+        let believes = |trusted: &Option<Vec<Network>>| trusted.as_ref().is_some_and(|trusted| !trusted.is_empty());
+        self.server.trusted_proxies.is_empty()
+            && self.listeners.iter().all(|known| known.redirect_https.is_none() && !believes(&known.trusted_proxies))
+    }
+
     /// The protocols that are spoken on a listener.
     #[must_use]
     pub fn protocols(&self, listener: &ListenAddress) -> Protocols {

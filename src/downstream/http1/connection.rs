@@ -27,6 +27,7 @@ use crate::downstream::worker::Worker;
 use crate::exchange::stream::Stream;
 use crate::exchange::tunnel::{End, Left};
 use crate::exchange::{Answer, ClientConnection};
+use crate::proxy::fast_hit::{self, PlainGet};
 use crate::telemetry::clock;
 
 /// How long the rest of a request's body may take that is thrown away: that of the longest one over a slow line.
@@ -120,6 +121,16 @@ impl<'a> Connection<'a> {
         .await;
         loop {
             let head = std::future::poll_fn(|cx| self.poll_head(cx, drained.as_mut())).await;
+            if let Head::Whole(length) = head
+                && self.answer_at_once(length)
+            {
+                let written = std::future::poll_fn(|cx| self.poll_reply(cx, None, Facts::PLAIN_GET)).await;
+                if written.is_err() {
+                    return Ending::Broken;
+                }
+                self.is_served();
+                continue;
+            }
             let begun = match head {
                 Head::Whole(length) => self.begin(length),
                 Head::Refused(refusal) => Err(refusal),
@@ -148,11 +159,35 @@ impl<'a> Connection<'a> {
             if framed.closes || !self.wire.has_whole_body() && !self.discard().await {
                 return Ending::Lingering;
             }
-            // The clock was read when the exchange ended.
-            let has_waited = std::mem::take(&mut self.has_waited);
-            self.idle_since = if has_waited { None } else { self.worker.ledger.last_end() };
-            (self.head_since, self.has_served) = (None, true);
+            self.is_served();
         }
+    }
+
+    /// A request has been answered, and its body has come.
+    fn is_served(&mut self) {
+        // The clock was read when the exchange ended.
+        let has_waited = std::mem::take(&mut self.has_waited);
+        self.idle_since = if has_waited { None } else { self.worker.ledger.last_end() };
+        (self.head_since, self.has_served) = (None, true);
+    }
+
+    /// Answers a head of this length from the cache, if that needs no exchange. If so, the response is in the output.
+    fn answer_at_once(&mut self, length: usize) -> bool {
+        let (worker, site) = (self.worker, self.worker.site());
+        let ledger = &*worker.ledger;
+        if !site.caches() || worker.is_draining() || ledger.captures() {
+            return false;
+        }
+        let started = clock::now();
+        let find = |asked: &PlainGet<'_>| fast_hit::find(&site, &self.client, asked, started);
+        let Some(hit) = self.wire.find(length, find) else { return false };
+        let request = if ledger.is_logging() { self.wire.logged(length, self.client.scheme) } else { None };
+        self.wire.skip_head(length);
+        fast_hit::account(&site, ledger, (&self.client, request), &hit, started);
+        let output = self.output.get_or_insert_with(|| self.wire.lend_output());
+        output.head(|lead| response::write_hit(lead, &hit));
+        output.push(hit.stored.into_content());
+        true
     }
 
     /// Waits for a whole head.

@@ -3,12 +3,16 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use http1::{Framing, RequestHead};
-use message::{Fields, Known, Lines};
+use message::{Fields, Known, KnownSet, Lines};
 use policy::message::scheme::Scheme;
 
 use crate::downstream::refusal::Refusal;
 use crate::exchange::Head;
+use crate::proxy::fast_hit::PlainGet;
 use crate::telemetry::access_record::Request;
+
+/// Fields that say where a body ends.
+const FRAMING: KnownSet = KnownSet::of(&[Known::ContentLength, Known::TransferEncoding]);
 
 /// What a head says, beside its parts, of the connection that it came on.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,18 @@ pub(in crate::downstream) struct Facts {
     pub(super) is_write: bool,
     /// Whether the client waits for `100 Continue` before it sends its body.
     pub(super) expects_continue: bool,
+}
+
+impl Facts {
+    /// Those of a [`PlainGet`].
+    pub(super) const PLAIN_GET: Self = Self {
+        framing: Framing::None,
+        persists: true,
+        is_http_1_0: false,
+        is_head: false,
+        is_write: false,
+        expects_continue: false,
+    };
 }
 
 /// What a scanned head says of the connection.
@@ -62,6 +78,33 @@ pub(in crate::downstream) fn head(head: &mut RequestHead, bytes: Bytes) -> Resul
         version: version(head),
         fields: Fields::received(bytes, std::mem::take(&mut head.fields)),
     })
+}
+
+/// What a scanned head asks for, if it is a GET that says no more of its connection than that it persists, and has no body.
+#[inline]
+pub(super) fn plain_get<'h>(head: &'h RequestHead, bytes: &'h [u8]) -> Option<PlainGet<'h>> {
+    let is_get = head.method() == message::Method::Get && head.version() == http1::Version::Http11;
+    let tags = head.fields.tags();
+    if !is_get || !head.path_is_plain() || !head.query_is_plain() || tags.intersects(FRAMING) {
+        return None;
+    }
+    let view = head.view(bytes);
+    let persists = || matches!(view.only(Known::Connection), Some(b"keep-alive" | b"Keep-Alive"));
+    if tags.contains(Known::Connection) && !persists() {
+        return None;
+    }
+    let target = std::str::from_utf8(head.target().of(bytes)).ok().filter(|target| target.starts_with('/'))?;
+    let (path, query) = match target.split_at_checked(head.path().of(bytes).len())? {
+        (path, "") => (path, None),
+        (path, query) => (path, query.get(1..)),
+    };
+    Some(PlainGet { host: view.only(Known::Host)?, path, query, tags })
+}
+
+/// A whole head as the log has it, which was scanned from `bytes`.
+pub(super) fn logged(head: &RequestHead, bytes: &[u8], scheme: Scheme) -> Option<Request> {
+    let field = |name: Known| head.view(bytes).first(name).map(Bytes::copy_from_slice);
+    Some(request(head, bytes, scheme)?.with_fields(field))
 }
 
 /// What is known of a request whose head is refused: its line, if that was scanned as a whole.

@@ -12,6 +12,7 @@ use super::buffers::Buffers;
 use super::head::{self, Facts};
 use crate::downstream::refusal::Refusal;
 use crate::exchange::Head;
+use crate::proxy::fast_hit::PlainGet;
 use crate::telemetry::access_record::Request;
 
 /// The longest rest of a request's body that is read and thrown away, in bytes, so that its connection can be used again.
@@ -117,6 +118,27 @@ impl Input {
         };
         self.body = Body { state, is_held: facts.expects_continue, ..Body::default() };
         Ok((taken, facts))
+    }
+
+    /// What a head of this length asks for, which was scanned, if that is plain.
+    pub(super) fn plain_get(&self, length: usize) -> Option<PlainGet<'_>> {
+        let buffers = self.buffers.as_deref()?;
+        head::plain_get(&buffers.head, buffers.input.get(..length)?)
+    }
+
+    /// A head of this length, which was scanned, as the log has it.
+    pub(super) fn logged(&self, length: usize, scheme: Scheme) -> Option<Request> {
+        let buffers = self.buffers.as_deref()?;
+        head::logged(&buffers.head, buffers.input.get(..length)?, scheme)
+    }
+
+    /// Is done with a plain head of this length: it has been answered.
+    pub(super) fn skip_head(&mut self, length: usize) {
+        self.body = Body::default();
+        if let Some(Buffers { input, head, .. }) = self.buffers.as_deref_mut() {
+            head.reset();
+            if length < input.len() { input.advance(length) } else { input.clear() }
+        }
     }
 
     /// The request that is being scanned, as far as that is known.

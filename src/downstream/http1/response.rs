@@ -4,6 +4,8 @@ use http::StatusCode;
 use message::{Decimal, Fields, Known, KnownSet};
 use policy::message::list;
 
+use crate::proxy::fast_hit::FastHit;
+
 /// Fields that are this connection's own.
 const OF_THE_CONNECTION: KnownSet = KnownSet::of(&[Known::Connection, Known::ContentLength, Known::TransferEncoding]);
 
@@ -112,6 +114,16 @@ pub(in crate::downstream) fn write_head(
     } else if framed.is_http_1_0 {
         out.extend_from_slice(b"Connection: keep-alive\r\n");
     }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Fields that this connection writes itself, if it writes them.
+const HOP_BY_HOP: KnownSet = KnownSet::of(&[Known::Connection, Known::TransferEncoding]);
+
+/// Writes the head of a stored response to a plain GET: its status and fields, the length of its content among them.
+pub(super) fn write_hit(out: &mut Vec<u8>, hit: &FastHit) {
+    write_status(out, hit.stored.status(), false);
+    hit.stored.write_fields(HOP_BY_HOP, out);
     out.extend_from_slice(b"\r\n");
 }
 

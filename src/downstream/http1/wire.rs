@@ -28,6 +28,7 @@ use crate::exchange::error::ProxyError;
 use crate::exchange::incoming::BodySource;
 use crate::exchange::stream::Stream;
 use crate::exchange::{Head, Incoming};
+use crate::proxy::fast_hit::PlainGet;
 use crate::splice::{self, Pipe, Pipes};
 use crate::telemetry::access_record::Request;
 use crate::telemetry::clock;
@@ -107,6 +108,21 @@ impl Wire {
                 Poll::Pending => return Ok(Progress::None),
             }
         }
+    }
+
+    /// What `find` finds for a head of this length, which was scanned, if that is plain.
+    pub(super) fn find<T>(&self, length: usize, find: impl FnOnce(&PlainGet<'_>) -> Option<T>) -> Option<T> {
+        find(&self.shared.borrow().input.plain_get(length)?)
+    }
+
+    /// A head of this length, which was scanned, as the log has it.
+    pub(super) fn logged(&self, length: usize, scheme: Scheme) -> Option<Request> {
+        self.shared.borrow().input.logged(length, scheme)
+    }
+
+    /// Is done with a plain head of this length.
+    pub(super) fn skip_head(&self, length: usize) {
+        self.shared.borrow_mut().input.skip_head(length);
     }
 
     /// Takes a head of this length, which was scanned, and begins with its body.

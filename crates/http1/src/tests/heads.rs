@@ -252,7 +252,9 @@ fn a_path_that_is_in_no_normal_form_is_marked() {
     for (target, path_is_plain, query_is_plain) in [
         ("/", true, true),
         ("/a/b?x=./../y//z", true, true),
-        ("/a.b", false, true),
+        ("/a.b", true, true),
+        ("/.b", false, true),
+        ("/23456789abcdef/.b", false, true),
         ("/a/../b", false, true),
         ("/%41", false, true),
         ("/%00", false, true),

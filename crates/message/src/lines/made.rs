@@ -50,6 +50,13 @@ impl NumberLine {
         }
         Self { known, text, name_bytes }
     }
+
+    /// Writes the line with this number, and its end, behind a head that is written already.
+    #[inline]
+    pub fn write(self, number: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.text.as_bytes());
+        out.extend_from_slice(Decimal::new(number).line_end());
+    }
 }
 
 impl Lines {

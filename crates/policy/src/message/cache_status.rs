@@ -76,8 +76,8 @@ pub enum Handling {
     Neither,
 }
 
-/// What is said of a hit, up to the freshness left.
-const HIT: NumberLine = NumberLine::new(Known::CacheStatus, "Cache-Status: forebay; hit; ttl=");
+/// What is said of a hit, up to the freshness left in seconds.
+pub const HIT: NumberLine = NumberLine::new(Known::CacheStatus, "Cache-Status: forebay; hit; ttl=");
 
 /// This cache's member of the list. `Display` writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -84,6 +84,12 @@ impl Conditions {
         usize::from(!self.methods.is_empty()) + self.headers.len() + self.query.len() + self.cookies.len()
     }
 
+    /// Whether every GET meets them all.
+    pub(super) fn take_every_get(&self) -> bool {
+        let is_plain = self.headers.is_empty() && self.query.is_empty() && self.cookies.is_empty();
+        is_plain && (self.methods.is_empty() || self.methods.contains(&Method::GET))
+    }
+
     /// Whether a request meets them all.
     pub(super) fn are_met(&self, asked: &Asked<'_>) -> bool {
         (self.methods.is_empty() || self.methods.iter().any(|method| takes(method, asked.method)))

@@ -70,6 +70,17 @@ impl Table {
         exact.or_else(by_suffix).or_else(|| find_path(&self.any))
     }
 
+    /// What [`Table::find`] finds for a GET, where host and path alone decide that; `None` also where they do not.
+    #[must_use]
+    pub fn find_by_path(&self, host: &str, path: &str) -> Option<usize> {
+        // The first candidate has the most conditions.
+        let find_path = |paths: &Paths| paths.find(path, |candidates| candidates.first().copied());
+        let exact = self.exact.get(host).and_then(find_path);
+        let by_suffix = || self.suffixes_of(host).find_map(find_path);
+        let index = exact.or_else(by_suffix).or_else(|| find_path(&self.any))?;
+        self.conditions.get(index).is_some_and(Conditions::take_every_get).then_some(index)
+    }
+
     /// The indices of all rules whose host and path patterns fit, whatever else they ask, in file order.
     ///
     /// For what concerns a URI under every method and header, like forgetting what is stored for it. `host` and `path`
