@@ -14,8 +14,8 @@ use policy::time::Now;
 use tokio::sync::watch;
 
 use super::entry::{Entry, StoredVariants};
-use policy::cache::index::Spread;
 
+use super::index::Spread;
 use super::shard::{Shard, tell};
 use crate::config::plan;
 

@@ -11,6 +11,7 @@ pub(crate) mod fetch;
 pub(crate) mod fill;
 pub mod head;
 pub(crate) mod hit;
+pub mod index;
 pub(crate) mod lookup;
 pub(crate) mod memory;
 pub(crate) mod origin;

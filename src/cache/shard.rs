@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use policy::cache::bans::{Ban, Bans, Epoch, Limits, Purge, Subject, Verdict};
 use policy::cache::coalescing::{Action, CoalescedFetches, Id};
-use policy::cache::index::{Displaced, Index, Left, Place, Refused, Spread};
 use policy::cache::key::{Key, LookupKey};
 use policy::cache::remembered::Remembered;
 use policy::cache::siblings::Siblings;
@@ -17,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::allocation::allocated;
 use super::entry::{Entry, StoredVariants};
+use super::index::{Displaced, Index, Left, Place, Refused, Spread};
 use crate::exchange::error::ProxyError;
 
 /// Bounds on the tags of one entry.

@@ -8,7 +8,6 @@ pub mod coalescing;
 pub mod facts;
 pub mod freshness;
 pub mod headers;
-pub mod index;
 pub mod invalidation;
 pub mod key;
 pub mod lookup;

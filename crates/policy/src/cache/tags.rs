@@ -1,4 +1,6 @@
-//! How many tags a stored response may carry, and how long they may be.
+//! Whether a response may be stored with the tags that it names: how many, and how long they may be.
+//!
+//! Nothing is kept here: a stored response has its tags in its head.
 
 /// Bounds on the tags of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::super::bans::Epoch;
-use super::{Displaced, Index, Left};
+use super::{Displaced, Epoch, Index, Left};
 
 const OVERHEAD: u64 = Index::<u8, u32>::OVERHEAD_BYTES;
 /// Room for more than 16 entries, so that some of them stay where they are when they are used.

@@ -1,9 +1,9 @@
 //! Holds the index's order of use, which lets entries stay that were used a moment ago, against the exact order: the hit
 //! ratio is the same within half a point.
 
+use forebay::cache::index::Index;
 use lru::LruCache;
 use policy::cache::bans::Epoch;
-use policy::cache::index::Index;
 
 type Entries = Index<u64, ()>;
 

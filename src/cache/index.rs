@@ -1,16 +1,14 @@
 //! What is in the cache, how many bytes it costs, and what goes first when room is needed.
 //!
 //! The least recently used entry goes first, nearly always: [`Index::touch`] says when the order is not exact. Each entry
-//! notes the [`Epoch`] in which it was last held against the [`bans`](super::bans); what follows from that is the
+//! notes the [`Epoch`] in which it was last held against the [`bans`](policy::cache::bans); what follows from that is the
 //! caller's business. Whether an entry may be served is not asked here.
 
 use std::hash::{BuildHasher as _, Hash};
 use std::num::Saturating;
 
-pub use hashbrown::Equivalent;
 use hashbrown::HashTable;
-
-use super::bans::Epoch;
+use policy::cache::bans::Epoch;
 
 /// How keys are spread: a quick hash with a seed of its own in each process, so that clients cannot choose keys that collide.
 pub type Spread = foldhash::fast::RandomState;
@@ -95,7 +93,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
     /// What an entry costs beyond what its key and value hold on the heap: its node, the allocator's share, its slot and
     /// its place in the hash table just after these have doubled.
     ///
-    /// An upper bound: held against the memory of a real process in `tests/index_overhead.rs`.
+    /// An upper bound: held against the memory of a real process in `tests/cache_index_overhead.rs`.
     pub const OVERHEAD_BYTES: u64 = {
         const ALLOCATOR: usize = 16;
         const SLOT: usize = 2 * size_of::<usize>();
@@ -153,17 +151,17 @@ impl<K: Hash + Eq, V> Index<K, V> {
         Ok(Displaced { replaced, evicted })
     }
 
-    /// Where a key's entry is. The key may be another type that has the hash of the key that it is equivalent to.
+    /// Where a key's entry is. The key may be of another type that has the hash of the key that it equals.
     #[must_use]
-    pub fn find<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<Place> {
+    pub fn find<Q: Hash + PartialEq<K> + ?Sized>(&self, key: &Q) -> Option<Place> {
         self.find_hashed(self.hasher.hash_one(key), key)
     }
 
     /// The same for a key whose hash is known. With another hash nothing is found, never another key's entry: all of the
     /// key is compared.
     #[must_use]
-    pub fn find_hashed<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<Place> {
-        let is_it = |slot: &u32| self.node(*slot).is_some_and(|node| key.equivalent(&node.key));
+    pub fn find_hashed<Q: PartialEq<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<Place> {
+        let is_it = |slot: &u32| self.node(*slot).is_some_and(|node| *key == node.key);
         self.table.find(hash, is_it).map(|slot| Place(*slot))
     }
 
@@ -213,7 +211,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
     ///
     /// An entry that is among the most recently used eighth already stays where it is. Frequent hits then write to no
     /// entry, and the hit ratio stays within half a point of exact order (held against traces in
-    /// `tests/index_hit_ratio.rs`).
+    /// `tests/cache_hit_ratio.rs`).
     pub fn touch(&mut self, place: Place) -> Option<&V> {
         if self.node(place.0).is_some_and(|node| !self.is_recent(node)) {
             self.unlink(place.0);

@@ -3,8 +3,8 @@
 
 #![cfg(target_os = "linux")]
 
+use forebay::cache::index::Index;
 use policy::cache::bans::Epoch;
-use policy::cache::index::Index;
 
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
