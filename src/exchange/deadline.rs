@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -48,38 +49,50 @@ impl Deadline {
     ///
     /// # Errors
     /// [`Expired`] when `at` has passed first.
-    pub async fn wait<F: Future>(&self, at: Duration, work: Pin<&mut F>) -> Result<F::Output, Expired> {
-        self.wait_while(at, work, || None).await
-    }
-
-    /// Like [`Deadline::wait`], but asks `extend` for a later deadline before it gives up.
-    ///
-    /// # Errors
-    /// [`Expired`] when the time has passed and `extend` gave no later one.
-    pub async fn wait_while<F: Future>(
-        &self,
-        at: Duration,
-        mut work: Pin<&mut F>,
-        extend: impl Fn() -> Option<Duration>,
-    ) -> Result<F::Output, Expired> {
-        let mut until = Some(at);
-        let _clear = ClearOnDrop(self);
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(Ok(done));
-            }
-            // Set after the poll: only a wait that really waits needs the timer.
-            if let Some(at) = until.take() {
-                self.set(at);
-            } else if self.has_passed() {
-                match extend() {
-                    Some(later) => self.set(later),
-                    None => return Poll::Ready(Err(Expired)),
-                }
-            }
-            Poll::Pending
+    pub async fn wait<F: Future>(&self, at: Duration, mut work: Pin<&mut F>) -> Result<F::Output, Expired> {
+        let mut wait = Wait::new(self, at);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => wait.poll(|| None).map(Err),
         })
         .await
+    }
+}
+
+/// One wait of a request. The deadline is set while it really waits, and cleared when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Wait<D: Deref<Target = Deadline>> {
+    deadline: D,
+    until: Duration,
+    is_waiting: bool,
+}
+
+impl<D: Deref<Target = Deadline>> Wait<D> {
+    /// A wait that may last until this moment (monotonic time), and has not begun.
+    pub(crate) fn new(deadline: D, until: Duration) -> Self {
+        Self { deadline, until, is_waiting: false }
+    }
+
+    /// What is waited for is not there yet. Ready when that lasts too long, and `extend` gives no later moment.
+    pub(crate) fn poll(&mut self, extend: impl FnOnce() -> Option<Duration>) -> Poll<Expired> {
+        if !self.is_waiting {
+            self.is_waiting = true;
+            self.deadline.set(self.until);
+        } else if self.deadline.has_passed() {
+            match extend() {
+                Some(later) => self.deadline.set(later),
+                None => return Poll::Ready(Expired),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<D: Deref<Target = Deadline>> Drop for Wait<D> {
+    fn drop(&mut self) {
+        if self.is_waiting {
+            self.deadline.clear();
+        }
     }
 }
 
@@ -104,12 +117,4 @@ pub(crate) async fn attended<F: Future>(deadline: &Deadline, work: F) -> F::Outp
         }
     })
     .await
-}
-
-struct ClearOnDrop<'a>(&'a Deadline);
-
-impl Drop for ClearOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.clear();
-    }
 }

@@ -4,6 +4,8 @@
 //! returned: `Admitted`, then a route and `SelectedTarget`, then a `Course` with what it takes, then an `Answer`. Stages never call
 //! each other. What comes of a request ends in `finish`.
 
+use std::task::{Context, Poll, ready};
+
 use policy::cache::invalidation::is_safe;
 use policy::cache::overlap::Writer;
 
@@ -13,7 +15,7 @@ use super::enqueue::{Enqueue, Enqueued};
 use super::invalidation::Outgoing;
 use super::posted::Posted;
 use super::split::{self, SelectedTarget};
-use super::target::RouteTarget;
+use super::target::{Forwarded, RouteTarget};
 use super::way::Way;
 use super::worker_state::WorkerState;
 use super::{invalidate, lookup, purge, routing, turn, write_through};
@@ -29,6 +31,8 @@ use crate::write_queue::enqueue::FOREBAY_WRITE;
 pub(crate) enum Step {
     /// To its answer: a stored or fixed one, a redirect.
     Answered(Answer),
+    /// To its backend: [`Passed::poll`] asks it.
+    Passed(Passed),
     /// To where somebody has to be asked: [`go_on`] asks.
     Waits(Waiting),
     /// To where a `PURGE` waits until all is swept: [`purge::swept`] waits.
@@ -43,10 +47,17 @@ pub(crate) struct Waiting {
     errand: Errand,
 }
 
+/// A request that is forwarded, and that is all: most requests on a route that does not cache. Polled as it is, since a
+/// future of all that may become of a request takes longer to make and to move than such a request takes.
+pub(crate) struct Passed {
+    route: usize,
+    chosen: SelectedTarget,
+    draft: UpstreamRequest,
+    forwarded: Forwarded,
+}
+
 /// What is to be done where a request goes.
 enum Errand {
-    /// Forward it.
-    Forward(UpstreamRequest),
     /// Decide on a caching route's course.
     Decide(Admitted),
     /// Forward it, and invalidate what it changes in what other routes have stored.
@@ -81,22 +92,38 @@ pub(crate) fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, Proxy
     };
     let errand = match site.caching(index, chosen.side) {
         Some(caching) => match lookup::at_once(site, (route, caching), ex, &admitted) {
-            Some(mut answer) => {
-                chosen.mark(&mut answer.fields);
-                return Ok(done(route, answer));
-            }
+            Some(answer) => return Ok(Step::Answered(marked(&chosen, route, answer))),
             None => Errand::Decide(admitted),
         },
         None if site.caches() && !is_safe(&ex.head.method) => Errand::Invalidate(admitted),
         None => {
             admit::stamp(site, ex, &admitted, &admitted.host.authority);
-            Errand::Forward(routing::draft(site, route, &chosen.onward.group, (ex, &admitted))?)
+            let draft = routing::draft(site, route, &chosen.onward.group, (ex, &admitted))?;
+            let forwarded = chosen.onward.begin(ex, &draft);
+            return Ok(Step::Passed(Passed { route: index, chosen, draft, forwarded }));
         }
     };
     Ok(Step::Waits(Waiting { route: index, chosen, errand }))
 }
 
-/// The rest of a request's course.
+impl Passed {
+    /// The rest of the course of a request that is forwarded.
+    ///
+    /// # Errors
+    /// What the client is to be told instead of an answer.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        site: &WorkerState,
+        ex: &mut Exchange,
+    ) -> Poll<Result<Answer, ProxyError>> {
+        let answer = ready!(self.chosen.onward.poll(cx, &mut self.forwarded, ex, &self.draft))?;
+        let route = site.plan().routes.get(self.route).ok_or(ProxyError::NoRoute)?;
+        Poll::Ready(Ok(marked(&self.chosen, route, answer)))
+    }
+}
+
+/// The rest of another request's course.
 ///
 /// # Errors
 /// What the client is to be told instead of an answer.
@@ -104,17 +131,21 @@ pub(crate) async fn go_on(site: &WorkerState, ex: &mut Exchange, waiting: &Waiti
     let Waiting { route: index, chosen, errand } = waiting;
     let route = site.plan().routes.get(*index).ok_or(ProxyError::NoRoute)?;
     let onward = &chosen.onward;
-    let mut answer = match errand {
-        Errand::Forward(draft) => onward.forward(ex, draft).await?,
+    let answer = match errand {
         Errand::Decide(admitted) => {
             let caching = site.caching(*index, chosen.side).ok_or(ProxyError::NoRoute)?;
             Box::pin(cached(&Way { site, route, onward, caching }, ex, admitted)).await?
         }
         Errand::Invalidate(admitted) => Box::pin(changed(site, (route, onward), ex, admitted)).await?,
     };
+    Ok(marked(chosen, route, answer))
+}
+
+/// The answer with what the client is told of its target, and with the route's changes.
+fn marked(chosen: &SelectedTarget, route: &Route, mut answer: Answer) -> Answer {
     chosen.mark(&mut answer.fields);
     routing::edit(&mut answer.fields, &route.response_headers);
-    Ok(answer)
+    answer
 }
 
 /// The course of a request that changes something, on a route that does not cache. Apart, as [`cached`] is, so that the future

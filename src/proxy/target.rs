@@ -1,13 +1,15 @@
 //! Where a route's requests go on: its upstream, or one side of its split, who counts what comes back, and who gets copies.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
-use crate::rollout::mirror::Mirror;
+use crate::rollout::mirror::{Mirror, Sampled};
 use crate::telemetry::target_stats::TargetStats;
-use crate::upstream;
+use crate::upstream::forwarding::Forwarding;
 use crate::upstream::local::LocalUpstream;
 use crate::upstream::send::UpstreamRequest;
 
@@ -22,26 +24,49 @@ pub(crate) struct RouteTarget {
     pub mirror: Option<Arc<Mirror>>,
 }
 
+/// A request on its way from a route to a backend and back.
+pub(crate) struct Forwarded {
+    forwarding: Forwarding,
+    /// To be copied when the answer begins.
+    sampled: Option<Box<Sampled>>,
+}
+
 impl RouteTarget {
     /// Forwards a request.
     ///
     /// # Errors
     /// What the client is to be told instead of an answer.
     pub(crate) async fn forward(&self, ex: &mut Exchange, draft: &UpstreamRequest) -> Result<Answer, ProxyError> {
-        ex.tally.clone_from(&self.tally);
-        match self.mirror.as_ref().and_then(|mirror| mirror.sample(draft, ex)) {
-            None => self.counted(ex, draft).await,
-            // Boxed: only a request that is copied has room for its copy.
-            Some(sampled) => Box::pin(self.counted(ex, draft)).await.map(|answer| sampled.send(answer, ex)),
-        }
+        let mut forwarded = self.begin(ex, draft);
+        poll_fn(|cx| self.poll(cx, &mut forwarded, ex, draft)).await
     }
 
-    async fn counted(&self, ex: &mut Exchange, draft: &UpstreamRequest) -> Result<Answer, ProxyError> {
-        let answered = upstream::forward(&self.group, ex, draft).await;
+    /// Begins to forward a request.
+    pub(crate) fn begin(&self, ex: &mut Exchange, draft: &UpstreamRequest) -> Forwarded {
+        ex.tally.clone_from(&self.tally);
+        let sampled = self.mirror.as_ref().and_then(|mirror| mirror.sample(draft, ex)).map(Box::new);
+        Forwarded { forwarding: Forwarding::begin(&self.group, ex, draft), sampled }
+    }
+
+    /// Goes on with a request that was begun with these.
+    ///
+    /// # Errors
+    /// What the client is to be told instead of an answer.
+    pub(crate) fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        forwarded: &mut Forwarded,
+        ex: &mut Exchange,
+        draft: &UpstreamRequest,
+    ) -> Poll<Result<Answer, ProxyError>> {
+        let answered = ready!(forwarded.forwarding.poll(cx, ex, draft));
         if let Some(tally) = &self.tally {
             note(tally, &answered, ex);
         }
-        answered
+        Poll::Ready(match forwarded.sampled.take() {
+            None => answered,
+            Some(sampled) => answered.map(|answer| sampled.send(answer, ex)),
+        })
     }
 }
 

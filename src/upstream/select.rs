@@ -16,6 +16,7 @@ use super::place::Place;
 use super::shared::SharedUpstream;
 use crate::config::plan::{Balance, HashKey};
 use crate::exchange::Exchange;
+use crate::exchange::deadline::Deadline;
 use crate::exchange::error::ProxyError;
 use crate::telemetry::clock;
 use crate::telemetry::counters::Counters;
@@ -114,9 +115,30 @@ enum Reach {
 /// The endpoints that were tried for a request. They outlive the set that they were chosen from.
 pub(crate) type Tried = [Rc<LocalEndpoint>];
 
+/// What the selection of an endpoint for a request goes by.
+pub(crate) struct Asker {
+    key: u64,
+    dice: u64,
+    /// Since when it looks for one.
+    arrived: Now,
+    /// What its waits count against.
+    deadline: Rc<Deadline>,
+}
+
+impl Asker {
+    /// This request, which looks for an endpoint from now on. One that comes by way of the cache may have waited there
+    /// for another's answer.
+    #[must_use]
+    pub(crate) fn of(ex: &Exchange) -> Self {
+        let has_waited = ex.record.tries > 0 || ex.cache_status.is_some();
+        let arrived = if has_waited { clock::now() } else { ex.started };
+        Self { key: ex.key, dice: ex.dice, arrived, deadline: Rc::clone(&ex.stream.deadline) }
+    }
+}
+
 /// Claims a place without waiting. `None`: no endpoint that is not in `tried` can take the request now.
 #[must_use]
-pub(crate) fn claim(group: &Rc<LocalUpstream>, ex: &Exchange, tried: &Tried, now: Now) -> Option<Lease> {
+pub(crate) fn claim(group: &Rc<LocalUpstream>, asker: &Asker, tried: &Tried, now: Now) -> Option<Lease> {
     let set = group.endpoints();
     let was_tried = |endpoint: &Endpoint| tried.iter().any(|tried| std::ptr::eq(&*tried.shared, endpoint));
     if let Some(endpoint) = group.shared.standing.take_trial(was_tried, now) {
@@ -126,7 +148,7 @@ pub(crate) fn claim(group: &Rc<LocalUpstream>, ex: &Exchange, tried: &Tried, now
         }
         group.shared.standing.release_trial(&endpoint, now);
     }
-    let draw = Draw { key: ex.key, random: ex.dice.wrapping_add(tried.len() as u64), retry: !tried.is_empty() };
+    let draw = Draw { key: asker.key, random: asker.dice.wrapping_add(tried.len() as u64), retry: !tried.is_empty() };
     let epoch = group.shared.standing.epoch();
     let in_service = set.in_service(epoch);
     let InService { primary, backup, doubted, .. } = &*in_service;
@@ -277,33 +299,13 @@ pub(crate) fn key(balance: &Balance, ex: &Exchange) -> u64 {
     }
 }
 
-/// When a request looks for a place. One that comes by way of the cache may have waited there for another's answer.
-fn arrival(ex: &Exchange) -> Now {
-    if ex.record.tries == 0 && ex.cache_status.is_none() { ex.started } else { clock::now() }
-}
-
 /// Claims a place without waiting for one; a request that comes while others wait gets in line behind them.
 #[must_use]
-pub(crate) fn claim_at_once(group: &Rc<LocalUpstream>, ex: &Exchange) -> Option<Lease> {
+pub(crate) fn claim_at_once(group: &Rc<LocalUpstream>, asker: &Asker) -> Option<Lease> {
     if group.shared.plan.queue.is_some() && !group.shared.queue().is_empty() {
         return None;
     }
-    claim(group, ex, &[], arrival(ex))
-}
-
-/// Claims a place, and waits for one in the upstream's queue if there is none.
-///
-/// # Errors
-/// Those of [`line_up`].
-pub(crate) async fn claim_or_wait(
-    group: &Rc<LocalUpstream>,
-    ex: &Exchange,
-    until: Duration,
-) -> Result<Lease, ProxyError> {
-    match claim_at_once(group, ex) {
-        Some(claim) => Ok(claim),
-        None => line_up(group, ex, until).await,
-    }
+    claim(group, asker, &[], asker.arrived)
 }
 
 /// Waits for a place in the upstream's queue, where there was none at once.
@@ -311,31 +313,31 @@ pub(crate) async fn claim_or_wait(
 /// # Errors
 /// [`ProxyError::NoBackend`] without a queue; [`ProxyError::QueueFull`]; [`ProxyError::QueueTimeout`] after the queue's `wait_max`, or
 /// when `until` (monotonic time) comes first.
-pub(crate) async fn line_up(group: &Rc<LocalUpstream>, ex: &Exchange, until: Duration) -> Result<Lease, ProxyError> {
+pub(crate) async fn line_up(group: Rc<LocalUpstream>, asker: Asker, until: Duration) -> Result<Lease, ProxyError> {
     let Some(plan) = &group.shared.plan.queue else { return Err(no_backend(&group.shared)) };
     let Some(place) = group.shared.queue_up(plan.length) else {
         return Err(ProxyError::QueueFull { upstream: group.shared.plan.name.clone(), length: plan.length });
     };
-    let until = until.min(arrival(ex).mono + plan.wait_max);
+    let until = until.min(asker.arrived.mono + plan.wait_max);
     let _queued = Queued::begin(&group.counters);
-    wait(group, ex, &place, until)
+    wait(&group, &asker, &place, until)
         .await
         .ok_or_else(|| ProxyError::QueueTimeout { upstream: group.shared.plan.name.clone(), limit: plan.wait_max })
 }
 
-async fn wait(group: &Rc<LocalUpstream>, ex: &Exchange, place: &Place<'_>, until: Duration) -> Option<Lease> {
+async fn wait(group: &Rc<LocalUpstream>, asker: &Asker, place: &Place<'_>, until: Duration) -> Option<Lease> {
     let mut was_woken = false;
     loop {
         let mut woken = place.woken();
         let now = clock::now();
         if (was_woken || place.may_look())
-            && let Some(claim) = claim(group, ex, &[], now)
+            && let Some(claim) = claim(group, asker, &[], now)
         {
             return Some(claim);
         }
         was_woken = true;
         let trial = group.shared.standing.trial_due().filter(|due| *due > now.mono && *due < until);
-        if ex.stream.deadline.wait(trial.unwrap_or(until), woken.as_mut()).await.is_err() && trial.is_none() {
+        if asker.deadline.wait(trial.unwrap_or(until), woken.as_mut()).await.is_err() && trial.is_none() {
             return None;
         }
     }

@@ -1,10 +1,10 @@
-//! One try: gets a connection to the claimed backend, sends the request, waits for the response head.
+//! One try: takes or opens a connection to the claimed backend, sends the request, waits for the response's head.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
@@ -22,6 +22,7 @@ use super::transport::head::{self, RequestHead};
 use super::upload::{ReplayBody, Upload};
 use crate::config::plan::HostHeader;
 use crate::exchange::Exchange;
+use crate::exchange::deadline::{Deadline, Expired, Wait};
 use crate::exchange::error::ProxyError;
 use crate::telemetry::clock;
 
@@ -82,47 +83,60 @@ pub(crate) struct Failure {
     pub progress: Progress,
 }
 
-/// Tries one backend.
-///
-/// A pooled connection that turns out to be closed is no fault of anyone's: the request goes out once more on a fresh
-/// one, if it may.
-///
-/// # Errors
-/// What went wrong; the backend's failures are counted already.
-pub(crate) async fn attempt(claim: &Lease, draft: &UpstreamRequest, ex: &mut Exchange) -> Result<Box<Call>, Failure> {
+/// A connection to the backend that waits for a request, and is good enough for this one.
+#[must_use]
+pub(crate) fn pooled(claim: &Lease, draft: &UpstreamRequest) -> Option<Connection> {
     let age_max = if draft.method.is_idempotent() { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
-    let mut pooled = claim.endpoint().pool.take(claim.since(), age_max);
-    loop {
-        let (connection, sent_at) = match pooled.take() {
-            Some(connection) => (connection, claim.since()),
-            None => (Box::pin(connect(claim, ex)).await?, clock::mono()),
-        };
-        match exchange(connection, claim, draft, (ex, sent_at)).await {
-            Ok(call) => return judged(call, claim, draft),
-            Err(failed) if failed.is_stale(draft) => {}
-            Err(failed) => return Err(failed.count(claim)),
-        }
-    }
+    claim.endpoint().pool.take(claim.since(), age_max)
 }
 
-async fn connect(claim: &Lease, ex: &mut Exchange) -> Result<Connection, Failure> {
-    let endpoint = &claim.endpoint().shared;
-    let limit = claim.group().shared.plan.timeouts.connect;
-    let dialled = pin!(connect::connect(endpoint, &claim.group().shared, &claim.group().counters));
-    let fault = match ex.stream.deadline.wait(clock::mono() + limit, dialled).await {
-        Ok(Ok(connection)) => {
-            ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
-            return Ok(connection);
-        }
-        Ok(Err(error)) if connect::is_exhaustion(&error) => {
-            return Err(Failure { fault: connect_fault(&error, endpoint), progress: Progress::Nothing });
-        }
-        Ok(Err(error)) => connect_fault(&error, endpoint),
-        Err(_expired) => ProxyError::ConnectTimeout { backend: Arc::clone(&endpoint.label), limit },
-    };
-    claim.failed(clock::now(), fault.failure_kind(), &fault.cause());
-    claim.doubt(&fault.cause());
-    Err(Failure { fault, progress: Progress::Nothing })
+/// A connection that is being opened.
+pub(crate) struct Connecting {
+    dialled: Pin<Box<dyn Future<Output = io::Result<Connection>>>>,
+    limit: Duration,
+    wait: Wait<Rc<Deadline>>,
+}
+
+impl Connecting {
+    /// Begins to open a connection to the backend.
+    pub(crate) fn begin(claim: &Lease, ex: &Exchange) -> Self {
+        let limit = claim.group().shared.plan.timeouts.connect;
+        let (endpoint, group) = (Rc::clone(claim.endpoint()), Rc::clone(claim.group()));
+        let dialled = async move { connect::connect(&endpoint.shared, &group.shared, &group.counters).await };
+        let wait = Wait::new(Rc::clone(&ex.stream.deadline), clock::mono() + limit);
+        Self { dialled: Box::pin(dialled), limit, wait }
+    }
+
+    /// Ready when it is open.
+    ///
+    /// # Errors
+    /// Why it can't be; a failure of the backend is counted already.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        claim: &Lease,
+        ex: &mut Exchange,
+    ) -> Poll<Result<Connection, Failure>> {
+        let endpoint = &claim.endpoint().shared;
+        let fault = match self.dialled.as_mut().poll(cx) {
+            Poll::Ready(Ok(connection)) => {
+                ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
+                return Poll::Ready(Ok(connection));
+            }
+            Poll::Ready(Err(error)) if connect::is_exhaustion(&error) => {
+                let fault = connect_fault(&error, endpoint);
+                return Poll::Ready(Err(Failure { fault, progress: Progress::Nothing }));
+            }
+            Poll::Ready(Err(error)) => connect_fault(&error, endpoint),
+            Poll::Pending => {
+                let Expired = ready!(self.wait.poll(|| None));
+                ProxyError::ConnectTimeout { backend: Arc::clone(&endpoint.label), limit: self.limit }
+            }
+        };
+        claim.failed(clock::now(), fault.failure_kind(), &fault.cause());
+        claim.doubt(&fault.cause());
+        Poll::Ready(Err(Failure { fault, progress: Progress::Nothing }))
+    }
 }
 
 /// Why no connection could be opened to an endpoint: `Exhausted` where it is this machine that lacks something.
@@ -141,7 +155,7 @@ pub(super) fn head_rules(fields_max: usize, method: &Method) -> HeadRules {
 }
 
 /// A request that went out on a connection and got no response head.
-struct Failed {
+pub(crate) struct Failed {
     fault: ProxyError,
     progress: Progress,
     /// The connection had carried a request before, and ended without a byte of answer.
@@ -150,12 +164,12 @@ struct Failed {
 
 impl Failed {
     /// Whether the connection was just closed under us, and the request may go out again as if nothing had happened.
-    fn is_stale(&self, draft: &UpstreamRequest) -> bool {
+    pub(crate) fn is_stale(&self, draft: &UpstreamRequest) -> bool {
         self.on_reused && policy::retry::may_repeat(&draft.method, self.progress, draft.replay())
     }
 
     /// Counts it against the backend, if it is the backend's fault.
-    fn count(self, claim: &Lease) -> Failure {
+    pub(crate) fn count(self, claim: &Lease) -> Failure {
         if self.fault.may_retry() {
             claim.failed(clock::now(), self.fault.failure_kind(), &self.fault.cause());
         }
@@ -163,49 +177,82 @@ impl Failed {
     }
 }
 
-async fn exchange(
-    connection: Connection,
-    claim: &Lease,
-    draft: &UpstreamRequest,
-    (ex, sent_at): (&mut Exchange, Duration),
-) -> Result<Box<Call>, Failed> {
-    ex.record.sends += 1;
-    let source = draft.source.as_deref();
-    let plan = &claim.group().shared.plan;
-    let mut call = draft.send(connection, claim, sent_at);
-    let rules = head_rules(plan.response_fields_max, &draft.method);
-    let (interim, passes) = (&ex.stream.interim, ex.head.version == Version::HTTP_11);
-    interim.begin();
-    let pass_on = |status: StatusCode, fields: Fields| {
-        if status != StatusCode::CONTINUE && passes {
-            interim.push(&head::interim(status, fields));
-        } else {
-            interim.count();
-        }
-        if let Some(source) = source.filter(|_| status == StatusCode::CONTINUE) {
-            source.release();
-        }
-        !interim.has_overflowed()
-    };
-    let head_max = plan.timeouts.response_head;
-    let first = source.map_or(head_max, |source| source.first_wait(head_max));
-    let polled = pin!(poll_fn(|cx| call.poll_head(cx, &rules, pass_on)));
-    let extend = || source.and_then(|source| source.extend(head_max));
-    match ex.stream.deadline.wait_while(sent_at + first, polled, extend).await {
-        Ok(Ok(())) => {
-            let now = clock::mono();
-            ex.record.header_time = Some(now.saturating_sub(ex.started.mono));
-            claim.answered(now.saturating_sub(sent_at), now);
-            Ok(call)
-        }
-        Ok(Err(error)) => Err(failed(&error, &call, claim, source)),
-        Err(_expired) => {
-            let backend = Arc::clone(&claim.endpoint().shared.label);
-            let slow = source.and_then(ReplayBody::fault);
-            let fault = slow.unwrap_or(ProxyError::HeadTimeout { backend, limit: head_max });
-            Err(Failed { fault, progress: Progress::Sent, on_reused: false })
+/// A request on its way on a connection, until its response's head is in.
+pub(crate) struct Attempt {
+    call: Box<Call>,
+    sent_at: Duration,
+    wait: Wait<Rc<Deadline>>,
+}
+
+impl Attempt {
+    /// Begins to send the request at this moment (monotonic time). Nothing is written before this is polled.
+    pub(crate) fn begin(
+        connection: Connection,
+        claim: &Lease,
+        ex: &mut Exchange,
+        draft: &UpstreamRequest,
+        sent_at: Duration,
+    ) -> Self {
+        ex.record.sends += 1;
+        ex.stream.interim.begin();
+        let call = draft.send(connection, claim, sent_at);
+        let head_max = claim.group().shared.plan.timeouts.response_head;
+        let first = draft.source.as_ref().map_or(head_max, |source| source.first_wait(head_max));
+        Self { call, sent_at, wait: Wait::new(Rc::clone(&ex.stream.deadline), sent_at + first) }
+    }
+
+    /// Sends the request, and waits for the response's head. Interim responses are passed on.
+    ///
+    /// # Errors
+    /// What went wrong; it is not counted yet.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        claim: &Lease,
+        ex: &mut Exchange,
+        draft: &UpstreamRequest,
+    ) -> Poll<Result<(), Failed>> {
+        let source = draft.source.as_deref();
+        let plan = &claim.group().shared.plan;
+        let rules = head_rules(plan.response_fields_max, &draft.method);
+        let pass_on = |status: StatusCode, fields: Fields| pass_on(ex, source, status, fields);
+        match self.call.poll_head(cx, &rules, pass_on) {
+            Poll::Ready(Ok(())) => {
+                let now = clock::mono();
+                ex.record.header_time = Some(now.saturating_sub(ex.started.mono));
+                claim.answered(now.saturating_sub(self.sent_at), now);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(failed(&error, &self.call, claim, source))),
+            Poll::Pending => {
+                let limit = plan.timeouts.response_head;
+                let Expired = ready!(self.wait.poll(|| source.and_then(|source| source.extend(limit))));
+                let slow = source.and_then(ReplayBody::fault);
+                let late = || ProxyError::HeadTimeout { backend: Arc::clone(&claim.endpoint().shared.label), limit };
+                let fault = slow.unwrap_or_else(late);
+                Poll::Ready(Err(Failed { fault, progress: Progress::Sent, on_reused: false }))
+            }
         }
     }
+
+    /// The call, whose response's head is in.
+    pub(crate) fn into_call(self) -> Box<Call> {
+        self.call
+    }
+}
+
+/// Passes an interim response on to a client that takes them. `false`: there were too many.
+fn pass_on(ex: &Exchange, source: Option<&ReplayBody>, status: StatusCode, fields: Fields) -> bool {
+    let interim = &ex.stream.interim;
+    if status != StatusCode::CONTINUE && ex.head.version == Version::HTTP_11 {
+        interim.push(&head::interim(status, fields));
+    } else {
+        interim.count();
+    }
+    if let Some(source) = source.filter(|_| status == StatusCode::CONTINUE) {
+        source.release();
+    }
+    !interim.has_overflowed()
 }
 
 fn failed(error: &Error, call: &Call, claim: &Lease, source: Option<&ReplayBody>) -> Failed {
@@ -238,7 +285,10 @@ pub(super) fn call_fault(error: &Error, endpoint: &Endpoint, fields_max: usize) 
 }
 
 /// Judges a response head before anything of it is used.
-fn judged(call: Box<Call>, claim: &Lease, draft: &UpstreamRequest) -> Result<Box<Call>, Failure> {
+///
+/// # Errors
+/// It is none that was asked for; it counts against the backend.
+pub(crate) fn judged(call: &Call, claim: &Lease, draft: &UpstreamRequest) -> Result<(), Failure> {
     let head = call.head();
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&head.fields, &draft.switches) {
         let reason = Arc::from("it switches to a protocol that nobody asked for");
@@ -246,5 +296,5 @@ fn judged(call: Box<Call>, claim: &Lease, draft: &UpstreamRequest) -> Result<Box
         claim.failed(clock::now(), fault.failure_kind(), &fault.cause());
         return Err(Failure { fault, progress: Progress::Answered });
     }
-    Ok(call)
+    Ok(())
 }
