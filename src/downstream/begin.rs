@@ -14,10 +14,46 @@ use crate::proxy::worker_state::WorkerState;
 use crate::telemetry::access_record::AccessRecord;
 use crate::telemetry::{clock, random};
 
-/// A response, or its future: one of ours is large, and is not even made for what can be answered at once.
+/// An answer, or the wait for it.
 pub(super) enum Answering {
     Now(Answer),
-    Later(Pin<Box<dyn Future<Output = Answer>>>),
+    Later(Awaited),
+}
+
+/// An answer to come. Dropped, the request is given up.
+pub(super) enum Awaited {
+    /// That of a request which is passed on: no future is made for it.
+    Passed(Passing),
+    /// The future of all others is large, and is not even made for what can be answered at once.
+    Other(Pin<Box<dyn Future<Output = Answer>>>),
+}
+
+impl Future for Awaited {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        match &mut *self {
+            Self::Passed(passing) => passing.poll(cx),
+            Self::Other(course) => course.as_mut().poll(cx),
+        }
+    }
+}
+
+/// A request that is passed on. Dropped, it gives up first what it holds of the backend.
+pub(super) struct Passing {
+    passed: Box<Passed>,
+    site: Rc<WorkerState>,
+    /// `None`: it is answered.
+    open: Option<Box<Open>>,
+}
+
+impl Passing {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Self { passed, site, open } = self;
+        let Some(exchange) = open.as_mut().map(|open| open.exchange()) else { return Poll::Pending };
+        let handled = ready!(passed.poll(cx, site, exchange));
+        open.take().map_or(Poll::Pending, |open| Poll::Ready(open.answer(handled)))
+    }
 }
 
 /// Begins with a request of this client.
@@ -47,35 +83,16 @@ pub(super) fn begin(
     };
     let mut open = Open::begin(exchange, Rc::clone(&worker.ledger));
     match drive::begin(&site, open.exchange()) {
-        Ok(Step::Passed(passed)) => Answering::Later(Box::pin(Passing { passed, site, open: Some(open) })),
-        Ok(Step::Waits(waiting)) => Answering::Later(Box::pin(async move {
+        Ok(Step::Passed(passed)) => Answering::Later(Awaited::Passed(Passing { passed, site, open: Some(open) })),
+        Ok(Step::Waits(waiting)) => Answering::Later(Awaited::Other(Box::pin(async move {
             let handled = drive::go_on(&site, open.exchange(), &waiting).await;
             open.answer(handled)
-        })),
-        Ok(Step::Sweeps(banned)) => Answering::Later(Box::pin(async move {
+        }))),
+        Ok(Step::Sweeps(banned)) => Answering::Later(Awaited::Other(Box::pin(async move {
             let answer = purge::swept(&site, open.exchange(), &banned).await;
             open.answer(Ok(answer))
-        })),
+        }))),
         Ok(Step::Answered(answer)) => Answering::Now(open.answer(Ok(answer))),
         Err(fault) => Answering::Now(open.answer(Err(fault))),
-    }
-}
-
-/// The future of a request that is passed on. Dropped, it gives up first what it holds of the backend.
-struct Passing {
-    passed: Passed,
-    site: Rc<WorkerState>,
-    /// `None`: it is answered.
-    open: Option<Box<Open>>,
-}
-
-impl Future for Passing {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let Self { passed, site, open } = &mut *self;
-        let Some(exchange) = open.as_mut().map(|open| open.exchange()) else { return Poll::Pending };
-        let handled = ready!(passed.poll(cx, site, exchange));
-        open.take().map_or(Poll::Pending, |open| Poll::Ready(open.answer(handled)))
     }
 }

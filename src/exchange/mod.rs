@@ -13,12 +13,13 @@ pub(crate) mod tunnel;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version};
-use message::{Fields, Known};
+use message::{Fields, Known, LineBlock};
 use policy::message::cache_status::CacheStatus;
 use policy::message::forwarding_fields::ForwardingFields;
 use policy::message::host::{self, BadHost};
@@ -104,7 +105,7 @@ impl Exchange {
     /// Signs a message that was received in this version (RFC 9110 §7.6.3).
     pub fn sign(&self, fields: &mut Fields, received: Version) {
         if let Some(signature) = &self.signature {
-            fields.append(Known::Via, signature.value(received));
+            fields.append_line(signature.line(received));
         }
     }
 
@@ -167,12 +168,23 @@ pub struct ClientConnection {
     pub tls: Option<Box<ClientTls>>,
     /// The host name that it has asked a load balancer for, as that says by the PROXY protocol.
     pub authority: Option<Box<str>>,
-    /// What its requests say of it to backends, and under which plan that was worked out.
-    pub stamp: RefCell<Option<(u64, Rc<ForwardingFields>)>>,
+    /// What a plan says of it.
+    terms: RefCell<Option<Rc<ConnectionTerms>>>,
     /// The forwarding fields that its last request went on with: the next one's are the same, as a rule.
     forwarding: RefCell<Option<Forwarding>>,
     /// The host that its last request was for: clients rarely ask for another on the same connection.
     pub known_host: RefCell<Option<Rc<Host>>>,
+}
+
+/// What a plan says of a client's connection, worked out once for all of its requests.
+#[derive(Debug)]
+pub struct ConnectionTerms {
+    /// The number of the plan.
+    pub plan: u64,
+    /// What its requests say of it to backends.
+    pub forwarding: ForwardingFields,
+    /// The port of the `https` URLs that its requests are redirected to, if it came by `http`; `None`: they are not.
+    pub redirect_https: Option<NonZeroU16>,
 }
 
 /// What the forwarding fields of a request depend on, beside its connection.
@@ -186,12 +198,13 @@ pub struct Forwarded<'h> {
     pub host: &'h str,
 }
 
-/// Forwarding fields, `Via` among them, and which requests they are for, beside the host that they name.
+/// Forwarding fields, `Via` and `X-Request-Id` among them, and which requests they are for.
 #[derive(Debug)]
 struct Forwarding {
     plan: u64,
     version: Version,
-    fields: Fields,
+    host: Box<str>,
+    fields: LineBlock<32>,
 }
 
 /// A host that has been found valid.
@@ -254,7 +267,7 @@ impl ClientConnection {
             scheme: Scheme::Http,
             tls: None,
             authority: None,
-            stamp: RefCell::default(),
+            terms: RefCell::default(),
             forwarding: RefCell::default(),
             known_host: RefCell::default(),
         }
@@ -281,29 +294,42 @@ impl ClientConnection {
         Self { scheme: Scheme::Https, tls: Some(Box::new(tls)), ..self }
     }
 
-    /// Appends the forwarding fields that `make` makes. They are the same for all requests of one plan, version and host
-    /// that say nothing themselves of who asked, so they are made once for those that follow one another.
-    pub fn append_forwarding(&self, fields: &mut Fields, request: &Forwarded<'_>, make: impl FnOnce() -> Fields) {
+    /// Appends the forwarding fields that `make` makes, and the name of the exchange. All but that is the same for all
+    /// requests of one plan, version and host that say nothing themselves of who asked, so it is made once for those that
+    /// follow one another.
+    pub fn append_forwarding(
+        &self,
+        fields: &mut Fields,
+        request: &Forwarded<'_>,
+        id: &[u8; 32],
+        make: impl FnOnce() -> Fields,
+    ) {
         let Forwarded { plan, version, host } = *request;
         let mut kept = self.forwarding.borrow_mut();
-        let known = kept.take().filter(|known| {
-            let is_like = known.plan == plan && known.version == version;
-            is_like && known.fields.first(Known::XForwardedHost) == Some(host.as_bytes())
-        });
-        let known = known.unwrap_or_else(|| Forwarding { plan, version, fields: make().compact() });
-        fields.append_all(&kept.insert(known).fields);
+        let is_like = |known: &&mut Forwarding| known.plan == plan && known.version == version && *known.host == *host;
+        if let Some(known) = kept.as_mut().filter(is_like) {
+            return fields.append_block(&known.fields, id);
+        }
+        let made = make();
+        match LineBlock::new(&made, Known::XRequestId) {
+            Ok(block) => {
+                let known = kept.insert(Forwarding { plan, version, host: host.into(), fields: block });
+                fields.append_block(&known.fields, id);
+            }
+            // Too long to be kept.
+            Err(_) => {
+                fields.append_all(&made);
+                fields.append(Known::XRequestId, id);
+            }
+        }
     }
 
-    /// What this connection's requests say of it, worked out once for each plan.
-    pub fn stamp(&self, plan: u64, make: impl FnOnce() -> ForwardingFields) -> Rc<ForwardingFields> {
-        let mut kept = self.stamp.borrow_mut();
+    /// What the plan of this number says of it.
+    pub fn terms(&self, plan: u64, make: impl FnOnce() -> ConnectionTerms) -> Rc<ConnectionTerms> {
+        let mut kept = self.terms.borrow_mut();
         match &*kept {
-            Some((known, stamp)) if *known == plan => Rc::clone(stamp),
-            Some(_) | None => {
-                let stamp = Rc::new(make());
-                *kept = Some((plan, Rc::clone(&stamp)));
-                stamp
-            }
+            Some(known) if known.plan == plan => Rc::clone(known),
+            Some(_) | None => Rc::clone(kept.insert(Rc::new(make()))),
         }
     }
 }

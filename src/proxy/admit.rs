@@ -4,7 +4,6 @@
 //! the head was scanned.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use http::uri::PathAndQuery;
@@ -13,15 +12,16 @@ use http_body::Body as _;
 use message::{Fields, Known, KnownSet};
 use policy::cache::key::target_fields;
 use policy::message::expect::{self, Expectation};
+use policy::message::forwarding_fields::ForwardingFields;
 use policy::message::max_forwards::{self, Forwarding};
 use policy::message::network::Network;
 use policy::message::via::PASSES_MAX;
-use policy::message::{forwarded, forwarding_fields, hop, names, target, upgrade};
+use policy::message::{forwarded, hop, names, target, upgrade};
 
 use super::worker_state::WorkerState;
 use crate::config::plan::MergeSlashes;
 use crate::exchange::error::ProxyError;
-use crate::exchange::{ClientConnection, Exchange, Forwarded, Head, Host};
+use crate::exchange::{ClientConnection, ConnectionTerms, Exchange, Forwarded, Head, Host};
 use crate::telemetry::random;
 use crate::telemetry::request_id::RequestId;
 
@@ -32,6 +32,9 @@ const ID_BYTES_MAX: usize = 128;
 
 /// Fields by which a proxy in front tells of its client; others could claim anything.
 const WORD_OF_A_PROXY: KnownSet = KnownSet::of(&[Known::Override, Known::ClientCertificate]);
+
+/// Fields in which a proxy in front tells of its client, and names the exchange.
+const TOLD_BY_A_PROXY: KnownSet = names::FORWARDING.with(Known::XRequestId);
 
 /// What was found out while cleaning.
 #[derive(Debug)]
@@ -48,12 +51,19 @@ pub(crate) struct Admitted {
     pub tags: KnownSet,
     /// Who asks.
     pub client: forwarded::Client,
-    /// Whether the client's connection comes from a proxy whose word is believed.
-    pub is_trusted: bool,
+    /// What the plan says of the client's connection.
+    pub terms: Rc<ConnectionTerms>,
     /// The path that routes match, where that is not the target's own.
     pub match_path: Option<Box<str>>,
     /// Whether the request has been here before: then it must not wait for what may be its own beginning.
     pub is_returning: bool,
+}
+
+impl Admitted {
+    /// Whether the client's connection comes from a proxy whose word is believed.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.terms.forwarding.is_trusted()
+    }
 }
 
 /// Refuses what may not pass; cleans what may.
@@ -76,16 +86,17 @@ pub(crate) fn admit(site: &WorkerState, ex: &mut Exchange) -> Result<Admitted, P
     let is_returning = passes(site, ex, &host, tags)? > 0;
     judge_body(site, ex)?;
     let waits_to_continue = expectation(ex, tags)?;
-    clean(site, ex, tags);
+    let terms = terms(site, ex);
+    let is_trusted = terms.forwarding.is_trusted();
+    clean(site, ex, tags, is_trusted);
     let ends_here =
         ex.head.method == Method::OPTIONS && tags.contains(Known::MaxForwards) && must_answer_here(&mut ex.head.fields);
     let switches = take_upgrade(site, ex, tags)?;
-    let is_trusted = is_trusted(site, ex);
     let trusted = if is_trusted { trusted_proxies(site, ex) } else { &[] };
     let client = forwarded::client(ex.connection.peer.ip(), ex.connection.scheme, &ex.head.fields, trusted)
         .map_err(|_| ProxyError::BadRequest("unknown scheme in a forwarding field of a trusted proxy"))?;
     ex.client = client.address;
-    Ok(Admitted { host, switches, waits_to_continue, ends_here, tags, client, is_trusted, match_path, is_returning })
+    Ok(Admitted { host, switches, waits_to_continue, ends_here, tags, client, terms, match_path, is_returning })
 }
 
 /// Counts `Max-Forwards` down. Whether it was at its end.
@@ -240,12 +251,12 @@ fn expectation(ex: &mut Exchange, tags: KnownSet) -> Result<bool, ProxyError> {
 }
 
 /// Takes away what belongs to the client's connection only, and what passes for something it isn't.
-fn clean(site: &WorkerState, ex: &mut Exchange, tags: KnownSet) {
+fn clean(site: &WorkerState, ex: &mut Exchange, tags: KnownSet, is_trusted: bool) {
     if tags.contains(Known::Underscore) {
         let dropped = ex.head.fields.retain(|field| !names::is_underscore_twin(field.name));
         site.counters.underscore_fields.add(dropped as u64);
     }
-    if tags.intersects(WORD_OF_A_PROXY) && !is_trusted(site, ex) {
+    if tags.intersects(WORD_OF_A_PROXY) && !is_trusted {
         ex.head.fields.drop_known(WORD_OF_A_PROXY);
     }
     if let Some(tls) = ex.connection.tls.as_ref().filter(|tls| tls.asks_for_certificate) {
@@ -256,11 +267,15 @@ fn clean(site: &WorkerState, ex: &mut Exchange, tags: KnownSet) {
     }
 }
 
-/// Whether the client's connection comes from a proxy whose word is believed.
-fn is_trusted(site: &WorkerState, ex: &Exchange) -> bool {
-    let trusted = trusted_proxies(site, ex);
-    let is_among_them = |peer: IpAddr| trusted.iter().any(|network| network.contains(peer));
-    !trusted.is_empty() && is_among_them(ex.connection.peer.ip().to_canonical())
+/// What the present plan says of the client's connection.
+fn terms(site: &WorkerState, ex: &Exchange) -> Rc<ConnectionTerms> {
+    let (plan, connection) = (site.generation.number, &ex.connection);
+    connection.terms(plan, || {
+        let trusted = trusted_proxies(site, ex);
+        let forwarding = ForwardingFields::new(connection.peer.ip(), connection.scheme, trusted);
+        let redirect_https = site.plan().redirect_https(connection.listener.as_deref());
+        ConnectionTerms { plan, forwarding, redirect_https }
+    })
 }
 
 /// Whose word is believed where the client has connected.
@@ -290,32 +305,30 @@ fn take_upgrade(site: &WorkerState, ex: &mut Exchange, tags: KnownSet) -> Result
 /// this `host`.
 pub(crate) fn stamp(site: &WorkerState, ex: &mut Exchange, admitted: &Admitted, host: &str) {
     let (plan, version) = (site.generation.number, ex.head.version);
-    let connection = &ex.connection;
-    let stamp = connection.stamp(plan, || {
-        forwarding_fields::ForwardingFields::new(connection.peer.ip(), connection.scheme, trusted_proxies(site, ex))
-    });
+    let signature = ex.signature.as_deref();
     let write = |fields: &mut Fields| {
-        let stamped = stamp.write(fields, &admitted.client, host.as_bytes());
+        let stamped = admitted.terms.forwarding.write(fields, &admitted.client, host.as_bytes());
         fields.apply_all(stamped.edits());
-        if let Some(signature) = &ex.signature {
-            fields.append(Known::Via, signature.value(version));
+        if let Some(signature) = signature {
+            fields.append_line(signature.line(version));
         }
     };
     let fields = &mut ex.head.fields;
-    if stamp.is_trusted() && fields.has(names::FORWARDING) {
+    if admitted.is_trusted() && fields.has(TOLD_BY_A_PROXY) {
         write(fields);
-    } else {
-        fields.drop_known(names::FORWARDING);
-        ex.connection.append_forwarding(fields, &Forwarded { plan, version, host }, || {
-            let mut made = Fields::new();
-            write(&mut made);
-            made
-        });
+        let id = known_id(fields).unwrap_or_else(|| random::id(ex.dice));
+        fields.set(Known::XRequestId, id.as_bytes());
+        ex.record.id = Some(id);
+        return;
     }
-    let kept = if stamp.is_trusted() { known_id(fields) } else { None };
-    let id = kept.unwrap_or_else(|| random::id(ex.dice));
-    fields.set(Known::XRequestId, id.as_bytes());
-    ex.record.id = Some(id);
+    fields.drop_known(TOLD_BY_A_PROXY);
+    let id = random::id_digits(ex.dice);
+    ex.connection.append_forwarding(fields, &Forwarded { plan, version, host }, &id, || {
+        let mut made = Fields::new();
+        write(&mut made);
+        made
+    });
+    ex.record.id = Some(RequestId::Drawn(id));
 }
 
 /// The same, for a request on a caching route: all that a backend builds URLs from is as the request's key holds it.

@@ -32,7 +32,7 @@ pub(crate) enum Step {
     /// To its answer: a stored or fixed one, a redirect.
     Answered(Answer),
     /// To its backend: [`Passed::poll`] asks it.
-    Passed(Passed),
+    Passed(Box<Passed>),
     /// To where somebody has to be asked: [`go_on`] asks.
     Waits(Waiting),
     /// To where a `PURGE` waits until all is swept: [`purge::swept`] waits.
@@ -74,7 +74,7 @@ pub(crate) fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, Proxy
     if admitted.ends_here {
         return Ok(Step::Answered(routing::options()));
     }
-    if let Some(port) = routing::redirect_https(site, ex, &admitted) {
+    if let Some(port) = routing::redirect_https(&admitted) {
         return routing::by_https(port, ex, &admitted).map(Step::Answered);
     }
     match purge::answer(site, ex, &admitted) {
@@ -100,7 +100,7 @@ pub(crate) fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, Proxy
             admit::stamp(site, ex, &admitted, &admitted.host.authority);
             let draft = routing::draft(site, route, &chosen.onward.group, (ex, &admitted))?;
             let forwarded = chosen.onward.begin(ex, &draft);
-            return Ok(Step::Passed(Passed { route: index, chosen, draft, forwarded }));
+            return Ok(Step::Passed(Box::new(Passed { route: index, chosen, draft, forwarded })));
         }
     };
     Ok(Step::Waits(Waiting { route: index, chosen, errand }))
@@ -118,6 +118,7 @@ impl Passed {
         ex: &mut Exchange,
     ) -> Poll<Result<Answer, ProxyError>> {
         let answer = ready!(self.chosen.onward.poll(cx, &mut self.forwarded, ex, &self.draft))?;
+        self.draft.recycle();
         let route = site.plan().routes.get(self.route).ok_or(ProxyError::NoRoute)?;
         Poll::Ready(Ok(marked(&self.chosen, route, answer)))
     }

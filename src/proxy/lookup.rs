@@ -47,7 +47,7 @@ pub(crate) fn at_once(
         && admitted.switches.is_none()
         && ex.body.as_ref().is_none_or(http_body::Body::is_end_stream)
         && !admitted.host.has_final_dot
-        && !admitted.is_trusted;
+        && !admitted.is_trusted();
     if !is_plain {
         return None;
     }

@@ -161,8 +161,8 @@ pub(crate) fn redirect(redirect: &Redirect, ex: &Exchange, admitted: &Admitted) 
 
 /// The port of the `https` URL that a request is redirected to, if its listener redirects requests by `http`.
 #[must_use]
-pub(crate) fn redirect_https(site: &WorkerState, ex: &Exchange, admitted: &Admitted) -> Option<NonZeroU16> {
-    let port = site.plan().redirect_https(ex.connection.listener.as_deref())?;
+pub(crate) fn redirect_https(admitted: &Admitted) -> Option<NonZeroU16> {
+    let port = admitted.terms.redirect_https?;
     (admitted.client.scheme == Scheme::Http).then_some(port)
 }
 

@@ -20,10 +20,16 @@ pub(crate) fn below(n: usize) -> usize {
     fastrand::usize(..n.max(1))
 }
 
-/// 128 random bits in hexadecimal, half of them drawn before: names an exchange.
+/// 128 random bits, half of them drawn before: names an exchange.
 #[must_use]
 pub(crate) fn id(drawn: u64) -> RequestId {
-    RequestId::of((u128::from(drawn) << 64) | u128::from(roll()))
+    RequestId::Drawn(id_digits(drawn))
+}
+
+/// The same as hexadecimal digits.
+#[must_use]
+pub(crate) fn id_digits(drawn: u64) -> [u8; 32] {
+    RequestId::digits((u128::from(drawn) << 64) | u128::from(roll()))
 }
 
 #[cfg(test)]

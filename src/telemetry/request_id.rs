@@ -12,15 +12,15 @@ pub enum RequestId {
 }
 
 impl RequestId {
-    /// The id that is made of these bits.
+    /// The text of an id that is made of these bits.
     #[must_use]
-    pub fn of(bits: u128) -> Self {
+    pub fn digits(bits: u128) -> [u8; 32] {
         let mut text = [0; 32];
         let words = [(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32];
         for (digits, word) in text.as_chunks_mut().0.iter_mut().zip(words) {
             *digits = hexadecimal(word);
         }
-        Self::Drawn(text)
+        text
     }
 
     /// As it is written to a backend.
@@ -64,7 +64,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_id_is_its_bits_in_hexadecimal(bits: u128) {
-            let id = RequestId::of(bits);
+            let id = RequestId::Drawn(RequestId::digits(bits));
             prop_assert_eq!(id.text(), format!("{bits:032x}"));
         }
     }

@@ -32,9 +32,11 @@ use crate::telemetry::target_stats::TargetStats;
 pub(crate) fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange) -> Answer {
     let Received { mut call, claim } = received;
     let Head { status, version, mut fields } = call.take_head();
-    // Nominations that may not be followed are ignored in a response, never refused.
-    let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
-    fields.apply_all(own.edits());
+    if fields.has(hop::HOP_BY_HOP) {
+        // Nominations that may not be followed are ignored in a response, never refused.
+        let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
+        fields.apply_all(own.edits());
+    }
     ex.sign(&mut fields, version);
     let plan = &claim.group().shared.plan;
     let failed = plan.ejection.statuses.holds(status);

@@ -52,6 +52,11 @@ impl UpstreamRequest {
         self.source.as_ref().map_or(Replay::Empty, |source| source.replay())
     }
 
+    /// The request has its answer: what held its fields holds those of another response.
+    pub(crate) fn recycle(&mut self) {
+        head::keep_lines(std::mem::take(&mut self.headers).into_lines());
+    }
+
     /// Begins to send it. The draft stays as it is: whatever becomes of this try, the request may go out once more, if only
     /// on a fresh connection.
     fn send(&self, connection: Connection, claim: &Lease, now: Duration) -> Box<Call> {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::edit::{Edit, EditError};
 use crate::known::{Known, KnownSet};
-use crate::lines::{Field, FieldLine, Lines, NumberLine};
+use crate::lines::{Field, FieldLine, LineBlock, Lines, NumberLine};
 use crate::name::Name;
 
 /// Up to here the offsets of appended lines reach.
@@ -186,6 +186,12 @@ impl Fields {
     /// Removes all fields of the same name and appends this line, which was checked when it was made.
     pub fn set_line(&mut self, line: &FieldLine) {
         self.edit(|lines, head| lines.set_line(head, line));
+    }
+
+    /// Appends the lines of a block, the last one with this value. If that is not made of visible ASCII characters, the
+    /// block is left out.
+    pub fn append_block<const N: usize>(&mut self, block: &LineBlock<N>, value: &[u8; N]) {
+        self.edit(|lines, _| lines.append_block(block, value));
     }
 
     /// Appends this line with this number.

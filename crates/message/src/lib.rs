@@ -18,7 +18,7 @@ pub use decimal::Decimal;
 pub use edit::{Edit, EditError};
 pub use fields::Fields;
 pub use known::{Known, KnownSet};
-pub use lines::{Field, FieldLine, Line, Lines, NumberLine, TooLarge, View};
+pub use lines::{Field, FieldLine, Line, LineBlock, Lines, NumberLine, TooLarge, View};
 pub use method::Method;
 pub use name::Name;
 pub use span::Span;

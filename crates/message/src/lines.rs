@@ -4,11 +4,13 @@
 //! duplicates are kept. An edit marks a line as dropped or appends one in wire form. The head is written once, in runs
 //! of lines that were kept. The bytes of the head are not held here: who reads the fields brings them (see [`View`]).
 
+mod block;
 mod cut;
 mod line;
 mod made;
 mod view;
 
+pub use self::block::LineBlock;
 pub use self::line::{Field, Line, TooLarge};
 pub use self::made::{FieldLine, NumberLine};
 pub use self::view::View;

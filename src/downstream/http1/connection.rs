@@ -18,7 +18,7 @@ use super::reply::{Broken, Reply};
 use super::response::{self, Framed, Framing, Terms};
 use super::wire::{Progress, Wire};
 use crate::config::plan::HalfClose;
-use crate::downstream::begin::{Answering, begin};
+use crate::downstream::begin::{Answering, Awaited, begin};
 use crate::downstream::linger;
 use crate::downstream::refusal::Refusal;
 use crate::downstream::socket::Socket;
@@ -139,7 +139,7 @@ impl<'a> Connection<'a> {
             let (facts, answer) = match begun {
                 Ok((facts, Answering::Now(answer))) => (facts, answer),
                 Ok((facts, Answering::Later(mut course))) => {
-                    let answered = std::future::poll_fn(|cx| self.poll_course(cx, course.as_mut(), facts)).await;
+                    let answered = std::future::poll_fn(|cx| self.poll_course(cx, &mut course, facts)).await;
                     let Some(answer) = answered else { return Ending::Silent };
                     (facts, answer)
                 }
@@ -229,14 +229,9 @@ impl<'a> Connection<'a> {
     }
 
     /// Waits for the answer; `None`: the client has left. Meanwhile passes on interim responses.
-    fn poll_course(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut course: Pin<&mut (dyn Future<Output = Answer> + '_)>,
-        facts: Facts,
-    ) -> Poll<Option<Answer>> {
+    fn poll_course(&mut self, cx: &mut Context<'_>, course: &mut Awaited, facts: Facts) -> Poll<Option<Answer>> {
         loop {
-            if let Poll::Ready(answer) = course.as_mut().poll(cx) {
+            if let Poll::Ready(answer) = Pin::new(&mut *course).poll(cx) {
                 return Poll::Ready(Some(answer));
             }
             self.take_interim(facts);

@@ -141,7 +141,7 @@ impl Future for Responding {
             Some(Course::Refused(status)) => return Poll::Ready(Ok(response::bare(&this.worker, &this.state, status))),
             Some(Course::Begun(Answering::Now(answer))) => answer,
             Some(Course::Begun(Answering::Later(mut course))) => {
-                let answered = course.as_mut().poll(cx);
+                let answered = Pin::new(&mut course).poll(cx);
                 if answered.is_pending() {
                     this.course = Some(Course::Begun(Answering::Later(course)));
                 }

@@ -5,7 +5,6 @@
 //! the connection; [`Call::finish`] gives it back if it can carry another one. A connection keeps the place of its call;
 //! all that belongs to one call is one value, which is made anew for the next.
 
-use std::cell::Cell;
 use std::io;
 use std::task::{Context, Poll, ready};
 
@@ -23,11 +22,6 @@ use super::socket::Socket;
 use crate::exchange::error::ProxyError;
 use crate::splice::{self, Pipe};
 use crate::upstream::upload::Upload;
-
-thread_local! {
-    /// Memory for the next response's head: it is rarely in use for longer than one poll.
-    static SPARE: Cell<Option<Box<ResponseHead>>> = const { Cell::new(None) };
-}
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -331,7 +325,7 @@ impl Call {
 impl Receiving {
     /// Takes the next head out of what was received, if it is there as a whole.
     fn scan(&mut self, rules: &HeadRules, is_request_out: bool) -> Result<Option<Head>, Error> {
-        let mut head = self.partial.take().or_else(|| SPARE.take()).unwrap_or_default();
+        let mut head = self.partial.take().or_else(|| head::SPARE.take()).unwrap_or_default();
         let Some(end) = head.scan(&self.received, &rules.limits).map_err(Error::Malformed)? else {
             self.partial = Some(head);
             return Ok(None);
@@ -340,7 +334,7 @@ impl Receiving {
         let declared = self.settle(&head, &bytes, rules, is_request_out)?;
         let converted = head::response(&mut head, bytes, declared).ok_or(Error::Unholdable);
         head.reset();
-        SPARE.set(Some(head));
+        head::SPARE.set(Some(head));
         converted.map(Some)
     }
 

@@ -1,9 +1,11 @@
 //! Heads on the wire and as header maps: the only place where one becomes the other.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use http1::{Length, ResponseHead};
-use message::{Decimal, Fields, Known, KnownSet};
+use message::{Decimal, Fields, Known, KnownSet, Lines};
 use policy::message::hop;
 
 /// The head of a request to a backend. Its framing fields are not looked at but for a length of zero: the body says how
@@ -18,6 +20,19 @@ pub(crate) struct RequestHead<'a> {
     pub fields: &'a Fields,
     /// A `Host` in place of that among the fields.
     pub host: Option<&'a HeaderValue>,
+}
+
+thread_local! {
+    /// Memory for the next response's head: it is rarely in use for longer than one poll.
+    pub(super) static SPARE: Cell<Option<Box<ResponseHead>>> = const { Cell::new(None) };
+}
+
+/// Keeps an index that is not needed any more for the next response's head.
+pub(crate) fn keep_lines(lines: Lines) {
+    if let Some(mut head) = SPARE.take() {
+        head.fields = lines;
+        SPARE.set(Some(head));
+    }
 }
 
 /// Fields that say how long a body is.

@@ -1,7 +1,7 @@
 //! Saying that a message came through here, and seeing that it has been here before (RFC 9110 §7.6.3).
 
 use http::Version;
-use message::{Fields, Known};
+use message::{FieldLine, Fields, Known};
 
 use super::list::{elements, is_token};
 
@@ -13,22 +13,20 @@ pub const PASSES_MAX: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Signature {
     name: Box<str>,
-    http_10: Box<str>,
-    http_11: Box<str>,
-    http_2: Box<str>,
+    http_10: FieldLine,
+    http_11: FieldLine,
+    http_2: FieldLine,
 }
 
 impl Signature {
     /// The signature of a proxy that goes by this pseudonym; `None` unless it is a token.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
-        let value = |version: &str| format!("{version} {name}").into_boxed_str();
-        is_token(name.as_bytes()).then(|| Self {
-            name: name.into(),
-            http_10: value("1.0"),
-            http_11: value("1.1"),
-            http_2: value("2"),
-        })
+        if !is_token(name.as_bytes()) {
+            return None;
+        }
+        let line = |version: &str| FieldLine::new(Known::Via, format!("{version} {name}")).ok();
+        Some(Self { name: name.into(), http_10: line("1.0")?, http_11: line("1.1")?, http_2: line("2")? })
     }
 
     /// The pseudonym.
@@ -37,12 +35,12 @@ impl Signature {
         &self.name
     }
 
-    /// The `Via` to append to a message that was received in this version.
+    /// The `Via` line to append to a message that was received in this version.
     ///
     /// As a line of its own it costs no copy of what is there, and means the same as a longer list. What was there
     /// before is kept; the head limit bounds it.
     #[must_use]
-    pub fn value(&self, received: Version) -> &str {
+    pub fn line(&self, received: Version) -> &FieldLine {
         if received == Version::HTTP_10 {
             &self.http_10
         } else if received == Version::HTTP_2 {
@@ -78,14 +76,16 @@ mod tests {
     #[test]
     fn our_signature_follows_those_of_others() {
         let mut fields = fields(&[("via", "1.0 fred, 1.1 p.example.net")]);
-        fields.append(Known::Via, signature().value(Version::HTTP_11));
+        fields.append_line(signature().line(Version::HTTP_11));
         assert_eq!(values(&fields, "via"), ["1.0 fred, 1.1 p.example.net", "1.1 forebay-1a2b3c4d"]);
     }
 
     #[test]
     fn the_version_is_the_one_received() {
         for (version, expected) in [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")] {
-            assert_eq!(signature().value(version), format!("{expected} forebay-1a2b3c4d"));
+            let mut fields = Fields::new();
+            fields.append_line(signature().line(version));
+            assert_eq!(values(&fields, "via"), [format!("{expected} forebay-1a2b3c4d")]);
         }
     }
 
