@@ -158,7 +158,7 @@ fn metrics_are_text_for_prometheus() {
 #[test]
 fn what_is_not_there_is_told_in_json() {
     let listener = Listener::tcp(None);
-    assert_error(&listener.get("/"), 404);
+    assert_error(&listener.get("/none"), 404);
     assert_error(&listener.get("/api/v1/journal/7/more"), 404);
     let response = listener.get("/api/v1/purge");
     assert_error(&response, 405);
@@ -276,6 +276,39 @@ fn the_command_line_tells_what_was_refused() {
 }
 
 #[test]
+fn the_dashboard_is_served_without_a_token_and_names_only_what_is_served_here() {
+    let listener = Listener::tcp(Some("s3cret"));
+    let mut text = String::new();
+    for (path, kind) in [("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "text/javascript")] {
+        let response = listener.get(path);
+        assert_eq!(response.status, 200, "{path}");
+        assert!(response.field("content-type").unwrap().starts_with(kind));
+        let policy = response.field("content-security-policy").unwrap();
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        text.push_str(&response.text());
+    }
+    let elsewhere: Vec<&str> =
+        text.lines().filter(|line| line.contains("http://") || line.contains("https://")).collect();
+    assert!(elsewhere.iter().all(|line| line.contains("http://www.w3.org/2000/svg")), "{elsewhere:?}");
+    assert!(!text.contains("innerHTML") && !text.contains("eval("));
+    let endpoints = admin::endpoints();
+    // `api/v1/split/${encodeURIComponent(…)}/reset` begins as an endpoint's path does.
+    let mut named = BTreeSet::new();
+    for part in text.split("api/v1/").skip(1) {
+        let name = part.split(|c: char| !c.is_ascii_lowercase()).next().unwrap();
+        named.insert(name.to_owned());
+    }
+    named.remove("");
+    assert!(named.len() >= 5, "{named:?}");
+    for name in named {
+        let is_served = endpoints.iter().any(|(_, path)| {
+            path.strip_prefix("/api/v1/").is_some_and(|path| path.split('/').next() == Some(name.as_str()))
+        });
+        assert!(is_served, "/api/v1/{name}");
+    }
+}
+
+#[test]
 fn the_description_names_every_endpoint_and_no_other() {
     let listener = Listener::tcp(None);
     let described = json_body(&listener.get("/api/v1/openapi.json"), 200);
@@ -307,10 +340,15 @@ fn the_description_and_the_answers_have_the_same_fields() {
     let upstream = json_body(&listener.get("/api/v1/upstreams/users"), 200);
     let drained = json_body(&listener.post("/api/v1/upstreams/users/drain", order), 200);
     let overview = json_body(&listener.get("/api/v1/status"), 200);
+    let history = json_body(&listener.get("/api/v1/history"), 200);
     let endpoint = &upstream["endpoints"][0];
     for (answer, expected) in [
         (&overview, fields("Overview")),
         (&overview["reload"], fields("Reload")),
+        (&overview["cache"], fields("CacheState")),
+        (&overview["journal"], fields("JournalState")),
+        (&history, fields("History")),
+        (&history["slots"][0], fields("Slot")),
         (&overview["minute"], fields("Period")),
         (&routes, fields("Routes")),
         (&routes["routes"][0], fields("RouteState")),

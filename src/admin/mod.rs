@@ -12,6 +12,7 @@ pub mod api;
 mod guard;
 mod listener;
 mod metrics;
+mod page;
 mod purge_url;
 mod routes;
 
@@ -108,6 +109,9 @@ pub trait Service: Send + Sync {
 
     /// The state of the process and the load of all routes.
     fn overview(&self) -> api::status::Overview;
+
+    /// The requests of the last 15 minutes, in slots.
+    fn history(&self) -> api::status::History;
 
     /// Every upstream with its endpoints, in file order.
     fn upstreams(&self) -> Vec<api::status::Upstream>;

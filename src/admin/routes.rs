@@ -21,7 +21,7 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::api::{self, Flushing, Outcome, Problem, Purged, Settled, Status, Touched};
 use super::guard::{self, Guard, REQUEST_BYTES_MAX};
-use super::{ApiError, Invalidated, JournalQuery, Order, Readiness, Service, metrics};
+use super::{ApiError, Invalidated, JournalQuery, Order, Readiness, Service, metrics, page};
 use crate::telemetry::exposition;
 
 mod rollout;
@@ -69,6 +69,7 @@ fn table() -> Vec<Endpoint> {
         to_get("/metrics", Access::Token, get(metrics_page)),
         to_get("/api/v1/openapi.json", Access::Token, get(openapi)),
         to_get("/api/v1/status", Access::Token, get(status::overview)),
+        to_get("/api/v1/history", Access::Token, get(status::history)),
         to_get("/api/v1/routes", Access::Token, get(status::routes)),
         to_get("/api/v1/upstreams", Access::Token, get(status::upstreams)),
         to_get("/api/v1/upstreams/{upstream}", Access::Token, get(status::upstream)),
@@ -107,7 +108,7 @@ pub fn endpoints() -> Vec<(&'static str, &'static str)> {
 /// Builds the stack: access control outermost, then limits, then the handlers.
 pub(super) fn router(guard: Guard, service: SharedService) -> Router {
     let guard = Arc::new(guard);
-    let (mut open, mut guarded) = (Router::new(), Router::new());
+    let (mut open, mut guarded) = (page::router(), Router::new());
     for endpoint in table() {
         match endpoint.access {
             Access::Open => open = open.route(endpoint.path, endpoint.handler),

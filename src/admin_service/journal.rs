@@ -9,7 +9,8 @@ use policy::write::queue::DeadLetter;
 use policy::write::record::Write;
 use policy::write::retained::redacted;
 
-use super::{AdminService, milliseconds};
+use super::AdminService;
+use super::numbers::milliseconds;
 use crate::admin::api::{Details, Entry, Header, Page, State};
 use crate::admin::{ApiError, JournalQuery};
 use crate::write_queue::WriteQueue;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use arc_swap::ArcSwap;
 use message::Fields;
 
+use self::numbers::milliseconds;
 use crate::admin::api::{CacheMetrics, Details, EventMetrics, JournalMetrics, Metrics, Page};
 use crate::admin::api::{rollout, status as api_status};
 use crate::admin::{ApiError, ApiFuture, Invalidated, JournalQuery, Order, Purge, Readiness, Service};
@@ -17,8 +18,10 @@ use crate::telemetry::counters::{CacheResults, Counter, Counters};
 use crate::telemetry::reload_log::ReloadLog;
 use crate::telemetry::{clock, events};
 
+mod history;
 mod invalidation;
 mod journal;
+mod numbers;
 mod status;
 mod weights;
 
@@ -37,6 +40,7 @@ pub(crate) struct AdminService {
     flushing: Arc<journal::Flushing>,
     rollout: Arc<Rollout>,
     reloads: Arc<ReloadLog>,
+    history: history::History,
 }
 
 /// Counts of invalidation events, by whether a rule has their type.
@@ -64,6 +68,7 @@ impl AdminService {
             flushing: Arc::default(),
             rollout,
             reloads,
+            history: history::History::default(),
         }
     }
 
@@ -181,6 +186,10 @@ impl Service for AdminService {
         self.view_overview()
     }
 
+    fn history(&self) -> api_status::History {
+        api_status::History { slots: self.history.slots() }
+    }
+
     fn upstreams(&self) -> Vec<api_status::Upstream> {
         self.view_upstreams()
     }
@@ -259,9 +268,4 @@ impl Service for AdminService {
     fn flush(&self) -> ApiFuture<'_, u64> {
         Box::pin(async move { Ok(self.flushing.begin(&self.write_queue()?)) })
     }
-}
-
-/// A duration in whole milliseconds.
-fn milliseconds(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

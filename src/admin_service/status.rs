@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{AdminService, milliseconds};
+use super::AdminService;
+use super::history::Sums;
+use super::numbers::{milliseconds, quantile_ms, rounded};
 use crate::admin::api::status as api;
 use crate::admin::api::{EndpointMetrics, HistogramMetrics, ProcessMetrics, ReloadMetrics, RouteMetrics};
 use crate::admin::{ApiError, Readiness, Service as _};
@@ -32,9 +34,15 @@ const REASONS: [(Out, &str); 4] =
 impl AdminService {
     /// Ends a slot of the windows over the latest requests: to be called every [`crate::telemetry::window::TICK_EVERY`].
     pub(crate) fn tick(&self) {
-        let now = clock::mono();
+        let moment = clock::now();
+        let now = moment.mono;
         let snapshot = self.snapshot.load();
-        snapshot.traffic.iter().for_each(|route| route.tick(now));
+        let mut sums = Sums::default();
+        for route in &snapshot.traffic {
+            route.tick(now);
+            sums.add(&route.totals());
+        }
+        self.history.tick(sums, moment);
         for upstream in &snapshot.groups {
             upstream.endpoints().seats.iter().for_each(|seat| seat.endpoint.traffic.tick(now));
         }
@@ -70,6 +78,16 @@ impl AdminService {
             quarter: period(&all.quarter),
             endpoints_up: endpoints().filter(|seat| seat.endpoint.is_usable()).count(),
             endpoints: endpoints().count(),
+            cache: api::CacheState {
+                keys: snapshot.store.len() as u64,
+                bytes: snapshot.store.bytes(),
+                bytes_max: snapshot.plan.cache.memory_max,
+            },
+            journal: self.journal_metrics().map(|journal| api::JournalState {
+                pending: journal.pending,
+                oldest_ms: journal.oldest_ms,
+                dead: journal.dead,
+            }),
         }
     }
 
@@ -253,7 +271,7 @@ fn histogram(latency: &Latency) -> HistogramMetrics {
 
 fn period(period: &Period) -> api::Period {
     let seconds = period.length.as_secs_f64();
-    let quantile = |share: f64| period.latency.quantile(share).map(|latency| rounded(latency.as_secs_f64() * 1e3));
+    let quantile = |share| quantile_ms(&period.latency, share);
     api::Period {
         seconds: rounded(seconds),
         requests: period.requests,
@@ -263,9 +281,4 @@ fn period(period: &Period) -> api::Period {
         p95_ms: quantile(0.95),
         p99_ms: quantile(0.99),
     }
-}
-
-/// A number with at most three decimals.
-fn rounded(number: f64) -> f64 {
-    (number * 1e3).round() / 1e3
 }

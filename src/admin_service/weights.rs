@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::StatusCode;
 use policy::canary::evidence::Side as CanaryTraffic;
 
-use super::{AdminService, milliseconds};
+use super::AdminService;
+use super::numbers::milliseconds;
 use crate::admin::api::rollout as api;
 use crate::admin::{ApiError, Order};
 use crate::config::plan::Sticky;

@@ -168,7 +168,12 @@ impl Service for FakeService {
 
     fn overview(&self) -> status::Overview {
         let reload = status::Reload { at_unix_ms: 1, succeeded: false, message: "wrong".to_owned() };
-        status::Overview { status: "ready".to_owned(), reload: Some(reload), ..status::Overview::default() }
+        let journal = Some(status::JournalState::default());
+        status::Overview { status: "ready".to_owned(), reload: Some(reload), journal, ..status::Overview::default() }
+    }
+
+    fn history(&self) -> status::History {
+        status::History { slots: vec![status::Slot::default()] }
     }
 
     fn upstreams(&self) -> Vec<status::Upstream> {

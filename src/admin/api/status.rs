@@ -33,6 +33,62 @@ pub struct Overview {
     pub endpoints_up: usize,
     /// How many endpoints there are.
     pub endpoints: usize,
+    /// The cache.
+    pub cache: CacheState,
+    /// The journal of queued writes; `null` without `server.state_dir`.
+    pub journal: Option<JournalState>,
+}
+
+/// The memory of the cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheState {
+    /// Keys with a stored response.
+    pub keys: u64,
+    /// The memory that it uses.
+    pub bytes: u64,
+    /// The limit of that memory.
+    pub bytes_max: u64,
+}
+
+/// Writes that were acknowledged and have not reached their backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalState {
+    /// Writes that are still to be sent.
+    pub pending: u64,
+    /// The age of the oldest of them.
+    pub oldest_ms: u64,
+    /// Dead letters: writes that the backend refused, or that failed too often.
+    pub dead: u64,
+}
+
+/// The response of `GET /api/v1/history`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    /// The last 15 minutes in slots of 10 seconds, oldest first.
+    pub slots: Vec<Slot>,
+}
+
+/// The requests of all routes in one slot of time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Slot {
+    /// When the slot ended.
+    pub at_unix_ms: u64,
+    /// How long it lasted.
+    pub seconds: f64,
+    /// Requests that ended in it.
+    pub requests: u64,
+    /// Those of them with a status of 5xx.
+    pub errors: u64,
+    /// Requests on caching routes that the cache answered, fresh or stale.
+    pub cache_hits: u64,
+    /// Requests on caching routes.
+    pub cache_requests: u64,
+    /// Half of the requests took at most as long; `null`: there were none.
+    pub p50_ms: Option<f64>,
+    /// 95 % of the requests took at most as long.
+    pub p95_ms: Option<f64>,
+    /// 99 % of the requests took at most as long.
+    pub p99_ms: Option<f64>,
 }
 
 /// A reload of the configuration.

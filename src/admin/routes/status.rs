@@ -19,6 +19,10 @@ pub(super) async fn overview(State(service): State<SharedService>) -> ApiResult 
     Ok(json(StatusCode::OK, &service.overview()))
 }
 
+pub(super) async fn history(State(service): State<SharedService>) -> ApiResult {
+    Ok(json(StatusCode::OK, &service.history()))
+}
+
 pub(super) async fn routes(State(service): State<SharedService>) -> ApiResult {
     Ok(json(StatusCode::OK, &Routes { routes: service.routes() }))
 }
