@@ -21,7 +21,7 @@ pub(crate) struct Purge {
     wait: bool,
 }
 
-/// Target to purge: exactly one of these.
+/// What to purge: exactly one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(required = true, multiple = false)]
 struct Target {

@@ -1,4 +1,4 @@
-//! What a reload changes: told in the event log, so that an operator sees what a new file has done, and what not yet.
+//! Compares two Plans, for the event log: what a reload has changed, and what waits for the next start.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,23 +7,23 @@ use super::keys::Reload;
 use super::plan::{CacheMode, Listener, Plan, Upstream};
 use super::settings::Settings;
 
-/// The most names in one list of what has changed.
+/// The most names in one list of changes.
 const NAMES_MAX: usize = 20;
 
-/// What differs between two plans. `Display` says what takes effect at once.
+/// The differences between two Plans. `Display` lists those that take effect at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     listeners: Difference,
     routes: Difference,
     upstreams: Difference,
     backends: Difference,
-    /// The other keys that have changed and take effect at once.
+    /// Other changed keys that take effect at once.
     settings: Vec<String>,
-    /// What differs from the plan that the process was started with, and takes effect at the next start.
+    /// Keys that differ from the settings at the start of the process, and take effect at the next start.
     next_start: Vec<String>,
 }
 
-/// What of one kind has come, gone, or become something else.
+/// The differences of one kind of named things, such as routes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Difference {
     added: Vec<String>,
@@ -32,8 +32,8 @@ struct Difference {
 }
 
 impl Changes {
-    /// What `new` changes after `old`. `started`: what the process was started with; `has_journal`: whether writes can
-    /// be queued in it.
+    /// The changes from `old` to `new`. `started`: the settings at the start of the process; `has_journal`: whether the
+    /// process can queue writes.
     #[must_use]
     pub fn between(old: &Plan, new: &Plan, (started, has_journal): (&Settings, bool)) -> Self {
         let mut changes = Self {
@@ -53,7 +53,7 @@ impl Changes {
                 continue;
             }
             match setting.reload {
-                // Told of by its addresses.
+                // `listeners` has its addresses.
                 Reload::Now if name == "listen" => {}
                 Reload::Now => changes.settings.push(name.clone()),
                 Reload::NextStart => changes.next_start.push(name.clone()),
@@ -67,7 +67,7 @@ impl Changes {
         changes
     }
 
-    /// What takes effect at the next start, in words; `None`: nothing.
+    /// The keys that take effect at the next start, as text; `None`: there are none.
     #[must_use]
     pub fn next_start(&self) -> Option<String> {
         (!self.next_start.is_empty()).then(|| names(&self.next_start))
@@ -108,7 +108,7 @@ fn names(all: &[String]) -> String {
 }
 
 impl Difference {
-    /// Compares what has a name. Of several with one name the first is compared with the first.
+    /// Compares two lists by name. If a name occurs several times, the first is compared with the first, and so on.
     fn of<T>(
         old: impl Iterator<Item = (String, T)>,
         new: impl Iterator<Item = (String, T)>,
@@ -154,7 +154,7 @@ fn is_same_but_backends(old: &Upstream, new: &Upstream) -> bool {
     old == new || bare(old) == bare(new)
 }
 
-/// The backends of upstreams that are in both.
+/// The differences between backends of upstreams that are in both Plans.
 fn backends(old: &Plan, new: &Plan) -> Difference {
     let of = |plan: &Plan, other: &Plan| {
         let known: std::collections::HashSet<&str> = other.upstreams.iter().map(|upstream| &*upstream.name).collect();

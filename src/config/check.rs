@@ -1,8 +1,8 @@
-//! From the document to the plan; every problem found on the way is reported.
+//! Builds the Plan from the document, and reports every problem.
 //!
-//! `keys` reads each table by itself; here are the rules that join tables, and what names in one table mean in another.
-//! Each check returns something to go on with even when it has reported a problem; the plan is handed out only when the
-//! report stayed empty.
+//! `keys` reads each table on its own. The rules that concern several tables, and references by name, are here. A check
+//! that has reported a problem returns a placeholder, so that the checks go on; the Plan is used only if there is no
+//! error.
 
 use toml::de::DeTable;
 
@@ -30,7 +30,7 @@ mod warnings;
 mod webhook;
 mod write_back;
 
-/// Checks a whole document. The plan is worth nothing when something was reported.
+/// Checks a whole document. The Plan must not be used if an error was reported.
 pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Plan {
     let top = Section::open(report, Top::SECTION, document, 0..0);
     let Top { server, log, cache, admin, invalidate } = Top::of(&top);
@@ -40,16 +40,16 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     }
     let upstream_sections = top.sections("upstream");
     let mut upstreams = upstream::all(&upstream_sections);
-    let ground = Ground {
+    let context = Context {
         cache: &cache,
         has_state_dir: server.state_dir.is_some(),
         merges_slashes: server.merge_slashes != MergeSlashes::Off,
     };
     let route_sections = top.sections("route");
-    let (routes, table) = route::all(&route_sections, &ground, &mut upstreams);
+    let (routes, table) = route::all(&route_sections, &context, &mut upstreams);
     let settings = Settings::default();
     let mut plan = Plan { listeners, server, log, cache, admin, invalidate, upstreams, routes, table, settings };
-    // A route or upstream that has an error is not in the plan, and would be taken for one that is missing.
+    // A route or upstream with an error is not in the Plan, and would look like a missing one.
     if report.count() == 0 {
         plan.settings = Settings::of(&top);
         warnings::of_plan(&top, &route_sections, &upstream_sections, &plan);
@@ -57,12 +57,12 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
     plan
 }
 
-/// What a route stands on.
-struct Ground<'a> {
+/// The settings of other tables that the checks of a route need.
+struct Context<'a> {
     /// The cache that all caching routes share.
     cache: &'a Cache,
-    /// Whether something can be kept across a restart.
+    /// Whether `server.state_dir` is set.
     has_state_dir: bool,
-    /// Whether routes match paths without runs of slashes.
+    /// Whether runs of slashes are merged before routes match.
     merges_slashes: bool,
 }

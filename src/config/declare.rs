@@ -1,32 +1,31 @@
-//! How a table of the file is declared: once, with all that is known of its keys.
+//! The macros that declare the tables of the file.
 //!
-//! `table!` makes of one declaration the struct of the plan, what the file may hold, the reading of it, and the text of
-//! the reference. `words!` does so for a closed set of words. The declarations are in `keys`.
+//! One declaration by `table!` generates the struct of the Plan, the accepted keys and values, the parser, and the text
+//! of the reference. `words!` does the same for a closed set of words. The declarations are in `keys`.
 
-/// Declares a table of the file once: its doc comment and those of its keys are their documentation, in the reference as
-/// in the code.
+/// Declares a table of the file. The doc comments of the table and of its keys are also their texts in the reference.
 ///
 /// ```text
 /// table! {
 ///     /// Time-outs towards backends.
-///     pub struct Timeouts "[upstream.timeouts]" => in_order;
+///     pub struct Timeouts "[upstream.timeouts]" => check_order;
 ///
 ///     /// Opening a connection.
 ///     connect: Duration as Duration(MILLISECOND, HOUR) = "2s", now;
 /// }
 /// ```
 ///
-/// - `connect: Duration` makes a field of the struct, read by the type's [`Value`](super::value::Value). A key without a
-///   type makes none: what reads a sibling, or a check, reads it. `check "kind": Check` is a field of another name than
-///   its key.
-/// - `as KIND` says what the file may hold, with bounds; it may be left out where the type says it.
-/// - `= "2s"` is the default, `= required("hint")` says that the key can't be left out.
-/// - `=> function` reads the value in place of the type: `fn(&document::Section, key) -> Type`. Behind the heading it is
+/// - `connect: Duration` becomes a field of the struct, which the type's [`Value`](super::value::Value) reads. A key
+///   without a type has no field: the function of another key, or a check, reads it. In `check "kind": Check` the field
+///   has another name than the key.
+/// - `as KIND` is the kind of the value with its range. It can be omitted if the type has one.
+/// - `= "2s"` is the default. `= required("hint")` makes the key required.
+/// - `=> function` reads the value instead of the type: `fn(&document::Section, key) -> Type`. After the heading it is
 ///   a check of keys that concern each other: `fn(&Table, &document::Section)`.
-/// - `now` or `next_start` says when a change takes effect, in tables that a file has once.
+/// - `now` or `next_start` is when a change takes effect, in tables that a file has once.
 ///
-/// `impl Type "[heading]"` fills a struct of another crate. `const NAME "[heading]"` makes no struct: a check reads the
-/// keys, which have no types then.
+/// `impl Type "[heading]"` fills a struct of another crate. `const NAME "[heading]"` has no struct: its keys have no
+/// types, and a check reads them.
 macro_rules! table {
     (
         $(#[doc = $about:literal])*
@@ -49,7 +48,7 @@ macro_rules! table {
     ) => {
         table! { @key [impl] $name [$heading [$($about)*] [$($check)?]] [] [] $($keys)* }
     };
-    // The first of the keys that are left: one with a field.
+    // Consumes the next key, which has a field.
     (
         @key $form:tt $table:ident $rest:tt [$($fields:tt)*] [$($keys:tt)*]
         $(#[doc = $text:literal])*
@@ -63,7 +62,7 @@ macro_rules! table {
             $($left)*
         }
     };
-    // One without.
+    // Consumes the next key, which has no field.
     (
         @key $form:tt $table:ident $rest:tt $fields:tt [$($keys:tt)*]
         $(#[doc = $text:literal])*
@@ -76,7 +75,7 @@ macro_rules! table {
             $($left)*
         }
     };
-    // None is left.
+    // All keys are consumed: generates the items.
     (@key [const [$($about:tt)*] $vis:vis] $table:ident [$heading:literal $text:tt []] [] $keys:tt) => {
         $($about)*
         $vis const $table: &$crate::config::table::Section = table!(@section $heading $text $keys);
@@ -142,10 +141,10 @@ macro_rules! table {
     }};
 }
 
-/// Declares a closed set of words once: each variant with the word that the file has for it.
+/// Declares a closed set of words: each variant with its word in the file.
 ///
-/// `pub enum` makes the enum; `impl Type { "word" => value }` gives words to the values of a type that is there. When the
-/// file has none of the words, the first stands in until the problem is shown.
+/// `pub enum` defines the enum. `impl Type { "word" => value }` declares the words of an existing type. If the file has
+/// another word, which is reported, the first variant is the placeholder.
 macro_rules! words {
     (
         $(#[doc = $about:literal])*

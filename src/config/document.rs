@@ -1,8 +1,8 @@
-//! The file as written, read by the table of `keys`.
+//! Typed access to the TOML document, by the declarations of `keys`.
 //!
-//! A [`Section`] is one table of the document. Opening it reports its unknown keys; each typed read reports a wrong
-//! type or a value out of range and goes on with the default, so one pass finds every problem. What values mean
-//! together is checked in `check`.
+//! A [`Section`] is one table of the document. Opening it reports unknown keys. Each read of a value reports a wrong
+//! type or a value out of range and returns the default, so that one pass finds every problem. `check` has the rules
+//! that concern several values.
 
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
@@ -16,21 +16,21 @@ use super::problem::{Report, did_you_mean};
 use super::table::{self, Key, Kind};
 use super::{secrets, units};
 
-/// The most tables in a list, of upstreams, of routes: each is compared with the others.
+/// The most tables in a list: each is compared with the others, which costs the square.
 const TABLES_MAX: usize = 10_000;
 
-/// A string of the file. It displays as written, so that a problem never shows a secret.
+/// A string of the file. `Display` shows it as written, with `${…}` unexpanded, so that no message shows a secret.
 #[derive(Clone, Debug)]
 pub(super) struct Text {
-    /// What it says, secrets put in place.
+    /// The value, with `${…}` expanded.
     pub(super) value: String,
-    /// Where it stands.
+    /// Its place in the file, in bytes.
     pub(super) span: Range<usize>,
     written: String,
 }
 
 impl Text {
-    /// Whether it says other than is written, so that what it says may hold a secret.
+    /// Whether `${…}` was expanded, so that the value may contain a secret.
     pub(super) fn holds_secret(&self) -> bool {
         self.value != self.written
     }
@@ -50,19 +50,19 @@ pub(super) enum Entry<'a> {
     Section(Section<'a>),
 }
 
-/// One table of the document, and what it may hold.
+/// One table of the document, and its declared keys.
 #[derive(Clone)]
 pub(super) struct Section<'a> {
-    /// Where problems go.
+    /// Collects the problems.
     pub(super) report: &'a Report<'a>,
-    /// Where the table stands.
+    /// The place of the table in the file, in bytes.
     pub(super) span: Range<usize>,
     keys: &'static table::Section,
     table: Option<&'a DeTable<'a>>,
 }
 
 impl<'a> Section<'a> {
-    /// Opens a table, and reports its unknown keys and those that can't be left out or empty.
+    /// Opens a table, and reports unknown keys, and required keys that are missing or empty.
     pub(super) fn open(
         report: &'a Report<'a>,
         keys: &'static table::Section,
@@ -88,55 +88,55 @@ impl<'a> Section<'a> {
         Self { report, span, keys, table: Some(table) }
     }
 
-    /// A table that is left out: every read gives the default, and problems point to `span`.
+    /// A table that the file does not have: every read returns the default, and problems point to `span`.
     pub(super) fn left_out(report: &'a Report<'a>, keys: &'static table::Section, span: Range<usize>) -> Self {
         Self { report, span, keys, table: None }
     }
 
-    /// Whether the key is written as `[]`.
+    /// Whether the value of the key is `[]`.
     pub(super) fn is_empty_list(&self, name: &str) -> bool {
         self.value(name).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty())
     }
 
-    /// Whether the key has a value, be it the default.
+    /// Whether the key is in the file or has a default.
     pub(super) fn has_value(&self, name: &str) -> bool {
         self.has(name) || self.default(name).is_some()
     }
 
-    /// Whether the key is written.
+    /// Whether the key is in the file.
     pub(super) fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
 
-    /// Where the key's value stands; where the table stands when it is left out.
+    /// The place of the key's value; of the table, if the file lacks the key.
     pub(super) fn at(&self, name: &str) -> Range<usize> {
         self.value(name).map_or_else(|| self.span.clone(), Spanned::span)
     }
 
-    /// Reports that a key which can't be left out is.
+    /// Reports a required key that is missing.
     pub(super) fn missing(&self, name: &str, hint: &str) {
         if !self.has(name) {
             self.report.add(self.span.clone(), format!("{name} is missing"), hint);
         }
     }
 
-    /// What it may hold.
+    /// The declared keys.
     pub(super) fn declared(&self) -> &'static [Key] {
         self.keys.keys
     }
 
-    /// The key's value as it is written, unread; `None` when left out.
+    /// The raw value of a key; `None`: the file lacks it.
     pub(super) fn written(&self, name: &str) -> Option<&'a DeValue<'a>> {
         self.value(name).map(Spanned::get_ref)
     }
 
-    /// The entries of the key's list as they are written, unread.
+    /// The raw entries of a key's list.
     pub(super) fn items(&self, name: &str) -> impl Iterator<Item = &'a DeValue<'a>> {
         let list = self.written(name).and_then(DeValue::as_array);
         list.into_iter().flat_map(|list| list.iter()).map(Spanned::get_ref)
     }
 
-    /// A string; `None` when left out without a default, or wrong.
+    /// Reads a string; `None`: missing without a default, or wrong.
     pub(super) fn text(&self, name: &str) -> Option<Text> {
         match self.value(name) {
             Some(value) => self.as_text(name, value),
@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A list of strings; a string alone where the table of keys allows it.
+    /// Reads a list of strings, or a single string if the declaration allows it.
     pub(super) fn texts(&self, name: &str) -> Vec<Text> {
         let lone = self.key(name).is_some_and(|key| matches!(key.kind, Kind::TextOrTexts));
         match self.value(name) {
@@ -154,7 +154,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// One of the words of a choice, as what it stands for.
+    /// Reads one of the words of a choice, and returns its meaning.
     pub(super) fn choice<T: Clone>(&self, name: &str, meanings: &[(&str, T)]) -> Option<T> {
         let text = self.text(name)?;
         let meaning = meanings.iter().find(|(word, _)| *word == text.value).map(|(_, meaning)| meaning.clone());
@@ -167,7 +167,7 @@ impl<'a> Section<'a> {
         meaning
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn flag(&self, name: &str) -> bool {
         let given = self.value(name).and_then(|value| {
             let flag = value.get_ref().as_bool();
@@ -176,7 +176,7 @@ impl<'a> Section<'a> {
         given.unwrap_or_else(|| self.default(name) == Some("true"))
     }
 
-    /// A whole number that may be left out.
+    /// Reads an optional whole number.
     pub(super) fn count<N: TryFrom<u64>>(&self, name: &str) -> Option<Spanned<N>> {
         let count = match self.value(name) {
             Some(value) => self.as_count(name, value)?,
@@ -186,7 +186,7 @@ impl<'a> Section<'a> {
         N::try_from(count.into_inner()).ok().map(|count| Spanned::new(span, count))
     }
 
-    /// A whole number that has a default, or a size in bytes.
+    /// Reads a whole number that has a default, or a size in bytes.
     pub(super) fn number<N: TryFrom<u64> + Default>(&self, name: &str) -> N {
         if let Some(Kind::Size(..)) = self.key(name).map(|key| key.kind) {
             return N::try_from(self.size(name)).unwrap_or_default();
@@ -194,7 +194,7 @@ impl<'a> Section<'a> {
         self.count(name).map(Spanned::into_inner).unwrap_or_default()
     }
 
-    /// A list of whole numbers.
+    /// Reads a list of whole numbers.
     pub(super) fn counts(&self, name: &str) -> Vec<u64> {
         match self.value(name) {
             Some(value) => self
@@ -205,7 +205,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A number that may have decimals; `None` when left out without a default, or wrong.
+    /// Reads a number that may have decimals; `None`: missing without a default, or wrong.
     pub(super) fn decimal(&self, name: &str) -> Option<Spanned<f64>> {
         match self.value(name) {
             Some(value) => self.as_decimal(name, value).map(|number| Spanned::new(value.span(), number)),
@@ -213,7 +213,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A percentage; `None` when left out without a default, or wrong.
+    /// Reads a percentage; `None`: missing without a default, or wrong.
     pub(super) fn share(&self, name: &str) -> Option<Spanned<Share>> {
         match self.value(name) {
             Some(value) => self.as_share(name, value),
@@ -224,7 +224,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A list of percentages.
+    /// Reads a list of percentages.
     pub(super) fn shares(&self, name: &str) -> Vec<Spanned<Share>> {
         let default = |word: &str| Share::from_percent(word.parse().ok()?);
         match self.value(name) {
@@ -236,14 +236,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A duration.
+    /// Reads a duration.
     pub(super) fn duration(&self, name: &str) -> Duration {
         let Some(Kind::Duration(least, most)) = self.key(name).map(|key| key.kind) else { return Duration::ZERO };
         let given = self.value(name).and_then(|value| self.as_duration(name, value, least..=most));
         given.or_else(|| units::duration(self.default(name)?).ok()).unwrap_or(least)
     }
 
-    /// A table of status codes, each with a duration; the codes as they are written.
+    /// Reads a table of durations by status code. The codes are returned as written.
     pub(super) fn durations(&self, name: &str) -> Vec<(Spanned<&'a str>, Duration)> {
         let Some(Kind::DurationByStatus(least, most)) = self.key(name).map(|key| key.kind) else { return Vec::new() };
         self.table(name)
@@ -251,7 +251,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// A size, in bytes.
+    /// Reads a size, in bytes.
     pub(super) fn size(&self, name: &str) -> u64 {
         let Some(Kind::Size(least, most)) = self.key(name).map(|key| key.kind) else { return 0 };
         let given = self.value(name).and_then(|value| {
@@ -265,12 +265,12 @@ impl<'a> Section<'a> {
         given.or_else(|| units::size(self.default(name)?).ok()).unwrap_or(least)
     }
 
-    /// A table of names that the file makes up: each name, its place, and its string.
+    /// Reads a table of strings with arbitrary names: each name with its place, and its string.
     pub(super) fn pairs(&self, name: &str) -> Vec<(Spanned<&'a str>, Text)> {
         self.table(name).filter_map(|(key, value)| self.as_text(name, value).map(|text| (key, text))).collect()
     }
 
-    /// A table; an empty one when it is left out or wrong.
+    /// Opens a table; an empty one if it is missing or wrong.
     pub(super) fn section(&self, name: &str) -> Self {
         let Some(Kind::Table(keys)) = self.key(name).map(|key| key.kind) else { return self.clone() };
         let written = self.value(name).and_then(|value| {
@@ -280,7 +280,7 @@ impl<'a> Section<'a> {
         written.unwrap_or_else(|| Self::left_out(self.report, keys, self.span.clone()))
     }
 
-    /// A list of tables; what is over the limit is reported and left aside.
+    /// Opens a list of tables. Tables beyond the limit are reported and ignored.
     pub(super) fn sections(&self, name: &str) -> Vec<Self> {
         let count = self.items(name).count();
         if count > TABLES_MAX {
@@ -294,7 +294,7 @@ impl<'a> Section<'a> {
         self.entries(name).into_iter().filter_map(only_sections).take(TABLES_MAX).collect()
     }
 
-    /// A list of tables, or of tables and strings where the table of keys allows it.
+    /// Opens a list of tables, or of tables and strings if the declaration allows it.
     pub(super) fn entries(&self, name: &str) -> Vec<Entry<'a>> {
         let kind = self.key(name).map(|key| key.kind);
         let Some(Kind::Tables(keys) | Kind::TablesOrTexts(keys)) = kind else { return Vec::new() };
@@ -331,7 +331,7 @@ impl<'a> Section<'a> {
         Text { value: word.to_owned(), written: word.to_owned(), span: self.span.clone() }
     }
 
-    /// The names and values of a table that is no section.
+    /// The names and values of a table that has no declaration.
     fn table(&self, name: &str) -> impl Iterator<Item = (Spanned<&'a str>, &'a Spanned<DeValue<'a>>)> {
         let table =
             self.value(name).and_then(|value| value.get_ref().as_table().or_else(|| self.wrong_kind(name, value)));
@@ -375,7 +375,7 @@ impl<'a> Section<'a> {
         };
         let (integer, float) = (value.get_ref().as_integer(), value.get_ref().as_float());
         let number = match (integer, float) {
-            // Every bound is far below the whole numbers that a float can't tell apart.
+            // Exact: every bound is far below 2^53.
             (Some(integer), _) => {
                 u64::from_str_radix(integer.as_str(), integer.radix()).ok().map(|number| number as f64)
             }
@@ -413,7 +413,7 @@ impl<'a> Section<'a> {
         fine.then_some(time)
     }
 
-    /// A duration or size: a string with a unit, or the number 0.
+    /// Reads a duration or size: a string with a unit, or the number 0.
     fn with_unit<T>(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! What texts look like that several keys hold: names, hosts, networks, ranges of status codes.
+//! Parsers of values that several keys have: names, hosts, networks, ranges of status codes.
 
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
@@ -9,7 +9,7 @@ use policy::message::network::Network;
 
 use super::document::{Section, Text};
 
-/// Fields that frame a message or belong to one connection (RFC 9110 §7.6.1, RFC 9112 §6): forebay's own to write.
+/// Fields that frame a message or belong to one connection (RFC 9110 §7.6.1, RFC 9112 §6). Only forebay sets them.
 const RESERVED: [&str; 9] = [
     "connection",
     "content-length",
@@ -27,7 +27,7 @@ const RESERVED: [&str; 9] = [
 pub struct StatusRanges(pub Vec<std::ops::RangeInclusive<u16>>);
 
 impl fmt::Display for StatusRanges {
-    /// As the file says it: `200-299, 304`.
+    /// In the syntax of the file: `200-299, 304`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, range) in self.0.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
@@ -48,7 +48,7 @@ impl StatusRanges {
     }
 }
 
-/// Networks in CIDR form, or single addresses.
+/// Reads networks in CIDR form, or single addresses.
 pub(super) fn networks(section: &Section<'_>, name: &str) -> Vec<Network> {
     let network = |text: Text| {
         let network = text.value.parse().ok();
@@ -56,14 +56,14 @@ pub(super) fn networks(section: &Section<'_>, name: &str) -> Vec<Network> {
             let hint = "write a network as \"10.0.0.0/8\", or an address as \"10.0.0.1\"";
             section.report.add(text.span.clone(), format!("{text} is no network"), hint);
         }
-        network.as_ref().inspect(|network| open_network(section, name, &text, network));
+        network.as_ref().inspect(|network| warn_of_open_network(section, name, &text, network));
         network
     };
     section.texts(name).into_iter().filter_map(network).collect()
 }
 
-/// A network that holds every address, where only some are meant to be trusted.
-fn open_network(section: &Section<'_>, name: &str, text: &Text, network: &Network) {
+/// Warns about a network that contains every address, because only some should be trusted.
+fn warn_of_open_network(section: &Section<'_>, name: &str, text: &Text, network: &Network) {
     if !network.is_everything() {
         return;
     }
@@ -81,7 +81,7 @@ fn open_network(section: &Section<'_>, name: &str, text: &Text, network: &Networ
     section.report.warn(text.span.clone(), cause, hint);
 }
 
-/// Status codes written `"200"` or `"200-299"`.
+/// Reads status codes, written as `"200"` or `"200-299"`.
 pub(super) fn status_ranges(section: &Section<'_>, name: &str) -> StatusRanges {
     let range = |text: Text| {
         let range = status_range(&text.value);
@@ -104,9 +104,9 @@ fn status_range(text: &str) -> Option<RangeInclusive<u16>> {
     (first <= last).then_some(first..=last)
 }
 
-/// A name that logs, metrics and state use: short, and free of what would break a line.
+/// Checks a name for logs, metrics and state: 1 to 200 bytes without control characters.
 pub(super) fn name(section: &Section<'_>, text: &Text) -> Arc<str> {
-    /// Longer names only make logs long.
+    /// A limit, because every log line has the name.
     const NAME_BYTES_MAX: usize = 200;
     let odd = text.value.is_empty() || text.value.len() > NAME_BYTES_MAX || text.value.chars().any(char::is_control);
     if odd {
@@ -116,7 +116,7 @@ pub(super) fn name(section: &Section<'_>, text: &Text) -> Arc<str> {
     Arc::from(text.value.as_str())
 }
 
-/// Whether this is a host name in ASCII: labels of letters, digits, `-` and `_` (RFC 1123 §2.1; `_` as many use it).
+/// Whether a text is a host name in ASCII: labels of letters, digits and `-` (RFC 1123 §2.1), and `_`, which is common.
 pub(super) fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| {
         let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
@@ -125,18 +125,18 @@ pub(super) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Whether this is an IPv6 address in brackets.
+/// Whether a text is an IPv6 address in brackets.
 pub(super) fn is_bracketed(host: &str) -> bool {
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
-/// Whether this is a token (RFC 9110 §5.6.2).
+/// Whether a text is a token (RFC 9110 §5.6.2).
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// A field's name; `None`, reported, when it is none.
+/// Parses the name of a header field. `None`: it is malformed, which is reported.
 pub(super) fn field_name(section: &Section<'_>, name: &str, span: Range<usize>) -> Option<HeaderName> {
     let field = name.parse().ok();
     if field.is_none() {
@@ -145,7 +145,7 @@ pub(super) fn field_name(section: &Section<'_>, name: &str, span: Range<usize>) 
     field
 }
 
-/// Names of header fields.
+/// Reads names of header fields.
 pub(super) fn field_names(section: &Section<'_>, key: &str) -> Vec<HeaderName> {
     let field = |text: &Text| field_name(section, &text.value, text.span.clone());
     section.texts(key).iter().filter_map(field).collect()
@@ -156,7 +156,7 @@ pub(super) fn is_reserved(name: &HeaderName) -> bool {
     RESERVED.contains(&name.as_str())
 }
 
-/// A method, as it is written on the wire.
+/// Parses a method. Methods are case-sensitive: one with lower-case letters is reported.
 pub(super) fn method(section: &Section<'_>, text: &Text) -> Option<Method> {
     let hint = match text.value.parse::<Method>() {
         Ok(method) if !text.value.bytes().any(|byte| byte.is_ascii_lowercase()) => return Some(method),

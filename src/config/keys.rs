@@ -1,9 +1,8 @@
-//! Every key of the file, once: where it stands, what it may hold, what it is when left out, and what it means.
+//! The declaration of every key of the file: its table, type, range, default, reload effect and text.
 //!
-//! `document` reads by these tables, so an unknown key, a wrong type or a value out of range is found there and nowhere
-//! else, and a default is written in one place. `reference` prints them as `docs/config.md`. Each file has the keys of
-//! some tables, what their values look like, and the rules that join keys of one table; rules that join tables are in
-//! `check`.
+//! `document` parses the file by these declarations, `reference` prints them as `docs/config.md`, and `schema` as a
+//! JSON Schema. Each file declares some tables, with the parsers of their values and the rules that concern several
+//! keys of one table. Rules that concern several tables are in `check`.
 
 use std::time::Duration;
 
@@ -60,7 +59,7 @@ const GIB: u64 = 1 << 30;
 /// 1,024 GiB.
 const TIB: u64 = 1 << 40;
 
-/// The top of the file, and so every key.
+/// The top of the file. All tables can be reached from it.
 pub(crate) static TOP: Section = *Top::SECTION;
 
 table! {

@@ -1,7 +1,7 @@
-//! From `config.toml` to a [`plan::Plan`]: read as written, checked as a whole, resolved.
+//! Parses and checks `config.toml`, and builds a [`plan::Plan`] from it.
 //!
-//! The way: the text is parsed to a document with places; `document` reads it by the table of `keys`; `check` makes
-//! the plan and finds every problem on the way. Nothing here opens a socket or resolves a name.
+//! The TOML parser gives a document with places; `document` reads its values by the declarations of `keys`; `check`
+//! builds the Plan and reports every problem. Nothing here opens a socket or resolves a name.
 
 use std::fmt;
 use std::fs::File;
@@ -32,38 +32,38 @@ mod value;
 /// The longest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// The most syntax errors shown: after the first few, the rest mostly follow from them.
+/// The most syntax errors that are reported: later ones mostly follow from the first.
 const SYNTAX_ERRORS_MAX: usize = 3;
 
-/// A configuration that can be run, and what is probably not meant in it.
+/// A configuration without errors, and its warnings.
 #[derive(Debug)]
 pub struct Checked {
-    /// What it says.
+    /// The Plan.
     pub plan: Plan,
-    /// Warnings, in the order of the text.
+    /// The warnings, in the order of the file.
     pub warnings: Problems,
 }
 
-/// Where a configuration comes from.
+/// The source of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A file.
     File(PathBuf),
-    /// Standard input, which can be read once.
+    /// Standard input, which can be read only once, so that there is no reload.
     Stdin,
 }
 
 impl Source {
-    /// The source that a command line names: `-` is standard input.
+    /// The source for a path of the command line: `-` is standard input.
     #[must_use]
     pub fn named(path: &Path) -> Self {
         if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path.to_owned()) }
     }
 
-    /// Reads and checks it.
+    /// Reads and checks the configuration.
     ///
     /// # Errors
-    /// Every problem of the text at once; a file that is missing, unreadable, no text or longer than 8 MiB is one too.
+    /// All problems of the text. A file that is missing, unreadable, not UTF-8 or longer than 8 MiB is one problem.
     pub fn check(&self) -> Result<Checked, Problems> {
         let name = self.to_string();
         let whole_file = |cause: String| {
@@ -98,7 +98,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Reads and checks a configuration file, or standard input for `-`; warnings are left out.
+/// Reads and checks a configuration file, or standard input for `-`. Warnings are dropped.
 ///
 /// # Errors
 /// As [`Source::check`].
@@ -106,7 +106,7 @@ pub fn load(path: &Path) -> Result<Plan, Problems> {
     Source::named(path).check().map(|checked| checked.plan)
 }
 
-/// Checks the text of a configuration; `name` is what problems call the file. Warnings are left out.
+/// Checks the text of a configuration. `name` is the name of the file in problems. Warnings are dropped.
 ///
 /// # Errors
 /// As [`check_text`].
@@ -114,12 +114,12 @@ pub fn parse(name: &str, text: &str) -> Result<Plan, Problems> {
     check_text(name, text).map(|checked| checked.plan)
 }
 
-/// Checks the text of a configuration; `name` is what problems call the file.
+/// Checks the text of a configuration. `name` is the name of the file in problems.
 ///
 /// Reads the environment and files that `${env:…}` and `${file:…}` name.
 ///
 /// # Errors
-/// Every problem of the text at once, in the order of the text.
+/// All problems, in the order of the text.
 pub fn check_text(name: &str, text: &str) -> Result<Checked, Problems> {
     let report = Report::new(name, text);
     let (document, errors) = DeTable::parse_recoverable(text);

@@ -1,6 +1,6 @@
-//! What a checked configuration says, ready to run: immutable, every name resolved, every default filled in.
+//! The Plan: a checked configuration with references resolved and defaults filled in. It is immutable.
 //!
-//! Made by `check`, read by everyone. Nothing here is learnt at run time; that lives in the world.
+//! `check` builds it. State of the run time is not here, but in `shared_state`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -44,26 +44,26 @@ pub struct Plan {
     pub listeners: Vec<Listener>,
     /// Limits and time-outs towards clients.
     pub server: Server,
-    /// What is logged, and how.
+    /// The access log and the event log.
     pub log: Log,
     /// The cache that all caching routes share.
     pub cache: Cache,
-    /// Where people and programs ask and direct it; `None`: nowhere.
+    /// The admin listener; `None`: there is none.
     pub admin: Option<Admin>,
-    /// `[[invalidate]]`: what events make the cache forget, in file order.
+    /// `[[invalidate]]`: what events invalidate in the cache, in file order.
     pub invalidate: Vec<events::Rule>,
-    /// The groups of backends; a route's [`Action::Forward`] is an index into it.
+    /// The upstreams. [`Action::Forward`] holds an index into this list.
     pub upstreams: Vec<Upstream>,
-    /// The routes, in file order; [`Plan::table`] answers with an index into it.
+    /// The routes, in file order. [`Plan::table`] returns an index into this list.
     pub routes: Vec<Route>,
     /// Finds the route of a request.
     pub table: Table,
-    /// What the file says key by key, to compare it with another.
+    /// A digest of each key, to compare two files.
     pub settings: Settings,
 }
 
 impl Plan {
-    /// The path that routes match for a path in normal form.
+    /// The path that routes are matched with, for a path in normal form.
     #[must_use]
     pub fn match_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
         match self.server.merge_slashes {
@@ -72,7 +72,7 @@ impl Plan {
         }
     }
 
-    /// The path that the cache's keys hold for a path in normal form.
+    /// The path in cache keys, for a path in normal form.
     #[must_use]
     pub fn key_path<'a>(&self, path: &'a str) -> Cow<'a, str> {
         match self.server.merge_slashes {
@@ -82,24 +82,25 @@ impl Plan {
     }
 }
 
-/// `[[route]]`: what is done with the requests that match it.
+/// `[[route]]`: what forebay does with the requests that match.
 #[derive(Clone, Debug)]
 pub struct Route {
     /// Its name; for a route without one, its path.
     pub name: Arc<str>,
-    /// What is done.
+    /// What the route does with a request.
     pub action: Action,
-    /// How it caches; `None`: it does not.
+    /// How the route caches; `None`: it does not.
     pub cache: Option<Arc<RouteCache>>,
-    /// Where copies of its requests go; `None`: nowhere.
+    /// The mirror; `None`: there is none.
     pub mirror: Option<Arc<Mirror>>,
-    /// Whether it asks for more than a host and a path: then its answers are its own, whatever the URI.
+    /// Whether it has conditions beside host and path. Then other routes may answer for the same URI, and its responses
+    /// have separate cache keys.
     pub is_conditional: bool,
-    /// Taken off the front of the path (whole segments) before forwarding.
+    /// The prefix that forebay removes from the path before forwarding, in whole segments.
     pub strip_prefix: Option<String>,
     /// The prefix that forebay adds to the path before forwarding, after `strip_prefix`.
     pub add_prefix: Option<String>,
-    /// The path and query that backends see, instead of those.
+    /// The path and query that backends see. It replaces `strip_prefix` and `add_prefix`.
     pub rewrite: Option<Template>,
     /// Changes to the request before forwarding.
     pub request_headers: Edits,
@@ -110,9 +111,9 @@ pub struct Route {
 /// Changes to a header section: removals first, then what is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Edits {
-    /// Fields taken away.
+    /// Fields to remove.
     pub remove: Vec<HeaderName>,
-    /// Fields that have just this value afterwards.
+    /// Fields to set, which replaces all their values.
     pub set: Vec<(HeaderName, HeaderValue)>,
 }
 

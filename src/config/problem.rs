@@ -1,62 +1,61 @@
-//! What is wrong with a configuration, shown so that a person can mend it.
+//! The problems of a configuration: collects them (`Report`) and formats them ([`Problems`]).
 //!
-//! Collects every problem of one file (`Report`) and renders them in file order ([`Problems`]): place, cause, the
-//! offending line and a hint. A problem is an error, which keeps the file from being used, or a warning. What counts
-//! as a problem is decided in `check`.
+//! Each is shown with place, cause, the offending line and a hint. A problem is an error, which keeps the file from
+//! being used, or a warning. `keys` and `check` decide what is a problem.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
-/// The most problems kept of one file; what goes beyond is counted only.
+/// The most problems of one file that are kept; further ones are only counted.
 const PROBLEMS_MAX: usize = 100;
 
-/// The longest piece of an offending line that is shown, in characters.
+/// The longest excerpt of a line, in characters.
 const EXCERPT_CHARS_MAX: usize = 160;
 
-/// Whether a file with this problem can be used.
+/// Whether a file with a problem can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The file is refused.
     Error,
-    /// The file is used; it probably does not do what its author wants.
+    /// The file is used, but probably does not do what its author wants.
     Warning,
 }
 
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Whether the file can be used all the same.
+    /// Error or warning.
     pub severity: Severity,
-    /// Where it is; `None` when it is about the file as a whole.
+    /// Its place; `None`: it concerns the whole file.
     pub place: Option<Place>,
     /// What is wrong, in lower case without a full stop.
     pub cause: String,
-    /// What may mend it.
+    /// How to fix it.
     pub hint: Option<String>,
 }
 
-/// Where a problem is.
+/// The place of a problem in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The line, from 1.
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// The offending line, or the piece of it around the column when it is long.
+    /// The offending line; of a long one the part around the column.
     pub excerpt: String,
-    /// What stands under the excerpt up to the caret: blanks and the line's own tabs.
+    /// The blanks and tabs that align the caret with its column of the excerpt.
     margin: String,
 }
 
 /// Every problem of one file, in file order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems {
-    /// The file's name as the person gave it.
+    /// The name of the file, as given on the command line.
     pub file: String,
     /// The problems, at most 100.
     pub list: Vec<Problem>,
-    /// How many more there are.
+    /// How many further problems there are.
     pub omitted: usize,
 }
 
@@ -75,7 +74,7 @@ impl Problems {
     }
 }
 
-/// What stands before a cause.
+/// The prefix of a cause.
 fn label(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "",
@@ -119,7 +118,7 @@ pub(super) struct Report<'a> {
     found: RefCell<Vec<Found>>,
 }
 
-/// A problem whose place is still an offset in bytes.
+/// A problem with its place as an offset in bytes.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     offset: usize,
@@ -134,23 +133,23 @@ impl<'a> Report<'a> {
         Self { file, text, found: RefCell::new(Vec::new()) }
     }
 
-    /// Notes a problem at a span of the file's text, in bytes.
+    /// Adds an error at a span of the file's text, in bytes.
     pub(super) fn add(&self, span: Range<usize>, cause: impl Into<String>, hint: impl Into<String>) {
         self.note(span, cause.into(), Some(hint.into()));
     }
 
-    /// Notes a problem that may have a hint.
+    /// Adds an error that may have no hint.
     pub(super) fn note(&self, span: Range<usize>, cause: String, hint: Option<String>) {
         self.found.borrow_mut().push(Found { offset: span.start, severity: Severity::Error, cause, hint });
     }
 
-    /// Notes what is allowed, and probably not meant, at a span of the file's text.
+    /// Adds a warning at a span of the file's text, in bytes.
     pub(super) fn warn(&self, span: Range<usize>, cause: impl Into<String>, hint: impl Into<String>) {
         let (cause, hint) = (cause.into(), Some(hint.into()));
         self.found.borrow_mut().push(Found { offset: span.start, severity: Severity::Warning, cause, hint });
     }
 
-    /// Whether the file holds this word as it is: only then may a problem show it, for it is no secret.
+    /// Whether the file contains this word literally, so that it is not an expanded secret and a hint may show it.
     pub(super) fn shows(&self, word: &str) -> bool {
         self.text.contains(word)
     }
@@ -160,7 +159,10 @@ impl<'a> Report<'a> {
         self.found.borrow().iter().filter(|found| found.severity == Severity::Error).count()
     }
 
-    /// All that was found: the warnings, if there is no error.
+    /// The warnings.
+    ///
+    /// # Errors
+    /// All problems, if one of them is an error.
     pub(super) fn finish(self) -> Result<Problems, Problems> {
         let errors = self.count();
         let mut found = self.found.into_inner();
@@ -180,7 +182,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Line, column and excerpt of an offset in bytes; one past the end is the end.
+/// The line, column and excerpt of an offset in bytes; an offset past the end counts as the end.
 fn place(text: &str, offset: usize) -> Place {
     let mut rest = offset;
     let mut lines = text.split('\n').enumerate().peekable();
@@ -196,7 +198,7 @@ fn place(text: &str, offset: usize) -> Place {
     Place { line: 1, column: 1, excerpt: String::new(), margin: String::new() }
 }
 
-/// The piece of a line around a column, free of characters that would steer a terminal, and the margin of its caret.
+/// The part of a line around a column, with control characters replaced, and the margin of its caret.
 fn excerpt(line: &str, before: usize) -> (String, String) {
     let skipped =
         if line.chars().count() > EXCERPT_CHARS_MAX { before.saturating_sub(EXCERPT_CHARS_MAX / 2) } else { 0 };
@@ -209,14 +211,14 @@ fn excerpt(line: &str, before: usize) -> (String, String) {
     (format!("{lead}{}{tail}", shown.map(plain).collect::<String>()), indent.chars().chain(margin).collect())
 }
 
-/// `did you mean …?` when one of the known words is near to this one.
+/// `did you mean …?` if one of the known words is similar to this one.
 pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, known).map(|nearest| format!("did you mean \"{nearest}\"?"))
 }
 
-/// The known word that is nearest to this one, when it is near: about one letter in three may differ.
+/// The known word with the least edit distance to this one, if at most about one letter in three differs.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Longer words are not compared: the distance costs the product of both lengths.
+    /// Longer words are not compared, because the distance costs the product of both lengths.
     const WORD_BYTES_MAX: usize = 64;
     let most = (word.chars().count() / 3).max(1);
     let candidates = known.into_iter().filter(|known| word.len().max(known.len()) <= WORD_BYTES_MAX);

@@ -1,11 +1,11 @@
-//! The reference of every key, as Markdown: what `docs/config.md` holds.
+//! Generates `docs/config.md`, the reference of every key.
 
 use std::fmt::Write;
 
 use super::keys::{Key, Kind, Reload, Section, TOP};
 use super::units;
 
-/// What stands before the tables.
+/// The text before the tables.
 const PREFACE: &str = "# config.toml, key by key
 
 This page is generated from the declarations by which forebay reads the file; `UPDATE=1 cargo test --test
@@ -23,7 +23,7 @@ config_reference` renews it.
   its last line break; `$${` is a plain `${`.
 ";
 
-/// The whole reference.
+/// The reference as Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut page = PREFACE.to_owned();
@@ -33,14 +33,14 @@ pub fn reference() -> String {
     page
 }
 
-/// Every table of the file, in reading order.
+/// Every table of the file, in the order of the reference.
 pub(super) fn sections() -> Vec<&'static Section> {
     let mut sections = Vec::new();
     collect(&TOP, &mut sections);
     sections
 }
 
-/// The sections that can be reached, each once, in reading order.
+/// Adds a section and those that can be reached from it, each once.
 fn collect(section: &'static Section, sections: &mut Vec<&'static Section>) {
     if sections.iter().any(|known| known.heading == section.heading) {
         return;
@@ -64,7 +64,7 @@ fn write_section(page: &mut String, section: &Section) {
     }
 }
 
-/// What a key may hold, in words.
+/// The type and range of a key, in words.
 pub(super) fn holds(kind: Kind) -> String {
     match kind {
         Kind::Choice(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
@@ -85,7 +85,7 @@ pub(super) fn holds(kind: Kind) -> String {
     }
 }
 
-/// The default as it would be written in the file; a dash when there is none.
+/// The default in the syntax of the file; a dash if there is none.
 fn default(key: &Key) -> String {
     if key.required.is_some() {
         return "*required*".to_owned();

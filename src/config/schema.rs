@@ -1,8 +1,7 @@
-//! The configuration file as a JSON Schema (2020-12), which editors complete and check by: what `forebay config schema`
-//! prints.
+//! Generates the JSON Schema (2020-12) of the configuration file, which `forebay config schema` prints.
 //!
-//! It says what `keys` declares of each key alone. Bounds of durations and sizes are in the descriptions, since a
-//! pattern can't hold them; rules that join keys are left to `forebay check`.
+//! It has the declarations of `keys`. The ranges of durations and sizes are in the descriptions, because a pattern
+//! can't express them. Rules that concern several keys are left to `forebay check`.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +10,7 @@ use super::reference;
 use super::table::{Key, Kind, Reload, Section};
 use super::units;
 
-/// Strings with `${env:NAME}` or `${file:/path}` in them, which may stand for anything.
+/// Matches strings with `${env:NAME}` or `${file:/path}`, whose value the schema can't know.
 const REFERENCE: &str = r"\$\{";
 
 /// The schema, as JSON text.
@@ -27,7 +26,7 @@ pub(crate) fn schema() -> String {
     format!("{:#}\n", with(table(&TOP), head))
 }
 
-/// An object with some members more.
+/// Adds members to an object.
 fn with(mut object: Value, more: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     if let Value::Object(members) = &mut object {
         members.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -35,7 +34,7 @@ fn with(mut object: Value, more: impl IntoIterator<Item = (&'static str, Value)>
     object
 }
 
-/// What the schema calls a table: `route.cache` for `[route.cache]`, `retry` for `retry = { … }`.
+/// The name of a table's definition: `route.cache` for `[route.cache]`, `retry` for `retry = { … }`.
 fn name(section: &Section) -> String {
     let heading = section.heading.split_once(" = ").map_or(section.heading, |(key, _)| key);
     heading.trim_matches(['[', ']']).to_owned()
@@ -60,7 +59,7 @@ fn property(key: &Key) -> Value {
     with(value(key.kind), [("description", json!(text))].into_iter().chain(default))
 }
 
-/// What a value may be.
+/// The schema of a value.
 fn value(kind: Kind) -> Value {
     match kind {
         Kind::Text => json!({ "type": "string" }),
@@ -92,7 +91,7 @@ fn list(item: &Value) -> Value {
     json!({ "type": "array", "items": item })
 }
 
-/// A whole number and one of these units, or the number 0.
+/// The schema of a whole number with a unit, or with `takes_zero` the number 0.
 fn with_unit(units: &[(&str, u64)], takes_zero: bool) -> Value {
     let names: Vec<_> = units.iter().map(|(name, _)| *name).collect();
     let pattern = format!("^[0-9]+({})$|{REFERENCE}", names.join("|"));
@@ -100,7 +99,7 @@ fn with_unit(units: &[(&str, u64)], takes_zero: bool) -> Value {
     if takes_zero { json!({ "anyOf": [text, { "enum": [0, "0"] }] }) } else { text }
 }
 
-/// A default as JSON; `None`: a kind that has none.
+/// A default as JSON; `None`: keys of this kind have no default.
 fn default(kind: Kind, bare: &str) -> Option<Value> {
     let number = |word: &str| serde_json::from_str::<Value>(word).ok();
     match kind {

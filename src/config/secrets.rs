@@ -1,20 +1,20 @@
-//! Secrets that stand outside the file: `${env:NAME}` and `${file:/path}` inside a string value.
+//! Expands `${env:NAME}` and `${file:/path}` in strings of the file.
 //!
-//! Expands one string. An error names the variable or the file, never what it holds.
+//! An error contains the name of the variable or file, never its value.
 
 use std::fs::File;
 use std::io::{self, Read};
 
-/// The longest file that a secret may come from, in bytes.
+/// The longest file that is expanded, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why a string could not be expanded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
-    /// The variable is not set, or does not hold text.
+    /// The variable is not set, or is not UTF-8.
     #[error("environment variable {0} is not set")]
     NoVariable(String),
-    /// The file can't be read as text.
+    /// The file can't be read, or is not UTF-8.
     #[error("secret file {path} can't be read: {source}")]
     NoFile {
         /// The file.
@@ -31,9 +31,9 @@ pub(crate) enum SecretError {
     NotClosed,
 }
 
-/// The text with every `${env:NAME}` and `${file:/path}` replaced; `$${` stands for `${` itself.
+/// Replaces every `${env:NAME}` and `${file:/path}` in a text; `$${` becomes `${`.
 ///
-/// `variable` answers for the environment. One line break at the end of a file is not part of the secret.
+/// `variable` looks up an environment variable. One line break at the end of a file is removed.
 ///
 /// # Errors
 /// When a variable or file is missing, a file is longer than 64 KiB or not UTF-8, or the braces are malformed.
@@ -64,7 +64,7 @@ fn resolve(reference: &str, variable: impl Fn(&str) -> Option<String>) -> Result
     }
 }
 
-/// Reads a regular file: a pipe or a device could keep us waiting for ever.
+/// Reads a regular file. Others are refused, because reading a pipe or device could block for ever.
 fn read(path: &str) -> io::Result<String> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));

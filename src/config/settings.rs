@@ -1,5 +1,4 @@
-//! What a configuration says key by key, in a form that two of them can be compared by: a digest of each value, since
-//! some are secrets.
+//! A digest of each key of a configuration, to compare two of them. Values are not kept, because some are secrets.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -10,16 +9,16 @@ use super::document::Section;
 use super::keys::{Kind, Reload};
 use super::secrets;
 
-/// What a configuration says.
+/// The digests of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The keys of tables that are there once, by their full names: `server.workers`.
+    /// The keys of tables that a file has once, by their full names: `server.workers`.
     pub(super) keys: BTreeMap<String, Setting>,
-    /// The routes, in the order of the file.
+    /// The digest of each route, in the order of the file.
     pub(super) routes: Vec<u64>,
 }
 
-/// What is said by one key.
+/// One key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     /// When a change takes effect.
@@ -29,7 +28,7 @@ pub(super) struct Setting {
 }
 
 impl Settings {
-    /// What a document says in which no problem was found.
+    /// The digests of a document without errors.
     pub(super) fn of(top: &Section<'_>) -> Self {
         let mut settings = Self { keys: BTreeMap::new(), routes: top.items("route").map(digest).collect() };
         settings.collect(top, "");
@@ -45,7 +44,7 @@ impl Settings {
             }
             let Some(reload) = key.reload else { continue };
             let written = section.written(key.name);
-            // Of a table only whether it is there: its keys stand for themselves.
+            // For a table only whether the file has it: its keys have their own digests.
             let digest = match is_table {
                 true => u64::from(written.is_some()),
                 false => written.map_or_else(|| of_default(key.kind, key.default), digest),
@@ -55,7 +54,7 @@ impl Settings {
     }
 }
 
-/// The digest of a default, as if it were written in the file.
+/// The digest of a default: the same as if the file had this value.
 fn of_default(kind: Kind, default: Option<&str>) -> u64 {
     let mut hasher = DefaultHasher::new();
     let Some(default) = default else { return hasher.finish() };
@@ -82,14 +81,14 @@ fn of_default(kind: Kind, default: Option<&str>) -> u64 {
     hasher.finish()
 }
 
-/// The digest of a value, secrets put in place, wherever it stands.
+/// The digest of a value with `${…}` expanded. Its place in the file does not matter.
 fn digest(value: &DeValue<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    mix(value, &mut hasher);
+    hash_value(value, &mut hasher);
     hasher.finish()
 }
 
-fn mix(value: &DeValue<'_>, hasher: &mut DefaultHasher) {
+fn hash_value(value: &DeValue<'_>, hasher: &mut DefaultHasher) {
     match value {
         DeValue::String(text) => match secrets::expand(text, |variable| std::env::var(variable).ok()) {
             Ok(text) => text.hash(hasher),
@@ -101,13 +100,13 @@ fn mix(value: &DeValue<'_>, hasher: &mut DefaultHasher) {
         DeValue::Datetime(time) => time.to_string().hash(hasher),
         DeValue::Array(list) => {
             list.len().hash(hasher);
-            list.iter().for_each(|entry| mix(entry.get_ref(), hasher));
+            list.iter().for_each(|entry| hash_value(entry.get_ref(), hasher));
         }
         DeValue::Table(table) => {
             table.len().hash(hasher);
             for (name, value) in table.iter() {
                 name.get_ref().hash(hasher);
-                mix(value.get_ref(), hasher);
+                hash_value(value.get_ref(), hasher);
             }
         }
     }

@@ -1,33 +1,33 @@
-//! What the file may hold: its tables, their keys, and all that is known of each key.
+//! The types of a declaration: a table of the file, its keys, and the kind of each value.
 
 use std::time::Duration;
 
-/// A table of the file and the keys it may hold.
+/// The declaration of a table of the file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Section {
-    /// How the table is opened: `[server]`; empty for the top of the file.
+    /// The heading in the file, such as `[server]`; empty for the top of the file.
     pub heading: &'static str,
-    /// What the table is for.
+    /// The text of the reference.
     pub text: &'static str,
     /// Its keys, in the order of the reference.
     pub keys: &'static [Key],
 }
 
-/// One key.
+/// The declaration of a key.
 #[derive(Debug)]
 pub(crate) struct Key {
-    /// Its name within the section.
+    /// Its name within the table.
     pub name: &'static str,
-    /// What it may hold.
+    /// The kind of its value.
     pub kind: Kind,
-    /// The hint for a file that leaves it out. `None`: it may be left out.
+    /// The key is required, and this is the hint for a file without it. `None`: it is optional.
     pub required: Option<&'static str>,
-    /// Its value when left out, bare: a list is words with blanks between them. `None`: left out is left out.
+    /// Its default, without quotes; the entries of a list are separated by blanks. `None`: it has no default.
     pub default: Option<&'static str>,
-    /// When a change takes effect. `None`: of a table, its keys say it; of a key in a table that a file may have several
-    /// of, at once, since each request is answered under one plan.
+    /// When a change takes effect. `None` for a table: its keys say it. `None` for a key of a table that a file may
+    /// have several times: at once, for requests that begin after the reload.
     pub reload: Option<Reload>,
-    /// What it means.
+    /// The text of the reference.
     pub text: &'static str,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Reload {
     NextStart,
 }
 
-/// What a key may hold.
+/// The kind of a key's value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// A string.
@@ -51,9 +51,9 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number within these bounds.
     Count(u64, u64),
-    /// A time with its unit within these bounds; the bare number 0 is taken when it is within.
+    /// A duration with a unit within these bounds; the number 0 needs no unit if it is within.
     Duration(Duration, Duration),
-    /// Bytes with their unit within these bounds; the bare number 0 is taken when it is within.
+    /// A size in bytes with a unit within these bounds; the number 0 needs no unit if it is within.
     Size(u64, u64),
     /// A number, whole or with decimals, within these bounds.
     Decimal(f64, f64),
@@ -61,13 +61,13 @@ pub(crate) enum Kind {
     Percent(f64, f64),
     /// A list of strings.
     Texts,
-    /// A list of strings, or one string alone.
+    /// A list of strings, or a single string.
     TextOrTexts,
     /// A list of whole numbers within these bounds.
     Counts(u64, u64),
     /// A list of percentages within these bounds, each with up to three decimals.
     Percents(f64, f64),
-    /// A table of names that the file makes up, each with a string.
+    /// A table of strings with arbitrary names.
     Pairs,
     /// A table of status codes, each with a duration within these bounds.
     DurationByStatus(Duration, Duration),
@@ -80,7 +80,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What it is called in a sentence: "a duration".
+    /// The name of the kind in a sentence: "a duration".
     #[must_use]
     pub(crate) fn noun(self) -> &'static str {
         match self {
@@ -104,7 +104,7 @@ impl Kind {
         }
     }
 
-    /// The section that a value of this kind is read by.
+    /// The declaration of the table or tables in a value of this kind.
     #[must_use]
     pub(crate) fn inner(self) -> Option<&'static Section> {
         match self {

@@ -1,4 +1,4 @@
-//! Whole files: what is accepted, what is refused, and how the refusal reads.
+//! Tests of whole files: which are accepted, and the problems of the others.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ mod write_back;
 /// The repository's own file.
 const EXAMPLE: &str = include_str!("../../config.toml");
 
-/// The least that comes before a table under test.
+/// The start of a file: the only required key.
 const LISTEN: &str = "listen = [\"127.0.0.1:0\"]\n";
 
 fn fine(text: &str) -> Plan {
     parse("config.toml", text).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// The causes and hints of a file, `cause | hint`.
+/// The problems of a file, as `cause | hint`.
 fn problems(text: &str) -> Vec<String> {
     let list = parse("config.toml", text).map_or_else(|problems| problems.list, |_| Vec::new());
     list.into_iter().map(|problem| format!("{} | {}", problem.cause, problem.hint.unwrap_or_default())).collect()
@@ -41,7 +41,7 @@ fn route(lines: &str) -> String {
     format!("{LISTEN}[[route]]\n{lines}\n")
 }
 
-/// The file has just one problem, whose cause and hint hold these words.
+/// Asserts that the file has exactly one problem, whose cause and hint contain these words.
 fn refused(text: &str, words: &str) {
     let problems = problems(text);
     assert!(problems.len() == 1 && problems[0].contains(words), "{text}\nexpected: {words}\ngot: {problems:#?}");
@@ -353,7 +353,7 @@ fn a_file_that_is_not_there_is_a_problem() {
     assert!(super::load(std::path::Path::new("/")).is_err());
 }
 
-/// The example with every commented key switched on.
+/// The example with every commented key enabled.
 fn example_in_full() -> String {
     let switch_on = |line: &str| {
         let key = line.trim_start().strip_prefix("# ").filter(|rest| {
@@ -384,7 +384,7 @@ fn the_comments_of_the_example_show_the_defaults() {
     assert_eq!(caches[0].exceptions, caches[1].exceptions);
     assert_eq!(caches[0].ttl.heuristic_max, caches[1].ttl.heuristic_max);
     assert_eq!(caches[0].tags_headers, caches[1].tags_headers);
-    // The demo has no patience: it gives its own times.
+    // The demo overrides these times with shorter ones.
     let given = WriteBack {
         flush_interval: Duration::from_secs(2),
         retry: WriteRetry { base: Duration::from_millis(500), max: Duration::from_secs(3), attempts: 200 },
@@ -396,7 +396,7 @@ fn the_comments_of_the_example_show_the_defaults() {
     assert_eq!(plan.server.body_bytes_max, full.server.body_bytes_max);
 }
 
-/// What the example's commented route does with writes: the defaults, but for what is kept beside them.
+/// The write-back settings of the example's commented route: the defaults, except for `queue` and `keep_headers`.
 fn written_back() -> WriteBack {
     let keeps = "queue = [\"POST\", \"PATCH\"]\nkeep_headers = [\"authorization\"]";
     let text = format!(
@@ -408,7 +408,7 @@ fn written_back() -> WriteBack {
     }
 }
 
-/// Calls `visit` with every key and a file, up to the key's name, in which it may stand. `path` names the table that
+/// Calls `visit` for every key, with the beginning of a file up to the key's name. `path`: the name of the table that
 /// `headers` open.
 fn each_key(
     section: &'static Section,

@@ -1,6 +1,6 @@
-//! Durations and sizes as a person writes them: `"250ms"`, `"64KiB"`.
+//! Parses and formats durations and sizes with units: `"250ms"`, `"64KiB"`.
 //!
-//! A number without a unit is refused, only `0` needs none. Which range is sensible is said in `keys`.
+//! A number without a unit is an error, except `0`. The range of each key is in `keys`.
 
 use std::time::Duration;
 
@@ -11,24 +11,24 @@ pub(super) const DURATIONS: [(&str, u64); 5] =
 /// The units of sizes and their lengths in bytes, longest first.
 pub(super) const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// Why a text is no duration or size.
+/// Why a text is not a duration or size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnitError {
-    /// A number alone.
+    /// A number without a unit.
     #[error("has no unit")]
     NoUnit,
-    /// A number and something else.
+    /// A number with an unknown unit.
     #[error("has an unknown unit")]
     UnknownUnit,
-    /// No whole number at the front.
+    /// The text does not start with a whole number.
     #[error("does not start with a whole number")]
     NoNumber,
-    /// More than fits.
+    /// The value does not fit into 64 bits.
     #[error("is too large")]
     TooLarge,
 }
 
-/// Reads a duration: a whole number and `ms`, `s`, `m`, `h` or `d`.
+/// Parses a duration: a whole number and `ms`, `s`, `m`, `h` or `d`.
 ///
 /// # Errors
 /// When there is no number, no known unit, or more than 64 bits of milliseconds.
@@ -36,7 +36,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, UnitError> {
     amount(text, &DURATIONS).map(Duration::from_millis)
 }
 
-/// Reads a size in bytes: a whole number and `B`, `KiB`, `MiB` or `GiB`.
+/// Parses a size in bytes: a whole number and `B`, `KiB`, `MiB` or `GiB`.
 ///
 /// # Errors
 /// When there is no number, no known unit, or more than 64 bits of bytes.
@@ -44,13 +44,13 @@ pub(crate) fn size(text: &str) -> Result<u64, UnitError> {
     amount(text, &SIZES)
 }
 
-/// A duration as one would write it: in the longest unit that gives a whole number.
+/// Formats a duration in the longest unit that gives a whole number.
 #[must_use]
 pub(crate) fn duration_text(duration: Duration) -> String {
     amount_text(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATIONS)
 }
 
-/// A size as one would write it: in the longest unit that gives a whole number.
+/// Formats a size in the longest unit that gives a whole number.
 #[must_use]
 pub(crate) fn size_text(bytes: u64) -> String {
     amount_text(bytes, &SIZES)

@@ -1,4 +1,4 @@
-//! How a key's value becomes the value of a field: what the `table!` macro stands on.
+//! The traits that `table!` and `words!` implement: how the value of a key is read into a field of the Plan.
 
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
@@ -12,31 +12,31 @@ use super::grammar::{self, StatusRanges};
 use super::problem::Report;
 use super::table::{self, Kind};
 
-/// A table of the file: its keys, and the struct that holds what they say. Made by `table!`.
+/// A struct that is read from a table of the file. `table!` implements it.
 pub(super) trait Table: Sized {
-    /// What the table may hold.
+    /// The declaration of the table.
     const SECTION: &'static table::Section;
 
-    /// Reads the table; what is wrong is reported, and something stands in for it.
+    /// Reads the table. A wrong value is reported and replaced by a placeholder.
     fn of(section: &Section<'_>) -> Self;
 }
 
-/// What a key of the file can be read as.
+/// A type that is read from a key of the file.
 pub(super) trait Value: Sized {
-    /// What the file may hold for it; of a number, the bounds of its type.
+    /// The kind of the value, unless the declaration names another; for a number, with the bounds of its type.
     const KIND: Kind;
 
-    /// Reads the key; what is wrong is reported, and something stands in for it.
+    /// Reads the key. A wrong value is reported and replaced by a placeholder.
     fn read(section: &Section<'_>, key: &str) -> Self;
 }
 
-/// A closed set of words. Made by `words!`.
+/// A closed set of words. `words!` implements it.
 pub(super) trait Words: Sized {
-    /// What the file says; `None`, reported, when it is none of the words.
+    /// Reads the key. `None`: it is none of the words, which is reported.
     fn choose(section: &Section<'_>, key: &str) -> Option<Self>;
 }
 
-/// A table that is left out.
+/// A table with the default of every key.
 pub(super) fn defaults<T: Table>() -> T {
     T::of(&Section::left_out(&Report::new("", ""), T::SECTION, 0..0))
 }
@@ -58,7 +58,7 @@ impl<T: Table> Value for Vec<T> {
     }
 }
 
-/// `None`: the key is left out, and has no default.
+/// `None`: the file lacks the key, and it has no default.
 impl<T: Value> Value for Option<T> {
     const KIND: Kind = T::KIND;
 
@@ -117,7 +117,7 @@ impl Value for Vec<HeaderName> {
     }
 }
 
-/// Texts as `"200"` and `"200-299"`.
+/// Texts such as `"200"` and `"200-299"`.
 impl Value for StatusRanges {
     const KIND: Kind = Kind::Texts;
 

@@ -1,4 +1,4 @@
-//! What is told of two files, key by key.
+//! Tests of the differences between two files, for every key.
 
 use super::super::keys::{Key, Kind, Section, TOP};
 use super::*;
@@ -69,7 +69,7 @@ fn a_route_that_would_queue_writes_without_a_journal_waits_for_the_next_start() 
     assert_eq!(Changes::between(&new, &new, (&new.settings, true)).next_start(), None);
 }
 
-/// Values that a key of this kind may have, some of them.
+/// A few valid values of a kind.
 fn values(kind: Kind) -> Vec<String> {
     const TEXTS: [&str; 14] = [
         "127.0.0.1:9",

@@ -1,11 +1,11 @@
-//! `[admin]` beside the listeners of clients.
+//! Checks `[admin]` against the client listeners.
 
 use std::net::SocketAddr;
 
 use crate::config::document::Section;
 use crate::config::plan::{Admin, AdminAddress, ListenAddress, Listener};
 
-/// Reports an admin listener that would take the connections of clients.
+/// Reports an admin listener on an address of a client listener.
 pub(super) fn check(section: &Section<'_>, admin: &Admin, clients: &[Listener]) {
     if let Some(text) = section.text("listen")
         && clients.iter().any(|client| takes(&client.address, &admin.listen))
@@ -14,7 +14,7 @@ pub(super) fn check(section: &Section<'_>, admin: &Admin, clients: &[Listener]) 
     }
 }
 
-/// Whether a listener for clients takes connections that are meant for this address.
+/// Whether a client listener would get connections to the address of the admin listener.
 fn takes(client: &ListenAddress, admin: &AdminAddress) -> bool {
     match (client, admin) {
         (ListenAddress::Ip(client), AdminAddress::Ip(admin)) => overlap(*client, *admin),
@@ -23,7 +23,7 @@ fn takes(client: &ListenAddress, admin: &AdminAddress) -> bool {
     }
 }
 
-/// Whether one address takes the other's connections.
+/// Whether two addresses overlap: same port, and same IP address or one of them unspecified.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let is_same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
     one.port() == other.port() && one.port() != 0 && is_same

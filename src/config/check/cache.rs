@@ -1,19 +1,19 @@
-//! `[route.cache]`: how a route caches, and what its writes need.
+//! Checks `[route.cache]`.
 
 use policy::cache::freshness::TtlRules;
 use policy::cache::lookup::StaleRules;
 use policy::cache::storable::Exceptions;
 
-use super::{Ground, write_back};
+use super::{Context, write_back};
 use crate::config::document::Section;
 use crate::config::keys::cache::{Mode, RouteCacheKeys};
 use crate::config::plan::RouteCache;
 use crate::config::value::Value as _;
 
-/// How a route caches; `None`: it does not. What is wrong is reported in either case.
-pub(super) fn of_route(route: &Section<'_>, ground: &Ground<'_>) -> Option<RouteCache> {
+/// How a route caches; `None`: it does not. Problems are reported in either case.
+pub(super) fn of_route(route: &Section<'_>, context: &Context<'_>) -> Option<RouteCache> {
     let section = route.has("cache").then(|| route.section("cache"))?;
-    // Everything is looked at, also when the mode says that none of it counts.
+    // All keys are checked, also with `mode = "off"`.
     let keys = RouteCacheKeys::read(route, "cache");
     check_sides(route, &section, keys.mode);
     Some(RouteCache {
@@ -27,11 +27,11 @@ pub(super) fn of_route(route: &Section<'_>, ground: &Ground<'_>) -> Option<Route
         exceptions: Exceptions { set_cookie: keys.store_set_cookie, private: keys.store_private },
         key: keys.key,
         tags_headers: keys.tags_header,
-        mode: write_back::mode(&section, keys.mode, keys.write_back, ground)?,
+        mode: write_back::mode(&section, keys.mode, keys.write_back, context)?,
     })
 }
 
-/// What a cache can't do, or can do only, with the sides of a split.
+/// Reports keys that have no effect without a split, or are not possible with one.
 fn check_sides(route: &Section<'_>, section: &Section<'_>, mode: Option<Mode>) {
     let is_split = route.has("split");
     if !is_split && section.has("share_sides") {

@@ -1,4 +1,4 @@
-//! `[route.canary]`: what moves the weights of a split by itself, and goes by what.
+//! Checks `[route.canary]`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::config::plan::{Canary, Side};
 use crate::config::problem::nearest;
 use crate::config::value::Table as _;
 
-/// The canary of a split with these sides; what is wrong is reported.
+/// The canary of a split with these sides. Problems are reported.
 pub(super) fn of_route(route: &Section<'_>, name: &Arc<str>, sides: &[Side]) -> Option<Canary> {
     let section = route.has("canary").then(|| route.section("canary"))?;
     let side = side(route, &section, sides);
@@ -20,11 +20,11 @@ pub(super) fn of_route(route: &Section<'_>, name: &Arc<str>, sides: &[Side]) -> 
     Some(Canary { side: side?, rules, webhook })
 }
 
-/// The side that is tried, an index.
+/// The index of the canary's side.
 fn side(route: &Section<'_>, section: &Section<'_>, sides: &[Side]) -> Option<usize> {
     let text = section.text("upstream")?;
     let index = sides.iter().position(|side| *side.name == *text.value);
-    // Without a split the whole table has no effect, which is told already.
+    // Without a split the whole table has no effect, which `split` reports.
     if index.is_none() && route.has("split") {
         let nearest = nearest(&text.value, sides.iter().map(|side| side.name.as_ref()));
         let hint = nearest
@@ -35,7 +35,7 @@ fn side(route: &Section<'_>, section: &Section<'_>, sides: &[Side]) -> Option<us
     index
 }
 
-/// How many compared answers may differ; only a mirror to the same upstream that compares can tell.
+/// Reports `mismatch_rate_max` on a route without a mirror that compares the same upstream.
 fn check_mismatch_rate(route: &Section<'_>, section: &Section<'_>) {
     let Some(rate) = section.decimal("mismatch_rate_max") else { return };
     let tried = section.text("upstream").map(|text| text.value);

@@ -1,4 +1,4 @@
-//! The conditions of a route: which requests it is for.
+//! Checks the conditions of a route: which requests match it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,14 +8,14 @@ use super::{is_host_name, is_token, warnings};
 use crate::config::document::{Section, Text};
 use crate::config::grammar::{field_name, is_bracketed, method};
 
-/// The most memory that a compiled regular expression may take, in bytes.
+/// The most memory of a compiled regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
-/// The conditions of every route so far, to find the routes that can never match.
+/// The conditions of all routes so far, to find routes that can never match.
 #[derive(Default)]
 pub(super) struct Seen(HashMap<(String, Rest), String>);
 
-/// All conditions but the host, in one normal form.
+/// All conditions but the host, in normal form.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Rest {
     path: String,
@@ -26,8 +26,8 @@ struct Rest {
 }
 
 impl Seen {
-    /// Notes a rule; tells the route that answers before it when every host of the rule is taken under the same
-    /// conditions.
+    /// Adds a rule. Returns the name of an earlier route, if earlier routes with the same conditions have all of its
+    /// hosts, so that the new one can never match.
     pub(super) fn note(&mut self, rule: &Rule, label: &str) -> Option<String> {
         let rest = Rest {
             path: path_text(&rule.path),
@@ -48,7 +48,7 @@ impl Seen {
     }
 }
 
-/// The rule of a route.
+/// Reads the conditions of a route.
 pub(super) fn rule(section: &Section<'_>) -> Rule {
     let headers = section.pairs("headers").into_iter().filter_map(|(written, text)| {
         field_name(section, written.get_ref(), written.span()).map(|name| (name, text.value))
@@ -68,7 +68,7 @@ pub(super) fn rule(section: &Section<'_>) -> Rule {
     }
 }
 
-/// The path condition as it would be written.
+/// The path condition in the syntax of the file.
 pub(super) fn path_text(path: &PathPattern) -> String {
     match path {
         PathPattern::Prefix(prefix) => prefix.clone(),
@@ -77,7 +77,7 @@ pub(super) fn path_text(path: &PathPattern) -> String {
     }
 }
 
-/// The host condition as it would be written.
+/// The host condition in the syntax of the file.
 pub(super) fn host_text(host: &HostPattern) -> String {
     match host {
         HostPattern::Exact(exact) => exact.clone(),
@@ -85,7 +85,7 @@ pub(super) fn host_text(host: &HostPattern) -> String {
     }
 }
 
-/// An exact host or `*.` and a domain, in lower case.
+/// Parses an exact host, or `*.` and a domain, to lower case.
 fn host(section: &Section<'_>, text: &Text) -> Option<HostPattern> {
     let host = text.value.to_ascii_lowercase();
     let hint = match host.strip_prefix('*') {
@@ -122,7 +122,7 @@ fn regex(section: &Section<'_>, text: &Text, pattern: &str) -> Option<PathPatter
     match regex::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build() {
         Ok(regex) => Some(PathPattern::Regex(regex)),
         Err(error) => {
-            // The last line says what is wrong; the lines before it repeat the pattern, which may hold a secret.
+            // Only the last line has the cause: the lines before it repeat the pattern, which may contain a secret.
             let whole = error.to_string();
             let reason = whole.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
             section.report.add(text.span.clone(), "path is no regular expression", reason);
@@ -131,7 +131,7 @@ fn regex(section: &Section<'_>, text: &Text, pattern: &str) -> Option<PathPatter
     }
 }
 
-/// Reports what is no path that a request could have: it starts with `/`, and has no query and no dot segments.
+/// Reports a path that no request can have: it must start with `/`, without query and dot segments.
 pub(super) fn check_path(section: &Section<'_>, key: &str, text: &Text, path: &str) {
     let hint = if !path.starts_with('/') {
         "paths start with a slash: \"/api\""
@@ -147,7 +147,7 @@ pub(super) fn check_path(section: &Section<'_>, key: &str, text: &Text, path: &s
     section.report.add(text.span.clone(), format!("{key} can't be {text}"), hint);
 }
 
-/// `/api/` is the same prefix as `/api`: prefixes match whole segments.
+/// Removes a final slash: prefixes match whole segments, so that `/api/` and `/api` are the same.
 pub(super) fn without_last_slash(path: &str) -> String {
     path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path).to_owned()
 }

@@ -1,4 +1,4 @@
-//! Header rules of a route: what is set and what is removed.
+//! Checks the header fields that a route sets and removes.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use crate::config::document::Section;
 use crate::config::grammar::{field_name, is_reserved};
 use crate::config::plan::Edits;
 
-/// The edits that a pair of keys asks for.
+/// Reads the edits of a pair of keys.
 pub(super) fn edits(section: &Section<'_>, set_key: &str, remove_key: &str) -> Edits {
     let mut seen = HashSet::new();
     let mut edits = Edits::default();

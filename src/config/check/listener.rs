@@ -1,4 +1,4 @@
-//! `listen` and `[[listener]]` together: where clients connect.
+//! Checks `listen` and `[[listener]]` together.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,10 @@ use crate::config::document::{Section, Text};
 use crate::config::plan::{ListenAddress, Listener};
 use crate::config::value::Table as _;
 
-/// The most listeners: each is a socket for each worker, and is compared with the others.
+/// The most listeners: each needs a socket for each worker, and is compared with the others.
 const LISTENERS_MAX: usize = 100;
 
-/// Every listener, those of `listen` first.
+/// All listeners; those of `listen` come first.
 pub(super) fn all(top: &Section<'_>) -> Vec<Listener> {
     let hint = "at least one address: listen = [\"127.0.0.1:8080\"]";
     if !top.has("listener") {
@@ -41,10 +41,10 @@ pub(super) fn all(top: &Section<'_>) -> Vec<Listener> {
     listeners
 }
 
-/// Adds a listener, whose address must be its own.
+/// Adds a listener. Reports an address that overlaps with one of another listener.
 fn add(listeners: &mut Vec<Listener>, section: &Section<'_>, text: &Text, listener: Listener) {
     let taken = listeners.iter().find(|other| overlap(&other.address, &listener.address));
-    if let Some(other) = taken.filter(|_| listener.address != ListenAddress::nowhere()) {
+    if let Some(other) = taken.filter(|_| listener.address != ListenAddress::placeholder()) {
         let cause = match other.address == listener.address {
             true => format!("{text} is listened on twice"),
             false => format!("{text} and \"{}\" overlap: both take connections to one address", other.address),
@@ -54,7 +54,7 @@ fn add(listeners: &mut Vec<Listener>, section: &Section<'_>, text: &Text, listen
     listeners.push(listener);
 }
 
-/// Whether two of the clients' addresses take the same connections. IPv6 sockets take no IPv4 connections here.
+/// Whether two addresses would get the same connections. forebay's IPv6 sockets accept no IPv4 connections.
 fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
         (ListenAddress::Ip(one), ListenAddress::Ip(other)) => overlap_ip(*one, *other),
@@ -65,6 +65,6 @@ fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
 
 fn overlap_ip(one: SocketAddr, other: SocketAddr) -> bool {
     let is_same = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    // The system chooses another port for each listener on port 0.
+    // For port 0 the system chooses a different port for each listener.
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_same
 }

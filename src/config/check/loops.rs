@@ -1,13 +1,13 @@
-//! Backends that are this proxy's own listeners: warned about, as far as the file alone can tell.
+//! Warns about backends that are this proxy's own listeners, as far as the file alone shows.
 //!
-//! It is no error: one host may be routed through another. What circles is answered 508 at run time.
+//! It is not an error, because one host may be routed through another. At run time a loop gets 508.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::config::document::Section;
 use crate::config::plan::{Action, Address, Plan, Upstream};
 
-/// Warns about each upstream, named or in place, that leads back here.
+/// Warns about each upstream with such a backend, also about the backends of routes.
 pub(super) fn warn(routes: &[Section<'_>], upstreams: &[Section<'_>], plan: &Plan) {
     for (section, upstream) in upstreams.iter().zip(&plan.upstreams) {
         of_upstream(section, upstream, plan);
@@ -36,19 +36,19 @@ fn of_upstream(section: &Section<'_>, upstream: &Upstream, plan: &Plan) {
     }
 }
 
-/// Names of the loopback interface (RFC 6761 §6.3), and the one that Debian gives `::1`.
+/// Whether a name is one of the loopback interface (RFC 6761 §6.3), or Debian's name for `::1`.
 fn is_localhost(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     host == "localhost" || host.ends_with(".localhost") || matches!(host, "ip6-localhost" | "localhost.localdomain")
 }
 
 impl Plan {
-    /// The listener that takes connections to this address, if one does. `is_local` tells other addresses of this
-    /// machine than those of the loopback interface.
+    /// The listener that would get connections to this address, if there is one. `is_local`: whether an address that is
+    /// not loopback belongs to this machine.
     #[must_use]
     pub fn listener_at(&self, address: SocketAddr, is_local: impl Fn(IpAddr) -> bool) -> Option<SocketAddr> {
         let ip = address.ip().to_canonical();
-        // To connect to no address in particular is to connect to the loopback interface.
+        // A connection to the unspecified address goes to the loopback interface.
         let ip = if ip.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { ip };
         let takes = |listener: &SocketAddr| {
             let own = listener.ip().to_canonical();

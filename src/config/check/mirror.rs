@@ -1,4 +1,4 @@
-//! `[route.mirror]`: where copies of requests go, and what is compared.
+//! Checks `[route.mirror]`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::config::keys::mirror::MirrorKeys;
 use crate::config::plan::{Action, Compare, Mirror, Upstream};
 use crate::config::value::Table as _;
 
-/// The mirror of a route; what is wrong is reported.
+/// The mirror of a route. Problems are reported.
 pub(super) fn of_route(route: &Section<'_>, action: Option<&Action>, upstreams: &[Upstream]) -> Option<Arc<Mirror>> {
     let section = route.has("mirror").then(|| route.section("mirror"))?;
     let target = upstream::named(&section, "upstream", upstreams);
@@ -25,14 +25,14 @@ pub(super) fn of_route(route: &Section<'_>, action: Option<&Action>, upstreams: 
     Some(Arc::new(Mirror { upstream: target?, share, methods, body_bytes_max, in_flight_max, timeout, compare }))
 }
 
-/// What a route's mirror compares: the name of its upstream, `Some(None)` when that is left out. `None`: it compares
-/// nothing.
+/// The name of the upstream whose responses a route's mirror compares. `None`: it compares nothing; `Some(None)`: the
+/// mirror has no upstream, which is reported elsewhere.
 pub(super) fn compared(route: &Section<'_>) -> Option<Option<String>> {
     let section = route.section("mirror");
     (route.has("mirror") && section.has("compare")).then(|| section.text("upstream").map(|text| text.value))
 }
 
-/// What is compared; `target`: the mirror's upstream.
+/// How the mirror compares. `target`: the mirror's upstream.
 fn compare(section: &Section<'_>, target: Option<usize>, upstreams: &[Upstream]) -> Compare {
     let noise_from = upstream::named(section, "noise_from", upstreams);
     if noise_from.is_some() && noise_from == target {

@@ -1,4 +1,4 @@
-//! `[[route]]`: what is done with the requests that match.
+//! Checks `[[route]]`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,21 +8,25 @@ use policy::route::template::{BadTemplate, Template, WORDS};
 use policy::route::{PathPattern, Rule, Table};
 
 use super::condition::{self, Seen, check_path, without_last_slash};
-use super::{Ground, cache, header, mirror, name, split, upstream, write_back};
+use super::{Context, cache, header, mirror, name, split, upstream, write_back};
 use crate::config::document::{Section, Text};
 use crate::config::plan::{Action, Redirect, Respond, Route, Upstream};
 use crate::config::problem::nearest;
 use crate::config::value::Value as _;
 
-/// The keys that say what a route does.
+/// The keys of which a route has exactly one.
 const ACTIONS: [&str; 5] = ["upstream", "backends", "split", "redirect", "respond"];
 
-/// The keys that only mean something for a request that is forwarded.
+/// The keys that have an effect only on requests that are forwarded.
 const FORWARDING: [&str; 7] =
     ["strip_prefix", "add_prefix", "rewrite", "set_request_headers", "remove_request_headers", "cache", "mirror"];
 
-/// Checks every `[[route]]`; backends in place become further upstreams.
-pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut Vec<Upstream>) -> (Vec<Route>, Table) {
+/// Checks all routes. A route with `backends` gets its own upstream, which is added to `upstreams`.
+pub(super) fn all(
+    sections: &[Section<'_>],
+    context: &Context<'_>,
+    upstreams: &mut Vec<Upstream>,
+) -> (Vec<Route>, Table) {
     let mut names = given_names(sections);
     let mut seen = Seen::default();
     let mut pending_bytes = 0;
@@ -31,10 +35,10 @@ pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut
         let before = section.report.count();
         let rule = condition::rule(section);
         condition::check_cookies(section);
-        if ground.merges_slashes {
+        if context.merges_slashes {
             check_runs(section);
         }
-        // A wrong condition reads as none, and would look like the conditions of another route.
+        // A malformed condition is read as none, and could look like the conditions of another route.
         let sound = section.report.count() == before;
         let name = match section.text("name") {
             Some(text) => name(section, &text),
@@ -47,9 +51,9 @@ pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut
         }
         let action = action(section, &name, &rule.path, upstreams);
         let mirror = mirror::of_route(section, action.as_ref(), upstreams);
-        if let Some(route) = route(section, name, action, &rule, ground) {
+        if let Some(route) = route(section, name, action, &rule, context) {
             if let Some(cache) = &route.cache {
-                write_back::check_sum(section, cache, ground, &mut pending_bytes);
+                write_back::check_sum(section, cache, context, &mut pending_bytes);
             }
             routes.push(Route { mirror, ..route });
             rules.push(rule);
@@ -58,12 +62,12 @@ pub(super) fn all(sections: &[Section<'_>], ground: &Ground<'_>, upstreams: &mut
     (routes, Table::new(rules))
 }
 
-/// How problems call a route: its name, or else its path, as written.
+/// The name of a route in problems: its name, or else its path, as written.
 fn label(section: &Section<'_>) -> String {
     section.text("name").or_else(|| section.text("path")).map_or_else(String::new, |text| text.to_string())
 }
 
-/// The names that the file gives; one given twice is reported.
+/// All names of routes in the file. One that occurs twice is reported.
 fn given_names(sections: &[Section<'_>]) -> HashSet<String> {
     let mut names = HashSet::new();
     for (section, text) in sections.iter().filter_map(|section| section.text("name").map(|text| (section, text))) {
@@ -74,7 +78,8 @@ fn given_names(sections: &[Section<'_>]) -> HashSet<String> {
     names
 }
 
-/// The path; with the first host in front, then with the route's number behind, when that name is taken.
+/// The name of a route without one: its path; if that is taken, with its first host in front; if that is taken, too,
+/// with its number behind.
 fn default_name(rule: &Rule, number: usize, names: &mut HashSet<String>) -> Arc<str> {
     let path = condition::path_text(&rule.path);
     let host = rule.hosts.first().map(condition::host_text).unwrap_or_default();
@@ -85,7 +90,7 @@ fn default_name(rule: &Rule, number: usize, names: &mut HashSet<String>) -> Arc<
     Arc::from(free)
 }
 
-/// Reports paths with runs of slashes, which no request has where they are merged.
+/// Reports paths with runs of slashes, which can't match because runs are merged before.
 fn check_runs(section: &Section<'_>) {
     for key in ["path", "strip_prefix"] {
         let text = section.text(key).filter(|text| !text.value.starts_with('~') && text.value.contains("//"));
@@ -96,13 +101,13 @@ fn check_runs(section: &Section<'_>) {
     }
 }
 
-/// The rest of a route, but for its mirror; it is checked even when its action is wrong.
+/// Reads the rest of a route, except its mirror. It is checked also when the action is wrong.
 fn route(
     section: &Section<'_>,
     name: Arc<str>,
     action: Option<Action>,
     rule: &Rule,
-    ground: &Ground<'_>,
+    context: &Context<'_>,
 ) -> Option<Route> {
     match action {
         Some(Action::Forward(_) | Action::Split(_)) | None => (),
@@ -122,7 +127,7 @@ fn route(
     let rewrite = rewrite(section, &rule.path);
     let request_headers = header::edits(section, "set_request_headers", "remove_request_headers");
     let response_headers = header::edits(section, "set_response_headers", "remove_response_headers");
-    let cache = cache::of_route(section, ground).map(Arc::new);
+    let cache = cache::of_route(section, context).map(Arc::new);
     let is_conditional =
         !(rule.methods.is_empty() && rule.headers.is_empty() && rule.query.is_empty() && rule.cookies.is_empty());
     let action = action?;
@@ -146,7 +151,7 @@ fn prefix(section: &Section<'_>, key: &str) -> Option<String> {
     Some(without_last_slash(&text.value)).filter(|prefix| prefix != "/")
 }
 
-/// Whether no path that the pattern matches starts with this prefix.
+/// Whether no path that matches the pattern can start with this prefix.
 fn never_strips(strip: &str, path: &PathPattern) -> bool {
     let starts_with = |path: &str, front: &str| {
         front == "/" || path.strip_prefix(front).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -158,7 +163,7 @@ fn never_strips(strip: &str, path: &PathPattern) -> bool {
     }
 }
 
-/// What the route does; `None`, reported, unless the file says exactly one thing.
+/// Reads the action of a route. `None`: the route has none or several, which is reported.
 fn action(section: &Section<'_>, name: &Arc<str>, path: &PathPattern, upstreams: &mut Vec<Upstream>) -> Option<Action> {
     let split = split::of_route(section, name, upstreams).map(|split| Action::Split(Arc::new(split)));
     let mut given = ACTIONS.into_iter().filter(|key| section.has(key));
@@ -217,7 +222,7 @@ fn rewrite(section: &Section<'_>, path: &PathPattern) -> Option<Template> {
     template(section, &text, path)
 }
 
-/// A template of visible ASCII, with words and groups of the route's pattern in braces.
+/// Parses a template: visible ASCII, with variables and groups of the route's pattern in braces.
 fn template(section: &Section<'_>, text: &Text, path: &PathPattern) -> Option<Template> {
     let pattern = match path {
         PathPattern::Regex(regex) => Some(regex),

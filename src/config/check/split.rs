@@ -1,4 +1,4 @@
-//! `split`: the sides of a route, their shares, and what decides between them.
+//! Checks `split` and the keys that belong to it.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use crate::config::document::Section;
 use crate::config::grammar::{field_name, is_reserved};
 use crate::config::plan::{Side, Split, Upstream};
 
-/// The keys of a route that only mean something for a split.
-const SPLITTING: [&str; 5] = ["sticky", "sticky_cookie", "override_header", "side_header", "canary"];
+/// The keys of a route that have an effect only with a split.
+const SPLIT_KEYS: [&str; 5] = ["sticky", "sticky_cookie", "override_header", "side_header", "canary"];
 
-/// Request fields that more hangs on than which side is asked: the field that names a side never reaches a backend.
-const NOT_OVERRIDING: [&str; 14] = [
+/// Request fields that can't be `override_header`, because they have another meaning: forebay removes that field before
+/// it forwards the request.
+const NOT_OVERRIDE_HEADER: [&str; 14] = [
     "authorization",
     "cookie",
     "expect",
@@ -32,8 +33,8 @@ const NOT_OVERRIDING: [&str; 14] = [
     "x-request-id",
 ];
 
-/// Response fields that the side's name would take the place of.
-const NOT_TELLING: [&str; 14] = [
+/// Response fields that can't be `side_header`, because it would replace their value.
+const NOT_SIDE_HEADER: [&str; 14] = [
     "age",
     "cache-control",
     "cache-status",
@@ -50,28 +51,28 @@ const NOT_TELLING: [&str; 14] = [
     "www-authenticate",
 ];
 
-/// The split of a route; `None`, reported unless the route has none, when there is none to go on with.
+/// The split of a route. `None`: the route has none, or it is malformed, which is reported.
 pub(super) fn of_route(route: &Section<'_>, name: &Arc<str>, upstreams: &[Upstream]) -> Option<Split> {
     let is_split = route.has("split");
-    for key in SPLITTING.into_iter().filter(|key| !is_split && route.has(key)) {
+    for key in SPLIT_KEYS.into_iter().filter(|key| !is_split && route.has(key)) {
         route.report.add(route.at(key), format!("{key} has no effect"), "it is for routes with split");
     }
     let before = route.report.count();
     let (sides, weights) = sides(route, upstreams);
-    // A side that can't be read is none, and would make the others look too few.
+    // A malformed side is missing here, and must not make the list look too short.
     let weights = weights.filter(|weights| weights.len() > 1 || route.report.count() == before);
-    // Everything is looked at, also when there is nothing that it could be of.
+    // All keys are checked, also without a valid split.
     let sticky = sticky::of_route(route);
-    let override_header = field(route, "override_header", &NOT_OVERRIDING);
-    let side_header = field(route, "side_header", &NOT_TELLING);
+    let override_header = field(route, "override_header", &NOT_OVERRIDE_HEADER);
+    let side_header = field(route, "side_header", &NOT_SIDE_HEADER);
     let canary = canary::of_route(route, name, &sides);
     let shares_cache = route.section("cache").flag("share_sides");
     let shares = is_split.then(|| shares(route, &sides, weights)).flatten()?;
     Some(Split { sides, shares, sticky, override_header, side_header, shares_cache, canary })
 }
 
-/// The sides, and the weights of all of them; `None`, reported, when a weight is missing or wrong. A side whose upstream
-/// is not defined stays, so that what names it is no second problem.
+/// Reads the sides and their weights. The weights are `None` if one is missing or wrong, which is reported. A side
+/// whose upstream is not defined stays in the list, so that a canary that names it is not a second problem.
 fn sides(route: &Section<'_>, upstreams: &[Upstream]) -> (Vec<Side>, Option<Vec<Share>>) {
     let mut sides: Vec<Side> = Vec::new();
     let mut weights = Some(Vec::new());
@@ -112,7 +113,7 @@ fn shares(route: &Section<'_>, sides: &[Side], weights: Option<Vec<Share>>) -> O
     }
 }
 
-/// The name of a field that says something of sides, and nothing else.
+/// Reads the name of a field that is used only for the split.
 fn field(route: &Section<'_>, key: &str, taken: &[&str]) -> Option<HeaderName> {
     let text = route.text(key)?;
     let field = field_name(route, &text.value, text.span.clone())?;

@@ -1,11 +1,11 @@
-//! `sticky` and `sticky_cookie`: what a client is known by.
+//! Checks `sticky` and `sticky_cookie`.
 
 use super::is_token;
 use crate::config::document::Section;
 use crate::config::plan::{Sticky, StickyCookie};
 use crate::config::value::Value as _;
 
-/// What keeps the clients of a route on their side.
+/// Reads what keeps a client on its side.
 pub(super) fn of_route(route: &Section<'_>) -> Sticky {
     let cookie = StickyCookie::read(route, "sticky_cookie");
     let Some(text) = route.text("sticky") else { return Sticky::None };

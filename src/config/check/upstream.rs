@@ -1,4 +1,4 @@
-//! The upstreams of a file: those of `[[upstream]]`, and those that other tables have in place.
+//! Checks `[[upstream]]`, and builds the upstreams of routes with `backends` and of webhooks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,19 +23,19 @@ pub(super) fn all(sections: &[Section<'_>]) -> Vec<Upstream> {
     upstreams
 }
 
-/// An upstream with every default.
-fn unwritten(section: &Section<'_>) -> Upstream {
+/// An upstream with the default of every key.
+fn with_defaults(section: &Section<'_>) -> Upstream {
     Upstream::of(&Section::left_out(section.report, Upstream::SECTION, section.span.clone()))
 }
 
-/// The upstream of a route that has its backends in place: every default.
+/// The upstream of a route with `backends`: all other keys have their defaults.
 pub(super) fn in_place(route: &Section<'_>, name: Arc<str>) -> Upstream {
-    Upstream { name, backends: backend::all(route, "backends", false), ..unwritten(route) }
+    Upstream { name, backends: backend::all(route, "backends", false), ..with_defaults(route) }
 }
 
-/// The upstream of a backend that is told something now and then, and must not be waited for long.
-pub(super) fn told(section: &Section<'_>, name: Arc<str>, backend: Backend) -> Upstream {
-    let plain = unwritten(section);
+/// The upstream of a webhook: one backend, short time-outs, no retries and no kept connections.
+pub(super) fn of_webhook(section: &Section<'_>, name: Arc<str>, backend: Backend) -> Upstream {
+    let plain = with_defaults(section);
     Upstream {
         name,
         backends: vec![backend],
@@ -46,7 +46,7 @@ pub(super) fn told(section: &Section<'_>, name: Arc<str>, backend: Backend) -> U
             response_head: Duration::from_secs(5),
             body_idle: Duration::from_secs(5),
             request: Duration::from_secs(10),
-            // Nothing is sent for minutes: a kept connection would be closed by then.
+            // Requests are minutes apart: the receiver would have closed a kept connection.
             pool_idle: Duration::ZERO,
             ..plain.timeouts
         },
@@ -54,7 +54,8 @@ pub(super) fn told(section: &Section<'_>, name: Arc<str>, backend: Backend) -> U
     }
 }
 
-/// The index of the upstream that a key names; `None`, reported unless the key is left out, when there is none.
+/// The index of the upstream that a key names. `None`: the key is missing, or the upstream is not defined, which is
+/// reported.
 pub(super) fn named(section: &Section<'_>, key: &str, upstreams: &[Upstream]) -> Option<usize> {
     let text = section.text(key)?;
     let index = upstreams.iter().position(|upstream| *upstream.name == *text.value);

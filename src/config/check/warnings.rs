@@ -1,6 +1,4 @@
-//! What a file may say and probably does not mean: reported as warnings, once the plan is made.
-//!
-//! Warnings that belong to one key stand here too, so that all of them are found in one place.
+//! Warnings: what a file may have, but probably not on purpose. Reported once the Plan is complete.
 
 use std::collections::HashSet;
 
@@ -12,14 +10,14 @@ use super::loops;
 use crate::config::document::{Section, Text};
 use crate::config::plan::{Action, Plan, Route};
 
-/// What is odd about a plan as a whole. `routes` and `upstreams` are the tables of the file, in its order.
+/// Reports warnings about a Plan. `routes` and `upstreams`: the tables of the file, in its order.
 pub(super) fn of_plan(top: &Section<'_>, routes: &[Section<'_>], upstreams: &[Section<'_>], plan: &Plan) {
     if plan.routes.is_empty() && !top.has("route") {
         let hint = "add one: [[route]]";
         top.report.warn(top.span.clone(), "there is no route: every request is answered 404", hint);
     }
     let used: HashSet<usize> = plan.routes.iter().flat_map(used_by).collect();
-    // Upstreams that are given in a route follow those of the file.
+    // The upstreams of routes with `backends` come after those of the file.
     for (index, section) in upstreams.iter().enumerate().filter(|(index, _)| !used.contains(index)) {
         let name = plan.upstreams.get(index).map(|upstream| upstream.name.to_string()).unwrap_or_default();
         let cause = format!("no route uses upstream {name:?}");
@@ -42,7 +40,7 @@ fn used_by(route: &Route) -> Vec<usize> {
     used
 }
 
-/// A redirect that leads to itself, as far as the file alone can tell.
+/// Warns about a redirect to itself, as far as the file alone shows.
 fn redirect(route: &Section<'_>, index: usize, plan: &Plan) {
     if !route.has("redirect") {
         return;
@@ -61,7 +59,7 @@ fn redirect(route: &Section<'_>, index: usize, plan: &Plan) {
     }
 }
 
-/// Whether a request for this path and query would be redirected by the same route.
+/// Whether the same route would match a request for this path and query.
 fn leads_back(route: &Section<'_>, index: usize, target: &str, plan: &Plan) -> bool {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let hosts = route.texts("host");
@@ -71,7 +69,7 @@ fn leads_back(route: &Section<'_>, index: usize, target: &str, plan: &Plan) -> b
     plan.table.find(&asked) == Some(index)
 }
 
-/// A path that means something in another product, and something else or nothing here.
+/// Warns about a path in the syntax of another product, which matches nothing here.
 pub(super) fn foreign_path(section: &Section<'_>, text: &Text) {
     let path = text.value.as_str();
     let segments = || path.split('/').skip(1);

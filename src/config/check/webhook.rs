@@ -1,4 +1,4 @@
-//! `webhook` of a canary: an `http://` URL, as an upstream of its own.
+//! Checks `webhook` of a canary: an `http://` URL.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use crate::config::document::Section;
 use crate::config::keys::backend::{self, Refusal};
 use crate::config::plan::{Backend, Webhook};
 
-/// The webhook of a route's canary; `None`, reported unless it is left out, when there is none.
+/// The webhook of a route's canary. `None`: it has none, or the URL is malformed, which is reported.
 pub(super) fn of_canary(section: &Section<'_>, route: &Arc<str>) -> Option<Webhook> {
     let text = section.text("webhook")?;
     match split(&text.value) {
         Ok((backend, target)) => {
             let name = Arc::from(format!("webhook of {route}"));
-            Some(Webhook { upstream: upstream::told(section, name, backend), target })
+            Some(Webhook { upstream: upstream::of_webhook(section, name, backend), target })
         }
         Err((cause, hint)) => {
             section.report.add(text.span.clone(), format!("webhook {text} {cause}"), hint);
@@ -24,7 +24,7 @@ pub(super) fn of_canary(section: &Section<'_>, route: &Arc<str>) -> Option<Webho
     }
 }
 
-/// Where a URL is, and its path and query.
+/// Splits a URL into its backend, and its path and query.
 fn split(url: &str) -> Result<(Backend, String), Refusal> {
     let (scheme, rest) = url.split_once("://").ok_or(("is no URL", "write \"http://host:port/path\""))?;
     if !scheme.eq_ignore_ascii_case("http") {

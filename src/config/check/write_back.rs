@@ -1,19 +1,19 @@
-//! What `mode` of a route's cache and `[route.cache.write_back]` need of other tables.
+//! Checks `mode` of a route's cache and `[route.cache.write_back]` against other tables.
 
-use super::Ground;
+use super::Context;
 use crate::config::document::Section;
 use crate::config::keys::cache::Mode;
 use crate::config::plan::{CacheMode, RouteCache, WriteBack};
 use crate::config::units;
 
-/// What becomes of writes; `None`: the route does not cache. What is wrong is reported in either case.
+/// How a route handles writes; `None`: it does not cache. Problems are reported in either case.
 pub(super) fn mode(
     section: &Section<'_>,
     mode: Option<Mode>,
     write_back: WriteBack,
-    ground: &Ground<'_>,
+    context: &Context<'_>,
 ) -> Option<CacheMode> {
-    let write_back = bounded(&section.section("write_back"), write_back, ground);
+    let write_back = bounded(&section.section("write_back"), write_back, context);
     if section.has("write_back") && matches!(mode, Some(Mode::Aside | Mode::Through)) {
         let hint = "it is for mode = \"write-back\"";
         section.report.add(section.at("write_back"), "write_back has no effect", hint);
@@ -29,7 +29,7 @@ pub(super) fn mode(
             Some(CacheMode::Through)
         }
         Some(Mode::Back) => {
-            if !ground.has_state_dir {
+            if !context.has_state_dir {
                 let hint = "name a directory: state_dir = \"/var/lib/forebay\" in [server]";
                 section.report.add(section.at("mode"), "write-back has nowhere to keep its journal", hint);
             }
@@ -38,9 +38,10 @@ pub(super) fn mode(
     }
 }
 
-/// Sizes that must fit into the cache's. The defaults give way, so that small bounds can stand alone.
-fn bounded(section: &Section<'_>, write_back: WriteBack, ground: &Ground<'_>) -> WriteBack {
-    let half = ground.cache.memory_max / 2;
+/// Checks sizes against those of the cache. A default that is too large is lowered, so that a small `memory_max` needs
+/// no other keys.
+fn bounded(section: &Section<'_>, write_back: WriteBack, context: &Context<'_>) -> WriteBack {
+    let half = context.cache.memory_max / 2;
     let at_most = |key, size: u64, bounds: &[(&str, u64)]| {
         for (bound, most) in bounds.iter().filter(|(_, most)| size > *most && section.has(key)) {
             let hint = format!("at most {}", units::size_text(*most));
@@ -51,16 +52,16 @@ fn bounded(section: &Section<'_>, write_back: WriteBack, ground: &Ground<'_>) ->
     let pending = [("half of the cache's memory_max", half)];
     let pending_bytes_max = at_most("pending_bytes_max", write_back.pending_bytes_max, &pending);
     let body =
-        [("pending_bytes_max", pending_bytes_max), ("the cache's object_bytes_max", ground.cache.object_bytes_max)];
+        [("pending_bytes_max", pending_bytes_max), ("the cache's object_bytes_max", context.cache.object_bytes_max)];
     let body_bytes_max = at_most("body_bytes_max", write_back.body_bytes_max, &body);
     WriteBack { pending_bytes_max, body_bytes_max, ..write_back }
 }
 
-/// Reports the route with which the writes that may wait, all routes together, are more than the memory bears: what
-/// waits can't make room.
-pub(super) fn check_sum(route: &Section<'_>, cache: &RouteCache, ground: &Ground<'_>, sum: &mut u64) {
+/// Reports the route with which the `pending_bytes_max` of all routes so far exceed half of the cache's memory: pending
+/// writes can't be evicted.
+pub(super) fn check_sum(route: &Section<'_>, cache: &RouteCache, context: &Context<'_>, sum: &mut u64) {
     let CacheMode::Back(write_back) = &cache.mode else { return };
-    let (before, half) = (*sum, ground.cache.memory_max / 2);
+    let (before, half) = (*sum, context.cache.memory_max / 2);
     *sum = before.saturating_add(write_back.pending_bytes_max);
     if before <= half && *sum > half {
         let hint = format!("at most {} for all routes, or raise the cache's memory_max", units::size_text(half));

@@ -1,4 +1,4 @@
-//! `[admin]`: where the admin API listens, and who may use it.
+//! Declares `[admin]`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use crate::config::grammar::{is_bracketed, is_host_name};
 table! {
     /// The admin API, on a separate listener: health, metrics, purges, the journal, weights and canaries. Left out:
     /// there is none.
-    pub struct Admin "[admin]" => is_guarded;
+    pub struct Admin "[admin]" => check_token;
 
     /// The address: `ip:port`, or `unix:/path` for a socket that only this user may open.
     listen: AdminAddress as Text = "127.0.0.1:9900" => address, next_start;
@@ -26,7 +26,7 @@ table! {
     hosts: Vec<Box<str>> as Texts = "" => hosts, next_start;
 }
 
-/// Where the admin listener is.
+/// The address of the admin listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
     /// An IP address and port.
@@ -36,7 +36,7 @@ pub enum AdminAddress {
 }
 
 impl AdminAddress {
-    /// Whether only this machine reaches it.
+    /// Whether only processes on this machine can connect.
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
@@ -55,8 +55,8 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-/// A client that reaches the listener can direct the proxy.
-fn is_guarded(admin: &Admin, section: &Section<'_>) {
+/// Reports an address that other machines can reach without a token: each client can control the proxy.
+fn check_token(admin: &Admin, section: &Section<'_>) {
     if !admin.listen.is_local() && admin.token.is_none() {
         let hint = "add token = \"${env:FOREBAY_ADMIN_TOKEN}\", or listen on 127.0.0.1";
         let cause = "the admin listener is open to other machines, and has no token";
@@ -65,8 +65,8 @@ fn is_guarded(admin: &Admin, section: &Section<'_>) {
 }
 
 fn address(section: &Section<'_>, key: &str) -> AdminAddress {
-    let nowhere = || AdminAddress::Ip((Ipv4Addr::LOCALHOST, 0).into());
-    let Some(text) = section.text(key) else { return nowhere() };
+    let placeholder = || AdminAddress::Ip((Ipv4Addr::LOCALHOST, 0).into());
+    let Some(text) = section.text(key) else { return placeholder() };
     let address = match text.value.strip_prefix("unix:") {
         Some(path) => backend::unix_path(path).map(AdminAddress::Unix),
         None => text
@@ -77,7 +77,7 @@ fn address(section: &Section<'_>, key: &str) -> AdminAddress {
     };
     address.unwrap_or_else(|(cause, hint)| {
         section.report.add(text.span.clone(), format!("{text} {cause}"), hint);
-        nowhere()
+        placeholder()
     })
 }
 

@@ -1,4 +1,4 @@
-//! `backends`: where they are, and how each is used.
+//! Declares `backends`, and parses their URLs.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,7 +14,7 @@ use crate::config::document::{Entry, Section, Text};
 use crate::config::grammar::is_host_name;
 use crate::config::value::Table as _;
 
-/// The longest path of a Unix socket, in bytes (`sun_path` holds 108 with its end).
+/// The longest path of a Unix socket, in bytes (`sun_path` has 108, with the final zero).
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
 table! {
@@ -36,28 +36,28 @@ table! {
 /// One backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// How logs and state name it: its URL in one normal form. Unique within the upstream.
+    /// Its URL in normal form, which identifies it in logs and state. Unique within the upstream.
     pub name: Arc<str>,
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// Its authority, for `Host` when the upstream says `host = "backend"` and for checks.
+    /// Its authority: the `Host` of checks, and of requests with `host = "backend"`.
     pub authority: HeaderValue,
-    /// The share of each of its addresses; 1 unless given.
+    /// The weight of each of its addresses.
     pub weight: u32,
     /// The most requests in flight, for each of its addresses, all workers together; `None`: no limit.
     pub max_in_flight: Option<u32>,
     /// Used only for requests that no other backend can take.
     pub backup: bool,
-    /// The name that it is asked for over TLS, unless its upstream says another; `None`: it speaks without TLS.
+    /// The server name (SNI) for TLS, unless `[upstream.tls]` has another; `None`: it is used without TLS.
     pub server_name: Option<ServerName<'static>>,
 }
 
-/// Where a backend is.
+/// The address of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// An IP address and port.
     Ip(SocketAddr),
-    /// A name that DNS knows, and a port.
+    /// A host name that is resolved, and a port.
     Name {
         /// The host name, in lower case.
         host: String,
@@ -68,7 +68,7 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-/// What a URL says.
+/// A parsed URL.
 struct Location {
     name: String,
     address: Address,
@@ -77,7 +77,7 @@ struct Location {
 }
 
 impl Location {
-    /// The backend that is there, without a limit; `None`: it has no authority that could be sent.
+    /// The backend at this URL, with defaults; `None`: its authority can't be a header field.
     fn backend(self) -> Option<Backend> {
         let authority = HeaderValue::from_str(&self.authority).ok()?;
         let (name, address, server_name) = (Arc::from(self.name), self.address, self.server_name);
@@ -85,12 +85,12 @@ impl Location {
     }
 }
 
-/// Why a URL is refused: the cause, and a hint.
+/// Why a URL is invalid: the cause, and a hint.
 pub(in crate::config) type Refusal = (&'static str, &'static str);
 
-/// The backends of an upstream, or of a route that has its own.
+/// Reads the backends of an upstream, or of a route with `backends`.
 ///
-/// `weights_count` says whether the balance looks at weights: given to one that doesn't, they are a problem.
+/// `weights_count`: whether the balancer uses weights. If it does not, a weight is reported.
 pub(in crate::config) fn all(section: &Section<'_>, key: &str, weights_count: bool) -> Vec<Backend> {
     if section.is_empty_list(key) {
         let hint = "name at least one: backends = [\"http://10.0.0.1:8080\"]";
@@ -124,10 +124,10 @@ pub(in crate::config) fn all(section: &Section<'_>, key: &str, weights_count: bo
     backends
 }
 
-/// The backend at a URL.
+/// Parses the URL of a backend.
 ///
 /// # Errors
-/// When it is no plain HTTP origin.
+/// When the URL is malformed, or has more than scheme, host and port.
 pub(in crate::config) fn of_url(url: &str) -> Result<Backend, Refusal> {
     location(url)?.backend().ok_or(("has no valid host", "write a host name, 10.0.0.1 or [2001:db8::1]"))
 }
@@ -147,7 +147,7 @@ fn located(section: &Section<'_>, url: &Text) -> Option<Location> {
     location.ok()
 }
 
-/// Reads `http://host[:port]`, `http://[v6][:port]`, the same with `https`, or `unix:/path`.
+/// Parses `http://host[:port]`, `http://[v6][:port]`, the same with `https`, or `unix:/path`.
 fn location(url: &str) -> Result<Location, Refusal> {
     if let Some(path) = url.strip_prefix("unix:") {
         return unix(path);
@@ -204,13 +204,13 @@ fn authority(scheme: Scheme, host: &str, port: u16) -> Result<Location, Refusal>
     Ok(Location { name, address, authority, server_name })
 }
 
-/// The `Host` of a backend behind a Unix socket is `localhost`, as its path has no place there.
+/// Parses the path of a Unix socket. The backend's `Host` is `localhost`, because a path can't be one.
 fn unix(path: &str) -> Result<Location, Refusal> {
     let address = Address::Unix(unix_path(path)?);
     Ok(Location { name: format!("unix:{path}"), address, authority: "localhost".to_owned(), server_name: None })
 }
 
-/// The name that a backend at this address is asked for over TLS.
+/// The server name (SNI) of an address.
 fn server_name(address: &Address) -> Result<ServerName<'static>, Refusal> {
     const BAD_NAME: Refusal = ("has a host that no certificate can be for", "write a DNS name or an address");
     match address {
@@ -220,7 +220,7 @@ fn server_name(address: &Address) -> Result<ServerName<'static>, Refusal> {
     }
 }
 
-/// The path of a Unix socket.
+/// Checks the path of a Unix socket: absolute, at most 107 bytes, without control characters.
 pub(in crate::config) fn unix_path(path: &str) -> Result<PathBuf, Refusal> {
     if !path.starts_with('/') {
         return Err(("has no absolute path", "write unix:/run/service.sock"));

@@ -1,4 +1,4 @@
-//! `[cache]` and `[route.cache]`: what is shared, and how each route caches.
+//! Declares `[cache]` and `[route.cache]`.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ table! {
 
 table! {
     /// How a route caches. Left out: it does not cache.
-    pub(in crate::config) struct RouteCacheKeys "[route.cache]" => private_has_a_time;
+    pub(in crate::config) struct RouteCacheKeys "[route.cache]" => check_store_private;
 
     /// Whether forebay stores responses, and what it does with writes. `cache-aside` forwards writes and invalidates
     /// their URI. `write-through` forwards writes and stores what the backend has accepted, for `ttl` or `ttl_force`.
@@ -109,13 +109,13 @@ table! {
 }
 
 words! {
-    /// Whether a route caches, and what becomes of writes.
+    /// Whether a route caches, and how it handles writes.
     pub(in crate::config) enum Mode {
-        /// They are forwarded, and what they touch is invalidated.
+        /// Writes are forwarded, and their URI is invalidated.
         Aside = "cache-aside",
-        /// They are forwarded, and what the backend has taken is stored.
+        /// Writes are forwarded, and what the backend has accepted is stored.
         Through = "write-through",
-        /// They are kept in the journal and acknowledged; the backend sees them later.
+        /// Writes are stored in the journal and acknowledged, and sent to the backend later.
         Back = "write-back",
         /// The route does not cache.
         Off = "off",
@@ -123,14 +123,14 @@ words! {
 }
 
 impl Default for Cache {
-    /// What holds without a `[cache]` table.
+    /// The settings of a file without `[cache]`.
     fn default() -> Self {
         value::defaults()
     }
 }
 
-/// A size of which four must fit into the memory, or one would push out nearly all others. The default gives way, so
-/// that a small `memory_max` can stand alone.
+/// Reads a size of at most a quarter of `memory_max`: a larger object would evict nearly all others. A default that is
+/// too large is lowered, so that a small `memory_max` needs no other keys.
 fn within_quarter(section: &Section<'_>, key: &str) -> u64 {
     let (size, quarter) = (section.size(key), section.size("memory_max") / 4);
     if size > quarter && section.has(key) {
@@ -160,8 +160,8 @@ fn by_status(section: &Section<'_>, key: &str) -> Vec<(StatusCode, Duration)> {
     times
 }
 
-/// `store_private` holds where a time of the route counts, so without one it would be a promise that is not kept.
-fn private_has_a_time(keys: &RouteCacheKeys, section: &Section<'_>) {
+/// Reports `store_private` without a time of the route: it applies only where such a time applies.
+fn check_store_private(keys: &RouteCacheKeys, section: &Section<'_>) {
     if keys.store_private && !["ttl", "ttl_force", "ttl_status"].into_iter().any(|time| section.has(time)) {
         let hint = "it holds where a time of the route counts: add ttl, ttl_status or ttl_force";
         section.report.add(section.at("store_private"), "store_private has no effect", hint);

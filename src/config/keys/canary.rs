@@ -1,4 +1,4 @@
-//! `[route.canary]`: what moves the weights of a split by itself, and goes by what.
+//! Declares `[route.canary]`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::{DAY, MILLISECOND, table, words};
 use crate::config::document::Section;
 
-/// 30 days: the longest that a canary's step may last.
+/// 30 days: the longest step of a canary.
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// The most steps.
@@ -92,7 +92,8 @@ fn steps(section: &Section<'_>, key: &str) -> Vec<Share> {
     steps.into_iter().map(Spanned::into_inner).collect()
 }
 
-/// So many times what the others have; 0 turns it off. Less than once would fail a side that is as good.
+/// Reads a factor of the others' value; 0 turns the limit off. A factor below 1 is reported, because it would fail a
+/// side that is as good as the others.
 fn ratio(section: &Section<'_>, key: &str) -> Option<f64> {
     let ratio = section.decimal(key).filter(|ratio| *ratio.get_ref() > 0.0)?;
     if *ratio.get_ref() < 1.0 {

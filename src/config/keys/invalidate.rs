@@ -1,11 +1,11 @@
-//! `[[invalidate]]`: what events make the cache forget.
+//! Declares `[[invalidate]]`.
 
 use policy::events::{BadTemplate, PlaceTemplate, Rule, Template};
 
 use super::table;
 use crate::config::document::Section;
 
-/// The most templates in one list: an event fills all of them.
+/// The most templates in one list: each event expands all of them.
 const TEMPLATES_MAX: usize = 100;
 
 table! {
@@ -14,7 +14,7 @@ table! {
     /// event's data, such as `{data.user_id}` or `{data.items.0.id}`, stand for the values of the event: a string that
     /// is not empty, a whole number, `true` or `false`. forebay refuses an event that lacks one of the values. Write
     /// `{{` and `}}` for plain braces.
-    impl Rule "[[invalidate]]" => makes_something_void;
+    impl Rule "[[invalidate]]" => check_invalidates;
 
     /// The exact type of the events.
     event: Box<str> as Text = required("say for which type of events: event = \"OrderCreated\"") => event;
@@ -31,7 +31,7 @@ table! {
     soft: bool = "false";
 }
 
-fn makes_something_void(_: &Rule, section: &Section<'_>) {
+fn check_invalidates(_: &Rule, section: &Section<'_>) {
     if ["tags", "urls", "prefixes"].into_iter().all(|key| !section.has(key) || section.is_empty_list(key)) {
         let hint = "add tags, urls or prefixes";
         section.report.add(section.span.clone(), "this rule invalidates nothing", hint);
@@ -69,7 +69,7 @@ fn templates<T>(section: &Section<'_>, key: &str, parse: impl Fn(&str) -> Result
         match parse(&text.value) {
             Ok(template) => templates.push(template),
             Err(error) => {
-                // The error may quote the text.
+                // The message may quote the text, which may contain a secret.
                 let cause = if text.holds_secret() { "is no template".to_owned() } else { error.to_string() };
                 let hint = "values stand in braces: {aggregate_id}, {data.user_id}";
                 section.report.add(text.span.clone(), format!("{text} {cause}"), hint);

@@ -1,4 +1,4 @@
-//! `[[listener]]`: an address where clients connect.
+//! Declares `[[listener]]`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::config::grammar::networks;
 table! {
     /// An address where clients connect, with its own settings. The address identifies the listener: a reload that
     /// keeps the address keeps the socket and the connections.
-    pub struct Listener "[[listener]]" => agrees;
+    pub struct Listener "[[listener]]" => check_redirect;
 
     /// `ip:port`, or `unix:/path` for a socket in the file system, whose clients count as `127.0.0.1`. The mode of such a
     /// socket follows the process's umask.
@@ -42,10 +42,10 @@ table! {
     tls: Option<Tls>;
 }
 
-/// Where clients connect. A listener is known by it.
+/// The address of a client listener, which identifies it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
-    /// A TCP address; port 0: one that the system chooses.
+    /// A TCP address; for port 0 the system chooses a port.
     Ip(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
@@ -61,8 +61,8 @@ impl fmt::Display for ListenAddress {
 }
 
 impl ListenAddress {
-    /// What stands for an address that is no address.
-    pub(in crate::config) const fn nowhere() -> Self {
+    /// The placeholder for a malformed address, which was reported.
+    pub(in crate::config) const fn placeholder() -> Self {
         Self::Unix(PathBuf::new())
     }
 }
@@ -79,7 +79,7 @@ words! {
     }
 }
 
-/// The protocols that a listener speaks; at least one.
+/// The protocols of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocols {
     /// HTTP/1.1 and HTTP/1.0.
@@ -93,19 +93,19 @@ pub enum Protocols {
 }
 
 impl Protocols {
-    /// Whether HTTP/1.1 is spoken.
+    /// Whether clients may use HTTP/1.1.
     #[must_use]
     pub const fn http1(self) -> bool {
         !matches!(self, Self::Http2)
     }
 
-    /// Whether HTTP/2 is spoken.
+    /// Whether clients may use HTTP/2.
     #[must_use]
     pub const fn http2(self) -> bool {
         !matches!(self, Self::Http1)
     }
 
-    /// What is offered by ALPN (RFC 7301), the preferred one first.
+    /// The protocols in ALPN (RFC 7301), the preferred one first.
     #[must_use]
     pub const fn offered(self) -> &'static [&'static [u8]] {
         match self {
@@ -118,7 +118,7 @@ impl Protocols {
 }
 
 impl Listener {
-    /// A listener for plain HTTP/1.1 without anything particular.
+    /// A listener for plain HTTP/1.1 with the default of every key.
     #[must_use]
     pub const fn plain(address: ListenAddress) -> Self {
         Self {
@@ -133,8 +133,8 @@ impl Listener {
     }
 }
 
-/// What is said of a listener goes together.
-fn agrees(listener: &Listener, section: &Section<'_>) {
+/// Reports `redirect_https` on a listener with TLS.
+fn check_redirect(listener: &Listener, section: &Section<'_>) {
     if listener.tls.is_some() && listener.redirect_https.is_some() {
         let hint = "put it on the listener without TLS";
         section.report.add(section.at("redirect_https"), "a listener with TLS has nothing to redirect", hint);
@@ -180,7 +180,7 @@ fn own_networks(section: &Section<'_>, key: &str) -> Option<Vec<Network>> {
 }
 
 fn address(section: &Section<'_>, key: &str) -> ListenAddress {
-    let Some(text) = section.text(key) else { return ListenAddress::nowhere() };
+    let Some(text) = section.text(key) else { return ListenAddress::placeholder() };
     let address = match text.value.strip_prefix("unix:") {
         Some(path) => backend::unix_path(path).map(ListenAddress::Unix),
         None => text
@@ -191,6 +191,6 @@ fn address(section: &Section<'_>, key: &str) -> ListenAddress {
     };
     address.unwrap_or_else(|(cause, hint)| {
         section.report.add(text.span.clone(), format!("{text} {cause}"), hint);
-        ListenAddress::nowhere()
+        ListenAddress::placeholder()
     })
 }

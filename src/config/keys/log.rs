@@ -1,4 +1,4 @@
-//! `[log]`: which lines, in which form, and where they go.
+//! Declares `[log]`.
 
 use std::fmt;
 use std::path::Path;
@@ -35,7 +35,7 @@ table! {
     events_to: LogTarget as Text = "stderr" => target, now;
 }
 
-/// The form of the access log.
+/// The format of the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccessLog {
     /// One JSON object a line, with nginx's field names.
@@ -46,7 +46,7 @@ pub enum AccessLog {
     Off,
 }
 
-/// Where a log goes.
+/// The target of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
     /// `stdout`: standard output.
@@ -90,19 +90,19 @@ fn access(section: &Section<'_>, key: &str) -> AccessLog {
     let words = [("on", Some("json")), ("off", None), ("json", Some("json")), ("combined", Some("combined"))];
     let word = section.choice(key, &words).unwrap_or(Some("json"));
     let given = section.text("access_format");
-    let form = match &given {
+    let format = match &given {
         Some(text) => written(section, text),
         None if word == Some("combined") => LogFormat::parse(COMBINED).ok(),
         None => None,
     };
-    match (word, form) {
+    match (word, format) {
         (None, _) => AccessLog::Off,
-        (Some(_), Some(form)) => AccessLog::Text(Arc::new(form)),
+        (Some(_), Some(format)) => AccessLog::Text(Arc::new(format)),
         (Some(_), None) => AccessLog::Json,
     }
 }
 
-/// The form that `access_format` asks for; `None` is JSON, also when the text is reported as wrong.
+/// Parses `access_format`; `None`: JSON, or a malformed text, which is reported.
 fn written(section: &Section<'_>, text: &Text) -> Option<LogFormat> {
     const HINT: &str = "write \"json\", \"combined\", or a text with variables such as $remote_addr";
     let value = text.value.as_str();

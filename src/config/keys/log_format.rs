@@ -1,37 +1,37 @@
-//! The form of an access log's line: a text with nginx's variables.
+//! The format of the access log: a text with nginx's variables.
 
 use http::{HeaderName, header};
 
-/// A line of the access log as a text with variables.
+/// A parsed format.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFormat {
-    /// The line, in order.
+    /// The parts of a line, in order.
     pub parts: Vec<LogPart>,
-    /// The request's fields that [`Variable::RequestField`] and [`Variable::Cookie`] count.
+    /// The request fields into which [`Variable::RequestField`] and [`Variable::Cookie`] are indexes.
     pub request_fields: Vec<HeaderName>,
-    /// The response's fields that [`Variable::ResponseField`] counts.
+    /// The response fields into which [`Variable::ResponseField`] is an index.
     pub response_fields: Vec<HeaderName>,
 }
 
 /// A part of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogPart {
-    /// Text as it stands.
+    /// Literal text.
     Text(Box<str>),
-    /// A value of the exchange.
+    /// The value of a variable.
     Variable(Variable),
 }
 
-/// Declares the variables once: a variant, and the names that a form has for it.
+/// Declares the variables: each variant with its names in the format.
 macro_rules! variables {
     ($($(#[doc = $text:literal])* $variant:ident $(($($held:ty),*))? $(= $($name:literal)|+)?,)*) => {
-        /// A value of an exchange. Names, and what the values are: `docs/access-log.md`.
+        /// A variable. `docs/access-log.md` describes the names and values.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Variable {
             $($(#[doc = $text])* $(#[doc = concat!($("`$", $name, "` "),+)])? $variant $(($($held),*))?,)*
         }
 
-        /// The variables that have names of their own.
+        /// The variables without a parameter, by name.
         pub(super) const VARIABLES: &[(&str, Variable)] = &[$($($(($name, Variable::$variant),)+)?)*];
     };
 }
@@ -81,10 +81,10 @@ variables! {
 }
 
 impl LogFormat {
-    /// Reads a text with variables: `$name` or `${name}`.
+    /// Parses a text with variables: `$name` or `${name}`.
     ///
     /// # Errors
-    /// The name that is not known.
+    /// The name of an unknown variable.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut format = Self::default();
         let mut pieces = text.split('$');
@@ -128,7 +128,7 @@ impl LogFormat {
     }
 }
 
-/// Where this name is in the list; it is added if it is not there.
+/// The index of a name in the list, to which it is added if it is missing.
 fn index(list: &mut Vec<HeaderName>, name: HeaderName) -> usize {
     list.iter().position(|known| *known == name).unwrap_or_else(|| {
         list.push(name);

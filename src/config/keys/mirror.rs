@@ -1,4 +1,4 @@
-//! `[route.mirror]`: which requests are copied, and what of the answers is compared.
+//! Declares `[route.mirror]` and `[route.mirror.compare]`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{HOUR, MIB, MILLISECOND, table};
 use crate::config::document::Section;
 use crate::config::grammar::method;
 
-/// The most places that are left out of comparing.
+/// The most entries of `ignore`.
 const IGNORED_MAX: usize = 100;
 
 table! {
@@ -41,7 +41,7 @@ table! {
 table! {
     /// Compares the mirror's responses with the clients'. forebay counts where they differ, and keeps a few as samples,
     /// which the admin API shows.
-    impl Rules "[route.mirror.compare]" => compares_something;
+    impl Rules "[route.mirror.compare]" => check_compare;
 
     /// Whether forebay compares statuses.
     status: bool = "true";
@@ -90,7 +90,7 @@ fn methods(section: &Section<'_>, key: &str) -> Vec<Method> {
     methods
 }
 
-fn compares_something(rules: &Rules, section: &Section<'_>) {
+fn check_compare(rules: &Rules, section: &Section<'_>) {
     if !(rules.status || rules.json_body || rules.other_body) && rules.headers.is_empty() {
         let hint = "leave compare out, or one of status, headers, json_body, other_body on";
         section.report.add(section.span.clone(), "compare compares nothing", hint);

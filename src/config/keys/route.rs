@@ -1,4 +1,4 @@
-//! `[[route]]` and the tables in it that have no file of their own.
+//! Declares `[[route]]`, `redirect` and `respond`.
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -93,7 +93,7 @@ table! {
 
 table! {
     /// A fixed response.
-    pub struct Respond "respond = { … }" => may_have_a_body;
+    pub struct Respond "respond = { … }" => check_body;
 
     /// Its status.
     status: StatusCode as Count(200, 599) = "200" => status;
@@ -121,7 +121,7 @@ fn body(section: &Section<'_>, key: &str) -> Bytes {
     Bytes::from(section.text(key).map(|text| text.value).unwrap_or_default())
 }
 
-fn may_have_a_body(respond: &Respond, section: &Section<'_>) {
+fn check_body(respond: &Respond, section: &Section<'_>) {
     let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
     if !respond.body.is_empty() && bodiless.contains(&respond.status) {
         let cause = format!("a response {} has no body", respond.status.as_u16());

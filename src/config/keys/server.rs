@@ -1,4 +1,4 @@
-//! `[server]`: limits and time-outs towards clients.
+//! Declares `[server]`.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -103,9 +103,9 @@ table! {
 }
 
 words! {
-    /// What becomes of a request whose client closes its sending side, but may still read.
+    /// What happens to a request whose client closes its sending side, but may still read.
     pub enum HalfClose {
-        /// It is given up at its backend.
+        /// It is aborted.
         Abort = "abort",
         /// It is answered.
         Answer = "answer",
@@ -115,9 +115,9 @@ words! {
 words! {
     /// Where runs of slashes in a path are merged.
     pub enum MergeSlashes {
-        /// Where routes match.
+        /// Before routes match.
         Match = "match",
-        /// There, in what is forwarded, and in the cache's keys.
+        /// Before routes match, in forwarded paths, and in cache keys.
         Forward = "forward",
         /// Nowhere.
         Off = "off",
@@ -133,9 +133,9 @@ fn limit(section: &Section<'_>, key: &str) -> Option<u64> {
     Some(section.size(key)).filter(|most| *most > 0)
 }
 
-/// A pseudonym (RFC 9110 §7.6.3).
+/// Reads a pseudonym for `Via` (RFC 9110 §7.6.3).
 fn via_name(section: &Section<'_>, key: &str) -> Option<Arc<str>> {
-    /// It goes along with every message.
+    /// A limit, because every message has the name.
     const NAME_BYTES_MAX: usize = 100;
     let text = section.text(key)?;
     if !is_token(&text.value) || text.value.len() > NAME_BYTES_MAX {
@@ -145,7 +145,7 @@ fn via_name(section: &Section<'_>, key: &str) -> Option<Arc<str>> {
     Some(Arc::from(text.value))
 }
 
-/// Names of protocols (RFC 9110 §7.8), in lower case.
+/// Reads names of protocols (RFC 9110 §7.8), in lower case.
 fn upgrades(section: &Section<'_>, key: &str) -> Vec<String> {
     let mut protocols = Vec::new();
     for text in section.texts(key) {

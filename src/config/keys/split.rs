@@ -1,4 +1,4 @@
-//! The sides of a route's `split`, and the cookie that keeps a client on one.
+//! Declares `split` and `sticky_cookie` of a route.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::config::grammar::{is_host_name, is_token};
 /// One minute.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// 400 days: browsers keep no cookie longer (RFC 6265bis §4.1.2.2).
+/// 400 days: the longest time that browsers keep a cookie (RFC 6265bis §4.1.2.2).
 const COOKIE_AGE_MAX: Duration = Duration::from_secs(400 * 86_400);
 
 table! {
@@ -36,7 +36,7 @@ table! {
     /// https. If a request has no cookie, or one that is forged or too old, forebay sets a new one and uses the side
     /// that it selects, except where `override_header` decided. A response that sets the cookie is `private`, because a
     /// shared cache in front would give it to many clients.
-    pub struct StickyCookie "sticky_cookie = { … }" => is_kept;
+    pub struct StickyCookie "sticky_cookie = { … }" => check_host_prefix;
 
     /// Its name. Routes of one host with different values of the keys below need different names.
     name: String as Text = "forebay_side" => name;
@@ -66,7 +66,7 @@ words! {
     }
 }
 
-fn is_kept(cookie: &StickyCookie, section: &Section<'_>) {
+fn check_host_prefix(cookie: &StickyCookie, section: &Section<'_>) {
     if cookie.name.starts_with("__Host-") && (cookie.path != "/" || cookie.domain.is_some()) {
         let hint = "a name that starts with __Host- takes path = \"/\" and no domain";
         section.report.add(section.at("name"), "browsers would refuse this cookie", hint);
@@ -82,7 +82,7 @@ fn name(section: &Section<'_>, key: &str) -> String {
     text.value
 }
 
-/// The path of a cookie (RFC 6265 §4.1.1).
+/// Reads the path of a cookie (RFC 6265 §4.1.1).
 fn path(section: &Section<'_>, key: &str) -> String {
     let Some(text) = section.text(key) else { return String::new() };
     let is_plain = text.value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');

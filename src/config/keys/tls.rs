@@ -1,4 +1,4 @@
-//! `[listener.tls]`: TLS towards clients.
+//! Declares `[listener.tls]`.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -66,28 +66,28 @@ words! {
 }
 
 words! {
-    /// What a client gets that asks for a name without a certificate, or for none.
+    /// How a connection is handled whose server name has no certificate, or that has no server name.
     pub enum UnknownSni {
-        /// The first certificate.
+        /// It gets the first certificate.
         Default = "default",
-        /// No connection.
+        /// It is refused.
         Reject = "reject",
     }
 }
 
 words! {
-    /// Whether clients are asked for a certificate.
+    /// Whether forebay requests a certificate from clients.
     pub enum ClientAuth {
-        /// They are not.
+        /// No.
         Off = "off",
-        /// One that has none is let in.
+        /// Yes; a client without a certificate is accepted.
         Optional = "optional",
-        /// One that has none is not let in.
+        /// Yes; a client without a certificate is refused.
         Required = "required",
     }
 }
 
-/// The keys in tickets rotate by themselves after this time at the latest.
+/// The longest `ticket_rotation`.
 const TICKET_ROTATION_MAX: Duration = Duration::from_secs(6 * 3_600);
 
 fn authorities(tls: &Tls, section: &Section<'_>) {

@@ -1,4 +1,4 @@
-//! Secrets that clients or cookies must know: compared, and never shown.
+//! Secrets: the token of the admin API, and the signing key of cookies.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use crate::config::document::Section;
 /// The shortest secret, in bytes: shorter ones can be guessed.
 const SECRET_BYTES_MIN: usize = 16;
 
-/// A secret that is compared, and never shown.
+/// A secret. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Box<str>);
 
 impl Token {
-    /// A token of this text.
+    /// A secret with this text.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// Whether this is the token. How long it takes tells nothing but the token's length.
+    /// Compares the secret in constant time: the duration depends only on the lengths.
     #[must_use]
     pub fn is(&self, given: &[u8]) -> bool {
         let own = self.0.as_bytes();
@@ -26,7 +26,7 @@ impl Token {
         own.len() == given.len() && differs == 0
     }
 
-    /// The token itself, for a client of this machine.
+    /// The secret, for requests that forebay's own commands send.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -39,7 +39,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A secret that fits into a header field, and is long enough.
+/// Reads a secret: at least 16 visible ASCII characters, so that it fits into a header field.
 pub(super) fn token(section: &Section<'_>, key: &str) -> Option<Token> {
     let text = section.text(key)?;
     if text.value.len() < SECRET_BYTES_MIN || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -1,4 +1,4 @@
-//! `[[upstream]]` and the tables in it: a group of backends, how they are chosen, watched and waited for.
+//! Declares `[[upstream]]` and the tables in it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +94,7 @@ table! {
 
 table! {
     /// Ejects backends by the failures of real traffic; a lone endpoint is never ejected.
-    pub struct Ejection "[upstream.ejection]" => times_in_order;
+    pub struct Ejection "[upstream.ejection]" => check_ejection_times;
 
     /// Failures in a row that eject a backend: no connection, a reset, a time-out, a body cut short, or one of
     /// `statuses`. 0 turns it off.
@@ -145,7 +145,7 @@ table! {
 }
 
 words! {
-    /// Which `Host` a backend sees.
+    /// The `Host` of requests to backends.
     pub enum HostHeader {
         /// The client's.
         Client = "client",
@@ -163,7 +163,7 @@ words! {
     }
 }
 
-/// How the next backend is chosen.
+/// How the next endpoint is selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// One after the other.
@@ -172,7 +172,7 @@ pub enum Balance {
     Weighted,
     /// The one with the fewest requests in flight for its weight.
     LeastConnections,
-    /// By the client's address.
+    /// By a hash of the client's address.
     IpHash,
     /// By chance, in proportion to weight.
     Random,
@@ -208,12 +208,12 @@ words! {
         "random" => Self::Random,
         "two-choices" => Self::TwoChoices,
         "peak-ewma" => Self::PeakEwma,
-        // What is hashed comes from `hash_key`.
+        // A placeholder: `balance` replaces it by `hash_key`.
         "hash" => Self::Hash(HashKey::Path),
     }
 }
 
-/// What an active check asks.
+/// The kind of an active check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// An HTTP request.
@@ -226,10 +226,10 @@ pub enum Check {
         host: Option<HeaderValue>,
         /// Which statuses pass.
         status: StatusRanges,
-        /// A text that the first 64 KiB of the body must hold; `None`: the body is not looked at.
+        /// A text that the first 64 KiB of the body must contain; `None`: the check ignores the body.
         body: Option<String>,
     },
-    /// Whether a connection can be opened.
+    /// Opening a connection.
     Tcp,
 }
 
@@ -249,7 +249,7 @@ impl Balance {
         }
     }
 
-    const fn looks_at_weights(&self) -> bool {
+    const fn uses_weights(&self) -> bool {
         match self {
             Self::Weighted | Self::LeastConnections | Self::Random | Self::Hash(_) => true,
             Self::RoundRobin | Self::IpHash | Self::TwoChoices | Self::PeakEwma => false,
@@ -294,7 +294,7 @@ fn hash_key(section: &Section<'_>) -> Option<HashKey> {
 
 fn backends(section: &Section<'_>, key: &str) -> Vec<Backend> {
     let word = Balance::choose(section, "balance");
-    backend::all(section, key, word.is_none_or(|balance| balance.looks_at_weights()))
+    backend::all(section, key, word.is_none_or(|balance| balance.uses_weights()))
 }
 
 fn check(section: &Section<'_>, key: &str) -> Check {
@@ -341,8 +341,8 @@ fn check_host(section: &Section<'_>) -> Option<HeaderValue> {
     HeaderValue::from_str(authority?.as_str()).ok()
 }
 
-/// An ejection gets longer each time.
-fn times_in_order(ejection: &Ejection, section: &Section<'_>) {
+/// Reports a `base_time` that is longer than `max_time`.
+fn check_ejection_times(ejection: &Ejection, section: &Section<'_>) {
     let (base, max) = (ejection.base_time, ejection.max_time);
     if base > max {
         let key = if section.has("base_time") { "base_time" } else { "max_time" };

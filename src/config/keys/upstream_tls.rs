@@ -1,4 +1,4 @@
-//! `[upstream.tls]`: TLS towards backends.
+//! Declares `[upstream.tls]`.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::config::document::Section;
 table! {
     /// TLS to the backends of this upstream whose URLs begin with `https://`. forebay reads the files at the start and
     /// at a reload.
-    pub struct UpstreamTls "[upstream.tls]" => fits_together;
+    pub struct UpstreamTls "[upstream.tls]" => check_tls;
 
     /// A PEM file with the certificates of the trusted authorities. Left out: those of the system.
     ca: Option<PathBuf> as Text => path;
@@ -29,7 +29,7 @@ table! {
     min_version: TlsVersion = "1.2";
 }
 
-fn fits_together(tls: &UpstreamTls, section: &Section<'_>) {
+fn check_tls(tls: &UpstreamTls, section: &Section<'_>) {
     for (key, other, is_alone) in [
         ("cert", "key", tls.cert.is_some() && tls.key.is_none()),
         ("key", "cert", tls.key.is_some() && tls.cert.is_none()),

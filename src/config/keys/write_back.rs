@@ -1,4 +1,4 @@
-//! `[route.cache.write_back]`: how writes are kept, and how they are sent.
+//! Declares `[route.cache.write_back]`.
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::config::document::Section;
 use crate::config::grammar::{field_names, is_reserved};
 use crate::config::units;
 
-/// Request fields that are judged or written when a write is taken or sent, so that keeping them would mislead: the
-/// conditions and ranges of RFC 9110 §13 and §14, `Expect`, and forebay's own.
+/// Request fields that can't be in `keep_headers`, because they are evaluated when a write is queued, or set when it is
+/// sent: the conditions and ranges of RFC 9110 §13 and §14, `Expect`, and forebay's own.
 const NOT_KEPT: [&str; 9] = [
     "expect",
     "forebay-write",
@@ -67,7 +67,7 @@ table! {
 table! {
     /// When forebay repeats a write that failed: after a random time between zero and a bound that doubles each time.
     /// After the last attempt the write becomes a dead letter.
-    pub struct WriteRetry "retry = { … }" => waits_in_order;
+    pub struct WriteRetry "retry = { … }" => check_retry_waits;
 
     /// The bound of the first wait.
     base: Duration as Duration(MILLISECOND, HOUR) = "1s";
@@ -78,28 +78,28 @@ table! {
 }
 
 words! {
-    /// How safe a write is when it is acknowledged.
+    /// What must have happened to a write before it is acknowledged.
     pub enum Durability {
-        /// On the disk. It survives a power cut.
+        /// It is on the disk, and survives a power failure.
         Fsync = "fsync",
-        /// Handed to the system, and on the disk within 5 ms. It survives the process.
+        /// It is written to the file, which is synced within 5 ms. It survives the end of the process.
         Batch = "batch-5ms",
-        /// Handed to the system, and on the disk when the system likes. It survives the process.
+        /// It is written to the file, which the kernel syncs later. It survives the end of the process.
         Os = "os",
     }
 }
 
 words! {
-    /// What is done with a write when the journal can't be written.
+    /// How a write is handled when the journal can't be written.
     pub enum OnDiskError {
         /// It is refused with 503.
         Refuse = "refuse",
-        /// It goes through to the backend.
+        /// It is forwarded to the backend.
         Through = "through",
     }
 }
 
-fn waits_in_order(retry: &WriteRetry, section: &Section<'_>) {
+fn check_retry_waits(retry: &WriteRetry, section: &Section<'_>) {
     let WriteRetry { base, max, .. } = *retry;
     if base > max {
         let hint = format!("base is {}, max {}", units::duration_text(base), units::duration_text(max));

@@ -1,4 +1,4 @@
-//! How a route caches: the keys of `[route.cache]`, as the policy has them.
+//! How a route caches: the keys of `[route.cache]`, in the types of `policy`.
 
 use http::HeaderName;
 use policy::cache::freshness::TtlRules;
@@ -11,27 +11,27 @@ use super::WriteBack;
 /// `[route.cache]`: how a route caches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteCache {
-    /// What becomes of writes.
+    /// How writes are handled.
     pub mode: CacheMode,
-    /// How long what is stored stays fresh.
+    /// How long a stored response is fresh.
     pub ttl: TtlRules,
-    /// When it may be served stale.
+    /// When a stored response may be served stale.
     pub stale: StaleRules,
-    /// What is stored although it should not be.
+    /// Which responses are stored although RFC 9111 would not allow it.
     pub exceptions: Exceptions,
-    /// What makes two requests one.
+    /// What is in the cache key.
     pub key: key::Rules,
     /// The response fields that hold tags.
     pub tags_headers: Vec<HeaderName>,
 }
 
-/// `mode`: what becomes of a caching route's writes.
+/// `mode`: how a caching route handles writes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CacheMode {
-    /// `cache-aside`: they are forwarded, and what they touch is invalidated.
+    /// `cache-aside`: writes are forwarded, and their URI is invalidated.
     Aside,
-    /// `write-through`: they are forwarded, and what the backend has taken is stored.
+    /// `write-through`: writes are forwarded, and what the backend has accepted is stored.
     Through,
-    /// `write-back`: they are kept in the journal and acknowledged; the backend sees them later.
+    /// `write-back`: writes are stored in the journal and acknowledged, and sent to the backend later.
     Back(WriteBack),
 }

@@ -1,4 +1,4 @@
-//! What is asked of a plan's listeners.
+//! Look-ups of a Plan's listeners.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -8,7 +8,7 @@ use policy::message::network::Network;
 use super::{ListenAddress, Plan, Protocols};
 
 impl Plan {
-    /// The TCP addresses where clients connect, as the file says them.
+    /// The TCP addresses of the client listeners, as in the file.
     pub fn tcp_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().filter_map(|listener| match listener.address {
             ListenAddress::Ip(address) => Some(address),
@@ -25,22 +25,22 @@ impl Plan {
         known.map_or(&[], |known| known.trusted_proxies.as_ref().unwrap_or(&self.server.trusted_proxies))
     }
 
-    /// Whether no listener redirects requests, or believes what they say of who asked.
+    /// Whether no listener redirects requests or trusts forwarding headers.
     #[must_use]
     pub fn takes_requests_as_they_come(&self) -> bool {
-        let believes = |trusted: &Option<Vec<Network>>| trusted.as_ref().is_some_and(|trusted| !trusted.is_empty());
+        let trusts = |trusted: &Option<Vec<Network>>| trusted.as_ref().is_some_and(|trusted| !trusted.is_empty());
         self.server.trusted_proxies.is_empty()
-            && self.listeners.iter().all(|known| known.redirect_https.is_none() && !believes(&known.trusted_proxies))
+            && self.listeners.iter().all(|known| known.redirect_https.is_none() && !trusts(&known.trusted_proxies))
     }
 
-    /// The protocols that are spoken on a listener.
+    /// The protocols of a listener.
     #[must_use]
     pub fn protocols(&self, listener: &ListenAddress) -> Protocols {
         let known = self.listeners.iter().find(|known| known.address == *listener);
         known.map_or(Protocols::Http1, |known| known.protocols)
     }
 
-    /// The port of the `https` URLs that a listener's requests by `http` are redirected to.
+    /// The port of the `https` URLs to which a listener redirects requests; `None`: it does not redirect.
     #[must_use]
     pub fn redirect_https(&self, listener: Option<&ListenAddress>) -> Option<NonZeroU16> {
         let redirecting = self.listeners.iter().filter_map(|known| Some((&known.address, known.redirect_https?)));

@@ -1,4 +1,4 @@
-//! A split of a route's requests, its canary, and its mirror.
+//! The split of a route, its canary, and its mirror.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use policy::route::split::{Share, Shares};
 
 use super::{StickyCookie, Upstream};
 
-/// `split`: which of several upstreams a request goes to.
+/// `split`: shares the requests of a route among several upstreams.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
     /// Its sides, in file order; at least two, all of different upstreams.
     pub sides: Vec<Side>,
-    /// Their shares as the file says them.
+    /// The shares of the file.
     pub shares: Shares,
-    /// Whether, and by what, a client stays on its side.
+    /// What keeps a client on its side.
     pub sticky: Sticky,
-    /// The request field that may name a side by hand.
+    /// The request field by which a client can name a side.
     pub override_header: Option<HeaderName>,
-    /// The response field that tells which side answered, and why that one.
+    /// The response field with the side that answered, and what decided.
     pub side_header: Option<HeaderName>,
-    /// Whether what is stored of one side may be served for another.
+    /// Whether a stored response of one side may be served for another.
     pub shares_cache: bool,
-    /// Moves the shares by itself.
+    /// The canary, which moves the shares automatically; `None`: there is none.
     pub canary: Option<Canary>,
 }
 
@@ -34,37 +34,37 @@ pub struct Split {
 pub struct Side {
     /// The upstream's index in [`super::Plan::upstreams`].
     pub upstream: usize,
-    /// The upstream's name: how logs, state and people call the side.
+    /// The upstream's name, which identifies the side in logs, in state and in the API.
     pub name: Arc<str>,
 }
 
-/// `sticky`: what a client is known by.
+/// `sticky`: what identifies a client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sticky {
-    /// Nothing: each request is drawn anew.
+    /// Nothing: each request is assigned by chance.
     None,
-    /// A cookie of ours.
+    /// A cookie that forebay sets.
     Cookie(StickyCookie),
-    /// Its address; of IPv6 the first 64 bits.
+    /// The client's address; of IPv6 the first 64 bits.
     ClientIp,
     /// A request field.
     Header(HeaderName),
-    /// A cookie of the application's.
+    /// A cookie of the application.
     TheirCookie(String),
 }
 
-/// `[route.canary]`: moves the shares of a split by itself.
+/// `[route.canary]`: moves the shares of a split automatically.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Canary {
-    /// The side that is tried, an index into [`Split::sides`].
+    /// The side of the canary, an index into [`Split::sides`].
     pub side: usize,
-    /// What it goes by.
+    /// The steps, and the limits for its errors and latency.
     pub rules: Rules,
-    /// Who is told of every change.
+    /// The webhook that gets every change; `None`: there is none.
     pub webhook: Option<Arc<Webhook>>,
 }
 
-/// `webhook`: where changes are told by an HTTP POST.
+/// `webhook`: the receiver of an HTTP POST for each change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
     /// The receiver, as an upstream of its own with one backend.
@@ -73,31 +73,31 @@ pub struct Webhook {
     pub target: String,
 }
 
-/// `[route.mirror]`: copies of requests go to another upstream; what it answers reaches no client.
+/// `[route.mirror]`: sends copies of requests to another upstream. Its responses reach no client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mirror {
-    /// The upstream that gets them, an index into [`super::Plan::upstreams`].
+    /// The upstream that gets the copies, an index into [`super::Plan::upstreams`].
     pub upstream: usize,
-    /// How many requests are copied.
+    /// The share of requests that are copied.
     pub share: Share,
-    /// Which methods.
+    /// The methods that are copied.
     pub methods: Vec<Method>,
     /// The longest body that is copied or compared, in bytes.
     pub body_bytes_max: usize,
-    /// Copies under way at once, all workers together; over that they are dropped.
+    /// The most copies in flight, all workers together; further ones are dropped.
     pub in_flight_max: usize,
-    /// How long a copy may take.
+    /// The longest time of a copy, until the end of its response.
     pub timeout: Duration,
-    /// Whether, and how, the answers are compared.
+    /// How responses are compared; `None`: they are not.
     pub compare: Option<Compare>,
 }
 
-/// `compare`: what is compared, and what becomes of it.
+/// `compare`: what is compared, and how many samples are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compare {
     /// What is compared.
     pub rules: compare::rules::Rules,
-    /// The upstream that is asked a second time, to see what differs anyway; an index into [`super::Plan::upstreams`].
+    /// The upstream that gets a second copy, whose differences are noise; an index into [`super::Plan::upstreams`].
     pub noise_from: Option<usize>,
     /// How many samples are kept.
     pub samples_max: usize,
