@@ -1,4 +1,4 @@
-//! Where backends are: by address, by name, by Unix socket.
+//! Addresses of backends: IP address, name, Unix socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! The admin listener of a real proxy: its numbers, purges, events and the journal, and the command line that asks it.
+//! The admin API of a real proxy: metrics, purges, events and the journal, also through the command line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::io::{Read as _, Write as _};
@@ -32,14 +32,14 @@ fn post(forebay: &Forebay, target: &str, order: &Value) -> Value {
     told(&asks(forebay, "POST", target, JSON, &order.to_string()), 200)
 }
 
-/// Purges, waits until all is swept, and says how many responses that touched.
+/// Purges, waits for the sweep, and returns how many responses were purged.
 fn purge(forebay: &Forebay, order: &Value) -> u64 {
     let mut order = order.clone();
     order["wait"] = json!(true);
     post(forebay, "/api/v1/purge", &order)["purged"].as_u64().unwrap()
 }
 
-/// Sends an event, waits until all is swept, and says how many responses that touched.
+/// Sends an event, waits for the sweep, and returns how many responses were invalidated.
 fn touched(forebay: &Forebay, event: &Value) -> u64 {
     post(forebay, "/api/v1/events?wait=true", event)["touched"].as_u64().unwrap()
 }
@@ -273,7 +273,7 @@ fn a_reload_brings_new_rules_and_leaves_the_listener_where_it_is() {
     assert_eq!(touched(&forebay, &json!({"type": "Cleared"})), 1);
 }
 
-/// A write-back route of its own, and where its journal is.
+/// A configuration with a write-back route, whose journal is in this directory.
 fn writing(origin: &Origin, keys: &str) -> (TempDir, Forebay) {
     let state = tempfile::tempdir().unwrap();
     let config = forward([origin])

@@ -1,4 +1,4 @@
-//! What the logs say of backends: why one is out, where a request was tried, and nothing where nothing has changed.
+//! The log events about backends: why one is out of use, where a request was tried, and no events without a change.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use serde_json::Value;
@@ -7,7 +7,7 @@ use testbed::{Config, Origin, Process, answer, close, eventually, forward, ok};
 const BINARY: &str = env!("CARGO_BIN_EXE_forebay");
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Two backends, the first of which is always asked first.
+/// Two backends, of which each request tries the first one first.
 fn first_and_backup(first: &Origin, backup: &Origin) -> Config {
     forward([first]).backend(backup.with("backup = true"))
 }
@@ -18,7 +18,7 @@ fn logged(process: &Process) -> Value {
     serde_json::from_str(&process.logged()).unwrap()
 }
 
-/// Checked often, down with the first check that fails.
+/// Active checks at short intervals; the first failed check makes a backend unusable.
 fn checked(origins: &[Origin], keys: &str) -> Config {
     let health = format!("[upstream.health]\npath = \"/healthz\"\ninterval = \"20ms\"\nrise = 1\nfall = 1\n{keys}");
     forward(origins).upstream(&health)

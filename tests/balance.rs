@@ -1,11 +1,11 @@
-//! Who gets which request: shares, stickiness and limits, seen from the outside.
+//! Load balancing over the wire: shares, stickiness and limits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::collections::{HashMap, HashSet};
 
 use testbed::{Client, Config, Forebay, Gate, Origin, eventually, forward, ok, script};
 
-/// Who answered each of `count` requests, one after the other on one connection.
+/// The backend that answered each of `count` requests, sent one after the other on one connection.
 #[track_caller]
 fn answered(forebay: &Forebay, count: usize) -> Vec<String> {
     let mut client = forebay.client();
@@ -13,7 +13,7 @@ fn answered(forebay: &Forebay, count: usize) -> Vec<String> {
     (0..count).map(|_| ask().is_status(200).text()).collect()
 }
 
-/// How many of `count` requests each answered.
+/// How many of `count` requests each backend answered.
 #[track_caller]
 fn shares(forebay: &Forebay, count: usize) -> HashMap<String, usize> {
     let mut shares = HashMap::new();
@@ -30,7 +30,7 @@ fn weighing(origins: &[Origin], weights: &[u32], balance: &str) -> Config {
         .fold(config, |config, (origin, weight)| config.backend(origin.with(&format!("weight = {weight}"))))
 }
 
-/// Each key always reaches the same backend, and the keys do not all reach one.
+/// Asserts that each key always reaches the same backend, and that not all keys reach the same one.
 #[track_caller]
 fn is_sticky(keys: &str, ask: impl Fn(&Forebay, usize) -> String) {
     let origins = Origin::row(4);
@@ -43,7 +43,7 @@ fn is_sticky(keys: &str, ask: impl Fn(&Forebay, usize) -> String) {
     }
 }
 
-/// A request that is held keeps the next ones away from its backend.
+/// Asserts that while a backend holds one request, the next ones go to the other backend.
 #[track_caller]
 fn avoids_the_busy_one(balance: &str) {
     let gate = Gate::new();

@@ -1,4 +1,4 @@
-//! When those who ask together can't be answered together: leaving, failing, breaking off, not for sharing.
+//! Coalesced fetches that can't be shared: the client leaves, the fetch fails or breaks off, the response is private.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A cookie goes to the client that it was made for, unless its backend or its route shares it.
+//! `Set-Cookie` in cached responses: only the client that caused it gets it, unless the backend or the route shares it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is invalidated after a write.
+//! Invalidation by writes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Client, Forebay, Gate, Origin, Response, Script, answer, eventually, forward, script};

@@ -1,6 +1,6 @@
-//! For how long an answer stays fresh, and what `Age` and `Date` say of it.
+//! Freshness lifetimes, `Age` and `Date`.
 //!
-//! Every test puts the clock forward, so each must be a process of its own.
+//! Every test moves the clock of its process, so each needs its own process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

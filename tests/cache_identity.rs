@@ -1,4 +1,4 @@
-//! What a backend builds URLs or routes from is in the key of a cached answer, or the same for all who get that answer.
+//! Request fields from which a backend may build its response are in the cache key, or equal for all requests of a key.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Forebay, Gate, Origin, Response, Script, echo, eventually, forward, ok, script};

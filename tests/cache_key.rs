@@ -1,4 +1,4 @@
-//! What makes two requests one, and that nothing else does: neither what is not in the key nor another route.
+//! The cache key: which requests share a response, and which do not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Forebay, Origin, echo, forward, ok, routes};
@@ -11,7 +11,7 @@ fn get(host: &str, target: &str, fields: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")
 }
 
-/// Says whether the answer to the first request also serves the second.
+/// Whether the cached response to the first request is served for the second.
 #[track_caller]
 fn are_one(keys: &str, first: &str, second: &str) -> bool {
     let origin = Origin::start(ok("one"));

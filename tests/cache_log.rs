@@ -1,4 +1,4 @@
-//! What the access log says of the cache.
+//! The cache in the access log.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::io::{BufRead, BufReader};
@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use testbed::{Client, DEADLINE, Origin, answer, eventually, validated};
 
-/// forebay as a process of its own, whose access log is read.
+/// forebay as a separate process with a readable access log.
 struct Logged {
     process: Child,
     address: SocketAddr,

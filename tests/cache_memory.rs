@@ -75,7 +75,7 @@ fn counts_what_it_takes(lengths: impl Fn(u64) -> usize, rounds: u64) {
     let store = Arc::new(Store::new(&plan::Cache { memory_max: MEMORY_MAX, ..plan::Cache::default() }));
     for number in 0..rounds {
         let errand = FetchKey { key: key(number), choice: Choice::default(), is_authorized: false, range: None };
-        // Like chance, but the same each time.
+        // Pseudo-random, but the same in each run.
         let drawn = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         Lead::alone(&store, errand).put(entry(number, lengths(drawn)));
     }

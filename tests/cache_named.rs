@@ -1,4 +1,5 @@
-//! Fields that `private` and `no-cache` name: for the one who asked, and not for the store (RFC 9111 §5.2.2.4, §5.2.2.7).
+//! Fields named by `private` and `no-cache` are sent to the requesting client and not stored (RFC 9111 §5.2.2.4,
+//! §5.2.2.7).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

@@ -24,7 +24,7 @@ fn caching(origin: &Origin) -> Config {
     forward([origin]).cached("").cache("object_bytes_max = \"1MiB\"\nlead_bytes_max = \"1MiB\"")
 }
 
-/// A client that stalls, after another has got all while it did.
+/// A client that stalls, after another client has received the whole body meanwhile.
 fn stalled(forebay: &Forebay, origin: &Origin, gate: &Gate, body: &str) -> Client {
     let (stalled, mut quick) = leader_and_followers(forebay, origin, 1);
     gate.open();

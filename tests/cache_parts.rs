@@ -1,4 +1,4 @@
-//! Parts as they are stored: what they answer, and how they grow into the whole.
+//! Stored partial responses: which requests they satisfy, and how they are combined to the complete response.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

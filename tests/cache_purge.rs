@@ -1,4 +1,4 @@
-//! Purges: what is gone, or stale, when a `PURGE` has been answered, and what the answer says.
+//! `PURGE`: what is removed or stale after it, and its response.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Client, Forebay, Gate, Origin, Response, Script, answer, echo, eventually, forward, script, validated};
@@ -28,13 +28,13 @@ fn purge(forebay: &Forebay, target: &str, fields: &str) -> Response {
     forebay.ask(format!("PURGE {target} HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\n"))
 }
 
-/// Says whether so many were purged.
+/// Asserts the number of purged responses.
 #[track_caller]
 fn purged(response: &Response, count: usize) {
     assert_eq!((response.status, response.text().trim()), (200, &*format!("{{\"purged\":{count}}}")));
 }
 
-/// A purge that waits until all is swept.
+/// A purge that waits for the sweep.
 const WAIT: &str = "forebay-purge-wait: true\r\n";
 
 /// Says whether a purge of more than a URL has been counted so, once all was swept.
@@ -240,7 +240,7 @@ fn a_purge_of_more_than_a_url_answers_its_epoch_and_holds_before_anything_is_swe
         let next = epoch(&purge(&forebay, "/", kind));
         assert!(next > last, "{next} after {last}");
         last = next;
-        // On whichever worker: each of these comes over a connection of its own.
+        // Each request comes on a separate connection, so that all workers get some.
         for _ in 0..8 {
             forebay.get("/a").is(200, &body);
         }

@@ -1,4 +1,4 @@
-//! Parts of what is stored, and of what is being fetched.
+//! Range requests for stored responses, and for responses that are being fetched.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a request may ask of the cache: its directives, its method, its framing, and what is not looked up at all.
+//! Requests on caching routes: `Cache-Control` of the request, methods, framing, and requests that bypass the cache.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

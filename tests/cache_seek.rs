@@ -1,4 +1,4 @@
-//! Ranges of what is not stored: fetched once for many, as a whole where that is of use, else as they are asked for.
+//! Range requests on a miss: coalesced, and fetched as the whole representation if it can be stored, else as the range.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::ops::Range;
@@ -27,7 +27,7 @@ fn get(fields: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\n")
 }
 
-/// So many who ask for this range, while the origin waits at a gate.
+/// This many clients request a range while the origin waits at a gate.
 #[track_caller]
 fn crowd_of(forebay: &Forebay, count: usize, range: &str) -> Vec<Client> {
     let before = forebay.gauges().in_flight;
@@ -48,7 +48,7 @@ fn all_get(clients: &mut [Client], body: &str, place: &str) {
     }
 }
 
-/// What stands behind the slash.
+/// The part of `Content-Range` after the slash.
 fn place_end(head: &str) -> String {
     head.to_ascii_lowercase()
         .split("content-range: bytes ")

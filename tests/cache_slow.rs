@@ -1,4 +1,4 @@
-//! Many who ask for the same at once, and a backend that is slow: more than one fetch, never many, and nobody fails.
+//! Coalesced fetches of a slow backend: more than one fetch, but few, and no client fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{

@@ -1,4 +1,4 @@
-//! When a stale answer is better than a late one or an error (RFC 5861), and when it is not.
+//! Stale responses: `stale-while-revalidate` and `stale-if-error` (RFC 5861), and when they do not apply.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

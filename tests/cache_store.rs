@@ -1,4 +1,4 @@
-//! What the cache keeps and what it must not: statuses, directives, identities, fields, and bodies that came whole.
+//! Which responses are stored: by status, directives, `Authorization`, fields, and complete bodies.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Ending, Forebay, Origin, Response, Script, answer, chunked, forward, ok, raw, validated};
@@ -7,7 +7,7 @@ const FRESH: (&str, &str) = ("Cache-Control", "max-age=60");
 const MODIFIED: (&str, &str) = ("Last-Modified", "Sun, 09 Sep 2001 01:46:40 GMT");
 const COOKIE: (&str, &str) = ("Set-Cookie", "id=1");
 
-/// A caching route with these keys, before an origin that is asked once and no more.
+/// A caching route with these keys, in front of an origin that expects exactly one request.
 fn caching(origin: &Origin, keys: &str) -> Config {
     forward([origin]).upstream("[upstream.retry]\nattempts = 0").cached(keys)
 }
@@ -383,7 +383,7 @@ fn an_answer_that_ends_with_its_connection_is_whole_and_stored() {
     assert_eq!(hit.head.fields("content-length"), ["3"]);
 }
 
-/// Asks for what breaks, then for what does not: nothing of the first is left.
+/// Requests a response that breaks off, then a complete one, and asserts that nothing of the first is served.
 #[track_caller]
 fn leaves_nothing(broken: Script) {
     let origin = Origin::start(answer(200, &[FRESH], "whole"));

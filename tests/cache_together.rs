@@ -1,4 +1,4 @@
-//! Many who ask for the same at once: one request to the backend, and all read along.
+//! Coalesced fetches: one request to the backend, whose body streams to all waiting clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

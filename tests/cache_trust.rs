@@ -1,4 +1,4 @@
-//! What one client, or a backend that is not to be trusted, can't do to the others of a cached route.
+//! Cache poisoning: what a hostile client or backend can't do to other clients of a caching route.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is stale is asked about, and what the answer makes of it; what clients ask about themselves.
+//! Validation: of stale responses with the backend, and conditional requests of clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

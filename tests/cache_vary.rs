@@ -1,4 +1,4 @@
-//! Which of several answers for one URI a request gets (RFC 9111 §4.1).
+//! `Vary`: which of several stored responses of a URI is selected (RFC 9111 §4.1).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

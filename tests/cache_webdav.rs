@@ -1,4 +1,4 @@
-//! What WebDAV's MOVE, COPY and DELETE make the cache forget (RFC 4918): destinations, and the members of collections.
+//! Invalidation by WebDAV's MOVE, COPY and DELETE (RFC 4918): destinations, and members of collections.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Forebay, Gate, Origin, Response, Script, StateDir, answer, close, date, eventually, forward, script};

@@ -1,4 +1,4 @@
-//! What a canary judges by: it goes on while the new side answers as well as the old, and back when it does not.
+//! Verdicts of canaries: promotion while the new side is as good as the old one, and rollback if it is not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use testbed::{
     Config, Forebay, Origin, Script, Sides, advance, answer, eventually, hang, ok, raw, reset, script, split,
 };
 
-/// No backend is put aside for what it answers, so that every failure is the canary's to judge.
+/// No ejection, so that the canary sees every failure.
 const PATIENT: &str = "[upstream.ejection]\nconsecutive_failures = 0";
 /// Nothing ends a canary before its hold is over.
 const UNHURRIED: &str = "error_ratio_ceiling = 0";

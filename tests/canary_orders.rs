@@ -1,4 +1,4 @@
-//! What people have a canary do, what survives a restart or a reload of it, and who is told of its changes.
+//! Canaries: orders of operators, restarts, reloads and webhooks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;
@@ -290,7 +290,7 @@ fn telling(sides: &Sides, hook: &Origin) -> Forebay {
     Forebay::start(canary(sides, &format!("{STEPS}\nwebhook = \"{}/hook?key=1\"", hook.url())))
 }
 
-/// Says whether the canary does as it is told, and clients get their answers.
+/// Asserts that the canary follows orders, and that clients get their responses.
 #[track_caller]
 fn goes_on(forebay: &Forebay) {
     is(&forebay.api().direct("all", "promote"), "stepping", 50.0);

@@ -1,4 +1,4 @@
-//! The commands as a shell runs them: what they print, where, and how they end.
+//! The commands of the binary: output, streams and exit codes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fs::OpenOptions;

@@ -1,4 +1,4 @@
-//! Clients that pipeline, close their sending side, send more than is wanted, or leave.
+//! Clients that pipeline, half-close, send more than the request, or disconnect.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::io::{Read as _, Write as _};

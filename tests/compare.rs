@@ -1,4 +1,4 @@
-//! What a mirror that compares tells of two answers: where they differ, what differs anyway, and the samples it keeps.
+//! Mirrors that compare: differences of two responses, noise, and samples.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! The samples that a mirror keeps of answers that differ: which, how many, and what they never show.
+//! The samples of a mirror: which differing pairs are kept, how many, and what they never show.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `docs/config.md` says what the table of keys says.
+//! `docs/config.md` is up to date with the declarations of the keys.
 
 use std::path::Path;
 

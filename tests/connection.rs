@@ -1,4 +1,4 @@
-//! What becomes of a client's connection between its requests, and when it does not behave.
+//! Client connections: keep-alive, time-outs, limits and misbehaving clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! What a proxy owes both sides when one of them is slow, broken or lying.
+//! Robustness: clients and backends that are slow, broken or send invalid messages.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{

@@ -1,4 +1,4 @@
-//! What forwarding adds, removes and rewrites: addresses, identity, hop-by-hop fields, paths, and answers of its own.
+//! Forwarded requests: forwarding fields, hop-by-hop fields, paths, and responses of forebay itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Forebay, Head, Origin, answer, forward, ok, raw, routes};

@@ -1,4 +1,4 @@
-//! Which backends are used: active checks, ejection for what traffic shows, backups, and the queue for when none is.
+//! Which backends are used: active checks, ejection, backups, and the queue.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{
@@ -8,7 +8,7 @@ use testbed::{
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Who answers the next four requests: each of two backends twice, or only one of them.
+/// Sends four requests: each of two backends answers two of them, or one backend answers all.
 fn four(forebay: &Forebay) -> String {
     (0..4).map(|_| forebay.get("/").text()).collect()
 }

@@ -51,7 +51,7 @@ fn refused() -> Vec<(u16, String)> {
         add(400, &format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
     }
     add(414, &format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(17 * 1024)));
-    // Fields that may not be said, or not so.
+    // Fields that are not allowed, or malformed.
     add(400, "GET / HTTP/1.1\r\nHost: h\r\nConnection: host\r\n\r\n");
     add(400, "GET / HTTP/1.1\r\nHost: h\r\nConnection: x-forwarded-for, content-length\r\n\r\n");
     add(417, "GET / HTTP/1.1\r\nHost: h\r\nExpect: 200-maybe\r\n\r\n");

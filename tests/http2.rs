@@ -117,7 +117,7 @@ impl Http2 {
         self.ask(request("GET", path), b"")
     }
 
-    /// Begins with a request that is not waited for.
+    /// Sends a request without waiting for its response.
     fn begin(&mut self, path: &str) -> (ResponseFuture, SendStream<Bytes>) {
         self.runtime.block_on(async {
             let mut sender = timely(self.sender.clone().ready()).await.unwrap();
@@ -128,7 +128,7 @@ impl Http2 {
         })
     }
 
-    /// Lets the connection's task work until something holds.
+    /// Drives the connection's task until a condition holds.
     fn eventually(&self, what: &str, mut holds: impl FnMut() -> bool) {
         eventually(what, || {
             self.runtime.block_on(async { tokio::time::sleep(std::time::Duration::from_millis(1)).await });

@@ -1,4 +1,4 @@
-//! HTTP/2 frame by frame: what is malformed, what comes too often, what takes too long.
+//! HTTP/2 at the level of frames: malformed frames, floods, and time-outs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::io::{Read as _, Write as _};
@@ -39,7 +39,7 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Status(u8),

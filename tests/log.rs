@@ -1,4 +1,4 @@
-//! The logs: where lines go, what becomes of them when their target takes nothing, and that this holds nothing up.
+//! Log targets: where lines go, and that a target that accepts nothing delays no request.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fs::{File, OpenOptions};

@@ -1,4 +1,4 @@
-//! Requests that come back to the proxy that sent them: refused at the third round, whatever waits for them.
+//! Forwarding loops: a request is refused when it comes back for the third time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ fn a_third_round_is_refused_and_a_second_is_not() {
     assert_eq!(origin.seen(), 2);
 }
 
-/// The name that a proxy signs with.
+/// The proxy's name in `Via`.
 fn name(forebay: &Forebay) -> String {
     forebay.get("/").field("via").unwrap().strip_prefix("1.1 ").unwrap().to_owned()
 }

@@ -1,4 +1,4 @@
-//! Messages on their way: bodies both ways, interim responses, expectations, pipelines, and clients that leave.
+//! Forwarded messages: bodies in both directions, interim responses, `Expect`, pipelines, and clients that disconnect.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{
@@ -11,7 +11,7 @@ fn before(origin: &Origin) -> Forebay {
     Forebay::start(forward([origin]))
 }
 
-/// What a client gets of these bytes of a backend.
+/// What a client receives when a backend sends these bytes.
 #[track_caller]
 fn answered(bytes: &str, request: &str) -> Response {
     let origin = Origin::start(raw(bytes));

@@ -1,4 +1,4 @@
-//! What a mirror copies, and how a copy looks; that nothing changes for the client and the backend that serves it.
+//! Mirrors: which requests are copied, how a copy looks, and that clients and their backends see no difference.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::collections::HashSet;

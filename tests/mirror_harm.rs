@@ -1,4 +1,4 @@
-//! Whatever a mirror's target does, clients, the backends that serve them, and the proxy's end go on as without it.
+//! A broken mirror target does not affect clients, their backends, or the drain.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use testbed::{
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n";
 const HEAD: &str = "HTTP/1.1 200 OK\r\n";
-/// How long a copy may take; a client that had to wait for one would be found out by far.
+/// The time-out of a copy: so long that a client that waited for one would fail the test.
 const QUICK: &str = "timeout = \"200ms\"";
 const LONG: &str = "timeout = \"60s\"";
 /// Compares, so that the bodies of copies are read.
@@ -66,13 +66,13 @@ fn is_harmless(target: Script) -> Value {
     last
 }
 
-/// So many copies were not answered.
+/// Asserts the number of copies without a response.
 #[track_caller]
 fn failed(mirror: &Value, count: usize) {
     assert!(mirror["failed"] == count && mirror["timed_out"] == 0, "{mirror:#}");
 }
 
-/// So many copies took too long.
+/// Asserts the number of copies that timed out.
 #[track_caller]
 fn timed_out(mirror: &Value, count: usize) {
     assert!(mirror["timed_out"] == count && mirror["failed"] == 0, "{mirror:#}");

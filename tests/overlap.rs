@@ -1,4 +1,4 @@
-//! What must hold when things happen at once: early answers, breaking uploads, waiting, trials, reloads.
+//! Concurrent events: early responses, broken uploads, queues, trials of endpoints, reloads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn until(begun: Instant, passed: Duration) {
     eventually("time passes", || begun.elapsed() >= passed);
 }
 
-/// The second is asked only when the first is out or was tried.
+/// The second backend gets a request only if the first is out of use or was tried.
 fn first_and_other(first: &Origin, other: &Origin) -> Config {
     forward([first]).backend(other.with("backup = true"))
 }

@@ -8,11 +8,11 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use testbed::{Client, Origin, eventually, hang, ok};
 
-/// A process of ours, ended when the test is.
+/// A process of the binary, killed at the end of the test.
 struct Process {
     child: Child,
     address: SocketAddr,
-    /// What it tells on stderr, until it is closed.
+    /// Its standard error.
     events: Option<BufReader<ChildStderr>>,
     _file: tempfile::NamedTempFile,
 }

@@ -1,4 +1,4 @@
-//! Large bodies, which the kernel moves: what clients get, and what becomes of both connections.
+//! Large response bodies, which the kernel moves by `splice`: content, and reuse of both connections.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ const MIB: usize = 1024 * 1024;
 const MIDDLE: usize = 100 * 1024;
 const LARGE: usize = 10 * MIB;
 
-/// A body of which no two lines say the same.
+/// A body in which all lines differ.
 fn text(length: usize) -> String {
     let mut text = String::with_capacity(length + 512);
     let filling = "abcdefgh ".repeat(50);

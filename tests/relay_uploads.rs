@@ -1,4 +1,4 @@
-//! Large uploads, which the kernel moves: what backends get, and what becomes of uploads that break off.
+//! Large request bodies, which the kernel moves by `splice`: content, and uploads that break off.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use testbed::{Client, Forebay, Gate, Origin, answer, eventually, forward, ok, sc
 
 const MIB: usize = 1024 * 1024;
 
-/// A body of which no two lines say the same.
+/// A body in which all lines differ.
 fn text(length: usize) -> String {
     let mut text = String::with_capacity(length + 512);
     let filling = "abcdefgh ".repeat(50);

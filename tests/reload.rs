@@ -1,4 +1,4 @@
-//! Changing the configuration while running, and stopping: nobody notices.
+//! Reload and drain: no request fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! A reload does what the new file says, or names what it does not do yet; and says what it has changed.
+//! The event log of a reload: what has changed, and which keys wait for the next start.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Forebay, Origin, Process, StateDir, eventually, forward, hang, ok};

@@ -1,4 +1,4 @@
-//! What is sent again when a try fails, and what never is.
+//! Retries: which requests are sent again after a failed attempt, and which never are.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{BodyEnd, Config, Forebay, Origin, Script, answer, close, eventually, forward, hang, ok, raw, reset};
@@ -20,7 +20,7 @@ fn seen(origins: &[Origin]) -> usize {
     origins.iter().map(Origin::seen).sum()
 }
 
-/// Of ten GETs all are answered, some by a second try.
+/// Asserts that ten GETs succeed, some of them by a second attempt.
 #[track_caller]
 fn is_retried_on(script: Script) {
     let (origins, forebay) = failing(script);

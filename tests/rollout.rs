@@ -1,9 +1,9 @@
-//! What splits, canaries and mirrors hold on to, and let go of, over failures, reloads and orders.
+//! Resources of splits, canaries and mirrors over failures, reloads and orders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Forebay, Origin, Sides, answer, eventually, forward, hang, ok};
 
-/// A failure ejects, for a tenth of a second; nobody checks.
+/// One failure ejects a backend for 100 ms; there are no active checks.
 const STRICT: &str = "retry = { attempts = 0 }\n\
                       ejection = { consecutive_failures = 1, base_time = \"100ms\", percent_max = 100 }";
 

@@ -1,9 +1,9 @@
-//! What hostile or broken request heads get: refused here, or cleaned before a backend sees them.
+//! Hostile and malformed request heads: refused, or sanitized before they are forwarded.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{BodyEnd, Forebay, Origin, Request, echo, eventually, forward, ok, routes};
 
-/// Every one of these is answered with this status, and no backend hears of it.
+/// Asserts that each of these requests gets this status, and that none is forwarded.
 #[track_caller]
 fn refused(status: u16, requests: &[&str]) {
     let origin = Origin::start(ok(""));

@@ -1,4 +1,5 @@
-//! Which side of a split answers: by weight, by hand, or because another side can't; and that one can see why.
+//! Splits: the side is selected by weight, by `override_header` or as a fallback, and `side_header` shows which and
+//! why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Forebay, Origin, Process, Sides, answer, eventually, is_share, ok, script, split};
@@ -18,7 +19,7 @@ fn told(forebay: &Forebay, fields: &str) -> String {
     forebay.get_with("/", fields).is_status(200).field("x-answered-by").expect("the side is told").to_owned()
 }
 
-/// Says whether of 2,000 answers these sides gave these shares, in percent, and nobody else any.
+/// Asserts that these sides gave these shares of 2,000 responses, in percent, and no other side any.
 #[track_caller]
 fn are_shares(config: Config, wanted: &[(&str, f64)]) {
     let tally = Forebay::start(config).tally(2000);

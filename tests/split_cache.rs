@@ -16,7 +16,7 @@ fn caching(sides: &Sides, keys: &str) -> Config {
     sides.split(50.0).route(route).cached(&format!("ttl = \"60s\"\n{keys}")).cache("purge_from = [\"127.0.0.1\"]")
 }
 
-/// Both sides have answered for `/`, and it is stored for both.
+/// Stores a response of each side for `/`.
 fn stored(sides: &Sides) -> Forebay {
     let forebay = Forebay::start(caching(sides, ""));
     forebay.get_with("/", NEW).is(200, "new").is_stored();
@@ -159,7 +159,7 @@ fn what_is_in_flight_on_one_side_is_not_stored_when_a_write_on_another_comes_bet
     forebay.get_with("/", OLD).is(200, "old").is_stored();
 }
 
-/// A caching split that gives all to `new` and knows its clients by a cookie of ours.
+/// A caching split with all weight on `new` and `sticky = "cookie"`.
 fn with_cookies(sides: &Sides) -> Forebay {
     Forebay::start(sides.split(100.0).route("sticky = \"cookie\"").cached("ttl = \"60s\""))
 }

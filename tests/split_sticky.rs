@@ -19,7 +19,7 @@ fn cookies(sides: &Sides, keys: &str) -> Config {
     sticky(sides, "cookie").route(&format!("sticky_cookie = {{ {keys} }}"))
 }
 
-/// The side that answered, and why that one.
+/// The side that answered, and what decided.
 #[track_caller]
 fn told(response: &Response) -> (String, String) {
     let told = response.is_status(200).field("x-answered-by").expect("the side is told");
@@ -28,7 +28,7 @@ fn told(response: &Response) -> (String, String) {
     (side.to_owned(), by.to_owned())
 }
 
-/// What a client sends back of a first answer.
+/// The `Cookie` field that a client sends after a response.
 #[track_caller]
 fn cookie(forebay: &Forebay, fields: &str) -> String {
     forebay.get_with("/", fields).cookie().expect("a new client gets a cookie")

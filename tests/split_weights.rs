@@ -1,4 +1,4 @@
-//! The weights of a split, changed while it runs: at once, validated, seen as a change of the file, and kept.
+//! Weights of splits at run time: in force at once, validated, overridden by a change of the file, and persistent.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fs;
@@ -17,7 +17,7 @@ fn three(origins: &[Origin]) -> Config {
     split(&[("a", &origins[0], 50.0), ("b", &origins[1], 30.0), ("c", &origins[2], 20.0)])
 }
 
-/// What becomes of an order with this body, for this route.
+/// The response to an order with this body, for this route.
 fn refused(forebay: &Forebay, route: &str, body: &str, status: u16) {
     let response = forebay.api().ask("POST", &format!("/api/v1/split/{route}"), body);
     assert_eq!(response.status, status, "{body}: {}", response.text());

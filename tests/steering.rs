@@ -1,5 +1,5 @@
-//! What becomes of a split that a person, a canary and the file have all had a say in: after restarts, after reloads,
-//! and where what was said can't be kept.
+//! Weights that an operator, a canary and the file have all set: after restarts and reloads, and when the state can't
+//! be saved.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Redirects and rewrites: what becomes of the words in braces.
+//! Templates of redirects and rewrites.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Forebay, Origin, forward, ok, routes};

@@ -1,7 +1,7 @@
-//! The house rules, kept by a test.
+//! The style rules of the project, checked by a test.
 //!
-//! Answers: does every file read as it should, and does no room name a room that lies uphill of it? What rustfmt,
-//! clippy and rustc can check is theirs. Each violation says where, which rule, and what to do.
+//! Checks the text of every file, and that no folder names a folder above it. rustfmt, clippy and rustc check the rest.
+//! Each violation is reported with its place, the rule, and the remedy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,7 @@ const WORDS: &[(&str, &str)] = &[
     (concat!("allow(", "unused"), "remove what nobody uses"),
 ];
 
-/// Reading the clock or throwing dice: at one place each, so that everything else can be replayed.
+/// Calls that read the clock or randomness: allowed in one folder, so that everything else is deterministic.
 const CLOCK_AND_DICE: &[(&str, &str)] = &[
     (concat!("Instant", "::now"), "src/telemetry/clock.rs"),
     (concat!("SystemTime", "::now"), "src/telemetry/clock.rs"),
@@ -85,7 +85,7 @@ const CLOCK_AND_DICE: &[(&str, &str)] = &[
     (concat!("fastrand", "::"), "src/telemetry/random.rs"),
 ];
 
-/// What ties a text to one machine.
+/// Texts that refer to one machine.
 const MACHINES: &[&str] = &[
     concat!("/ho", "me/"),
     concat!("/ro", "ot/"),

@@ -1,4 +1,4 @@
-//! TLS towards clients: which certificate a client gets, what is said to backends, how connections end.
+//! TLS towards clients: selection of certificates, forwarding fields, and the end of connections.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::io::{Read as _, Write as _};

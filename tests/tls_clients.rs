@@ -1,4 +1,4 @@
-//! Clients that show a certificate: who is let in, and what backends are told of it.
+//! Client certificates: which clients are accepted, and the fields that backends get.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Authority, Client, Forebay, Origin, Pair, TlsClient, forward, ok};
@@ -43,7 +43,7 @@ impl Setup {
         self.authority.client("a.test")
     }
 
-    /// Whether a client is let in.
+    /// Whether a client is accepted.
     fn lets_in(&self, speaker: &TlsClient) -> Option<Client> {
         let mut client = speaker.connect(self.forebay.addresses()[1]).ok()?;
         let (bytes, _) = client.try_send(GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).read_to_end();

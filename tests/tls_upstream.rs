@@ -1,4 +1,4 @@
-//! TLS towards backends: whom the proxy believes, what it shows, and how connections are kept and end.
+//! TLS towards backends: verification, client certificates, and reuse and end of connections.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::path::Path;

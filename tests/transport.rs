@@ -1,4 +1,4 @@
-//! HTTP/1.1 towards backends: early answers, interim responses, stale and unasked-for bytes, limits, giving up.
+//! HTTP/1.1 towards backends: early responses, interim responses, stale and unexpected bytes, limits, aborts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ fn before(script: Script) -> (Origin, Forebay) {
     (origin, forebay)
 }
 
-/// Nothing is sent again but on account of a connection that turned out to be closed.
+/// No retries, except on a kept connection that was already closed.
 fn without_retries(origin: &Origin) -> Config {
     forward([origin]).upstream("[upstream.retry]\nattempts = 0\n[upstream.ejection]\nconsecutive_failures = 0")
 }
@@ -348,7 +348,7 @@ fn a_backend_on_a_unix_socket_is_one_like_any_other() {
     forebay.is_idle();
 }
 
-/// A little generator: the same numbers in each run.
+/// A pseudo-random generator with the same numbers in each run.
 struct Numbers(u64);
 
 impl Numbers {

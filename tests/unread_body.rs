@@ -1,4 +1,4 @@
-//! The rest of a request's body that nothing is done with: an early answer has gone out, and the client still sends.
+//! The rest of a request body after an early response, while the client still sends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Ending, Forebay, Gate, Origin, answer, eventually, forward, ok, script};

@@ -1,4 +1,4 @@
-//! Tunnels and streams: upgrades that are accepted, refused or uncalled for, and Server-Sent Events.
+//! Upgrades that are accepted, refused or unexpected, tunnels, and Server-Sent Events.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Client, Forebay, Gate, Origin, Script, answer, eventually, forward, ok, raw, script};

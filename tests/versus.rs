@@ -1,4 +1,4 @@
-//! The reading and reckoning of the benchmark `versus`, tested: statistics, dates, and what other programs print.
+//! Tests of the benchmark `versus`: statistics, dates, and parsing of the output of other programs.
 //!
 //! The tests stand here since a target without a test harness can't run its own. Nothing is measured.
 

@@ -1,4 +1,4 @@
-//! What the journal's disk may do to writes: fail, be full, lose the end of a file, flip bits.
+//! Faults of the journal's disk: errors, a full disk, truncated files, flipped bits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fs;

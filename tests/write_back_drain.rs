@@ -1,4 +1,4 @@
-//! The end of a process that has writes pending: what can be sent is, and nothing is waited for in vain.
+//! Drain with pending writes: those that can be sent are sent, and the drain does not wait for the others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;

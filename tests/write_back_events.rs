@@ -1,4 +1,4 @@
-//! What the event log says of writes that fail: when it begins, when it ends, and what becomes of them.
+//! The event log about writes that fail: begin, end and outcome.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Dead letters are kept for so long and so many, and the oldest give way.
+//! Limits of dead letters in age and number: the oldest are dropped.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

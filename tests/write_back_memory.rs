@@ -9,7 +9,7 @@ use testbed::{Client, Forebay, Origin, StateDir, forward, hang};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// By hand with 60,000: `WRITES=60000 cargo nextest run --test write_back_memory`.
+/// For a manual run with 60,000: `WRITES=60000 cargo nextest run --test write_back_memory`.
 const WRITES: u64 = 20_000;
 
 fn resident_bytes() -> u64 {

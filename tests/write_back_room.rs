@@ -1,4 +1,4 @@
-//! How much room writes take: what is set aside before they are read, and what goes through for want of it.
+//! Memory limits of queued writes: what is reserved before a write is read, and which writes are forwarded instead.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use testbed::{Forebay, Origin, Response, StateDir, forward, hang, ok};
@@ -46,7 +46,7 @@ fn room_is_set_aside_before_content_is_read_and_given_back_when_its_client_leave
 fn content_of_unknown_length_for_which_room_runs_out_goes_through_whole() {
     let (state, origin) = (StateDir::new(), Origin::start(ok("done")));
     let forebay = forebay(&state, &origin, ROOM);
-    // Held back, so that what is set aside for it stays so.
+    // Held back, so that its reservation stays.
     let mut holder = forebay.client();
     holder.send(head("/holder", 50_000) + "begun");
     forebay.eventually("it is under way", |gauges| gauges.in_flight == 1);

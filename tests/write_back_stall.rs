@@ -1,4 +1,4 @@
-//! A disk that stands still under the journal: nothing piles up, and what was not acknowledged in time is not sent.
+//! A stalled journal disk: memory stays bounded, and writes that were not acknowledged in time are not sent.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

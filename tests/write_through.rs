@@ -1,4 +1,4 @@
-//! Writes that the cache follows: forwarded first, then what was written is what reads get.
+//! `write-through`: writes are forwarded first, then reads get what was written.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{
