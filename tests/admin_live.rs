@@ -437,7 +437,7 @@ fn an_answer_that_was_never_sent_is_not_counted_as_one() {
         while !answer.windows(5).any(|five| five == b"seven") {
             assert!(stream.read(&mut answer).unwrap() > 0);
         }
-        // The request and the end of the stream arrive as one: often hyper sees the end before it asks for the answer.
+        // The request and the end of the stream arrive together: hyper often sees the end before it polls the response.
         SockRef::from(&stream).set_tcp_cork(true).unwrap();
         stream.write_all(b"HEAD /orders/7 HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
@@ -449,7 +449,7 @@ fn an_answer_that_was_never_sent_is_not_counted_as_one() {
     let text = metrics(&forebay);
     for line in [
         format!("forebay_responses_total{{class=\"2xx\"}} {}", 22 + heads),
-        // The first of them names another host than what was stored before.
+        // The first one has another host than the stored responses.
         format!("forebay_cache_results_total{{result=\"hit\"}} {}", 19 + heads),
         format!("forebay_requests_abandoned_total {}", 20 - heads),
     ] {

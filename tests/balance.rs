@@ -74,7 +74,7 @@ fn round_robin_over_two_workers_stays_equal() {
     let origins = Origin::row(3);
     let forebay = Forebay::start(forward(&origins).server("workers = 2"));
     (0..60).for_each(|_| drop(forebay.get("/")));
-    // Each worker counts for itself: at most one off for each.
+    // Each worker has its own counter: each may be off by one.
     assert!(origins.iter().all(|origin| (18..=22).contains(&origin.seen())));
 }
 
@@ -102,7 +102,7 @@ fn random_reaches_everyone_in_proportion() {
     let origins = Origin::row(2);
     let forebay = Forebay::start(weighing(&origins, &[3, 1], "random"));
     let shares = shares(&forebay, 400);
-    // 300 expected, standard deviation 8.7: beyond six of them is no accident.
+    // 300 expected, with a standard deviation of 8.7: six of them are not exceeded by chance.
     assert!((245..=355).contains(&shares["0"]), "{shares:?}");
 }
 
@@ -203,7 +203,7 @@ fn a_hot_key_spreads_over_twenty_backends_and_comes_back_to_its_own() {
     let forebay = Forebay::start(forward(&origins).upstream(keys).server("workers = 2"));
     let home = forebay.get_with("/", "X-User: hot\r\n").text();
     let mut clients = Vec::new();
-    // A fair share is 1/20: up to sixteen in flight, 1.25 times that is one for each backend.
+    // A fair share is 1/20: with up to 16 in flight, 1.25 times that is one for each backend.
     for count in 1..=16 {
         let mut client = forebay.client();
         client.send("GET /held HTTP/1.1\r\nHost: h\r\nX-User: hot\r\n\r\n");

@@ -23,7 +23,7 @@ fn cookie(response: &Response) -> Option<&str> {
     response.field("set-cookie")
 }
 
-/// Asks three times; the origin opens a session for each request that it sees. The cookie of each answer.
+/// Sends three requests to an origin that opens a session for each request. Returns the cookie of each response.
 fn three(keys: &str, fields: &[(&str, &str)]) -> (Vec<Response>, usize) {
     let origin = Origin::start(session(200, "0", fields));
     for number in ["1", "2", "3"] {
@@ -139,7 +139,7 @@ fn the_cookie_that_comes_with_the_rest_of_a_part_is_for_the_client_that_asked() 
     assert_eq!(cookie(forebay.get("/").is(200, "pagepage")), None);
 }
 
-/// A page without a cookie, stored and stale; from now on the origin confirms it and opens a session.
+/// A page without a cookie, stored and stale. The origin answers its validation with 304 and a new session.
 fn holding_stale(origin: &Origin, keys: &str) -> Forebay {
     let forebay = Forebay::start(caching(origin, keys));
     forebay.get("/").is_stored();

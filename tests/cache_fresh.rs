@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use testbed::{Config, Forebay, Origin, advance, answer, date, forward, ok, raw};
 
-/// How far a test keeps from the moment at which an answer goes stale: a slow machine may take some of it.
+/// The margin around the moment at which a response becomes stale, for slow machines.
 const MARGIN_SECONDS: u64 = 5;
 
 fn pass(seconds: u64) {
@@ -18,7 +18,7 @@ fn caching(origin: &Origin, keys: &str) -> Config {
     forward([origin]).upstream("[upstream.retry]\nattempts = 0").cached(keys)
 }
 
-/// Says whether an answer of this status and with these fields stays fresh for so many seconds and no longer.
+/// Asserts that a response with this status and these fields is fresh for this many seconds and no longer.
 #[track_caller]
 fn status_lasts(keys: &str, status: u16, fields: &[(&str, &str)], seconds: u64) {
     let origin = Origin::start(answer(status, fields, "one"));
@@ -36,7 +36,7 @@ fn lasts(keys: &str, fields: &[(&str, &str)], seconds: u64) {
     status_lasts(keys, 200, fields, seconds);
 }
 
-/// Says whether an answer with these fields is never served without asking.
+/// Asserts that a response with these fields is never served without validation.
 #[track_caller]
 fn is_stale_from_the_start(keys: &str, fields: &[(&str, &str)]) {
     let origin = Origin::start(answer(200, fields, "one"));

@@ -17,7 +17,7 @@ struct Logged {
 }
 
 impl Logged {
-    /// One caching route for everything, with these keys, before this origin.
+    /// One caching route for all requests, with these keys, in front of this origin.
     fn before(origin: &Origin, keys: &str) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -48,7 +48,7 @@ impl Logged {
         line
     }
 
-    /// Says whether the log says this of the cache for this request; an empty reason stands for any or none.
+    /// Asserts the result and reason of the cache in the log line of this request; an empty reason matches any.
     #[track_caller]
     fn says(&self, [method, target, fields]: [&str; 3], cache: &str, reason: &str) -> String {
         let line = self.line(method, target, fields);
@@ -91,7 +91,7 @@ fn each_line_says_what_the_cache_made_of_the_exchange_and_why() {
     logged.says(["GET", "/a", "Cache-Control: no-cache\r\n"], "miss", "request");
 }
 
-/// A log line without what differs from request to request.
+/// A log line without the values that differ between requests.
 fn lasting(line: &str) -> serde_json::Value {
     let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
     line.as_object_mut().unwrap().retain(|name, _| !name.contains("time") && !name.contains("id"));
@@ -104,7 +104,7 @@ fn a_hit_is_logged_alike_whether_or_not_it_takes_the_whole_course() {
     let logged = Logged::before(&origin, "");
     logged.says(["GET", "/a?b=c", ""], "miss", "");
     let plain = "User-Agent: me\r\nReferer: there\r\nX-Forwarded-For: 192.0.2.1\r\n";
-    // What has come through another proxy is looked at.
+    // A request that came through another proxy.
     let looked_at = format!("{plain}Via: 1.1 other\r\n");
     let lines = [plain, &looked_at].map(|fields| logged.says(["GET", "/a?b=c", fields], "hit", ""));
     assert_eq!(lasting(&lines[0]), lasting(&lines[1]));

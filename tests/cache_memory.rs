@@ -1,5 +1,5 @@
-//! Holds the store's count of its own cost against the memory of this process. Alone in its file, so that no other test
-//! allocates meanwhile.
+//! Compares the cache's own accounting with the memory of this process. The only test of its file, so that no other
+//! test allocates meanwhile.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -25,7 +25,7 @@ use policy::time::Now;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a response of five fields and 100 bytes may take.
+/// The most memory of a response of five fields and 100 bytes.
 const SMALL_BYTES_MAX: u64 = 800;
 
 fn resident_bytes() -> u64 {
@@ -60,14 +60,14 @@ fn entry(number: u64, length: usize) -> Entry {
         headers.set(name, value);
     }
     let head = head(&headers);
-    // As a body comes: in pieces.
+    // In pieces, as a body arrives.
     let mut blocks = Blocks::new(Some(length as u64));
     let body = vec![b'x'; length];
     let pieces: Vec<Bytes> = body.chunks(5000).flat_map(|piece| blocks.copy(piece)).collect();
     Entry { head: Arc::new(head), content: Content::gather(pieces, true) }
 }
 
-/// Many times its size goes through the store; then what it counts is what the process has.
+/// Stores many times the cache's size, then compares its accounting with the memory of the process.
 #[track_caller]
 fn counts_what_it_takes(lengths: impl Fn(u64) -> usize, rounds: u64) {
     const MEMORY_MAX: u64 = 64 << 20;
@@ -110,7 +110,7 @@ fn a_small_response_takes_little_beside_its_content() {
         Lead::alone(&store, errand).put(small_entry(number));
     }
     assert_eq!(store.len() as u64, ENTRIES);
-    // All are served once, as what is shared may need a counter then.
+    // Serves each response once, because a shared one may need an additional counter.
     let served: Vec<Entry> = (0..ENTRIES).filter_map(|number| store.find(&key(number), &Fields::new()).entry).collect();
     let counted = store.bytes() / ENTRIES;
     let measured = resident_bytes().saturating_sub(before) / ENTRIES - (size_of::<Entry>() as u64);

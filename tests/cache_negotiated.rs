@@ -1,5 +1,6 @@
-//! Backends that compress or negotiate, and whose 304 says less of it, or says it otherwise, than their 200 (against RFC
-//! 9110 §15.4.5): no client gets a coding that it does not take, and what is stored is confirmed where that is sound.
+//! Backends that compress or negotiate, and whose 304 has fewer or other fields than their 200 (against RFC 9110
+//! §15.4.5): no client gets a coding that it does not accept, and stored responses are freshened only where that is
+//! sound.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;
@@ -80,7 +81,7 @@ fn a_head_with_a_shorter_vary_gives_no_client_what_it_cannot_read() {
 fn where_a_304_varies_on_more_a_weak_tag_is_not_enough() {
     let origin = origin();
     let forebay = holding_stale(&origin, &[ORIGIN, WEAK]);
-    // What the first client said of codings is not known, and the weak tag is the same for all of them.
+    // The `Accept-Encoding` of the first client is not known, and the weak tag is the same for all codings.
     origin.once(unchanged(&[BOTH, WEAK]));
     origin.now(page(&[BOTH, WEAK], "plain bytes"));
     plain(&forebay).is(200, "plain bytes").says("forebay; fwd=stale; stored");
@@ -119,7 +120,7 @@ fn a_variant_with_a_weak_tag_is_not_given_to_a_client_that_it_does_not_fit() {
     origin.now(page(&[ACCEPT_ENCODING, ("ETag", "W/\"b\"")], "plain bytes"));
     plain(&forebay).is(200, "plain bytes");
     advance(Duration::from_secs(61));
-    // The content is again what it was when the gzip variant was stored.
+    // The content is again the same as when the gzip variant was stored.
     origin.once(unchanged(&[ACCEPT_ENCODING, WEAK]));
     origin.now(page(&[ACCEPT_ENCODING, WEAK], "old plain bytes"));
     plain(&forebay).is(200, "old plain bytes");
@@ -161,7 +162,8 @@ fn what_was_not_coded_is_not_called_so_after_a_304() {
     }
 }
 
-/// As nginx does with `gzip on`: the tag of what it compresses is weakened, the 304 is made without compressing.
+/// Like nginx with `gzip on`: it weakens the entity tag of compressed responses, and generates the 304 without
+/// compression.
 #[test]
 fn what_nginx_has_compressed_is_confirmed_by_its_date() {
     let (origin, modified, made) = (origin(), date(-3600), date(0));
@@ -217,7 +219,7 @@ fn what_was_refreshed_by_a_weakened_tag_is_put_together_with_nothing() {
 fn a_weakened_tag_that_two_stored_responses_have_refreshes_neither() {
     let origin = origin();
     let forebay = holding_stale(&origin, &[ORIGIN, WEAK]);
-    // A second one that fits the same request, by other fields.
+    // A second variant that matches the same request by other fields.
     origin.now(page(&[("Vary", "X-A"), WEAK, GZIP], "other bytes"));
     forebay.get_with("/", "Accept-Encoding: gzip\r\nOrigin: a\r\n").is(200, "other bytes");
     advance(Duration::from_secs(61));

@@ -312,7 +312,7 @@ fn a_stale_part_is_fetched_anew() {
     origin.once(part("2-3"));
     range(&forebay, "2-3").is(206, "23").says("forebay; fwd=stale; stored");
     assert!(!origin.last().head.has("if-none-match"));
-    // What it was part of is confirmed by the same strong tag.
+    // The same strong tag confirms the representation of the part.
     range(&forebay, "3-4").is(206, "34").is_hit();
     assert_eq!(origin.seen(), 2);
 }

@@ -14,7 +14,7 @@ fn caching(origin: &Origin) -> Forebay {
     Forebay::start(forward([origin]).cached(""))
 }
 
-/// A cache that takes `PURGE` from this machine.
+/// A cache that accepts `PURGE` from this machine.
 fn purging(origin: &Origin) -> Forebay {
     Forebay::start(forward([origin]).cached("").cache("purge_from = [\"127.0.0.1\"]"))
 }
@@ -37,7 +37,7 @@ fn purged(response: &Response, count: usize) {
 /// A purge that waits for the sweep.
 const WAIT: &str = "forebay-purge-wait: true\r\n";
 
-/// Says whether a purge of more than a URL has been counted so, once all was swept.
+/// Asserts the number of responses that a purge with bans has invalidated, after the sweep.
 #[track_caller]
 fn swept(response: &Response, count: usize) {
     let text = response.text();

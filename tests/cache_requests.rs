@@ -15,7 +15,7 @@ fn caching(origin: &Origin) -> Config {
     forward([origin]).upstream("[upstream.retry]\nattempts = 0").cached("")
 }
 
-/// An answer that is fresh for 100 s, stored so many seconds ago; the origin has another by now.
+/// A response that is fresh for 100 s and was stored this many seconds ago. The origin has a newer one.
 struct Stored {
     origin: Origin,
     forebay: Forebay,
@@ -40,14 +40,14 @@ impl Stored {
         self.forebay.get_with("/", &format!("Cache-Control: {directives}\r\n"))
     }
 
-    /// Says whether these directives are satisfied by what is stored.
+    /// Asserts that the stored response satisfies these directives.
     #[track_caller]
     fn hits(&self, directives: &str) {
         self.asked(directives).is(200, "old").is_hit();
         assert_eq!(self.origin.seen(), 1);
     }
 
-    /// Says whether these directives bring a new answer, for this reason (empty: any), which is then what is stored.
+    /// Asserts that these directives cause a fetch, for this reason (empty: any), and that its response is stored.
     #[track_caller]
     fn renews(self, directives: &str, why: &str) {
         self.asked(directives).is(200, "new").says_first(&format!("forebay; fwd={why}"));
@@ -73,7 +73,7 @@ fn a_hit_is_the_same_whether_or_not_the_request_takes_the_whole_course() {
         lines
     };
     let plain = forebay.get_with("/a.css?b", "Connection: keep-alive\r\nX-Forwarded-Proto: https\r\n");
-    // What has come through another proxy is looked at.
+    // A request that came through another proxy.
     let looked_at = forebay.get_with("/a.css?b", "Via: 1.1 other\r\n");
     assert_eq!(lines(plain.is(200, "one").is_hit()), lines(looked_at.is(200, "one").is_hit()));
     assert_eq!(origin.seen(), 1);
@@ -279,7 +279,7 @@ fn the_body_of_a_get_that_could_be_a_hit_is_not_taken_for_the_next_request() {
     assert_eq!(origin.count("GET /smuggled"), 0);
 }
 
-/// Says whether the next request on a connection that goes on gets its own answer.
+/// Asserts that the next request on a kept connection gets its own response.
 #[track_caller]
 fn is_answered_right_after(mut client: Client, first: &Response) {
     if first.ending == Ending::Kept {

@@ -16,7 +16,7 @@ fn kept(directives: &str, body: &str) -> Script {
     answer(200, &[("Cache-Control", directives)], body)
 }
 
-/// A cache that holds "one" with these directives, for a second longer than it is fresh.
+/// A cache that holds "one" with these directives, stale since one second.
 fn holding_stale(origin: &Origin, config: Config) -> Forebay {
     let forebay = Forebay::start(config);
     forebay.get("/").is(200, "one");
@@ -25,7 +25,7 @@ fn holding_stale(origin: &Origin, config: Config) -> Forebay {
     forebay
 }
 
-/// The same on a route that says nothing itself.
+/// The same on a route without own settings for stale responses.
 fn left_to_the_origin(origin: &Origin) -> Forebay {
     holding_stale(origin, forward([origin]).cached(""))
 }

@@ -17,7 +17,7 @@ fn kept(body: &str) -> Script {
     answer(200, &[MINUTE], body)
 }
 
-/// A response that can be stored, half of which comes before the gate opens.
+/// A response that can be stored. The origin sends half of it before the gate opens.
 fn half_now(gate: &Gate) -> Script {
     script().send(format!("{SIX_BYTES}abc")).wait(gate).send("def")
 }

@@ -23,12 +23,12 @@ fn caching(origin: &Origin) -> Forebay {
     Forebay::start(forward([origin]).cached(""))
 }
 
-/// Puts the clock so far forward that a response of one minute is stale.
+/// Moves the clock forward, so that a response with a lifetime of one minute is stale.
 fn a_minute_passes() {
     advance(Duration::from_secs(61));
 }
 
-/// A cache that holds this, fresh no more.
+/// A cache that holds this response, which is stale.
 fn holding_stale(origin: &Origin) -> Forebay {
     let forebay = caching(origin);
     forebay.get("/").is_status(200);

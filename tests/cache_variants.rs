@@ -1,4 +1,4 @@
-//! Confirming and replacing what is stored in several variants (RFC 9111 §4.1, §4.3).
+//! Validation and replacement of stored variants (RFC 9111 §4.1, §4.3).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;

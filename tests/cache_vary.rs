@@ -16,7 +16,7 @@ fn before(script: Script) -> (Origin, Forebay) {
     (origin, forebay)
 }
 
-/// Says whether the answer to the first request, which varies so, also serves the second.
+/// Whether the cached response to the first request, with this `Vary`, is served for the second.
 #[track_caller]
 fn serves(on: &str, first: &str, second: &str) -> bool {
     let (origin, forebay) = before(varying(on, "one"));

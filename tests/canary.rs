@@ -30,7 +30,7 @@ fn fed(forebay: &Forebay) -> Value {
     })
 }
 
-/// Says whether the canary is at its second step once it has held the first for long enough.
+/// Asserts that the canary is promoted to its second step after the hold of the first.
 #[track_caller]
 fn is_promoted(forebay: &Forebay) -> Value {
     let fed = fed(forebay);
@@ -39,7 +39,7 @@ fn is_promoted(forebay: &Forebay) -> Value {
     forebay.feed_until("it is promoted", |canary| canary["step"] == 2)
 }
 
-/// Says whether the canary loses its share for what the new side does, without waiting for its hold.
+/// Asserts that the canary is rolled back because of the new side, without waiting for its hold.
 #[track_caller]
 fn is_rolled_back_at_once(config: Config) {
     let forebay = Forebay::start(config);

@@ -21,13 +21,13 @@ fn start(sides: &Sides) -> Forebay {
     Forebay::start(canary(sides, STEPS))
 }
 
-/// Says whether the canary is in this phase, with this share in percent.
+/// Asserts the phase and the share, in percent, of the canary.
 #[track_caller]
 fn is(canary: &Value, phase: &str, weight: f64) {
     assert_eq!((canary["phase"].as_str(), canary["weight"].as_f64()), (Some(phase), Some(weight)), "{canary:#}");
 }
 
-/// Says whether none of these orders is taken now, and changes nothing.
+/// Asserts that all of these orders are refused and change nothing.
 #[track_caller]
 fn refuses(api: Api, orders: &[&str]) {
     let before = api.canary("all");
@@ -279,13 +279,13 @@ fn a_reload_brings_a_canary_and_takes_it_away() {
     forebay.get("/").is_status(200);
 }
 
-/// The changes that a webhook was told of, in order.
+/// The changes that a webhook has received, in order.
 fn told(hook: &Origin) -> Vec<Value> {
     let whole = hook.requests().into_iter().filter(|request| request.body_end == BodyEnd::Complete);
     whole.map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
 }
 
-/// A proxy whose canary tells this webhook of its changes.
+/// A proxy whose canary sends its changes to this webhook.
 fn telling(sides: &Sides, hook: &Origin) -> Forebay {
     Forebay::start(canary(sides, &format!("{STEPS}\nwebhook = \"{}/hook?key=1\"", hook.url())))
 }

@@ -48,7 +48,7 @@ fn a_closed_pipe_ends_a_command_quietly() {
             writer
         };
         command.stdout(closed());
-        // What would be a panic's text goes somewhere that can be looked at.
+        // Captures standard error, which would have the message of a panic.
         let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{words:?}: {}", text(&output.stderr));
         assert!(!text(&output.stderr).contains("panicked"), "{words:?}");

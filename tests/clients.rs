@@ -101,7 +101,7 @@ fn a_write_whose_body_is_not_whole_is_given_up_with_its_client() {
     forebay.is_idle();
 }
 
-/// Request number `place` of a long row, its method, and what its response says.
+/// Request number `place` of a long pipeline: its method, and the content of its response.
 fn mixed(place: usize) -> (String, &'static str, String) {
     let body = format!("{place} ").repeat(1 + place % 40);
     let length = body.len();
@@ -185,7 +185,7 @@ fn a_client_that_waits_to_send_what_nobody_wants_is_told_so_and_closed() {
     client.send("PUT /here HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     let response = client.read_response();
     assert_eq!((response.is(200, "here").interim.len(), response.ending), (0, Ending::Closed));
-    // What it sends all the same is no request.
+    // The bytes that it still sends are not a request.
     let mut client = forebay.client();
     client.send("PUT /here HTTP/1.1\r\nHost: h\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n");
     client.read_head();

@@ -309,7 +309,7 @@ fn what_differs_anyway_is_noise_and_what_differs_really_is_not() {
     let pair = Compared::by(&all(", noise_from = \"origins\""));
     let document = |at: u32, name: &str| json(&format!(r#"{{"at":{at},"name":"{name}"}}"#));
     let ask = |pairs: u64, [ours, again]: [&Script; 2], theirs: &Script| {
-        // The first answer is the client's; the second one that of the copy that shows the noise.
+        // The first response is the client's; the second is that of the copy for noise.
         pair.main.once(ours.clone());
         pair.main.once(again.clone());
         pair.shadow.now(theirs.clone());

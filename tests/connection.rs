@@ -35,7 +35,7 @@ fn the_beginning_of_a_head_that_came_with_the_request_before_is_not_lost() {
     forebay.is_idle();
 }
 
-/// Sends these bytes in the background, and says how many are gone so far.
+/// Sends these bytes in the background, and counts those that are sent.
 fn send_behind(mut stream: TcpStream, bytes: Vec<u8>) -> Arc<AtomicUsize> {
     let gone = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&gone);

@@ -13,7 +13,7 @@ fn config(max: usize) -> Config {
     routes(RESPOND).server(&format!("workers = 4\nconnections_max = {max}\nheader_timeout = \"1h\""))
 }
 
-/// Clients that have asked; the kernel has shared them out among the workers.
+/// Clients that have sent a request. The kernel has distributed them among the workers.
 fn asking(forebay: &Forebay, count: usize) -> Vec<Client> {
     let ask = |_| {
         let mut client = forebay.client();
@@ -102,7 +102,7 @@ fn without_a_descriptor_for_a_backend_an_unused_connection_to_another_is_closed(
     let clients: Vec<Client> = (0..60).map(|_| process.client()).collect();
     process.told(&["WARN", "connections can't be accepted, they wait", "Too many open files"]);
     client.send("GET /other HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is(200, "other");
-    // Checks fail for want of a descriptor, which says nothing of the backend.
+    // Checks fail for lack of a descriptor, which is not a fault of the backend.
     let begun = Instant::now();
     eventually("many checks have been due", || {
         client.send("GET /other HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is(200, "other");

@@ -1,4 +1,4 @@
-//! Backends by name: every address is an endpoint of its own, and a change of addresses is followed.
+//! Backends by name: every address is a separate endpoint, and changes of the addresses are followed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::collections::{HashMap, HashSet};
@@ -447,7 +447,7 @@ fn metrics_name_each_endpoint() {
     });
 }
 
-/// Answers no look-up while a test holds it.
+/// A resolver that answers no look-up while a test holds its lock.
 #[derive(Debug)]
 struct Silent(Arc<Mutex<()>>);
 

@@ -1,12 +1,12 @@
-//! Hostile and broken request heads: the same is said to them wherever they stand on a connection, and however their bytes
-//! are cut. No backend hears of them.
+//! Hostile and malformed request heads get the same response at any position in a connection, and however their bytes
+//! are split. None is forwarded.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Client, Forebay, Origin, forward, ok};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// Heads with their statuses; a body, if there is one, stands behind its head.
+/// Heads with their statuses; some are followed by a body.
 fn refused() -> Vec<(u16, String)> {
     let mut cases = Vec::new();
     let mut add = |status: u16, request: &str| cases.push((status, request.to_owned()));
@@ -68,7 +68,7 @@ fn refused() -> Vec<(u16, String)> {
     cases
 }
 
-/// A client that reads to the end what it is answered.
+/// A client that reads until the end of the connection.
 #[track_caller]
 fn is_refused(client: &mut Client, status: u16, request: &str) {
     let method = if request.starts_with("HEAD") { "HEAD" } else { "GET" };

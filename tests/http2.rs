@@ -172,7 +172,7 @@ fn bodies_go_both_ways_through_small_windows() {
         }
         let response = client.ask(asked, &body);
         assert_eq!(response.status, 200);
-        // Of a body whose length is not known, what comes back has chunks in it.
+        // A body of unknown length is echoed with the chunks of HTTP/1.1.
         assert!(response.body.len() > body.len() && (!declared || response.body.ends_with(&body)), "{declared}");
         assert_eq!((origin.last().body.len(), origin.last().body_end), (body.len(), BodyEnd::Complete));
     }
@@ -386,7 +386,7 @@ fn http_1_1_is_spoken_with_those_who_begin_so() {
         client.send("P").send("OST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
         assert!(client.read_response().is_status(200).text().ends_with("abc"));
     }
-    // What only begins like HTTP/2 is a request of HTTP/1.1, and none.
+    // Bytes that only begin like the preface are parsed as HTTP/1.1, and malformed.
     Client::to(address).send("PRI * HTTP/2.0\r\n\r\nXX").read_response().is_status(505);
     Client::to(forebay.address()).send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").read_response().is_status(505);
     drop(client);

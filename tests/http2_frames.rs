@@ -60,7 +60,7 @@ impl Raw {
     }
 
     fn send(&mut self, bytes: &[u8]) -> &mut Self {
-        // A server that has seen enough reads no more.
+        // The server may have closed the connection already.
         let _refused = self.0.write_all(bytes);
         self
     }
@@ -75,7 +75,7 @@ impl Raw {
         Some((header[3], u32::from_be_bytes([header[5], header[6], header[7], header[8]]), payload))
     }
 
-    /// What comes of a stream; a status is one that has an index of its own (RFC 7541, appendix A).
+    /// The outcome of a stream. Its status must have an entry in the static table (RFC 7541, appendix A).
     fn outcome(&mut self, stream: u32) -> Outcome {
         let code = |payload: &[u8]| u32::from_be_bytes(payload[payload.len() - 4..].try_into().unwrap());
         loop {

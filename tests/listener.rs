@@ -1,4 +1,4 @@
-//! `[[listener]]`: Unix sockets, whom a listener trusts, and redirects to `https`.
+//! `[[listener]]`: Unix sockets, trusted proxies, and redirects to `https`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::os::unix::fs::FileTypeExt as _;
@@ -107,7 +107,7 @@ fn a_listener_may_redirect_all_that_has_not_come_by_https() {
     let with_port = "GET http://SHOP.test:8080/x/../y HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_eq!(ask(2, with_port), (308, "https://shop.test:8443/y".to_owned()));
     assert_eq!(ask(1, "OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"), (308, "https://[::1]/".to_owned()));
-    // A proxy in front may have spoken TLS; only a trusted one is believed.
+    // A proxy in front may have terminated TLS; only a trusted one can claim it.
     let by_https = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: https\r\n\r\n";
     assert_eq!((ask(1, by_https).0, ask(2, by_https).0), (200, 308));
 }

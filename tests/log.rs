@@ -76,7 +76,7 @@ impl Binary {
     }
 }
 
-/// What is in a file; nothing when there is none.
+/// The content of a file; empty if there is none.
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
@@ -106,7 +106,7 @@ fn a_log_that_nobody_reads_does_not_keep_the_process_from_ending() {
     forebay.ends();
 }
 
-/// A socket that takes nothing more, and its other end, which nobody reads.
+/// A socket with a full buffer, and its other end, which is not read.
 fn full() -> (UnixStream, UnixStream) {
     let (mut socket, other) = UnixStream::pair().unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -123,7 +123,7 @@ fn an_event_that_nobody_reads_holds_up_no_request() {
     let stderr = Stdio::from(OwnedFd::from(stderr));
     let mut forebay = Binary::start("access = \"off\"", &more, Stdio::null(), stderr);
     let mut client = Client::to(forebay.address);
-    // The worker warns that the backend takes no connection.
+    // The worker warns that the backend refuses connections.
     let refused = client.send("GET /there HTTP/1.1\r\nHost: h\r\n\r\n").read_response();
     assert!(refused.status >= 500, "{refused:?}");
     client.send("GET /here HTTP/1.1\r\nHost: h\r\n\r\n").read_response().is(200, "x");

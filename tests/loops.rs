@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use testbed::{Config, Forebay, Origin, eventually, forward, ok, routes};
 
-/// A route for everything that leads to this address.
+/// A route that forwards all requests to this address.
 fn leading_to(address: SocketAddr) -> Config {
     forward([]).backend(format!("\"http://{address}\""))
 }

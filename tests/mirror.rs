@@ -35,7 +35,7 @@ fn in_chunks(body: &str, size: usize) -> String {
     format!("POST / HTTP/1.1\r\nHost: shop.test\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
 }
 
-/// Only these requests were copied: asks for one more, waits for its copy, and looks at what came.
+/// Asserts that only these requests were copied: sends another one, waits for its copy, and compares all copies.
 #[track_caller]
 fn only_copied(forebay: &Forebay, shadow: &Origin, wanted: &[&str]) {
     forebay.get("/end").is_status(200);
@@ -43,7 +43,7 @@ fn only_copied(forebay: &Forebay, shadow: &Origin, wanted: &[&str]) {
     only(forebay, shadow, &[wanted, &["GET /end"]].concat());
 }
 
-/// Only these were copied, now that the last of them has come.
+/// Asserts that only these requests were copied, after the last of them has arrived.
 #[track_caller]
 fn only(forebay: &Forebay, shadow: &Origin, wanted: &[&str]) {
     forebay.mirror_until("all", |mirror| mirror["sent"] == wanted.len() && mirror["in_flight"] == 0);
@@ -114,9 +114,9 @@ fn no_client_can_pass_for_a_mirror() {
     assert!(!main.last().head.has("forebay-mirror"), "{}", main.last().head.text());
 }
 
-/// What the backend gets and what the client gets, byte by byte, but for the request's id and the date.
+/// The bytes that the backend and the client get, without the request's id and the date.
 fn both_ways(main: &Origin, config: Config, request: &str) -> [String; 2] {
-    // Each process would have a name of its own in `Via`.
+    // Otherwise each process would have another name in `Via`.
     let config = config.server("via_name = \"forebay\"");
     let answer = Forebay::start(config).client().send(request).read_until_closed();
     // A copy for noise goes to the same backend.

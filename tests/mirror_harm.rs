@@ -24,7 +24,7 @@ fn mirroring(shadow: Script, keys: &str) -> (Origin, Origin, Forebay) {
     (main, shadow, forebay)
 }
 
-/// So many requests on one connection, each with the right answer, all together within two seconds.
+/// Sends this many requests on one connection, and asserts the response of each.
 #[track_caller]
 fn is_served(forebay: &Forebay, count: usize) {
     let mut client = forebay.client();
@@ -35,13 +35,13 @@ fn is_served(forebay: &Forebay, count: usize) {
     assert!(begun.elapsed() < Duration::from_secs(2), "{count} requests took {:?}", begun.elapsed());
 }
 
-/// Waits until so many copies were sent and none is under way.
+/// Waits until this many copies were sent and none is in flight.
 #[track_caller]
 fn settled(forebay: &Forebay, sent: usize) -> Value {
     forebay.mirror_until("all", |mirror| mirror["sent"] == sent && mirror["in_flight"] == 0)
 }
 
-/// Nothing is open any more but the connections that clients are served on.
+/// Asserts that only the connections of clients and their backends are open.
 #[track_caller]
 fn leaves_nothing(forebay: &Forebay, main: &Origin, shadow: &Origin) {
     eventually("the target's connections are closed", || shadow.open() == 0);
@@ -49,7 +49,7 @@ fn leaves_nothing(forebay: &Forebay, main: &Origin, shadow: &Origin) {
     forebay.is_idle();
 }
 
-/// Clients don't notice that the target plays this, and no copy is sent twice. Returns what was counted.
+/// Asserts that clients see no effect of a target with this script, and that no copy is sent twice. Returns the counts.
 #[track_caller]
 fn is_harmless(target: Script) -> Value {
     let mut last = Value::Null;

@@ -136,7 +136,7 @@ fn a_backend_that_closes_behind_its_answer_is_no_error() {
     let old = format!("HTTP/1.0 200 OK\r\nContent-Length: {MIB}\r\n\r\n{body}");
     origin.now(raw(old).close());
     is_whole(&client.send(GET).read_response(), &body);
-    // It says nothing, and closes all the same.
+    // It sends no response, and closes the connection.
     origin.now(raw(head(MIB) + &body).close());
     is_whole(&client.send(GET).read_response(), &body);
     origin.now(ok("again"));

@@ -8,7 +8,7 @@ fn patient(origins: &[Origin]) -> Config {
     forward(origins).upstream("[upstream.ejection]\nconsecutive_failures = 0")
 }
 
-/// One origin that fails so, one that answers "fine", and forebay before them.
+/// One origin that fails in this way, one that answers "fine", and forebay in front of them.
 fn failing(script: Script) -> (Vec<Origin>, Forebay) {
     let origins = vec![Origin::start(script), Origin::start(ok("fine"))];
     let forebay = Forebay::start(patient(&origins).upstream("[upstream.retry]\nbudget_floor = 100"));

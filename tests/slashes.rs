@@ -1,4 +1,4 @@
-//! Runs of slashes in a path: where routes match they count as one; what is forwarded and stored keeps them.
+//! Runs of slashes in a path: routes match as if each were one slash; forwarded paths and cache keys keep them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use testbed::{Config, Forebay, Origin, forward, ok, routes};

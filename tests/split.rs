@@ -13,7 +13,7 @@ fn by_hand(side: &str) -> String {
     format!("X-Side: {side}\r\n")
 }
 
-/// What the field that `TELLING` asks for says of a request with these fields.
+/// The value of `side_header` in the response to a request with these fields.
 #[track_caller]
 fn told(forebay: &Forebay, fields: &str) -> String {
     forebay.get_with("/", fields).is_status(200).field("x-answered-by").expect("the side is told").to_owned()

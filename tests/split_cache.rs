@@ -1,5 +1,5 @@
-//! Splits and the cache: each side has its own stored answers unless the file says that sides may stand in for each
-//! other; what makes one void makes void all; and no client gets another's cookie.
+//! Splits and the cache: each side has its own stored responses, unless `share_sides` is set; an invalidation concerns
+//! all sides; and no client gets the cookie of another.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use testbed::{Client, Config, Forebay, Gate, Response, Sides, answer, eventually
 const NEW: &str = "X-Side: new\r\n";
 const OLD: &str = "X-Side: old\r\n";
 
-/// A split in halves that caches, lets `X-Side` name a side, and tells which one it was.
+/// A caching split of 50 % each, with `X-Side` as override header, whose responses name the side.
 fn caching(sides: &Sides, keys: &str) -> Config {
     let route = "override_header = \"x-side\"\nside_header = \"x-answered-by\"";
     sides.split(50.0).route(route).cached(&format!("ttl = \"60s\"\n{keys}")).cache("purge_from = [\"127.0.0.1\"]")
@@ -26,9 +26,9 @@ fn stored(sides: &Sides) -> Forebay {
     forebay
 }
 
-/// Says whether nothing is stored for either side.
+/// Asserts that nothing is stored for either side.
 #[track_caller]
-fn is_forgotten(forebay: &Forebay) {
+fn is_invalidated(forebay: &Forebay) {
     forebay.get_with("/", NEW).is(200, "new").is_stored();
     forebay.get_with("/", OLD).is(200, "old").is_stored();
 }
@@ -102,12 +102,12 @@ fn a_purge_reaches_all_sides() {
     let sides = Sides::start();
     let forebay = stored(&sides);
     forebay.ask("PURGE / HTTP/1.1\r\nHost: shop.test\r\n\r\n").is_status(200);
-    is_forgotten(&forebay);
+    is_invalidated(&forebay);
     forebay.ask(format!("PURGE / HTTP/1.1\r\nHost: shop.test\r\n{NEW}\r\n")).is_status(200);
-    is_forgotten(&forebay);
+    is_invalidated(&forebay);
     for order in [json!({"url": "http://shop.test/"}), json!({"prefix": "http://shop.test/"}), json!({"all": true})] {
         forebay.api().post("/api/v1/purge", &order);
-        is_forgotten(&forebay);
+        is_invalidated(&forebay);
     }
 }
 
@@ -118,7 +118,7 @@ fn a_write_on_one_side_is_seen_on_all() {
     for method in ["PUT", "POST", "PATCH", "DELETE"] {
         for fields in [NEW, OLD] {
             write(&forebay, method, fields).is_status(200);
-            is_forgotten(&forebay);
+            is_invalidated(&forebay);
         }
     }
 }
@@ -141,7 +141,7 @@ fn a_location_that_a_write_names_is_forgotten_on_all_sides() {
     let forebay = stored(&sides);
     sides.new.at("/orders", answer(201, &[("Location", "/")], ""));
     forebay.ask(format!("POST /orders HTTP/1.1\r\nHost: shop.test\r\n{NEW}Content-Length: 0\r\n\r\n")).is_status(201);
-    is_forgotten(&forebay);
+    is_invalidated(&forebay);
 }
 
 #[test]

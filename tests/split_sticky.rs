@@ -1,5 +1,4 @@
-//! A client stays on its side of a split: known by a cookie of ours, its address, a field, or a cookie of the
-//! application.
+//! Sticky splits: by forebay's cookie, the client's address, a header field, or a cookie of the application.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::time::Duration;
@@ -9,19 +8,19 @@ use testbed::{Client, Config, Forebay, Response, Sides, StateDir, advance, is_sh
 const TELLING: &str = "side_header = \"x-answered-by\"";
 const SECRET: &str = "a-secret-of-more-than-32-characters";
 
-/// A split in halves that knows its clients by `sticky`, and tells which side answers.
+/// A split of 50 % each with this `sticky`, whose responses name the side.
 fn sticky(sides: &Sides, sticky: &str) -> Config {
     sides.split(50.0).route(TELLING).route(&format!("sticky = \"{sticky}\""))
 }
 
-/// A split in halves that knows its clients by a cookie of ours with these keys.
+/// A split of 50 % each with `sticky = "cookie"` and these keys of the cookie.
 fn cookies(sides: &Sides, keys: &str) -> Config {
     sticky(sides, "cookie").route(&format!("sticky_cookie = {{ {keys} }}"))
 }
 
 /// The side that answered, and what decided.
 #[track_caller]
-fn told(response: &Response) -> (String, String) {
+fn side_and_reason(response: &Response) -> (String, String) {
     let told = response.is_status(200).field("x-answered-by").expect("the side is told");
     let (side, by) = told.split_once("; by=").expect("and why");
     assert_eq!(response.text(), side);
@@ -38,31 +37,31 @@ fn with(cookie: &str) -> String {
     format!("Cookie: {cookie}\r\n")
 }
 
-/// Says whether this cookie is believed; if not, that it is replaced by one that is.
+/// Whether this cookie is accepted. Asserts that otherwise it is replaced by a valid one.
 #[track_caller]
-fn is_believed(forebay: &Forebay, cookie: &str) -> bool {
+fn is_accepted(forebay: &Forebay, cookie: &str) -> bool {
     let response = forebay.get_with("/", &with(cookie));
-    let (_, by) = told(&response);
+    let (_, by) = side_and_reason(&response);
     let Some(new) = response.cookie() else {
         assert_eq!(by, "sticky", "{cookie}");
         return true;
     };
     assert_eq!(by, "weight", "{cookie}");
     assert!(new.starts_with("forebay_side=v1.") && new != cookie);
-    assert_eq!(told(&forebay.get_with("/", &with(&new))).1, "sticky");
+    assert_eq!(side_and_reason(&forebay.get_with("/", &with(&new))).1, "sticky");
     false
 }
 
-/// Says whether clients with these fields, each a client of its own, stay where they are, and are on both sides.
+/// Asserts that clients with these fields, all different, stay on their sides, and that both sides have clients.
 #[track_caller]
 fn stay_and_are_on_both_sides(forebay: &Forebay, fields: impl Fn(usize) -> String) {
     let mut caller = forebay.caller();
     let mut on_new = 0;
     for client in 0..100 {
-        let (side, by) = told(&caller.get("/", &fields(client)));
+        let (side, by) = side_and_reason(&caller.get("/", &fields(client)));
         assert_eq!(by, "sticky");
         for _ in 0..3 {
-            assert_eq!(told(&caller.get("/", &fields(client))), (side.clone(), "sticky".to_owned()));
+            assert_eq!(side_and_reason(&caller.get("/", &fields(client))), (side.clone(), "sticky".to_owned()));
         }
         on_new += usize::from(side == "new");
     }
@@ -74,7 +73,7 @@ fn a_new_client_gets_a_cookie() {
     let sides = Sides::start();
     let forebay = Forebay::start(sticky(&sides, "cookie"));
     let response = forebay.get("/");
-    assert_eq!(told(&response).1, "weight");
+    assert_eq!(side_and_reason(&response).1, "weight");
     let fields = response.head.fields("set-cookie");
     let [field] = fields.as_slice() else { panic!("{fields:?}") };
     let (pair, attributes) = field.split_once("; ").unwrap();
@@ -92,9 +91,9 @@ fn the_first_answer_comes_from_the_side_that_the_cookie_gives() {
     let mut on_new = 0;
     for _ in 0..100 {
         let first = caller.get("/", "");
-        let (side, _) = told(&first);
+        let (side, _) = side_and_reason(&first);
         let fields = with(&first.cookie().unwrap());
-        assert_eq!(told(&caller.get("/", &fields)), (side.clone(), "sticky".to_owned()));
+        assert_eq!(side_and_reason(&caller.get("/", &fields)), (side.clone(), "sticky".to_owned()));
         on_new += usize::from(side == "new");
     }
     assert!(is_share(on_new, 100, 50.0), "{on_new}");
@@ -108,7 +107,7 @@ fn a_client_with_a_cookie_stays_and_gets_no_other() {
     let fields = with(&first.cookie().unwrap());
     for _ in 0..20 {
         let response = forebay.get_with("/", &fields);
-        assert_eq!(told(&response), (told(&first).0, "sticky".to_owned()));
+        assert_eq!(side_and_reason(&response), (side_and_reason(&first).0, "sticky".to_owned()));
         assert!(!response.head.has("set-cookie"));
     }
 }
@@ -133,10 +132,10 @@ fn a_cookie_is_found_among_others() {
     let forebay = Forebay::start(sticky(&sides, "cookie"));
     let mine = cookie(&forebay, "");
     for among in [format!("a=b; {mine}; c=d"), format!("forebay_side_2=x; {mine}"), format!("{mine};c=d")] {
-        assert!(is_believed(&forebay, &among), "{among}");
+        assert!(is_accepted(&forebay, &among), "{among}");
     }
     let lines = format!("Cookie: a=b\r\nCookie: {mine}\r\n");
-    assert_eq!(told(&forebay.get_with("/", &lines)).1, "sticky");
+    assert_eq!(side_and_reason(&forebay.get_with("/", &lines)).1, "sticky");
 }
 
 #[test]
@@ -157,7 +156,7 @@ fn a_bad_cookie_does_not_hide_a_good_one() {
     let sides = Sides::start();
     let forebay = Forebay::start(sticky(&sides, "cookie"));
     let mine = cookie(&forebay, "");
-    assert!(is_believed(&forebay, &format!("forebay_side=v1.forged; {mine}")));
+    assert!(is_accepted(&forebay, &format!("forebay_side=v1.forged; {mine}")));
 }
 
 #[test]
@@ -165,21 +164,21 @@ fn a_changed_cookie_is_replaced() {
     let sides = Sides::start();
     let forebay = Forebay::start(sticky(&sides, "cookie"));
     let mine = cookie(&forebay, "");
-    assert!(is_believed(&forebay, &mine));
+    assert!(is_accepted(&forebay, &mine));
     let (start, length) = ("forebay_side=v1.".len(), mine.len());
-    // The last character may hold bits that mean nothing.
+    // The last character may have unused bits.
     for place in start..length - 1 {
         let mut characters: Vec<char> = mine.chars().collect();
         characters[place] = if characters[place] == 'A' { 'B' } else { 'A' };
         let changed = String::from_iter(characters);
-        assert!(!is_believed(&forebay, &changed), "{changed}");
+        assert!(!is_accepted(&forebay, &changed), "{changed}");
     }
     for cut in [start, usize::midpoint(start, length), length - 4] {
         let shorter: String = mine.chars().take(cut).collect();
-        assert!(!is_believed(&forebay, &shorter), "{shorter}");
+        assert!(!is_accepted(&forebay, &shorter), "{shorter}");
     }
-    assert!(!is_believed(&forebay, &format!("{mine}AAAA")));
-    assert!(!is_believed(&forebay, &mine.replace("=v1.", "=v2.")));
+    assert!(!is_accepted(&forebay, &format!("{mine}AAAA")));
+    assert!(!is_accepted(&forebay, &mine.replace("=v1.", "=v2.")));
 }
 
 #[test]
@@ -188,9 +187,9 @@ fn garbage_for_a_cookie_is_replaced() {
     let forebay = Forebay::start(sticky(&sides, "cookie"));
     let long = "A".repeat(4000);
     for garbage in ["", "new", "old", "v1", "v1.", "v1..", "v1...", "v1.\u{e4}", "%00", "\"v1.x\"", "v1.=", &long] {
-        assert!(!is_believed(&forebay, &format!("forebay_side={garbage}")), "{garbage}");
+        assert!(!is_accepted(&forebay, &format!("forebay_side={garbage}")), "{garbage}");
     }
-    assert!(!is_believed(&forebay, "forebay_side"));
+    assert!(!is_accepted(&forebay, "forebay_side"));
 }
 
 #[test]
@@ -199,7 +198,7 @@ fn a_cookie_signed_by_another_is_replaced() {
     let other = Forebay::start(cookies(&sides, "secret = \"another-secret-of-more-than-32-characters\""));
     let foreign = cookie(&other, "");
     let forebay = Forebay::start(cookies(&sides, &format!("secret = \"{SECRET}\"")));
-    assert!(!is_believed(&forebay, &foreign));
+    assert!(!is_accepted(&forebay, &foreign));
 }
 
 #[test]
@@ -210,7 +209,7 @@ fn proxies_with_one_secret_believe_each_others_cookies_and_agree() {
     for _ in 0..20 {
         let first = one.get("/");
         let there = two.get_with("/", &with(&first.cookie().unwrap()));
-        assert_eq!(told(&there), (told(&first).0, "sticky".to_owned()));
+        assert_eq!(side_and_reason(&there), (side_and_reason(&first).0, "sticky".to_owned()));
     }
 }
 
@@ -220,10 +219,10 @@ fn a_cookie_is_good_after_a_restart_with_a_state_dir() {
     let config = || sticky(&sides, "cookie").server(&state.key());
     let forebay = Forebay::start(config());
     let mine = cookie(&forebay, "");
-    let side = told(&forebay.get_with("/", &with(&mine)));
+    let side = side_and_reason(&forebay.get_with("/", &with(&mine)));
     drop(forebay);
     let forebay = Forebay::start(config());
-    assert_eq!(told(&forebay.get_with("/", &with(&mine))), side);
+    assert_eq!(side_and_reason(&forebay.get_with("/", &with(&mine))), side);
 }
 
 #[test]
@@ -234,9 +233,9 @@ fn an_old_cookie_is_replaced() {
     assert!(response.field("set-cookie").unwrap().contains("; Max-Age=3600;"));
     let mine = response.cookie().unwrap();
     advance(Duration::from_mins(50));
-    assert!(is_believed(&forebay, &mine));
+    assert!(is_accepted(&forebay, &mine));
     advance(Duration::from_mins(20));
-    assert!(!is_believed(&forebay, &mine));
+    assert!(!is_accepted(&forebay, &mine));
 }
 
 #[test]
@@ -276,7 +275,7 @@ fn a_cookie_has_the_name_path_and_domain_that_the_file_says() {
     for attribute in ["Path=/shop", "Domain=shop.test"] {
         assert!(field.split("; ").any(|found| found == attribute), "{attribute} in {field}");
     }
-    assert_eq!(told(&forebay.get_with("/", &with(&response.cookie().unwrap()))).1, "sticky");
+    assert_eq!(side_and_reason(&forebay.get_with("/", &with(&response.cookie().unwrap()))).1, "sticky");
 }
 
 #[test]
@@ -284,7 +283,7 @@ fn who_names_a_side_by_hand_gets_no_cookie() {
     let sides = Sides::start();
     let forebay = Forebay::start(sticky(&sides, "cookie").route("override_header = \"x-side\""));
     let response = forebay.get_with("/", "X-Side: new\r\n");
-    assert_eq!(told(&response), ("new".to_owned(), "override".to_owned()));
+    assert_eq!(side_and_reason(&response), ("new".to_owned(), "override".to_owned()));
     assert!(!response.head.has("set-cookie"));
     assert!(forebay.get_with("/", "X-Side: neither\r\n").head.has("set-cookie"));
 }
@@ -328,7 +327,7 @@ fn a_client_is_on_the_same_side_of_all_routes_that_split_the_same_upstreams() {
     for _ in 0..40 {
         let first = caller.get("/", "");
         let second = caller.get("/second", &with(&first.cookie().unwrap()));
-        assert_eq!(told(&second), (told(&first).0, "sticky".to_owned()));
+        assert_eq!(side_and_reason(&second), (side_and_reason(&first).0, "sticky".to_owned()));
         assert!(!second.head.has("set-cookie"));
     }
 }
@@ -340,7 +339,7 @@ fn the_order_in_which_a_file_names_the_sides_moves_nobody() {
     let mut caller = forebay.caller();
     for user in 0..40 {
         let fields = format!("X-User: {user}\r\n");
-        assert_eq!(told(&caller.get("/", &fields)), told(&caller.get("/second", &fields)));
+        assert_eq!(side_and_reason(&caller.get("/", &fields)), side_and_reason(&caller.get("/second", &fields)));
     }
 }
 
@@ -352,7 +351,7 @@ fn a_client_is_known_by_its_address() {
     for last in 1..=60 {
         let get = || {
             let mut client = Client::from([127, 0, 1, last], forebay.address());
-            told(&client.send("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").read_response())
+            side_and_reason(&client.send("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n").read_response())
         };
         let (side, by) = get();
         assert_eq!(get(), (side.clone(), by.clone()));
@@ -369,9 +368,9 @@ fn an_address_is_believed_from_a_trusted_proxy_alone() {
     let trusting = Forebay::start(sticky(&sides, "client-ip").server("trusted_proxies = [\"127.0.0.1/32\"]"));
     stay_and_are_on_both_sides(&trusting, from);
     let wary = Forebay::start(sticky(&sides, "client-ip"));
-    let side = told(&wary.get("/"));
+    let side = side_and_reason(&wary.get("/"));
     for client in 0..40 {
-        assert_eq!(told(&wary.get_with("/", &from(client))), side);
+        assert_eq!(side_and_reason(&wary.get_with("/", &from(client))), side);
     }
 }
 
@@ -381,8 +380,9 @@ fn of_an_ipv6_address_the_network_counts() {
     let forebay = Forebay::start(sticky(&sides, "client-ip").server("trusted_proxies = [\"127.0.0.1/32\"]"));
     let mut caller = forebay.caller();
     for network in 0..30 {
-        let mut side =
-            |host: &str| told(&caller.get("/", &format!("X-Forwarded-For: 2001:db8:0:{network:x}::{host}\r\n")));
+        let mut side = |host: &str| {
+            side_and_reason(&caller.get("/", &format!("X-Forwarded-For: 2001:db8:0:{network:x}::{host}\r\n")))
+        };
         let first = side("1");
         assert!(["2", "ffff", "5678:9abc:def0"].iter().all(|host| side(host) == first));
     }
@@ -403,7 +403,7 @@ fn a_client_is_known_by_a_cookie_of_the_application() {
     let sides = Sides::start();
     let forebay = Forebay::start(sticky(&sides, "cookie:session"));
     stay_and_are_on_both_sides(&forebay, |client| format!("Cookie: a=b; session=s{client}; theme={client}\r\n"));
-    let sides_of = |fields: &str| told(&forebay.get_with("/", fields));
+    let sides_of = |fields: &str| side_and_reason(&forebay.get_with("/", fields));
     assert_eq!(sides_of("Cookie: session=s1; x=1\r\n"), sides_of("Cookie: y=2; session=s1\r\n"));
     assert!(!forebay.get_with("/", "Cookie: session=s1\r\n").head.has("set-cookie"));
 }
@@ -413,7 +413,7 @@ fn a_client_without_what_it_is_known_by_is_drawn_by_weight() {
     for by in ["header:x-user", "cookie:session"] {
         let sides = Sides::start();
         let forebay = Forebay::start(sticky(&sides, by));
-        let drawn: Vec<_> = (0..100).map(|_| told(&forebay.get_with("/", "Cookie: other=1\r\n"))).collect();
+        let drawn: Vec<_> = (0..100).map(|_| side_and_reason(&forebay.get_with("/", "Cookie: other=1\r\n"))).collect();
         assert!(drawn.iter().all(|(_, by)| by == "weight"));
         let on_new = drawn.iter().filter(|(side, _)| side == "new").count();
         assert!(is_share(on_new, 100, 50.0), "{on_new}");
@@ -425,6 +425,6 @@ fn a_client_that_is_not_sticky_gets_no_cookie() {
     let sides = Sides::start();
     let forebay = Forebay::start(sticky(&sides, "none"));
     let response = forebay.get("/");
-    assert_eq!(told(&response).1, "weight");
+    assert_eq!(side_and_reason(&response).1, "weight");
     assert!(!response.head.has("set-cookie"));
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use testbed::{Config, Forebay, Origin, Process, Sides, StateDir, eventually, forward, ok, split};
 
-/// What each side has now, in file order.
+/// The weight of each side in force, in file order.
 fn weights(split: &Value) -> Vec<f64> {
     split["sides"].as_array().unwrap().iter().map(|side| side["weight"].as_f64().unwrap()).collect()
 }
@@ -23,7 +23,7 @@ fn refused(forebay: &Forebay, route: &str, body: &str, status: u16) {
     assert_eq!(response.status, status, "{body}: {}", response.text());
 }
 
-/// The file that keeps them.
+/// The state file of the weights.
 fn file(state: &StateDir) -> PathBuf {
     state.path().join("rollout.json")
 }
@@ -289,7 +289,8 @@ fn no_request_fails_while_weights_change() {
     });
 }
 
-/// A state file that holds this is put aside, and the proxy starts with the file's weights and keeps new ones.
+/// Asserts that the proxy moves a state file with this content aside, starts with the weights of the configuration, and
+/// saves new ones.
 #[track_caller]
 fn is_set_aside(garbage: &[u8]) {
     let (sides, state) = (Sides::start(), StateDir::new());

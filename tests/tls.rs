@@ -106,7 +106,7 @@ fn backends_learn_that_the_client_came_by_https() {
     assert_eq!(head.fields("x-forwarded-proto"), ["https"]);
     assert_eq!((head.fields("host"), head.fields("x-forwarded-host")), (vec!["a.test"], vec!["a.test"]));
     assert_eq!(head.fields("forwarded"), ["for=127.0.0.1;proto=https"]);
-    // The scheme is part of the cache's key; the way that it came is not.
+    // The scheme is part of the cache key; the listener is not.
     let get = "GET /?s HTTP/1.1\r\nHost: a.test\r\n\r\n";
     setup.client().send(get).read_response().is_hit();
     Client::to(setup.forebay.address()).send(get).read_response().is_stored();
@@ -172,7 +172,7 @@ fn a_host_with_another_certificate_is_misdirected() {
     let ask = |server_name: &str, host: &str| {
         let mut client = authority.client(server_name).connect(forebay.addresses()[1]).unwrap();
         let status = client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")).read_response().status;
-        // The connection stays of use for what it was made for.
+        // The connection can still be used for its own name.
         client.send(format!("GET / HTTP/1.1\r\nHost: {server_name}\r\n\r\n")).read_response().is(200, "ok");
         status
     };
@@ -250,7 +250,7 @@ fn slow_handshakes_make_room_for_others() {
     for _ in 0..4 {
         setup.client().send(GET).read_response().is_status(200);
     }
-    // A handshake that has come to its end no longer counts.
+    // A finished handshake no longer counts.
     let mut kept: Vec<Client> = (0..8).map(|_| setup.client()).collect();
     for client in &mut kept {
         client.send(GET).read_response().is_status(200);

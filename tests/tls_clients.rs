@@ -44,7 +44,7 @@ impl Setup {
     }
 
     /// Whether a client is accepted.
-    fn lets_in(&self, speaker: &TlsClient) -> Option<Client> {
+    fn accepts(&self, speaker: &TlsClient) -> Option<Client> {
         let mut client = speaker.connect(self.forebay.addresses()[1]).ok()?;
         let (bytes, _) = client.try_send(GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).read_to_end();
         bytes.starts_with(b"HTTP/1.1 200 ").then_some(client)
@@ -81,7 +81,7 @@ fn a_client_must_show_a_certificate_of_the_authority_where_it_is_required() {
         (setup.speaker().with(&strange), false),
         (setup.speaker().with(&expired), false),
     ] {
-        assert_eq!(setup.lets_in(&speaker).is_some(), is_in);
+        assert_eq!(setup.accepts(&speaker).is_some(), is_in);
     }
     assert_eq!(setup.origin.seen(), 2);
 }
@@ -90,9 +90,9 @@ fn a_client_must_show_a_certificate_of_the_authority_where_it_is_required() {
 fn backends_are_told_of_the_certificate_that_was_shown_and_of_no_other() {
     let setup = setup("client_auth = \"optional\"", none);
     let known = setup.clients.issue(&["alice.test"]);
-    assert!(setup.lets_in(&setup.speaker()).is_some());
+    assert!(setup.accepts(&setup.speaker()).is_some());
     assert_eq!(setup.seen(), [], "not even a trusted proxy passes for one");
-    assert!(setup.lets_in(&setup.speaker().with(&known)).is_some());
+    assert!(setup.accepts(&setup.speaker().with(&known)).is_some());
     let seen = setup.seen();
     let value = |index: usize| seen[index].1.as_str();
     assert_eq!(seen.len(), 4, "{seen:?}");
@@ -108,7 +108,7 @@ fn backends_are_told_of_the_certificate_that_was_shown_and_of_no_other() {
         client.send(GET).read_response().is(200, "in");
         assert_eq!(setup.seen(), seen);
     }
-    assert!(setup.lets_in(&setup.speaker().with(&Authority::new("strangers").issue(&["a"]))).is_none());
+    assert!(setup.accepts(&setup.speaker().with(&Authority::new("strangers").issue(&["a"]))).is_none());
 }
 
 #[test]
@@ -131,6 +131,6 @@ fn a_revoked_certificate_lets_nobody_in() {
         revoked = Some(pair);
         Some(list)
     });
-    assert!(setup.lets_in(&setup.speaker().with(&setup.clients.issue(&["alice.test"]))).is_some());
-    assert!(setup.lets_in(&setup.speaker().with(&revoked.unwrap())).is_none());
+    assert!(setup.accepts(&setup.speaker().with(&setup.clients.issue(&["alice.test"]))).is_some());
+    assert!(setup.accepts(&setup.speaker().with(&revoked.unwrap())).is_none());
 }

@@ -98,7 +98,7 @@ fn a_pair_that_is_none_and_an_expired_certificate_change_nothing() {
     std::fs::remove_file(setup.folder().join("a.key")).unwrap();
     assert!(setup.forebay.try_reload(&setup.config).unwrap_err().contains("a.key: No such file"));
     assert!(setup.shows(&setup.old));
-    // What is mended is taken up.
+    // A corrected file is loaded.
     setup.new.write(setup.folder(), "a");
     eventually("the new certificate is shown", || setup.shows(&setup.new));
 }

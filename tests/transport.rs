@@ -269,7 +269,7 @@ fn whatever_a_backend_sends_unasked_reaches_no_client() {
     }
 }
 
-/// A client leaves at a certain moment; then nothing of its request is left.
+/// Asserts that nothing of a request is left after its client disconnects at a certain moment.
 #[track_caller]
 fn leaves_nothing(script: Script, request: &str, has_come: impl Fn(&Origin, &Forebay) -> bool) {
     for by_reset in [false, true] {
@@ -378,11 +378,11 @@ fn no_client_gets_bytes_of_another_whenever_others_leave() {
                     );
                     let cut = usize::try_from(numbers.below(request.len() as u64)).unwrap();
                     match numbers.below(5) {
-                        // Leaves in the middle of its request.
+                        // Disconnects in the middle of its request.
                         0 => drop(client.send(&request.as_bytes()[..cut])),
-                        // Leaves when it has sent it.
+                        // Disconnects after its request.
                         1 => drop(client.send(&request)),
-                        // Leaves in the middle of the answer.
+                        // Disconnects in the middle of the response.
                         2 => drop(client.send(&request).read_some()),
                         _ => {
                             let answer = client.send(&request).read_response();

@@ -129,7 +129,7 @@ fn events_arrive_while_the_stream_is_open() {
     client.read_until("data: two\n\n");
 }
 
-/// What is logged of one tunnel, once it has ended.
+/// The log line of a tunnel, after its end.
 fn logged(tunnel_keys: &str, script: Script, go: impl FnOnce(Forebay, Client) -> Option<Forebay>) -> String {
     let origin = Origin::start(script);
     let file = tempfile::NamedTempFile::new().unwrap();

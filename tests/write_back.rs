@@ -3,7 +3,7 @@
 
 use testbed::{Forebay, Origin, Response, StateDir, answer, eventually, forward, ok, reset};
 
-/// What must survive.
+/// The directory whose content survives restarts.
 struct State(StateDir);
 
 impl State {
@@ -168,7 +168,7 @@ fn conditions_are_judged_against_what_is_queued() {
     forebay.get_with("/a", "Range: bytes=1-2\r\n").is(206, "hr");
 }
 
-/// What a proxy in front that is trusted says of its client's certificate.
+/// The field about the client's certificate from a trusted proxy in front.
 const CERTIFICATE: &str = "X-Client-Cert-Subject: CN=alice\r\nClient-Cert: :MA==:\r\n";
 
 fn trusting(state: &State, origin: &Origin, keys: &str) -> Forebay {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use testbed::{Forebay, Origin, Response, StateDir, answer, eventually, forward, ok};
 
-/// What must survive.
+/// The directory whose content survives restarts.
 struct State(StateDir);
 
 impl State {
@@ -148,7 +148,7 @@ fn a_write_through_is_not_undone_by_what_was_settled_before_it() {
     put(&forebay, "/a", "queued").is(202, "");
     let through = "PUT /a HTTP/1.1\r\nHost: shop.test\r\nforebay-write: through\r\nContent-Length: 7\r\n\r\nthrough";
     forebay.ask(through).is_status(200);
-    // As a crash would leave it: what is in the files now.
+    // The files as they would be after a crash.
     let copy = State::new();
     fs::create_dir(copy.journal()).unwrap();
     for name in state.files() {

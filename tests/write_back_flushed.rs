@@ -1,4 +1,4 @@
-//! A write that its backend has is still there: what was written stays readable, as what was written through does.
+//! A write that its backend has accepted becomes a stored response, as with `write-through`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +34,7 @@ impl Kept {
         self.forebay.ask(request)
     }
 
-    /// Writes, and waits until the backend has it and it is pending no more.
+    /// Sends a write, and waits until the backend has it and it is no longer pending.
     fn put(&self, fields: &str, body: &str) -> Response {
         let receipt = self.send("PUT", "/a", &format!("Content-Type: text/css\r\n{fields}"), body);
         receipt.is(202, "");
@@ -52,7 +52,7 @@ impl Kept {
     }
 }
 
-/// A backend that answers writes so, and reads with "of the backend".
+/// A backend that answers writes in this way, and reads with "of the backend".
 fn backend(status: u16, fields: &[(&str, &str)]) -> Origin {
     let origin = Origin::start(ok("of the backend"));
     origin.once(answer(status, fields, ""));

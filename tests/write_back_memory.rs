@@ -1,5 +1,5 @@
-//! Holds what pending writes are counted as against the memory of this process. Alone in its file, so that no other test
-//! allocates meanwhile.
+//! Compares the accounting of pending writes with the memory of this process. The only test of its file, so that no
+//! other test allocates meanwhile.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
@@ -26,7 +26,7 @@ fn counted_bytes(forebay: &Forebay) -> u64 {
     value.trim().parse().unwrap()
 }
 
-/// What a browser or a library says with a short write.
+/// The fields that a browser or a library sends with a short write.
 fn put(client: &mut Client, number: u64) {
     let head = format!("PUT /carts/{number} HTTP/1.1\r\nHost: shop.example.com\r\nContent-Type: application/json\r\n");
     let fields = "User-Agent: some-client/1.2.3\r\nAccept: */*\r\nContent-Length: 5\r\n\r\nshort";

@@ -19,7 +19,7 @@ fn write(target: &str, fields: &str) -> String {
     format!("PUT {target} HTTP/1.1\r\nHost: shop.test\r\n{fields}Content-Length: 3\r\n\r\nnew")
 }
 
-/// A client that has asked for this.
+/// A client that has sent this request.
 fn asking(forebay: &Process, request: &str) -> Client {
     let mut client = forebay.client();
     client.send(request);
@@ -68,7 +68,7 @@ fn writes_whose_clients_have_left_do_not_pile_up() {
     let forebay = start(&state, &origin, &disk);
     disk.stands_still();
     let clients: Vec<Client> = (0..50).map(|number| asking(&forebay, &write(&format!("/{number}"), ""))).collect();
-    // One that waits too long, so that all others have been read by then.
+    // One that waits too long: then all others have been read.
     asking(&forebay, &write("/late", "")).read_response().is_status(503);
     clients.into_iter().for_each(Client::reset);
     disk.goes_on();

@@ -61,7 +61,7 @@ enum Command {
     Check(check::Check),
     /// Show which keys a configuration may have
     Config(config::Config),
-    /// Run the proxy in front of small backends of its own
+    /// Run the proxy in front of small demo backends
     Demo,
     /// Show the routes and upstreams of a running proxy
     Status(status::Status),

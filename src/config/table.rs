@@ -75,7 +75,7 @@ pub(crate) enum Kind {
     Table(&'static Section),
     /// A list of tables.
     Tables(&'static Section),
-    /// A list of tables, each of which may be a string that stands for its first key.
+    /// A list of tables. A string instead of a table is the value of its first key.
     TablesOrTexts(&'static Section),
 }
 

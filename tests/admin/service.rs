@@ -1,4 +1,4 @@
-//! The admin listener, alone: behind it stands a service that is made up, and remembers what was asked of it.
+//! A fixture: the admin listener in front of a fake service that records its calls.
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use testbed::{Client, Response};
 use tokio::sync::oneshot;
 
-/// A service that remembers what was asked of it.
+/// A service with fixed results that records its calls.
 #[derive(Default)]
 pub(crate) struct FakeService {
     pub(crate) calls: Mutex<Vec<String>>,

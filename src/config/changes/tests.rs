@@ -116,7 +116,7 @@ fn file(section: &Section, key: &Key, value: &str) -> String {
     }
 }
 
-/// This table and those in it that are there once, with what stands before the names of their keys.
+/// This table and the tables in it that a file has once, each with the prefix of its keys' full names.
 fn once(prefix: String, section: &'static Section) -> Vec<(String, &'static Section)> {
     let tables = section.keys.iter().filter(|key| matches!(key.kind, Kind::Table(_)));
     let inner: Vec<_> =

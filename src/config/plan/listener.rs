@@ -16,8 +16,8 @@ impl Plan {
         })
     }
 
-    /// Whose forwarding headers are believed on a listener. On one that the file no longer names, whose connections are still
-    /// open, no headers are believed: the file's other networks were never meant for its clients.
+    /// The networks whose forwarding headers a listener trusts. Empty for a listener that the file no longer has and
+    /// whose connections are still open: the other networks of the file were never meant for its clients.
     #[must_use]
     pub fn trusted_proxies(&self, listener: Option<&ListenAddress>) -> &[Network] {
         let Some(address) = listener else { return &self.server.trusted_proxies };

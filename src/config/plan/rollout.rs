@@ -67,7 +67,7 @@ pub struct Canary {
 /// `webhook`: the receiver of an HTTP POST for each change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Webhook {
-    /// The receiver, as an upstream of its own with one backend.
+    /// The receiver, as a separate upstream with one backend.
     pub upstream: Upstream,
     /// Path and query.
     pub target: String,

@@ -1,4 +1,4 @@
-//! `[admin]` and `[[invalidate]]`: what is accepted, and how a refusal reads.
+//! Tests of `[admin]` and `[[invalidate]]`: accepted values, and problems.
 
 use policy::events::{Event, Value, touched};
 

@@ -1,4 +1,4 @@
-//! `[cache]` and `[route.cache]`: what is accepted, and how a refusal reads.
+//! Tests of `[cache]` and `[route.cache]`: accepted values, and problems.
 
 use std::time::Duration;
 

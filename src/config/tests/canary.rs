@@ -1,4 +1,4 @@
-//! `[route.canary]`: what is accepted, and how a refusal reads.
+//! Tests of `[route.canary]`: accepted values, and problems.
 
 use std::time::Duration;
 

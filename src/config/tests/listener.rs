@@ -1,4 +1,4 @@
-//! `listen` and `[[listener]]`: what is accepted, and how a refusal reads.
+//! Tests of `listen` and `[[listener]]`: accepted values, and problems.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `[route.mirror]`: what is accepted, and how a refusal reads.
+//! Tests of `[route.mirror]`: accepted values, and problems.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `split`, `sticky` and what else is for splits: what is accepted, and how a refusal reads.
+//! Tests of `split`, `sticky` and the other keys of splits: accepted values, and problems.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,8 +128,8 @@ fn every_key_of_a_split_is_read() {
     assert!(split.shares_cache);
 }
 
-/// What the example shows of a split route is the defaults, but for what has none, and what the demo gives itself: it
-/// has no patience, and its samples are nobody's data.
+/// Asserts that the split route of the example shows the defaults, except for keys without one, and for those that the
+/// demo overrides: it has shorter times, and its samples show values.
 pub(super) fn is_as_by_default(route: &Route) {
     let Action::Split(split) = &route.action else { panic!("no split: {route:?}") };
     let Sticky::Cookie(cookie) = &split.sticky else { panic!("no cookie: {:?}", split.sticky) };

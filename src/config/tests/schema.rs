@@ -1,4 +1,4 @@
-//! The JSON Schema of the file: what it says, and that it takes what the proxy takes.
+//! Tests of the JSON Schema: its content, and that it accepts the files that the proxy accepts.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ fn parsed() -> Value {
     serde_json::from_str(&schema()).unwrap()
 }
 
-/// Why a value is not as a schema says; of the keywords that this schema uses.
+/// Why a value does not match a schema, for the keywords that this schema uses.
 fn mismatch(schema: &Value, value: &Value, root: &Value) -> Option<String> {
     let wrong = |what: &str| Some(format!("{value} is not {what} of {schema}"));
     for (keyword, rule) in schema.as_object().unwrap() {

@@ -1,4 +1,4 @@
-//! `mode` of a route's cache and `[route.cache.write_back]`: what is accepted, and how a refusal reads.
+//! Tests of `mode` of a route's cache and `[route.cache.write_back]`: accepted values, and problems.
 
 use std::time::Duration;
 
