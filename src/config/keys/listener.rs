@@ -15,7 +15,7 @@ use crate::config::grammar::networks;
 table! {
     /// An address where clients connect, with its own settings. The address identifies the listener: a reload that
     /// keeps the address keeps the socket and the connections.
-    pub struct Listener "[[listener]]" => check_redirect;
+    pub struct Listener "[[listener]]" => check_combinations;
 
     /// `ip:port`, or `unix:/path` for a socket in the file system, whose clients count as `127.0.0.1`. The mode of such a
     /// socket follows the process's umask.
@@ -133,21 +133,21 @@ impl Listener {
     }
 }
 
-/// Reports `redirect_https` on a listener with TLS.
-fn check_redirect(listener: &Listener, section: &Section<'_>) {
+/// Reports keys of a listener that contradict each other.
+fn check_combinations(listener: &Listener, section: &Section<'_>) {
     if listener.tls.is_some() && listener.redirect_https.is_some() {
         let hint = "put it on the listener without TLS";
         section.report.add(section.at("redirect_https"), "a listener with TLS has nothing to redirect", hint);
     }
-    let (is_off, names_nobody) = (listener.proxy_protocol == ProxyProtocol::Off, !section.has("proxy_protocol_from"));
-    if !is_off && (names_nobody || section.is_empty_list("proxy_protocol_from")) {
+    let (is_off, is_missing) = (listener.proxy_protocol == ProxyProtocol::Off, !section.has("proxy_protocol_from"));
+    if !is_off && (is_missing || section.is_empty_list("proxy_protocol_from")) {
         let hint = match listener.address {
             ListenAddress::Ip(_) => "name the load balancers: proxy_protocol_from = [\"10.0.0.0/8\"]",
             ListenAddress::Unix(_) => "proxy_protocol_from = [\"127.0.0.1\"]: clients on a Unix socket count as this",
         };
         section.report.add(section.at("proxy_protocol"), "proxy_protocol needs proxy_protocol_from", hint);
     }
-    if is_off && !names_nobody {
+    if is_off && !is_missing {
         let hint = "add proxy_protocol = \"required\", or leave it out";
         let cause = "proxy_protocol_from is of no use without proxy_protocol";
         section.report.warn(section.at("proxy_protocol_from"), cause, hint);
