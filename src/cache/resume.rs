@@ -167,7 +167,7 @@ impl<F: Fetch> Own<F> {
         headers.apply_all(missing.ask(begun, now.wall).ok_or(ProxyError::Outpaced)?);
         // No exchange of the client's: that is over where its response's head has gone out.
         let mut ex = Exchange::alone(self.connection.peer, now, self.dice.rotate_left(32));
-        (ex.client, ex.key) = (self.client, self.key);
+        (ex.client, ex.key, ex.connection) = (self.client, self.key, self.connection);
         let deadline = Rc::clone(&ex.stream.deadline);
         let answer = attended(&deadline, self.fetch.fetch(&mut ex, Method::GET, headers)).await?;
         continued(begun, missing, answer, clock::now()).ok_or(ProxyError::Outpaced)

@@ -10,6 +10,8 @@ use policy::certificate::names::ServerNames;
 pub struct ClientTls {
     /// The name that the client asked for (SNI), in lower case.
     pub server_name: Option<Box<str>>,
+    /// The version of TLS that was agreed on.
+    pub version: Option<&'static str>,
     /// The names that the listener has certificates for.
     pub names: Arc<ServerNames>,
     /// Whether clients are asked for a certificate.

@@ -10,8 +10,9 @@ pub(crate) mod stream;
 pub(crate) mod timer;
 pub(crate) mod tunnel;
 
+use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -25,7 +26,7 @@ use policy::message::forwarding_fields::ForwardingFields;
 use policy::message::host::{self, BadHost};
 use policy::message::scheme::Scheme;
 use policy::message::via::Signature;
-use policy::proxy_protocol::Header;
+use policy::proxy_protocol::{Addresses, Header};
 use policy::time::Now;
 
 use self::client_tls::ClientTls;
@@ -174,6 +175,8 @@ pub struct ClientConnection {
     forwarding: RefCell<Option<Forwarding>>,
     /// The host that its last request was for: clients rarely ask for another on the same connection.
     pub known_host: RefCell<Option<Rc<Host>>>,
+    /// What `upstream` keeps for this connection, and for no longer.
+    kept_by_upstream: OnceCell<Box<dyn Any>>,
 }
 
 /// What a plan says of a client's connection, worked out once for all of its requests.
@@ -270,6 +273,7 @@ impl ClientConnection {
             terms: RefCell::default(),
             forwarding: RefCell::default(),
             known_host: RefCell::default(),
+            kept_by_upstream: OnceCell::new(),
         }
     }
 
@@ -286,6 +290,33 @@ impl ClientConnection {
         let (peer, local) = addresses.map_or((self.peer, self.local), |ends| (ends.source, ends.destination));
         let scheme = if is_secure { Scheme::Https } else { self.scheme };
         Self { peer, local, scheme, authority, ..self }
+    }
+
+    /// Whether a client has opened it; else the proxy asks for itself.
+    #[must_use]
+    pub fn is_of_client(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// What a PROXY header to a backend says of it, and the version of TLS that the client speaks with forebay.
+    #[must_use]
+    pub fn introduction(&self) -> (Header, Option<&'static str>) {
+        if !self.is_of_client() {
+            return (Header::default(), None);
+        }
+        let server_name = self.tls.as_ref().and_then(|tls| tls.server_name.as_ref());
+        let header = Header {
+            addresses: Some(Addresses { source: self.peer, destination: self.local }),
+            is_secure: self.scheme == Scheme::Https,
+            authority: server_name.or(self.authority.as_ref()).cloned(),
+        };
+        (header, self.tls.as_ref().and_then(|tls| tls.version))
+    }
+
+    /// Looks at what `upstream` keeps for this connection, which `make` makes the first time; `None`: what is kept is not
+    /// of that type.
+    pub fn kept_by_upstream<T: 'static, U>(&self, make: impl FnOnce() -> T, look: impl FnOnce(&T) -> U) -> Option<U> {
+        self.kept_by_upstream.get_or_init(|| Box::new(make())).downcast_ref().map(look)
     }
 
     /// The same connection over TLS.

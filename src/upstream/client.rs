@@ -170,7 +170,7 @@ impl InternalRequest {
 /// # Errors
 /// [`Error`].
 pub(crate) async fn open(endpoint: &Endpoint, upstream: &SharedUpstream, by: Instant) -> Result<Socket, Error> {
-    let opened = timeout_at(by, connect::open(endpoint, upstream)).await.map_err(|_| Error::Late)?;
+    let opened = timeout_at(by, connect::open(endpoint, upstream, None)).await.map_err(|_| Error::Late)?;
     opened.map_err(|error| Error::Failed(send::connect_fault(&error, endpoint)))
 }
 

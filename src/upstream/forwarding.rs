@@ -174,7 +174,7 @@ impl State {
         ex.record.tries += 1;
         ex.record.backend = Some(Rc::clone(&lease.endpoint().backend));
         ex.record.address.clone_from(&lease.endpoint().address);
-        match send::pooled(&lease, draft) {
+        match send::pooled(&lease, draft, &ex.connection) {
             Some(connection) => {
                 let attempt = Attempt::begin(connection, &lease, ex, draft, lease.since());
                 Self::Asking(attempt, lease)

@@ -5,6 +5,7 @@
 //! balancers live in `local::LocalUpstream`, one a worker.
 
 pub(crate) mod client;
+mod client_pools;
 pub(crate) mod endpoint;
 pub(crate) mod endpoints;
 pub(crate) mod forwarding;

@@ -70,7 +70,7 @@ fn settle(claim: Lease, call: Box<Call>, failed: bool, now: Now) {
     // Answered early, the rest of the request's body goes nowhere, and the connection closes without its end.
     if let Some(connection) = call.finish() {
         let max = claim.group().shared.plan.pool_max;
-        claim.endpoint().pool.put(connection, now.mono, max);
+        claim.pool().put(connection, now.mono, max);
     }
 }
 

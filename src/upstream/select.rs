@@ -1,6 +1,6 @@
 //! Which endpoint gets a request: asks the balancer, claims a place, waits in the queue if there is none.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use super::endpoint::Endpoint;
 use super::local::{InService, LocalEndpoint, LocalEndpoints, LocalSeat, LocalUpstream};
 use super::place::Place;
 use super::shared::SharedUpstream;
+use super::transport::pool::Pool;
 use crate::config::plan::{Balance, HashKey};
 use crate::exchange::Exchange;
 use crate::exchange::deadline::Deadline;
@@ -36,6 +37,8 @@ pub(crate) struct Lease {
     trial: Cell<bool>,
     /// Whether the head of a response has been received.
     is_answered: Cell<bool>,
+    /// Connections for the requests of one client only; empty: those that all share.
+    own_pool: OnceCell<Rc<Pool>>,
 }
 
 impl Lease {
@@ -49,6 +52,17 @@ impl Lease {
     #[must_use]
     pub(crate) fn endpoint(&self) -> &Rc<LocalEndpoint> {
         &self.endpoint
+    }
+
+    /// Where connections for the request come from, and go back to.
+    #[must_use]
+    pub(crate) fn pool(&self) -> &Pool {
+        self.own_pool.get().map_or(&self.endpoint.pool, |pool| pool)
+    }
+
+    /// Its connections come from this pool.
+    pub(super) fn use_pool(&self, pool: Rc<Pool>) {
+        let _first = self.own_pool.set(pool);
     }
 
     /// When it was claimed (monotonic time).
@@ -215,6 +229,7 @@ fn seat(group: &Rc<LocalUpstream>, set: &LocalEndpoints, index: usize, now: Now)
         is_load,
         trial: Cell::new(false),
         is_answered: Cell::new(false),
+        own_pool: OnceCell::new(),
     })
 }
 

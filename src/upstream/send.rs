@@ -13,6 +13,7 @@ use message::Fields;
 use policy::message::upgrade;
 use policy::retry::{Progress, Replay};
 
+use super::client_pools;
 use super::endpoint::Endpoint;
 use super::select::Lease;
 use super::transport::call::{Call, Error, HeadRules};
@@ -21,9 +22,9 @@ use super::transport::connection::Connection;
 use super::transport::head::{self, RequestHead};
 use super::upload::{ReplayBody, Upload};
 use crate::config::plan::HostHeader;
-use crate::exchange::Exchange;
 use crate::exchange::deadline::{Deadline, Expired, Wait};
 use crate::exchange::error::ProxyError;
+use crate::exchange::{ClientConnection, Exchange};
 use crate::telemetry::clock;
 
 /// A request that may not be repeated gets no pooled connection that has waited longer than this: the backend may be
@@ -90,9 +91,10 @@ pub(crate) struct Failure {
 
 /// A connection to the backend that waits for a request, and is good enough for this one.
 #[must_use]
-pub(crate) fn pooled(claim: &Lease, draft: &UpstreamRequest) -> Option<Connection> {
+pub(crate) fn pooled(claim: &Lease, draft: &UpstreamRequest, client: &ClientConnection) -> Option<Connection> {
     let age_max = if draft.method.is_idempotent() { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
-    claim.endpoint().pool.take(claim.since(), age_max)
+    client_pools::choose(claim, client);
+    claim.pool().take(claim.since(), age_max)
 }
 
 /// A connection that is being opened.
@@ -107,7 +109,8 @@ impl Connecting {
     pub(crate) fn begin(claim: &Lease, ex: &Exchange) -> Self {
         let limit = claim.group().shared.plan.timeouts.connect;
         let (endpoint, group) = (Rc::clone(claim.endpoint()), Rc::clone(claim.group()));
-        let dialled = async move { connect::connect(&endpoint.shared, &group.shared, &group.counters).await };
+        let client = Rc::clone(&ex.connection);
+        let dialled = async move { connect::connect(&endpoint.shared, &group.shared, &client, &group.counters).await };
         let wait = Wait::new(Rc::clone(&ex.stream.deadline), clock::mono() + limit);
         Self { dialled: Box::pin(dialled), limit, wait }
     }

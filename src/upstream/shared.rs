@@ -111,7 +111,8 @@ impl SharedUpstream {
     /// Whether a connection that was opened under this plan is as good as one that is opened under the `other`.
     #[must_use]
     pub fn speaks_like(&self, other: &Self) -> bool {
-        self.plan.tls == other.plan.tls && self.tls_files == other.tls_files
+        let is_like = self.plan.tls == other.plan.tls && self.plan.send_proxy == other.plan.send_proxy;
+        is_like && self.tls_files == other.tls_files
     }
 
     /// The endpoints that it has now.

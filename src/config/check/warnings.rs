@@ -24,6 +24,12 @@ pub(super) fn of_plan(top: &Section<'_>, routes: &[Section<'_>], upstreams: &[Se
         section.report.warn(section.at("name"), cause, "name it in a route, or leave it out");
     }
     loops::warn(routes, upstreams, plan);
+    for section in upstreams.iter().filter(|section| section.has("send_proxy")) {
+        let cause =
+            "send_proxy: each client has its own connections to the backends, which are opened and closed with its own";
+        let hint = "leave it out if the backends can read X-Forwarded-For or Forwarded";
+        section.report.warn(section.at("send_proxy"), cause, hint);
+    }
     for (index, section) in routes.iter().enumerate() {
         redirect(section, index, plan);
     }
@@ -160,6 +166,21 @@ mod tests {
             let found = warnings(&route(lines));
             assert_eq!(found.iter().any(|text| text.contains("redirects to itself")), is_found, "{lines}: {found:?}");
         }
+    }
+
+    #[test]
+    fn connections_that_are_not_shared_are_warned_about() {
+        let text = |key: &str| {
+            format!(
+                "[[upstream]]\nname = \"a\"\nbackends = [\"http://10.0.0.1\"]\n{key}\n[[route]]\nupstream = \"a\"\n"
+            )
+        };
+        let found = warnings(&text("send_proxy = \"v2\""));
+        assert!(
+            matches!(&found[..], [warning] if warning.contains("each client has its own connections")),
+            "{found:?}"
+        );
+        assert_eq!(warnings(&text("")), [""; 0]);
     }
 
     #[test]

@@ -147,7 +147,7 @@ fn check_combinations(listener: &Listener, section: &Section<'_>) {
         };
         section.report.add(section.at("proxy_protocol"), "proxy_protocol needs proxy_protocol_from", hint);
     }
-    if is_off && !is_missing {
+    if !section.has("proxy_protocol") && !is_missing {
         let hint = "add proxy_protocol = \"required\", or leave it out";
         let cause = "proxy_protocol_from is of no use without proxy_protocol";
         section.report.warn(section.at("proxy_protocol_from"), cause, hint);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 use policy::endpoints::Family;
+use policy::proxy_protocol::Version as SendProxy;
 
 use super::backend::{self, Backend, BackendKeys};
 use super::upstream_tls::UpstreamTls;
@@ -40,6 +41,10 @@ table! {
     /// Which addresses of a name forebay uses. `auto`: the IPv4 addresses if there are any, else the IPv6 addresses.
     /// `ipv4`, `ipv6`: those of one family. `both`: all of them. At most 64 a name.
     address_family: Family = "auto";
+    /// Connections begin with a PROXY protocol header of this version, which holds the address of the client. Each then
+    /// carries requests of one client connection only, and closes with it: there are about as many connections to backends
+    /// as from clients. Left out: no header, and connections are shared.
+    send_proxy: Option<SendProxy>;
     /// The most idle connections to keep, for each worker and address.
     pool_max: usize as Count(0, 100_000) = "4096";
     /// The most header fields that a response may have; the client gets 502 for a response with more.
@@ -54,6 +59,13 @@ table! {
     timeouts: Timeouts;
     /// TLS towards backends.
     tls: UpstreamTls;
+}
+
+words! {
+    impl SendProxy {
+        "v1" => Self::V1,
+        "v2" => Self::V2,
+    }
 }
 
 table! {

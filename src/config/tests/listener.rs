@@ -57,7 +57,7 @@ fn keys_of_a_listener_are_checked() {
         (&format!("{address}\nredirect_https = 0"), "redirect_https is out of range | from 1 to 65535"),
         (&format!("{address}\ntrusted_proxies = [\"all\"]"), "\"all\" is no network | write a network as"),
         (
-            &format!("{address}\nproxy_protocol = \"on\""),
+            &format!("{address}\nproxy_protocol = \"on\"\nproxy_protocol_from = [\"10.0.0.1\"]"),
             "proxy_protocol can't be \"on\" | one of off, optional, required",
         ),
         (

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use message::Fields;
 use policy::certificate::{encode, subject, x509};
-use rustls::HandshakeKind;
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
@@ -119,12 +119,19 @@ async fn run(
     };
     let client = ClientTls {
         server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
+        version: session.protocol_version().and_then(name),
         names: Arc::clone(&tls.certificates.names),
         asks_for_certificate: tls.plan.client_auth != ClientAuth::Off,
         certificate,
     };
     let kind = session.handshake_kind();
     Ok((Socket::Tls(Box::new(stream)), client, kind))
+}
+
+/// The name of a version of TLS.
+fn name(version: ProtocolVersion) -> Option<&'static str> {
+    let names = [(ProtocolVersion::TLSv1_2, "TLSv1.2"), (ProtocolVersion::TLSv1_3, "TLSv1.3")];
+    names.into_iter().find(|(known, _)| *known == version).map(|(_, name)| name)
 }
 
 /// What backends are told of a client's certificate.

@@ -3,26 +3,38 @@
 use std::io;
 use std::sync::Arc;
 
+use policy::proxy_protocol;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::connection::Connection;
 use super::counted::Counted;
 use super::pool;
 use super::socket::Socket;
+use crate::exchange::ClientConnection;
 use crate::telemetry::counters::Counters;
 use crate::upstream::endpoint::{Endpoint, Peer};
 use crate::upstream::shared::SharedUpstream;
 
-/// Opens a stream to an endpoint. The caller limits the time. When this process has no descriptor left, a connection that
+/// Opens a stream to an endpoint, which begins with a PROXY header for this client where the upstream says so; `None`: for
+/// the proxy itself. The caller limits the time. When this process has no descriptor left, a connection that
 /// waits for a request is closed, and it is tried once more.
 ///
 /// # Errors
 /// What the system says.
-pub(crate) async fn open(endpoint: &Endpoint, group: &SharedUpstream) -> io::Result<Socket> {
-    let socket = match open_once(endpoint).await {
+pub(crate) async fn open(
+    endpoint: &Endpoint,
+    group: &SharedUpstream,
+    client: Option<&ClientConnection>,
+) -> io::Result<Socket> {
+    let mut socket = match open_once(endpoint).await {
         Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(endpoint).await?,
         opened => opened?,
     };
+    if let Some(version) = group.plan.send_proxy {
+        let (header, tls_version) = client.map(ClientConnection::introduction).unwrap_or_default();
+        socket.write_all(&proxy_protocol::write(version, &header, tls_version)).await?;
+    }
     match &endpoint.server_name {
         Some(name) => Box::pin(group.tls()?.secure(socket, name)).await,
         None => Ok(socket),
@@ -52,9 +64,10 @@ async fn open_once(endpoint: &Endpoint) -> io::Result<Socket> {
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     group: &SharedUpstream,
+    client: &ClientConnection,
     counters: &Arc<Counters>,
 ) -> io::Result<Connection> {
-    let socket = open(endpoint, group).await?;
+    let socket = open(endpoint, group, Some(client)).await?;
     Ok(Connection::new(socket, Some(Counted::begin(counters))))
 }
 

@@ -15,11 +15,11 @@ pub enum Version {
 
 /// The name of a version of TLS within [`v2::SSL`].
 const SSL_VERSION: u8 = 0x21;
-/// No certificate of the client was verified.
+/// Nothing is said of a certificate of the client.
 const UNVERIFIED: [u8; 4] = [0, 0, 0, 1];
 
 /// The header for a connection; without addresses it says that forebay speaks for itself (`LOCAL`, `UNKNOWN`).
-/// `tls_version`: the version that the client speaks, if it does.
+/// `tls_version`: the version of TLS that the client speaks, if it is known.
 #[must_use]
 pub fn write(version: Version, header: &Header, tls_version: Option<&str>) -> Vec<u8> {
     match (version, header.addresses.map(one_family)) {
@@ -30,10 +30,12 @@ pub fn write(version: Version, header: &Header, tls_version: Option<&str>) -> Ve
             if let Some(authority) = &header.authority {
                 value(&mut content, v2::AUTHORITY, authority.as_bytes());
             }
-            if let Some(tls_version) = tls_version {
+            if header.is_secure {
                 let mut ssl = vec![v2::CLIENT_SSL];
                 ssl.extend_from_slice(&UNVERIFIED);
-                value(&mut ssl, SSL_VERSION, tls_version.as_bytes());
+                if let Some(tls_version) = tls_version {
+                    value(&mut ssl, SSL_VERSION, tls_version.as_bytes());
+                }
                 value(&mut content, v2::SSL, &ssl);
             }
             fixed(0x21, kind, &content)
