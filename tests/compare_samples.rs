@@ -78,7 +78,7 @@ fn a_sample_shows_values_where_the_file_says_so() {
 }
 
 #[test]
-fn what_smells_of_a_secret_is_never_shown() {
+fn sensitive_values_are_never_shown() {
     let keys = ", sample_values = true";
     let secrets = |value: &str| {
         document(&format!(

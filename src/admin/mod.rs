@@ -22,7 +22,7 @@ pub use purge_url::{BadPurgeUrl, PurgeUrl};
 pub use routes::endpoints;
 
 pub use crate::config::plan::{Admin as Settings, AdminAddress as Listen, Token};
-pub use policy::canary::machine::Order;
+pub use policy::canary::machine::CanaryCommand;
 
 /// How ready the proxy is for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,12 @@ pub trait Service: Send + Sync {
     ///
     /// # Errors
     /// When the route has no canary (404), or its phase does not allow it (409).
-    fn order_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<api::rollout::Canary, ApiError>;
+    fn command_canary(
+        &self,
+        route: &str,
+        command: CanaryCommand,
+        by: Option<&str>,
+    ) -> Result<api::rollout::Canary, ApiError>;
 
     /// Every mirror, in file order.
     fn mirrors(&self) -> Vec<api::rollout::Mirror>;

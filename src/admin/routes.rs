@@ -21,7 +21,7 @@ use tower::{BoxError, ServiceBuilder};
 
 use super::api::{self, Flushing, Outcome, Problem, Purged, Settled, Status, Touched};
 use super::guard::{self, Guard, REQUEST_BYTES_MAX};
-use super::{ApiError, Invalidated, JournalQuery, Order, Readiness, Service, metrics, page};
+use super::{ApiError, CanaryCommand, Invalidated, JournalQuery, Readiness, Service, metrics, page};
 use crate::telemetry::exposition;
 
 mod rollout;
@@ -88,11 +88,11 @@ fn table() -> Vec<Endpoint> {
         to_post("/api/v1/split/{route}/reset", post(rollout::reset_split)),
         to_get("/api/v1/canary", Access::Token, get(rollout::canaries)),
         to_get("/api/v1/canary/{route}", Access::Token, get(rollout::canary)),
-        to_post("/api/v1/canary/{route}/pause", rollout::order_canary(Order::Pause)),
-        to_post("/api/v1/canary/{route}/resume", rollout::order_canary(Order::Resume)),
-        to_post("/api/v1/canary/{route}/promote", rollout::order_canary(Order::Promote)),
-        to_post("/api/v1/canary/{route}/abort", rollout::order_canary(Order::Abort)),
-        to_post("/api/v1/canary/{route}/restart", rollout::order_canary(Order::Restart)),
+        to_post("/api/v1/canary/{route}/pause", rollout::command_canary(CanaryCommand::Pause)),
+        to_post("/api/v1/canary/{route}/resume", rollout::command_canary(CanaryCommand::Resume)),
+        to_post("/api/v1/canary/{route}/promote", rollout::command_canary(CanaryCommand::Promote)),
+        to_post("/api/v1/canary/{route}/abort", rollout::command_canary(CanaryCommand::Abort)),
+        to_post("/api/v1/canary/{route}/restart", rollout::command_canary(CanaryCommand::Restart)),
         to_get("/api/v1/mirror", Access::Token, get(rollout::mirrors)),
         to_get("/api/v1/mirror/{route}", Access::Token, get(rollout::mirror)),
         to_post("/api/v1/mirror/{route}/reset", post(rollout::reset_mirror)),

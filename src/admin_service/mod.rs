@@ -11,7 +11,7 @@ use message::Fields;
 use self::numbers::milliseconds;
 use crate::admin::api::{CacheMetrics, Details, EventMetrics, JournalMetrics, Metrics, Page};
 use crate::admin::api::{rollout, status as api_status};
-use crate::admin::{ApiError, ApiFuture, Invalidated, JournalQuery, Order, Purge, Readiness, Service};
+use crate::admin::{ApiError, ApiFuture, CanaryCommand, Invalidated, JournalQuery, Purge, Readiness, Service};
 use crate::proxy::worker_state::Snapshot;
 use crate::rollout::Rollout;
 use crate::telemetry::counters::{CacheResults, Counter, Counters};
@@ -253,8 +253,13 @@ impl Service for AdminService {
         self.view_canaries()
     }
 
-    fn order_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<rollout::Canary, ApiError> {
-        self.apply_canary_order(route, order, by)
+    fn command_canary(
+        &self,
+        route: &str,
+        command: CanaryCommand,
+        by: Option<&str>,
+    ) -> Result<rollout::Canary, ApiError> {
+        self.apply_canary_command(route, command, by)
     }
 
     fn mirrors(&self) -> Vec<rollout::Mirror> {

@@ -8,7 +8,7 @@ use policy::canary::evidence::Side as CanaryTraffic;
 use super::AdminService;
 use super::numbers::milliseconds;
 use crate::admin::api::rollout as api;
-use crate::admin::{ApiError, Order};
+use crate::admin::{ApiError, CanaryCommand};
 use crate::config::plan::Sticky;
 use crate::rollout::mirror::Mirror;
 use crate::rollout::weights::{CANARY, SplitWeights};
@@ -44,13 +44,13 @@ impl AdminService {
         self.rollout.each_steering(|split| self.canary_view(split)).into_iter().flatten().collect()
     }
 
-    pub(super) fn apply_canary_order(
+    pub(super) fn apply_canary_command(
         &self,
         route: &str,
-        order: Order,
+        command: CanaryCommand,
         by: Option<&str>,
     ) -> Result<api::Canary, ApiError> {
-        let apply = |split: &mut SplitWeights| match split.direct(order, by.unwrap_or(DEFAULT_AUTHOR)) {
+        let apply = |split: &mut SplitWeights| match split.command(command, by.unwrap_or(DEFAULT_AUTHOR)) {
             Some(applied) => applied.map_err(|not_now| ApiError::new(StatusCode::CONFLICT, not_now.to_string())),
             None => Err(not_found("canary", route)),
         };

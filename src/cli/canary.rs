@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::admin_client::{AdminClient, AdminRequest, segment};
 use super::{EXIT_USAGE, output};
 use crate::admin::api::rollout::{
-    AUTHOR_CHARS_MAX, Canaries, Canary, Mirrors, OrderRequest, Split, Splits, WeightsRequest, is_author,
+    AUTHOR_CHARS_MAX, Canaries, Canary, CommandRequest, Mirrors, Split, Splits, WeightsRequest, is_author,
 };
 use crate::telemetry::clock;
 
@@ -163,7 +163,7 @@ fn request(action: &Action, user: Option<String>) -> Result<AdminRequest, String
     let by = |author: &Author| author.by.clone().or_else(|| user.clone());
     let direct = |order: &OrderArguments, verb: &str, full: bool| {
         let target = format!("/api/v1/canary/{}/{verb}", segment(&order.route.name));
-        AdminRequest::post(target, to_json(&OrderRequest { by: by(&order.author), full }))
+        AdminRequest::post(target, to_json(&CommandRequest { by: by(&order.author), full }))
     };
     Ok(match action {
         Action::List => AdminRequest::get("/api/v1/split"),
@@ -174,7 +174,7 @@ fn request(action: &Action, user: Option<String>) -> Result<AdminRequest, String
         }
         Action::Reset(OrderArguments { route, author }) => {
             let target = format!("/api/v1/split/{}/reset", segment(&route.name));
-            AdminRequest::post(target, to_json(&OrderRequest { by: by(author), full: false }))
+            AdminRequest::post(target, to_json(&CommandRequest { by: by(author), full: false }))
         }
         Action::Pause(order) => direct(order, "pause", false),
         Action::Resume(order) => direct(order, "resume", false),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::BytesMut;
 use message::Known;
 use policy::compare::redact;
-use policy::compare::{Answer, Content, Difference, Noise, Row, Skip, Tally, compare};
+use policy::compare::{Content, Difference, Noise, Response, Row, Skip, Tally, compare};
 
 use super::copied_request::CopiedRequest;
 use super::tee::Seen;
@@ -95,9 +95,9 @@ fn joined(seen: &Seen) -> Option<BytesMut> {
     Some(all)
 }
 
-fn answer<'a>(seen: &'a Seen, body: Option<&'a BytesMut>) -> Answer<'a> {
+fn answer<'a>(seen: &'a Seen, body: Option<&'a BytesMut>) -> Response<'a> {
     let body = body.map_or(Content::Unknown, |body| Content::Whole(body));
-    Answer { status: seen.status, headers: &seen.headers, body }
+    Response { status: seen.status, headers: &seen.headers, body }
 }
 
 impl ComparisonReport {

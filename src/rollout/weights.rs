@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use policy::canary::evidence::{Evidence, Side};
-use policy::canary::machine::{Canary, NotNow, Order};
+use policy::canary::machine::{Canary, CanaryCommand, NotAllowed};
 use policy::canary::progress::{Change, Progress};
 use policy::route::split::{Share, Shares};
 use policy::time::Now;
@@ -87,7 +87,7 @@ impl SplitWeights {
     }
 
     /// Takes up another plan of the same route. Where the file gives its sides other weights it has the last word, and
-    /// all begins anew; which order it names them in does not matter.
+    /// all begins anew; which command it names them in does not matter.
     #[must_use]
     pub(crate) fn adopt(mut self, plan: &Arc<plan::Split>, mirror: Option<Arc<Mirror>>) -> Self {
         let is_as_before = written(plan) == written(&self.plan);
@@ -213,11 +213,11 @@ impl SplitWeights {
     ///
     /// # Errors
     /// When it can't do that now.
-    pub(crate) fn direct(&mut self, order: Order, by: &str) -> Option<Result<(), NotNow>> {
+    pub(crate) fn command(&mut self, command: CanaryCommand, by: &str) -> Option<Result<(), NotAllowed>> {
         let totals = self.totals();
-        let directed = self.canary.as_mut()?.direct(order, by, clock::now(), &totals);
+        let directed = self.canary.as_mut()?.command(command, by, clock::now(), &totals);
         Some(directed.map(|change| {
-            if order != Order::Pause {
+            if command != CanaryCommand::Pause {
                 self.overridden = None;
             }
             tracing::info!(route = %self.route, weight = %change.share, "canary {}: {}", change.event.name(), change.reason);

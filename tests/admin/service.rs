@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use forebay::admin::api::{Details, Entry, Header, JournalMetrics, Metrics, Page, State};
 use forebay::admin::api::{rollout, status};
 use forebay::admin::{
-    self, ApiError, ApiFuture, Invalidated, JournalQuery, Listen, Order, Purge, Readiness, Service, Settings, Sweep,
-    Token,
+    self, ApiError, ApiFuture, CanaryCommand, Invalidated, JournalQuery, Listen, Purge, Readiness, Service, Settings,
+    Sweep, Token,
 };
 use http::{HeaderName, StatusCode};
 use message::Fields;
@@ -137,8 +137,13 @@ impl Service for FakeService {
         vec![canary("users"), canary("/api/users")]
     }
 
-    fn order_canary(&self, route: &str, order: Order, by: Option<&str>) -> Result<rollout::Canary, ApiError> {
-        self.record(format!("{order:?} {route} by {by:?}"));
+    fn command_canary(
+        &self,
+        route: &str,
+        command: CanaryCommand,
+        by: Option<&str>,
+    ) -> Result<rollout::Canary, ApiError> {
+        self.record(format!("{command:?} {route} by {by:?}"));
         match route {
             "users" => Ok(canary(route)),
             _ => Err(ApiError::new(StatusCode::CONFLICT, "the canary is done")),

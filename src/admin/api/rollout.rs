@@ -103,7 +103,7 @@ pub struct WeightsRequest {
 /// The body of all other orders. An empty body is valid, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct OrderRequest {
+pub struct CommandRequest {
     /// The name of the person or program that gives the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,

@@ -12,9 +12,9 @@ use serde::de::DeserializeOwned;
 
 use super::{ApiResult, SharedService, body_bytes, json};
 use crate::admin::api::rollout::{
-    AUTHOR_CHARS_MAX, Canaries, Canary, Mirror, Mirrors, OrderRequest, Split, Splits, WeightsRequest, is_author,
+    AUTHOR_CHARS_MAX, Canaries, Canary, CommandRequest, Mirror, Mirrors, Split, Splits, WeightsRequest, is_author,
 };
-use crate::admin::{ApiError, Order};
+use crate::admin::{ApiError, CanaryCommand};
 
 /// The most names that an error lists.
 const NAMES_MAX: usize = 20;
@@ -32,15 +32,15 @@ pub(super) async fn split(State(service): State<SharedService>, route: Route) ->
 
 pub(super) async fn set_split(State(service): State<SharedService>, route: Route, body: Body) -> ApiResult {
     let route = name(route)?;
-    let order: WeightsRequest = read(&body_bytes(body)?)?;
-    check_author(order.by.as_deref())?;
+    let request: WeightsRequest = read(&body_bytes(body)?)?;
+    check_author(request.by.as_deref())?;
     the_split(&service, &route)?;
-    Ok(json(StatusCode::OK, &service.set_split(&route, &order)?))
+    Ok(json(StatusCode::OK, &service.set_split(&route, &request)?))
 }
 
 pub(super) async fn reset_split(State(service): State<SharedService>, route: Route, body: Body) -> ApiResult {
     let route = name(route)?;
-    let by = order_body(body, false)?.by;
+    let by = command_body(body, false)?.by;
     the_split(&service, &route)?;
     Ok(json(StatusCode::OK, &service.reset_split(&route, by.as_deref())?))
 }
@@ -53,19 +53,24 @@ pub(super) async fn canary(State(service): State<SharedService>, route: Route) -
     Ok(json(StatusCode::OK, &the_canary(&service, &name(route)?)?))
 }
 
-/// The handler that gives a canary this order.
-pub(super) fn order_canary(order: Order) -> MethodRouter<SharedService> {
+/// The handler that gives a canary this command.
+pub(super) fn command_canary(command: CanaryCommand) -> MethodRouter<SharedService> {
     post(move |State(service): State<SharedService>, route: Route, body: Body| async move {
-        apply_order(&service, route, body, order)
+        apply_command(&service, route, body, command)
     })
 }
 
-fn apply_order(service: &SharedService, route: Route, body: Body, order: Order) -> Result<Response, ApiError> {
+fn apply_command(
+    service: &SharedService,
+    route: Route,
+    body: Body,
+    command: CanaryCommand,
+) -> Result<Response, ApiError> {
     let route = name(route)?;
-    let order_body = order_body(body, order == Order::Promote)?;
+    let command_body = command_body(body, command == CanaryCommand::Promote)?;
     the_canary(service, &route)?;
-    let order = if order_body.full { Order::PromoteFully } else { order };
-    Ok(json(StatusCode::OK, &service.order_canary(&route, order, order_body.by.as_deref())?))
+    let command = if command_body.full { CanaryCommand::PromoteFully } else { command };
+    Ok(json(StatusCode::OK, &service.command_canary(&route, command, command_body.by.as_deref())?))
 }
 
 /// All mirrors, without their samples: one mirror's response has them.
@@ -83,7 +88,7 @@ pub(super) async fn mirror(State(service): State<SharedService>, route: Route) -
 
 pub(super) async fn reset_mirror(State(service): State<SharedService>, route: Route, body: Body) -> ApiResult {
     let route = name(route)?;
-    order_body(body, false)?;
+    command_body(body, false)?;
     the_mirror(&service, &route)?;
     Ok(json(StatusCode::OK, &service.reset_mirror(&route)?))
 }
@@ -121,15 +126,16 @@ pub(super) fn name(route: Route) -> Result<String, ApiError> {
     route.map(|Path(route)| route).map_err(|_| bad("the name must be percent-encoded UTF-8".to_owned()))
 }
 
-/// Parses the body of an order; an empty body is valid.
-fn order_body(body: Body, may_be_full: bool) -> Result<OrderRequest, ApiError> {
+/// Parses the body of a command; an empty body is valid.
+fn command_body(body: Body, may_be_full: bool) -> Result<CommandRequest, ApiError> {
     let body = body_bytes(body)?;
-    let order_body: OrderRequest = if body.trim_ascii().is_empty() { OrderRequest::default() } else { read(&body)? };
-    check_author(order_body.by.as_deref())?;
-    if order_body.full && !may_be_full {
+    let command_body: CommandRequest =
+        if body.trim_ascii().is_empty() { CommandRequest::default() } else { read(&body)? };
+    check_author(command_body.by.as_deref())?;
+    if command_body.full && !may_be_full {
         return Err(bad("full is only valid for promote".to_owned()));
     }
-    Ok(order_body)
+    Ok(command_body)
 }
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

@@ -1,6 +1,6 @@
-//! What the sides of a split have answered: what a canary is judged by.
+//! The results of both sides of a split, which a canary is judged by.
 //!
-//! Only what backends were asked for counts: what comes from the cache says nothing about a side.
+//! Only requests to backends count, because responses from the cache say nothing about a side.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::Histogram;
 
-/// What a side has answered.
+/// The results of one side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Side {
-    /// Requests that have ended.
+    /// Finished requests.
     pub requests: u64,
-    /// Of them, those that failed: a status of 500 or more, a fault that is not the client's, a broken body, or no
-    /// backend to ask.
+    /// Failed requests: a status of 500 or more, an error that is not the client's, an incomplete body, or no usable
+    /// backend.
     pub errors: u64,
-    /// How long those took that had a response head, up to it.
+    /// Time to the response head, of requests that had one.
     pub latency: Histogram,
 }
 
@@ -33,7 +33,7 @@ impl Side {
         }
     }
 
-    /// What of it others are compared with.
+    /// The figures that the other side is compared with.
     #[must_use]
     pub fn figures(&self) -> Figures {
         Figures {
@@ -45,22 +45,22 @@ impl Side {
     }
 }
 
-/// What a canary and the others have answered; as totals, since the process began.
+/// The results of the canary and the stable side, as totals since the process began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The canary.
     pub canary: Side,
-    /// All other sides together.
+    /// All other sides together: the stable side.
     pub stable: Side,
-    /// Answers of the others that the mirror has compared with the canary's.
+    /// Responses of the stable side that the mirror has compared with the canary's.
     pub compared: u64,
-    /// Of them, those that differed.
+    /// Compared responses that differed.
     pub mismatched: u64,
 }
 
 impl Evidence {
-    /// What came since it was like `start`. A side's counts that have gone back are nothing; comparisons that have are
-    /// those of a mirror that has begun anew.
+    /// The results since `start`. Counts of a side that have decreased yield zero; comparisons that have decreased are
+    /// those of a restarted mirror.
     #[must_use]
     pub fn since(&self, start: &Self) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Evidence {
         }
     }
 
-    /// The same without latencies: a few subtractions.
+    /// The same without latencies, which is cheap.
     #[must_use]
     pub fn counts_since(&self, start: &Self) -> Self {
         let is_same_mirror = self.compared >= start.compared && self.mismatched >= start.mismatched;
@@ -84,21 +84,21 @@ impl Evidence {
     }
 }
 
-/// What a canary is compared with: small enough to be kept over a restart.
+/// A summary that a canary is compared with, small enough to be persisted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Requests.
     pub requests: u64,
-    /// Of them, those that failed.
+    /// Failed requests.
     pub errors: u64,
-    /// Of them, those that had a response head.
+    /// Requests that had a response head.
     pub answered: u64,
-    /// How long the fastest 95 % of these took at most, in microseconds.
+    /// The 95th percentile of the latencies, in microseconds.
     pub p95_micros: Option<u64>,
 }
 
 impl Figures {
-    /// Failed requests in percent of all; 0 when there were none.
+    /// Failed requests in percent; 0 if there were none.
     #[must_use]
     pub fn error_rate(&self) -> f64 {
         if self.requests == 0 { 0.0 } else { self.errors as f64 * 100.0 / self.requests as f64 }

@@ -1,23 +1,23 @@
-//! How long answers took: a histogram of fixed size, good to some 3 % from a microsecond to nine minutes.
+//! A latency histogram of fixed size, accurate to some 3 % from one microsecond to nine minutes.
 //!
-//! Each octave has 16 buckets of the same width; below 16 µs a bucket is a microsecond. What takes longer
-//! than the last bucket reaches counts in it. Source: the log-linear layout of Gil Tene's HdrHistogram.
+//! Each octave has 16 buckets of equal width; below 16 µs a bucket is one microsecond wide. Longer latencies count in
+//! the last bucket. Source: the log-linear layout of Gil Tene's HdrHistogram.
 
 use std::time::Duration;
 
-/// Buckets an octave, a power of two.
+/// Buckets per octave, a power of two.
 const PER_OCTAVE: u64 = 16;
 
-/// How many doublings one octave's buckets stand for: 2⁴ buckets.
+/// The binary logarithm of the buckets per octave.
 const OCTAVE_BITS: u32 = PER_OCTAVE.ilog2();
 
-/// What is as long as that, in microseconds, is counted in the last bucket: some nine minutes.
+/// Latencies from this on, in microseconds, count in the last bucket: some nine minutes.
 const END_MICROS: u64 = 1 << 29;
 
-/// How many buckets there are.
+/// The number of buckets.
 pub const BUCKETS: usize = bucket_of(END_MICROS - 1) + 1;
 
-/// The bucket that a latency is counted in: below [`BUCKETS`].
+/// The bucket of a latency, below [`BUCKETS`].
 #[must_use]
 pub fn bucket(latency: Duration) -> usize {
     let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
@@ -29,11 +29,11 @@ const fn bucket_of(micros: u64) -> usize {
         return micros as usize;
     }
     let octave = micros.ilog2() - OCTAVE_BITS;
-    // The leading bits without the first, which says the octave; small enough for any usize.
+    // The leading bits without the first one, which the octave implies; fits any usize.
     (PER_OCTAVE * octave as u64 + (micros >> octave)) as usize
 }
 
-/// Where a bucket begins and how wide it is, in microseconds.
+/// The start and width of a bucket, in microseconds.
 fn span(bucket: usize) -> (u64, u64) {
     let bucket = bucket as u64;
     if bucket < PER_OCTAVE {
@@ -43,23 +43,24 @@ fn span(bucket: usize) -> (u64, u64) {
     ((bucket % PER_OCTAVE + PER_OCTAVE) << octave, 1 << octave)
 }
 
-/// How many answers fell in each bucket. The last one that is held is not empty: without answers it takes no memory.
+/// The number of responses in each bucket. The vector ends with a non-empty bucket, so an empty histogram has no
+/// allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram(Vec<u64>);
 
 impl Histogram {
-    /// An empty one.
+    /// An empty histogram.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Counts one answer.
+    /// Counts one response.
     pub fn record(&mut self, latency: Duration) {
         self.add(bucket(latency), 1);
     }
 
-    /// Counts answers of a bucket; none for a bucket that there is not.
+    /// Adds to a bucket; ignored for an invalid one.
     pub fn add(&mut self, bucket: usize, answers: u64) {
         if bucket >= BUCKETS || answers == 0 {
             return;
@@ -70,7 +71,7 @@ impl Histogram {
         }
     }
 
-    /// Adds another's counts.
+    /// Adds the counts of another histogram.
     pub fn merge(&mut self, other: &Self) {
         self.reach(other.0.len());
         for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
@@ -78,7 +79,7 @@ impl Histogram {
         }
     }
 
-    /// What was counted since it was like `earlier`.
+    /// The counts since `earlier`.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = earlier.0.iter().copied().chain(std::iter::repeat(0));
@@ -88,19 +89,19 @@ impl Histogram {
         Self(counts)
     }
 
-    /// Each bucket that is not empty, and how many answers fell in it, in ascending order.
+    /// The non-empty buckets in ascending order, each with its number of responses.
     pub fn counts(&self) -> impl Iterator<Item = (usize, u64)> {
         self.0.iter().copied().enumerate().filter(|(_, count)| *count > 0)
     }
 
-    /// How many answers it holds.
+    /// The number of responses.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// How long the fastest of this share of the answers took at most (`0.95`: the 95th percentile), as if those of a
-    /// bucket were spread evenly over it. `None`: there are no answers.
+    /// The quantile for this share (`0.95`: the 95th percentile), interpolated within a bucket. `None`: the histogram
+    /// is empty.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let mut rank = share.clamp(0.0, 1.0) * self.total() as f64;
@@ -117,7 +118,7 @@ impl Histogram {
         last
     }
 
-    /// How many answers took longer than this, as if those of a bucket were spread evenly over it.
+    /// The number of responses slower than `limit`, interpolated within a bucket.
     #[must_use]
     pub fn above(&self, limit: Duration) -> u64 {
         let micros = limit.as_secs_f64() * 1e6;
@@ -130,7 +131,7 @@ impl Histogram {
         above.round() as u64
     }
 
-    /// Holds at least so many buckets.
+    /// Extends the vector to this many buckets.
     fn reach(&mut self, buckets: usize) {
         if self.0.len() < buckets {
             self.0.resize(buckets, 0);

@@ -1,8 +1,7 @@
-//! Whether what a canary has answered is good enough.
+//! Judges a canary's results.
 //!
-//! Three questions: is it so bad that nothing need be waited for ([`ceiling`]), has it failed beyond doubt
-//! ([`failure`]), and may it go on ([`judge`])? When they are asked, and how sure the answers must be, is in
-//! [`super::looks`].
+//! [`ceiling`]: must it be stopped at once? [`failure`]: has it failed beyond doubt during a step? [`judge`]: may it go
+//! on after a step? [`super::looks`] decides when to ask, and with what risk of error.
 
 use std::time::Duration;
 
@@ -11,49 +10,49 @@ use super::proportion::{Seen, chance_above, chance_above_other};
 use super::reason::{Reason, Waiting};
 use super::rules::Rules;
 
-/// How many requests the canary must have had before the ceiling acts, unless all have failed.
+/// The canary's requests before the ceiling applies, unless all have failed.
 const CEILING_REQUESTS_MIN: u64 = 20;
 
-/// How many of them must have failed.
+/// The canary's failed requests before the ceiling applies.
 const CEILING_ERRORS_MIN: u64 = 10;
 
-/// The ceiling is never lower than it is for this error rate of the others, in percent: else ten errors among any
-/// number would reach it where none are allowed.
+/// The ceiling is computed with at least this error rate of the stable side, in percent: otherwise ten errors among any
+/// number would reach it where no increase is allowed.
 const CEILING_BASE_MIN: f64 = 0.1;
 
-/// The ceiling is never higher, in percent: else it could not be reached where the others fail too.
+/// The highest ceiling in percent: otherwise it could not be reached while the stable side fails, too.
 const CEILING_MAX: f64 = 90.0;
 
-/// Latencies closer together than that are the same: what differs there is noise.
+/// Latencies that differ by less are equal: the difference is noise.
 const LATENCY_NOISE: Duration = Duration::from_millis(1);
 
-/// The share of requests that is slower than the 95th percentile.
+/// The fraction of requests slower than the 95th percentile.
 const SLOW_SHARE: f64 = 0.05;
 
-/// What a canary is judged by.
+/// The input of a verdict.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    /// What has come in this step.
+    /// The results of the current step.
     pub window: &'a Evidence,
-    /// What the canary is compared with: what the others answered in this step, or, when the canary has the whole, what
-    /// they answered when they last had enough requests. `None`: nothing is known of them.
+    /// The results that the canary is compared with: those of the stable side in this step or, if the canary has all
+    /// requests, the last ones with enough requests. `None`: unknown.
     pub stable: Option<Figures>,
-    /// Whether the canary has all requests: the others, and the mirror, have none then.
+    /// Whether the canary has all requests, so that the stable side and the mirror have none.
     pub is_whole: bool,
 }
 
-/// What becomes of a canary at the end of a step.
+/// The verdict at the end of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It is good enough.
+    /// The canary passes.
     Pass,
-    /// It is not, beyond doubt.
+    /// The canary fails beyond doubt.
     Fail(Reason),
-    /// Neither can be said yet.
+    /// Not enough data.
     Wait(Waiting),
 }
 
-/// What is still missing before a verdict, the time that a step lasts left aside.
+/// The data that is missing for a verdict, apart from the duration of the step.
 #[must_use]
 pub fn missing(rules: &Rules, case: Case<'_>) -> Option<Waiting> {
     let needed = rules.requests_min;
@@ -72,16 +71,15 @@ pub fn missing(rules: &Rules, case: Case<'_>) -> Option<Waiting> {
     (rules.mismatch_rate_max.is_some() && had < needed).then_some(Waiting::Comparisons { had, needed })
 }
 
-/// The verdict at the end of a step. It fails when a limit is exceeded beyond doubt; it passes when none is exceeded in
-/// what was seen; in between it waits for more. `risk`: how likely a verdict of failure may be by chance, 0.01 for a
-/// confidence of 99 %; it goes for each of errors, latency, and mismatches.
+/// The verdict at the end of a step. The canary fails if it exceeds a limit beyond doubt, passes if the observed values
+/// exceed none, and waits in between. `risk`: the accepted probability of a false failure, 0.01 for a confidence of 99
+/// %, for each of errors, latency and mismatches.
 ///
-/// That it passes by what was seen, without a test, is no carelessness: where it is just at the limit it makes no
-/// difference, and where it is far above, `requests_min` requests show it.
+/// Passing needs no test: just at the limit it makes no difference, and far above it `requests_min` requests reveal it.
 ///
-/// A canary that has the whole is compared with what the others answered before, and its mismatches are not looked at.
-/// Where nothing is known of the others (a canary that was sent to the whole by hand before they had enough requests)
-/// only the [`ceiling`] is left, and it passes.
+/// A canary with all requests is compared with earlier results of the stable side, and its mismatches are ignored. If
+/// those are unknown (an operator moved all requests before the stable side had enough), only the [`ceiling`] applies,
+/// and the canary passes.
 #[must_use]
 pub fn judge(rules: &Rules, case: Case<'_>, risk: f64) -> Verdict {
     if let Some(waiting) = missing(rules, case) {
@@ -97,11 +95,12 @@ pub fn judge(rules: &Rules, case: Case<'_>, risk: f64) -> Verdict {
     }
 }
 
-/// Whether more fail, or differ, than may, beyond doubt, before a step has lasted long enough. To be asked when there
-/// are `requests_min` requests; answers that differ count when as many were compared.
+/// Whether errors or mismatches exceed their limit beyond doubt before the end of a step. Call it when there are
+/// `requests_min` requests; mismatches count when as many responses were compared.
 ///
-/// Latency is left to the end of the step. Slowness comes in bursts that many requests share (a pause, a neighbour's
-/// load), so that those of a second say hardly more than one of them would, however sure the reckoning looks.
+/// Latency is evaluated at the end of the step only. Slowness comes in bursts that many requests share (a pause, load
+/// of a neighbour), so the requests of one second carry hardly more information than one of them, however significant
+/// the test looks.
 #[must_use]
 pub fn failure(rules: &Rules, case: Case<'_>, risk: f64) -> Option<Reason> {
     let [errors, _latency, mismatches] = findings(rules, case);
@@ -110,12 +109,12 @@ pub fn failure(rules: &Rules, case: Case<'_>, risk: f64) -> Option<Reason> {
     found.find(|finding| finding.chance < risk).map(|finding| finding.reason)
 }
 
-/// Whether the canary is so bad that it must go at once: ten of its requests have failed, and they are so many times
-/// as large a share as that of the others that the rules' ceiling is reached. From 20 requests on, or when all failed.
+/// Whether the canary must be stopped at once: ten of its requests have failed, and its error rate has reached the
+/// ceiling, a multiple of the stable side's. Applies from 20 requests on, or when all failed.
 ///
-/// The others' rate counts as at least `error_rate_max_increase`, and as at least `usual` percent: what it is over a
-/// longer time. The ceiling is at most 90 %. When both sides fail alike (a database that they share is down) it is not
-/// the canary's fault: its excess must be beyond doubt, too.
+/// The stable side's rate counts as at least `error_rate_max_increase`, and at least `usual` percent, its rate over a
+/// longer time. The ceiling is at most 90 %. If both sides fail alike (a shared database is down), the canary is not at
+/// fault: so its excess must also be beyond doubt.
 #[must_use]
 pub fn ceiling(rules: &Rules, case: Case<'_>, usual: f64) -> Option<Reason> {
     let ratio = rules.error_ratio_ceiling?;
@@ -131,20 +130,20 @@ pub fn ceiling(rules: &Rules, case: Case<'_>, usual: f64) -> Option<Reason> {
     (canary.error_rate() >= rate_max && is_its_own).then_some(Reason::Ceiling { canary, rate_max })
 }
 
-/// How likely a verdict of failure may be by chance, as the rules say it.
+/// The accepted probability of a false failure, from the rules.
 #[must_use]
 pub fn risk(rules: &Rules) -> f64 {
     1.0 - rules.confidence / 100.0
 }
 
-/// A limit that is exceeded in what was seen.
+/// A limit that the observed values exceed.
 struct Finding {
     reason: Reason,
-    /// How likely that is by chance.
+    /// The probability of this by chance.
     chance: f64,
 }
 
-/// The limits that are exceeded in what was seen.
+/// The limits that the observed values exceed.
 fn findings(rules: &Rules, case: Case<'_>) -> [Option<Finding>; 3] {
     let canary = case.window.canary.figures();
     let compared = |find: &dyn Fn(&Figures) -> Option<Finding>| case.stable.as_ref().and_then(find);
@@ -155,7 +154,7 @@ fn findings(rules: &Rules, case: Case<'_>) -> [Option<Finding>; 3] {
     ]
 }
 
-/// Errors: is the canary's rate higher than the others' by more than the margin?
+/// Errors: does the canary's rate exceed the stable side's by more than the margin?
 fn errors(rules: &Rules, canary: &Figures, stable: &Figures) -> Option<Finding> {
     let increase_max = rules.error_rate_max_increase;
     if canary.error_rate() - stable.error_rate() <= increase_max {
@@ -167,10 +166,10 @@ fn errors(rules: &Rules, canary: &Figures, stable: &Figures) -> Option<Finding> 
     Some(Finding { reason: Reason::Errors { canary: *canary, stable: *stable, increase_max }, chance })
 }
 
-/// Latency: is more than a twentieth of the canary's answers slower than the longest that its 95th percentile may be?
+/// Latency: are more than 5 % of the canary's responses slower than the limit for its 95th percentile?
 ///
-/// A test of that share needs no model of how latencies are spread. That the others' percentile is itself only an
-/// estimate is accounted for by comparing with a twentieth of as many requests as they had.
+/// A test of this fraction needs no model of the distribution. The stable side's percentile is only an estimate; the
+/// test accounts for that by comparing with 5 % of the stable side's requests.
 fn latency(rules: &Rules, window: &Evidence, stable: &Figures) -> Option<Finding> {
     let p95 = stable.p95()?;
     let micros = p95.as_micros() as f64 * rules.p95_max_ratio?;
@@ -186,7 +185,7 @@ fn latency(rules: &Rules, window: &Evidence, stable: &Figures) -> Option<Finding
     Some(Finding { reason: Reason::Slow { p95: answers.quantile(0.95), p95_max }, chance })
 }
 
-/// Mismatches: do more of the compared answers differ than may?
+/// Mismatches: do more of the compared responses differ than allowed?
 fn mismatches(rules: &Rules, window: &Evidence) -> Option<Finding> {
     let rate_max = rules.mismatch_rate_max?;
     let (compared, mismatched) = (window.compared, window.mismatched);
@@ -221,7 +220,7 @@ mod tests {
         }
     }
 
-    /// So many requests, of which so many fail; a tenth takes `tail`, the others half of it.
+    /// A side with this many requests and errors; a tenth takes `tail`, the others half of it.
     fn side(requests: u64, errors: u64, tail: Duration) -> Side {
         let mut latency = Histogram::new();
         (0..requests).for_each(|n| latency.record(if n % 10 == 0 { tail } else { tail / 2 }));

@@ -1,32 +1,30 @@
-//! When a canary is looked at, and how sure a verdict must be then.
+//! Schedules the looks at a canary (interim analyses), and the risk of a false verdict that each may take.
 //!
-//! Who looks again and again finds something by chance sooner or later. So looks are few: each takes a quarter more
-//! requests than the one before. And they share what the rules allow: while the step lasts, each look may be wrong
-//! with a hundredth of it; once the step is over, the first with a half, the next with a sixth, then a twelfth …,
-//! which adds up to the whole. Source: spending the error over looks: Lan, DeMets, "Discrete sequential boundaries
-//! for clinical trials", 1983.
+//! Repeated tests find a difference by chance sooner or later. So there are few looks: each requires a quarter more
+//! requests than the one before. And they share the allowed risk: during a step each look takes a hundredth of it;
+//! after the step the first look takes a half, the next a sixth, then a twelfth …, which adds up to the whole. Source:
+//! alpha spending: Lan, DeMets, "Discrete sequential boundaries for clinical trials", 1983.
 
-/// How many requests the canary must have had before the first look.
+/// The canary's requests before the first look.
 const EARLY_REQUESTS_MIN: u64 = 50;
 
-/// A look before the end of a step may be wrong with one part in so many of what the rules allow: there are some forty
-/// of them when a step has half a million requests.
+/// A look during a step takes this fraction of the allowed risk: there are some forty of them in a step with half a
+/// million requests.
 const EARLY_PARTS: f64 = 100.0;
 
-/// The looks of a step so far.
+/// The looks of the current step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Looks {
-    /// How many requests the canary must have had for the next one during the step.
+    /// The canary's requests at which the next look during the step is due.
     early_at: u64,
-    /// How many for the next one after.
+    /// The canary's requests at which the next look after the step is due.
     final_at: u64,
-    /// How many there were after it.
+    /// The number of looks after the step.
     finals: u32,
 }
 
 impl Looks {
-    /// Whether a canary that has had so many requests is looked at now, in the midst of a step, and then with which
-    /// part of the risk that the rules allow.
+    /// Whether a look is due during a step, given the canary's requests; returns its fraction of the allowed risk.
     pub fn during(&mut self, requests: u64) -> Option<f64> {
         if requests < self.early_at.max(EARLY_REQUESTS_MIN) {
             return None;

@@ -1,7 +1,7 @@
-//! A canary from its first step to its end.
+//! The state machine of a canary.
 //!
-//! It holds no clock and counts nothing: it is told the time and what the sides have answered since the process began,
-//! and tells what changes. Each step goes by what has come since its own start.
+//! It has no clock and no counters: the caller passes the time and the totals since the process began, and gets back
+//! changes. Each step uses the results since its own start.
 //!
 //! ```text
 //!  begin ─▶ Stepping ──pass──▶ next step … last step ──pass──▶ Done
@@ -26,29 +26,29 @@ use super::rules::{OnFailure, Rollback, Rules};
 use crate::route::split::Share;
 use crate::time::Now;
 
-/// The longest name of a person that is kept, in characters.
+/// The longest name of an operator that is kept, in characters.
 const BY_MAX: usize = 100;
 
-/// What a person has a canary do.
+/// An operator's command to a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// To stay as it is. Taken while it steps or goes back.
+pub enum CanaryCommand {
+    /// Pause. Allowed while it steps or rolls back.
     Pause,
-    /// To go on with the step where it is. Taken while it is paused. After a failure, or weights that were set by hand,
-    /// the step begins anew; else it goes on where it was.
+    /// Continue the current step. Allowed while it is paused. After a failure, or weights set by an operator, the step
+    /// restarts.
     Resume,
-    /// To go to the next step now, without a verdict; at the last one: to be done. Taken while it steps or is paused.
+    /// Go to the next step without a verdict, or finish at the last one. Allowed while it steps or is paused.
     Promote,
-    /// To go to the last step now, without a verdict; there: to be done. Taken while it steps or is paused.
+    /// Go to the last step without a verdict, or finish there. Allowed while it steps or is paused.
     PromoteFully,
-    /// To lose its share at once, and end. Taken until it has none.
+    /// Take the share away at once, and end. Allowed unless it has ended without a share.
     Abort,
-    /// To begin with the first step. Always taken.
+    /// Start at the first step. Always allowed.
     Restart,
 }
 
-impl Order {
-    /// How people call it.
+impl CanaryCommand {
+    /// Its name in the API and the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -61,14 +61,14 @@ impl Order {
     }
 }
 
-/// An order that is not for the phase the canary is in.
+/// A command that the current phase does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the canary is {}: it takes no {}", .phase.name(), .order.name())]
-pub struct NotNow {
-    /// Where it stands.
+#[error("the canary is {}: it takes no {}", .phase.name(), .command.name())]
+pub struct NotAllowed {
+    /// The phase.
     pub phase: Phase,
-    /// What it was told.
-    pub order: Order,
+    /// The command.
+    pub command: CanaryCommand,
 }
 
 /// A canary.
@@ -76,18 +76,18 @@ pub struct NotNow {
 pub struct Canary {
     rules: Rules,
     progress: Progress,
-    /// What the totals were when the step began.
+    /// The totals at the start of the step.
     start: Evidence,
-    /// What they were some moments ago.
+    /// The totals some time ago.
     recent: Recent,
-    /// When it last looked at the clock.
+    /// The latest time passed in, monotonic.
     seen: Duration,
     looks: Looks,
     waiting: Waiting,
 }
 
 impl Canary {
-    /// A new one at its first step; its history says that it started.
+    /// A new canary at its first step, with a `Started` entry in its history.
     #[must_use]
     pub fn begin(rules: Rules, now: Now, totals: Evidence) -> Self {
         let history = VecDeque::new();
@@ -95,29 +95,29 @@ impl Canary {
         let progress = Progress { phase, step: 0, share, held, baseline: None, history };
         let mut canary = Self::with(rules, progress, now, totals);
         canary.progress.share = canary.share_at(0);
-        canary.note(now, Event::Started, String::from("the first step"));
+        canary.record(now, Event::Started, String::from("the first step"));
         canary
     }
 
-    /// The same one after a restart: phase, step, and the time that it has lasted are as they were; what is judged
-    /// begins anew. When the rules have changed meanwhile: as with [`Canary::adopt`].
+    /// The canary after a restart of the process: keeps phase, step and elapsed time, and collects new results. Changed
+    /// rules apply as with [`Canary::adopt`].
     #[must_use]
     pub fn resume(rules: Rules, progress: Progress, now: Now, totals: Evidence) -> Self {
         let mut canary = Self::with(rules, progress, now, totals);
         canary.progress.history.truncate(super::progress::HISTORY_MAX);
-        canary.settle(now, None);
+        canary.find_step(now, None);
         canary
     }
 
-    /// Goes by other rules from now on, in the same phase. The step becomes the last whose share is at most the
-    /// present one's, or else the first: none is reached that nobody has judged. Its share follows only while it steps, and then the step begins anew; else it has it
-    /// from the next order on.
+    /// Applies other rules in the same phase. The step becomes the last one whose share is at most the current one, or
+    /// else the first, so that no share is raised without a verdict. The share changes only while the canary steps, and
+    /// then the step restarts; otherwise it changes with the next command.
     pub fn adopt(&mut self, rules: Rules, now: Now, totals: &Evidence) {
         self.rules = rules;
-        self.settle(now, Some(totals));
+        self.find_step(now, Some(totals));
     }
 
-    /// Looks at the clock and at what has come, a few times a second. At most one thing changes at a time.
+    /// Evaluates the canary; call it a few times a second. Returns at most one change.
     pub fn tick(&mut self, now: Now, totals: &Evidence) -> Option<Change> {
         let passed = now.mono.saturating_sub(self.seen);
         self.seen = self.seen.max(now.mono);
@@ -136,72 +136,80 @@ impl Canary {
         }
     }
 
-    /// Does what a person says. `by`: who.
+    /// Carries out an operator's command; `by` is the operator's name.
     ///
     /// # Errors
-    /// When the order is not for the phase that it is in.
-    pub fn direct(&mut self, order: Order, by: &str, now: Now, totals: &Evidence) -> Result<Change, NotNow> {
+    /// If the current phase does not allow the command.
+    pub fn command(
+        &mut self,
+        command: CanaryCommand,
+        by: &str,
+        now: Now,
+        totals: &Evidence,
+    ) -> Result<Change, NotAllowed> {
         let phase = self.progress.phase;
-        self.tell_time(now);
-        let by = person(by);
+        self.advance_clock(now);
+        let by = by_operator(by);
         let is_running = matches!(phase, Phase::Stepping | Phase::RollingBack);
         let is_paused = matches!(phase, Phase::Paused(_));
         let is_over = matches!(phase, Phase::RolledBack | Phase::Aborted);
         let may_step = is_paused || phase == Phase::Stepping;
         let last = self.last_step();
-        match order {
-            Order::Pause if is_running => {
+        match command {
+            CanaryCommand::Pause if is_running => {
                 if phase == Phase::RollingBack {
-                    // What it failed by has been acted on. It would fail by that again at once, pause or no pause.
+                    // The failure has been acted on. The same results would fail again at once, even while paused.
                     self.begin_window(totals);
                 }
                 self.progress.phase = Phase::Paused(Pause::Person);
-                Ok(self.note(now, Event::Paused, by))
+                Ok(self.record(now, Event::Paused, by))
             }
-            Order::Resume if is_paused => {
+            CanaryCommand::Resume if is_paused => {
                 let step = self.progress.step;
                 if phase == Phase::Paused(Pause::Person) && self.share_at(step) == self.progress.share {
                     self.progress.phase = Phase::Stepping;
                 } else {
                     self.enter(step, totals);
                 }
-                Ok(self.note(now, Event::Resumed, by))
+                Ok(self.record(now, Event::Resumed, by))
             }
-            Order::Promote | Order::PromoteFully if may_step && self.progress.step >= last => {
+            CanaryCommand::Promote | CanaryCommand::PromoteFully if may_step && self.progress.step >= last => {
                 self.enter(last, totals);
                 self.progress.phase = Phase::Done;
-                Ok(self.note(now, Event::Done, by))
+                Ok(self.record(now, Event::Done, by))
             }
-            Order::Promote | Order::PromoteFully if may_step => {
-                self.learn(&totals.since(&self.start));
-                let next = if order == Order::Promote { self.progress.step + 1 } else { last };
+            CanaryCommand::Promote | CanaryCommand::PromoteFully if may_step => {
+                self.update_baseline(&totals.since(&self.start));
+                let next = if command == CanaryCommand::Promote { self.progress.step + 1 } else { last };
                 self.enter(next, totals);
-                Ok(self.note(now, Event::Promoted, by))
+                Ok(self.record(now, Event::Promoted, by))
             }
-            Order::Abort if !is_over => {
-                self.give_back(Phase::Aborted);
-                Ok(self.note(now, Event::Aborted, by))
+            CanaryCommand::Abort if !is_over => {
+                self.end_without_share(Phase::Aborted);
+                Ok(self.record(now, Event::Aborted, by))
             }
-            Order::Restart => {
+            CanaryCommand::Restart => {
                 self.progress.baseline = None;
                 self.enter(0, totals);
-                Ok(self.note(now, Event::Restarted, by))
+                Ok(self.record(now, Event::Restarted, by))
             }
-            Order::Pause | Order::Resume | Order::Promote | Order::PromoteFully | Order::Abort => {
-                Err(NotNow { phase, order })
-            }
+            CanaryCommand::Pause
+            | CanaryCommand::Resume
+            | CanaryCommand::Promote
+            | CanaryCommand::PromoteFully
+            | CanaryCommand::Abort => Err(NotAllowed { phase, command }),
         }
     }
 
-    /// A person has set the weights, and with them the canary's share: from then on it is out of the canary's hands.
-    /// One that was running is paused, which is a change.
+    /// An operator has set the weights, and so the canary's share. From now on the canary does not change it. A running
+    /// canary is paused, which is a change.
     pub fn weights_were_set(&mut self, share: Share, by: &str, now: Now) -> Option<Change> {
-        self.tell_time(now);
+        self.advance_clock(now);
         self.progress.share = share;
         match self.progress.phase {
             Phase::Stepping | Phase::RollingBack => {
                 self.progress.phase = Phase::Paused(Pause::Weights);
-                Some(self.note(now, Event::Paused, format!("weights were set {}", person(by))))
+                Some(self.record(now, Event::Paused, format!("weights were set {}", by_operator(by))))
             }
             Phase::Paused(_) => {
                 self.progress.phase = Phase::Paused(Pause::Weights);
@@ -211,31 +219,31 @@ impl Canary {
         }
     }
 
-    /// The canary's share now.
+    /// The canary's current share.
     #[must_use]
     pub fn share(&self) -> Share {
         self.progress.share
     }
 
-    /// What it goes by.
+    /// The rules.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// How far it has come: what is kept.
+    /// The progress, which the caller persists.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// What has come since the step began.
+    /// The results since the step began.
     #[must_use]
     pub fn window(&self, totals: &Evidence) -> Evidence {
         totals.since(&self.start)
     }
 
-    /// What it waits for, or why it is where it is, for people.
+    /// What the canary waits for, or why it is in its phase, as text for operators.
     #[must_use]
     pub fn reason(&self) -> String {
         match self.progress.phase {
@@ -252,7 +260,7 @@ impl Canary {
         Self { rules, progress, start, recent, seen: now.mono, looks: Looks::default(), waiting }
     }
 
-    /// A step that is judged. Latencies are taken into account only when the canary is looked at, which is seldom.
+    /// Evaluates a step. Latencies are only computed for a look, which is rare.
     fn look(&mut self, now: Now, totals: &Evidence) -> Option<Change> {
         if let Some(change) = self.guard(now, totals) {
             return Some(change);
@@ -267,7 +275,7 @@ impl Canary {
         if let Some(waiting) = is_short.or(missing) {
             self.waiting = waiting;
             if is_too_few {
-                // Nobody is judged on less, the ceiling excepted.
+                // No verdict with fewer requests, except for the ceiling.
                 return None;
             }
             let part = self.looks.during(counts.canary.requests)?;
@@ -291,8 +299,8 @@ impl Canary {
         }
     }
 
-    /// The error ceiling, over the whole step and over its last moments. It also acts while a person has paused the
-    /// canary: that stops promotion, not protection.
+    /// Applies the error ceiling, over the whole step and over its most recent part. It also applies while an operator
+    /// has paused the canary: a pause stops promotion, not protection.
     fn guard(&mut self, now: Now, totals: &Evidence) -> Option<Change> {
         let counts = totals.counts_since(&self.start);
         let recent = self.recent.window(self.seen, totals);
@@ -312,11 +320,11 @@ impl Canary {
     fn pass(&mut self, now: Now, totals: &Evidence, shown: String) -> Change {
         if self.progress.step >= self.last_step() {
             self.progress.phase = Phase::Done;
-            return self.note(now, Event::Done, shown);
+            return self.record(now, Event::Done, shown);
         }
-        self.learn(&totals.since(&self.start));
+        self.update_baseline(&totals.since(&self.start));
         self.enter(self.progress.step + 1, totals);
-        self.note(now, Event::Promoted, shown)
+        self.record(now, Event::Promoted, shown)
     }
 
     fn fail(&mut self, now: Now, reason: &Reason) -> Change {
@@ -324,11 +332,11 @@ impl Canary {
         match (self.rules.on_failure, self.rules.rollback) {
             (OnFailure::Pause, Rollback::Now | Rollback::Steps) => {
                 self.progress.phase = Phase::Paused(Pause::Failure);
-                self.note(now, Event::Failed, reason)
+                self.record(now, Event::Failed, reason)
             }
             (OnFailure::Rollback, Rollback::Now) => {
-                self.give_back(Phase::RolledBack);
-                self.note(now, Event::RolledBack, reason)
+                self.end_without_share(Phase::RolledBack);
+                self.record(now, Event::RolledBack, reason)
             }
             (OnFailure::Rollback, Rollback::Steps) => {
                 self.progress.phase = Phase::RollingBack;
@@ -337,18 +345,18 @@ impl Canary {
         }
     }
 
-    /// One step down; from the first one to nothing, which is the end.
+    /// Goes one step down; from the first one to no share, which is the end.
     fn step_down(&mut self, now: Now, event: Event, reason: String) -> Change {
         let Some(below) = self.progress.step.checked_sub(1) else {
             let failed = |change: &&Change| change.event == Event::Failed;
             let why = self.progress.history.iter().find(failed).map_or(reason.clone(), |change| change.reason.clone());
-            self.give_back(Phase::RolledBack);
-            return self.note(now, Event::RolledBack, if event == Event::Failed { reason } else { why });
+            self.end_without_share(Phase::RolledBack);
+            return self.record(now, Event::RolledBack, if event == Event::Failed { reason } else { why });
         };
         self.progress.step = below;
         self.progress.share = self.share_at(below);
         self.progress.held = Duration::ZERO;
-        self.note(now, event, reason)
+        self.record(now, event, reason)
     }
 
     /// Begins a step.
@@ -367,28 +375,28 @@ impl Canary {
         self.waiting = Waiting::Time { left: self.rules.hold };
     }
 
-    /// Ends without a share.
-    fn give_back(&mut self, phase: Phase) {
+    /// Ends the canary without a share.
+    fn end_without_share(&mut self, phase: Phase) {
         self.progress.phase = phase;
         self.progress.share = Share::NONE;
     }
 
-    /// Remembers what the others answered, to compare with once they have nothing.
-    fn learn(&mut self, window: &Evidence) {
+    /// Remembers the stable side's results, to compare with when it has no more requests.
+    fn update_baseline(&mut self, window: &Evidence) {
         let stable = window.stable.figures();
         if stable.requests >= self.rules.requests_min && stable.requests > 0 {
             self.progress.baseline = Some(stable);
         }
     }
 
-    /// Finds its place among the steps of rules that may be others than before. `totals`: where a new window begins;
-    /// `None`: there is a new one already.
-    fn settle(&mut self, now: Now, totals: Option<&Evidence>) {
-        self.tell_time(now);
+    /// Finds the step under possibly changed rules. `totals`: the start of a new window; `None`: the window is new
+    /// already.
+    fn find_step(&mut self, now: Now, totals: Option<&Evidence>) {
+        self.advance_clock(now);
         let share = self.progress.share;
         match self.progress.phase {
             Phase::Stepping | Phase::RollingBack | Phase::Paused(Pause::Person | Pause::Failure) | Phase::Done => {
-                // Never the one above: nobody has judged that.
+                // Never a step with a higher share: no verdict has allowed that.
                 let fits = self.rules.steps.iter().rposition(|step| *step <= share);
                 self.progress.step = fits.unwrap_or_default();
             }
@@ -406,7 +414,7 @@ impl Canary {
         }
     }
 
-    fn tell_time(&mut self, now: Now) {
+    fn advance_clock(&mut self, now: Now) {
         let passed = now.mono.saturating_sub(self.seen);
         self.seen = self.seen.max(now.mono);
         match self.progress.phase {
@@ -423,16 +431,16 @@ impl Canary {
         self.rules.steps.len().saturating_sub(1)
     }
 
-    fn note(&mut self, now: Now, event: Event, reason: String) -> Change {
+    fn record(&mut self, now: Now, event: Event, reason: String) -> Change {
         let at_ms = u64::try_from(now.wall.as_millis()).unwrap_or(u64::MAX);
         let change = Change { at_ms, event, share: self.progress.share, reason };
-        self.progress.note(change.clone());
+        self.progress.record(change.clone());
         change
     }
 }
 
 /// `by alice`.
-fn person(by: &str) -> String {
+fn by_operator(by: &str) -> String {
     format!("by {}", by.chars().take(BY_MAX).collect::<String>())
 }
 

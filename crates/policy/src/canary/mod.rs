@@ -1,8 +1,9 @@
-//! How a split's new side gets its share step by step, is judged at each, and loses it again.
+//! Raises a canary's share of the requests step by step, evaluates it at each step, and takes the share away on
+//! failure.
 //!
-//! [`machine::Canary`] is the whole: it takes the time and what each side has answered, and tells what changes. What it
-//! goes by is in [`rules`]; what it has seen, in [`evidence`]; what that says, in [`judge`]. Who counts, and what
-//! becomes of a change, is the caller's concern.
+//! [`machine::Canary`] is the state machine: its inputs are the time and the results of each side, its outputs are
+//! changes. [`rules`] has the configuration, [`evidence`] the results, [`judge`] the verdicts. The caller counts
+//! requests and applies changes.
 
 pub mod evidence;
 pub mod histogram;

@@ -1,4 +1,4 @@
-//! How far a canary has come, in a shape that is kept over a restart.
+//! The progress of a canary, in a form that is persisted across restarts.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use serde::{Deserialize, Serialize};
 use super::evidence::Figures;
 use crate::route::split::Share;
 
-/// How many changes are remembered.
+/// The most changes in the history.
 pub const HISTORY_MAX: usize = 20;
 
-/// Where a canary stands.
+/// The phase of a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// It has a step's share and is judged.
+    /// It has the share of a step and is evaluated.
     Stepping,
-    /// It stays as it is.
+    /// It keeps its share.
     Paused(Pause),
-    /// It goes down the steps that it came up.
+    /// It goes down the steps.
     RollingBack,
     /// It failed and has no share.
     RolledBack,
-    /// A person has taken its share.
+    /// An operator has taken its share.
     Aborted,
-    /// It has passed every step, and keeps the last one's share.
+    /// It has passed every step, and keeps the share of the last one.
     Done,
 }
 
 impl Phase {
-    /// How people and the API call it: `stepping`, `paused`, `rolling-back`, `rolled-back`, `aborted`, `done`.
+    /// Its name in the API: `stepping`, `paused`, `rolling-back`, `rolled-back`, `aborted`, `done`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -44,44 +44,44 @@ impl Phase {
     }
 }
 
-/// Why a canary stays as it is.
+/// Why a canary is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pause {
-    /// A person said so. It is not promoted, but still protected: the error ceiling acts.
+    /// By an operator. It is not promoted, but still protected: the error ceiling applies.
     Person,
-    /// A person has set the weights: from then on they are the person's concern, and nothing acts.
+    /// An operator has set the weights, which the canary does not change.
     Weights,
-    /// It failed, and the rules leave it to a person what becomes of it: nothing acts.
+    /// It failed, and the rules leave the decision to an operator.
     Failure,
 }
 
-/// What a change of a canary is.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// It is new, and has its first step's share.
+    /// It is new, and has the share of its first step.
     Started,
-    /// It has the next step's share.
+    /// It has the share of the next step.
     Promoted,
-    /// It stays as it is.
+    /// It is paused.
     Paused,
-    /// It goes on.
+    /// It continues.
     Resumed,
     /// It failed: it is paused, or begins to go down the steps.
     Failed,
-    /// It lost share because it failed; when none is left, that was the end.
+    /// It lost share after a failure; without a share it has ended.
     RolledBack,
-    /// A person has taken its share.
+    /// An operator has taken its share.
     Aborted,
-    /// A person had it begin anew.
+    /// An operator has restarted it.
     Restarted,
     /// It has passed every step.
     Done,
 }
 
 impl Event {
-    /// How people and the API call it: `started`, `rolled-back` …
+    /// Its name in the API: `started`, `rolled-back` …
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -101,32 +101,31 @@ impl Event {
 /// A change of a canary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// When, since the Unix epoch, in milliseconds.
+    /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// What it was.
+    /// The kind.
     pub event: Event,
-    /// The canary's share from then on; kept in percent.
+    /// The canary's new share; serialized in percent.
     #[serde(rename = "weight", with = "percent")]
     pub share: Share,
-    /// Why, or who, for people.
+    /// The reason, or the operator, as text.
     pub reason: String,
 }
 
-/// How far a canary has come.
+/// The progress of a canary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Where it stands.
+    /// The phase.
     pub phase: Phase,
-    /// Which step it is at, or ended at, counted from 0.
+    /// The step it is at, or ended at, from 0.
     pub step: usize,
-    /// The canary's share; kept in percent.
+    /// The canary's share; serialized in percent.
     #[serde(rename = "weight", with = "percent")]
     pub share: Share,
-    /// How long the step has lasted, pauses left out; kept in milliseconds.
+    /// Elapsed time of the step without pauses; serialized in milliseconds.
     #[serde(rename = "held_ms", with = "millis")]
     pub held: Duration,
-    /// What the others answered when they last had enough requests: what the canary is compared with once it has
-    /// them all.
+    /// The last results of the stable side with enough requests, to compare with when the canary has all requests.
     #[serde(default)]
     pub baseline: Option<Figures>,
     /// The last changes, newest first; at most [`HISTORY_MAX`].
@@ -135,14 +134,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Remembers a change, and forgets the oldest when there are too many.
-    pub(super) fn note(&mut self, change: Change) {
+    /// Adds a change, and drops the oldest if there are too many.
+    pub(super) fn record(&mut self, change: Change) {
         self.history.push_front(change);
         self.history.truncate(HISTORY_MAX);
     }
 }
 
-/// A share as percent.
+/// Serializes a share in percent.
 mod percent {
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
@@ -158,7 +157,7 @@ mod percent {
     }
 }
 
-/// A length of time as whole milliseconds.
+/// Serializes a duration in whole milliseconds.
 mod millis {
     use std::time::Duration;
 
@@ -205,7 +204,7 @@ mod tests {
     fn only_the_last_changes_are_remembered() {
         let mut progress = progress();
         for at_ms in 100..200 {
-            progress.note(Change { at_ms, event: Event::Paused, share: Share::NONE, reason: String::new() });
+            progress.record(Change { at_ms, event: Event::Paused, share: Share::NONE, reason: String::new() });
         }
         assert_eq!(progress.history.len(), HISTORY_MAX);
         assert_eq!(progress.history.front().map(|change| change.at_ms), Some(199));

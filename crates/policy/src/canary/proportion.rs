@@ -1,54 +1,53 @@
-//! Whether a proportion is too high by more than chance explains.
+//! Tests whether a proportion exceeds a limit by more than chance explains.
 //!
-//! Both tests are likelihood-ratio tests, one-sided, by the signed root: how much less likely the counts are when the
-//! proportion is just what is allowed than when it is what was seen. Errors are rare, and at a handful of them a z
-//! score made of a standard deviation cries wolf more often than it says; the likelihood keeps its word,
-//! with half a count taken off for that counts are whole. Source: Barndorff-Nielsen, Cox, "Inference and
-//! Asymptotics", 1994, §4; Farrington, Manning, "Test statistics … with non-zero risk difference", 1990, for the
-//! margin.
+//! Both tests are one-sided likelihood-ratio tests with the signed root: they compare the likelihood of the counts at
+//! the allowed proportion with that at the observed one. Errors are rare, and for a handful of them a z-score based on
+//! the standard deviation raises more false alarms than stated. The likelihood ratio holds its level, with a continuity
+//! correction of half a count. Source: Barndorff-Nielsen, Cox, "Inference and Asymptotics", 1994, §4; Farrington,
+//! Manning, "Test statistics … with non-zero risk difference", 1990, for the margin.
 
-/// How often something was seen among how many.
+/// An observed proportion.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// How often; may be a fraction when it was interpolated.
+    /// The number of events; a fraction if interpolated.
     pub times: f64,
-    /// Among how many.
+    /// The number of trials.
     pub among: f64,
 }
 
 impl Seen {
-    /// From counts.
+    /// A proportion from counts.
     #[must_use]
     pub fn new(times: u64, among: u64) -> Self {
         Self { times: times.min(among) as f64, among: among as f64 }
     }
 
-    /// The proportion; 0 when there was nothing.
+    /// The proportion; 0 without trials.
     #[must_use]
     pub fn share(self) -> f64 {
         if self.among > 0.0 { self.times / self.among } else { 0.0 }
     }
 
-    /// Half a count less, for that counts are whole.
+    /// With half an event less: the continuity correction.
     fn corrected(self) -> Self {
         Self { times: (self.times - 0.5).max(0.0), ..self }
     }
 
-    /// The logarithm of how likely this is when the true proportion is `share`.
+    /// The log-likelihood of the observation if the true proportion is `share`.
     fn log_likelihood(self, share: f64) -> f64 {
         let term = |count: f64, share: f64| if count > 0.0 { count * share.ln() } else { 0.0 };
         term(self.times, share) + term(self.among - self.times, 1.0 - share)
     }
 
-    /// How fast [`Seen::log_likelihood`] grows with the share.
+    /// The derivative of [`Seen::log_likelihood`].
     fn slope(self, share: f64) -> f64 {
         let term = |count: f64, share: f64| if count > 0.0 { count / share } else { 0.0 };
         term(self.times, share) - term(self.among - self.times, 1.0 - share)
     }
 }
 
-/// How likely chance alone makes so many or more, when the true proportion is `limit`. At most ½ when more than the
-/// limit were seen; 1 when not.
+/// The p-value of a proportion above `limit`: the probability of at least this many events if the true proportion is
+/// `limit`. At most ½ if more than the limit were observed, else 1.
 #[must_use]
 pub fn chance_above(seen: Seen, limit: f64) -> f64 {
     let seen = seen.corrected();
@@ -58,16 +57,16 @@ pub fn chance_above(seen: Seen, limit: f64) -> f64 {
     by_likelihood(seen.log_likelihood(seen.share()) - seen.log_likelihood(limit))
 }
 
-/// How likely chance alone makes such a difference or a greater one, when the true proportion of `seen` is `margin`
-/// more than that of `other`. At most ½ when more than that were seen; 1 when not, or when `other` saw nothing.
+/// The p-value of a difference above `margin`: the probability of at least this difference if the true proportion of
+/// `seen` exceeds that of `other` by `margin`. At most ½ if more was observed, else 1; also 1 if `other` has no trials.
 #[must_use]
 pub fn chance_above_other(seen: Seen, other: Seen, margin: f64) -> f64 {
     let seen = seen.corrected();
     if other.among <= 0.0 || seen.share() <= other.share() + margin {
         return 1.0;
     }
-    // The most likely proportion of the other under the null hypothesis: where the slope of the joint likelihood,
-    // which only falls, is zero.
+    // The maximum-likelihood proportion of `other` under the null hypothesis: the zero of the joint likelihood's slope,
+    // which decreases strictly.
     let (mut low, mut high) = (0.0, 1.0 - margin);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
@@ -78,16 +77,17 @@ pub fn chance_above_other(seen: Seen, other: Seen, margin: f64) -> f64 {
     by_likelihood(seen.log_likelihood(seen.share()) + other.log_likelihood(other.share()) - under_null)
 }
 
-/// The chance that belongs to a loss of log-likelihood: the signed root is normally distributed.
+/// The p-value of a loss of log-likelihood: its signed root is normally distributed.
 fn by_likelihood(loss: f64) -> f64 {
     upper_tail((2.0 * loss.max(0.0)).sqrt())
 }
 
-/// How likely a normally distributed number is above this many standard deviations; `deviations` ≥ 0.
+/// The upper tail of the normal distribution: the probability of more than this many standard deviations; `deviations`
+/// ≥ 0.
 ///
-/// Right to nine digits also far out, where 1 − Φ has none left: near the middle by the series of Φ, beyond by the
-/// continued fraction of Mills' ratio. Source: Abramowitz, Stegun, "Handbook of Mathematical Functions", 26.2.11 and
-/// 26.2.14.
+/// Accurate to nine digits also far out, where 1 − Φ has none left: uses the series of Φ near the middle, and the
+/// continued fraction of Mills' ratio beyond. Source: Abramowitz, Stegun, "Handbook of Mathematical Functions", 26.2.11
+/// and 26.2.14.
 fn upper_tail(deviations: f64) -> f64 {
     let density = (-deviations * deviations / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
     if deviations > 3.0 {
@@ -125,7 +125,7 @@ mod tests {
         }
     }
 
-    /// The true chance of so many or more, summed up.
+    /// The exact probability of at least this many events.
     fn exactly(times: u64, among: u64, share: f64) -> f64 {
         let mut term = (1.0 - share).powf(among as f64);
         let mut below = 0.0;

@@ -1,45 +1,45 @@
-//! Why a canary fails, or what it waits for, for people.
+//! Why a canary fails, or what it waits for, as text for operators.
 //!
-//! Sides go without their names: the reader has them next to it.
+//! The text does not name the sides, because the output has the names next to it.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::evidence::{Evidence, Figures};
 
-/// Why a canary fails; each with what was seen and what is allowed.
+/// Why a canary fails; each with the observed and the allowed value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
-    /// More of its requests fail than of the others'.
+    /// Its error rate exceeds the stable side's.
     Errors {
         /// The canary.
         canary: Figures,
-        /// The others.
+        /// The stable side.
         stable: Figures,
-        /// How many percentage points more there may be.
+        /// The most percentage points of difference.
         increase_max: f64,
     },
-    /// So many of its requests fail that nothing is waited for.
+    /// Its error rate has reached the ceiling.
     Ceiling {
         /// The canary.
         canary: Figures,
-        /// How many percent may fail.
+        /// The ceiling in percent.
         rate_max: f64,
     },
-    /// Its 95th percentile is longer than the others'.
+    /// Its 95th percentile exceeds the limit.
     Slow {
-        /// The canary's.
+        /// The canary's 95th percentile.
         p95: Option<Duration>,
-        /// The longest that it may be.
+        /// The limit.
         p95_max: Duration,
     },
-    /// Its answers differ from the others'.
+    /// Its responses differ from the stable side's.
     Mismatches {
-        /// Answers compared.
+        /// Compared responses.
         compared: u64,
-        /// Of them, those that differed.
+        /// Compared responses that differed.
         mismatched: u64,
-        /// How many percent may differ.
+        /// The most percent that may differ.
         rate_max: f64,
     },
 }
@@ -69,31 +69,31 @@ impl fmt::Display for Reason {
 pub enum Waiting {
     /// The step has not lasted long enough.
     Time {
-        /// How much longer it lasts at least.
+        /// The remaining time.
         left: Duration,
     },
     /// The canary has not had enough requests.
     Requests {
-        /// How many it had, and
+        /// The requests it had.
         had: u64,
-        /// how many it must have.
+        /// The requests required.
         needed: u64,
     },
-    /// The others have not had enough requests.
+    /// The stable side has not had enough requests.
     OtherRequests {
-        /// How many they had, and
+        /// The requests it had.
         had: u64,
-        /// how many they must have.
+        /// The requests required.
         needed: u64,
     },
-    /// The mirror has not compared enough answers.
+    /// The mirror has not compared enough responses.
     Comparisons {
-        /// How many it has, and
+        /// The comparisons made.
         had: u64,
-        /// how many there must be.
+        /// The comparisons required.
         needed: u64,
     },
-    /// It is over what is allowed, but that may still be chance.
+    /// A limit is exceeded, but that may still be chance.
     Undecided(Reason),
 }
 
@@ -109,12 +109,12 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// What a step has shown, when it is passed.
+/// The results of a passed step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary<'a> {
-    /// What was seen.
+    /// The results.
     pub window: &'a Evidence,
-    /// What it was compared with.
+    /// What they were compared with.
     pub stable: Option<Figures>,
 }
 
@@ -165,7 +165,7 @@ impl fmt::Display for Digits {
     }
 }
 
-/// `12.31 ms`; `unknown` when there was nothing.
+/// `12.31 ms`; `unknown` without a value.
 struct Millis(Option<Duration>);
 
 impl fmt::Display for Millis {

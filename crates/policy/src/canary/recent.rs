@@ -1,38 +1,38 @@
-//! What has come of late, within a step.
+//! The results of the most recent part of a step.
 //!
-//! A canary that goes bad at the end of a long step would hide behind what it did well before. So the error ceiling
-//! goes by the last moments, too: by the last five seconds at least, so that a stumble of some milliseconds is none,
-//! and the canary's last hundred requests at least, so that chance has no part in it; and by twice as much at most.
+//! A canary that fails late in a long step would be covered by its earlier results. So the error ceiling also applies
+//! to a recent window: at least five seconds, so that a stumble of some milliseconds does not count, and at least the
+//! canary's last hundred requests, so that chance has no part; and at most twice as much.
 
 use std::time::Duration;
 
 use super::evidence::Evidence;
 
-/// How long a half lasts at least.
+/// The shortest duration of one half of the window.
 const HALF: Duration = Duration::from_secs(5);
 
-/// How many requests the canary has had in a half at least.
+/// The fewest requests of the canary in one half.
 const HALF_REQUESTS: u64 = 100;
 
-/// The totals of some moments ago.
+/// The window, as totals at the start of its two halves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recent {
-    /// When the half before the present one began. Both without latencies.
+    /// The totals at the start of the older half. Both without latencies.
     older: Evidence,
-    /// When the present half began.
+    /// The totals at the start of the newer half.
     newer: Evidence,
-    /// When that was.
+    /// When the newer half began.
     at: Duration,
 }
 
 impl Recent {
-    /// Begins now. `at`: since the process began.
+    /// Begins a window; `at`: time since the process began.
     pub(super) fn begin(at: Duration, totals: &Evidence) -> Self {
         let counts = totals.counts_since(&Evidence::default());
         Self { older: counts.clone(), newer: counts, at }
     }
 
-    /// What has come in this half and the one before, without latencies.
+    /// The results of both halves, without latencies.
     pub(super) fn window(&mut self, at: Duration, totals: &Evidence) -> Evidence {
         let requests = totals.canary.requests.saturating_sub(self.newer.canary.requests);
         if at.saturating_sub(self.at) >= HALF && requests >= HALF_REQUESTS {

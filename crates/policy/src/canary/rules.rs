@@ -1,50 +1,51 @@
-//! What a canary goes by, as the file says it.
+//! The configured rules of a canary.
 
 use std::time::Duration;
 
 use crate::route::split::Share;
 
-/// What a canary goes by.
+/// The rules of a canary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     /// The canary's share at each step, ascending; at least one.
     pub steps: Vec<Share>,
-    /// How long each step lasts at least.
+    /// The shortest duration of a step.
     pub hold: Duration,
-    /// How many requests each side must have had in a step before it is judged.
+    /// The requests that each side must have had in a step before a verdict.
     pub requests_min: u64,
-    /// How many percentage points more of the canary's requests may fail than of the others'.
+    /// The most percentage points by which the canary's error rate may exceed the stable side's.
     pub error_rate_max_increase: f64,
-    /// How sure a verdict against the canary must be, in percent.
+    /// The confidence of a verdict against the canary, in percent.
     pub confidence: f64,
-    /// How many times as long as the others' the canary's 95th percentile may be; `None`: it is not looked at.
+    /// The largest ratio of the canary's 95th percentile latency to the stable side's; `None`: latency is ignored.
     pub p95_max_ratio: Option<f64>,
-    /// How many percent of the compared answers may differ; `None`: they are not looked at.
+    /// The most percent of compared responses that may differ; `None`: differences are ignored.
     pub mismatch_rate_max: Option<f64>,
-    /// So many times the others' error rate ends it at once, before there are `requests_min`; `None`: nothing does.
+    /// The ratio to the stable side's error rate at which the canary fails at once, before `requests_min`; `None`: no
+    /// ceiling.
     pub error_ratio_ceiling: Option<f64>,
-    /// What happens when it fails.
+    /// What happens when the canary fails.
     pub on_failure: OnFailure,
-    /// How it goes back.
+    /// How the share is taken away.
     pub rollback: Rollback,
-    /// How long each step back lasts, with [`Rollback::Steps`].
+    /// The duration of each step down, with [`Rollback::Steps`].
     pub rollback_interval: Duration,
 }
 
-/// What happens to a canary that fails.
+/// What happens when a canary fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It loses its share.
+    /// Its share is taken away.
     Rollback,
-    /// It keeps its share, and waits for a person.
+    /// It keeps its share, and waits for an operator.
     Pause,
 }
 
-/// How a canary goes back.
+/// How a canary's share is taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rollback {
-    /// To nothing at once.
+    /// All at once.
     Now,
-    /// Down the steps it came up.
+    /// Down the configured steps.
     Steps,
 }

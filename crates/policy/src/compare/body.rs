@@ -1,4 +1,4 @@
-//! The bodies of two answers: JSON by its structure, others byte by byte; both decoded.
+//! Compares the bodies of two responses after decoding: JSON by structure, others byte by byte.
 
 use http::StatusCode;
 use message::{Fields, Known};
@@ -7,9 +7,9 @@ use super::coding::{self, Undecodable};
 use super::document::{Node, Unparsed};
 use super::redact::Shown;
 use super::rules::Rules;
-use super::{Answer, Content, Difference, Found, Kind, Skip, walk};
+use super::{Content, Difference, Found, Kind, Response, Skip, walk};
 
-/// What two bodies say they are.
+/// The form of a body, according to its media type.
 #[derive(Clone, Copy)]
 enum Form {
     BothJson,
@@ -17,8 +17,8 @@ enum Form {
     Other,
 }
 
-/// Adds where the bodies differ; or tells why they can't be compared although `rules` ask for it.
-pub(super) fn compare(rules: &Rules, ours: &Answer<'_>, theirs: &Answer<'_>, found: &mut Found) -> Option<Skip> {
+/// Adds the differences between the bodies; returns a reason if they cannot be compared although `rules` ask for it.
+pub(super) fn compare(rules: &Rules, ours: &Response<'_>, theirs: &Response<'_>, found: &mut Found) -> Option<Skip> {
     let form = match (is_json(ours.headers), is_json(theirs.headers)) {
         (true, true) => Form::BothJson,
         (true, false) | (false, true) => Form::OneJson,
@@ -49,7 +49,7 @@ pub(super) fn compare(rules: &Rules, ours: &Answer<'_>, theirs: &Answer<'_>, fou
     }
 }
 
-/// Both are said to be JSON, and differ as bytes.
+/// Compares two bodies that are declared as JSON and differ as bytes.
 fn compare_json(rules: &Rules, ours: &[u8], theirs: &[u8], found: &mut Found) -> Option<Skip> {
     match (Node::parse(ours), Node::parse(theirs)) {
         (Ok(ours), Ok(theirs)) => {
@@ -68,12 +68,12 @@ fn add_whole(ours: &[u8], theirs: &[u8], found: &mut Found) -> Option<Skip> {
     None
 }
 
-/// The body; that of a 204 is empty, whatever was read (RFC 9110 §15.3.5).
-fn content<'a>(answer: &Answer<'a>) -> Content<'a> {
+/// The body; that of a 204 is empty (RFC 9110 §15.3.5).
+fn content<'a>(answer: &Response<'a>) -> Content<'a> {
     if answer.status == StatusCode::NO_CONTENT { Content::Whole(&[]) } else { answer.body }
 }
 
-/// Whether the media type is `application/json`, or one with `+json` (RFC 6839 §3.1); parameters don't matter.
+/// Whether the media type is `application/json`, or ends in `+json` (RFC 6839 §3.1). Ignores parameters.
 fn is_json(headers: &Fields) -> bool {
     let Some(value) = headers.first(Known::ContentType) else { return false };
     let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();

@@ -1,6 +1,6 @@
-//! A body without its content codings (RFC 9110 §8.4): gzip, deflate and br, several on top of each other.
+//! Removes the content codings of a body (RFC 9110 §8.4): gzip, deflate and br, also combined.
 //!
-//! What comes out is bounded in length and in its ratio to what went in, so that a small body cannot fill the memory.
+//! The output is bounded in length and in its ratio to the input, so that a small body cannot exhaust the memory.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -14,26 +14,26 @@ use crate::message::list;
 
 /// The longest decoded body, in bytes.
 pub const DECODED_BYTES_MAX: usize = 8 << 20;
-/// A body may become so many times as long as it came.
+/// The largest ratio of decoded to encoded length.
 pub const RATIO_MAX: usize = 100;
-/// So many bytes may come of any body, however short it is.
+/// The decoded length that is allowed for any body, whatever its ratio.
 pub const DECODED_BYTES_FLOOR: usize = 64 << 10;
-/// The most codings of one body.
+/// The most content codings of one body.
 pub const CODINGS_MAX: usize = 4;
 
-/// What a decoder is given at once, and takes, in bytes.
+/// The size of a decoder's input and output buffer, in bytes.
 const CHUNK_BYTES: usize = 16 << 10;
 
 /// Why a body cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Undecodable {
-    /// A coding that is not known, or too many of them.
+    /// A coding is not supported, or there are too many.
     #[error("the content coding is not known")]
     Unknown,
-    /// It ends too early, goes on after its end, or is not in this coding at all.
+    /// The body is truncated, has trailing bytes, or does not use this coding.
     #[error("the body is not what its content coding says")]
     Broken,
-    /// It becomes longer than it may.
+    /// The decoded body exceeds a limit.
     #[error("the decoded body is too long")]
     TooLong,
 }
@@ -45,13 +45,13 @@ enum Coding {
     Brotli,
 }
 
-/// The body as it was before it was coded, by `Content-Encoding`. An empty body is empty in every coding.
+/// Decodes a body according to `Content-Encoding`. An empty body is empty in every coding.
 ///
-/// Bounds: [`DECODED_BYTES_MAX`], and [`RATIO_MAX`] unless it stays under [`DECODED_BYTES_FLOOR`]; what is not coded is
-/// not bounded. `deflate` is the zlib format (RFC 1950); gzip may have several members (RFC 1952 §2.2).
+/// Limits: [`DECODED_BYTES_MAX`], and [`RATIO_MAX`] above [`DECODED_BYTES_FLOOR`]; a body without a coding is not
+/// limited. `deflate` is the zlib format (RFC 1950); gzip may have several members (RFC 1952 §2.2).
 ///
 /// # Errors
-/// The coding is not known, the body is not in it, or a bound is passed.
+/// The coding is not supported, the body does not match it, or a limit is exceeded.
 pub fn decode<'a>(headers: &Fields, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Undecodable> {
     let codings = codings(headers)?;
     let bytes_max = body.len().saturating_mul(RATIO_MAX).clamp(DECODED_BYTES_FLOOR, DECODED_BYTES_MAX);
@@ -69,7 +69,7 @@ pub fn decode<'a>(headers: &Fields, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Und
     Ok(decoded)
 }
 
-/// The codings, the one that was applied last first.
+/// The codings, the last applied one first.
 fn codings(headers: &Fields) -> Result<Vec<Coding>, Undecodable> {
     let mut codings = Vec::new();
     for name in list::elements_from_right(headers.values(Known::ContentEncoding)) {
@@ -88,16 +88,16 @@ fn codings(headers: &Fields) -> Result<Vec<Coding>, Undecodable> {
 }
 
 fn gzip(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undecodable> {
-    // The decoder takes what follows a member for the next one: what is none is an error.
+    // The decoder reads bytes after a member as the next one, and fails if they are none.
     read_within(&mut MultiGzDecoder::new(body), bytes_max)
 }
 
 fn brotli(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undecodable> {
     let mut decoder = Decompressor::new(body, CHUNK_BYTES);
-    // Windows of up to 1 GiB are an extension that `br` does not know (RFC 7932 §9.1).
+    // Windows of up to 1 GiB are an extension that `br` does not include (RFC 7932 §9.1).
     decoder.set_parameter(BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
     let decoded = read_within(&mut decoder, bytes_max)?;
-    // Only the read after the end tells of bytes that are left over in the decoder.
+    // Only a read after the end shows whether bytes are left in the decoder.
     let ended = matches!(decoder.read(&mut [0]), Ok(0)) && decoder.get_ref().is_empty();
     if ended { Ok(decoded) } else { Err(Undecodable::Broken) }
 }
@@ -113,7 +113,7 @@ fn read_within(decoder: &mut impl Read, bytes_max: usize) -> Result<Vec<u8>, Und
     }
 }
 
-/// By hand, as the reader of flate2 takes the end of the input for the end of the stream.
+/// Uses the decoder directly, because flate2's reader takes the end of the input for the end of the stream.
 fn deflate(body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Undecodable> {
     let mut decoder = Decompress::new(true);
     let mut decoded = Vec::new();
@@ -141,12 +141,12 @@ pub(super) mod tests {
     use flate2::read::{GzEncoder, ZlibEncoder};
     use proptest::prelude::*;
 
-    /// `hello ` fifty times, in br.
+    /// `hello ` fifty times, encoded with br.
     const BROTLI: &[u8] = b"\x1b\x2b\x01\xf8\x8d\x94\x6e\xde\x44\x55\x86\x96\x6c\x20\x6f\x31\x5b\x1c\x00\x1c\x07";
-    /// The same with a window that is larger than RFC 7932 knows.
+    /// The same with a larger window than RFC 7932 allows.
     const BROTLI_LARGE_WINDOW: &[u8] =
         b"\x11\x5c\xac\x04\xe0\x37\x52\xba\x79\x13\x55\x19\x5a\xb2\x81\xbc\xc5\x6c\x71\x00\xe0\x38";
-    /// `a` 16,777,216 times, in br.
+    /// `a` 16,777,216 times, encoded with br.
     const BROTLI_BOMB: &[u8] =
         b"\xcb\xff\xff\x3f\xf8\x25\xc2\xe2\xb1\x40\x20\xf7\xfe\x2f\xff\xff\xff\xf0\x4b\x00\xc4\x61\x11\x80\xee\xfd\x1f";
 

@@ -1,6 +1,6 @@
-//! A JSON document (RFC 8259) as far as comparing needs it: members in the order of their names, and a bound on its size.
+//! A parsed JSON document (RFC 8259) for comparison: members sorted by name, with a bound on its size.
 //!
-//! The depth is bounded by the parser, to 128. Texts are borrowed where they can be.
+//! The parser limits the depth to 128. Strings are borrowed where possible.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -8,10 +8,10 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// The most values and names that a document may have: two of them take some 50 MB and one million steps.
+/// The most values and names of a document: two of them take some 50 MB and one million steps.
 pub(super) const NODES_MAX: u32 = 500_000;
 
-/// A value.
+/// A JSON value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node<'a> {
     Null,
@@ -19,11 +19,11 @@ pub(super) enum Node<'a> {
     Number(Number),
     Text(Cow<'a, str>),
     Array(Vec<Node<'a>>),
-    /// In the order of names; of members of the same name the last.
+    /// Sorted by name; of duplicate names the last counts.
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
-/// A number; equal when numerically equal. What is no 64-bit integer has the precision of a double.
+/// A number, equal if numerically equal. Anything but a 64-bit integer has the precision of a double.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Number {
     Integer(i128),
@@ -36,7 +36,7 @@ impl PartialEq for Number {
             (Self::Integer(one), Self::Integer(other)) => one == other,
             (Self::Double(one), Self::Double(other)) => one == other,
             (Self::Integer(integer), Self::Double(double)) | (Self::Double(double), Self::Integer(integer)) => {
-                // An integer is one of 64 bits: what the cast saturates at is none.
+                // The integer has 64 bits, so a cast that saturated is never equal to it.
                 double.fract() == 0.0 && double as i128 == integer
             }
         }
@@ -52,10 +52,10 @@ impl fmt::Display for Number {
     }
 }
 
-/// Why there is no document.
+/// Why a document cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unparsed {
-    /// The bytes are not JSON, or nested too deep.
+    /// The bytes are not JSON, or nested too deeply.
     NotJson,
     /// It has more than [`NODES_MAX`] values and names.
     TooLong,
@@ -74,7 +74,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Reads one value, and counts it. `left` is `None` once there were too many.
+/// Deserializes one value and counts it. `left` becomes `None` when there are too many.
 #[derive(Clone, Copy)]
 struct Seed<'c> {
     left: &'c Cell<Option<u32>>,
@@ -142,7 +142,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
             let Node::Text(name) = name else { return Err(A::Error::custom("a name is a text")) };
             all.push((name, members.next_value_seed(self)?));
         }
-        // Of members of the same name the last counts, as with most readers: it is made the first, and kept.
+        // Of duplicate names the last counts, as with most parsers: the reversed list has it first, and only that one
+        // is kept.
         all.reverse();
         all.sort_by(|(one, _), (other, _)| one.cmp(other));
         all.dedup_by(|(later, _), (kept, _)| later == kept);

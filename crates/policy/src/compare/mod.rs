@@ -1,7 +1,9 @@
-//! Whether two answers to one request say the same, and where they don't.
+//! Compares two responses to the same request.
 //!
-//! [`compare`] finds the differences of one pair, [`Noise`] knows which of them mean nothing, [`Tally`] counts the rest.
-//! Which answers are paired, and what a mismatch leads to, is not decided here.
+//! [`compare`] finds the differences of a pair, [`Noise`] removes those without meaning, [`Tally`] counts the rest.
+//! Pairing responses, and the consequences of a mismatch, are decided elsewhere.
+//!
+//! Throughout, `ours` is the response that the client receives, and `theirs` that of the mirror.
 
 pub mod coding;
 pub mod redact;
@@ -24,52 +26,52 @@ pub use trail::PATH_BYTES_MAX;
 use redact::Shown;
 use rules::Rules;
 
-/// So many differences of one pair are told; then it is not looked at any further.
+/// The most differences reported for one pair; the comparison ends there.
 pub const DIFFERENCES_MAX: usize = 32;
 
-/// What one side said.
+/// One response of a pair.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub struct Response<'a> {
     /// Its status.
     pub status: StatusCode,
-    /// Its header fields; those that describe the body (`Content-Type`, `Content-Encoding`) are gone by.
+    /// Its header fields. Those that describe the body (`Content-Type`, `Content-Encoding`) determine its decoding.
     pub headers: &'a Fields,
     /// Its body.
     pub body: Content<'a>,
 }
 
-/// The body of an answer.
+/// The body of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content<'a> {
-    /// As it came, in its content coding; without the transfer coding.
+    /// The complete body, with its content coding and without a transfer coding.
     Whole(&'a [u8]),
-    /// Too long to be kept, or broken off.
+    /// The body was too long to be kept, or was incomplete.
     Unknown,
 }
 
-/// In what way two answers differ.
+/// A kind of difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// The statuses.
+    /// The status codes.
     Status,
     /// The values of a header field.
     Header,
-    /// The bodies, as bytes; or one is JSON, and the other is not.
+    /// The bodies as bytes; or one is JSON and the other is not.
     Body,
-    /// A member that only ours has.
+    /// A member that only `ours` has.
     Missing,
-    /// A member that only theirs has.
+    /// A member that only `theirs` has.
     Added,
     /// Values of different types.
     Type,
     /// Values of the same type.
     Value,
-    /// The numbers of elements.
+    /// The lengths of arrays.
     Length,
 }
 
 impl Kind {
-    /// Its word, for people and programs.
+    /// Its name in logs and the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,24 +87,24 @@ impl Kind {
     }
 }
 
-/// One difference between two answers.
+/// A difference between two responses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// In what way they differ.
+    /// The kind.
     pub kind: Kind,
-    /// Where: a field's name, or a JSON pointer (RFC 6901); empty: the status, or the whole body.
+    /// Where: the name of a field, or a JSON pointer (RFC 6901). Empty for the status and the whole body.
     ///
     /// Long names, and pointers over [`PATH_BYTES_MAX`] bytes, end in `…`; control characters are escaped.
     pub path: String,
-    /// What ours is there.
+    /// The value in `ours`.
     pub ours: Shown,
-    /// What theirs is there.
+    /// The value in `theirs`.
     pub theirs: Shown,
     place: Box<str>,
 }
 
 impl Difference {
-    /// Its path with `*` for the elements of arrays: what noise and counts go by.
+    /// The path with `*` for array indices, which noise and counts are keyed by.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
@@ -113,21 +115,21 @@ impl Difference {
     }
 }
 
-/// Why two answers cannot be compared.
+/// Why two responses cannot be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Skip {
-    /// What one answered hinges on a condition, or a range, of the request: 304, 412, 206, 416; or it is interim.
+    /// A status depends on a precondition or range of the request (304, 412, 206, 416), or is interim.
     Status,
-    /// A body is not known as a whole, or too much to be looked through.
+    /// A body is incomplete, or too large to be examined.
     Long,
-    /// A body's content coding is not known.
+    /// The content coding of a body is not supported.
     Coding,
-    /// A body is not what its content coding says.
+    /// A body does not match its content coding.
     Broken,
 }
 
 impl Skip {
-    /// Its word, for people and programs.
+    /// Its name in logs and the API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -139,16 +141,16 @@ impl Skip {
     }
 }
 
-/// Where two answers to the same request differ: the status first, then header fields, then the body.
+/// The differences between two responses: the status first, then header fields, then the body.
 ///
-/// At most [`DIFFERENCES_MAX`]. A body that cannot be compared hides no other difference.
+/// At most [`DIFFERENCES_MAX`]. A body that cannot be compared does not hide other differences.
 ///
 /// # Errors
-/// Nothing differs as far as could be seen, but not all that `rules` ask for could be.
+/// No difference was found, but not everything that `rules` ask for could be compared.
 pub fn compare(
     rules: &Rules,
-    ours: &Answer<'_>,
-    theirs: &Answer<'_>,
+    ours: &Response<'_>,
+    theirs: &Response<'_>,
     method: &Method,
 ) -> Result<Vec<Difference>, Skip> {
     let hinges = hinges_on_request(ours.status) || hinges_on_request(theirs.status);
@@ -172,7 +174,7 @@ pub fn compare(
     }
 }
 
-/// Whether another validator, or another length, would have made another status of it (RFC 9110 §13.2, §14.2).
+/// Whether another validator or length would have resulted in another status (RFC 9110 §13.2, §14.2).
 fn hinges_on_request(status: StatusCode) -> bool {
     let conditional = [
         StatusCode::PARTIAL_CONTENT,
@@ -183,7 +185,7 @@ fn hinges_on_request(status: StatusCode) -> bool {
     status.is_informational() || conditional.contains(&status)
 }
 
-/// An error that no condition explains.
+/// Whether this is an error that no precondition explains.
 fn failed(status: StatusCode) -> bool {
     (status.is_client_error() || status.is_server_error()) && !hinges_on_request(status)
 }
@@ -195,7 +197,7 @@ fn compare_field(name: &HeaderName, ours: &Fields, theirs: &Fields, found: &mut 
     }
 }
 
-/// The differences so far; never more than [`DIFFERENCES_MAX`].
+/// The differences so far, at most [`DIFFERENCES_MAX`].
 #[derive(Debug, Default)]
 struct Found {
     list: Vec<Difference>,

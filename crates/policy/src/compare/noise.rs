@@ -1,23 +1,24 @@
-//! What differs between two answers of the same side: timestamps, ids, the order of a set.
+//! Learns which differences occur between two responses of the same side: timestamps, ids, unordered sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Difference, Kind};
 
-/// So many places are learnt.
+/// The most places that are learnt.
 const PLACES_MAX: usize = 1_000;
 
-/// The places that differ anyway. A place that ever differed between two answers of the same side is one from then on.
+/// The places where responses differ without meaning. A place that has differed once between two responses of the same
+/// side counts as noise from then on.
 ///
-/// In JSON it counts for all that lies under it, and no matter how it differs: where the number of elements changes,
-/// elements change too.
+/// A place in JSON covers everything below it, and any kind of difference: where the length of an array changes, its
+/// elements change, too.
 #[derive(Clone, Debug, Default)]
 pub struct Noise {
     places: BTreeMap<Realm, BTreeSet<Box<str>>>,
     unlearnt: u64,
 }
 
-/// Noise in one tells nothing of another.
+/// A part of the response. Noise in one part does not affect the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Realm {
     Status,
@@ -27,7 +28,7 @@ enum Realm {
 }
 
 impl Noise {
-    /// Learns from the differences between two answers of the same side; at most 1,000 places in all.
+    /// Learns from the differences between two responses of the same side; at most 1,000 places in all.
     pub fn learn(&mut self, between_ours: &[Difference]) {
         for difference in between_ours {
             if self.covers(difference) {
@@ -41,8 +42,8 @@ impl Noise {
         }
     }
 
-    /// What of the differences that were found is neither known to be noise nor between these two answers of the same
-    /// side.
+    /// The differences in `found` that are neither known noise nor among `between_ours`, the differences between two
+    /// responses of the same side to this request.
     #[must_use]
     pub fn subtract(&self, mut found: Vec<Difference>, between_ours: &[Difference]) -> Vec<Difference> {
         let mut now = Self::default();
@@ -51,19 +52,19 @@ impl Noise {
         found
     }
 
-    /// How many places are known.
+    /// The number of known places.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.values().map(BTreeSet::len).sum()
     }
 
-    /// Whether nothing was learnt yet.
+    /// Whether no place is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// How often a place was not learnt as there were too many.
+    /// The number of places not learnt because there were too many.
     #[must_use]
     pub fn unlearnt(&self) -> u64 {
         self.unlearnt

@@ -1,6 +1,7 @@
-//! What may be shown of answers and requests.
+//! Limits what may be displayed of responses and requests.
 //!
-//! By default types and lengths. Values only where the file says so, and never those whose name smells of a secret.
+//! By default types and lengths only. Values are displayed only where configured, and never under a name that looks
+//! like that of a secret.
 
 use std::fmt;
 
@@ -8,16 +9,16 @@ use http::{HeaderName, StatusCode};
 
 use super::document::Node;
 
-/// The longest value that is shown, in characters.
+/// The longest displayed value, in characters.
 pub const VALUE_CHARS_MAX: usize = 80;
-/// The longest target that is shown, in characters.
+/// The longest displayed target, in characters.
 pub const TARGET_CHARS_MAX: usize = 512;
 
-/// A name longer than this is taken for a secret itself, in bytes.
+/// A name longer than this counts as a secret itself, in bytes.
 const NAME_BYTES_MAX: usize = 1024;
 
-/// A name holds a secret when it has one of these anywhere, in any case and without what is no letter or digit.
-const SMELLS: &[&str] = &[
+/// A name that contains one of these is sensitive; compared in lower case, letters and digits only.
+const SENSITIVE_PARTS: &[&str] = &[
     "password",
     "passwd",
     "passphrase",
@@ -45,10 +46,11 @@ const SMELLS: &[&str] = &[
     "securitycode",
     "iban",
 ];
-/// … or is one of these: too short to be looked for inside of others.
-const SMELLS_WHOLE: &[&str] = &["auth", "key", "pass", "pwd", "pin", "otp", "sid", "ssn", "cvv", "cvc", "salt", "hash"];
+/// Names that are sensitive as a whole, too short to be searched for within others.
+const SENSITIVE_NAMES: &[&str] =
+    &["auth", "key", "pass", "pwd", "pin", "otp", "sid", "ssn", "cvv", "cvc", "salt", "hash"];
 
-/// What may be shown of one side of a difference.
+/// The displayable form of one side of a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     shape: Shape,
@@ -58,9 +60,9 @@ pub struct Shown {
 /// The type and length of a value. `Display`: `string(12)`, `number`, `boolean`, `array(3)`, …
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// There is none.
+    /// No value.
     Absent,
-    /// A status; it is always shown.
+    /// A status, which is always displayed.
     Status(StatusCode),
     /// JSON's `null`.
     Null,
@@ -68,13 +70,13 @@ pub enum Shape {
     Boolean,
     /// A number.
     Number,
-    /// A text of so many characters.
+    /// A string with this many characters.
     String(usize),
-    /// So many elements, or so many lines of a field.
+    /// An array with this many elements, or a field with this many lines.
     Array(usize),
-    /// So many members.
+    /// An object with this many members.
     Object(usize),
-    /// A body of so many bytes.
+    /// A body with this many bytes.
     Bytes(usize),
 }
 
@@ -95,15 +97,16 @@ impl fmt::Display for Shape {
 }
 
 impl Shown {
-    /// Its type and length.
+    /// The type and length.
     #[must_use]
     pub fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// Its text for a sample; with `values` the value itself, where it has a short form and is no secret.
+    /// The text for a sample; with `values` the value itself, if it has a short form and is not sensitive.
     ///
-    /// Texts in JSON keep their quotes, so that `"1"` is not `1`. Objects, arrays and whole bodies are never shown.
+    /// Strings in JSON keep their quotes, so that `"1"` differs from `1`. Objects, arrays and whole bodies are never
+    /// displayed.
     #[must_use]
     pub fn text(&self, values: bool) -> String {
         match &self.value {
@@ -136,11 +139,11 @@ impl Shown {
             [one] => Shape::String(one.chars().count()),
             several => Shape::Array(several.len()),
         };
-        let value = (!smells(name.as_str())).then(|| legible(&all.join(", "), VALUE_CHARS_MAX).into());
+        let value = (!is_sensitive_name(name.as_str())).then(|| legible(&all.join(", "), VALUE_CHARS_MAX).into());
         Self { shape, value }
     }
 
-    /// A value of a JSON document; `secret`: a name on the way to it smells.
+    /// A value of a JSON document; `secret`: a name on its path is sensitive.
     pub(super) fn json(node: &Node<'_>, secret: bool) -> Self {
         let (shape, value) = match node {
             Node::Null => (Shape::Null, None),
@@ -157,10 +160,10 @@ impl Shown {
     }
 }
 
-/// What of a request's target is shown: the path, and the names of its query: `/login?user=…&password=…`.
+/// The displayable part of a target: the path and the names in the query: `/login?user=…&password=…`.
 ///
-/// A part of the query without `=` may be a value as well as a name: it is not shown. Over [`TARGET_CHARS_MAX`]
-/// characters, it ends in `…`.
+/// A part of the query without `=` may be a value, so it is not displayed. Longer targets than [`TARGET_CHARS_MAX`]
+/// characters end in `…`.
 #[must_use]
 pub fn target(path_and_query: &str) -> String {
     let Some((path, query)) = path_and_query.split_once('?') else {
@@ -188,17 +191,17 @@ pub fn target(path_and_query: &str) -> String {
     text
 }
 
-/// Whether what goes by this name is likely a secret.
+/// Whether the name looks like that of a secret.
 #[must_use]
-pub fn smells(name: &str) -> bool {
+pub fn is_sensitive_name(name: &str) -> bool {
     if name.len() > NAME_BYTES_MAX {
         return true;
     }
     let plain: String = name.chars().filter(|one| one.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    SMELLS.iter().any(|word| plain.contains(word)) || SMELLS_WHOLE.contains(&plain.as_str())
+    SENSITIVE_PARTS.iter().any(|word| plain.contains(word)) || SENSITIVE_NAMES.contains(&plain.as_str())
 }
 
-/// The text in at most so many characters (then `…` follows), with escapes for what would not be seen as it is.
+/// The text in at most `chars_max` characters, followed by `…` if shortened, with invisible characters escaped.
 #[must_use]
 pub(super) fn legible(text: &str, chars_max: usize) -> String {
     let mut shown = String::new();
@@ -218,7 +221,7 @@ pub(super) fn legible(text: &str, chars_max: usize) -> String {
     shown
 }
 
-/// Control characters, and those that turn the direction of writing or have no width.
+/// Whether a character is a control character, changes the writing direction, or has no width.
 fn is_unseen(one: char) -> bool {
     one.is_control()
         || matches!(one, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -230,7 +233,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn names_of_secrets_smell_however_they_are_written() {
+    fn names_of_secrets_are_sensitive_however_they_are_written() {
         for name in [
             "password",
             "userPassword",
@@ -247,11 +250,11 @@ mod tests {
             "PIN",
             "Auth",
         ] {
-            assert!(smells(name), "{name}");
+            assert!(is_sensitive_name(name), "{name}");
         }
-        assert!(smells(&"n".repeat(2_000)), "too long to be a name");
+        assert!(is_sensitive_name(&"n".repeat(2_000)), "too long to be a name");
         for name in ["id", "author", "keyboard", "shipping", "name", "updated_at", "monkey", ""] {
-            assert!(!smells(name), "{name}");
+            assert!(!is_sensitive_name(name), "{name}");
         }
     }
 

@@ -1,31 +1,31 @@
-//! What of two answers is compared, as the file says it.
+//! The configured rules of a comparison.
 
 use http::HeaderName;
 
-/// What of two answers is compared.
+/// The parts of two responses that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Their statuses.
+    /// Whether the statuses are compared.
     pub status: bool,
-    /// These header fields.
+    /// The header fields that are compared.
     pub headers: Vec<HeaderName>,
-    /// Bodies that are JSON on both sides, by their structure.
+    /// Whether bodies that are JSON on both sides are compared by structure.
     pub json_body: bool,
-    /// All other bodies, byte by byte.
+    /// Whether all other bodies are compared byte by byte.
     pub other_body: bool,
-    /// What is left out of JSON bodies.
+    /// The parts of JSON bodies that are ignored.
     pub ignore: Vec<Pointer>,
 }
 
-/// A place in a JSON document, or many: a JSON pointer (RFC 6901) in which `*` stands for any one member or element.
+/// A JSON pointer (RFC 6901) in which `*` stands for any one member or element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
-    /// Its reference tokens, unescaped; `None`: `*`.
+    /// The unescaped reference tokens; `None`: `*`.
     pub tokens: Vec<Option<Box<str>>>,
 }
 
 impl Pointer {
-    /// Reads `/items/*/updated_at`; `None`: it does not begin with a slash, or `~` is not followed by 0 or 1.
+    /// Parses `/items/*/updated_at`; `None` if it does not begin with a slash, or `~` is not followed by 0 or 1.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let token = |token: &str| match token {

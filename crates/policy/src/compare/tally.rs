@@ -1,17 +1,17 @@
-//! How often answers differ, by kind and place.
+//! Counts differences by kind and place.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Difference, Kind};
 
-/// So many kinds and places are counted.
+/// The most rows.
 const ROWS_MAX: usize = 1_000;
 
-/// Noise alone takes no more rows than this: there must be room for mismatches.
+/// The most rows with noise alone, so that there is room for mismatches.
 const NOISE_ROWS_MAX: usize = ROWS_MAX / 2;
 
-/// How many pairs of answers differ, by kind and place; 1,000 of them at most.
+/// The number of pairs that differ, by kind and place; at most 1,000 rows.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     rows: BTreeMap<(Kind, Box<str>), Counts>,
@@ -24,31 +24,31 @@ struct Counts {
     noise: u64,
 }
 
-/// One kind of difference at one place.
+/// A kind of difference at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// In what way answers differ there.
+    /// The kind of difference.
     pub kind: Kind,
     /// As [`Difference::place`].
     pub place: String,
-    /// In how many pairs that were compared.
+    /// The number of compared pairs that differ.
     pub count: u64,
-    /// In how many pairs of two answers of the same side.
+    /// The number of pairs of two responses of the same side that differ.
     pub noise: u64,
 }
 
 impl Tally {
-    /// Counts a pair's differences, without noise; each kind and place once.
+    /// Counts the differences of a pair, without noise; each kind and place once.
     pub fn count(&mut self, differences: &[Difference]) {
         self.add(differences, ROWS_MAX, |counts| &mut counts.mismatches);
     }
 
-    /// Counts the differences of a pair of two answers of the same side.
+    /// Counts the differences between two responses of the same side.
     pub fn count_noise(&mut self, between_ours: &[Difference]) {
         self.add(between_ours, NOISE_ROWS_MAX, |counts| &mut counts.noise);
     }
 
-    /// All kinds and places, the most frequent mismatch first.
+    /// All rows, the most frequent mismatch first.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let row = |((kind, place), counts): (&(Kind, Box<str>), &Counts)| Row {
@@ -62,7 +62,7 @@ impl Tally {
         rows
     }
 
-    /// How often a place was not counted as there were too many.
+    /// The number of differences not counted because there were too many rows.
     #[must_use]
     pub fn beyond(&self) -> u64 {
         self.beyond

@@ -1,4 +1,4 @@
-//! Pairs of answers by example, rule by rule, then any JSON and any bytes.
+//! Pairs of responses by example, rule by rule; then any JSON and any bytes.
 
 use super::*;
 use http::header::CONTENT_TYPE;
@@ -11,7 +11,7 @@ const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const HTML: &[(&str, &str)] = &[("content-type", "text/html")];
 
 /// Kind, path, ours and theirs with their values.
-type Told = (Kind, String, String, String);
+type Rendered = (Kind, String, String, String);
 
 fn all() -> Rules {
     let headers = vec![CONTENT_TYPE, HeaderName::from_static("x-set")];
@@ -22,29 +22,29 @@ fn ignoring(pointers: &[&str]) -> Rules {
     Rules { ignore: pointers.iter().map(|text| Pointer::parse(text).unwrap()).collect(), ..all() }
 }
 
-/// An answer that owns what it says.
+/// A response that owns its data.
 #[derive(Clone, Debug)]
-struct Said {
+struct OwnedResponse {
     status: u16,
     headers: Fields,
     body: Option<Vec<u8>>,
 }
 
-fn said(status: u16, fields: &[(&str, &str)], body: &[u8]) -> Said {
-    Said { status, headers: fields.iter().copied().collect(), body: Some(body.to_vec()) }
+fn response(status: u16, fields: &[(&str, &str)], body: &[u8]) -> OwnedResponse {
+    OwnedResponse { status, headers: fields.iter().copied().collect(), body: Some(body.to_vec()) }
 }
 
-fn says(value: &Value) -> Said {
-    said(200, JSON, value.to_string().as_bytes())
+fn json_response(value: &Value) -> OwnedResponse {
+    response(200, JSON, value.to_string().as_bytes())
 }
 
-fn unknown(fields: &[(&str, &str)]) -> Said {
-    Said { body: None, ..said(200, fields, b"") }
+fn unknown(fields: &[(&str, &str)]) -> OwnedResponse {
+    OwnedResponse { body: None, ..response(200, fields, b"") }
 }
 
-impl Said {
-    fn answer(&self) -> Answer<'_> {
-        Answer {
+impl OwnedResponse {
+    fn answer(&self) -> Response<'_> {
+        Response {
             status: StatusCode::from_u16(self.status).unwrap(),
             headers: &self.headers,
             body: self.body.as_deref().map_or(Content::Unknown, Content::Whole),
@@ -56,51 +56,51 @@ impl Said {
     }
 }
 
-fn told(found: &[Difference]) -> Vec<Told> {
+fn rendered(found: &[Difference]) -> Vec<Rendered> {
     let one = |one: &Difference| (one.kind, one.path.clone(), one.ours.text(true), one.theirs.text(true));
     found.iter().map(one).collect()
 }
 
-fn between(ours: &Value, theirs: &Value, rules: &Rules) -> Vec<Told> {
-    told(&says(ours).against(&says(theirs), rules).unwrap())
+fn between(ours: &Value, theirs: &Value, rules: &Rules) -> Vec<Rendered> {
+    rendered(&json_response(ours).against(&json_response(theirs), rules).unwrap())
 }
 
-fn tell(kind: Kind, path: &str, ours: &str, theirs: &str) -> Told {
+fn row(kind: Kind, path: &str, ours: &str, theirs: &str) -> Rendered {
     (kind, path.to_owned(), ours.to_owned(), theirs.to_owned())
 }
 
 #[test]
 fn statuses_differ_when_they_are_compared() {
-    let (ours, theirs) = (said(200, HTML, b"x"), said(201, HTML, b"x"));
-    assert_eq!(told(&ours.against(&theirs, &all()).unwrap()), [tell(Kind::Status, "", "200", "201")]);
+    let (ours, theirs) = (response(200, HTML, b"x"), response(201, HTML, b"x"));
+    assert_eq!(rendered(&ours.against(&theirs, &all()).unwrap()), [row(Kind::Status, "", "200", "201")]);
     assert_eq!(ours.against(&theirs, &Rules { status: false, ..all() }), Ok(vec![]));
 }
 
 #[test]
 fn a_status_that_hinges_on_the_request_cannot_be_compared_with_success() {
     for (ours, theirs) in [(304, 200), (200, 304), (206, 200), (304, 304), (416, 206), (412, 200), (101, 200)] {
-        let pair = (said(ours, JSON, b"{}"), said(theirs, JSON, b"[]"));
+        let pair = (response(ours, JSON, b"{}"), response(theirs, JSON, b"[]"));
         assert_eq!(pair.0.against(&pair.1, &all()), Err(Skip::Status), "{ours} {theirs}");
     }
 }
 
 #[test]
 fn a_failure_differs_from_a_status_that_hinges_on_the_request() {
-    let (ours, theirs) = (said(304, JSON, b""), said(500, JSON, b"oh"));
-    assert_eq!(told(&ours.against(&theirs, &all()).unwrap()), [tell(Kind::Status, "", "304", "500")]);
+    let (ours, theirs) = (response(304, JSON, b""), response(500, JSON, b"oh"));
+    assert_eq!(rendered(&ours.against(&theirs, &all()).unwrap()), [row(Kind::Status, "", "304", "500")]);
 }
 
 #[test]
 fn listed_fields_are_compared_with_all_their_lines_in_order() {
-    let ours = said(200, &[("x-set", "a"), ("x-set", "b"), ("x-other", "1")], b"");
+    let ours = response(200, &[("x-set", "a"), ("x-set", "b"), ("x-other", "1")], b"");
     for (fields, differs) in [
         (&[("x-set", "a"), ("x-set", "b"), ("x-other", "2")] as &[_], None),
         (&[("x-set", "b"), ("x-set", "a")], Some("b, a")),
         (&[("x-set", "a")], Some("a")),
         (&[], Some("absent")),
     ] {
-        let found = told(&ours.against(&said(200, fields, b""), &all()).unwrap());
-        let expected: Vec<_> = differs.map(|text| tell(Kind::Header, "x-set", "a, b", text)).into_iter().collect();
+        let found = rendered(&ours.against(&response(200, fields, b""), &all()).unwrap());
+        let expected: Vec<_> = differs.map(|text| row(Kind::Header, "x-set", "a, b", text)).into_iter().collect();
         assert_eq!(found, expected, "{fields:?}");
     }
 }
@@ -109,26 +109,26 @@ fn listed_fields_are_compared_with_all_their_lines_in_order() {
 fn json_differs_by_structure_and_not_by_text() {
     for (ours, theirs, differs) in [
         (json!({"a": 1, "b": 2}), json!({"b": 2, "a": 1}), vec![]),
-        (json!({"a": 1}), json!({}), vec![tell(Kind::Missing, "/a", "1", "absent")]),
-        (json!({}), json!({"a": null}), vec![tell(Kind::Added, "/a", "absent", "null")]),
-        (json!({"a": null}), json!({"a": 0}), vec![tell(Kind::Type, "/a", "null", "0")]),
-        (json!({"a": "1"}), json!({"a": 1}), vec![tell(Kind::Type, "/a", "\"1\"", "1")]),
-        (json!({"a": true}), json!({"a": false}), vec![tell(Kind::Value, "/a", "true", "false")]),
-        (json!({"a": "x"}), json!({"a": "y"}), vec![tell(Kind::Value, "/a", "\"x\"", "\"y\"")]),
+        (json!({"a": 1}), json!({}), vec![row(Kind::Missing, "/a", "1", "absent")]),
+        (json!({}), json!({"a": null}), vec![row(Kind::Added, "/a", "absent", "null")]),
+        (json!({"a": null}), json!({"a": 0}), vec![row(Kind::Type, "/a", "null", "0")]),
+        (json!({"a": "1"}), json!({"a": 1}), vec![row(Kind::Type, "/a", "\"1\"", "1")]),
+        (json!({"a": true}), json!({"a": false}), vec![row(Kind::Value, "/a", "true", "false")]),
+        (json!({"a": "x"}), json!({"a": "y"}), vec![row(Kind::Value, "/a", "\"x\"", "\"y\"")]),
         (
             json!([[1], {}]),
             json!([{}, [2]]),
-            vec![tell(Kind::Type, "/0", "array(1)", "object(0)"), tell(Kind::Type, "/1", "object(0)", "array(1)")],
+            vec![row(Kind::Type, "/0", "array(1)", "object(0)"), row(Kind::Type, "/1", "object(0)", "array(1)")],
         ),
         (
             json!([1, 2, 3]),
             json!([1, 5]),
-            vec![tell(Kind::Length, "", "array(3)", "array(2)"), tell(Kind::Value, "/1", "2", "5")],
+            vec![row(Kind::Length, "", "array(3)", "array(2)"), row(Kind::Value, "/1", "2", "5")],
         ),
         (
             json!({"a/b": {"m~n": [{"": 1}]}}),
             json!({"a/b": {"m~n": [{"": 2}]}}),
-            vec![tell(Kind::Value, "/a~1b/m~0n/0/", "1", "2")],
+            vec![row(Kind::Value, "/a~1b/m~0n/0/", "1", "2")],
         ),
     ] {
         assert_eq!(between(&ours, &theirs, &all()), differs, "{ours} {theirs}");
@@ -149,15 +149,15 @@ fn numbers_are_equal_when_numerically_equal() {
         ("-9223372036854775808", "-9223372036854775807", false),
         ("1", "1.5", false),
     ] {
-        let pair = (said(200, JSON, ours.as_bytes()), said(200, JSON, theirs.as_bytes()));
+        let pair = (response(200, JSON, ours.as_bytes()), response(200, JSON, theirs.as_bytes()));
         assert_eq!(pair.0.against(&pair.1, &all()).unwrap().is_empty(), equal, "{ours} {theirs}");
     }
 }
 
 #[test]
 fn of_members_of_the_same_name_the_last_counts() {
-    let ours = said(200, JSON, br#"{"a":1,"b":0,"a":2}"#);
-    assert_eq!(ours.against(&says(&json!({"a": 2, "b": 0})), &all()), Ok(vec![]));
+    let ours = response(200, JSON, br#"{"a":1,"b":0,"a":2}"#);
+    assert_eq!(ours.against(&json_response(&json!({"a": 2, "b": 0})), &all()), Ok(vec![]));
 }
 
 #[test]
@@ -181,15 +181,15 @@ fn what_is_ignored_is_cut_with_all_below_it() {
 
 #[test]
 fn a_place_has_stars_for_elements_and_not_for_members_that_look_like_them() {
-    let (ours, theirs) = (says(&json!({"7": [{"id": 1}]})), says(&json!({"7": [{"id": 2}]})));
+    let (ours, theirs) = (json_response(&json!({"7": [{"id": 1}]})), json_response(&json!({"7": [{"id": 2}]})));
     let found = ours.against(&theirs, &all()).unwrap();
     assert_eq!((found[0].path.as_str(), found[0].place()), ("/7/0/id", "/7/*/id"));
 }
 
 #[test]
 fn other_bodies_are_compared_byte_by_byte() {
-    let (ours, theirs) = (said(200, HTML, b"<p>1"), said(200, HTML, b"<p>22"));
-    assert_eq!(told(&ours.against(&theirs, &all()).unwrap()), [tell(Kind::Body, "", "bytes(4)", "bytes(5)")]);
+    let (ours, theirs) = (response(200, HTML, b"<p>1"), response(200, HTML, b"<p>22"));
+    assert_eq!(rendered(&ours.against(&theirs, &all()).unwrap()), [row(Kind::Body, "", "bytes(4)", "bytes(5)")]);
     assert_eq!(ours.against(&ours.clone(), &all()), Ok(vec![]));
     assert_eq!(ours.against(&theirs, &Rules { other_body: false, ..all() }), Ok(vec![]));
 }
@@ -197,12 +197,14 @@ fn other_bodies_are_compared_byte_by_byte() {
 #[test]
 fn json_against_what_is_none_differs_as_a_whole() {
     let rules = Rules { headers: vec![], ..all() };
-    let ours = says(&json!({"a": 1}));
-    for theirs in [said(200, HTML, b"<p>"), said(200, JSON, b"{"), said(200, &[], b""), said(204, JSON, b"x")] {
-        let found = told(&ours.against(&theirs, &rules).unwrap());
+    let ours = json_response(&json!({"a": 1}));
+    for theirs in
+        [response(200, HTML, b"<p>"), response(200, JSON, b"{"), response(200, &[], b""), response(204, JSON, b"x")]
+    {
+        let found = rendered(&ours.against(&theirs, &rules).unwrap());
         assert_eq!(found.iter().filter(|one| one.0 == Kind::Body).count(), 1, "{found:?}");
     }
-    assert_eq!(ours.against(&said(200, HTML, br#"{"a":1}"#), &rules), Ok(vec![]), "the same bytes");
+    assert_eq!(ours.against(&response(200, HTML, br#"{"a":1}"#), &rules), Ok(vec![]), "the same bytes");
 }
 
 #[test]
@@ -213,16 +215,16 @@ fn media_types_with_json_are_json_whatever_their_parameters() {
         ("Application/JSON", "application/problem+json"),
         ("application/vnd.a+JSON ;v=1", "application/hal+json"),
     ] {
-        let ours = said(200, &[("content-type", of_ours)], br#"{"a": 1}"#);
-        let theirs = said(200, &[("content-type", of_theirs)], br#"{"a":1.0}"#);
+        let ours = response(200, &[("content-type", of_ours)], br#"{"a": 1}"#);
+        let theirs = response(200, &[("content-type", of_theirs)], br#"{"a":1.0}"#);
         assert_eq!(ours.against(&theirs, &rules), Ok(vec![]), "{of_ours} {of_theirs}");
     }
 }
 
 #[test]
 fn what_is_no_json_on_both_sides_counts_as_another_body() {
-    let deep = |levels: usize| said(200, JSON, &[b"[".repeat(levels), b"]".repeat(levels)].concat());
-    for (ours, theirs) in [(deep(200), deep(300)), (said(200, JSON, b"{oh"), said(200, JSON, b"{no"))] {
+    let deep = |levels: usize| response(200, JSON, &[b"[".repeat(levels), b"]".repeat(levels)].concat());
+    for (ours, theirs) in [(deep(200), deep(300)), (response(200, JSON, b"{oh"), response(200, JSON, b"{no"))] {
         assert_eq!(ours.against(&theirs, &all()).unwrap()[0].kind, Kind::Body);
         assert_eq!(ours.against(&theirs, &Rules { other_body: false, ..all() }), Ok(vec![]));
     }
@@ -230,35 +232,35 @@ fn what_is_no_json_on_both_sides_counts_as_another_body() {
 
 #[test]
 fn json_of_too_many_values_is_too_long() {
-    let many = said(200, JSON, format!("[{}0]", "0,".repeat(600_000)).as_bytes());
-    assert_eq!(many.against(&says(&json!([])), &all()), Err(Skip::Long));
+    let many = response(200, JSON, format!("[{}0]", "0,".repeat(600_000)).as_bytes());
+    assert_eq!(many.against(&json_response(&json!([])), &all()), Err(Skip::Long));
     assert_eq!(many.against(&many.clone(), &all()), Ok(vec![]));
 }
 
 #[test]
 fn an_unknown_body_is_skipped_only_when_bodies_are_asked_for_and_nothing_else_differs() {
-    let whole = says(&json!({}));
+    let whole = json_response(&json!({}));
     assert_eq!(unknown(JSON).against(&whole, &all()), Err(Skip::Long));
     assert_eq!(whole.against(&unknown(JSON), &all()), Err(Skip::Long));
     assert_eq!(whole.against(&unknown(JSON), &Rules { json_body: false, ..all() }), Ok(vec![]));
-    let failed = Said { status: 500, ..unknown(JSON) };
-    assert_eq!(told(&whole.against(&failed, &all()).unwrap()), [tell(Kind::Status, "", "200", "500")]);
+    let failed = OwnedResponse { status: 500, ..unknown(JSON) };
+    assert_eq!(rendered(&whole.against(&failed, &all()).unwrap()), [row(Kind::Status, "", "200", "500")]);
 }
 
 #[test]
 fn answers_without_a_body_have_none_to_compare() {
-    let (ours, theirs) = (unknown(HTML), said(200, HTML, b"x"));
+    let (ours, theirs) = (unknown(HTML), response(200, HTML, b"x"));
     assert_eq!(compare(&all(), &ours.answer(), &theirs.answer(), &Method::HEAD), Ok(vec![]));
-    let (ours, theirs) = (Said { status: 204, ..unknown(&[]) }, said(204, &[], b""));
+    let (ours, theirs) = (OwnedResponse { status: 204, ..unknown(&[]) }, response(204, &[], b""));
     assert_eq!(ours.against(&theirs, &all()), Ok(vec![]));
-    assert_eq!(said(200, JSON, b"").against(&said(200, JSON, b""), &all()), Ok(vec![]));
+    assert_eq!(response(200, JSON, b"").against(&response(200, JSON, b""), &all()), Ok(vec![]));
 }
 
 #[test]
 fn codings_are_undone_before_bodies_are_compared() {
-    let ours = says(&json!({"a": 1}));
+    let ours = json_response(&json!({"a": 1}));
     let coded = |coding: &str, body: &[u8]| {
-        said(200, &[("content-type", "application/json"), ("content-encoding", coding)], body)
+        response(200, &[("content-type", "application/json"), ("content-encoding", coding)], body)
     };
     assert_eq!(ours.against(&coded("gzip", &coding::tests::gzipped(br#"{ "a":1 }"#)), &all()), Ok(vec![]));
     assert_eq!(ours.against(&coded("gzip", b"{}"), &all()), Err(Skip::Broken));
@@ -274,20 +276,22 @@ fn secrets_are_not_shown_wherever_they_lie() {
     assert_eq!(
         between(&ours, &theirs, &all()),
         [
-            tell(Kind::Value, "/list/0/token", "number", "number"),
-            tell(Kind::Value, "/login/Api-Key/0/id", "string(2)", "string(2)"),
-            tell(Kind::Value, "/login/user_password", "string(7)", "string(7)"),
+            row(Kind::Value, "/list/0/token", "number", "number"),
+            row(Kind::Value, "/login/Api-Key/0/id", "string(2)", "string(2)"),
+            row(Kind::Value, "/login/user_password", "string(7)", "string(7)"),
         ]
     );
     let rules = Rules { headers: vec![http::header::SET_COOKIE], ..all() };
-    let (ours, theirs) = (said(200, &[("set-cookie", "a=1")], b""), said(200, &[], b""));
+    let (ours, theirs) = (response(200, &[("set-cookie", "a=1")], b""), response(200, &[], b""));
     let found = ours.against(&theirs, &rules).unwrap();
-    assert_eq!(told(&found), [tell(Kind::Header, "set-cookie", "string(3)", "absent")]);
+    assert_eq!(rendered(&found), [row(Kind::Header, "set-cookie", "string(3)", "absent")]);
 }
 
 #[test]
 fn values_are_shown_only_when_asked_for() {
-    let found = says(&json!({"a": "x", "b": 1})).against(&says(&json!({"a": "yy", "b": true})), &all()).unwrap();
+    let found = json_response(&json!({"a": "x", "b": 1}))
+        .against(&json_response(&json!({"a": "yy", "b": true})), &all())
+        .unwrap();
     let shown: Vec<_> = found.iter().map(|one| (one.ours.text(false), one.theirs.text(false))).collect();
     let expected = [("string(1)", "string(2)"), ("number", "boolean")];
     assert_eq!(shown, expected.map(|(ours, theirs)| (ours.to_owned(), theirs.to_owned())));
@@ -297,7 +301,7 @@ fn values_are_shown_only_when_asked_for() {
 fn long_names_and_long_ways_are_cut() {
     let name = "n".repeat(100_000);
     let nested = |value: Value| (0..100).fold(value, |inner, _| json!({ name.as_str(): inner }));
-    let found = says(&nested(json!(1))).against(&says(&nested(json!(2))), &all()).unwrap();
+    let found = json_response(&nested(json!(1))).against(&json_response(&nested(json!(2))), &all()).unwrap();
     assert!(found[0].path.len() < PATH_BYTES_MAX + 8, "{}", found[0].path.len());
     assert!(found[0].path.ends_with("/…"));
 }
@@ -308,7 +312,7 @@ fn a_pair_is_left_after_so_many_differences() {
     assert_eq!(between(&many(1), &many(2), &all()).len(), DIFFERENCES_MAX);
 }
 
-/// Any document, not too deep; names come from a small set, so that two of them have some in common.
+/// Any document of limited depth. Names come from a small set, so that two documents share some.
 fn documents() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -327,7 +331,7 @@ fn documents() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The obvious way, without order, limits and pointers.
+/// The reference implementation: no order, limits or pointers.
 fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
@@ -352,26 +356,26 @@ fn mirrored(kind: Kind) -> Kind {
     }
 }
 
-fn bytes_with_codings() -> impl Strategy<Value = Said> {
+fn bytes_with_codings() -> impl Strategy<Value = OwnedResponse> {
     let codings = prop::sample::select(vec!["gzip", "deflate", "br", "identity", "gzip, br", "x", "", ","]);
     let types = prop::sample::select(vec!["application/json", "a/b+json", "text/html", ";", ""]);
     let bytes = prop_oneof![prop::collection::vec(any::<u8>(), 0..200), "[\\[\\]{},:\"0-9a]{0,40}".prop_map(Vec::from)];
     (100..600_u16, codings, types, bytes).prop_map(|(status, coding, media_type, body)| {
-        said(status, &[("content-encoding", coding), ("content-type", media_type)], &body)
+        response(status, &[("content-encoding", coding), ("content-type", media_type)], &body)
     })
 }
 
 proptest! {
     #[test]
     fn a_document_equals_itself_however_it_is_written(document in documents()) {
-        let pretty = said(200, JSON, serde_json::to_string_pretty(&document).unwrap().as_bytes());
-        prop_assert_eq!(says(&document).against(&pretty, &all()), Ok(vec![]));
+        let pretty = response(200, JSON, serde_json::to_string_pretty(&document).unwrap().as_bytes());
+        prop_assert_eq!(json_response(&document).against(&pretty, &all()), Ok(vec![]));
     }
 
     #[test]
     fn two_documents_differ_alike_from_both_sides(one in documents(), other in documents()) {
-        let there = says(&one).against(&says(&other), &all()).unwrap();
-        let back = says(&other).against(&says(&one), &all()).unwrap();
+        let there = json_response(&one).against(&json_response(&other), &all()).unwrap();
+        let back = json_response(&other).against(&json_response(&one), &all()).unwrap();
         let turned: Vec<_> = there.into_iter().map(|found| Difference {
             kind: mirrored(found.kind),
             ours: found.theirs,
@@ -383,7 +387,7 @@ proptest! {
 
     #[test]
     fn every_difference_lies_where_its_pointer_says(one in documents(), other in documents()) {
-        for found in says(&one).against(&says(&other), &all()).unwrap() {
+        for found in json_response(&one).against(&json_response(&other), &all()).unwrap() {
             // Names with control characters would be escaped; the generated ones have none.
             let (ours, theirs) = (one.pointer(&found.path), other.pointer(&found.path));
             prop_assert_eq!(ours.is_none(), found.kind == Kind::Added);
@@ -394,7 +398,7 @@ proptest! {
 
     #[test]
     fn something_is_found_exactly_when_documents_are_not_equal(one in documents(), other in documents()) {
-        prop_assert_eq!(says(&one).against(&says(&other), &all()).unwrap().is_empty(), equal(&one, &other));
+        prop_assert_eq!(json_response(&one).against(&json_response(&other), &all()).unwrap().is_empty(), equal(&one, &other));
     }
 
     #[test]
@@ -406,7 +410,7 @@ proptest! {
 
     #[test]
     fn whatever_is_subtracted_from_itself_leaves_nothing(one in documents(), other in documents()) {
-        let found = says(&one).against(&says(&other), &all()).unwrap();
+        let found = json_response(&one).against(&json_response(&other), &all()).unwrap();
         let mut noise = Noise::default();
         prop_assert_eq!(noise.subtract(found.clone(), &found), vec![]);
         noise.learn(&found);

@@ -1,20 +1,20 @@
-//! Where in a JSON document the comparison is.
+//! The current position of the comparison in a JSON document.
 
 use super::redact;
 
-/// Pointers longer than so many bytes end in `…`.
+/// The longest pointer in bytes; longer ones end in `…`.
 pub const PATH_BYTES_MAX: usize = 512;
 
 /// The longest name in a pointer, in characters.
 const NAME_CHARS_MAX: usize = 64;
 
-/// The way from the document's root.
+/// The path from the document's root.
 #[derive(Debug, Default)]
 pub(super) struct Trail<'d> {
     steps: Vec<Step<'d>>,
 }
 
-/// From a value to one within it.
+/// A step from a value to one of its members or elements.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step<'d> {
     Member(&'d str),
@@ -22,7 +22,7 @@ pub(super) enum Step<'d> {
 }
 
 impl Step<'_> {
-    /// Whether this token of a pointer means it; `None`: `*`.
+    /// Whether this token of a pointer matches the step; `None`: `*`.
     pub(super) fn is_meant_by(self, token: Option<&str>) -> bool {
         match (token, self) {
             (None, _) => true,
@@ -41,20 +41,20 @@ impl<'d> Trail<'d> {
         self.steps.pop();
     }
 
-    /// Whether a name on the way smells of a secret.
+    /// Whether a name on the path looks like that of a secret.
     pub(super) fn is_secret(&self) -> bool {
         self.steps.iter().any(|step| match step {
-            Step::Member(name) => redact::smells(name),
+            Step::Member(name) => redact::is_sensitive_name(name),
             Step::Element(_) => false,
         })
     }
 
-    /// The JSON pointer (RFC 6901 §3).
+    /// The position as a JSON pointer (RFC 6901 §3).
     pub(super) fn path(&self) -> String {
         self.pointer(|index| index.to_string())
     }
 
-    /// The pointer with `*` for elements.
+    /// The pointer with `*` for array indices.
     pub(super) fn place(&self) -> String {
         self.pointer(|_| "*".to_owned())
     }

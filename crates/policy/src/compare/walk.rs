@@ -1,6 +1,6 @@
-//! Two JSON documents side by side.
+//! Compares two JSON documents.
 //!
-//! The order of members means nothing; elements are compared by their index. What `ignore` names is not looked into.
+//! The order of members is ignored; elements are compared by index. Parts that `ignore` names are skipped.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -11,13 +11,13 @@ use super::rules::Pointer;
 use super::trail::{Step, Trail};
 use super::{Difference, Found, Kind};
 
-/// What is left of the pointers to ignore that have led here.
+/// The remaining tokens of the `ignore` pointers that match the path so far.
 type Tails<'r> = Vec<&'r [Option<Box<str>>]>;
 
-/// An object's members.
+/// The members of an object.
 type Members<'d> = [(Cow<'d, str>, Node<'d>)];
 
-/// Adds where two documents differ.
+/// Adds the differences between two documents.
 pub(super) fn compare(ignore: &[Pointer], ours: &Node<'_>, theirs: &Node<'_>, found: &mut Found) {
     let tails: Tails<'_> = ignore.iter().map(|pointer| pointer.tokens.as_slice()).collect();
     Walk { trail: Trail::default(), found }.values(ours, theirs, &tails);
@@ -53,7 +53,7 @@ impl<'d> Walk<'d, '_> {
         }
     }
 
-    /// Both are in the order of names: they are gone through side by side.
+    /// Both lists are sorted by name, so one pass over both suffices.
     fn objects(&mut self, ours: &'d Members<'d>, theirs: &'d Members<'d>, tails: &Tails<'_>) {
         let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
         while !self.found.is_full() {
@@ -75,7 +75,7 @@ impl<'d> Walk<'d, '_> {
         }
     }
 
-    /// Looks at what lies one step below, unless it is to be ignored.
+    /// Compares the values one step below, unless they are ignored.
     fn step(&mut self, step: Step<'d>, tails: &Tails<'_>, look: impl FnOnce(&mut Self, &Tails<'_>)) {
         if let Some(tails) = below(tails, step) {
             self.trail.enter(step);
@@ -96,7 +96,7 @@ impl<'d> Walk<'d, '_> {
     }
 }
 
-/// What is left of the pointers one step further down; `None`: one of them ends there.
+/// The remaining tokens one step below; `None`: a pointer ends there.
 fn below<'r>(tails: &Tails<'r>, step: Step<'_>) -> Option<Tails<'r>> {
     let mut below = Vec::new();
     for tail in tails {

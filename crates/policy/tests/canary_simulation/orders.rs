@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use policy::canary::evidence::Evidence;
-use policy::canary::machine::{Canary, Order};
+use policy::canary::machine::{Canary, CanaryCommand};
 use policy::canary::progress::{Change, Event, HISTORY_MAX, Phase, Progress};
 use policy::canary::rules::{OnFailure, Rollback, Rules};
 use policy::route::split::Share;
@@ -92,12 +92,19 @@ impl<'a> World<'a> {
     }
 
     fn order(&mut self) {
-        let orders = [Order::Pause, Order::Resume, Order::Promote, Order::PromoteFully, Order::Abort, Order::Restart];
+        let orders = [
+            CanaryCommand::Pause,
+            CanaryCommand::Resume,
+            CanaryCommand::Promote,
+            CanaryCommand::PromoteFully,
+            CanaryCommand::Abort,
+            CanaryCommand::Restart,
+        ];
         let order = orders[self.rng.usize(..orders.len())];
         let before = self.canary.progress().clone();
-        match self.canary.direct(order, "alice", Now::at(self.at), &self.totals) {
+        match self.canary.command(order, "alice", Now::at(self.at), &self.totals) {
             Ok(change) => {
-                self.is_by_hand &= order == Order::Pause;
+                self.is_by_hand &= order == CanaryCommand::Pause;
                 assert_eq!(self.canary.progress().history.front(), Some(&change));
             }
             Err(_) => assert_eq!(self.canary.progress(), &before),

@@ -1,4 +1,4 @@
-//! A canary's life, order by order and verdict by verdict.
+//! The phases of a canary, command by command and verdict by verdict.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn rules() -> Rules {
     }
 }
 
-/// A canary, its clock, and what has come.
+/// A canary, its clock, and its totals.
 struct Scene {
     canary: Canary,
     at: Duration,
@@ -35,7 +35,7 @@ impl Scene {
         Self { canary: Canary::begin(rules, Now::at(at), totals.clone()), at, totals }
     }
 
-    /// The canary's requests, and those of them that fail; the others have as many, of which none fails.
+    /// Adds requests of the canary, with errors; the stable side has as many without errors.
     fn answers(&mut self, requests: u64, errors: u64) {
         self.totals.canary.requests += requests;
         self.totals.canary.errors += errors;
@@ -53,8 +53,8 @@ impl Scene {
         self.canary.tick(Now::at(self.at), &self.totals)
     }
 
-    fn order(&mut self, order: Order) -> Result<Change, NotNow> {
-        self.canary.direct(order, "alice", Now::at(self.at), &self.totals)
+    fn command(&mut self, command: CanaryCommand) -> Result<Change, NotAllowed> {
+        self.canary.command(command, "alice", Now::at(self.at), &self.totals)
     }
 
     fn percent(&self) -> f64 {
@@ -212,7 +212,7 @@ fn a_failure_may_be_left_to_a_person() {
     assert_eq!(scene.phase(), Phase::Paused(Pause::Failure));
     scene.answers(1000, 1000);
     assert_eq!(scene.after(HOLD), None);
-    is(scene.order(Order::Resume).ok(), Event::Resumed, 5.0);
+    is(scene.command(CanaryCommand::Resume).ok(), Event::Resumed, 5.0);
     assert_eq!((scene.canary.window(&scene.totals), scene.canary.progress().held), Default::default());
 }
 
@@ -221,13 +221,13 @@ fn a_pause_stops_promotion_and_the_clock_but_not_protection() {
     let mut scene = Scene::new(rules());
     scene.answers(1000, 1);
     assert_eq!(scene.after(HOLD / 2), None);
-    is(scene.order(Order::Pause).ok(), Event::Paused, 1.0);
+    is(scene.command(CanaryCommand::Pause).ok(), Event::Paused, 1.0);
     assert_eq!(scene.canary.reason(), "by alice");
     assert_eq!(scene.after(HOLD * 10), None);
     assert_eq!(scene.canary.progress().held, HOLD / 2);
-    is(scene.order(Order::Resume).ok(), Event::Resumed, 1.0);
+    is(scene.command(CanaryCommand::Resume).ok(), Event::Resumed, 1.0);
     is(scene.after(HOLD / 2), Event::Promoted, 5.0);
-    scene.order(Order::Pause).unwrap();
+    scene.command(CanaryCommand::Pause).unwrap();
     scene.answers(100, 60);
     is(scene.after(Duration::from_secs(1)), Event::RolledBack, 0.0);
 }
@@ -235,15 +235,18 @@ fn a_pause_stops_promotion_and_the_clock_but_not_protection() {
 #[test]
 fn orders_are_taken_where_they_make_sense() {
     let mut scene = Scene::new(rules());
-    assert_eq!(scene.order(Order::Resume).unwrap_err().to_string(), "the canary is stepping: it takes no resume");
-    is(scene.order(Order::Promote).ok(), Event::Promoted, 5.0);
-    is(scene.order(Order::PromoteFully).ok(), Event::Promoted, 100.0);
+    assert_eq!(
+        scene.command(CanaryCommand::Resume).unwrap_err().to_string(),
+        "the canary is stepping: it takes no resume"
+    );
+    is(scene.command(CanaryCommand::Promote).ok(), Event::Promoted, 5.0);
+    is(scene.command(CanaryCommand::PromoteFully).ok(), Event::Promoted, 100.0);
     assert_eq!(scene.phase(), Phase::Stepping);
-    is(scene.order(Order::Promote).ok(), Event::Done, 100.0);
-    assert!(scene.order(Order::Promote).is_err() && scene.order(Order::Pause).is_err());
-    is(scene.order(Order::Abort).ok(), Event::Aborted, 0.0);
-    assert!(scene.order(Order::Abort).is_err() && scene.order(Order::Resume).is_err());
-    is(scene.order(Order::Restart).ok(), Event::Restarted, 1.0);
+    is(scene.command(CanaryCommand::Promote).ok(), Event::Done, 100.0);
+    assert!(scene.command(CanaryCommand::Promote).is_err() && scene.command(CanaryCommand::Pause).is_err());
+    is(scene.command(CanaryCommand::Abort).ok(), Event::Aborted, 0.0);
+    assert!(scene.command(CanaryCommand::Abort).is_err() && scene.command(CanaryCommand::Resume).is_err());
+    is(scene.command(CanaryCommand::Restart).ok(), Event::Restarted, 1.0);
     is(Some(scene.pass()), Event::Promoted, 5.0);
 }
 
@@ -258,13 +261,13 @@ fn weights_set_by_hand_take_it_out_of_the_canarys_hands() {
     assert_eq!(scene.after(HOLD), None);
     scene.restarts();
     assert_eq!(scene.percent().to_string(), "35");
-    is(scene.order(Order::Resume).ok(), Event::Resumed, 1.0);
+    is(scene.command(CanaryCommand::Resume).ok(), Event::Resumed, 1.0);
 }
 
 #[test]
 fn weights_set_after_its_end_are_no_change_of_it() {
     let mut scene = Scene::new(rules());
-    scene.order(Order::Abort).unwrap();
+    scene.command(CanaryCommand::Abort).unwrap();
     let share = Share::from_percent(35.0).unwrap();
     assert_eq!(scene.canary.weights_were_set(share, "bob", Now::at(scene.at)), None);
     scene.restarts();
@@ -336,21 +339,22 @@ fn without_any_steps_nothing_breaks() {
 #[test]
 fn names_of_people_are_kept_short() {
     let mut scene = Scene::new(rules());
-    let change = scene.canary.direct(Order::Pause, &"é".repeat(5000), Now::at(scene.at), &scene.totals).unwrap();
+    let change =
+        scene.canary.command(CanaryCommand::Pause, &"é".repeat(5000), Now::at(scene.at), &scene.totals).unwrap();
     assert_eq!(change.reason.chars().count(), 103);
 }
 
 #[test]
 fn a_way_back_that_is_paused_stays_paused_and_can_be_left() {
     let mut scene = Scene::new(Rules { rollback: Rollback::Steps, ..rules() });
-    scene.order(Order::Promote).unwrap();
-    scene.order(Order::Promote).unwrap();
+    scene.command(CanaryCommand::Promote).unwrap();
+    scene.command(CanaryCommand::Promote).unwrap();
     scene.answers(100, 50);
     assert_eq!(scene.after(Duration::from_secs(1)).map(|change| change.event), Some(Event::Failed));
     assert_eq!((scene.phase(), scene.percent()), (Phase::RollingBack, 5.0));
-    scene.order(Order::Pause).unwrap();
+    scene.command(CanaryCommand::Pause).unwrap();
     assert_eq!(scene.after(Duration::from_secs(60)), None);
-    scene.order(Order::Resume).unwrap();
+    scene.command(CanaryCommand::Resume).unwrap();
     assert_eq!(scene.after(Duration::from_secs(1)), None);
     assert_eq!((scene.phase(), scene.percent()), (Phase::Stepping, 5.0));
     scene.answers(100, 50);
