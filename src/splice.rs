@@ -1,8 +1,8 @@
-//! Pipes through which the kernel moves large bodies between a backend's socket and a client's, uncopied (`splice(2)`).
+//! Pipes through which the kernel moves large bodies between the sockets of a backend and a client without copying
+//! (`splice(2)`).
 //!
-//! One side's bytes are moved into a pipe, and from there into the other side's socket. Which bodies go this way is decided
-//! where the response is written, and where the request is sent. Systems without `splice` lend no pipe: there bodies are
-//! copied.
+//! The bytes of one socket are moved into a pipe, and from there into the other socket. The code that writes a response
+//! or sends a request selects the bodies. On systems without `splice` no pipe is available, and bodies are copied.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,20 +13,20 @@ use std::rc::Rc;
 pub(crate) use self::system::is_refusal;
 use self::system::{move_bytes, open};
 
-/// The most bytes moved into a pipe at a time: pages from another process may be larger than those that the pipe's size is
-/// counted in.
+/// The most bytes moved into a pipe at once. A pipe's capacity counts pages, and those of another process may be
+/// larger.
 const MOVED_BYTES_MAX: usize = 1024 * 1024;
-/// The most pipes that a worker has in use at a time; each is two descriptors. More bodies than that are copied.
+/// The most pipes in use per worker; each takes two descriptors. Further bodies are copied.
 const LENT_MAX: usize = 256;
-/// The most unused pipes that a worker keeps.
+/// The most unused pipes kept per worker.
 const SPARE_MAX: usize = 16;
 
-/// One worker's pipes.
+/// The pipes of one worker.
 #[derive(Default)]
 pub(crate) struct Pipes {
     spare: RefCell<Vec<Ends>>,
     lent: Cell<usize>,
-    /// The system has refused to move anything: it is not asked again.
+    /// The system does not support splicing these sockets, so it is not tried again.
     is_refused: Cell<bool>,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Debug for Pipes {
 }
 
 impl Pipes {
-    /// An empty pipe; `None`: there is none to be had.
+    /// An empty pipe; `None`: the limit is reached, or the system has none.
     #[must_use]
     pub(crate) fn lend(self: &Rc<Self>) -> Option<Pipe> {
         if self.is_refused.get() || self.lent.get() >= LENT_MAX {
@@ -55,27 +55,28 @@ impl Pipes {
     }
 }
 
-/// A pipe on the way to one client.
+/// A pipe in use for one body.
 pub struct Pipe {
-    /// There until it is dropped.
+    /// `Some` until it is dropped.
     ends: Option<Ends>,
-    /// How many bytes are in it.
+    /// The number of bytes in the pipe.
     held: Cell<usize>,
     pipes: Rc<Pipes>,
 }
 
 impl Pipe {
-    /// Whether nothing is in it.
+    /// Whether the pipe is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.held.get() == 0
     }
 
-    /// Moves at most `max` bytes of a socket into the pipe, and returns how many. None: the stream has ended. A pipe that
-    /// is not empty may be full: then a `WouldBlock` does not say which of the two has to be waited for.
+    /// Moves at most `max` bytes from a socket into the pipe, and returns how many. 0: the stream has ended. A pipe
+    /// that is not empty may be full; then `WouldBlock` does not show which of the two is the cause.
     ///
     /// # Errors
-    /// The socket's; `WouldBlock`: it has nothing yet. Those of [`is_refusal`]: it can't be moved from.
+    /// Errors of the socket; `WouldBlock`: it has no data yet. An error for which [`is_refusal`] holds: splicing from
+    /// it is not supported.
     pub fn fill(&self, socket: impl AsFd, max: u64) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(MOVED_BYTES_MAX);
@@ -84,10 +85,10 @@ impl Pipe {
         Ok(moved)
     }
 
-    /// Moves bytes out of the pipe into a socket, and returns how many.
+    /// Moves bytes from the pipe into a socket, and returns how many.
     ///
     /// # Errors
-    /// The socket's; `WouldBlock`: it takes nothing now.
+    /// Errors of the socket; `WouldBlock`: it accepts no bytes now.
     pub fn drain(&self, socket: impl AsFd) -> io::Result<usize> {
         let Some(ends) = &self.ends else { return Err(io::ErrorKind::BrokenPipe.into()) };
         let moved = move_bytes(&ends.reader, socket, self.held.get())?;
@@ -95,7 +96,7 @@ impl Pipe {
         Ok(moved)
     }
 
-    /// The system moves nothing into it: neither this pipe nor another one is of use.
+    /// Records that splicing is not supported: no further pipe is lent.
     pub fn refuse(&self) {
         self.pipes.is_refused.set(true);
     }
@@ -108,7 +109,7 @@ impl fmt::Debug for Pipe {
 }
 
 impl Drop for Pipe {
-    /// What is left in a pipe belongs to a response that broke off: only an empty one is used again.
+    /// Bytes left in a pipe belong to an incomplete response, so only an empty pipe is reused.
     fn drop(&mut self) {
         self.pipes.lent.set(self.pipes.lent.get().saturating_sub(1));
         let mut spare = self.pipes.spare.borrow_mut();
@@ -128,10 +129,10 @@ mod system {
 
     use super::Ends;
 
-    /// How much a pipe shall hold, in bytes: as many pages, however full each is.
+    /// The capacity of a pipe in bytes: that many pages, regardless of how full each is.
     const PIPE_BYTES: usize = 256 * 1024;
 
-    /// `None`: the system has none to give, or only one that is too small.
+    /// `None`: the system has no pipe, or only one that is too small.
     pub(super) fn open() -> Option<Ends> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
         fcntl_setpipe_size(&writer, PIPE_BYTES).ok()?;
@@ -142,7 +143,7 @@ mod system {
         Ok(splice(from, None, to, None, max, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)?)
     }
 
-    /// Whether the system can't move from such a socket at all.
+    /// Whether the system does not support splicing from such a socket.
     #[must_use]
     pub(crate) fn is_refusal(error: &io::Error) -> bool {
         const REFUSALS: [Errno; 5] = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::NOMEM];
@@ -165,7 +166,7 @@ mod system {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Whether the system can't move from such a socket at all.
+    /// Whether the system does not support splicing from such a socket.
     #[must_use]
     pub fn is_refusal(_error: &io::Error) -> bool {
         true

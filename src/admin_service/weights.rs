@@ -19,13 +19,14 @@ const DEFAULT_AUTHOR: &str = "api";
 
 impl AdminService {
     pub(super) fn view_splits(&self) -> Vec<api::Split> {
-        self.rollout.each_steering(|split| self.split_view(split))
+        self.rollout.each_split(|split| self.split_view(split))
     }
 
     pub(super) fn set_split_weights(&self, route: &str, order: &api::WeightsRequest) -> Result<api::Split, ApiError> {
         let by = order.by.as_deref().unwrap_or(DEFAULT_AUTHOR);
         let weights = order.weights.iter().map(|(name, percent)| (name.as_str(), *percent));
-        let result = self.rollout.steer(route, |split| split.weigh(weights, by), |split| self.split_view(split));
+        let result =
+            self.rollout.change_split(route, |split| split.set_weights(weights, by), |split| self.split_view(split));
         let refused = |why: String| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, why);
         result.ok_or_else(|| not_found("split", route))?.map_err(refused)
     }
@@ -36,12 +37,12 @@ impl AdminService {
             Ok(())
         };
         self.rollout
-            .steer(route, reset, |split| self.split_view(split))
+            .change_split(route, reset, |split| self.split_view(split))
             .unwrap_or_else(|| Err(not_found("split", route)))
     }
 
     pub(super) fn view_canaries(&self) -> Vec<api::Canary> {
-        self.rollout.each_steering(|split| self.canary_view(split)).into_iter().flatten().collect()
+        self.rollout.each_split(|split| self.canary_view(split)).into_iter().flatten().collect()
     }
 
     pub(super) fn apply_canary_command(
@@ -54,7 +55,7 @@ impl AdminService {
             Some(applied) => applied.map_err(|not_now| ApiError::new(StatusCode::CONFLICT, not_now.to_string())),
             None => Err(not_found("canary", route)),
         };
-        let result = self.rollout.steer(route, apply, |split| self.canary_view(split));
+        let result = self.rollout.change_split(route, apply, |split| self.canary_view(split));
         result.unwrap_or_else(|| Err(not_found("canary", route)))?.ok_or_else(|| not_found("canary", route))
     }
 
@@ -65,7 +66,7 @@ impl AdminService {
     pub(super) fn reset_comparison(&self, route: &str) -> Result<api::Mirror, ApiError> {
         let mirrors = self.rollout.mirrors();
         let mirror = mirrors.iter().find(|mirror| *mirror.route == *route).ok_or_else(|| not_found("mirror", route))?;
-        let report = mirror.findings.as_ref().ok_or_else(|| {
+        let report = mirror.report.as_ref().ok_or_else(|| {
             ApiError::new(StatusCode::NOT_FOUND, format!("the mirror of route {route} compares nothing"))
         })?;
         report.lock().reset();
@@ -83,7 +84,7 @@ impl AdminService {
             usable: snapshot.groups.iter().any(|group| group.plan.name == side.name && group.is_usable()),
             traffic: traffic(&split.seen(index)),
         };
-        let kept = self.rollout.is_kept();
+        let kept = self.rollout.is_persistent();
         let by_canary = || {
             let last = split.canary()?.progress().history.front()?;
             Some(api::Override { by: CANARY.to_owned(), at_ms: last.at_ms, kept })
@@ -125,7 +126,7 @@ impl AdminService {
             compared: window.compared,
             mismatched: window.mismatched,
             history: history.collect(),
-            kept: self.rollout.is_kept(),
+            kept: self.rollout.is_persistent(),
         })
     }
 }
@@ -164,7 +165,7 @@ fn mirror_view(mirror: &Arc<Mirror>) -> api::Mirror {
         failed: counts.failed.get(),
         timed_out: counts.timed_out.get(),
         dropped: dropped.into_iter().map(count).collect(),
-        comparison: mirror.findings.as_ref().map(|findings| comparison(&findings.lock())),
+        comparison: mirror.report.as_ref().map(|report| comparison(&report.lock())),
     }
 }
 

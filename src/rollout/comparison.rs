@@ -1,4 +1,4 @@
-//! What comparing answers has shown: how many pairs differ, where, and the last of them.
+//! The results of comparing responses: the number of pairs that differ, where they differ, and the latest samples.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,20 +8,20 @@ use policy::compare::redact;
 use policy::compare::{Content, Difference, Noise, Response, Row, Skip, Tally, compare};
 
 use super::copied_request::CopiedRequest;
-use super::tee::Seen;
+use super::tee::RecordedResponse;
 use crate::config::plan;
 
-/// The most differences that a sample tells of.
+/// The most differences in a sample.
 const SAMPLE_MAX: usize = 16;
 
-/// Why there is no second answer.
+/// The reason for a skipped pair whose second response is missing.
 pub(crate) const UNANSWERED: &str = "unanswered";
 
-/// What comparing answers has shown.
+/// The results of a mirror's comparisons.
 #[derive(Debug)]
 pub(crate) struct ComparisonReport {
     plan: plan::Compare,
-    /// What was compared, and what of it differed, before it began anew.
+    /// The number of compared pairs, and of those that differed, before the last reset.
     before: (u64, u64),
     compared: u64,
     mismatched: u64,
@@ -31,39 +31,39 @@ pub(crate) struct ComparisonReport {
     samples: VecDeque<Sample>,
 }
 
-/// A pair of answers that differed.
+/// A pair of responses that differed.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
-    /// When, in milliseconds since the epoch.
+    /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
     /// The request's method.
     pub method: String,
-    /// Its target, without the values of its query.
+    /// The request's target, without the values of its query.
     pub target: String,
-    /// Its id.
+    /// The request id.
     pub id: String,
-    /// The statuses: the client's, and the copy's.
+    /// The statuses of the client's response and the mirror's.
     pub statuses: (u16, u16),
-    /// Where they differ: kind, path, the client's, and the copy's.
+    /// The differences: kind, path, the client's value, and the mirror's.
     pub differences: Vec<(&'static str, String, String, String)>,
 }
 
-/// What both sides said to one request.
+/// The responses to one request, to be compared.
 #[derive(Debug)]
 pub(crate) struct Pair {
     /// The request.
     pub request: CopiedRequest,
-    /// When, in milliseconds since the epoch.
+    /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// What the client got.
-    pub ours: Seen,
-    /// What the copy got.
-    pub theirs: Seen,
-    /// What a second copy got from the client's side, if it was asked.
-    pub again: Option<Seen>,
+    /// The response that the client received.
+    pub ours: RecordedResponse,
+    /// The response of the mirror.
+    pub theirs: RecordedResponse,
+    /// The response of the client's upstream to a second copy, if one was sent, to detect noise.
+    pub again: Option<RecordedResponse>,
 }
 
-/// Where the two answers of a pair differ.
+/// The result of comparing a pair.
 #[derive(Debug)]
 pub(crate) struct Compared {
     pair: Pair,
@@ -72,36 +72,36 @@ pub(crate) struct Compared {
 }
 
 impl Pair {
-    /// Compares. May take a while: bodies are read whole.
+    /// Compares the responses. May take a while, because it reads complete bodies.
     #[must_use]
     pub(crate) fn compare(self, rules: &policy::compare::rules::Rules) -> Compared {
         let method = &self.request.method;
-        let between = |one: &Seen, other: &Seen| {
+        let between = |one: &RecordedResponse, other: &RecordedResponse| {
             let bodies = (joined(one), joined(other));
             compare(rules, &answer(one, bodies.0.as_ref()), &answer(other, bodies.1.as_ref()), method)
         };
         let found = between(&self.ours, &self.theirs);
-        // What can't be told apart can't be noise either.
+        // If this comparison fails, it cannot show noise either.
         let again = self.again.as_ref().map(|again| between(&self.ours, again));
         let between_ours = again.and_then(Result::ok).unwrap_or_default();
         Compared { found, between_ours, pair: self }
     }
 }
 
-fn joined(seen: &Seen) -> Option<BytesMut> {
+fn joined(seen: &RecordedResponse) -> Option<BytesMut> {
     let pieces = seen.body.as_ref()?;
     let mut all = BytesMut::with_capacity(pieces.iter().map(bytes::Bytes::len).sum());
     pieces.iter().for_each(|piece| all.extend_from_slice(piece));
     Some(all)
 }
 
-fn answer<'a>(seen: &'a Seen, body: Option<&'a BytesMut>) -> Response<'a> {
+fn answer<'a>(seen: &'a RecordedResponse, body: Option<&'a BytesMut>) -> Response<'a> {
     let body = body.map_or(Content::Unknown, |body| Content::Whole(body));
     Response { status: seen.status, headers: &seen.headers, body }
 }
 
 impl ComparisonReport {
-    /// Nothing has been compared yet.
+    /// An empty report.
     #[must_use]
     pub(crate) fn new(plan: &plan::Compare) -> Self {
         Self {
@@ -116,17 +116,17 @@ impl ComparisonReport {
         }
     }
 
-    /// Begins anew. What [`ComparisonReport::totals`] tells goes on.
+    /// Resets the report; [`ComparisonReport::totals`] continues.
     pub(crate) fn reset(&mut self) {
         *self = Self { before: self.totals(), ..Self::new(&self.plan) };
     }
 
-    /// A pair that could not be compared.
+    /// Counts a pair that could not be compared.
     pub(crate) fn skip(&mut self, why: &'static str) {
         *self.skipped.entry(why).or_default() += 1;
     }
 
-    /// A pair that was compared.
+    /// Adds a compared pair.
     pub(crate) fn note(&mut self, compared: Compared) {
         let Compared { pair, found, between_ours } = compared;
         let found = match found {
@@ -164,31 +164,31 @@ impl ComparisonReport {
         self.samples.truncate(self.plan.samples_max);
     }
 
-    /// How many pairs were compared, and how many of them differed by more than noise.
+    /// The number of compared pairs, and of those that differed by more than noise.
     #[must_use]
     pub(crate) fn compared(&self) -> (u64, u64) {
         (self.compared, self.mismatched)
     }
 
-    /// The same from the very beginning, however often it began anew: a canary goes by what is added.
+    /// The same since the report was created, regardless of resets: a canary evaluates the increase.
     #[must_use]
     pub(crate) fn totals(&self) -> (u64, u64) {
         (self.before.0 + self.compared, self.before.1 + self.mismatched)
     }
 
-    /// How many pairs could not be compared, by reason.
+    /// The number of pairs that could not be compared, by reason.
     #[must_use]
     pub(crate) fn skipped(&self) -> &BTreeMap<&'static str, u64> {
         &self.skipped
     }
 
-    /// Where pairs differ, most frequent first.
+    /// The places where pairs differ, most frequent first.
     #[must_use]
     pub(crate) fn rows(&self) -> Vec<Row> {
         self.tally.rows()
     }
 
-    /// The last pairs that differed, newest first.
+    /// The latest pairs that differed, newest first.
     pub(crate) fn samples(&self) -> impl Iterator<Item = &Sample> {
         self.samples.iter()
     }

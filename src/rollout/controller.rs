@@ -1,7 +1,7 @@
-//! Lets canaries look at what there is, a few times a second.
+//! Evaluates canaries a few times a second.
 //!
-//! Beside the control thread: what they decide is on the disk before they look again, and a slow disk must not keep
-//! checks of backends waiting.
+//! Runs apart from the control thread: a canary's decision is persisted before the next evaluation, and a slow disk
+//! must not delay health checks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use std::time::Duration;
 use super::Rollout;
 use crate::telemetry::clock;
 
-/// How often canaries look.
+/// The interval between evaluations.
 const LOOK: Duration = Duration::from_millis(200);
-/// How often their progress is kept although nothing has happened, in looks.
+/// The number of evaluations between saves of unchanged canaries' progress.
 const LOOKS_BETWEEN_SAVES: u32 = 25;
-/// How often they are tried to be kept after they could not, in looks.
+/// The number of evaluations before a failed save is retried.
 const LOOKS_BETWEEN_TRIES: u32 = 5;
 
-/// Goes on for as long as it is polled.
+/// Evaluates the canaries. Never returns.
 pub(crate) async fn run(rollout: Arc<Rollout>) {
     let mut looks: u32 = 0;
     loop {

@@ -1,10 +1,10 @@
-//! A request that has been copied: what is sent to the mirror, and what a comparison names.
+//! A copied request: sent to the mirror, and named in samples.
 
 use bytes::Bytes;
 use http::{Method, Uri};
 use message::Fields;
 
-/// A request that has been copied.
+/// A copied request.
 #[derive(Clone, Debug)]
 pub(crate) struct CopiedRequest {
     /// Its method.
@@ -13,6 +13,6 @@ pub(crate) struct CopiedRequest {
     pub target: Uri,
     /// Its fields.
     pub headers: Fields,
-    /// Its body; `None`: it has none.
+    /// Its body; `None`: no body.
     pub body: Option<Vec<Bytes>>,
 }

@@ -1,7 +1,7 @@
-//! A route's mirror: which requests are copied, how many at once, and what has become of the copies.
+//! A route's mirror: selects the requests to copy, limits concurrent copies, and counts the results.
 //!
-//! On the way of a request nothing is done but to draw, to take a seat, and to hand the copy to another thread; who finds
-//! no seat is not copied. Sending is done in `shadow`.
+//! On the request's path it only draws a random sample, takes a slot, and passes the copy to another thread; without a
+//! free slot the request is not copied. `mirror_worker` sends the copies.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::comparison::ComparisonReport;
 use super::copied_request::CopiedRequest;
-use super::tee::{self, Seen};
+use super::tee::{self, RecordedResponse};
 use crate::config::plan::{self, Upstream};
 use crate::exchange::{Answer, Exchange};
 use crate::telemetry::clock;
@@ -25,80 +25,81 @@ use crate::upstream::send::UpstreamRequest;
 use crate::upstream::shared::SharedUpstream;
 use crate::upstream::upload::ReplayBody;
 
-/// Marks a copy, so that whoever gets it can tell.
+/// Marks a copy, so that its receiver can recognise it.
 pub(crate) static FOREBAY_MIRROR: HeaderName = HeaderName::from_static("forebay-mirror");
 
-/// A route's mirror, as all threads share it.
+/// A route's mirror, shared by all threads.
 #[derive(Debug)]
 pub(crate) struct Mirror {
     /// The route.
     pub route: Arc<str>,
-    /// What the file says.
+    /// Its configuration.
     pub plan: Arc<plan::Mirror>,
-    /// Where copies go: connections, standing and counts of its own, whoever else asks the same backends.
+    /// The upstream of the copies, with its own connections, health and counters, even if other routes use the same
+    /// backends.
     pub target: Arc<SharedUpstream>,
-    /// Who is asked a second time, to see what differs anyway.
+    /// The upstream that gets a second copy, to detect noise.
     pub noise: Option<Arc<SharedUpstream>>,
-    /// What has become of the copies.
+    /// The counters of copies.
     pub counts: Counts,
-    /// What comparing has shown; `None`: nothing is compared.
-    pub findings: Option<Mutex<ComparisonReport>>,
+    /// The results of comparisons; `None`: responses are not compared.
+    pub report: Option<Mutex<ComparisonReport>>,
     in_flight: AtomicUsize,
     queue: mpsc::Sender<Copy>,
 }
 
-/// What has become of copies.
+/// Counters of copies by result.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Sent.
+    /// Copies sent.
     pub sent: Counter,
-    /// Not answered: refused, reset, broken off.
+    /// Copies without a complete response: refused, reset, truncated.
     pub failed: Counter,
-    /// Not answered in time.
+    /// Copies without a response in time.
     pub timed_out: Counter,
-    /// Not made, as too many were under way.
+    /// Requests not copied because too many copies were in flight.
     pub busy: Counter,
-    /// Not made, as the request's body is too long, or was not read to its end.
+    /// Requests not copied because the body was too long or was not read completely.
     pub body: Counter,
-    /// Not sent, as the thread that does it could take no more.
+    /// Copies not sent because the worker's queue was full.
     pub late: Counter,
 }
 
-/// A seat that a copy holds until it is over. Gives it back on drop.
+/// A slot of the mirror's `in_flight_max`. Dropping it releases the slot.
 #[derive(Debug)]
-pub(crate) struct Seat(Arc<Mirror>);
+pub(crate) struct Slot(Arc<Mirror>);
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A copy on its way.
+/// A copy in flight.
 #[derive(Debug)]
 pub(crate) struct Copy {
-    /// Its seat, and so its mirror.
-    seat: Seat,
-    /// The request.
+    /// Its slot, which also refers to its mirror.
+    slot: Slot,
+    /// The copied request.
     pub request: CopiedRequest,
-    /// When the client's answer began (the epoch's time), in milliseconds.
+    /// When the client's response began, in milliseconds since the Unix epoch.
     pub at_ms: u64,
-    /// What the client gets, when that is known; `None`: nothing is compared.
-    pub ours: Option<oneshot::Receiver<Seen>>,
+    /// Receives the client's response when it is complete; `None`: responses are not compared.
+    pub ours: Option<oneshot::Receiver<RecordedResponse>>,
 }
 
 impl Copy {
-    /// The mirror that it is for.
+    /// Its mirror.
     #[must_use]
     pub(crate) fn mirror(&self) -> &Arc<Mirror> {
-        &self.seat.0
+        &self.slot.0
     }
 }
 
-/// A request that is to be copied when its answer begins.
+/// A request that is copied when its response begins.
 #[derive(Debug)]
 pub(crate) struct Sampled {
-    seat: Seat,
+    slot: Slot,
     method: Method,
     target: Uri,
     headers: Fields,
@@ -106,13 +107,14 @@ pub(crate) struct Sampled {
 }
 
 impl Mirror {
-    /// An upstream as copies see it.
+    /// The upstream as used for copies.
     #[must_use]
     pub(crate) fn group(plan: &Upstream, resolver: &Arc<dyn Resolver>) -> Arc<SharedUpstream> {
-        Arc::new(SharedUpstream::new(apart(plan), None, Arc::clone(resolver), clock::now()))
+        Arc::new(SharedUpstream::new(for_copies(plan), None, Arc::clone(resolver), clock::now()))
     }
 
-    /// A route's mirror, by the upstream of each index; `None`: it leads nowhere, which a checked plan rules out.
+    /// The mirror of a route, with the upstream of each index; `None` if its upstream is unknown, which a checked plan
+    /// excludes.
     #[must_use]
     pub(crate) fn new(
         route: &Arc<str>,
@@ -127,18 +129,18 @@ impl Mirror {
             target: group(written.upstream)?,
             noise: compare.and_then(|compare| compare.noise_from).and_then(&group),
             counts: Counts::default(),
-            findings: compare.map(|compare| Mutex::new(ComparisonReport::new(compare))),
+            report: compare.map(|compare| Mutex::new(ComparisonReport::new(compare))),
             in_flight: AtomicUsize::new(0),
             queue,
         })
     }
 
-    /// Whether the other is for the same route, and would do the same.
+    /// Whether the other mirror has the same route and configuration.
     #[must_use]
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         let noise = |mirror: &Self| mirror.noise.as_ref().map(|group| group.plan.clone());
         let (mut one, mut two) = ((*self.plan).clone(), (*other.plan).clone());
-        // Upstreams are told apart by what they are: a reload may have moved them.
+        // Compares upstreams by content, because a reload may have changed the indices.
         (one.upstream, two.upstream) = (0, 0);
         for compare in [&mut one, &mut two].into_iter().filter_map(|plan| plan.compare.as_mut()) {
             compare.noise_from = None;
@@ -146,20 +148,20 @@ impl Mirror {
         self.route == other.route && one == two && self.target.plan == other.target.plan && noise(self) == noise(other)
     }
 
-    /// Copies under way.
+    /// The number of copies in flight.
     #[must_use]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// How many pairs of answers were compared since it is there, and how many of them differed; `None`: none is
+    /// The number of compared pairs since the mirror was created, and of those that differed; `None`: responses are not
     /// compared.
     #[must_use]
     pub(crate) fn compared(&self) -> Option<(u64, u64)> {
-        self.findings.as_ref().map(|findings| findings.lock().totals())
+        self.report.as_ref().map(|report| report.lock().totals())
     }
 
-    /// Whether this request is copied: drawn, of a method that is, with a seat free.
+    /// Samples a request: `Some` if it was drawn, its method is mirrored, and a slot is free.
     #[must_use]
     pub(crate) fn sample(self: &Arc<Self>, draft: &UpstreamRequest, ex: &Exchange) -> Option<Sampled> {
         let is_drawn = self.plan.share.takes(ex.dice);
@@ -171,7 +173,7 @@ impl Mirror {
             self.counts.busy.up();
             return None;
         }
-        let seat = Seat(Arc::clone(self));
+        let slot = Slot(Arc::clone(self));
         if let Some(source) = &draft.source {
             let most = self.plan.body_bytes_max;
             if source.length().is_some_and(|length| length > most as u64) {
@@ -181,15 +183,15 @@ impl Mirror {
             source.keep(most);
         }
         let (method, target) = (draft.method.clone(), draft.target.clone());
-        Some(Sampled { seat, method, target, headers: draft.headers.compact(), source: draft.source.clone() })
+        Some(Sampled { slot, method, target, headers: draft.headers.compact(), source: draft.source.clone() })
     }
 }
 
 impl Sampled {
-    /// The answer has begun: the copy goes out. What comes back is the answer as it was.
+    /// Sends the copy when the response begins. Returns the response for the client.
     #[must_use]
     pub(crate) fn send(self, answer: Answer, ex: &Exchange) -> Answer {
-        let mirror = Arc::clone(&self.seat.0);
+        let mirror = Arc::clone(&self.slot.0);
         let mut headers = self.headers;
         let body = match &self.source {
             None => None,
@@ -208,14 +210,14 @@ impl Sampled {
         headers.set(&FOREBAY_MIRROR, "1");
         let request = CopiedRequest { method: self.method, target: self.target, headers, body };
         let at_ms = u64::try_from(ex.started.wall.as_millis()).unwrap_or(u64::MAX);
-        let (sender, ours) = match &mirror.findings {
+        let (sender, ours) = match &mirror.report {
             Some(_) => {
                 let (sender, ours) = oneshot::channel();
                 (Some(sender), Some(ours))
             }
             None => (None, None),
         };
-        if mirror.queue.try_send(Copy { seat: self.seat, request, at_ms, ours }).is_err() {
+        if mirror.queue.try_send(Copy { slot: self.slot, request, at_ms, ours }).is_err() {
             mirror.counts.late.up();
             return answer;
         }
@@ -230,12 +232,12 @@ fn length(pieces: &[Bytes]) -> usize {
     pieces.iter().map(Bytes::len).sum()
 }
 
-/// The upstream as copies see it: each is sent once, and nothing is held against anybody.
-fn apart(plan: &Upstream) -> Upstream {
-    let mut apart = plan.clone();
-    apart.retry.attempts = 0;
-    apart.ejection.consecutive_failures = 0;
-    (apart.health, apart.queue) = (None, None);
-    apart.backends.iter_mut().for_each(|backend| backend.max_in_flight = None);
-    apart
+/// The upstream as used for copies: without retries, outlier ejection, health checks, queue and limits.
+fn for_copies(plan: &Upstream) -> Upstream {
+    let mut for_copies = plan.clone();
+    for_copies.retry.attempts = 0;
+    for_copies.ejection.consecutive_failures = 0;
+    (for_copies.health, for_copies.queue) = (None, None);
+    for_copies.backends.iter_mut().for_each(|backend| backend.max_in_flight = None);
+    for_copies
 }

@@ -1,5 +1,5 @@
-//! The thread that sends copies: its own runtime, connections and bounds, so that nothing a mirror does or leaves undone
-//! is felt by a client.
+//! The thread that sends copies. It has its own runtime, connections and limits, so that a mirror cannot affect
+//! clients.
 
 use std::cell::RefCell;
 use std::io;
@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout_at};
 use super::comparison::{Pair, UNANSWERED};
 use super::copied_request::CopiedRequest;
 use super::mirror::{Copy, Mirror};
-use super::tee::Seen;
+use super::tee::RecordedResponse;
 use crate::telemetry::clock;
 use crate::telemetry::counters::Counters;
 use crate::upstream::client::{Deadlines, Error, InternalRequest};
@@ -25,12 +25,12 @@ use crate::upstream::probe::Watch;
 use crate::upstream::resolve;
 use crate::upstream::shared::SharedUpstream;
 
-/// The most copies that wait to be taken up, all mirrors together.
+/// The most copies that wait for the thread, of all mirrors.
 const QUEUE_MAX: usize = 1024;
-/// How often connections that have been idle too long are looked for.
-const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// The interval of closing idle connections.
+const CLOSE_IDLE_EVERY: Duration = Duration::from_secs(1);
 
-/// The thread, as others see it. Dropping it gives up what is under way, and waits until that is done.
+/// The handle to the thread. Dropping it cancels copies in flight and waits for the thread to end.
 #[derive(Debug)]
 pub(crate) struct MirrorWorker {
     queue: Option<mpsc::Sender<Copy>>,
@@ -39,7 +39,7 @@ pub(crate) struct MirrorWorker {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Who may be sent copies now.
+/// The mirrors that may receive copies.
 #[derive(Debug, Default)]
 struct Present {
     groups: Mutex<Vec<Arc<SharedUpstream>>>,
@@ -47,10 +47,10 @@ struct Present {
 }
 
 impl MirrorWorker {
-    /// Starts it; `counters`: where its connections are counted.
+    /// Starts the thread; `counters` counts its connections.
     ///
     /// # Errors
-    /// When the system has no thread or descriptor left.
+    /// If the system has no thread or descriptor left.
     pub(crate) fn start(counters: &Arc<Counters>) -> io::Result<Self> {
         let runtime = || {
             tokio::runtime::Builder::new_current_thread()
@@ -69,7 +69,7 @@ impl MirrorWorker {
                         () = run(copies, shared, counters) => {}
                     }
                 });
-                // What still runs beside it is a look-up of a name that DNS does not answer.
+                // A DNS look-up without a response may still run.
                 runtime.shutdown_background();
             }
             Err(error) => tracing::error!("the mirror can't run: {error}"),
@@ -77,13 +77,13 @@ impl MirrorWorker {
         Ok(Self { queue: Some(queue), present, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where copies are handed over.
+    /// The queue of copies.
     #[must_use]
     pub(crate) fn queue(&self) -> Option<mpsc::Sender<Copy>> {
         self.queue.clone()
     }
 
-    /// From now on only these mirrors are there: connections of others are closed.
+    /// Applies a new set of mirrors, and closes the connections of others.
     pub(crate) fn adopt(&self, mirrors: &[Arc<Mirror>]) {
         let groups = mirrors.iter().flat_map(|mirror| [Some(&mirror.target), mirror.noise.as_ref()]);
         *self.present.groups.lock() = groups.flatten().map(Arc::clone).collect();
@@ -103,22 +103,22 @@ impl Drop for MirrorWorker {
     }
 }
 
-/// An upstream, as this thread has it.
+/// An upstream with this thread's state.
 struct Known {
     group: Rc<LocalUpstream>,
-    /// Checks and name look-ups, for as long as it is there.
+    /// Keeps health checks and name resolution running.
     _watch: Watch,
 }
 
-/// What this thread keeps.
-struct Keep {
+/// The state of the thread.
+struct WorkerState {
     known: RefCell<Vec<Known>>,
     present: Arc<Present>,
     counters: Arc<Counters>,
 }
 
-impl Keep {
-    /// This thread's part of a group.
+impl WorkerState {
+    /// This thread's state of an upstream.
     fn group(&self, group: &Arc<SharedUpstream>) -> Rc<LocalUpstream> {
         let mut known = self.known.borrow_mut();
         if let Some(known) = known.iter().find(|known| Arc::ptr_eq(&known.group.shared, group)) {
@@ -129,8 +129,8 @@ impl Keep {
         local
     }
 
-    /// Lets go of groups that no mirror leads to any more, and of connections that have been idle too long.
-    fn tidy(&self) {
+    /// Drops upstreams that no mirror uses any more, and closes connections that have been idle too long.
+    fn close_idle(&self) {
         let mut known = self.known.borrow_mut();
         let present = self.present.groups.lock();
         known.retain(|known| present.iter().any(|present| Arc::ptr_eq(present, &known.group.shared)));
@@ -140,30 +140,30 @@ impl Keep {
 }
 
 async fn run(mut copies: mpsc::Receiver<Copy>, present: Arc<Present>, counters: Arc<Counters>) {
-    let keep = Rc::new(Keep { known: RefCell::default(), present: Arc::clone(&present), counters });
-    let mut ticks = interval(TIDY_EVERY);
+    let state = Rc::new(WorkerState { known: RefCell::default(), present: Arc::clone(&present), counters });
+    let mut ticks = interval(CLOSE_IDLE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             copy = copies.recv() => match copy {
-                Some(copy) => drop(tokio::task::spawn_local(carry(Rc::clone(&keep), copy))),
+                Some(copy) => drop(tokio::task::spawn_local(process(Rc::clone(&state), copy))),
                 None => return,
             },
-            () = present.has_changed.notified() => keep.tidy(),
-            _tick = ticks.tick() => keep.tidy(),
+            () = present.has_changed.notified() => state.close_idle(),
+            _tick = ticks.tick() => state.close_idle(),
         }
     }
 }
 
-/// Sends a copy, and compares what comes back. The seat is held until the end, so `in_flight_max` bounds these tasks.
-async fn carry(keep: Rc<Keep>, mut copy: Copy) {
+/// Sends a copy and compares the responses. It holds the slot until the end, so `in_flight_max` bounds these tasks.
+async fn process(state: Rc<WorkerState>, mut copy: Copy) {
     let mirror = Arc::clone(copy.mirror());
     mirror.counts.sent.up();
     let deadlines = Deadlines::within(mirror.plan.timeout);
-    let theirs = ask(&keep, &mirror.target, &copy.request, &mirror, deadlines);
+    let theirs = ask(&state, &mirror.target, &copy.request, &mirror, deadlines);
     let (theirs, again) = match &mirror.noise {
         Some(noise) => {
-            let again = ask(&keep, noise, &copy.request, &mirror, deadlines);
+            let again = ask(&state, noise, &copy.request, &mirror, deadlines);
             let (theirs, again) = async { tokio::join!(theirs, again) }.await;
             (theirs, again.ok())
         }
@@ -180,25 +180,25 @@ async fn carry(keep: Rc<Keep>, mut copy: Copy) {
             None
         }
     };
-    let (Some(findings), Some(ours)) = (&mirror.findings, copy.ours.take()) else { return };
-    let Some(theirs) = theirs else { return findings.lock().skip(UNANSWERED) };
-    // The client may take its time; what it has not got by then is not compared.
-    let Ok(Ok(ours)) = timeout_at(deadlines.body, ours).await else { return findings.lock().skip(UNANSWERED) };
+    let (Some(report), Some(ours)) = (&mirror.report, copy.ours.take()) else { return };
+    let Some(theirs) = theirs else { return report.lock().skip(UNANSWERED) };
+    // The client may read slowly; if its response is incomplete by then, the pair is not compared.
+    let Ok(Ok(ours)) = timeout_at(deadlines.body, ours).await else { return report.lock().skip(UNANSWERED) };
     let Some(rules) = mirror.plan.compare.as_ref().map(|compare| &compare.rules) else { return };
     let pair = Pair { request: copy.request.clone(), at_ms: copy.at_ms, ours, theirs, again };
     let compared = pair.compare(rules);
-    findings.lock().note(compared);
+    report.lock().note(compared);
 }
 
-/// Sends a request once, and reads the answer as far as it may be kept.
+/// Sends a request once, and reads the response up to the limit for comparison.
 async fn ask(
-    keep: &Keep,
+    state: &WorkerState,
     group: &Arc<SharedUpstream>,
     request: &CopiedRequest,
     mirror: &Mirror,
     deadlines: Deadlines,
-) -> Result<Seen, Error> {
-    let local = keep.group(group);
+) -> Result<RecordedResponse, Error> {
+    let local = state.group(group);
     let first = resolve::first(std::slice::from_ref(group));
     timeout_at(deadlines.head, first).await.map_err(|_| Error::Late)?;
     let CopiedRequest { method, target, headers: fields, body } = request.clone();
@@ -210,5 +210,5 @@ async fn ask(
     let mut response = InternalRequest { method, target, fields, body, deadlines }.send(&local).await?;
     let (status, headers) = (response.status, std::mem::take(&mut response.fields));
     let body = response.read(mirror.plan.body_bytes_max).await?;
-    Ok(Seen { status, headers, body: body.map(|body| vec![body]) })
+    Ok(RecordedResponse { status, headers, body: body.map(|body| vec![body]) })
 }

@@ -1,8 +1,8 @@
-//! Moving traffic: the shares of splits as they are now, the canaries that move them, and mirrors.
+//! Moves traffic: the current weights of splits, the canaries that change them, and mirrors.
 //!
-//! What outlives a plan is here: weights that a person has set, how far each canary is, what a mirror has found. How a
-//! canary is judged is `policy::canary`'s, whether two answers say the same `policy::compare`'s; which side a request
-//! goes to is decided in `flow::split`.
+//! Holds the state that survives a reload: weights set by operators, the progress of canaries, the results of mirrors.
+//! `policy::canary` judges canaries, `policy::compare` compares responses, and `proxy::split` selects the target of a
+//! request.
 
 pub(crate) mod comparison;
 pub(crate) mod controller;
@@ -25,43 +25,43 @@ use parking_lot::Mutex;
 use self::mirror::Mirror;
 use self::mirror_worker::MirrorWorker;
 use self::split::Split;
-use self::state::{Kept, StateFile, random_key};
+use self::state::{SavedState, StateFile, random_key};
 use self::webhook::Reports;
 use self::weights::SplitWeights;
 use crate::config::plan::{Action, Plan};
 use crate::telemetry::counters::Counters;
 use crate::upstream::resolver::Resolver;
 
-/// So many routes' states are kept; beyond, those of routes that are not there now are given up.
+/// The most routes whose state is persisted; beyond, the state of routes that do not exist now is dropped.
 const ROUTES_MAX: usize = 1000;
 
-/// Everything that moves traffic, as the control thread and the admin listener have it.
+/// The state of splits, canaries and mirrors, shared by the control thread and the admin listener.
 #[derive(Debug)]
 pub(crate) struct Rollout {
     file: Option<StateFile>,
-    /// What cookies are signed with where the file names no secret.
+    /// The key that signs cookies if the file has no secret.
     own_key: Vec<u8>,
     reports: Reports,
     counters: Arc<Counters>,
     resolver: Arc<dyn Resolver>,
-    /// Whether what holds now is in the file.
+    /// Whether the current state is persisted.
     is_saved: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The routes that split, in file order.
-    steerings: Vec<SplitWeights>,
-    /// The routes that mirror, in file order.
+    /// The routes with a split, in file order.
+    split_weights: Vec<SplitWeights>,
+    /// The routes with a mirror, in file order.
     mirrors: Vec<Arc<Mirror>>,
-    /// What was kept of routes that are not there now, too: they may come back.
-    kept: Kept,
-    /// Sends copies; `None`: no plan has had a mirror yet.
-    shadow: Option<MirrorWorker>,
+    /// The persisted state, which includes routes that do not exist now: they may return.
+    saved: SavedState,
+    /// Sends copies; `None`: no plan had a mirror so far.
+    mirror_worker: Option<MirrorWorker>,
 }
 
-/// What a plan's routes need, in the order of [`Plan::routes`].
+/// The splits and mirrors of a plan's routes, in the order of [`Plan::routes`].
 #[derive(Debug)]
 pub(crate) struct Adopted {
     /// The splits.
@@ -71,31 +71,31 @@ pub(crate) struct Adopted {
 }
 
 impl Rollout {
-    /// Reads what was kept; the names of mirrors and webhooks are looked up by this resolver.
+    /// Reads the persisted state; `resolver` resolves the names of mirrors and webhooks.
     ///
     /// # Errors
-    /// When the key that cookies are signed with can't be read or made.
+    /// If the key that signs cookies cannot be read or created.
     pub(crate) fn open(state_dir: Option<&Path>, resolver: Arc<dyn Resolver>) -> io::Result<Self> {
         let file = state_dir.map(StateFile::new);
         let own_key = match &file {
             Some(file) => file.key()?,
             None => random_key()?,
         };
-        let kept = file.as_ref().map(StateFile::read).unwrap_or_default();
-        let state = State { kept, ..State::default() };
+        let saved = file.as_ref().map(StateFile::read).unwrap_or_default();
+        let state = State { saved, ..State::default() };
         let (reports, counters) = (Reports::new(Arc::clone(&resolver)), Arc::default());
         let is_saved = AtomicBool::new(true);
         Ok(Self { file, own_key, reports, counters, resolver, is_saved, state: Mutex::new(state) })
     }
 
-    /// Takes up a plan: weights that were set and canaries go on where the file's own weights have not changed.
+    /// Applies a plan. Weights set by operators and canaries continue where the file's own weights are unchanged.
     ///
     /// # Errors
-    /// When the thread that copies are sent on can't be started.
+    /// If the thread that sends copies cannot be started.
     pub(crate) fn adopt(&self, plan: &Plan) -> io::Result<Adopted> {
         let mut state = self.state.lock();
         let mirrors = state.adopt_mirrors(plan, &self.counters, &self.resolver)?;
-        let mut before = std::mem::take(&mut state.steerings);
+        let mut before = std::mem::take(&mut state.split_weights);
         let mut splits = Vec::with_capacity(plan.routes.len());
         for (route, mirror) in plan.routes.iter().zip(&mirrors) {
             let Action::Split(split) = &route.action else {
@@ -103,82 +103,85 @@ impl Rollout {
                 continue;
             };
             let old = before.iter().position(|old| old.route() == &*route.name).map(|index| before.swap_remove(index));
-            let kept = state.kept.routes.get(&*route.name);
-            let steering = match old {
+            let saved = state.saved.routes.get(&*route.name);
+            let split_weights = match old {
                 Some(old) => old.adopt(split, mirror.clone()),
-                None => SplitWeights::new((&route.name, split), mirror.clone(), kept),
+                None => SplitWeights::new((&route.name, split), mirror.clone(), saved),
             };
-            splits.push(Some(Arc::new(Split::new(split, Arc::clone(steering.live()), &self.own_key))));
-            state.steerings.push(steering);
+            splits.push(Some(Arc::new(Split::new(split, Arc::clone(split_weights.live()), &self.own_key))));
+            state.split_weights.push(split_weights);
         }
         self.report(&mut state);
         self.save(&mut state);
         Ok(Adopted { splits, mirrors })
     }
 
-    /// Whether what was changed at run time survives a restart: there is a place for it, and it could be written.
+    /// Whether changes at run time survive a restart: there is a state directory, and the last save succeeded.
     #[must_use]
-    pub(crate) fn is_kept(&self) -> bool {
+    pub(crate) fn is_persistent(&self) -> bool {
         self.file.is_some() && self.is_saved()
     }
 
-    /// Whether the last try to write what is to be kept succeeded; also true where nothing is kept.
+    /// Whether the last save succeeded; also true without a state directory.
     #[must_use]
     pub(crate) fn is_saved(&self) -> bool {
         self.is_saved.load(Ordering::Relaxed)
     }
 
-    /// What the sending of copies has counted.
+    /// The counters of the mirror worker.
     #[must_use]
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 
-    /// Where changes are told.
+    /// The queue of webhook reports.
     #[must_use]
     pub(crate) fn reports(&self) -> &Reports {
         &self.reports
     }
 
-    /// Each split.
-    pub(crate) fn each_steering<R>(&self, view: impl FnMut(&SplitWeights) -> R) -> Vec<R> {
-        self.state.lock().steerings.iter().map(view).collect()
+    /// Maps each split.
+    pub(crate) fn each_split<R>(&self, view: impl FnMut(&SplitWeights) -> R) -> Vec<R> {
+        self.state.lock().split_weights.iter().map(view).collect()
     }
 
-    /// Changes a route's split, and looks at it when what came of it is kept, as far as it can be. `None`: it has none.
-    pub(crate) fn steer<R, E>(
+    /// Changes a route's split with `change`, persists the result as far as possible, and calls `view` with it. `None`:
+    /// the route has no split.
+    pub(crate) fn change_split<R, E>(
         &self,
         route: &str,
         change: impl FnOnce(&mut SplitWeights) -> Result<(), E>,
         view: impl FnOnce(&SplitWeights) -> R,
     ) -> Option<Result<R, E>> {
         let mut state = self.state.lock();
-        let index = state.steerings.iter().position(|steering| steering.route() == route)?;
-        let changed = change(state.steerings.get_mut(index)?);
+        let index = state.split_weights.iter().position(|split_weights| split_weights.route() == route)?;
+        let changed = change(state.split_weights.get_mut(index)?);
         self.report(&mut state);
         self.save(&mut state);
-        changed.map(|()| state.steerings.get(index).map(view)).transpose()
+        changed.map(|()| state.split_weights.get(index).map(view)).transpose()
     }
 
-    /// Each mirror.
+    /// All mirrors.
     #[must_use]
     pub(crate) fn mirrors(&self) -> Vec<Arc<Mirror>> {
         self.state.lock().mirrors.clone()
     }
 
-    /// Whether there is anything to look at.
+    /// Whether there is a canary to evaluate.
     #[must_use]
     pub(crate) fn has_canaries(&self) -> bool {
-        // Whoever holds the lock looks, or changes something: then there may be.
-        self.state.try_lock().is_none_or(|state| state.steerings.iter().any(|steering| steering.canary().is_some()))
+        // If the lock is taken, assume that there is one: its holder evaluates or changes the splits.
+        self.state
+            .try_lock()
+            .is_none_or(|state| state.split_weights.iter().any(|split_weights| split_weights.canary().is_some()))
     }
 
-    /// Lets every canary look at what there is. To be called a few times a second.
+    /// Evaluates every canary; call it a few times a second.
     pub(crate) fn tick(&self, now: policy::time::Now, saves: bool) {
         let mut state = self.state.lock();
         let mut has_changed = false;
-        for steering in &mut state.steerings {
-            has_changed |= steering.tick(now);
+        for split_weights in &mut state.split_weights {
+            has_changed |= split_weights.tick(now);
         }
         if has_changed {
             self.report(&mut state);
@@ -188,42 +191,42 @@ impl Rollout {
         }
     }
 
-    /// Ends what runs beside: copies under way are given up.
+    /// Stops the mirror worker; copies in flight are cancelled.
     pub(crate) fn close(&self) {
-        let shadow = self.state.lock().shadow.take();
-        drop(shadow);
+        let mirror_worker = self.state.lock().mirror_worker.take();
+        drop(mirror_worker);
     }
 
-    /// Tells of what has changed since the last time.
+    /// Queues reports of the changes since the last call.
     fn report(&self, state: &mut State) {
-        for steering in &mut state.steerings {
-            for change in steering.take_changes() {
-                self.reports.tell(steering.route(), steering.webhook(), &change);
+        for split_weights in &mut state.split_weights {
+            for change in split_weights.take_changes() {
+                self.reports.queue(split_weights.route(), split_weights.webhook(), &change);
             }
         }
     }
 
     fn save(&self, state: &mut State) {
         let Some(file) = &self.file else { return };
-        let before = state.kept.clone();
-        for steering in &state.steerings {
-            match steering.kept() {
-                Some(kept) => drop(state.kept.routes.insert(steering.route().to_owned(), kept)),
-                None => drop(state.kept.routes.remove(steering.route())),
+        let before = state.saved.clone();
+        for split_weights in &state.split_weights {
+            match split_weights.saved() {
+                Some(saved) => drop(state.saved.routes.insert(split_weights.route().to_owned(), saved)),
+                None => drop(state.saved.routes.remove(split_weights.route())),
             }
         }
-        if state.kept.routes.len() > ROUTES_MAX {
-            let State { kept, steerings, .. } = &mut *state;
-            kept.routes.retain(|route, _| steerings.iter().any(|steering| steering.route() == route));
+        if state.saved.routes.len() > ROUTES_MAX {
+            let State { saved, split_weights, .. } = &mut *state;
+            saved.routes.retain(|route, _| split_weights.iter().any(|split_weights| split_weights.route() == route));
         }
-        let written = if state.kept == before { Ok(()) } else { file.write(&state.kept) };
+        let written = if state.saved == before { Ok(()) } else { file.write(&state.saved) };
         let was_saved = self.is_saved.swap(written.is_ok(), Ordering::Relaxed);
         match written {
             Ok(()) if was_saved => {}
             Ok(()) => tracing::info!("weights and canaries are saved again"),
             Err(error) => {
-                // Tried again before long, and said once.
-                state.kept = before;
+                // The save is retried soon, and the failure logged once.
+                state.saved = before;
                 if was_saved {
                     tracing::error!("weights and canaries can't be saved, and would be lost at a restart: {error}");
                 }
@@ -233,21 +236,21 @@ impl Rollout {
 }
 
 impl State {
-    /// The mirrors of a plan. One that has not changed goes on as it is.
+    /// The mirrors of a plan. An unchanged one continues.
     fn adopt_mirrors(
         &mut self,
         plan: &Plan,
         counters: &Arc<Counters>,
         resolver: &Arc<dyn Resolver>,
     ) -> io::Result<Vec<Option<Arc<Mirror>>>> {
-        if self.shadow.is_none() && plan.routes.iter().any(|route| route.mirror.is_some()) {
-            self.shadow = Some(MirrorWorker::start(counters)?);
+        if self.mirror_worker.is_none() && plan.routes.iter().any(|route| route.mirror.is_some()) {
+            self.mirror_worker = Some(MirrorWorker::start(counters)?);
         }
         let before = std::mem::take(&mut self.mirrors);
         let mut mirrors = Vec::with_capacity(plan.routes.len());
         for route in &plan.routes {
             let written = route.mirror.as_ref();
-            let queue = self.shadow.as_ref().and_then(MirrorWorker::queue);
+            let queue = self.mirror_worker.as_ref().and_then(MirrorWorker::queue);
             let group = |upstream: usize| plan.upstreams.get(upstream).map(|plan| Mirror::group(plan, resolver));
             let made = written.zip(queue).and_then(|(written, queue)| Mirror::new(&route.name, written, group, queue));
             let known = made.as_ref().and_then(|made| before.iter().find(|old| old.is_like(made)).map(Arc::clone));
@@ -255,8 +258,8 @@ impl State {
             self.mirrors.extend(mirror.clone());
             mirrors.push(mirror);
         }
-        if let Some(shadow) = &self.shadow {
-            shadow.adopt(&self.mirrors);
+        if let Some(mirror_worker) = &self.mirror_worker {
+            mirror_worker.adopt(&self.mirrors);
         }
         Ok(mirrors)
     }

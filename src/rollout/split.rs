@@ -1,4 +1,4 @@
-//! A split as all workers share it: the shares that hold now, and what has been seen of each side.
+//! A split as shared by all workers: the current shares, and the results of each side.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use crate::telemetry::target_stats::TargetStats;
 /// A split under one plan.
 #[derive(Debug)]
 pub(crate) struct Split {
-    /// What the file says.
+    /// Its configuration.
     pub plan: Arc<plan::Split>,
-    /// What outlives the plan.
+    /// The state that survives a reload.
     pub live: Arc<Live>,
-    /// Makes a client's key its key here.
+    /// The salt of this split's client keys.
     pub salt: Salt,
     /// Its sides in the order of their names.
     pub order: Order,
-    /// Signs the cookies of a split that has its own.
+    /// Signs the split's cookies, if it sets its own.
     pub signer: Option<Signer>,
 }
 
 impl Split {
-    /// The split of a plan; `own_key` signs cookies where the file names no secret.
+    /// A split with a configuration; `own_key` signs cookies if the file has no secret.
     #[must_use]
     pub(crate) fn new(plan: &Arc<plan::Split>, live: Arc<Live>, own_key: &[u8]) -> Self {
         let signer = match &plan.sticky {
@@ -42,53 +42,53 @@ impl Split {
     }
 }
 
-/// The shares of a split, as one worker looks at them.
+/// One worker's cached view of a split's shares.
 #[derive(Debug)]
 pub(crate) struct Watched(Cache<Arc<ArcSwap<Shares>>, Arc<Shares>>);
 
 impl Watched {
-    /// The shares that hold now.
+    /// The current shares.
     pub(crate) fn shares(&mut self) -> &Shares {
         self.0.load()
     }
 }
 
-/// What of a split outlives plans.
+/// The state of a split that survives a reload.
 #[derive(Debug)]
 pub(crate) struct Live {
     sides: usize,
     shares: Arc<ArcSwap<Shares>>,
-    /// Those of each worker, one a side.
+    /// The statistics of each worker, one for each side.
     tallies: Mutex<Vec<Box<[Arc<TargetStats>]>>>,
 }
 
 impl Live {
-    /// A split of which nothing has been seen yet.
+    /// The state of a new split.
     #[must_use]
     pub(crate) fn new(sides: usize, shares: Shares) -> Self {
         Self { sides, shares: Arc::new(ArcSwap::from_pointee(shares)), tallies: Mutex::default() }
     }
 
-    /// The shares that hold now.
+    /// The current shares.
     #[must_use]
     pub(crate) fn shares(&self) -> Guard<Arc<Shares>> {
         self.shares.load()
     }
 
-    /// The shares that hold whenever they are looked at, for one worker: that is quicker than [`Live::shares`].
+    /// A cached view of the shares for one worker, faster than [`Live::shares`].
     #[must_use]
     pub(crate) fn watch(&self) -> Watched {
         Watched(Cache::new(Arc::clone(&self.shares)))
     }
 
-    /// From the next request on these shares hold.
+    /// Sets the shares for following requests.
     pub(crate) fn set(&self, shares: Shares) {
         if **self.shares.load() != shares {
             self.shares.store(Arc::new(shares));
         }
     }
 
-    /// Another worker's tallies, one for each side.
+    /// Registers a worker; returns its statistics, one for each side.
     #[must_use]
     pub(crate) fn enroll(&self) -> Box<[Arc<TargetStats>]> {
         let tallies: Box<[Arc<TargetStats>]> = (0..self.sides).map(|_| Arc::default()).collect();
@@ -96,7 +96,7 @@ impl Live {
         tallies
     }
 
-    /// What all workers have seen of a side.
+    /// The results of a side, of all workers.
     #[must_use]
     pub(crate) fn seen(&self, side: usize) -> Side {
         let mut seen = Side::default();
@@ -104,7 +104,7 @@ impl Live {
         seen
     }
 
-    /// Adds what all workers have seen of a side.
+    /// Adds the results of a side, of all workers, to `to`.
     pub(crate) fn add_seen(&self, side: usize, to: &mut Side) {
         self.tallies.lock().iter().filter_map(|tallies| tallies.get(side)).for_each(|tally| tally.add_to(to));
     }

@@ -1,7 +1,7 @@
-//! What must survive a restart: run-time weights, how far each canary is, and the key that cookies are signed with.
+//! The persisted state: run-time weights, the progress of canaries, and the key that signs cookies.
 //!
-//! One small JSON file in `server.state_dir`, written anew as a whole and put in place at once, so that a crash leaves
-//! the old one or the new one. It belongs to the process that holds the journal of the same directory.
+//! One small JSON file in `server.state_dir`, always rewritten and replaced atomically, so that a crash leaves the old
+//! or the new one. It belongs to the process that has locked the journal of the same directory.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -13,55 +13,55 @@ use policy::canary::progress::Progress;
 use policy::message::via::Signature;
 use serde::{Deserialize, Serialize};
 
-/// The form that is written; another is not read.
+/// The version of the format; other versions are not read.
 const VERSION: u32 = 1;
-/// The longest file that is read: beyond, it is none of ours.
+/// The longest file that is read.
 const BYTES_MAX: u64 = 16 << 20;
-/// How long the key is, in bytes.
+/// The length of the key in bytes.
 const KEY_BYTES: usize = 32;
 
-/// What survives.
+/// The persisted state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kept {
+pub(crate) struct SavedState {
     version: u32,
-    /// By route.
-    pub routes: BTreeMap<String, KeptRoute>,
+    /// The state of each route, by name.
+    pub routes: BTreeMap<String, SavedRoute>,
 }
 
-/// What of one route survives.
+/// The persisted state of a route.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct KeptRoute {
-    /// Its sides, and their shares in the file, in percent: what is kept holds for these alone.
+pub(crate) struct SavedRoute {
+    /// The configured weights of its sides in percent; the state is valid only for these.
     pub file: BTreeMap<String, f64>,
-    /// Weights that were set at run time.
+    /// Weights set at run time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overridden: Option<KeptShares>,
-    /// How far its canary is.
+    pub overridden: Option<SavedShares>,
+    /// The progress of its canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary: Option<KeptCanary>,
+    pub canary: Option<SavedCanary>,
 }
 
-/// Weights that were set at run time.
+/// Weights set at run time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct KeptShares {
+pub(crate) struct SavedShares {
     /// In percent, by side.
     pub percent: BTreeMap<String, f64>,
     /// Who set them.
     pub by: String,
-    /// When, in milliseconds since the epoch.
+    /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
-/// How far a canary is.
+/// The progress of a canary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct KeptCanary {
-    /// The side that is tried.
+pub(crate) struct SavedCanary {
+    /// The canary's side.
     pub side: String,
-    /// How far it is.
+    /// Its progress.
     pub progress: Progress,
 }
 
-/// The file.
+/// The state file.
 #[derive(Debug)]
 pub(crate) struct StateFile {
     directory: PathBuf,
@@ -69,18 +69,18 @@ pub(crate) struct StateFile {
 }
 
 impl StateFile {
-    /// The file of this directory.
+    /// The state file in this directory.
     #[must_use]
     pub(crate) fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned(), path: directory.join("rollout.json") }
     }
 
-    /// Reads it. What can't be read is set aside, so that the proxy starts, and a person can look at it.
+    /// Reads the file. An unreadable one is renamed for inspection, so that the proxy can start.
     #[must_use]
-    pub(crate) fn read(&self) -> Kept {
+    pub(crate) fn read(&self) -> SavedState {
         match self.try_read() {
-            Ok(kept) => kept,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
+            Ok(saved) => saved,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => SavedState::default(),
             Err(error) => {
                 let aside = self.path.with_extension("json.bad");
                 let path = self.path.display();
@@ -88,34 +88,34 @@ impl StateFile {
                 if let Err(error) = fs::rename(&self.path, &aside) {
                     tracing::warn!("{path} can't be renamed: {error}");
                 }
-                Kept::default()
+                SavedState::default()
             }
         }
     }
 
-    fn try_read(&self) -> io::Result<Kept> {
+    fn try_read(&self) -> io::Result<SavedState> {
         let mut text = Vec::new();
         File::open(&self.path)?.take(BYTES_MAX).read_to_end(&mut text)?;
-        let kept: Kept = serde_json::from_slice(&text)?;
-        if kept.version != VERSION {
-            return Err(io::Error::other(format!("its version is {}, not {VERSION}", kept.version)));
+        let saved: SavedState = serde_json::from_slice(&text)?;
+        if saved.version != VERSION {
+            return Err(io::Error::other(format!("its version is {}, not {VERSION}", saved.version)));
         }
-        Ok(kept)
+        Ok(saved)
     }
 
-    /// Writes it, and returns when it is on the disk.
+    /// Writes the file; it is durable on return.
     ///
     /// # Errors
-    /// What the system says; then the old one is still there.
-    pub(crate) fn write(&self, kept: &Kept) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(&Kept { version: VERSION, routes: kept.routes.clone() })?;
+    /// I/O errors; the old file is unchanged.
+    pub(crate) fn write(&self, saved: &SavedState) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(&SavedState { version: VERSION, routes: saved.routes.clone() })?;
         self.put(&self.path, &text)
     }
 
-    /// The key that cookies are signed with: made at the first start.
+    /// The key that signs cookies, created at the first start.
     ///
     /// # Errors
-    /// What the system says.
+    /// I/O errors.
     pub(crate) fn key(&self) -> io::Result<Vec<u8>> {
         let path = self.directory.join("cookie.key");
         match fs::read(&path) {
@@ -129,18 +129,18 @@ impl StateFile {
         }
     }
 
-    /// The name that `Via` is signed with unless the file gives one: `make` is called at the first start.
+    /// The name in `Via` if the file has none; `make` creates it at the first start.
     ///
     /// # Errors
-    /// What the system says.
+    /// I/O errors.
     pub(crate) fn via_name(&self, make: impl FnOnce() -> String) -> io::Result<String> {
         let path = self.directory.join("via-name");
-        let kept = match fs::read_to_string(&path) {
+        let saved = match fs::read_to_string(&path) {
             Ok(text) => Some(text.trim_end().to_owned()).filter(|name| Signature::new(name).is_some()),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => None,
             Err(error) => return Err(error),
         };
-        if let Some(name) = kept {
+        if let Some(name) = saved {
             return Ok(name);
         }
         let name = make();
@@ -164,10 +164,10 @@ impl StateFile {
     }
 }
 
-/// A key that nobody can guess, from the system.
+/// A random key from the operating system.
 ///
 /// # Errors
-/// What the system says.
+/// I/O errors.
 pub(crate) fn random_key() -> io::Result<Vec<u8>> {
     let mut key = vec![0; KEY_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut key)?;
@@ -178,11 +178,11 @@ pub(crate) fn random_key() -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn kept() -> Kept {
+    fn saved() -> SavedState {
         let sides = |new, old| [("new".to_owned(), new), ("old".to_owned(), old)].into();
-        let overridden = KeptShares { percent: sides(35.0, 65.0), by: "alice".to_owned(), at_ms: 7 };
-        let route = KeptRoute { file: sides(0.1, 99.9), overridden: Some(overridden), canary: None };
-        Kept { version: VERSION, routes: [("/api".to_owned(), route)].into() }
+        let overridden = SavedShares { percent: sides(35.0, 65.0), by: "alice".to_owned(), at_ms: 7 };
+        let route = SavedRoute { file: sides(0.1, 99.9), overridden: Some(overridden), canary: None };
+        SavedState { version: VERSION, routes: [("/api".to_owned(), route)].into() }
     }
 
     #[test]
@@ -191,9 +191,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = StateFile::new(directory.path());
         assert_eq!(file.read().routes.len(), 0);
-        file.write(&kept()).unwrap();
-        file.write(&kept()).unwrap();
-        assert_eq!(file.read(), kept());
+        file.write(&saved()).unwrap();
+        file.write(&saved()).unwrap();
+        assert_eq!(file.read(), saved());
         let mode = fs::metadata(directory.path().join("rollout.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -202,12 +202,12 @@ mod tests {
     fn what_can_not_be_read_is_set_aside() {
         let directory = tempfile::tempdir().unwrap();
         let file = StateFile::new(directory.path());
-        file.write(&kept()).unwrap();
+        file.write(&saved()).unwrap();
         let path = directory.path().join("rollout.json");
         let whole = fs::read(&path).unwrap();
         for text in [&whole[..whole.len() / 2], b"", b"{\"version\":9,\"routes\":{}}", b"\xff\xfe"] {
             fs::write(&path, text).unwrap();
-            assert_eq!(file.read(), Kept::default());
+            assert_eq!(file.read(), SavedState::default());
             assert_eq!(fs::read(path.with_extension("json.bad")).unwrap(), text);
         }
     }

@@ -1,4 +1,4 @@
-//! A look at an answer on its way to the client: what flows by is noted, nothing is changed or held up.
+//! Copies a response's body for comparison while it is sent to the client, without changing or delaying it.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -15,50 +15,48 @@ use crate::exchange::body::{Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::error::ProxyError;
 
-/// Pieces shorter than this are copied, and put together: they must not keep a whole read buffer alive each, nor cost
-/// many times their length.
+/// Shorter pieces are copied into one buffer, because each would otherwise keep a complete read buffer alive.
 const COPY_BELOW: usize = 4096;
 
-/// An answer as it was seen.
+/// A copied response.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct RecordedResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its fields.
     pub headers: Fields,
-    /// Its body; `None`: longer than what is kept, or broken off.
+    /// Its body; `None`: longer than the limit, or incomplete.
     pub body: Option<Vec<Bytes>>,
 }
 
-/// Lets an answer through, and hands what was seen of it to `seen` when it is whole, longer than `bytes_max`, or given
-/// up.
+/// Passes a response through, and sends a copy to `seen` when the body is complete, exceeds `bytes_max`, or is dropped.
 #[must_use]
-pub(crate) fn watch(answer: Answer, bytes_max: usize, seen: oneshot::Sender<Seen>) -> Answer {
-    let head = Seen { status: answer.status, headers: answer.fields.compact(), body: Some(Vec::new()) };
-    let mut sight = Sight { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max, seen: Some(seen) };
+pub(crate) fn watch(answer: Answer, bytes_max: usize, seen: oneshot::Sender<RecordedResponse>) -> Answer {
+    let head = RecordedResponse { status: answer.status, headers: answer.fields.compact(), body: Some(Vec::new()) };
+    let mut recording = Recording { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max, seen: Some(seen) };
     if let Some(whole) = answer.body.content() {
-        sight.piece(&whole);
-        sight.end();
+        recording.piece(&whole);
+        recording.end();
         return answer;
     }
-    Answer { body: answer.body.map_flow(|flow| Box::pin(Tee { flow, sight })), ..answer }
+    Answer { body: answer.body.map_flow(|flow| Box::pin(Tee { flow, recording })), ..answer }
 }
 
-/// What has been seen so far.
-struct Sight {
-    head: Option<Seen>,
-    /// Short pieces, the last that came.
+/// The copy so far.
+struct Recording {
+    head: Option<RecordedResponse>,
+    /// The latest short pieces, joined.
     tail: BytesMut,
     bytes: usize,
     bytes_max: usize,
-    seen: Option<oneshot::Sender<Seen>>,
+    seen: Option<oneshot::Sender<RecordedResponse>>,
 }
 
-impl Sight {
+impl Recording {
     fn piece(&mut self, piece: &Bytes) {
         self.bytes = self.bytes.saturating_add(piece.len());
         let Some(pieces) = self.head.as_mut().and_then(|head| head.body.as_mut()) else { return };
-        // Who would have it may have given up long before a slow client has all of it.
+        // The receiver may have given up long before a slow client has read the complete body.
         let is_wanted = self.seen.as_ref().is_some_and(|seen| !seen.is_closed());
         if self.bytes > self.bytes_max || !is_wanted {
             return self.give_up();
@@ -90,10 +88,10 @@ impl Sight {
     }
 }
 
-/// A body that is looked at.
+/// A body that is copied.
 struct Tee {
     flow: Flow,
-    sight: Sight,
+    recording: Recording,
 }
 
 impl http_body::Body for Tee {
@@ -101,20 +99,20 @@ impl http_body::Body for Tee {
     type Error = ProxyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        let Self { flow, sight } = &mut *self;
+        let Self { flow, recording } = &mut *self;
         let polled = flow.as_mut().poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(piece) = frame.data_ref() {
-                    sight.piece(piece);
+                    recording.piece(piece);
                 }
-                // Whoever reads asks no more once a body says that it is at its end.
+                // A reader may not poll again after the body reports its end.
                 if flow.is_end_stream() {
-                    sight.end();
+                    recording.end();
                 }
             }
-            Poll::Ready(Some(Err(_broken))) => sight.give_up(),
-            Poll::Ready(None) => sight.end(),
+            Poll::Ready(Some(Err(_broken))) => recording.give_up(),
+            Poll::Ready(None) => recording.end(),
             Poll::Pending => {}
         }
         polled
@@ -140,9 +138,9 @@ impl StreamingBody for Tee {
 }
 
 impl Drop for Tee {
-    /// The client left.
+    /// The client left before the end.
     fn drop(&mut self) {
-        self.sight.give_up();
+        self.recording.give_up();
     }
 }
 
@@ -156,7 +154,7 @@ mod tests {
     use super::*;
     use crate::exchange::body::Body;
 
-    /// Bytes of which one can tell whether anybody still has them.
+    /// Bytes whose liveness a test can observe.
     struct Owned {
         _mark: Arc<()>,
     }
@@ -167,7 +165,7 @@ mod tests {
         }
     }
 
-    /// The same piece for ever.
+    /// An endless body of equal pieces.
     struct Endless(Arc<()>);
 
     impl http_body::Body for Endless {
@@ -183,7 +181,7 @@ mod tests {
         fn wait_under(self: Pin<&mut Self>, _: &Rc<Deadline>) {}
     }
 
-    fn watched(mark: &Arc<()>, seen: oneshot::Sender<Seen>) -> Body {
+    fn watched(mark: &Arc<()>, seen: oneshot::Sender<RecordedResponse>) -> Body {
         let flow: Flow = Box::pin(Endless(Arc::clone(mark)));
         watch(Answer::new(Body::flow(flow)), usize::MAX, seen).body
     }
@@ -209,14 +207,14 @@ mod tests {
     #[test]
     fn a_body_of_many_short_pieces_is_one_in_the_end_and_in_order() {
         let (sender, mut seen) = oneshot::channel();
-        let head = Seen { status: StatusCode::OK, headers: Fields::new(), body: Some(Vec::new()) };
-        let mut sight =
-            Sight { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max: 1 << 20, seen: Some(sender) };
+        let head = RecordedResponse { status: StatusCode::OK, headers: Fields::new(), body: Some(Vec::new()) };
+        let mut recording =
+            Recording { head: Some(head), tail: BytesMut::new(), bytes: 0, bytes_max: 1 << 20, seen: Some(sender) };
         let long = Bytes::from(vec![b'x'; COPY_BELOW]);
         let pieces = (0..1000).map(|_| Bytes::from_static(b"ab")).chain([long.clone(), Bytes::new(), long]);
         let pieces: Vec<Bytes> = pieces.chain([Bytes::from_static(b"end")]).collect();
-        pieces.iter().for_each(|piece| sight.piece(piece));
-        sight.end();
+        pieces.iter().for_each(|piece| recording.piece(piece));
+        recording.end();
         let kept = seen.try_recv().expect("it is told").body.expect("it is kept");
         assert_eq!(kept.iter().map(Bytes::len).collect::<Vec<_>>(), [2000, COPY_BELOW, COPY_BELOW, 3]);
         assert_eq!(kept.concat(), pieces.concat());

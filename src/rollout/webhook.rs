@@ -1,6 +1,7 @@
-//! Telling others of a canary's changes: one HTTP POST each, in order, tried a few times.
+//! Reports a canary's changes: one HTTP POST each, in order, with a few attempts.
 //!
-//! A receiver that is slow or gone delays no canary: what can't be told in time is dropped, and said in the log.
+//! A slow or missing receiver does not delay a canary: reports that cannot be sent in time are dropped, and the log
+//! says so.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,16 +24,16 @@ use crate::upstream::resolve;
 use crate::upstream::resolver::Resolver;
 use crate::upstream::shared::SharedUpstream;
 
-/// The most changes that wait to be told.
+/// The most reports that wait to be sent.
 const REPORTS_MAX: usize = 64;
-/// How often each is tried.
+/// The number of attempts for each report.
 const ATTEMPTS: u32 = 3;
-/// How long the first pause between tries is; doubles with each that follows.
+/// The pause after the first attempt; doubles with each further one.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long one try may take.
+/// The longest duration of an attempt.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A change on its way to its receiver.
+/// A report for a receiver.
 #[derive(Debug)]
 struct Report {
     webhook: Arc<Webhook>,
@@ -40,7 +41,7 @@ struct Report {
     body: Bytes,
 }
 
-/// Where changes are told.
+/// The queue of reports.
 #[derive(Debug)]
 pub(crate) struct Reports {
     sender: mpsc::Sender<Report>,
@@ -48,9 +49,9 @@ pub(crate) struct Reports {
     resolver: Arc<dyn Resolver>,
 }
 
-/// What a receiver gets.
+/// The JSON body of a report.
 #[derive(Debug, Serialize)]
-struct Told<'a> {
+struct ReportBody<'a> {
     route: &'a str,
     event: &'a str,
     weight: f64,
@@ -59,18 +60,18 @@ struct Told<'a> {
 }
 
 impl Reports {
-    /// With nothing to tell yet; the names of receivers are looked up by this resolver.
+    /// An empty queue; `resolver` resolves the names of receivers.
     #[must_use]
     pub(crate) fn new(resolver: Arc<dyn Resolver>) -> Self {
         let (sender, receiver) = mpsc::channel(REPORTS_MAX);
         Self { sender, receiver: Mutex::new(Some(receiver)), resolver }
     }
 
-    /// Tells of a change, if anybody wants to know.
-    pub(crate) fn tell(&self, route: &str, webhook: Option<&Arc<Webhook>>, change: &Change) {
+    /// Queues a report of a change, if there is a receiver.
+    pub(crate) fn queue(&self, route: &str, webhook: Option<&Arc<Webhook>>, change: &Change) {
         let Some(webhook) = webhook else { return };
         let Change { event, share, reason, at_ms } = change;
-        let told = Told { route, event: event.name(), weight: share.percent(), reason, at_ms: *at_ms };
+        let told = ReportBody { route, event: event.name(), weight: share.percent(), reason, at_ms: *at_ms };
         let body = Bytes::from(serde_json::to_vec(&told).unwrap_or_default());
         let report = Report { webhook: Arc::clone(webhook), route: route.into(), body };
         if self.sender.try_send(report).is_err() {
@@ -78,7 +79,7 @@ impl Reports {
         }
     }
 
-    /// Sends what is to be told, for as long as it is polled. The second caller has nothing to do.
+    /// Sends queued reports. Never returns, except for a second caller, which returns at once.
     pub(crate) async fn run(&self) {
         let Some(mut reports) = self.receiver.lock().take() else { return };
         while let Some(report) = reports.recv().await {

@@ -1,6 +1,7 @@
-//! One route's split, as it is steered: by the file, by a person, by its canary.
+//! The current weights of one route's split: set by the file, an operator, or a canary.
 //!
-//! A person's word holds until another is given, or the canary is told to go on; the canary's holds against the file.
+//! An operator's weights hold until they are replaced, or the canary is resumed. A canary's weights override the
+//! file's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,49 +14,49 @@ use policy::time::Now;
 
 use super::mirror::Mirror;
 use super::split::Live;
-use super::state::{KeptCanary, KeptRoute, KeptShares};
+use super::state::{SavedCanary, SavedRoute, SavedShares};
 use crate::config::plan::{self, Webhook};
 use crate::telemetry::clock;
 
-/// One route's split, as it is steered.
+/// The state of one route's split.
 #[derive(Debug)]
 pub(crate) struct SplitWeights {
     route: Arc<str>,
     plan: Arc<plan::Split>,
     live: Arc<Live>,
     mirror: Option<Arc<Mirror>>,
-    /// What the mirrors before this one have compared, and what of it differed.
+    /// The number of pairs that earlier mirrors compared, and of those that differed.
     compared_before: (u64, u64),
     overridden: Option<Overridden>,
     canary: Option<Canary>,
-    /// Changes of the canary that nobody has been told of.
+    /// Changes of the canary that are not reported yet.
     changes: Vec<Change>,
 }
 
-/// Weights that a person has set, or a canary that the file does not name any more.
+/// Weights set by an operator, or left by a canary that is no longer in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Overridden {
     /// The weights.
     pub shares: Shares,
     /// Who has set them.
     pub by: String,
-    /// When, in milliseconds since the epoch.
+    /// When, in milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
-/// Who sets weights where nobody does.
+/// The author of weights that a removed canary has left.
 pub(crate) const CANARY: &str = "canary";
 
 impl SplitWeights {
-    /// A split that a plan names for the first time since the process began. `kept`: what is known of it from before.
+    /// A split that is new in this process; `saved`: its persisted state.
     #[must_use]
     pub(crate) fn new(
         (route, plan): (&Arc<str>, &Arc<plan::Split>),
         mirror: Option<Arc<Mirror>>,
-        kept: Option<&KeptRoute>,
+        saved: Option<&SavedRoute>,
     ) -> Self {
         let live = Arc::new(Live::new(plan.sides.len(), plan.shares.clone()));
-        let mut steering = Self {
+        let mut split_weights = Self {
             route: Arc::clone(route),
             plan: Arc::clone(plan),
             live,
@@ -65,45 +66,46 @@ impl SplitWeights {
             canary: None,
             changes: Vec::new(),
         };
-        let kept = kept.filter(|kept| kept.file == written(plan));
-        let set = |kept| overridden(plan, kept).or_else(|| left_behind(plan, kept));
-        steering.overridden = kept.and_then(set);
+        let saved = saved.filter(|saved| saved.file == written(plan));
+        let set = |saved| overridden(plan, saved).or_else(|| left_behind(plan, saved));
+        split_weights.overridden = saved.and_then(set);
         let now = clock::now();
         if let Some(canary) = &plan.canary {
             let name = plan.sides.get(canary.side).map(|side| &*side.name);
-            let known = kept.and_then(|kept| kept.canary.as_ref()).filter(|kept| Some(&*kept.side) == name);
-            let totals = steering.totals();
-            steering.canary = Some(match known {
+            let known = saved.and_then(|saved| saved.canary.as_ref()).filter(|saved| Some(&*saved.side) == name);
+            let totals = split_weights.totals();
+            split_weights.canary = Some(match known {
                 Some(known) => Canary::resume(canary.rules.clone(), known.progress.clone(), now, totals),
                 None => Canary::begin(canary.rules.clone(), now, totals),
             });
             if known.is_none() {
-                steering.overridden = None;
-                steering.has_begun();
+                split_weights.overridden = None;
+                split_weights.has_begun();
             }
         }
-        steering.set();
-        steering
+        split_weights.set();
+        split_weights
     }
 
-    /// Takes up another plan of the same route. Where the file gives its sides other weights it has the last word, and
-    /// all begins anew; which command it names them in does not matter.
+    /// Applies another plan of the same route. If the file's weights of its sides have changed, they take effect and
+    /// the state is reset. The order of the sides has no effect.
     #[must_use]
     pub(crate) fn adopt(mut self, plan: &Arc<plan::Split>, mirror: Option<Arc<Mirror>>) -> Self {
         let is_as_before = written(plan) == written(&self.plan);
-        let kept = self.kept();
+        let saved = self.saved();
         let names = |plan: &plan::Split| plan.sides.iter().map(|side| Arc::clone(&side.name)).collect::<Vec<_>>();
         if !is_as_before || names(plan) != names(&self.plan) {
-            // Counts are kept by place. Where sides have others they begin anew, and so does a canary's evidence.
-            let kept = kept.as_ref().filter(|_| is_as_before);
+            // Counts are kept by index. If the sides have changed, the counts restart, and so does the evidence of the
+            // canary.
+            let saved = saved.as_ref().filter(|_| is_as_before);
             let route = Arc::clone(&self.route);
-            return Self::new((&route, plan), mirror, kept);
+            return Self::new((&route, plan), mirror, saved);
         }
         self.change_mirror(mirror);
         let now = clock::now();
         let was = self.plan.canary.as_ref().map(|canary| canary.side);
         self.plan = Arc::clone(plan);
-        // By what is the canary now: else what its side has answered before would count for it, or for the others.
+        // Computed with the new canary: otherwise results of its side before would count for the wrong side.
         let totals = self.totals();
         match (&plan.canary, self.canary.take()) {
             (Some(canary), Some(mut machine)) if was == Some(canary.side) => {
@@ -126,7 +128,8 @@ impl SplitWeights {
         self
     }
 
-    /// Another mirror counts from nothing; what is told of here goes on, or what it finds would be taken for known.
+    /// Replaces the mirror. A new mirror counts from zero; the totals reported here continue, or its results would be
+    /// missed.
     fn change_mirror(&mut self, mirror: Option<Arc<Mirror>>) {
         let is_same = self.mirror.as_ref().zip(mirror.as_ref()).is_some_and(|(old, new)| Arc::ptr_eq(old, new));
         if !is_same {
@@ -140,11 +143,15 @@ impl SplitWeights {
         (self.compared_before.0 + compared, self.compared_before.1 + mismatched)
     }
 
-    /// Gives sides other weights, in percent, by name; the others share the rest in proportion.
+    /// Sets the weights of some sides in percent, by name; the others share the rest in proportion.
     ///
     /// # Errors
-    /// With a text for people.
-    pub(crate) fn weigh<'a>(&mut self, weights: impl Iterator<Item = (&'a str, f64)>, by: &str) -> Result<(), String> {
+    /// With a text for the operator.
+    pub(crate) fn set_weights<'a>(
+        &mut self,
+        weights: impl Iterator<Item = (&'a str, f64)>,
+        by: &str,
+    ) -> Result<(), String> {
         let mut given: Vec<Option<Share>> = vec![None; self.plan.sides.len()];
         for (name, percent) in weights {
             let index = self.plan.sides.iter().position(|side| *side.name == *name);
@@ -164,8 +171,8 @@ impl SplitWeights {
         Ok(())
     }
 
-    /// The shares that say in which proportion sides share what is not given: the present ones, or the file's where
-    /// those that are not given have nothing now.
+    /// The shares that determine the proportions of sides without a given weight: the current ones, or the file's if
+    /// those sides have no share now.
     fn proportions(&self, given: &[Option<Share>]) -> Shares {
         let present = self.live.shares();
         let mut others = present.all().iter().zip(given).filter(|(_, given)| given.is_none());
@@ -178,9 +185,9 @@ impl SplitWeights {
         format!("{name} is no side of this split; there are {}", names.join(", "))
     }
 
-    /// Gives the sides the file's weights again.
+    /// Restores the file's weights.
     pub(crate) fn reset(&mut self, by: &str) {
-        // A canary that is there would have its own way again at once.
+        // A running canary would change them again at once.
         match self.canary {
             Some(_) => self.override_with(self.plan.shares.clone(), by),
             None => {
@@ -201,7 +208,7 @@ impl SplitWeights {
         tracing::info!(route = %self.route, by, "weights are set: {}", self.weights());
     }
 
-    /// The weights that hold now: `users-v2 35, legacy 65`.
+    /// The current weights: `users-v2 35, legacy 65`.
     fn weights(&self) -> String {
         let shares = self.live.shares();
         let weight = |(side, share): (&plan::Side, &Share)| format!("{} {share}", side.name);
@@ -209,10 +216,10 @@ impl SplitWeights {
         weights.join(", ")
     }
 
-    /// Has the canary do something; `None`: there is no canary.
+    /// Gives the canary a command; `None`: there is no canary.
     ///
     /// # Errors
-    /// When it can't do that now.
+    /// If its phase does not allow the command.
     pub(crate) fn command(&mut self, command: CanaryCommand, by: &str) -> Option<Result<(), NotAllowed>> {
         let totals = self.totals();
         let directed = self.canary.as_mut()?.command(command, by, clock::now(), &totals);
@@ -226,7 +233,7 @@ impl SplitWeights {
         }))
     }
 
-    /// Lets the canary look at what there is. Says whether something has changed.
+    /// Evaluates the canary. Returns whether something has changed.
     pub(crate) fn tick(&mut self, now: Now) -> bool {
         let totals = self.canary.is_some().then(|| self.totals());
         let Some((canary, totals)) = self.canary.as_mut().zip(totals) else { return false };
@@ -240,7 +247,7 @@ impl SplitWeights {
         true
     }
 
-    /// What has been seen since the process began.
+    /// The results since the process began.
     #[must_use]
     pub(crate) fn totals(&self) -> Evidence {
         let of_canary = self.plan.canary.as_ref().map(|canary| canary.side);
@@ -253,10 +260,10 @@ impl SplitWeights {
         evidence
     }
 
-    /// What is to be kept of it; `None`: nothing.
+    /// The state to persist; `None`: nothing.
     #[must_use]
-    pub(crate) fn kept(&self) -> Option<KeptRoute> {
-        let overridden = self.overridden.as_ref().map(|overridden| KeptShares {
+    pub(crate) fn saved(&self) -> Option<SavedRoute> {
+        let overridden = self.overridden.as_ref().map(|overridden| SavedShares {
             percent: named(&self.plan, &overridden.shares),
             by: overridden.by.clone(),
             at_ms: overridden.at_ms,
@@ -266,12 +273,12 @@ impl SplitWeights {
             .canary
             .as_ref()
             .zip(side)
-            .map(|(canary, side)| KeptCanary { side: side.name.to_string(), progress: worth_keeping(canary) });
+            .map(|(canary, side)| SavedCanary { side: side.name.to_string(), progress: worth_keeping(canary) });
         let is_worth_it = overridden.is_some() || canary.is_some();
-        is_worth_it.then(|| KeptRoute { file: written(&self.plan), overridden, canary })
+        is_worth_it.then(|| SavedRoute { file: written(&self.plan), overridden, canary })
     }
 
-    /// The changes that nobody has been told of.
+    /// Takes the changes that are not reported yet.
     pub(crate) fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
@@ -282,19 +289,19 @@ impl SplitWeights {
         &self.route
     }
 
-    /// What the file says.
+    /// The configuration.
     #[must_use]
     pub(crate) fn plan(&self) -> &Arc<plan::Split> {
         &self.plan
     }
 
-    /// The split as the workers share it.
+    /// The state shared with the workers.
     #[must_use]
     pub(crate) fn live(&self) -> &Arc<Live> {
         &self.live
     }
 
-    /// What a person has set.
+    /// The weights set by an operator.
     #[must_use]
     pub(crate) fn overridden(&self) -> Option<&Overridden> {
         self.overridden.as_ref()
@@ -306,13 +313,13 @@ impl SplitWeights {
         self.canary.as_ref()
     }
 
-    /// Who is told of changes.
+    /// The receiver of reports.
     #[must_use]
     pub(crate) fn webhook(&self) -> Option<&Arc<Webhook>> {
         self.plan.canary.as_ref()?.webhook.as_ref()
     }
 
-    /// What has been seen of one side.
+    /// The results of one side.
     #[must_use]
     pub(crate) fn seen(&self, side: usize) -> Side {
         self.live.seen(side)
@@ -323,7 +330,7 @@ impl SplitWeights {
         self.changes.extend(first);
     }
 
-    /// Has the shares hold that are to hold now.
+    /// Publishes the current shares to the workers.
     fn set(&self) {
         let canary = self.canary.as_ref().zip(self.plan.canary.as_ref());
         let shares = match (&self.overridden, canary) {
@@ -335,36 +342,35 @@ impl SplitWeights {
     }
 }
 
-/// How far a canary has come. That a step has lasted long enough is all that matters of its length then: a canary that
-/// waits for requests for days writes nothing anew.
+/// The progress to persist. The elapsed time is capped at the duration of a step, so that a canary that waits for
+/// requests for days causes no writes.
 fn worth_keeping(canary: &Canary) -> Progress {
     let mut progress = canary.progress().clone();
     progress.held = progress.held.min(canary.rules().hold.max(canary.rules().rollback_interval));
     progress
 }
 
-/// The file's weights, as they are kept.
+/// The file's weights in the persisted form.
 fn written(plan: &plan::Split) -> BTreeMap<String, f64> {
     named(plan, &plan.shares)
 }
 
-/// Shares by side, in percent.
+/// Shares in percent, by side.
 fn named(plan: &plan::Split, shares: &Shares) -> BTreeMap<String, f64> {
     plan.sides.iter().zip(shares.all()).map(|(side, share)| (side.name.to_string(), share.percent())).collect()
 }
 
-/// Weights that a person has set.
-fn overridden(plan: &plan::Split, kept: &KeptRoute) -> Option<Overridden> {
-    let kept = kept.overridden.as_ref()?;
-    let share = |side: &plan::Side| Share::from_percent(*kept.percent.get(&*side.name)?);
+/// The weights set by an operator.
+fn overridden(plan: &plan::Split, saved: &SavedRoute) -> Option<Overridden> {
+    let saved = saved.overridden.as_ref()?;
+    let share = |side: &plan::Side| Share::from_percent(*saved.percent.get(&*side.name)?);
     let shares = plan.sides.iter().map(share).collect::<Option<Vec<_>>>()?;
-    Some(Overridden { shares: Shares::new(shares).ok()?, by: kept.by.clone(), at_ms: kept.at_ms })
+    Some(Overridden { shares: Shares::new(shares).ok()?, by: saved.by.clone(), at_ms: saved.at_ms })
 }
 
-/// The weights that a canary had come to when the file named it last: taking it out of the file moves no traffic,
-/// be it by a reload or a restart.
-fn left_behind(plan: &plan::Split, kept: &KeptRoute) -> Option<Overridden> {
-    let canary = kept.canary.as_ref().filter(|_| plan.canary.is_none())?;
+/// The last weights of a canary that was removed from the file: removing it moves no traffic, by a reload or a restart.
+fn left_behind(plan: &plan::Split, saved: &SavedRoute) -> Option<Overridden> {
+    let canary = saved.canary.as_ref().filter(|_| plan.canary.is_none())?;
     let side = plan.sides.iter().position(|side| *side.name == *canary.side)?;
     let shares = plan.shares.with(side, canary.progress.share).ok()?;
     let at_ms = canary.progress.history.front().map_or_else(|| millis(clock::now()), |change| change.at_ms);
