@@ -1,8 +1,8 @@
 //! The access log: one line an exchange, written off the request's path.
 //!
-//! Each worker writes lines into a buffer of its own and hands full buffers to one thread, which writes them to their
-//! target (see `writer`). When that thread is too far behind, lines are dropped and counted: a target that takes
-//! nothing never slows a request.
+//! Each worker writes lines into its own buffer and passes full buffers to one thread, which writes them to their
+//! target (see `writer`). When that thread is too far behind, lines are dropped and counted, so that a blocked target
+//! never slows a request.
 
 use std::io;
 use std::net::IpAddr;
@@ -19,20 +19,20 @@ use super::sink::Sink;
 use super::writer::{self, Inlet, Piece};
 use crate::config::plan::{AccessLog, LogTarget};
 
-/// A buffer is handed over when it holds this many bytes.
+/// The buffer is flushed when it holds this many bytes.
 const BUFFER_BYTES: usize = 32 * 1024;
-/// How much more it has room for, so that few last lines make it grow.
+/// Extra capacity, so that the last line rarely reallocates the buffer.
 const LAST_LINE_BYTES: usize = 4 * 1024;
-/// A buffer that long lines have made larger than this is not used again.
+/// A buffer that long lines have made larger than this is not reused.
 const BUFFER_BYTES_MAX: usize = 2 * BUFFER_BYTES;
-/// The most written buffers that wait to be used again, for each worker.
+/// The most written buffers kept for reuse, for each worker.
 const SPARES_MAX: usize = 2;
-/// The most buffers on their way to the target, all workers together.
+/// The most buffers waiting for the writer, of all workers.
 const BUFFERS_MAX: usize = 64;
 /// The severity of a line: informational (RFC 3164 §4.1.1).
 const SEVERITY: u8 = 6;
 
-/// The thread that writes the access log, as others see it.
+/// The handle to the thread that writes the access log.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer(Arc<writer::Writer>);
 
@@ -40,29 +40,29 @@ impl Writer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the target can't be opened, or the system has no thread left.
+    /// If the target cannot be opened, or the system has no thread left.
     pub(crate) fn start(target: &LogTarget) -> io::Result<Self> {
         Ok(Self(Arc::new(writer::Writer::start("access log", true, target, BUFFERS_MAX)?)))
     }
 
-    /// A log for one worker.
+    /// The access log of one worker.
     #[must_use]
     pub(crate) fn log(&self, form: AccessLog) -> Log {
         Log::new(form, self.0.inlet())
     }
 
-    /// Opens the target again: log rotation has moved the file away.
+    /// Reopens the target after log rotation.
     pub(crate) fn reopen(&self) {
         self.0.reopen();
     }
 
-    /// Lets lines go to another target.
+    /// Changes the target.
     pub(crate) fn set_target(&self, target: Sink) {
         self.0.set_target(target);
     }
 
-    /// Waits until all that was handed over is written, or for a second when the target takes nothing. All logs must
-    /// be gone.
+    /// Waits until all flushed lines are written, at most one second if the target is blocked. All logs must have been
+    /// dropped.
     pub(crate) fn finish(&self) {
         self.0.finish();
     }
@@ -87,7 +87,7 @@ impl Log {
         Self { form, buffer: Vec::new(), lines: 0, dropped: 0, inlet, spare, back, known: Known::default() }
     }
 
-    /// Whether lines are written at all.
+    /// Whether the access log is on.
     #[must_use]
     pub(crate) fn is_on(&self) -> bool {
         self.form != AccessLog::Off
@@ -102,7 +102,7 @@ impl Log {
         }
     }
 
-    /// What the form of lines needs of this request's fields; `None`: nothing beyond what every line has.
+    /// The fields of this request that the format needs; `None`: no additional ones.
     #[must_use]
     pub(crate) fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
         match &self.form {
@@ -111,12 +111,12 @@ impl Log {
         }
     }
 
-    /// Changes the form of lines to come.
+    /// Changes the format of further lines.
     pub(crate) fn set_form(&mut self, form: AccessLog) {
         self.form = form;
     }
 
-    /// Writes one line.
+    /// Writes the line of an exchange.
     pub(crate) fn line(&mut self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
         if self.buffer.is_empty() {
             self.buffer.reserve(BUFFER_BYTES + LAST_LINE_BYTES);
@@ -135,7 +135,7 @@ impl Log {
         }
     }
 
-    /// Hands the buffer over; drops it if the writer is too far behind.
+    /// Passes the buffer to the writer, or drops it if the writer is too far behind.
     pub(crate) fn flush(&mut self) {
         if self.buffer.is_empty() {
             return;
@@ -159,14 +159,14 @@ impl Log {
         }
     }
 
-    /// How many lines were dropped since the last call.
+    /// The number of lines dropped since the last call.
     pub(crate) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
 }
 
 impl Drop for Log {
-    /// Also what was cut off by the end is logged.
+    /// Exchanges that the end of the process interrupts are logged, too.
     fn drop(&mut self) {
         self.flush();
     }

@@ -1,4 +1,4 @@
-//! The fields of a request and its answer that the access log's format names, kept until the line is written.
+//! The request and response fields that the access log's format names, captured until the line is written.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use message::Fields;
 
 use crate::config::plan::LogFormat;
 
-/// The fields of an exchange's messages that a format names.
+/// The captured fields of an exchange.
 #[derive(Debug)]
 pub struct Captured {
     pub(super) format: Arc<LogFormat>,
@@ -29,7 +29,7 @@ impl Captured {
         !format.request_fields.is_empty() || !format.response_fields.is_empty()
     }
 
-    /// Remembers what the format needs of the answer.
+    /// Captures the fields of the response.
     pub fn answered(&mut self, headers: &Fields) {
         self.response = fields(&self.format.response_fields, headers);
     }

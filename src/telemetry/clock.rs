@@ -9,19 +9,19 @@ use policy::time::Now;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// How far this process is ahead of the real time, in milliseconds.
+/// How far the clocks of this process have been advanced, in milliseconds.
 static AHEAD: AtomicU64 = AtomicU64::new(0);
 
-/// For how long the wall clock is taken to run beside the monotonic one before it is read again: a step of it is seen
-/// within that.
+/// How long the wall clock is computed from the monotonic one before it is read again; a step of the wall clock becomes
+/// visible within this time.
 const BESIDE: Duration = Duration::from_millis(10);
 
 thread_local! {
-    /// When the wall clock was last read by this thread (monotonic time), and how far it was ahead of the monotonic clock.
+    /// When this thread last read the wall clock (monotonic), and its offset from the monotonic clock then.
     static WALL: Cell<(Duration, Duration)> = const { Cell::new((Duration::ZERO, Duration::ZERO)) };
 }
 
-/// This moment on both clocks: one reading of a clock, as a rule.
+/// The current time on both clocks; usually reads only one clock.
 #[must_use]
 pub fn now() -> Now {
     let mono = mono();
@@ -34,19 +34,19 @@ pub fn now() -> Now {
     Now { mono, wall }
 }
 
-/// This moment on the monotonic clock alone: half the price.
+/// The current monotonic time alone, at half the cost.
 #[must_use]
 pub fn mono() -> Duration {
     START.elapsed() + ahead()
 }
 
-/// The runtime's instant for a moment of the monotonic clock, to arm a timer with.
+/// The runtime's instant for a monotonic time, to arm a timer.
 #[must_use]
 pub fn instant(mono: Duration) -> tokio::time::Instant {
     tokio::time::Instant::from_std(*START + mono.saturating_sub(ahead()))
 }
 
-/// Puts both clocks of this process forward, for good: so that a simulation need not wait for what takes minutes.
+/// Advances both clocks of this process permanently, so that a simulation need not wait.
 pub fn advance(by: Duration) {
     AHEAD.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }

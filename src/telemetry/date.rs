@@ -1,8 +1,8 @@
-//! The present second as messages write it: `Date` (RFC 9110 §6.6.1).
+//! The current second in the form of the `Date` field (RFC 9110 §6.6.1).
 
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The present second as text; written anew when it changes.
+/// The current second as text, formatted once a second.
 #[derive(Debug, Default)]
 pub(crate) struct HttpDate {
     unix: u64,
@@ -10,7 +10,7 @@ pub(crate) struct HttpDate {
 }
 
 impl HttpDate {
-    /// This moment (wall clock) as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// This wall-clock time as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub(crate) fn at(&mut self, wall: Duration) -> &str {
         if self.unix != wall.as_secs() || self.text.is_empty() {
             self.unix = wall.as_secs();

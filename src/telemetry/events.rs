@@ -1,7 +1,7 @@
-//! The event log: what changed and what needs a look.
+//! The event log: changes and problems of the proxy.
 //!
-//! Events are written by a thread of their own (see `writer`). When it is too far behind, they are dropped and counted:
-//! a worker that waited for the reader of stderr would let its requests wait too.
+//! A separate thread writes events (see `writer`). When it is too far behind, events are dropped and counted: a worker
+//! that waited for the reader of stderr would block its requests.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
@@ -17,27 +17,27 @@ use super::sink::Sink;
 use super::writer::{Inlet, Piece, Writer};
 use crate::config::plan::LogTarget;
 
-/// The most events on their way to their target.
+/// The most events waiting for the writer.
 const EVENTS_MAX: usize = 1024;
-/// The severity of what says nothing of it: informational (RFC 3164 §4.1.1).
+/// The severity if none is given: informational (RFC 3164 §4.1.1).
 const INFORMATIONAL: u8 = 6;
 
-/// The writer of this process's event log, once that is started.
+/// The writer of the event log, once it is started.
 static STARTED: OnceLock<Writer> = OnceLock::new();
 
-/// What is logged at least, once the log is started.
+/// The minimum level, once the log is started.
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
-/// The event log of this process. Dropped, it waits until all events so far are written, or for a second when nobody
-/// reads them.
+/// The event log of the process. Dropping it waits until all events are written, at most one second if the target is
+/// blocked.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Events(());
 
-/// Starts writing events of this level and above to this target. Later calls change nothing.
+/// Starts writing events of at least this level to this target. Later calls have no effect.
 ///
 /// # Errors
-/// When the target can't be opened, or the system has no thread left.
+/// If the target cannot be opened, or the system has no thread left.
 pub(crate) fn start(level: LevelFilter, target: &LogTarget) -> io::Result<Events> {
     if STARTED.get().is_some() {
         return Ok(Events(()));
@@ -50,39 +50,39 @@ pub(crate) fn start(level: LevelFilter, target: &LogTarget) -> io::Result<Events
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(Entry(inlet))
             .with_target(false)
-            // A target that is no terminal gets them without colours.
+            // Colours only for a terminal.
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
-            // That stderr is closed can't be told on stderr: the attempt would panic.
+            // A closed stderr cannot be reported on stderr: the attempt would panic.
             .log_internal_errors(false);
-        // The library for HTTP/2 warns of what clients do: any client could fill the log.
+        // The HTTP/2 library warns of clients' errors, so any client could fill the log.
         let ours = filter_fn(|event| event.target() != "h2" && !event.target().starts_with("h2::"));
         let _already_started = tracing_subscriber::registry().with(filter).with(ours).with(layer).try_init();
     }
     Ok(Events(()))
 }
 
-/// Events dropped since the start.
+/// The number of events dropped since the start.
 #[must_use]
 pub(crate) fn dropped() -> u64 {
     STARTED.get().map_or(0, Writer::lost_ever)
 }
 
 impl Events {
-    /// Opens the target again: log rotation has moved the file away.
+    /// Reopens the target after log rotation.
     pub(crate) fn reopen(&self) {
         if let Some(writer) = STARTED.get() {
             writer.reopen();
         }
     }
 
-    /// Changes the least important events that are logged.
+    /// Changes the minimum level.
     pub(crate) fn set_level(&self, level: LevelFilter) {
         if let Some(handle) = LEVEL.get() {
             let _never_gone = handle.modify(|present| *present = level);
         }
     }
 
-    /// Lets events go to another target.
+    /// Changes the target.
     pub(crate) fn set_target(&self, target: Sink) {
         if let Some(writer) = STARTED.get() {
             writer.set_target(target);
@@ -98,11 +98,11 @@ impl Drop for Events {
     }
 }
 
-/// Where events are put in.
+/// Makes writers for single events.
 #[derive(Debug)]
 struct Entry(Inlet);
 
-/// Where one event is put in; it comes as one piece.
+/// The writer of one event, which is written in one call.
 struct Event<'a> {
     inlet: &'a Inlet,
     severity: u8,
@@ -132,7 +132,7 @@ impl Write for Event<'_> {
     }
 }
 
-/// The number that syslog has for a level (RFC 3164 §4.1.1).
+/// The syslog severity of a level (RFC 3164 §4.1.1).
 fn severity(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -153,7 +153,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
         let writer = Writer::start("event log", false, &LogTarget::File(path.as_path().into()), 8).unwrap();
         let entry = Entry(writer.inlet());
-        // One is with the thread already, perhaps.
+        // The thread may have received one already.
         for _ in 0..8 + 1 + 3 {
             entry.make_writer().write_all(b"event\n").unwrap();
         }

@@ -1,16 +1,16 @@
-//! Metrics as text, for Prometheus to read: exposition format 0.0.4.
+//! Formats metrics for Prometheus: text exposition format 0.0.4.
 //!
-//! Writes what it is given; what is counted, and under which name, is for the caller to say.
+//! The caller provides names and values.
 
 use std::fmt::Write;
 
 /// The `Content-Type` of a page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What a family's values mean.
+/// The type of a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Only ever goes up, until a restart. Its name ends in `_total`.
+    /// Only increases, until a restart. Its name ends in `_total`.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -28,12 +28,12 @@ impl Kind {
     }
 }
 
-/// A value of a sample.
+/// The value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// A whole number. Readers take it for a 64-bit float, so past 2⁵³ it is rounded there.
+    /// An integer. Prometheus reads it as a 64-bit float, so it is rounded above 2⁵³.
     Whole(u64),
-    /// Any number, as of seconds.
+    /// Any number, such as seconds.
     Real(f64),
 }
 
@@ -49,7 +49,7 @@ impl From<f64> for Value {
     }
 }
 
-/// A page of metrics, family after family.
+/// A page of metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     text: String,
@@ -62,13 +62,13 @@ impl Page {
         Self::default()
     }
 
-    /// Opens a family: a name that stands once on a page, with letters, digits, `_` and `:`, and a line on what it
-    /// means. A family without samples is fine.
+    /// Begins a family: a name that is unique on the page, with letters, digits, `_` and `:`, and a line of help. A
+    /// family without samples is valid.
     pub(crate) fn family(&mut self, kind: Kind, name: &'static str, help: &str) -> Family<'_> {
         debug_assert!(is_name(name), "{name} is no name of a metric");
         let _ = write!(self.text, "# HELP {name} ");
         escape(help, false, &mut self.text);
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.text, "\n# TYPE {name} {}", kind.as_str());
         Family { text: &mut self.text, name }
     }
@@ -85,7 +85,7 @@ impl Page {
     }
 }
 
-/// A family that samples are added to.
+/// A family to which samples are added.
 #[derive(Debug)]
 pub(crate) struct Family<'a> {
     text: &'a mut String,
@@ -93,8 +93,8 @@ pub(crate) struct Family<'a> {
 }
 
 impl Family<'_> {
-    /// Adds a sample. No two of a family have the same labels; a label's name has letters, digits and `_`, its value
-    /// may be any text.
+    /// Adds a sample. The labels must be unique within the family. Label names have letters, digits and `_`; values may
+    /// be any text.
     pub(crate) fn sample(&mut self, labels: &[(&'static str, &str)], value: impl Into<Value>) -> &mut Self {
         self.line("", labels, value.into());
         self
@@ -121,7 +121,7 @@ impl Family<'_> {
         self
     }
 
-    /// One line; the suffix sets a histogram's lines apart.
+    /// Writes one line; `suffix` distinguishes the lines of a histogram.
     fn line(&mut self, suffix: &str, labels: &[(&'static str, &str)], value: Value) {
         self.text.push_str(self.name);
         self.text.push_str(suffix);
@@ -149,7 +149,7 @@ fn write_value(text: &mut String, value: Value) {
     };
 }
 
-/// Escapes backslashes and line feeds; in a label's value also quotes.
+/// Escapes backslashes and line feeds, and quotes in label values.
 fn escape(text: &str, quotes: bool, into: &mut String) {
     for c in text.chars() {
         match c {
@@ -161,7 +161,7 @@ fn escape(text: &str, quotes: bool, into: &mut String) {
     }
 }
 
-/// Whether this is a name of a metric.
+/// Whether this is a valid metric name.
 fn is_name(name: &str) -> bool {
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':');
     plain && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())

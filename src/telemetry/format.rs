@@ -1,7 +1,7 @@
-//! A line of the access log as a text with variables.
+//! Formats an access log line from a format with variables.
 //!
-//! Values are escaped as by nginx: `"`, `\`, control characters and bytes from 0x7f on as `\xXX`. A value that is not
-//! there is a `-`.
+//! Values are escaped as in nginx: `"`, `\`, control characters and bytes from 0x7f on as `\xXX`. A missing value is
+//! `-`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::text;
 use crate::config::plan::{LogFormat, LogPart, Variable};
 
 impl LogLine<'_> {
-    /// A text with variables.
+    /// Writes the line in this format.
     pub(super) fn text(&self, format: &LogFormat, out: &mut Vec<u8>) {
         for part in &format.parts {
             match part {
@@ -26,14 +26,14 @@ impl LogLine<'_> {
         out.push(b'\n');
     }
 
-    /// Writes the value of a variable; `None`: it has none.
+    /// Writes the value of a variable; `None`: it is missing.
     fn variable(&self, variable: &Variable, format: &LogFormat, out: &mut Vec<u8>) -> Option<()> {
         let record = self.record;
         let request = record.request.as_deref();
         let captured = || request?.captured.as_deref().filter(|captured| std::ptr::eq(&*captured.format, format));
         match variable {
             Variable::RemoteAddr => out.extend_from_slice(&self.known.client.text),
-            // Clients are not authenticated here.
+            // The proxy does not authenticate clients.
             Variable::RemoteUser => return None,
             Variable::TimeLocal => out.extend_from_slice(self.known.second.common.as_bytes()),
             Variable::TimeIso8601 => {
@@ -101,7 +101,7 @@ fn value(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
     (!bytes.is_empty()).then_some(())
 }
 
-/// Writes bytes as nginx does (`escape=default`).
+/// Escapes bytes as nginx does (`escape=default`).
 fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for byte in bytes {
         match byte {
@@ -118,14 +118,14 @@ fn target(out: &mut Vec<u8>, request: &Request) {
     escaped(out, request.target.to_string().as_bytes());
 }
 
-/// Seconds and milliseconds, as nginx writes times.
+/// Seconds with milliseconds, as nginx writes times.
 fn seconds(out: &mut Vec<u8>, time: Duration) {
     text::decimal(out, time.as_secs());
     out.push(b'.');
     out.extend_from_slice(&text::padded::<3>(time.subsec_millis()));
 }
 
-/// The host without port.
+/// The host without the port.
 fn host(request: &Request) -> Option<&str> {
     let authority = request.target.authority().map(http::uri::Authority::as_str);
     let authority = authority.or_else(|| text::ascii(request.host.as_ref()?))?;
@@ -133,13 +133,13 @@ fn host(request: &Request) -> Option<&str> {
     authority.get(..end.unwrap_or(authority.len()))
 }
 
-/// The first argument of this name.
+/// The first query parameter with this name.
 fn argument<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
     let arguments = request.target.query()?.split('&').filter_map(|argument| argument.split_once('='));
     arguments.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
 }
 
-/// The first cookie of this name.
+/// The first cookie with this name.
 fn cookie<'a>(field: &'a [u8], name: &str) -> Option<&'a str> {
     let cookies = text::ascii(field)?.split(';').filter_map(|cookie| cookie.trim().split_once('='));
     cookies.filter(|(known, _)| *known == name).map(|(_, value)| value).next()

@@ -1,6 +1,6 @@
-//! One line of the access log, as JSON.
+//! Formats an access log line as JSON.
 //!
-//! Its form as a text is in `format`; where lines go, in `access_log`.
+//! `format` has the text form, `access_log` the output.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::request_id::RequestId;
 use super::second::Second;
 use super::text;
 
-/// What is logged for a client that left before it was answered: nginx's number.
+/// The status logged when the client left before a response, as in nginx.
 const CLIENT_LEFT: u16 = 499;
 
-/// What lines share with those before them, as text.
+/// Text that lines share with earlier ones.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) second: Second,
@@ -23,14 +23,14 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Takes over what the next line has of it.
+    /// Updates the text for the next line.
     pub(super) fn set(&mut self, wall: Duration, client: IpAddr) {
         self.second.set(wall);
         self.client.set(client);
     }
 }
 
-/// The client's address as text: several lines in a row are often one client's.
+/// The client's address as text, because consecutive lines often have the same client.
 #[derive(Debug, Default)]
 pub(super) struct Client {
     address: Option<IpAddr>,
@@ -47,17 +47,17 @@ impl Client {
     }
 }
 
-/// One exchange, to be written.
+/// An exchange to be logged.
 pub(super) struct LogLine<'a> {
     pub(super) record: &'a AccessRecord,
     pub(super) known: &'a Known,
-    /// When it ended.
+    /// When it ended, on the wall clock.
     pub(super) wall: Duration,
     pub(super) took: Duration,
 }
 
 impl LogLine<'_> {
-    /// One JSON object, with the names of nginx's variables where it has one.
+    /// Writes one JSON object. Keys are the names of nginx's variables where one exists.
     pub(super) fn json(&self, out: &mut Vec<u8>) {
         let record = self.record;
         let mut object = Object(out);
@@ -102,13 +102,13 @@ impl LogLine<'_> {
     }
 }
 
-/// A status as it is logged.
+/// The three digits of a status.
 pub(super) fn digits(status: Option<StatusCode>) -> [u8; 3] {
     text::padded(status.map_or(CLIENT_LEFT, |status| status.as_u16()).into())
 }
 
-/// A JSON object being written. Keys are given with all that surrounds them, since what has a known length is written
-/// without a call: the comma before, the colon behind, and where the value is a text, the quote that opens it.
+/// A JSON object being written. Keys include the surrounding characters (the comma before, the colon after, and the
+/// opening quote of a string), because bytes of constant length are written without a call.
 struct Object<'a>(&'a mut Vec<u8>);
 
 impl Object<'_> {
@@ -151,7 +151,7 @@ impl Object<'_> {
         }
     }
 
-    /// Each try, where there was more than one.
+    /// Writes the attempts, if there was more than one.
     fn tries(&mut self, history: &[Try]) {
         if history.len() < 2 {
             return;

@@ -1,6 +1,6 @@
-//! What is seen of the work: clock and dice, counters, the access log, the event log.
+//! Observability: clock and randomness, counters, the access log, the event log.
 //!
-//! A leaf: every room may call it, it calls none.
+//! A leaf: every folder may use it, and it uses none.
 
 pub(crate) mod access_log;
 pub(crate) mod access_record;

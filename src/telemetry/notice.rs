@@ -1,20 +1,20 @@
-//! Events that a client can bring about: told once in a while.
+//! Limits events that clients can cause to one a minute.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long it is silent after an event.
+/// The interval between two events.
 const SILENCE_SECONDS: u64 = 60;
 
-/// Says when an event may be logged again. Shared by all workers.
+/// Decides when an event may be logged again. Shared by all workers.
 #[derive(Debug, Default)]
 pub(crate) struct Notice {
-    /// When it may be, in seconds of monotonic time.
+    /// The next time, in seconds of monotonic time.
     next: AtomicU64,
 }
 
 impl Notice {
-    /// Whether an event may be logged now (monotonic time): once a minute.
+    /// Whether an event may be logged now (monotonic): once a minute.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
         let (now, next) = (now.as_secs(), self.next.load(Ordering::Relaxed));
         let then = now.saturating_add(SILENCE_SECONDS);

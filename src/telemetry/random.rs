@@ -1,8 +1,8 @@
-//! The only reader of randomness.
+//! The only source of randomness.
 
 use super::request_id::RequestId;
 
-/// One number, even over its whole range. Not for secrets.
+/// A uniform 64-bit number. Not for secrets.
 #[must_use]
 pub(crate) fn roll() -> u64 {
     fastrand::u64(..)
@@ -20,13 +20,13 @@ pub(crate) fn below(n: usize) -> usize {
     fastrand::usize(..n.max(1))
 }
 
-/// 128 random bits, half of them drawn before: names an exchange.
+/// 128 random bits, of which `drawn` are half: the id of an exchange.
 #[must_use]
 pub(crate) fn id(drawn: u64) -> RequestId {
     RequestId::Drawn(id_digits(drawn))
 }
 
-/// The same as hexadecimal digits.
+/// The same as 32 hexadecimal digits.
 #[must_use]
 pub(crate) fn id_digits(drawn: u64) -> [u8; 32] {
     RequestId::digits((u128::from(drawn) << 64) | u128::from(roll()))

@@ -1,18 +1,18 @@
-//! What names an exchange in logs, to backends, and in error bodies.
+//! The id of an exchange in logs, in requests to backends, and in error bodies.
 
 use bytes::Bytes;
 
 /// The id of an exchange.
 #[derive(Clone, Debug)]
 pub enum RequestId {
-    /// 128 bits that were drawn here, in hexadecimal.
+    /// 128 random bits in hexadecimal.
     Drawn([u8; 32]),
-    /// What a trusted proxy calls the exchange.
+    /// The id from a trusted proxy.
     Given(Bytes),
 }
 
 impl RequestId {
-    /// The text of an id that is made of these bits.
+    /// The hexadecimal digits of 128 bits.
     #[must_use]
     pub fn digits(bits: u128) -> [u8; 32] {
         let mut text = [0; 32];
@@ -23,7 +23,7 @@ impl RequestId {
         text
     }
 
-    /// As it is written to a backend.
+    /// The id as sent to a backend.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -32,20 +32,20 @@ impl RequestId {
         }
     }
 
-    /// As a text; empty where a proxy has given bytes that are not ASCII.
+    /// The id as text; empty if a proxy has sent bytes that are not ASCII.
     #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).ok().filter(|text| text.is_ascii()).unwrap_or_default()
     }
 }
 
-/// The digits of a number, each in its own byte of a word: worked out for all eight at once.
+/// The digits of a number, one per byte, computed for all eight at once.
 fn hexadecimal(number: u32) -> [u8; 8] {
     let mut digits = u64::from(number);
     digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
     digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
     digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-    // 1 in the place of each digit that is a letter.
+    // 1 in the byte of each digit that is a letter.
     let letters = ((digits + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
     (digits + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }

@@ -1,10 +1,10 @@
-//! A second as text, in the forms that logs have.
+//! Formats a second for logs.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The present second as text, in UTC; written anew when it changes.
+/// The current second as text in UTC, formatted once a second.
 #[derive(Debug, Default)]
 pub(super) struct Second {
     unix: u64,
@@ -17,7 +17,7 @@ pub(super) struct Second {
 }
 
 impl Second {
-    /// Makes it the second of this moment (wall clock).
+    /// Sets the second of this wall-clock time.
     pub(super) fn set(&mut self, wall: Duration) {
         if self.unix == wall.as_secs() && !self.iso.is_empty() {
             return;

@@ -1,6 +1,6 @@
-//! Where log lines go: standard output, standard error, a file, or syslog.
+//! The target of log lines: standard output, standard error, a file, or syslog.
 //!
-//! A write takes what the target has room for and never waits; `writer` decides when to try again.
+//! A write never blocks: it writes what the target has room for. `writer` decides when to retry.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _};
@@ -17,11 +17,11 @@ use super::clock;
 use super::syslog::Syslog;
 use crate::config::plan::LogTarget;
 
-/// A pipe that is ready for writing takes this many bytes without blocking (`PIPE_BUF` of Linux).
+/// The bytes that a writable pipe takes without blocking (`PIPE_BUF` of Linux).
 const PIPE_BYTES: usize = 4096;
-/// The mode of a file that is created, less the process's umask.
+/// The mode of a created file, before the umask.
 const FILE_MODE: u32 = 0o640;
-/// How often the path of a file is compared with the file that is open.
+/// The interval of comparing a file's path with the open file.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// An open target.
@@ -36,22 +36,22 @@ enum Open {
     Syslog(Syslog),
 }
 
-/// What kind of file a descriptor leads to: this decides how it is written to without blocking.
+/// The kind of file that a descriptor refers to, which determines how to write without blocking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Medium {
-    /// A regular file, or a device that takes everything.
+    /// A regular file, or a device that never blocks.
     Plain,
-    /// A pipe, a FIFO, or a terminal: blocks when it is full, and may be shared with a process that relies on that.
+    /// A pipe, a FIFO or a terminal: blocks when it is full, and may be shared with a process that needs blocking mode.
     Pipe,
     /// A stream socket.
     Socket,
 }
 
 impl Sink {
-    /// Opens a target. A FIFO without a reader and a syslog socket without a server are opened when there is one.
+    /// Opens a target. A FIFO without a reader and a syslog socket without a server are opened later.
     ///
     /// # Errors
-    /// When a file can't be opened or created; the error names it.
+    /// If a file cannot be opened or created; the error names it.
     pub(crate) fn open(target: &LogTarget) -> io::Result<Self> {
         let file = |path| {
             let named = |error: io::Error| io::Error::new(error.kind(), format!("can't log to {target}: {error}"));
@@ -65,10 +65,10 @@ impl Sink {
         }))
     }
 
-    /// Writes the beginning of `lines`, as much as there is room for now; returns how many bytes that was.
+    /// Writes as much of `lines` as there is room for; returns the number of bytes.
     ///
     /// # Errors
-    /// `WouldBlock` when there is no room now; otherwise what the system says.
+    /// `WouldBlock` if there is no room now, or another I/O error.
     pub(super) fn write(&mut self, lines: &[u8], severity: u8) -> io::Result<usize> {
         match &mut self.0 {
             Open::Stdout(medium) => write(io::stdout().as_fd(), *medium, lines),
@@ -78,7 +78,7 @@ impl Sink {
         }
     }
 
-    /// Waits until a write that would have blocked may be tried again, for `limit` at most.
+    /// Waits until a blocked write may be retried, at most `limit`.
     pub(super) fn wait(&self, limit: Duration) {
         match &self.0 {
             Open::Stdout(_) => wait(Some(io::stdout().as_fd()), limit),
@@ -88,11 +88,11 @@ impl Sink {
         }
     }
 
-    /// Opens a file again if `must`, or if another file is at its path now: log rotation has moved the old one away.
-    /// Returns whether it did. Compares once a second at most.
+    /// Reopens a file if `must` is set, or if another file is at its path now, because log rotation has moved the old
+    /// one. Compares at most once a second. Returns whether it was reopened.
     ///
     /// # Errors
-    /// When the file can't be opened or created: then the old one stays open.
+    /// If the file cannot be opened or created; the old one stays open.
     pub(super) fn reopen(&mut self, must: bool) -> io::Result<bool> {
         match &mut self.0 {
             Open::File(file) => file.reopen(must),
@@ -104,7 +104,7 @@ impl Sink {
         }
     }
 
-    /// Whether it is a file without content: nothing of a line that was begun is in it any more.
+    /// Whether it is an empty file, which holds no part of a line that was begun.
     pub(super) fn is_empty(&self) -> bool {
         match &self.0 {
             Open::Stdout(Medium::Plain) => is_empty(io::stdout().as_fd()),
@@ -114,7 +114,7 @@ impl Sink {
         }
     }
 
-    /// Whether colours are shown rather than stored.
+    /// Whether the target displays colours.
     pub(super) fn shows_colours(&self) -> bool {
         match &self.0 {
             Open::Stdout(_) => io::stdout().is_terminal(),
@@ -146,7 +146,7 @@ fn write(fd: BorrowedFd<'_>, medium: Medium, bytes: &[u8]) -> io::Result<usize> 
     Ok(written)
 }
 
-/// Whether a write would do something other than block: also when it would fail.
+/// Whether a write would not block; it may fail.
 fn is_writable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     let limit = Timespec { tv_sec: 0, tv_nsec: limit.subsec_nanos().into() };
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
@@ -154,7 +154,7 @@ fn is_writable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
 }
 
 fn wait(fd: Option<BorrowedFd<'_>>, limit: Duration) {
-    /// A descriptor that claims to be ready and still takes nothing is not asked more often than this.
+    /// The shortest wait, in case a descriptor reports that it is ready but accepts nothing.
     const LEAST: Duration = Duration::from_millis(1);
     match fd {
         Some(fd) if is_writable(fd, limit) => std::thread::sleep(LEAST),
@@ -167,16 +167,16 @@ fn is_empty(fd: BorrowedFd<'_>) -> bool {
     fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0)
 }
 
-/// A file that forebay opens, and opens again when another one is at its path.
+/// A log file, which is reopened when another file is at its path.
 #[derive(Debug)]
 struct LogFile {
     path: Box<Path>,
-    /// `None`: a FIFO that nobody has opened for reading yet.
+    /// `None`: a FIFO without a reader so far.
     file: Option<File>,
     medium: Medium,
     /// Device and inode.
     id: (u64, u64),
-    /// When the path was last compared (monotonic time).
+    /// When the path was last compared (monotonic).
     checked: Duration,
 }
 

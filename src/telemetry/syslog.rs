@@ -1,7 +1,7 @@
-//! Log lines as syslog messages (RFC 3164 §4.1), one datagram a line, to a Unix socket such as `/dev/log`.
+//! Sends log lines as syslog messages (RFC 3164 §4.1), one datagram each, to a Unix socket such as `/dev/log`.
 //!
-//! Messages have the facility `local7` and the tag `forebay[PID]`. Like those of other programs on the same machine,
-//! they name no host. Their time is UTC: the machine's time zone is not known here.
+//! Messages have the facility `local7` and the tag `forebay[PID]`. Like those of other local programs, they have no
+//! host name. Times are UTC, because the proxy does not know the machine's time zone.
 
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixDatagram;
@@ -12,7 +12,7 @@ use super::second::Second;
 
 /// The facility `local7`.
 const FACILITY: u8 = 23;
-/// A line that the server refuses as too long is cut to this many bytes.
+/// A line that the server rejects as too long is truncated to this many bytes.
 const LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// A syslog server, connected or not.
@@ -25,20 +25,20 @@ pub(super) struct Syslog {
 }
 
 impl Syslog {
-    /// The server at this socket; it is connected to with the first line.
+    /// The server at this socket; connects with the first line.
     pub(super) fn new(path: &Path) -> Self {
         Self { path: Box::from(path), socket: None, second: Second::default(), message: Vec::new() }
     }
 
-    /// Connects again before the next line.
+    /// Reconnects before the next line.
     pub(super) fn disconnect(&mut self) {
         self.socket = None;
     }
 
-    /// Sends the first of these lines, and returns its length with its line break.
+    /// Sends the first of these lines; returns its length including the line break.
     ///
     /// # Errors
-    /// `WouldBlock` when the server has no room now; otherwise what the system says. The next call connects again.
+    /// `WouldBlock` if the server has no room now, or another I/O error; the next call reconnects.
     pub(super) fn write(&mut self, lines: &[u8], severity: u8) -> io::Result<usize> {
         let end = lines.iter().position(|byte| *byte == b'\n');
         let length = end.map_or(lines.len(), |end| end + 1);

@@ -1,4 +1,4 @@
-//! What one worker has seen of one side of a split: how many requests it answered, how many failed, how fast.
+//! One worker's statistics of a split's side: responses, failures, latencies.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use policy::canary::histogram::{self, BUCKETS};
 
 use super::counters::Counter;
 
-/// What one worker has seen of one side. Written by that worker, read by anyone.
+/// One worker's statistics of a side. Only that worker writes; any thread may read.
 #[derive(Debug)]
 pub struct TargetStats {
     requests: Counter,
@@ -24,7 +24,7 @@ impl Default for TargetStats {
 }
 
 impl TargetStats {
-    /// A response head is in, so long after the request's.
+    /// Counts a response head; `after`: the time since the request head.
     pub fn answered(&self, after: Duration, is_error: bool) {
         self.requests.up();
         if is_error {
@@ -35,20 +35,20 @@ impl TargetStats {
         }
     }
 
-    /// There will be no response head, and not for the client's sake.
+    /// Counts a failure without a response head that the client did not cause.
     pub fn unanswered(&self) {
         self.requests.up();
         self.errors.up();
     }
 
-    /// A body broke off; its head did not count as an error.
+    /// Counts a response body that was incomplete, unless its head counted as an error.
     pub fn broke(&self) {
         self.errors.up();
     }
 
-    /// Adds what it has seen so far.
+    /// Adds the statistics to `side`.
     pub fn add_to(&self, side: &mut Side) {
-        // Errors first: a request that comes in between must not look like an error without a request.
+        // Errors are read first: a request in between must not appear as an error without a request.
         side.errors += self.errors.get();
         side.requests += self.requests.get();
         for (index, bucket) in self.latency.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Where one worker writes down what happened: its counters and its access log.
+//! One worker's telemetry: its counters and its access log.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -13,24 +13,24 @@ use super::access_record::AccessRecord;
 use super::captured::Captured;
 use super::counters::Counters;
 
-/// Where one worker writes down what happened.
+/// The telemetry of one worker.
 #[derive(Debug)]
 pub(crate) struct WorkerTelemetry {
     /// The worker's counters.
     pub counters: Arc<Counters>,
     log: RefCell<Log>,
-    /// When the last exchange ended (monotonic time).
+    /// When the last exchange ended (monotonic).
     last_end: Cell<Option<Duration>>,
 }
 
 impl WorkerTelemetry {
-    /// An empty ledger.
+    /// The telemetry of a new worker.
     #[must_use]
     pub(crate) fn new(counters: Arc<Counters>, log: Log) -> Self {
         Self { counters, log: RefCell::new(log), last_end: Cell::new(None) }
     }
 
-    /// Whether exchanges are logged, so that their requests must be remembered.
+    /// Whether exchanges are logged, so that their requests must be kept.
     #[must_use]
     pub(crate) fn is_logging(&self) -> bool {
         self.log.borrow().is_on()
@@ -42,18 +42,18 @@ impl WorkerTelemetry {
         self.log.borrow().captures()
     }
 
-    /// What the form of the log needs of this request's fields.
+    /// The fields of this request that the log's format needs.
     #[must_use]
     pub(crate) fn capture(&self, headers: &Fields) -> Option<Box<Captured>> {
         self.log.borrow().capture(headers)
     }
 
-    /// An exchange begins.
+    /// Counts the beginning of an exchange.
     pub(crate) fn begin(&self) {
         self.counters.exchanges.up();
     }
 
-    /// An exchange has ended.
+    /// Counts and logs the end of an exchange.
     pub(crate) fn end(&self, record: &AccessRecord, client: IpAddr, started: Now, ended: Now) {
         self.counters.exchanges.down();
         self.count(ended.mono);
@@ -75,20 +75,20 @@ impl WorkerTelemetry {
         }
     }
 
-    /// When the last exchange ended (monotonic time).
+    /// When the last exchange ended (monotonic).
     #[must_use]
     pub(crate) const fn last_end(&self) -> Option<Duration> {
         self.last_end.get()
     }
 
-    /// Hands what is buffered to the log's writer. To be called a few times a second.
+    /// Passes the buffered lines to the log's writer. Call it a few times a second.
     pub(crate) fn flush(&self) {
         let mut log = self.log.borrow_mut();
         log.flush();
         self.counters.log_lines_dropped.add(log.take_dropped());
     }
 
-    /// Changes the form of the log.
+    /// Changes the log's format.
     pub(crate) fn set_form(&self, form: crate::config::plan::AccessLog) {
         self.log.borrow_mut().set_form(form);
     }

@@ -1,8 +1,8 @@
 //! A thread that writes log lines to their target, so that no other thread waits for it.
 //!
-//! Lines are handed over in pieces, through a bounded queue. A target that takes nothing (a full disk, a pipe without a
-//! reader) is tried again ten times a second, for ever; the lines in the queue wait for it. When the queue is full, new
-//! lines are dropped and counted. The event log says when a target begins to fail, and when all is written again.
+//! Lines pass through a bounded queue. While a target is blocked (a full disk, a pipe without a reader) it is retried
+//! ten times a second without end, and queued lines wait. When the queue is full, new lines are dropped and counted.
+//! The event log reports when a target begins to fail, and when all lines are written again.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,43 +16,43 @@ use super::clock;
 use super::sink::Sink;
 use crate::config::plan::LogTarget;
 
-/// How long a target that takes nothing is left alone.
+/// The interval between attempts while the target is blocked.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// How long the end of the process waits for a target that takes nothing.
+/// How long the end of the process waits for a blocked target.
 const FINISH_MAX: Duration = Duration::from_secs(1);
-/// Begins what sets a colour.
+/// The first byte of a colour sequence.
 const ESCAPE: u8 = 0x1b;
-/// How often the end of the process looks whether all is written.
+/// The interval of checks for the end of writing.
 const FINISH_LOOK: Duration = Duration::from_millis(1);
 
-/// Lines on their way to a target.
+/// Lines for a target.
 #[derive(Debug)]
 pub(super) struct Piece {
-    /// Whole lines, each with its line break.
+    /// Complete lines, each with its line break.
     pub(super) bytes: Vec<u8>,
-    /// How many.
+    /// The number of lines.
     pub(super) lines: u64,
-    /// How severe they are, by syslog's numbers (RFC 3164 §4.1.1).
+    /// Their syslog severity (RFC 3164 §4.1.1).
     pub(super) severity: u8,
-    /// Where the buffer is given back.
+    /// Receives the buffer for reuse.
     pub(super) back: Option<SyncSender<Vec<u8>>>,
 }
 
-/// What goes through the queue.
+/// A message in the queue.
 enum Message {
     Piece(Piece),
-    /// There is something else to do.
+    /// Wakes the thread, because a flag has changed.
     Wake,
 }
 
-/// Where lines are put in.
+/// The sending end of the queue.
 #[derive(Clone, Debug)]
 pub(super) struct Inlet {
     queue: SyncSender<Message>,
     shared: Arc<Shared>,
 }
 
-/// A log's writing thread. It ends when all inlets are gone.
+/// The handle to a log's thread, which ends when all inlets are dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
     inlet: Inlet,
@@ -60,31 +60,31 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 struct Shared {
-    /// Which log it is.
+    /// The name of the log.
     name: &'static str,
-    /// Whether the event log is told when lines begin to be lost; it can't be told of its own.
+    /// Whether lost lines are reported to the event log; the event log cannot report its own.
     tells_losses: bool,
-    /// Lines handed over and not written yet.
+    /// Lines that were sent and are not written yet.
     pending: AtomicU64,
-    /// Lines dropped since that was last told.
+    /// Lines dropped since the last report.
     lost: AtomicU64,
     /// Lines dropped since the start.
     lost_ever: AtomicU64,
-    /// The target fails or lines are lost: told once, until all is written again.
+    /// Whether the target fails or lines are lost, so that this is reported once until all is written again.
     is_troubled: AtomicBool,
-    /// The target is to be opened again.
+    /// Whether the target must be reopened.
     must_reopen: AtomicBool,
-    /// The target that is next.
+    /// The next target.
     next: Mutex<Option<Sink>>,
-    /// The process ends: until when a target that takes nothing is waited for (monotonic time).
+    /// Set when the process ends: how long to wait for a blocked target (monotonic).
     until: OnceLock<Duration>,
 }
 
 impl Writer {
-    /// Opens the target and starts the thread; `pieces_max` may wait to be written.
+    /// Opens the target and starts the thread, with a queue of `pieces_max` pieces.
     ///
     /// # Errors
-    /// When the target can't be opened, or the system has no thread left.
+    /// If the target cannot be opened, or the system has no thread left.
     pub(super) fn start(
         name: &'static str,
         tells_losses: bool,
@@ -109,18 +109,18 @@ impl Writer {
         Ok(Self { inlet: Inlet { queue, shared } })
     }
 
-    /// Where lines are put in.
+    /// A sending end of the queue.
     pub(super) fn inlet(&self) -> Inlet {
         self.inlet.clone()
     }
 
-    /// Opens the target again: log rotation has moved the file away.
+    /// Reopens the target after log rotation.
     pub(super) fn reopen(&self) {
         self.inlet.shared.must_reopen.store(true, Ordering::Release);
         self.inlet.wake();
     }
 
-    /// Lets lines go to another target; those that wait in the queue too.
+    /// Changes the target, also for lines in the queue.
     pub(super) fn set_target(&self, target: Sink) {
         *self.inlet.shared.next.lock() = Some(target);
         self.inlet.wake();
@@ -131,8 +131,7 @@ impl Writer {
         self.inlet.shared.lost_ever.load(Ordering::Relaxed)
     }
 
-    /// Waits until all lines are written, for a second at most when the target takes nothing. Lines that are still to
-    /// come are tried once.
+    /// Waits until all lines are written, at most one second if the target is blocked. Later lines are tried once.
     pub(super) fn finish(&self) {
         let shared = &self.inlet.shared;
         let until = *shared.until.get_or_init(|| clock::mono() + FINISH_MAX);
@@ -147,10 +146,10 @@ impl Writer {
 }
 
 impl Inlet {
-    /// Hands lines over. Never waits.
+    /// Sends lines without waiting.
     ///
     /// # Errors
-    /// The piece, when the writer is too far behind: its lines are counted as lost.
+    /// The piece, if the queue is full: its lines are counted as lost.
     pub(super) fn send(&self, piece: Piece) -> Result<(), Piece> {
         let lines = piece.lines;
         self.shared.pending.fetch_add(lines, Ordering::Relaxed);
@@ -171,7 +170,7 @@ impl Inlet {
     }
 
     fn wake(&self) {
-        // A thread that is busy looks for itself.
+        // A full queue means that the thread is busy and checks the flags anyway.
         let _is_busy = self.queue.try_send(Message::Wake);
     }
 }
@@ -183,11 +182,11 @@ impl Shared {
     }
 }
 
-/// What the thread has.
+/// The state of the thread.
 struct Pump {
     sink: Sink,
     shared: Arc<Shared>,
-    /// The old file is still open, as another one can't be opened; that has been told.
+    /// The old file is still open because a new one cannot be opened, which has been reported.
     is_kept: bool,
 }
 
@@ -230,14 +229,14 @@ impl Pump {
                 self.failed(&error);
                 std::thread::sleep(RETRY_AFTER);
             }
-            // A line that was torn is finished where it was begun, or else written anew.
+            // A partially written line is completed in the same file, or else written again.
             if self.renew() || self.sink.is_empty() {
                 written = line_start(&piece.bytes, written);
             }
         }
     }
 
-    /// Goes over to another target, or opens the present one again, if that is due. Returns whether lines go elsewhere.
+    /// Changes or reopens the target, if requested. Returns whether lines go to another file.
     fn renew(&mut self) -> bool {
         if let Some(next) = self.shared.next.lock().take() {
             self.sink = next;
@@ -265,7 +264,7 @@ impl Pump {
         }
     }
 
-    /// All lines are written.
+    /// Reports that all lines are written.
     fn recovered(&self) {
         if !self.shared.is_troubled.load(Ordering::Relaxed) || self.shared.until.get().is_some() {
             return;
@@ -276,7 +275,7 @@ impl Pump {
     }
 }
 
-/// Removes what sets colours: `ESC [ … m`.
+/// Removes colour sequences: `ESC [ … m`.
 fn strip_colours(bytes: &mut Vec<u8>) {
     let mut is_colour = false;
     bytes.retain(|byte| {
@@ -286,13 +285,13 @@ fn strip_colours(bytes: &mut Vec<u8>) {
     });
 }
 
-/// Where the line begins in which this byte lies.
+/// The start of the line that contains this byte.
 fn line_start(bytes: &[u8], at: usize) -> usize {
     let before = bytes.get(..at).unwrap_or_default();
     before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
-/// How many lines these bytes hold; a torn one counts.
+/// The number of lines, including a partial one.
 fn count(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
@@ -311,7 +310,7 @@ mod tests {
         Writer::start("test log", true, &LogTarget::File(path.into()), pieces_max).unwrap()
     }
 
-    /// Waits for what another thread does.
+    /// Waits for an effect of another thread.
     fn eventually(what: &str, condition: impl Fn() -> bool) {
         let begun = clock::mono();
         while !condition() {

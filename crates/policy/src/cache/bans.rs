@@ -1,11 +1,11 @@
-//! Invalidation of many stored responses at once: bans, by prefix, tag or for all.
+//! Bans: invalidate many stored responses at once, by prefix, by tag, or all.
 //!
-//! A ban costs the same however much is stored: it is put on a list, under a number, its [`Epoch`]. Every stored
-//! response notes the epoch up to which it has been held against the list. When it is used, and that is not the present
-//! epoch, it is held against the newer bans first; so a ban holds from the moment it is on the list. A sweep through all
-//! that is stored makes bans superfluous and gives memory back; who sweeps is the caller's business.
+//! The cost of a ban does not depend on the number of stored responses: it is added to a list under a number, its
+//! [`Epoch`]. Every stored response has the epoch up to which it was checked against the list. When it is used later,
+//! it is checked against the newer bans first, so a ban takes effect at once. A sweep over all stored responses makes
+//! bans superfluous and frees memory; the caller runs it.
 //!
-//! Source: the ban list of Varnish; what its lurker does there is the sweep here.
+//! Source: the ban list of Varnish, whose lurker corresponds to the sweep.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ mod scope;
 
 pub use scope::{Anywhere, Prefix, Scope};
 
-/// How many bans there had been at a moment.
+/// The number of bans added up to some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
 impl Epoch {
-    /// The one that the next ban makes.
+    /// The epoch of the next ban.
     #[must_use]
     pub fn next(self) -> Self {
         // 2^64 bans do not happen within the life of a process.
@@ -36,17 +36,17 @@ impl Epoch {
     }
 }
 
-/// What becomes of what is purged.
+/// The effect of a purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purge {
-    /// It is gone.
+    /// Invalidate the response.
     Hard,
-    /// It is stale from this moment on: served while it is fetched anew, where that is allowed.
+    /// Mark the response stale from this time on: where allowed, it is served while it is fetched again.
     Soft(Now),
 }
 
 impl Purge {
-    /// Both: what leaves nothing fresher than either.
+    /// The stronger of two purges: leaves no response fresher than either would.
     fn merge(self, other: Self) -> Self {
         match (self, other) {
             (Self::Soft(one), Self::Soft(other)) => Self::Soft(earlier(one, other)),
@@ -59,97 +59,97 @@ fn earlier(one: Now, other: Now) -> Now {
     if other.mono < one.mono { other } else { one }
 }
 
-/// One ban. `T` is for the caller, for example to count what it met.
+/// A ban. `T` is data of the caller, for example a counter.
 #[derive(Debug)]
 pub struct Ban<T> {
     /// Its number.
     pub epoch: Epoch,
-    /// What it is about.
+    /// The responses it applies to.
     pub scope: Scope,
-    /// What becomes of that.
+    /// Its effect.
     pub purge: Purge,
-    /// The caller's.
+    /// Data of the caller.
     pub note: T,
 }
 
-/// A stored response as bans look at it.
+/// A stored response as evaluated by bans.
 #[derive(Debug)]
 pub struct Subject<'a, F> {
     parts: Option<Parts<'a>>,
-    /// Whether it carries this tag.
+    /// Whether the response has this tag.
     has_tag: F,
 }
 
 impl<'a, F: Fn(&str) -> bool> Subject<'a, F> {
-    /// What is stored under this key; `has_tag` says whether it carries a tag.
+    /// A response stored under this key; `has_tag` says whether it has a tag.
     #[must_use]
     pub fn new(key: &'a Key, has_tag: F) -> Self {
         Self { parts: key.parts(), has_tag }
     }
 }
 
-/// What bans make of a stored response.
+/// The effect of the bans on a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// None is about it.
+    /// No ban applies.
     Untouched,
-    /// It has been stale since then.
+    /// The response has been stale since this time.
     Stale(Now),
-    /// It is gone.
+    /// The response is invalidated.
     Gone,
 }
 
-/// Bounds on a list.
+/// The limits of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many bans; two become one that is wider when there are more.
+    /// The most bans; beyond, two are merged into a wider one.
     pub bans_max: usize,
-    /// How many bytes of text they hold together; likewise.
+    /// The most bytes of text of all bans; beyond, likewise.
     pub bytes_max: usize,
-    /// How many bans are kept that all stored responses have been held against: for what is being fetched.
+    /// The most bans kept after a sweep, for fetches in progress.
     pub swept_max: usize,
 }
 
-/// The bans that count, the oldest first.
+/// The bans in effect, oldest first.
 #[derive(Debug)]
 pub struct Bans<T> {
     list: VecDeque<Arc<Ban<T>>>,
     limits: Limits,
     bytes: usize,
     epoch: Epoch,
-    /// All that is stored has been held against the bans up to this one.
+    /// All stored responses have been checked against the bans up to this one.
     swept: Epoch,
-    /// The newest ban that is not on the list any more.
+    /// The newest ban removed from the list.
     dropped: Epoch,
 }
 
 impl<T: Clone> Bans<T> {
-    /// No bans.
+    /// An empty list.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let none = Epoch::default();
         Self { list: VecDeque::new(), limits, bytes: 0, epoch: none, swept: none, dropped: none }
     }
 
-    /// The epoch of the newest ban: what is stored now has nothing to do with those up to it.
+    /// The epoch of the newest ban; responses stored from now on are not affected by it.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// Up to which ban all that is stored has been held against the list.
+    /// The epoch up to which all stored responses have been checked.
     #[must_use]
     pub fn swept(&self) -> Epoch {
         self.swept
     }
 
-    /// How many bans wait for the sweep.
+    /// The number of bans that wait for a sweep.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.newer(self.swept).len()
     }
 
-    /// Adds a ban, whose epoch is later than that of all others. `true`: others had to be merged into a wider one.
+    /// Adds a ban with a later epoch than all others. `true`: two others were merged into a wider one.
     pub fn add(&mut self, ban: Arc<Ban<T>>) -> bool {
         self.epoch = ban.epoch;
         self.bytes += ban.scope.bytes();
@@ -167,7 +167,7 @@ impl<T: Clone> Bans<T> {
         has_merged
     }
 
-    /// All that is stored has been held against the bans up to this one.
+    /// Records that all stored responses have been checked against the bans up to this one.
     pub fn sweep(&mut self, up_to: Epoch) {
         self.swept = self.swept.max(up_to);
         while self.list.len() > self.limits.swept_max
@@ -177,13 +177,13 @@ impl<T: Clone> Bans<T> {
         }
     }
 
-    /// The bans since then, the oldest first.
+    /// The bans since an epoch, oldest first.
     pub fn newer(&self, since: Epoch) -> impl ExactSizeIterator<Item = &Ban<T>> {
         let known = self.list.partition_point(|ban| ban.epoch <= since);
         self.list.iter().skip(known).map(|ban| &**ban)
     }
 
-    /// Holds a stored response against the bans since then. `meets` is called for each that touches it.
+    /// Checks a stored response against the bans since an epoch. `meets` is called for each ban that applies.
     pub fn judge<F: Fn(&str) -> bool>(
         &self,
         since: Epoch,
@@ -194,7 +194,7 @@ impl<T: Clone> Bans<T> {
         for ban in self.newer(since).filter(|ban| ban.scope.covers(subject)) {
             meets(&ban.note);
             verdict = match (ban.purge, verdict) {
-                // What is gone is not there for the bans that follow.
+                // Later bans do not apply to an invalidated response.
                 (Purge::Hard, _) => return Verdict::Gone,
                 (Purge::Soft(now), Verdict::Stale(since)) => Verdict::Stale(earlier(now, since)),
                 (Purge::Soft(now), Verdict::Untouched | Verdict::Gone) => Verdict::Stale(now),
@@ -203,7 +203,8 @@ impl<T: Clone> Bans<T> {
         verdict
     }
 
-    /// Whether a ban since then is about what has been fetched; also when so many have been that it can't be told.
+    /// Whether a ban since an epoch applies to a fetched response; also `true` if the bans since then are no longer
+    /// known.
     #[must_use]
     pub fn concern<F: Fn(&str) -> bool>(&self, since: Epoch, subject: &Subject<'_, F>) -> bool {
         since < self.dropped || self.judge(since, subject, |_| ()) != Verdict::Untouched
@@ -216,8 +217,8 @@ impl<T: Clone> Bans<T> {
         }
     }
 
-    /// Makes one ban of the two oldest, under the later number: what was held against the first alone is held against
-    /// both. `false`: there are no two.
+    /// Merges the two oldest bans under the later number, so that responses checked only against the first are checked
+    /// against both. `false`: there are no two.
     fn merge_oldest(&mut self) -> bool {
         if self.list.len() < 2 {
             return false;

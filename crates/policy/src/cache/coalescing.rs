@@ -1,6 +1,6 @@
-//! One backend request for all who miss the same key at the same time.
+//! Request coalescing: one backend request for all concurrent misses of a key.
 //!
-//! The first request to arrive leads: it fetches. Those that come after follow. What the leader brings decides for all:
+//! The first request becomes the leader and fetches; later ones follow. The leader's response decides for all:
 //!
 //! ```text
 //!  nothing ──arrive: Fetch──▶ asking ──head(Storable): Read───────────▶ reading ──done──▶ nothing (it is stored)
@@ -10,18 +10,17 @@
 //!        Fail
 //! ```
 //!
-//! A leader that is slow stays a leader, and gets company: when the oldest follower has waited for
-//! [`Limits::another_after`] it leads too, and so does the next one after the same time again, up to [`FETCHES_MAX`]. The
-//! storable head that comes first is for all who follow. The other leaders have no part in the flight from then on:
-//! each answers its own request alone.
+//! A slow leader continues, and gets company: when the oldest follower has waited for [`Limits::another_after`], it
+//! becomes a leader, too, and so does the next one after the same time again, up to [`FETCHES_MAX`]. All followers use
+//! the first storable head. The other leaders leave the coalesced fetch then, and each answers its own request alone.
 //!
-//! The same machine serves a miss, a validation (a 304 is a storable head without a body) and the refresh behind a
-//! stale hit. It holds no timer: [`CoalescedFetches::next_due`] says when to call [`CoalescedFetches::tick`]. It holds no bytes either:
-//! a request that may read, reads along from the body that the caller keeps, at its own pace, and notices there when it
-//! breaks. Time limits for requests are the caller's too: for a leader those of the backend, for a follower its own.
+//! The same state machine serves misses, validations (a 304 is a storable head without a body) and background
+//! refreshes. It has no timer: [`CoalescedFetches::next_due`] says when to call [`CoalescedFetches::tick`]. It holds no
+//! body: a request that may read follows the streaming body of the caller at its own pace, and detects there that it
+//! breaks. The caller also enforces time limits: the backend's for a leader, its own for a follower.
 //!
-//! Invalidation (RFC 9111 §4.4) is not known here. So that nobody joins a fetch begun before a key was invalidated, the
-//! caller arrives under another key from then on, such as one that holds the number of the last invalidation.
+//! Invalidation (RFC 9111 §4.4) is handled by the caller: after an invalidation it uses another key, for example with
+//! the number of the last invalidation, so that no request joins a fetch that began before.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -34,80 +33,79 @@ use asking::{Asking, Follower, Next};
 
 mod asking;
 
-/// How many leaders of one flight may ask the backend at the same time.
+/// The most leaders of one coalesced fetch.
 pub const FETCHES_MAX: usize = 4;
 
-/// Bounds of the machine.
+/// The limits of the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many keys may be fetched at a time. Beyond, each request goes to the backend alone.
+    /// The most keys fetched at the same time. Beyond, each request goes to the backend alone.
     pub flights_max: usize,
-    /// How many requests may wait for one key. Beyond, they are refused.
+    /// The most followers of one key. Beyond, requests are refused.
     pub followers_max: usize,
-    /// How many leaders of one flight may fail before all who wait fail, if none is left that still asks. Zero counts
-    /// as one.
+    /// The number of failed leaders after which all followers fail, if no leader is left. Zero counts as one.
     pub attempts_max: u32,
-    /// How long a follower waits before it leads too, and how long it takes until one more may.
+    /// How long a follower waits before it becomes a leader, and the interval until the next one may.
     pub another_after: Duration,
-    /// How many keys are remembered as uncacheable. Beyond, the oldest is invalidated.
+    /// The most keys remembered as uncacheable. Beyond, the oldest is dropped.
     pub remembered_max: usize,
     /// How long a key is remembered as uncacheable (hit-for-miss).
     pub remember_for: Duration,
 }
 
-/// A request, numbered by the caller; no number is used twice.
+/// A request. The caller numbers requests and uses no number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(pub u64);
 
-/// What a request that misses has to do.
+/// What a request that misses must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// Ask the backend for all, and report [`CoalescedFetches::head`] and [`CoalescedFetches::done`].
+    /// Fetch on behalf of all, and report [`CoalescedFetches::head`] and [`CoalescedFetches::done`].
     Fetch,
-    /// Wait: an [`Action`] will name it.
+    /// Wait until an [`Action`] names it.
     Follow,
-    /// The head is there: read along from the body's first byte.
+    /// Read the streaming body from its first byte; the head has arrived.
     Read,
-    /// Ask the backend for itself alone, and report nothing: answers to this key are not for sharing, or too many
-    /// keys are being fetched.
+    /// Fetch for itself alone, and report nothing: responses to this key are not shared, or too many keys are being
+    /// fetched.
     Alone,
-    /// Too many wait for this key already: refuse (503).
+    /// Refuse it (503): too many requests wait for this key.
     Full,
 }
 
-/// What the leader's request to the backend has come to.
+/// The result of a leader's fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
-    /// A head whose response may be stored and given to others, or a 304 that refreshes a stored one (RFC 9111 §4.3.3).
+    /// A head whose response may be stored and shared, or a 304 that updates a stored response (RFC 9111 §4.3.3).
     Storable,
-    /// A head whose response is for the leader alone, as will be those that follow: the key is remembered.
+    /// A head whose response is for the leader alone, as later ones will be: the key is remembered.
     Uncacheable,
-    /// A head whose response is for the leader alone, by chance: an error, say. The next miss leads again.
+    /// A head whose response is for the leader alone, but not in general, such as an error. The next miss leads again.
     Unshared,
-    /// No head, or one that another try may better.
+    /// No head, or one for which a retry may help.
     Failed,
 }
 
-/// What the caller has to do after an event. Every waiting request is named exactly once, unless it leaves before.
+/// What the caller must do after an event. Every waiting request is named exactly once, unless it leaves before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// The head is there: these read along from the body's first byte. Whose request does not match the answer's
-    /// `Vary` (RFC 9111 §4.1) arrives anew, under the key with its variant.
+    /// The head has arrived: these requests read the streaming body from its first byte. A request that does not match
+    /// the response's `Vary` (RFC 9111 §4.1) must arrive again, under the key of its variant.
     Read(Vec<Id>),
-    /// These go to the backend each for itself, all at once.
+    /// These requests each fetch for themselves, all at once.
     Release(Vec<Id>),
-    /// This one waited until now and leads from now on: it asks the backend, as the first one did.
+    /// This follower becomes a leader: it fetches like the first one.
     Promote(Id),
-    /// These get no answer: as many leaders as are allowed have failed.
+    /// These requests fail: the maximum number of leaders has failed.
     Fail(Vec<Id>),
 }
 
-/// All fetches under way that others may join, and the keys that are not worth joining.
+/// The coalesced fetches in progress, and the keys remembered as uncacheable.
 #[derive(Debug)]
 pub struct CoalescedFetches<K: Hash + Eq> {
     limits: Limits,
     flights: HashMap<K, CoalescedFetch>,
-    /// When a follower of which flight is to lead too. A flight without followers is not in it.
+    /// When a follower of each coalesced fetch becomes a leader. Fetches without followers have no entry.
     due: BTreeSet<(Duration, K)>,
     remembered: Remembered<K>,
 }
@@ -135,20 +133,20 @@ impl Stage {
 }
 
 impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
-    /// No fetch under way.
+    /// No fetches.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let remembered = Remembered::new(limits.remembered_max, limits.remember_for);
         Self { limits, flights: HashMap::new(), due: BTreeSet::new(), remembered }
     }
 
-    /// Other bounds hold from now on; waits that have begun may keep theirs.
+    /// Sets the limits; waits that have begun may keep theirs.
     pub fn set_limits(&mut self, limits: Limits) {
         self.remembered.set_limits(limits.remembered_max, limits.remember_for);
         self.limits = limits;
     }
 
-    /// A request misses, or must validate what is stored.
+    /// Handles a request that misses, or must validate a stored response.
     pub fn arrive(&mut self, key: &K, id: Id, now: Now) -> Arrival {
         let Some(flight) = self.flights.get_mut(key) else { return self.depart(key, id, now) };
         let arrival = match &mut flight.stage {
@@ -163,16 +161,15 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         arrival
     }
 
-    /// A request was served stale, and asks whether to refresh what is stored behind it: `true`, when it shall fetch
-    /// and report as a leader does. It is on its own then: that its client leaves is no reason to report
-    /// [`leave`](Self::leave).
+    /// Asks for a background refresh after a stale hit. `true`: fetch and report like a leader. The refresh is
+    /// independent of the client, so its leaving is no reason to report [`leave`](Self::leave).
     ///
-    /// `false`: somebody is at it, or the key is remembered as uncacheable, or too many keys are being fetched.
+    /// `false`: a fetch is in progress, the key is remembered as uncacheable, or too many keys are being fetched.
     pub fn refresh(&mut self, key: &K, id: Id, now: Now) -> bool {
         !self.flights.contains_key(key) && self.depart(key, id, now) == Arrival::Fetch
     }
 
-    /// Whether this one leads the flight for this key: it has asked the backend, or its body is read along.
+    /// Whether this request is a leader for this key, or its body is being read.
     #[must_use]
     pub fn is_led_by(&self, key: &K, id: Id) -> bool {
         self.flights.get(key).is_some_and(|flight| match &flight.stage {
@@ -181,7 +178,7 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         })
     }
 
-    /// Whether others wait for this one's answer.
+    /// Whether other requests wait for this one's response.
     #[must_use]
     pub fn is_awaited(&self, key: &K, id: Id) -> bool {
         self.flights.get(key).is_some_and(|flight| match &flight.stage {
@@ -190,7 +187,7 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         })
     }
 
-    /// The backend has answered a leader, or will not. Ignored from anybody who does not lead (any more).
+    /// Reports the result of a leader's fetch. Ignored unless the request is a leader.
     pub fn head(&mut self, key: &K, id: Id, head: Head, now: Now) -> Vec<Action> {
         let Some(CoalescedFetch { stage, .. }) = self.flights.get_mut(key) else { return Vec::new() };
         let Stage::Asking(asking) = stage else { return Vec::new() };
@@ -221,8 +218,8 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         }
     }
 
-    /// The storable body has ended, whole or broken. Whole, it is stored by now, so that nobody misses in between.
-    /// `false`: it is not this one's body that was read along.
+    /// Reports that the storable body has ended, complete or not. A complete one must be stored before, so that no
+    /// request misses in between. `false`: the body that is being read is not this one's.
     pub fn done(&mut self, key: &K, id: Id) -> bool {
         let is_read = self.is_read_from(key, id);
         if is_read {
@@ -231,8 +228,8 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         is_read
     }
 
-    /// The body has turned out to be too large to store. Those who read along go on; nobody joins them any more, and
-    /// the key is remembered as uncacheable. `false`: it is not this one's body that was read along.
+    /// Reports that the body is too large to store. Readers continue, no request joins any more, and the key is
+    /// remembered as uncacheable. `false`: the body that is being read is not this one's.
     pub fn outgrown(&mut self, key: &K, id: Id, now: Now) -> bool {
         let is_read = self.done(key, id);
         if is_read {
@@ -241,9 +238,9 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         is_read
     }
 
-    /// The client of a leader or follower has gone. Before the head, a leader's place is taken by the follower that
-    /// has waited longest, if there is no other leader or it has waited long enough to lead; after the head of a
-    /// storable answer the fetch goes on, to be stored.
+    /// Reports that the client of a leader or follower has left. Before the head, the oldest follower replaces a
+    /// leader, if there is no other leader or it has waited long enough to lead; after a storable head the fetch
+    /// continues, to be stored.
     pub fn leave(&mut self, key: &K, id: Id, now: Now) -> Vec<Action> {
         let Some(CoalescedFetch { stage: Stage::Asking(asking), .. }) = self.flights.get_mut(key) else {
             return Vec::new();
@@ -257,13 +254,12 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         self.proceed(key, next, Action::Fail)
     }
 
-    /// A response to a request that went alone could be stored after all: the next miss leads a flight again.
+    /// Reports that the response to an uncoalesced request could be stored: the next miss leads again.
     pub fn forget(&mut self, key: &K) {
         self.remembered.forget(key);
     }
 
-    /// Lets followers lead whose leaders are slow, and forgets what has been remembered for long enough. Safe to call at
-    /// any time.
+    /// Promotes followers of slow leaders, and drops remembered keys that have expired. May be called at any time.
     pub fn tick(&mut self, now: Now) -> Vec<Action> {
         self.remembered.expire(now.mono);
         let mut actions = Vec::new();
@@ -286,7 +282,7 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         flight.into_iter().chain(self.remembered.next_due()).min()
     }
 
-    /// How many keys are being fetched.
+    /// The number of keys being fetched.
     #[must_use]
     pub fn len(&self) -> usize {
         self.flights.len()
@@ -298,24 +294,24 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         self.flights.is_empty()
     }
 
-    /// How many keys are remembered as uncacheable.
+    /// The number of keys remembered as uncacheable.
     #[must_use]
     pub fn remembered(&self) -> usize {
         self.remembered.len()
     }
 
-    /// The first to arrive at a key: leads, unless there is a reason to go alone.
+    /// Handles the first request for a key: it leads, unless there is a reason to fetch alone.
     fn depart(&mut self, key: &K, id: Id, now: Now) -> Arrival {
         if self.remembered.get(key, now.mono).is_some() || self.flights.len() >= self.limits.flights_max {
             return Arrival::Alone;
         }
-        // Nobody follows yet, so nothing is due.
+        // There is no follower yet, so nothing is due.
         let flight = CoalescedFetch { stage: Stage::Asking(Asking::new(id, now.mono)), armed: None };
         self.flights.insert(key.clone(), flight);
         Arrival::Fetch
     }
 
-    /// After a leader is gone. `end`: what becomes of those who wait if it was the last.
+    /// Continues after a leader has gone. `end`: the action for the followers if it was the last.
     fn proceed(&mut self, key: &K, next: Next, end: impl FnOnce(Vec<Id>) -> Action) -> Vec<Action> {
         match next {
             Next::Leads(id) => {
@@ -337,7 +333,7 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
         matches!(self.flights.get(key), Some(CoalescedFetch { stage: Stage::Reading { fetcher, .. }, .. }) if *fetcher == id)
     }
 
-    /// Brings `due` up to date with when a flight is really due.
+    /// Updates the entry of a coalesced fetch in `due`.
     fn arm(&mut self, key: &K) {
         let Some(flight) = self.flights.get_mut(key) else { return };
         let due = flight.stage.due(&self.limits);
@@ -357,10 +353,11 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
     }
 }
 
-/// Whether a response that a fetch has brought is older than a stored one that came while the fetch was under way, so
-/// that it must not replace that. Both are of the same key and variant.
+/// Whether a fetched response is older than one that was stored while the fetch was in progress, so that it must not
+/// replace that one. Both have the same key and variant.
 ///
-/// `began`: when the fetch did. Without that a backend whose clock is behind would never have its responses stored.
+/// `began`: when the fetch began. Without this condition, responses of a backend whose clock is behind would never be
+/// stored.
 ///
 /// Source: RFC 9111 §4, "the most recent response (as determined by the Date header field)".
 #[must_use]
@@ -368,7 +365,7 @@ pub fn is_overtaken(new: &Stored, stored: &Stored, began: Duration) -> bool {
     stored.received().mono >= began && stored.date() > new.date()
 }
 
-/// An action for these, if there are any.
+/// An action for these requests; empty if there are none.
 fn named(ids: Vec<Id>, action: impl FnOnce(Vec<Id>) -> Action) -> Vec<Action> {
     if ids.is_empty() { Vec::new() } else { vec![action(ids)] }
 }

@@ -1,6 +1,6 @@
-//! What the cache's rules look at in a request and in a response, read once.
+//! The facts about a request and a response that the cache's rules use, parsed once.
 //!
-//! Reads and normalizes only; what follows from the facts is decided in this module's siblings.
+//! Parses and normalizes only; the other files of this folder decide.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use crate::message::cache_control::{RequestDirectives, ResponseDirectives, delta
 use crate::message::{dates, list, targeted};
 use crate::time::Now;
 
-/// What the rules look at in a request.
+/// The facts about a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFacts<'a> {
     /// Its method.
     pub method: &'a Method,
     /// Its target in absolute form (RFC 9110 §7.1).
     pub target: &'a Uri,
-    /// Whether content came with it, of whatever length.
+    /// Whether it has content of any length.
     pub has_body: bool,
-    /// Whether it carries `Authorization` (RFC 9111 §3.5).
+    /// Whether it has `Authorization` (RFC 9111 §3.5).
     pub is_authorized: bool,
     /// Its `Cache-Control`, or `Pragma`.
     pub directives: RequestDirectives,
 }
 
 impl<'a> RequestFacts<'a> {
-    /// Reads a request's head. `target` is in absolute form.
+    /// From a request's head. `target` is in absolute form.
     #[must_use]
     pub fn of(method: &'a Method, target: &'a Uri, headers: &Fields, has_body: bool) -> Self {
         let is_authorized = headers.has(Known::Authorization);
@@ -37,37 +37,37 @@ impl<'a> RequestFacts<'a> {
     }
 }
 
-/// What the rules look at in a response. Moments are since the epoch.
+/// The facts about a response. Times are since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseFacts {
     /// Its status.
     pub status: StatusCode,
-    /// What a 206 holds, when it is a part that can be stored (RFC 9111 §3.3); `None` for every other status.
+    /// The part in a 206 that can be stored (RFC 9111 §3.3); `None` for every other status.
     pub part: Option<Part>,
-    /// The directives that count: those of `CDN-Cache-Control` when it says something, else of `Cache-Control`.
+    /// The effective directives: those of a valid `CDN-Cache-Control`, else those of `Cache-Control`.
     pub directives: ResponseDirectives,
-    /// `Expires`. One that cannot be read, or contradicts itself, is the epoch: long past (RFC 9111 §4.2.1, §5.3).
-    /// `None` next to a `CDN-Cache-Control` that counts (RFC 9213 §2.2).
+    /// `Expires`. An invalid or contradictory one is the epoch, which is long past (RFC 9111 §4.2.1, §5.3). `None` next
+    /// to an effective `CDN-Cache-Control` (RFC 9213 §2.2).
     pub expires: Option<Duration>,
-    /// `Date`; when missing or unreadable, the moment of arrival (RFC 9110 §6.6.1).
+    /// `Date`; if missing or invalid, the time of arrival (RFC 9110 §6.6.1).
     pub date: Duration,
-    /// `Last-Modified`, when it can be read.
+    /// `Last-Modified`, if valid.
     pub last_modified: Option<Duration>,
-    /// `Age`: the first of several values, zero when malformed (RFC 9111 §5.1).
+    /// `Age`: the first of several values, zero if malformed (RFC 9111 §5.1).
     pub age: Duration,
-    /// Whether it can be validated: it has an `ETag` or a readable `Last-Modified`.
+    /// Whether it can be validated: it has an `ETag` or a valid `Last-Modified`.
     pub has_validator: bool,
-    /// Whether its `Vary` holds `*` (RFC 9110 §12.5.5).
+    /// Whether its `Vary` contains `*` (RFC 9110 §12.5.5).
     pub varies_on_anything: bool,
-    /// Whether it sets a cookie that is for one client alone: no directive withholds the cookie from the store, and none
-    /// gives it to other clients (`public`, `s-maxage`, or a targeted time).
+    /// Whether it sets a cookie for one client: no directive withholds the cookie from the store, and none allows
+    /// sharing it (`public`, `s-maxage`, or a targeted lifetime).
     pub sets_own_cookie: bool,
-    /// `Content-Location`, when there is exactly one.
+    /// `Content-Location`, if there is exactly one.
     pub content_location: Option<Box<[u8]>>,
 }
 
 impl ResponseFacts {
-    /// Reads the head of a response that arrived at `received`.
+    /// From the head of a response that arrived at `received`.
     #[must_use]
     pub fn of(status: StatusCode, headers: &Fields, received: Now) -> Self {
         let read_date = |value: &[u8]| dates::read(value, received.wall);
@@ -93,9 +93,9 @@ impl ResponseFacts {
     }
 }
 
-/// Whether a response says that all clients may have what it sets, cookies included: by `public`, or by a time for shared
-/// caches. In `CDN-Cache-Control`, which is for shared caches alone, `max-age` is such a time. A time of zero lets no
-/// cache share anything, so it gives nothing away.
+/// Whether a response may be shared including its cookies: by `public`, or by a lifetime for shared caches. In
+/// `CDN-Cache-Control`, which is for shared caches only, `max-age` is such a lifetime. A lifetime of zero allows no
+/// sharing.
 fn shares_cookies(directives: &ResponseDirectives, is_targeted: bool) -> bool {
     let targeted = directives.max_age.filter(|_| is_targeted);
     let times = [directives.s_maxage, targeted];

@@ -1,7 +1,7 @@
-//! How long a stored response stays fresh (RFC 9111 §4.2).
+//! The freshness of a stored response (RFC 9111 §4.2).
 //!
-//! Answers two questions: how long may it live ([`lifetime`], §4.2.1) and how old is it ([`age_on_arrival`] and
-//! [`age`], §4.2.3). Whether a stale response may still be served is decided in `lookup`.
+//! Computes its lifetime ([`lifetime`], §4.2.1) and its age ([`age_on_arrival`] and [`age`], §4.2.3). `lookup` decides
+//! whether a stale response may be served.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::facts::ResponseFacts;
 use crate::message::cache_control::SECONDS_MAX;
 use crate::time::Now;
 
-/// How old a stored response is, and how old it may get.
+/// The age of a stored response, and its lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
     /// Its age: the value of `Age` when it is served (RFC 9111 §5.1).
@@ -21,35 +21,35 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// RFC 9111 §4.2: fresh while the lifetime exceeds the age.
+    /// Whether it is fresh: the lifetime exceeds the age (RFC 9111 §4.2).
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.lifetime > self.age
     }
 
-    /// How long it stays fresh; zero when stale.
+    /// The remaining freshness; zero if stale.
     #[must_use]
     pub fn left(&self) -> Duration {
         self.lifetime.saturating_sub(self.age)
     }
 
-    /// For how long it has been stale; zero when fresh.
+    /// The time since it became stale; zero if fresh.
     #[must_use]
     pub fn stale_for(&self) -> Duration {
         self.age.saturating_sub(self.lifetime)
     }
 }
 
-/// A freshness lifetime, and who gave it.
+/// A freshness lifetime and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetime {
-    /// How long the response is fresh, counted from its making at the origin. Zero: stale from the start.
+    /// The lifetime, counted from the generation at the origin. Zero: stale from the start.
     pub duration: Duration,
-    /// Who says so.
+    /// Its source.
     pub source: Source,
 }
 
-/// Where a freshness lifetime comes from.
+/// The source of a freshness lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The route's `ttl_force`.
@@ -60,16 +60,16 @@ pub enum Source {
     MaxAge,
     /// The origin's `Expires`.
     Expires,
-    /// The route's time for this status.
+    /// The route's lifetime for this status.
     Status,
     /// The route's `ttl`.
     Route,
-    /// A tenth of the time since the last modification.
+    /// Heuristic: a tenth of the time since the last modification.
     Heuristic,
 }
 
 impl Source {
-    /// Whether the route's configuration gave it.
+    /// Whether it comes from the route's configuration.
     #[must_use]
     pub fn is_route(self) -> bool {
         match self {
@@ -79,38 +79,39 @@ impl Source {
     }
 }
 
-/// What a route says about freshness.
+/// A route's freshness rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TtlRules {
-    /// Beats whatever the origin says, for statuses that may be stored unasked ([`is_heuristic`]).
+    /// Overrides the origin, for statuses that are heuristically cacheable ([`is_heuristic`]).
     pub forced: Option<Duration>,
-    /// For exactly these statuses, when the origin names no time. The first that matches counts.
+    /// For exactly these statuses, if the origin specifies no lifetime. The first match counts.
     pub by_status: Vec<(StatusCode, Duration)>,
-    /// When the origin names no time, for statuses that may be stored unasked.
+    /// If the origin specifies no lifetime, for heuristically cacheable statuses.
     pub fallback: Option<Duration>,
-    /// The most that a guess from `Last-Modified` comes to. Zero: no guess makes a response fresh.
+    /// The longest heuristic lifetime. Zero: no heuristic freshness.
     pub heuristic_max: Duration,
 }
 
 impl Default for TtlRules {
-    /// The origin's word, and guesses of at most a day.
+    /// The origin's lifetime, and a heuristic one of at most a day.
     fn default() -> Self {
         Self { forced: None, by_status: Vec::new(), fallback: None, heuristic_max: Duration::from_secs(86_400) }
     }
 }
 
-/// How long a shared cache may serve this response without asking again.
+/// How long a shared cache may serve this response without validation.
 ///
-/// The first source present wins: the route's `forced`; what the origin names (see [`explicit`]); the route's time for
-/// the status; its `fallback`; a tenth of the time between `Last-Modified` and `Date`. The last two hold for statuses
-/// that may be stored unasked, and for `public` ones; a route's time never for a 414. `None`: no source applies.
+/// The first source present counts: the route's `forced`; the origin's lifetime (see [`explicit`]); the route's
+/// lifetime for the status; its `fallback`; a tenth of the time between `Last-Modified` and `Date`. The last two apply
+/// to heuristically cacheable statuses and to `public` responses; the route's lifetimes never to a 414. `None`: no
+/// source applies.
 ///
 /// Source: RFC 9111 §4.2.1 and §4.2.2.
 #[must_use]
 pub fn lifetime(facts: &ResponseFacts, rules: &TtlRules) -> Option<Lifetime> {
     let give = |source| move |duration| Lifetime { duration, source };
     let may_be_guessed = is_heuristic(facts.status) || facts.directives.public;
-    // A URI that is too long because of what the key leaves out would get an error for all others.
+    // A URI may be too long because of a part that the key omits; storing the 414 would affect other requests.
     let unasked = is_heuristic(facts.status) && facts.status != StatusCode::URI_TOO_LONG;
     let by_route = unasked || facts.directives.public;
     let by_status = || rules.by_status.iter().find(|(status, _)| *status == facts.status).map(|(_, ttl)| *ttl);
@@ -124,9 +125,9 @@ pub fn lifetime(facts: &ResponseFacts, rules: &TtlRules) -> Option<Lifetime> {
         .or_else(|| heuristic(facts, rules).filter(|_| may_be_guessed).map(give(Source::Heuristic)))
 }
 
-/// The lifetime that the origin itself names: `s-maxage`, `max-age`, `Expires − Date`, the first present.
+/// The lifetime specified by the origin: `s-maxage`, `max-age`, `Expires − Date`, the first present.
 ///
-/// Source: RFC 9111 §4.2.1. Directives of `CDN-Cache-Control` are in `facts` already (RFC 9213 §2.2).
+/// Source: RFC 9111 §4.2.1. `facts` contains the directives of `CDN-Cache-Control` (RFC 9213 §2.2).
 #[must_use]
 pub fn explicit(facts: &ResponseFacts) -> Option<Lifetime> {
     let give = |source| move |duration| Lifetime { duration, source };
@@ -142,17 +143,16 @@ fn heuristic(facts: &ResponseFacts, rules: &TtlRules) -> Option<Duration> {
     Some((unchanged_for / 10).min(rules.heuristic_max))
 }
 
-/// Whether a response with this status may be stored although the origin names no time (RFC 9110 §15.1; 451: RFC 7725
-/// §3).
+/// Whether a status is heuristically cacheable (RFC 9110 §15.1; 451: RFC 7725 §3).
 #[must_use]
 pub fn is_heuristic(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 451 | 501)
 }
 
-/// How old a response was when it arrived: its `corrected_initial_age`.
+/// The age of a response when it arrived: its `corrected_initial_age`.
 ///
-/// `requested` is when the request for it went out. Its `Date` counts against the wall clock; the time on the way,
-/// against the clock that never jumps.
+/// `requested` is when the request was sent. `Date` is compared with the wall clock; the response delay is measured
+/// with the monotonic clock.
 ///
 /// Source: RFC 9111 §4.2.3.
 #[must_use]
@@ -162,7 +162,7 @@ pub fn age_on_arrival(facts: &ResponseFacts, requested: Now, received: Now) -> D
     apparent.max(corrected).min(SECONDS_MAX)
 }
 
-/// How old a response is now that was `on_arrival` old when received: its `current_age` (RFC 9111 §4.2.3).
+/// The age of a response now: its `current_age` (RFC 9111 §4.2.3).
 #[must_use]
 pub fn age(on_arrival: Duration, received: Now, now: Now) -> Duration {
     on_arrival.saturating_add(now.mono.saturating_sub(received.mono)).min(SECONDS_MAX)

@@ -1,6 +1,6 @@
-//! Which fields of a response are stored with it (RFC 9111 §3.1).
+//! Selects the fields that are stored with a response (RFC 9111 §3.1).
 //!
-//! Whether the response may be stored at all is decided elsewhere.
+//! Whether the response may be stored is decided elsewhere.
 
 use http::header::CONTENT_LENGTH;
 use message::Fields;
@@ -8,13 +8,13 @@ use message::Fields;
 use crate::message::cache_control::ResponseDirectives;
 use crate::message::hop::{self, Direction};
 
-/// The fields to store: all but those of one connection, those that `Connection` names, and those between proxies
-/// (`Proxy-Authenticate` and its kin).
+/// The fields to store: all but hop-by-hop fields, those that `Connection` names, and those between proxies
+/// (`Proxy-Authenticate` and the like).
 ///
-/// End-to-end fields stay, though `Connection` names them: see `message::hop`.
+/// End-to-end fields are stored even if `Connection` names them: see `message::hop`.
 #[must_use]
 pub fn stored(response: &Fields) -> Fields {
-    // A response may name what it likes, so this can't fail; if it could, nothing would be the safe thing to keep.
+    // A response may name any field, so this cannot fail; if it could, storing nothing would be safe.
     let Ok(own) = hop::find(response, Direction::Response) else { return Fields::new() };
     let mut kept = response.clone();
     kept.apply_all(own.edits());
@@ -24,16 +24,16 @@ pub fn stored(response: &Fields) -> Fields {
 /// The fields of a response, divided by [`withhold`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divided {
-    /// What is stored.
+    /// The stored fields.
     pub stored: Fields,
-    /// What is not stored. The client that asked gets it.
+    /// The fields that are not stored; only the client that sent the request gets them.
     pub withheld: Fields,
 }
 
-/// Divides the fields of a response: those that `private="…"` and `no-cache="…"` name are not stored, and only the
-/// client that asked gets them (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7).
+/// Divides the fields of a response: those named by `private="…"` and `no-cache="…"` are not stored, and only the
+/// requesting client gets them (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7).
 ///
-/// `Content-Length` is stored in any case: it says where the message ends and holds nothing private.
+/// `Content-Length` is always stored: it frames the message and is not private.
 #[must_use]
 pub fn withhold(mut headers: Fields, directives: &ResponseDirectives) -> Divided {
     let mut withheld = Fields::new();

@@ -1,7 +1,7 @@
-//! What a write makes the cache forget (RFC 9111 §4.4).
+//! Selects the URIs that a write invalidates (RFC 9111 §4.4).
 //!
-//! Answers with the URIs; to find and remove what is stored for them is the caller's business, as is whether the answer
-//! came from a backend. `Key::of_uri` turns a URI into what its keys have in common.
+//! The caller finds and removes the stored responses, and makes sure that the response came from a backend.
+//! `Key::of_uri` returns the common part of a URI's keys.
 
 use http::{Method, StatusCode};
 use message::{Fields, Known};
@@ -10,12 +10,12 @@ use super::key::{Scheme, Target};
 use crate::message::host::Host;
 use crate::message::target::{check_query, normal_path};
 
-/// The URIs to forget after a backend gave this answer to a request for `target`: the target itself, and what
-/// `Location` and `Content-Location` name, where they are of the same origin. At most three, each once.
+/// The URIs to invalidate after this response to a request for `target`: the target itself, and the URIs in `Location`
+/// and `Content-Location` if they have the same origin. At most three, without duplicates.
 ///
-/// Empty if the method is safe, or the answer is an error (neither 2xx nor 3xx).
+/// Empty if the method is safe, or the response is an error (neither 2xx nor 3xx).
 ///
-/// Source: RFC 9111 §4.4. Methods whose safety is not known count as unsafe.
+/// Source: RFC 9111 §4.4. Unknown methods count as unsafe.
 #[must_use]
 pub fn invalidated(
     method: &Method,
@@ -31,7 +31,7 @@ pub fn invalidated(
         let reference = response.first(name).filter(|value| value.is_ascii());
         let reference = reference.and_then(|value| std::str::from_utf8(value).ok());
         let Some(named) = reference.and_then(|reference| resolve(target, reference)) else { continue };
-        // Another origin's entries are not this one's to remove.
+        // Entries of another origin must not be invalidated.
         if named.has_same_origin(target) && !all.contains(&named) {
             all.push(named);
         }
@@ -39,13 +39,13 @@ pub fn invalidated(
     all
 }
 
-/// What a request can change beside its target: known before it goes out, and to be invalidated when it has succeeded, or
-/// when its end is not known. Empty for most requests.
+/// The URIs besides its target that a request can change. Known before it is sent; to be invalidated when it has
+/// succeeded, or if its outcome is unknown. Empty for most requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// What a COPY or MOVE writes to, if it is of the same origin.
+    /// The destination of a COPY or MOVE, if it has the same origin.
     pub destination: Option<Target<'static>>,
-    /// Collections whose members change: all URIs of this origin whose path begins with this one's, which ends with a
+    /// Collections whose members change: all URIs of this origin whose path has this one's as a prefix; it ends with a
     /// slash. At most two.
     pub collections: Vec<Target<'static>>,
 }
@@ -53,8 +53,8 @@ pub struct Reach {
 impl Reach {
     /// What COPY, MOVE and DELETE can change (RFC 4918 §9.6, §9.8, §9.9).
     ///
-    /// They are about a collection if the request has `Depth`, or if the path of the target or the destination ends with a
-    /// slash. A plain `DELETE /users` is about one resource.
+    /// They apply to a collection if the request has `Depth`, or if the path of the target or destination ends with a
+    /// slash. A plain `DELETE /users` applies to one resource.
     #[must_use]
     pub fn of(method: &Method, target: &Target<'_>, request: &Fields) -> Self {
         let is_transfer = matches!(method.as_str(), "COPY" | "MOVE");
@@ -71,16 +71,16 @@ impl Reach {
     }
 }
 
-/// The target that `Destination` names, if it is of the same origin. Behind a proxy that ends TLS and is not believed, a
-/// client's `https` URI is one of the origin that this side knows as `http`: with the port of its scheme on both sides it is
-/// taken for that.
+/// The target in `Destination`, if it has the same origin. Behind an untrusted proxy that terminates TLS, a client's
+/// `https` URI belongs to an origin that is known here as `http`: it is accepted if both have the default port of their
+/// scheme.
 fn destination(target: &Target<'_>, named: &[u8]) -> Option<Target<'static>> {
     use std::fmt::Write as _;
     let mut reference = String::with_capacity(named.len());
     for byte in named {
         match byte {
             0x21..=0x7e => reference.push(char::from(*byte)),
-            // Some clients do not encode what they should.
+            // Some clients do not encode these bytes.
             _ => drop(write!(reference, "%{byte:02X}")),
         }
     }
@@ -93,17 +93,17 @@ fn destination(target: &Target<'_>, named: &[u8]) -> Option<Target<'static>> {
     Some(target.beside(named.path().to_owned(), named.query().map(str::to_owned)))
 }
 
-/// Whether a method is known to change nothing (RFC 9110 §9.2.1 and the registry of §16.1). `CONNECT` opens a tunnel:
-/// what happens inside has no target URI that a cache could know.
+/// Whether a method is known to be safe (RFC 9110 §9.2.1 and the registry of §16.1). `CONNECT` opens a tunnel, whose
+/// content has no target URI that a cache could know.
 #[must_use]
 pub fn is_safe(method: &Method) -> bool {
     method.is_safe() || matches!(method.as_str(), "CONNECT" | "PROPFIND" | "REPORT" | "SEARCH")
 }
 
-/// The URI that a reference names, seen from `base`, in normal form and without its fragment. `None` if it is malformed or
-/// of a scheme that is not HTTP's.
+/// Resolves a reference against `base`, in normal form and without its fragment. `None` if it is malformed or its
+/// scheme is not HTTP's.
 ///
-/// Source: RFC 3986 §5.2. More `..` than there are segments end at the root, as §5.4.2 wants.
+/// Source: RFC 3986 §5.2. Excess `..` end at the root (§5.4.2).
 #[must_use]
 pub fn resolve(base: &Target<'_>, reference: &str) -> Option<Target<'static>> {
     let reference = reference.trim();
@@ -139,7 +139,7 @@ pub fn resolve(base: &Target<'_>, reference: &str) -> Option<Target<'static>> {
     Some(base.beside(path, owned_query))
 }
 
-/// The scheme before the first colon, if one stands there (RFC 3986 §3.1).
+/// The scheme before the first colon, if there is one (RFC 3986 §3.1).
 fn split_scheme(reference: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = reference.split_once(':')?;
     let begins = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
@@ -147,7 +147,7 @@ fn split_scheme(reference: &str) -> Option<(&str, &str)> {
     (begins && scheme.bytes().all(holds)).then_some((scheme, rest))
 }
 
-/// RFC 3986 §5.2.4, then the form that requests' paths have. The path begins with a slash.
+/// Removes dot segments (RFC 3986 §5.2.4), then normalizes like the path of a request. The path begins with a slash.
 fn path_without_dots(path: &str) -> Option<String> {
     let mut kept: Vec<&str> = Vec::new();
     let mut ends_open = false;
@@ -218,7 +218,7 @@ mod tests {
         }
     }
 
-    /// What a request to this path reaches: its destination, and its collections.
+    /// The reach of a request to this path: its destination and its collections.
     fn reach(
         method: &str,
         path: &'static str,

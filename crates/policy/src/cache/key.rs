@@ -1,7 +1,7 @@
-//! The name that a response is stored under (RFC 9111 §2: at least the method and the target URI).
+//! The cache key of a response (RFC 9111 §2: at least the method and the target URI).
 //!
-//! Which of the responses under one name fits a request is decided by `Vary`, in `message::vary`. HEAD is answered from
-//! what GET has stored, so the method is not part of the key.
+//! `Vary` selects among the responses under one key, see `message::vary`. HEAD is answered from the response to GET, so
+//! the method is not part of the key.
 
 mod lookup_key;
 mod rules;
@@ -20,26 +20,27 @@ pub use lookup_key::{KeyBuffer, LookupKey};
 pub use rules::{Pattern, Rules};
 pub use target::Target;
 
-/// Set in the byte of a key that says how to read it: the scheme is `https`.
+/// Flag in the first byte of a key: the scheme is `https`.
 const HTTPS: u8 = 1;
-/// Set there too: there is a query, be it empty.
+/// Flag in the same byte: there is a query, which may be empty.
 const QUERY: u8 = 2;
 
-/// Where a key counts, and what it is made of there.
+/// A key space and its rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Space<'a> {
-    /// Tells apart what must not share responses though its URIs are the same, as routes to different upstreams.
+    /// Separates requests that must not share responses although their URIs are equal, for example on routes to
+    /// different upstreams.
     pub name: &'a [u8],
-    /// What makes two requests one. Whoever changes them should change the name too.
+    /// The rules for equal requests. A change of the rules requires a new name.
     pub rules: &'a Rules,
 }
 
-/// A full key: one run of bytes, shared between its clones.
+/// A key: a sequence of bytes, shared between clones.
 ///
-/// First comes what the URI makes: the space, scheme and port, the host's name, the path, the query. Then come the
-/// chosen headers and cookies and the keyed [`target_fields`], if the request has any of them. Every part carries its length, so no two requests share
-/// a key by the way their parts meet. The bytes are as long as the request made them: a keyed hash must stand before
-/// they index a table.
+/// The URI's part comes first: space, scheme and port, host name, path, query. Then come the selected headers and
+/// cookies and the keyed [`target_fields`], if the request has any. Every part has its length in front, so
+/// concatenation is unambiguous. The length of a key depends on the request; hash it with a keyed hash before it
+/// indexes a table.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     bytes: Arc<[u8]>,
@@ -47,10 +48,10 @@ pub struct Key {
 
 impl Key {
     /// The key of a request; `None` for a method that is not answered from a cache, and for a request with a body,
-    /// which the key could not tell from one without (RFC 9110 §9.3.1: such a body has no meaning, but backends differ).
+    /// because the key does not include it (RFC 9110 §9.3.1: such a body has no meaning, but backends differ).
     ///
-    /// The edits of [`target_fields::edits`] must have been applied to `headers`. Allocates the key alone, unless the rules rearrange the
-    /// query or there are keyed fields.
+    /// The [`target_fields::edits`] must have been applied to `headers`. Allocates only the key, unless the rules
+    /// rearrange the query or there are keyed fields.
     #[must_use]
     pub fn of_request(
         space: Space<'_>,
@@ -68,39 +69,38 @@ impl Key {
         Some(Source::new(space, target, chosen).key())
     }
 
-    /// The key of a request for this URI that has none of the chosen headers and cookies, and no keyed fields. Only to
-    /// look up by it, [`LookupKey::of_uri`] will do, which allocates nothing.
+    /// The key of a request for this URI without selected headers, cookies and keyed fields. For a look-up only, use
+    /// [`LookupKey::of_uri`], which does not allocate.
     #[must_use]
     pub fn of_uri(space: Space<'_>, target: &Target<'_>) -> Self {
         Source::new(space, target, None).key()
     }
 
-    /// A key as [`Key::bytes`] gave it.
+    /// A key from the result of [`Key::bytes`].
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self { bytes: bytes.into() }
     }
 
-    /// The whole key.
+    /// The complete key.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The part that space and URI make: what all keys of one URI begin with, and no other key does.
+    /// The part made of space and URI: the common prefix of all keys of one URI, and of no others.
     #[must_use]
     pub fn uri(&self) -> &[u8] {
         self.bytes.strip_suffix(self.chosen()).unwrap_or_default()
     }
 
-    /// Whether the request had any of the chosen headers and cookies or keyed fields; without, this is the key of its
-    /// URI.
+    /// Whether the request had selected headers or cookies or keyed fields; otherwise this is the key of its URI.
     #[must_use]
     pub fn has_choice(&self) -> bool {
         !self.chosen().is_empty()
     }
 
-    /// What the key was made of, but for chosen headers and cookies. `None` never comes from a key made here.
+    /// The parts of the key, except selected headers and cookies. Never `None` for a key made by this module.
     #[must_use]
     pub fn parts(&self) -> Option<Parts<'_>> {
         let raw = Raw::read(&self.bytes)?;
@@ -110,7 +110,7 @@ impl Key {
         Some(Parts { space: raw.space, scheme: raw.scheme, host, port: raw.port, path, query })
     }
 
-    /// What headers, cookies and keyed fields made.
+    /// The part made of headers, cookies and keyed fields.
     fn chosen(&self) -> &[u8] {
         Raw::read(&self.bytes).map_or(&[], |raw| raw.chosen)
     }
@@ -123,7 +123,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a key was made of, read back.
+/// The decoded parts of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts<'a> {
     /// The name of the space.
@@ -132,27 +132,27 @@ pub struct Parts<'a> {
     pub scheme: Scheme,
     /// The host's name in normal form.
     pub host: &'a str,
-    /// The port, written or not.
+    /// The port, explicit or default.
     pub port: u16,
     /// The path, which begins with a slash.
     pub path: &'a str,
-    /// The query without its question mark, as the rules left it.
+    /// The query without its question mark, after the rules.
     pub query: Option<&'a str>,
 }
 
-/// What a key is about to be made of.
+/// The source of a key.
 struct Source<'a> {
     space: Space<'a>,
     target: &'a Target<'a>,
     query: Option<Cow<'a, str>>,
-    /// `None`: the request has none of what the key holds beside the URI.
+    /// `None`: the request has no part beyond the URI.
     chosen: Option<Chosen<'a>>,
 }
 
-/// What a key holds of a request beside its URI.
+/// The parts of a request beyond its URI.
 struct Chosen<'a> {
     headers: &'a Fields,
-    /// The keyed fields, whatever the rules.
+    /// The keyed fields, regardless of the rules.
     keyed: Vec<Field<'a>>,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Source<'a> {
         Self { space, target, query, chosen }
     }
 
-    /// Walks through the parts twice, to count and then to copy, so that the one allocation has just the right size.
+    /// Visits the parts twice, first to count and then to copy, so that one allocation of the exact size suffices.
     fn key(&self) -> Key {
         let mut bytes: Arc<[u8]> = iter::repeat_n(0, self.fill(&mut [])).collect();
         if let Some(bytes) = Arc::get_mut(&mut bytes) {
@@ -171,7 +171,7 @@ impl<'a> Source<'a> {
         Key { bytes }
     }
 
-    /// Writes the key, if there is room for all of it. Says how long it is, in bytes.
+    /// Writes the key if there is enough room. Returns its length in bytes.
     fn fill(&self, mut rest: &mut [u8]) -> usize {
         let mut count = 0;
         self.write(&mut |part| {
@@ -205,26 +205,26 @@ impl<'a> Source<'a> {
     }
 }
 
-/// For each header and cookie of the rules: how many values, and each of them.
+/// Visits each header and cookie of the rules: the number of values, and each value.
 fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &Rules, headers: &Fields) {
     for name in &rules.headers {
         put_lines(put, headers, name);
     }
     for name in &rules.cookies {
-        // All of that name: which one a backend goes by can't be known.
+        // All cookies of that name, because it is unknown which one a backend uses.
         put_number(put, cookie_values(headers, name).count());
         cookie_values(headers, name).for_each(|value| put_part(put, value));
     }
 }
 
-/// How many values a field has, and each of them.
+/// Visits the number of values of a field, and each value.
 fn put_lines<'n>(put: &mut impl FnMut(&[u8]), headers: &Fields, name: impl Into<Name<'n>>) {
     let name = name.into();
     put_number(put, headers.values(name).count());
     headers.values(name).for_each(|value| put_part(put, value.trim_ascii()));
 }
 
-/// The name of these lines in lower case, how many there are, and the value of each.
+/// Visits the name of these lines in lower case, their number, and each value.
 fn put_keyed(put: &mut impl FnMut(&[u8]), lines: &[Field<'_>]) {
     if let Some(first) = lines.first() {
         put_number(put, first.name.len());
@@ -239,23 +239,23 @@ fn has_chosen(rules: &Rules, headers: &Fields) -> bool {
         || rules.cookies.iter().any(|name| cookie_values(headers, name).next().is_some())
 }
 
-/// The values of all cookies with this name, as written, be they text or not.
+/// The values of all cookies with this name, as written, including ones that are not text.
 fn cookie_values<'h>(headers: &'h Fields, name: &str) -> impl Iterator<Item = &'h [u8]> {
     let pairs = headers.values(Known::Cookie).flat_map(|line| line.split(|byte| *byte == b';'));
     pairs.filter_map(move |pair| {
         let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.trim_ascii_start();
-        // `c` alone is a cookie without a value to some and none at all to others, so it counts as something of its own.
+        // Some backends read `c` alone as a cookie with an empty value, others as none, so it has a value of its own.
         if rest.is_empty() { Some(pair) } else { rest.strip_prefix(b"=").map(<[u8]>::trim_ascii) }
     })
 }
 
-/// A part behind its length.
+/// Writes a part after its length.
 fn put_part(put: &mut impl FnMut(&[u8]), part: &[u8]) {
     put_number(put, part.len());
     put(part);
 }
 
-/// Seven bits a byte, the lowest first; the eighth says that more follow.
+/// Variable-length encoding: seven bits per byte, the lowest first; the eighth bit means that more follow.
 fn put_number(put: &mut impl FnMut(&[u8]), mut number: usize) {
     loop {
         let [low, ..] = number.to_le_bytes();
@@ -267,7 +267,7 @@ fn put_number(put: &mut impl FnMut(&[u8]), mut number: usize) {
     }
 }
 
-/// The pieces of a key, their text not looked at.
+/// The parts of a key, not checked for UTF-8.
 struct Raw<'a> {
     space: &'a [u8],
     scheme: Scheme,
@@ -291,7 +291,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// What of a key has not been read yet.
+/// The unread rest of a key.
 struct Rest<'a> {
     bytes: &'a [u8],
 }

@@ -1,7 +1,7 @@
-//! Whether a stored response may answer a request (RFC 9111 §4), stale ones included (§4.2.4, RFC 5861).
+//! Decides whether a stored response may answer a request (RFC 9111 §4), also if it is stale (§4.2.4, RFC 5861).
 //!
-//! The stored response has been chosen already, by key and `Vary` (§4.1). What the client then gets of it, the whole,
-//! a part or a 304, is not decided here; nor is how it is validated (§4.3).
+//! The stored response has been selected by key and `Vary` (§4.1). Other files decide whether the client gets the
+//! whole, a part or a 304, and how a response is validated (§4.3).
 
 use std::fmt;
 use std::time::Duration;
@@ -13,40 +13,40 @@ pub use super::stored::Stored;
 use crate::message::cache_control::RequestDirectives;
 use crate::time::Now;
 
-/// What a route says about stale responses. A window that the origin gives itself counts instead.
+/// A route's rules for stale responses, which apply unless the origin specifies its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StaleRules {
-    /// How long a response may be served stale while it is fetched anew (RFC 5861 §3).
+    /// How long a response may be served stale while it is refreshed (RFC 5861 §3).
     pub while_revalidate: Option<Duration>,
-    /// How long a response may be served stale in place of an error (RFC 5861 §4).
+    /// How long a response may be served stale instead of an error (RFC 5861 §4).
     pub if_error: Option<Duration>,
 }
 
-/// What to do about a request.
+/// How to answer a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Serve what is stored: it is fresh enough for this request.
+    /// Serve the stored response: it is fresh enough for this request.
     Hit(Freshness),
-    /// Serve what is stored: it is stale, and the client takes that (RFC 9111 §5.2.1.2).
+    /// Serve the stored response: it is stale, and the client accepts that (RFC 9111 §5.2.1.2).
     HitStale(Freshness),
-    /// Serve what is stored, stale as it is, and fetch it anew behind (RFC 5861 §3).
+    /// Serve the stale response, and refresh it in the background (RFC 5861 §3).
     HitStaleWhileRevalidate(Freshness),
-    /// What is stored may be served only after the origin has confirmed it (RFC 9111 §4.3).
+    /// Validate the stored response with the origin before serving it (RFC 9111 §4.3).
     Revalidate(Because),
-    /// Nothing is stored.
+    /// No response is stored.
     Miss,
-    /// The client wants nothing but what is stored, and that cannot be served: 504 (RFC 9111 §5.2.1.7).
+    /// Answer 504: the request has `only-if-cached`, and no stored response can be served (RFC 9111 §5.2.1.7).
     GatewayTimeout,
 }
 
-/// Why a stored response is not served as it is. `Display` is for the log.
+/// Why a stored response must be validated. `Display` is for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// It is stale, and nothing lets it be served so.
+    /// It is stale, and nothing allows serving it stale.
     Stale,
-    /// The response says `no-cache` (RFC 9111 §5.2.2.4).
+    /// The response has `no-cache` (RFC 9111 §5.2.2.4).
     NoCache,
-    /// The request asks for something fresher (RFC 9111 §5.2.1).
+    /// The request requires a fresher response (RFC 9111 §5.2.1).
     Request,
 }
 
@@ -60,11 +60,11 @@ impl fmt::Display for Because {
     }
 }
 
-/// What to do about a request with these directives.
+/// Decides how to answer a request with these directives.
 ///
-/// `no-cache="…"` is about the fields it names, which are not stored (see `headers::withhold`). A route's `ttl_force` beats `no-cache`,
-/// but not the directives that forbid stale responses. A request's `no-store` does not keep it from what is stored
-/// already (§5.2.1.5).
+/// `no-cache="…"` applies to the named fields, which are not stored (see `headers::withhold`). A route's `ttl_force`
+/// overrides `no-cache`, but not the directives that forbid stale responses. A request's `no-store` does not prevent
+/// using a stored response (§5.2.1.5).
 #[must_use]
 pub fn lookup(stored: Option<&Stored>, request: &RequestDirectives, now: Now, rules: StaleRules) -> Verdict {
     let verdict = stored.map_or(Verdict::Miss, |stored| stored.judge(request, now, rules));
@@ -79,20 +79,20 @@ pub fn lookup(stored: Option<&Stored>, request: &RequestDirectives, now: Now, ru
     }
 }
 
-/// Why nothing could be fetched.
+/// Why a fetch failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The origin answered, and not well: with a status that [`is_error`], or with what is no response.
+    /// The origin responded with an error: a status for which [`is_error`] holds, or a malformed response.
     Error,
-    /// No response came: the cache is disconnected (RFC 9111 §4.2.4).
+    /// There was no response: the cache is disconnected (RFC 9111 §4.2.4).
     Silence,
 }
 
-/// Whether a stored response may be served in place of what could not be fetched. `Some` says how old it is.
+/// Whether a stored response may be served instead of a failed fetch; returns its freshness.
 ///
-/// The window is the longer of the response's (without one, the route's) and the request's. Where nobody gives one, an
-/// error is passed on, but while the origin is silent a stale response is served however old it is, unless the client
-/// wants no stale one. What must be validated before each use is not served, nor is anything to a client that asked for
+/// The window is the longer of the response's (by default the route's) and the request's. Without either, an error is
+/// forwarded; but if there was no response, a stale response is served at any age, unless the client rejects stale
+/// responses. A response that must be validated before each use is not served, nor any response to a request with
 /// `no-cache`.
 ///
 /// Source: RFC 5861 §4, RFC 9111 §4.2.4.
@@ -118,15 +118,15 @@ pub fn instead_of(
     is_allowed.then_some(freshness)
 }
 
-/// Whether a response with this status counts as an error that a stale response may stand in for (RFC 5861 §4).
+/// Whether a response with this status is an error that a stale response may replace (RFC 5861 §4).
 #[must_use]
 pub fn is_error(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 impl Stored {
-    /// How fresh it is, if it is served as it is to a request that says nothing of caches: what [`lookup`] calls a hit
-    /// then, at less cost.
+    /// The freshness of a response that is served unchanged to a request without cache directives: a hit of [`lookup`],
+    /// at lower cost.
     #[must_use]
     #[inline]
     pub fn hit(&self, now: Now) -> Option<Freshness> {
@@ -164,8 +164,8 @@ impl Stored {
         self.is_no_cache() && !self.is_forced()
     }
 
-    /// RFC 9111 §5.2.1.1 and §5.2.1.3. What is `immutable` does not get better by asking while it is fresh: only
-    /// `no-cache` says that the client knows of a reason (RFC 8246 §2).
+    /// RFC 9111 §5.2.1.1 and §5.2.1.3. Validating a fresh `immutable` response is pointless: only `no-cache` means that
+    /// the client knows a reason (RFC 8246 §2).
     fn asks_for_fresher(&self, request: &RequestDirectives, freshness: Freshness) -> bool {
         let can_change = !(self.is_immutable() && freshness.is_fresh());
         let too_old = can_change && request.max_age.is_some_and(|most| freshness.age > most);
@@ -174,8 +174,8 @@ impl Stored {
     }
 }
 
-/// Whether the client lets a response be stale for so long: `max-stale` sets the limit, and `max-age` without it says
-/// that the client wants no stale response (RFC 9111 §5.2.1.1, §5.2.1.2). Without either the client leaves it open.
+/// Whether the client accepts a response that is stale for so long: `max-stale` sets the limit, and `max-age` without
+/// it means that the client rejects stale responses (RFC 9111 §5.2.1.1, §5.2.1.2). `None` without either.
 fn takes_stale(request: &RequestDirectives, stale_for: Duration) -> bool {
     match (request.max_stale, request.max_age) {
         (Some(most), _) => stale_for <= most,
@@ -194,7 +194,7 @@ mod tests {
     const NONE: StaleRules = StaleRules { while_revalidate: None, if_error: None };
     const ROUTE: StaleRules = StaleRules { while_revalidate: Some(secs(30)), if_error: Some(secs(100)) };
 
-    /// What a response with these directives, stored at the age of zero, is good for after so many seconds.
+    /// The verdict for a response with these directives, stored at age zero, after this many seconds.
     struct Asked {
         answered: &'static str,
         after: u64,

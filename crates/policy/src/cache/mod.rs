@@ -1,7 +1,7 @@
-//! The rules of a shared HTTP cache (RFC 9111): what is stored under which name, how long it is fresh, when it may be
-//! served, how it is validated, what goes first when room is short, who asks the backend, and what is invalidated when.
+//! The rules of a shared HTTP cache (RFC 9111): storing, keys, freshness, serving, validation, eviction, coalescing and
+//! invalidation.
 //!
-//! No body is held here, and no clock is read: facts come in, verdicts go out.
+//! Holds no body and reads no clock.
 
 pub mod bans;
 pub mod coalescing;

@@ -1,56 +1,56 @@
-//! Whether a write was alone on its way to the backend, so that the cache may believe what it wrote.
+//! Detects concurrent writes to a URI, whose content must not be cached.
 //!
-//! The argument: a URI is marked before a write goes out and after its answer is in. A write that met no other between
-//! its marks was applied after all those answered before it and before all those that go out later, so what it wrote
-//! is what is there. Of several at once nobody knows which was applied last; and one whose end is not known, or that was
-//! tried more than once, may be applied long after. What follows for the entry is decided in `written`.
+//! A URI is marked before a write is sent and after its response has arrived. A write without another one between its
+//! marks was applied after all earlier ones and before all later ones, so the backend has its content. Of concurrent
+//! writes it is unknown which was applied last; and a write with an unknown outcome, or with several attempts, may be
+//! applied much later. `written` decides the effect on the entry.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
-/// The most URIs that are remembered as unsure one by one; beyond that all are.
+/// The most URIs that are tracked as unsure individually; beyond that, all are.
 const UNSURE_MAX: usize = 65_536;
 
-/// The writes that are on their way, by URI. The caller keeps [`Overlap::ended`] and the storing that follows from it
-/// one step, for example under one lock, so that no later write of the URI goes out between them.
+/// The writes in flight, by URI. The caller must make [`Overlap::ended`] and the resulting store one atomic step, for
+/// example under one lock, so that no later write to the URI is sent in between.
 #[derive(Clone, Debug)]
 pub struct Overlap<K> {
     uris: HashMap<K, Marks>,
-    /// URIs in the order in which they may be sure again.
+    /// URIs in the order in which they become sure again.
     unsure: VecDeque<(Duration, K)>,
-    /// When so many are unsure that they can't be told apart.
+    /// Until when all URIs count as unsure, because too many were to track.
     all_unsure_until: Duration,
     unsure_for: Duration,
 }
 
-/// Who writes.
+/// The sender of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
-    /// A client's request: sent again, it is another writer.
+    /// A client's request; another attempt is another writer.
     Client,
-    /// The flusher, for the queued write with this number. All attempts to send it write the same content, so one that
-    /// is applied late, or twice, leaves what the others leave.
+    /// The flusher, for the queued write with this number. All attempts write the same content, so one that is applied
+    /// late or twice has the same result.
     Flush(u64),
 }
 
 impl Writer {
-    /// Whether both leave the same content, whichever of them is applied last.
+    /// Whether both write the same content, regardless of the order.
     fn is_same(self, other: Self) -> bool {
         matches!((self, other), (Self::Flush(one), Self::Flush(two)) if one == two)
     }
 }
 
-/// What is known of one URI.
+/// The state of one URI.
 #[derive(Clone, Copy, Debug)]
 struct Marks {
-    /// Writes on their way.
+    /// Writes in flight.
     in_flight: u32,
-    /// Whether two of these were so at once, or one met an earlier write that may still be applied.
+    /// Whether two of these were concurrent, or one met an earlier write that may still be applied.
     is_crowded: bool,
     /// Until when an earlier write may still be applied.
     unsure_until: Duration,
-    /// Whose write that is; of several writers, [`Writer::Client`].
+    /// The writer of that one; [`Writer::Client`] if there are several.
     unsure: Writer,
 }
 
@@ -60,40 +60,41 @@ impl Default for Marks {
     }
 }
 
-/// What is known of a write that is no longer on its way.
+/// The outcome of a write that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It went out once and was answered, or did not go out.
+    /// It was sent once and answered, or not sent.
     Known,
-    /// It may yet be applied: no whole answer came, or it was tried more than once.
+    /// It may still be applied: there was no complete response, or several attempts.
     Unsure,
 }
 
 impl<K: Clone + Eq + Hash> Overlap<K> {
-    /// Nothing is on its way. What goes out less than `unsure_for` after the unsure end of a write of its URI does not
+    /// No writes. A write that is sent less than `unsure_for` after one to the same URI with an unsure outcome does not
     /// count as alone.
     #[must_use]
     pub fn new(unsure_for: Duration) -> Self {
         Self { uris: HashMap::new(), unsure: VecDeque::new(), all_unsure_until: Duration::ZERO, unsure_for }
     }
 
-    /// From now on another time holds for what ends unsure.
+    /// Sets the time for writes that end unsure from now on.
     pub fn set_unsure_for(&mut self, unsure_for: Duration) {
         self.unsure_for = unsure_for;
     }
 
-    /// A write of this URI is about to go out at `now` (on the clock that never jumps). To be followed by one
-    /// [`Overlap::ended`], whatever becomes of it.
+    /// Records that a write to this URI is about to be sent at `now` (monotonic). Exactly one [`Overlap::ended`] must
+    /// follow.
     pub fn begins(&mut self, uri: &K, writer: Writer, now: Duration) {
         let marks = self.uris.entry(uri.clone()).or_default();
-        // An unsure one may be applied while this one is on its way, after it: that it is sure at the end is too late.
+        // An unsure write may be applied after this one while this one is in flight; that its time is over at the end
+        // is too late.
         let is_unsure = now < marks.unsure_until && !writer.is_same(marks.unsure);
         marks.is_crowded |= marks.in_flight > 0 || is_unsure || now < self.all_unsure_until;
         marks.in_flight = marks.in_flight.saturating_add(1);
     }
 
-    /// A write of this URI has ended at `now`. `true`: it was alone, so if it was carried out, what it wrote is what the
-    /// backend has. An attempt of the flusher is alone also if it may be applied once more.
+    /// Records that a write to this URI has ended at `now`. `true`: it was alone, so if it was carried out, the backend
+    /// has its content. An attempt of the flusher counts as alone even if it may be applied once more.
     #[must_use]
     pub fn ended(&mut self, uri: &K, writer: Writer, (ended, now): (Ended, Duration)) -> bool {
         self.forget_sure(now);
@@ -120,25 +121,25 @@ impl<K: Clone + Eq + Hash> Overlap<K> {
         was_alone && (ended == Ended::Known || writer.is_same(writer))
     }
 
-    /// Whether any write of this URI is on its way: what is fetched meanwhile may be of before or after it.
+    /// Whether a write to this URI is in flight: a response fetched meanwhile may be older or newer than the write.
     #[must_use]
     pub fn is_in_flight(&self, uri: &K) -> bool {
         self.uris.get(uri).is_some_and(|marks| marks.in_flight > 0)
     }
 
-    /// How many URIs are remembered.
+    /// The number of tracked URIs.
     #[must_use]
     pub fn len(&self) -> usize {
         self.uris.len()
     }
 
-    /// Whether nothing is on its way or unsure.
+    /// Whether no write is in flight or unsure.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.uris.is_empty()
     }
 
-    /// Forgets the URIs whose time has come.
+    /// Drops the URIs whose time is over.
     fn forget_sure(&mut self, now: Duration) {
         while let Some((_, uri)) = self.unsure.pop_front_if(|(until, _)| *until <= now) {
             if self.uris.get(&uri).is_some_and(|marks| marks.in_flight == 0 && marks.unsure_until <= now) {
@@ -178,7 +179,7 @@ mod tests {
         overlap.begins(&"a", Writer::Client, at(1));
         overlap.begins(&"a", Writer::Client, at(1));
         assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
-        // It meets the one that is still on its way.
+        // It is concurrent with the one in flight.
         overlap.begins(&"a", Writer::Client, at(1));
         assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
         assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
@@ -242,60 +243,60 @@ mod tests {
         }
         overlap.begins(&"a", other, at(4));
         assert!(!overlap.ended(&"a", other, (Ended::Unsure, at(4))));
-        // Of two that are unsure neither is known to be applied last.
+        // Of two unsure writes, it is unknown which is applied last.
         for one in [mine, other] {
             overlap.begins(&"a", one, at(5));
             assert!(!overlap.ended(&"a", one, (Ended::Known, at(5))));
         }
     }
 
-    /// A write on its way.
+    /// A write in flight.
     struct Flying {
         writer: Writer,
         content: u64,
         was_applied: bool,
     }
 
-    /// One URI, its backend and its cache. A write is applied at any moment between its going out and its end; one with
-    /// an unsure end, at any moment until it is sure again, or never.
+    /// One URI with its backend and cache. A write is applied at any time between its start and its end; one that ends
+    /// unsure, at any time until it is sure again, or never.
     #[derive(Default)]
     struct World {
         in_flight: Vec<Flying>,
-        /// What may yet be applied, and until when.
+        /// The writes that may still be applied, and until when.
         lost: Vec<(u64, Duration)>,
         backend: u64,
         cache: Option<u64>,
-        /// The number and the content of the queued write that the flusher is at.
+        /// The number and content of the flusher's current write.
         queued: u64,
     }
 
     impl World {
-        fn step(&mut self, overlap: &mut Overlap<u8>, dice: &mut fastrand::Rng, (value, now): (u64, Duration)) {
+        fn step(&mut self, overlap: &mut Overlap<u8>, rng: &mut fastrand::Rng, (value, now): (u64, Duration)) {
             self.lost.retain(|(_, until)| now < *until);
-            match dice.u8(..8) {
+            match rng.u8(..8) {
                 0 | 1 if self.in_flight.len() < 3 => {
-                    let (writer, content) = self.next(dice, value);
+                    let (writer, content) = self.next(rng, value);
                     overlap.begins(&0, writer, now);
                     self.in_flight.push(Flying { writer, content, was_applied: false });
                 }
                 2 | 3 => {
-                    if let Some(write) = dice.choice(&mut self.in_flight).filter(|write| !write.was_applied) {
+                    if let Some(write) = rng.choice(&mut self.in_flight).filter(|write| !write.was_applied) {
                         write.was_applied = true;
                         self.backend = write.content;
                     }
                 }
-                4..=6 if !self.in_flight.is_empty() => self.end(overlap, dice, now),
+                4..=6 if !self.in_flight.is_empty() => self.end(overlap, rng, now),
                 _ => {
-                    if let Some((content, _)) = dice.choice(&self.lost) {
+                    if let Some((content, _)) = rng.choice(&self.lost) {
                         self.backend = *content;
                     }
                 }
             }
         }
 
-        /// A client's write, another queued one, or the same once more.
-        fn next(&mut self, dice: &mut fastrand::Rng, value: u64) -> (Writer, u64) {
-            match dice.u8(..4) {
+        /// A client's write, another queued one, or another attempt of the same.
+        fn next(&mut self, rng: &mut fastrand::Rng, value: u64) -> (Writer, u64) {
+            match rng.u8(..4) {
                 0 | 1 => return (Writer::Client, value),
                 2 => self.queued = value,
                 _ => {}
@@ -303,9 +304,9 @@ mod tests {
             (Writer::Flush(self.queued), self.queued)
         }
 
-        fn end(&mut self, overlap: &mut Overlap<u8>, dice: &mut fastrand::Rng, now: Duration) {
-            let write = self.in_flight.swap_remove(dice.usize(..self.in_flight.len()));
-            let ended = if write.was_applied && dice.u8(..4) > 0 { Ended::Known } else { Ended::Unsure };
+        fn end(&mut self, overlap: &mut Overlap<u8>, rng: &mut fastrand::Rng, now: Duration) {
+            let write = self.in_flight.swap_remove(rng.usize(..self.in_flight.len()));
+            let ended = if write.was_applied && rng.u8(..4) > 0 { Ended::Known } else { Ended::Unsure };
             if ended == Ended::Unsure {
                 self.lost.push((write.content, now + at(120)));
             }
@@ -318,13 +319,13 @@ mod tests {
     fn the_cache_ends_with_what_the_backend_applied_last_or_with_nothing() {
         let mut stored = 0;
         for seed in 0..3_000 {
-            let mut dice = fastrand::Rng::with_seed(seed);
+            let mut rng = fastrand::Rng::with_seed(seed);
             let mut overlap = Overlap::new(at(120));
             let mut world = World::default();
             let mut now = at(0);
             for value in 1..60 {
-                now += at(dice.u64(..40));
-                world.step(&mut overlap, &mut dice, (value, now));
+                now += at(rng.u64(..40));
+                world.step(&mut overlap, &mut rng, (value, now));
                 let is_quiet = world.in_flight.iter().all(|write| !write.was_applied);
                 if is_quiet {
                     let cache = world.cache.unwrap_or(world.backend);

@@ -1,8 +1,8 @@
-//! Stored parts: what a 206 or a cut-off 200 holds, which requests it answers, and what parts make together (RFC 9111
-//! §3.3, §3.4).
+//! Stored parts: the content of a 206 or truncated 200, the requests that it answers, and the combination of parts (RFC
+//! 9111 §3.3, §3.4).
 //!
-//! Only positions and heads pass here, no content. Whether a part may be stored is decided in `storable`, whether it is
-//! fresh in `lookup`; how a `Range` is written and read, in `message::range`.
+//! Handles positions and heads only. `storable` decides whether a part may be stored, `lookup` whether it is fresh;
+//! `message::range` parses and writes ranges.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::validate::{self, strong_date};
 use crate::message::etag::{Comparison, EntityTag};
 use crate::message::range::{self, ByteRange, ContentRange, Selection};
 
-/// Bytes of a representation whose length is known: never none of them, never one beyond its end.
+/// A non-empty range of a representation of known length, within its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     range: ByteRange,
@@ -22,19 +22,19 @@ pub struct Part {
 }
 
 impl Part {
-    /// `None` if the range reaches beyond `complete` bytes.
+    /// `None` if the range extends beyond `complete` bytes.
     #[must_use]
     pub const fn new(range: ByteRange, complete: u64) -> Option<Self> {
         if range.last() < complete { Some(Self { range, complete }) } else { None }
     }
 
-    /// Which bytes it holds.
+    /// The bytes it contains.
     #[must_use]
     pub const fn range(&self) -> ByteRange {
         self.range
     }
 
-    /// How many bytes the whole representation has.
+    /// The length of the complete representation.
     #[must_use]
     pub const fn complete(&self) -> u64 {
         self.complete
@@ -46,20 +46,21 @@ impl Part {
         self.range.bytes() == self.complete
     }
 
-    /// Where these bytes of the representation stand in the part's own content; `None` if it does not hold them all.
+    /// The offset of these bytes of the representation in the part's content; `None` if it does not contain all of
+    /// them.
     #[must_use]
     pub fn offset(&self, wanted: ByteRange) -> Option<u64> {
         let holds = self.range.first() <= wanted.first() && wanted.last() <= self.range.last();
         if holds { wanted.first().checked_sub(self.range.first()) } else { None }
     }
 
-    /// What the `Range` of a GET selects, if the part holds every byte of it: one or several ranges, in
-    /// positions of the representation. Whether `Range` counts is decided in `message::conditions`.
+    /// The selection of a GET's `Range`, if the part contains every byte of it: one or several ranges, as positions in
+    /// the representation. `message::conditions` decides whether `Range` applies.
     ///
-    /// `None`: the request is for the origin. So is one for the whole, without a `Range` that is understood, and one
-    /// that nothing would satisfy, for an incomplete response answers what lies "wholly within" it and nothing else.
+    /// `None`: the request must be forwarded. This includes a request for the whole, without a valid `Range`, and one
+    /// that cannot be satisfied, because an incomplete response only answers requests "wholly within" it.
     ///
-    /// Source: RFC 9111 §3.3. Open and suffix ranges are resolved against the whole length (RFC 9110 §14.1.2).
+    /// Source: RFC 9111 §3.3. Open and suffix ranges are resolved against the complete length (RFC 9110 §14.1.2).
     #[must_use]
     pub fn answers(&self, request: &Fields) -> Option<Selection> {
         let selection = range::select(request.values(Known::Range), self.complete);
@@ -71,7 +72,7 @@ impl Part {
         holds.then_some(selection)
     }
 
-    /// What is missing of the whole, where that is one range behind the part: the part begins the representation.
+    /// The missing range, if the part is the beginning of the representation.
     #[must_use]
     pub fn rest(&self) -> Option<ByteRange> {
         if self.range.first() != 0 {
@@ -80,13 +81,13 @@ impl Part {
         ByteRange::new(self.range.last().checked_add(1)?, self.complete.checked_sub(1)?)
     }
 
-    /// The two parts as one, where they overlap or touch. [`have_one_validator`] must hold of their responses.
+    /// Joins two parts that overlap or touch. [`have_one_validator`] must hold for their responses.
     #[must_use]
     pub fn join(&self, other: &Self) -> Option<Joined> {
         if self.complete != other.complete {
             return None;
         }
-        // The one that begins first leads; of two that begin alike, the longer one, which is then all that is needed.
+        // The part that begins first leads; of two with the same start, the longer one, which then suffices.
         let place = |part: &Self| (part.range.first(), Reverse(part.range.last()));
         let other_leads = place(other) < place(self);
         let (first, second) = if other_leads { (other, self) } else { (self, other) };
@@ -108,8 +109,8 @@ impl Part {
     }
 }
 
-/// What a response holds, if it is a part that can be of use: a 206 with one `Content-Range` in bytes and of known
-/// length, which its `Content-Length`, if any, does not contradict. `multipart/byteranges` is none.
+/// The part in a response, if it can be used: a 206 with one `Content-Range` in bytes and of known length, which
+/// `Content-Length`, if present, matches. `multipart/byteranges` is not supported.
 ///
 /// Source: RFC 9110 §15.3.7, §14.4.
 #[must_use]
@@ -126,10 +127,10 @@ pub fn part_of(status: StatusCode, response: &Fields) -> Option<Part> {
     }
 }
 
-/// What has come of a 200 to GET that broke off after so many bytes: a part, if it can be completed later, so its length
-/// must have been announced and it must have a strong validator. `None` also if nothing came, or nothing is missing.
+/// The part in a 200 to GET that was truncated after this many bytes, if it can be completed later: its length must
+/// have been announced, and it must have a strong validator. `None` also if no byte was received, or none is missing.
 ///
-/// `today`, since the epoch, gives two-digit years their century.
+/// `today` (since the epoch) determines the century of two-digit years.
 ///
 /// Source: RFC 9111 §3.3.
 #[must_use]
@@ -143,42 +144,42 @@ pub fn part_of_truncated(status: StatusCode, response: &Fields, received_bytes: 
     Part::new(range, complete).filter(|part| !part.is_whole())
 }
 
-/// Two parts joined, and how to put their content together: the one piece, then the other.
+/// Two joined parts, and how to concatenate their content: one piece, then the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Joined {
-    /// What they hold together.
+    /// The joined part.
     pub part: Part,
-    /// What comes first.
+    /// The first piece.
     pub leading: Piece,
-    /// What follows; `None` if one of them holds everything.
+    /// The second piece; `None` if one of the parts contains everything.
     pub trailing: Option<Piece>,
 }
 
-/// A run of bytes in the content of one of two parts.
+/// A range of bytes in the content of one of the two parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Whose content.
+    /// The part.
     pub holder: Holder,
-    /// How many of its bytes are passed over first.
+    /// The offset in its content, in bytes.
     pub skip_bytes: u64,
-    /// How many are taken; at least 1.
+    /// The length; at least 1.
     pub bytes: u64,
 }
 
 /// One of the two parts of [`Part::join`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// The one that is asked.
+    /// The receiver of the call.
     This,
-    /// The one that is handed in.
+    /// The argument.
     Other,
 }
 
-/// Whether two responses hold bytes of the same representation, so that their parts may be joined: their entity tags
-/// are strong and equal; or neither has one, and their `Last-Modified` are strong and equal. `Content-Encoding` must
-/// not differ either: there are origins that give one tag to all codings.
+/// Whether two responses contain bytes of the same representation, so that their parts may be joined: their entity tags
+/// are strong and equal; or neither has one, and their `Last-Modified` are strong and equal. `Content-Encoding` must be
+/// equal, too, because some origins use one tag for all codings.
 ///
-/// `today`, since the epoch, gives two-digit years their century.
+/// `today` (since the epoch) determines the century of two-digit years.
 ///
 /// Source: RFC 9111 §3.4, RFC 9110 §15.3.7.3, §8.8.2.2.
 #[must_use]
@@ -194,15 +195,15 @@ pub fn have_one_validator(one: &Fields, other: &Fields, today: Duration) -> bool
     same && validate::same(one, other, Known::ContentEncoding)
 }
 
-/// The head of what two responses make together: the stored one's fields, where the newer says nothing else, and the
-/// newer's cookies. 200 when `part` is the whole, else 206 with its `Content-Range`; `Content-Length` is that of the part.
+/// The head of the joined response: the stored fields, updated by the newer ones, and the newer response's cookies. 200
+/// if `part` is the whole, else 206 with its `Content-Range`; `Content-Length` is that of the part.
 ///
 /// Source: RFC 9111 §3.4, RFC 9110 §15.3.7.3.
 #[must_use]
 pub fn joined_head(stored: &Fields, newer: &Fields, part: &Part) -> (StatusCode, Fields) {
     let mut fields = validate::freshened(stored, newer);
     fields.drop_known(KnownSet::of(&[Known::SetCookie, Known::ContentRange]));
-    // The cookies are those of the newer alone: it was judged with them, or will be.
+    // Only the cookies of the newer response, which the decision to store takes into account.
     for cookie in newer.values(Known::SetCookie) {
         fields.append(Known::SetCookie, cookie);
     }
@@ -214,11 +215,11 @@ pub fn joined_head(stored: &Fields, newer: &Fields, part: &Part) -> (StatusCode,
     (StatusCode::PARTIAL_CONTENT, fields)
 }
 
-/// The edits that turn a client's request for the whole into one for what a stored part lacks of it: its conditions go,
-/// then come `Range` and, with the stored validator, `If-Range`. The answer is a 206 to be joined, or a 200 that replaces
-/// the part.
+/// The edits that turn a client's request for the whole into one for the rest of a stored part: preconditions are
+/// dropped, and `Range` and, with the stored validator, `If-Range` are set. The response is a 206 to join, or a 200
+/// that replaces the part.
 ///
-/// `None`: there is no such [`Part::rest`], or no strong validator to hold it together.
+/// `None`: there is no [`Part::rest`], or no strong validator.
 ///
 /// Source: RFC 9111 §3.3, RFC 9110 §13.1.5.
 #[must_use]
@@ -227,8 +228,8 @@ pub fn ask_for_rest<'s>(stored: &'s Fields, part: &Part, today: Duration) -> Opt
     ask_for(stored, (rest.first(), Some(rest.last())), today)
 }
 
-/// The edits that make a request ask for a range of what a response holds, if it is still the same. `None`: the response
-/// has no strong validator.
+/// The edits that request a range of a response's representation, if it is unchanged. `None`: the response has no
+/// strong validator.
 fn ask_for(response: &Fields, (first, last): (u64, Option<u64>), today: Duration) -> Option<[Edit<'_>; 3]> {
     const CONDITIONS: KnownSet =
         KnownSet::of(&[Known::IfMatch, Known::IfNoneMatch, Known::IfModifiedSince, Known::IfUnmodifiedSince]);
@@ -244,38 +245,39 @@ fn ask_for(response: &Fields, (first, last): (u64, Option<u64>), today: Duration
     ])
 }
 
-/// Whether another response can continue this one where a client has got its beginning: it is a 200 or a part of one,
-/// with a strong validator.
+/// Whether another response can continue this one after a client has received its beginning: it is a 200 or a part of
+/// one, with a strong validator.
 #[must_use]
 pub fn is_resumable(status: StatusCode, response: &Fields, today: Duration) -> bool {
     matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) && strong_validator(response, today).is_some()
 }
 
-/// What a client still needs of a response whose beginning it has got.
+/// The missing rest of a response whose beginning the client has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The position of its first byte in the representation.
     pub first: u64,
-    /// That of its last; `None`: it is the representation's last.
+    /// The position of its last byte; `None`: to the end.
     pub last: Option<u64>,
-    /// How many bytes the whole representation has; `None`: that was not known.
+    /// The length of the representation; `None`: unknown.
     pub complete: Option<u64>,
 }
 
-/// Where what was missing stands in a response's content.
+/// The position of the missing bytes in a response's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// How many bytes are passed over first.
+    /// The bytes to skip.
     pub skip_bytes: u64,
-    /// How many are taken, no more and no fewer; `None`: all that follow.
+    /// The exact number of bytes to take; `None`: all.
     pub bytes: Option<u64>,
 }
 
 impl Missing {
-    /// The edits that turn a client's request into one for what is missing: its conditions go, then come `Range` and,
-    /// with the validator of the response that was begun, `If-Range`. `None`: that response has no strong one.
+    /// The edits that turn a client's request into one for the missing bytes: preconditions are dropped, and `Range`
+    /// and, with the validator of the first response, `If-Range` are set. `None`: that response has no strong
+    /// validator.
     ///
-    /// `today`, since the epoch, gives two-digit years their century.
+    /// `today` (since the epoch) determines the century of two-digit years.
     ///
     /// Source: RFC 9110 §13.1.5, §14.2.
     #[must_use]
@@ -283,10 +285,10 @@ impl Missing {
         ask_for(begun, (self.first, self.last), today)
     }
 
-    /// Where an answer to that holds what is missing. `None`: it does not, or is of another representation, as far as
-    /// anybody can tell; bytes of the two must not be put together.
+    /// The position of the missing bytes in a response to that request. `None`: it does not contain them, or may be of
+    /// another representation; then the bytes must not be concatenated.
     ///
-    /// A 200 will do, too, from an origin that ignores `Range`, if the validators say that it is the same.
+    /// A 200 from an origin that ignores `Range` is accepted if the validators match.
     ///
     /// Source: RFC 9110 §15.3.7.3, RFC 9111 §3.4.
     #[must_use]
@@ -319,15 +321,15 @@ impl Missing {
     }
 }
 
-/// What tells for certain that two responses have the same bytes.
+/// A strong validator: proves that two responses have the same bytes.
 enum Validator<'a> {
     Tag(EntityTag<'a>),
     /// `Last-Modified`, since the epoch.
     Modified(Duration),
 }
 
-/// The strong validator of a response, if it has one. Next to an entity tag of any kind `Last-Modified` does not count;
-/// alone, it must be strong itself.
+/// The strong validator of a response. `Last-Modified` does not count next to an entity tag of any kind; alone, it must
+/// be strong.
 fn strong_validator(response: &Fields, today: Duration) -> Option<Validator<'_>> {
     if response.has(Known::Etag) {
         return EntityTag::of(response).filter(|tag| !tag.is_weak()).map(Validator::Tag);
@@ -345,7 +347,7 @@ fn is_multipart(response: &Fields) -> bool {
 
 fn content_length(response: &Fields) -> Option<u64> {
     let digits = std::str::from_utf8(response.only(Known::ContentLength)?).ok()?.trim_ascii();
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 

@@ -1,27 +1,27 @@
-//! How much is fetched for a request with a `Range` of which nothing is stored: what it asks for, or more.
+//! Decides how much to fetch for a request with `Range` of which nothing is stored: the range, or more.
 //!
-//! Whoever fetches the whole can share it with all who ask for the URI, and store it; players and download managers
-//! begin with `bytes=0-`. A range from the middle of what may be long is better left to the origin.
+//! The whole representation can be shared with all requests for the URI, and stored; players and download managers
+//! begin with `bytes=0-`. A range from the middle of a possibly large representation is forwarded as it is.
 
 use message::{Fields, Known, KnownSet};
 
 use crate::message::range::{Selection, select};
 
-/// What is fetched.
+/// The extent of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// The whole, for all who ask for the URI: `Range` is held back.
+    /// The whole, for all requests for the URI: `Range` is removed.
     Whole,
-    /// The range, for all who ask for just that.
+    /// The range, for all requests for the same range.
     Range,
-    /// What the request asks for, for it alone.
+    /// The request as it is, for its client alone.
     Own,
 }
 
-/// What to fetch for a GET. `complete`: how long the representation is, if that is known. `object_bytes_max`: what is
-/// longer is not stored.
+/// The extent of the fetch for a GET. `complete`: the length of the representation, if known. `object_bytes_max`:
+/// longer ones are not stored.
 ///
-/// Ranges that are not understood may be to the origin. So are conditions next to a range that is forwarded.
+/// A range that is not understood here may be understood by the origin, as may preconditions next to a forwarded range.
 ///
 /// Source: RFC 9110 §14.2, §14.3.
 #[must_use]
@@ -39,8 +39,8 @@ pub fn reach(request: &Fields, complete: Option<u64>, object_bytes_max: u64) -> 
     }
 }
 
-/// Whether a request is for all of a representation, be it by a `Range` from its first byte to its last. A body that can
-/// only be read through is of use to no other.
+/// Whether a request is for the complete representation, possibly by a `Range` from its first byte to its last. A body
+/// that can only be read sequentially is of no use to other requests.
 #[must_use]
 pub fn is_all(request: &Fields, complete: Option<u64>) -> bool {
     let complete = complete.unwrap_or(u64::MAX);
@@ -106,7 +106,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing that is longer than what may be stored is read through for a part of it, once its length is known.
+        /// A representation of known length that is too long to store is never fetched completely for a part of it.
         #[test]
         fn what_is_long_is_fetched_whole_only_for_all_of_it(first in 0..300u64, last in 0..300u64, complete in 101..300u64) {
             let request = Fields::from_iter([("range", format!("bytes={first}-{last}"))]);

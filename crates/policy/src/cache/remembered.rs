@@ -1,14 +1,14 @@
-//! What is known of keys for a while: that their answers are not for sharing (hit-for-miss), or how long they are.
+//! Remembers facts about keys for a limited time: that their responses are not shared (hit-for-miss), or their length.
 //!
-//! Without this memory, requests for an uncacheable page would wait for one another in vain, and each small range of a
-//! long video would first ask for all of it.
+//! Otherwise requests for an uncacheable page would wait for one another in vain, and each small range of a long video
+//! would first fetch all of it.
 
 use std::hash::Hash;
 use std::time::Duration;
 
 use lru::LruCache;
 
-/// Keys by when they were remembered: all for equally long, so the oldest is also the first to be invalidated.
+/// Remembered keys, all for the same time, so the oldest expires first.
 #[derive(Debug)]
 pub struct Remembered<K: Hash + Eq, V = ()> {
     until: LruCache<K, (V, Duration)>,
@@ -17,13 +17,13 @@ pub struct Remembered<K: Hash + Eq, V = ()> {
 }
 
 impl<K: Hash + Eq, V: Copy> Remembered<K, V> {
-    /// Remembers nothing; at most so many keys, each for so long.
+    /// Remembers at most `keys_max` keys, each for `remember_for`.
     #[must_use]
     pub fn new(keys_max: usize, remember_for: Duration) -> Self {
         Self { until: LruCache::unbounded(), keys_max, remember_for }
     }
 
-    /// Other bounds hold from now on; what is remembered stays so for as long as it was meant to.
+    /// Sets the limits; keys remembered before keep their time.
     pub fn set_limits(&mut self, keys_max: usize, remember_for: Duration) {
         (self.keys_max, self.remember_for) = (keys_max, remember_for);
         while self.until.len() > keys_max {
@@ -31,7 +31,7 @@ impl<K: Hash + Eq, V: Copy> Remembered<K, V> {
         }
     }
 
-    /// Remembers this, in place of what was known of the key (monotonic time).
+    /// Remembers a fact about a key, replacing an earlier one (monotonic time).
     pub fn remember(&mut self, key: K, what: V, now: Duration) {
         self.until.put(key, (what, now.saturating_add(self.remember_for)));
         if self.until.len() > self.keys_max {
@@ -39,31 +39,31 @@ impl<K: Hash + Eq, V: Copy> Remembered<K, V> {
         }
     }
 
-    /// What is known of a key.
+    /// The fact about a key.
     #[must_use]
     pub fn get(&self, key: &K, now: Duration) -> Option<V> {
         self.until.peek(key).filter(|(_, until)| now < *until).map(|(what, _)| *what)
     }
 
-    /// Forgets a key.
+    /// Removes a key.
     pub fn forget(&mut self, key: &K) {
         self.until.pop(key);
     }
 
-    /// Forgets what has been remembered for long enough.
+    /// Removes the keys whose time is over.
     pub fn expire(&mut self, now: Duration) {
         while self.next_due().is_some_and(|until| until <= now) {
             self.until.pop_lru();
         }
     }
 
-    /// When there is something to forget next.
+    /// When the next key expires.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
         self.until.peek_lru().map(|(_, (_, until))| *until)
     }
 
-    /// How many keys are remembered.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.until.len()

@@ -1,4 +1,4 @@
-//! What the tests of this module share: heads in one line, and a fixed moment.
+//! Shared test helpers: heads in one line, and a fixed time.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) fn response(status: u16, fields: &[(&'static str, &'static str)]) -> 
     ResponseFacts::of(StatusCode::from_u16(status).unwrap(), &headers(fields), NOW)
 }
 
-/// Later than [`NOW`] by so many seconds, on both clocks.
+/// [`NOW`] plus this many seconds, on both clocks.
 pub(super) fn later(seconds: u64) -> Now {
     Now { mono: NOW.mono + secs(seconds), wall: NOW.wall + secs(seconds) }
 }

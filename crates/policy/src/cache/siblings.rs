@@ -1,14 +1,14 @@
-//! Which keys belong to one URI: those that differ in chosen headers and cookies alone.
+//! The keys of one URI, which differ in selected headers and cookies only.
 //!
-//! So that what invalidates a URI finds all of its keys. A key without a choice is its URI's own, and is not listed.
+//! Lets an invalidation of a URI find all of its keys. A key without a selection is the URI's own, and not listed.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash, RandomState};
 
-/// Keys by the URI they are of.
+/// Keys by their URI.
 ///
-/// URIs are kept as keyed hashes: two whose hashes are equal, once in 2⁶⁴, are invalidated together, which is more than
-/// asked, never less. Keys are copied, so they should be cheap, such as an `Arc`.
+/// URIs are stored as keyed hashes: two with equal hashes, with probability 2⁻⁶⁴, are invalidated together, which is
+/// more than requested, never less. Keys are cloned, so they should be cheap to clone, like an `Arc`.
 #[derive(Debug)]
 pub struct Siblings<K> {
     keys: HashMap<u64, HashSet<K>>,
@@ -16,10 +16,9 @@ pub struct Siblings<K> {
 }
 
 impl<K: Hash + Eq + Clone> Siblings<K> {
-    /// What each key costs, as if it were the only one of its URI: the smallest set of keys, and its place in the
-    /// table.
+    /// The cost of a key, as if it were the only one of its URI: the smallest set of keys, and its place in the table.
     pub const KEY_BYTES: u64 = {
-        // The smallest set has four places; a set that has just doubled has fewer than four for each key.
+        // The smallest set has four places; a set that has just doubled has fewer than four per key.
         let keys = 4 * (size_of::<K>() as u64 + 1) + GROUP_BYTES + ALLOCATION_BYTES;
         keys + (size_of::<(u64, HashSet<K>)>() as u64 + 1) * 16 / 7 + 1
     };
@@ -30,12 +29,12 @@ impl<K: Hash + Eq + Clone> Siblings<K> {
         Self { keys: HashMap::new(), hasher: RandomState::new() }
     }
 
-    /// Lists a key under what all keys of its URI have in common.
+    /// Adds a key under the common part of its URI's keys.
     pub fn insert(&mut self, uri: &[u8], key: &K) {
         self.keys.entry(self.hasher.hash_one(uri)).or_default().insert(key.clone());
     }
 
-    /// Takes a key off the list.
+    /// Removes a key.
     pub fn remove(&mut self, uri: &[u8], key: &K) {
         let mark = self.hasher.hash_one(uri);
         let Some(keys) = self.keys.get_mut(&mark) else { return };
@@ -43,7 +42,7 @@ impl<K: Hash + Eq + Clone> Siblings<K> {
         if keys.is_empty() {
             self.keys.remove(&mark);
         } else if keys.capacity() > keys.len().saturating_mul(4) {
-            // A set that was large once must not cost more than is counted for what is left of it.
+            // A set that has shrunk must not exceed the counted cost of its keys.
             keys.shrink_to(keys.len().saturating_mul(2));
         }
     }
@@ -60,10 +59,10 @@ impl<K: Hash + Eq + Clone> Default for Siblings<K> {
     }
 }
 
-/// What an allocator adds to an allocation.
+/// The overhead of an allocation.
 const ALLOCATION_BYTES: u64 = 16;
 
-/// What a hash table has beside its places.
+/// The size of a hash table besides its places.
 const GROUP_BYTES: u64 = 16;
 
 #[cfg(test)]

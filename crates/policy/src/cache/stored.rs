@@ -1,5 +1,5 @@
-//! What the rules look at in a stored response, in the form that it is kept in: it is held for every response in the
-//! cache, so each byte counts.
+//! The facts about a stored response that the rules use, in compact form, because they exist for every response in the
+//! cache.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::facts::ResponseFacts;
 use super::freshness::{self, Freshness, Lifetime, Source};
 use crate::time::Now;
 
-/// A window that was not given.
+/// The value of an absent window.
 const NOT_GIVEN: u32 = u32::MAX;
 
-/// A stored response, as far as the rules look at it. 56 bytes.
+/// The facts about a stored response; 56 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// `Date`, since the epoch. This and the times below are in nanoseconds.
@@ -21,11 +21,11 @@ pub struct Stored {
     received_wall_nanos: u64,
     age_on_arrival_nanos: u64,
     lifetime_nanos: u64,
-    /// Both are given in whole seconds.
+    /// Both in whole seconds.
     stale_while_revalidate_seconds: u32,
     stale_if_error_seconds: u32,
     status: StatusCode,
-    /// Who gave the lifetime; `None`: nobody did, and it is zero.
+    /// The source of the lifetime; `None`: there is none, and the lifetime is zero.
     source: Option<Source>,
     is_no_cache: bool,
     forbids_stale: bool,
@@ -33,8 +33,8 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// What there is to keep of these facts. `lifetime` is as `freshness::lifetime` found it when the response was stored,
-    /// `age_on_arrival` as `freshness::age_on_arrival` did; `received`: when it arrived, or was last validated.
+    /// From the facts of a response. `lifetime` is the result of `freshness::lifetime`, `age_on_arrival` that of
+    /// `freshness::age_on_arrival`; `received`: when the response arrived, or was last validated.
     #[must_use]
     pub fn new(facts: &ResponseFacts, lifetime: Option<Lifetime>, age_on_arrival: Duration, received: Now) -> Self {
         let directives = &facts.directives;
@@ -54,7 +54,7 @@ impl Stored {
         }
     }
 
-    /// The same with the facts of another head, as old and as fresh as this.
+    /// With the facts of another head, and the same age and lifetime.
     #[must_use]
     pub fn with_facts(&self, facts: &ResponseFacts) -> Self {
         let duration = Duration::from_nanos(self.lifetime_nanos);
@@ -74,7 +74,7 @@ impl Stored {
         self.status
     }
 
-    /// `Date`; when missing or unreadable, the moment of arrival.
+    /// `Date`; if missing or invalid, the time of arrival.
     #[must_use]
     pub fn date(&self) -> Duration {
         Duration::from_nanos(self.date_nanos)
@@ -87,7 +87,7 @@ impl Stored {
         Now { mono, wall }
     }
 
-    /// How fresh it is now.
+    /// Its freshness now.
     #[must_use]
     #[inline]
     pub fn freshness(&self, now: Now) -> Freshness {
@@ -95,13 +95,13 @@ impl Stored {
         Freshness { age, lifetime: Duration::from_nanos(self.lifetime_nanos) }
     }
 
-    /// Whether it says `no-cache`, of all of it (RFC 9111 §5.2.2.4).
+    /// Whether it has `no-cache` without field names (RFC 9111 §5.2.2.4).
     #[must_use]
     pub fn is_no_cache(&self) -> bool {
         self.is_no_cache
     }
 
-    /// Whether it must not be served once it is stale.
+    /// Whether it must not be served stale.
     #[must_use]
     pub fn forbids_stale(&self) -> bool {
         self.forbids_stale
@@ -113,7 +113,7 @@ impl Stored {
         self.is_immutable
     }
 
-    /// Whether the route's `ttl_force` gave its lifetime.
+    /// Whether its lifetime comes from the route's `ttl_force`.
     #[must_use]
     pub fn is_forced(&self) -> bool {
         self.source == Some(Source::Forced)

@@ -1,28 +1,28 @@
-//! Whether a response may be stored with the tags that it names: how many, and how long they may be.
+//! Limits the number and length of a response's tags; a response that exceeds them is not stored.
 //!
-//! Nothing is kept here: a stored response has its tags in its head.
+//! Stateless: a stored response has its tags in its head.
 
-/// Bounds on the tags of one entry.
+/// The limits on the tags of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many different tags.
+    /// The most different tags.
     pub tags_max: usize,
-    /// How long each may be, in bytes.
+    /// The longest tag, in bytes.
     pub tag_bytes_max: usize,
 }
 
-/// Why an entry's tags were refused.
+/// Why the tags of an entry were rejected.
 ///
-/// All of them are: an entry that lost one of its tags would outlive a purge of that tag, so it is better not stored.
+/// All are rejected: an entry without one of its tags would survive a purge of that tag, so it is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// More different tags than allowed.
+    /// There are too many different tags.
     #[error("more than {tags_max} tags")]
     TooMany {
         /// The limit.
         tags_max: usize,
     },
-    /// A tag longer than allowed.
+    /// A tag is too long.
     #[error("a tag of {bytes} bytes is longer than {tag_bytes_max}")]
     TooLong {
         /// Its length.
@@ -32,12 +32,11 @@ pub enum Refused {
     },
 }
 
-/// Holds an entry's tags against the limits. Empty tags and repetitions do not count. Reads no more than it must to
-/// find that there are too many.
+/// Checks an entry's tags against the limits. Empty tags and duplicates do not count. Stops as soon as there are too
+/// many.
 ///
 /// # Errors
-///
-/// [`Refused`], when one of the [`Limits`] does not hold.
+/// [`Refused`] if a limit is exceeded.
 pub fn admit<'t>(tags: impl IntoIterator<Item = &'t str>, limits: Limits) -> Result<(), Refused> {
     let Limits { tags_max, tag_bytes_max } = limits;
     let mut admitted = Vec::new();

@@ -1,7 +1,7 @@
-//! Asking the origin whether a stored response still holds, and what its answer means (RFC 9111 §4.3).
+//! Validates stored responses with the origin, and evaluates the result (RFC 9111 §4.3).
 //!
-//! Whether a response must be validated, and whether a stale one may stand in for an error (RFC 5861 §4), is decided
-//! elsewhere. Stored responses are always given newest first, by `Date`.
+//! Other files decide whether a response must be validated, and whether a stale one may replace an error (RFC 5861 §4).
+//! Stored responses are passed newest first, by `Date`.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::message::dates;
 use crate::message::etag::{Comparison, EntityTag};
 use crate::message::vary::Vary;
 
-/// The most bytes of entity tags that one request asks with; tags beyond that are left out, which costs a transfer.
+/// The most bytes of entity tags in one request; further tags are left out, which may cost a transfer.
 pub const TAGS_BYTES_MAX: usize = 4096;
 
-/// What a request for validation asks with.
+/// The validators of a conditional request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators<'s> {
     /// The value of `If-None-Match`.
@@ -27,14 +27,14 @@ pub struct Validators<'s> {
 }
 
 impl Validators<'_> {
-    /// Whether there is one, so that 304 may come. If not, only a whole answer is of use.
+    /// Whether there is a validator, so that a 304 is possible. Otherwise only a complete response is useful.
     #[must_use]
     pub const fn is_conditional(&self) -> bool {
         self.tags.is_some() || self.modified.is_some()
     }
 
-    /// The edits that turn a client's request into one for validation: its own conditions and `Range` go, since the
-    /// answer is meant for the cache; then come the validators.
+    /// The edits that turn a client's request into a validation: its own preconditions and `Range` are dropped, because
+    /// the response is for the cache; then the validators are set.
     pub fn edits(&self) -> impl Iterator<Item = Edit<'_>> {
         const REPLACED: KnownSet = KnownSet::of(&[
             Known::IfMatch,
@@ -50,11 +50,11 @@ impl Validators<'_> {
     }
 }
 
-/// The validators by which a request asks about these stored responses.
+/// The validators for a request about these stored responses.
 ///
-/// These are the entity tags of all responses, and `Last-Modified` if there is just one. A 206 among them should not be given: its
-/// tag would be taken for that of a whole response. What holds `If-Match` or `If-Unmodified-Since` is for the origin and
-/// should not come here (see `message::conditions::asks_the_origin`).
+/// These are the entity tags of all responses, and `Last-Modified` if there is just one. Do not pass a 206, because its
+/// tag would be taken for that of a complete response. Requests with `If-Match` or `If-Unmodified-Since` must be
+/// forwarded instead (see `message::conditions::asks_the_origin`).
 ///
 /// Source: RFC 9111 §4.3.1.
 #[must_use]
@@ -63,7 +63,7 @@ pub fn ask<'s>(stored: &[&'s Fields]) -> Validators<'s> {
     Validators { tags: tags(stored), modified }
 }
 
-/// The entity tags of these responses as a list, each once.
+/// The entity tags of these responses as a list without duplicates.
 fn tags(stored: &[&Fields]) -> Option<Vec<u8>> {
     let mut list: Vec<&[u8]> = Vec::new();
     let mut bytes = 0_usize;
@@ -78,18 +78,18 @@ fn tags(stored: &[&Fields]) -> Option<Vec<u8>> {
     (!list.is_empty()).then(|| list.join(&b", "[..]))
 }
 
-/// What an answer to a request for validation is good for.
+/// The use of a response to a validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// 304: what [`confirm`] chooses is freshened and reused.
+    /// 304: the responses selected by [`confirm`] are updated and reused.
     NotModified,
-    /// A whole answer, which replaces what is stored, if it may be stored itself; it goes to the client.
+    /// A complete response, which replaces the stored one if it may be stored; it goes to the client.
     Whole,
-    /// 5xx: it goes to the client, or a stale response does instead, if that is allowed.
+    /// 5xx: goes to the client, or a stale response is served instead, if allowed.
     Failed,
 }
 
-/// Reads the status of an answer.
+/// Classifies the status of a response.
 ///
 /// Source: RFC 9111 §4.3.3.
 #[must_use]
@@ -103,43 +103,43 @@ pub fn read(status: StatusCode) -> Answer {
     }
 }
 
-/// A stored response that a request for validation asked about.
+/// A stored response that a validation was about.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// Its fields.
     pub headers: &'a Fields,
-    /// Whether it fits the request (RFC 9111 §4.1).
+    /// Whether it matches the request (RFC 9111 §4.1).
     pub fits: bool,
 }
 
-/// The stored responses that a 304 confirms, by their places among the candidates; and what it changes of them.
+/// The stored responses that a 304 confirms, by index among the candidates, and what it updates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Confirmed {
-    /// Where they are, the newest first; never empty.
+    /// Their indices, the newest first; never empty.
     pub places: Vec<usize>,
-    /// What of the 304 they take over.
+    /// What they take from the 304.
     pub update: Update,
 }
 
-/// What a stored response takes over from a 304.
+/// What a stored response takes from a 304.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// All that [`freshened`] does.
+    /// The fields, see [`freshened`].
     Fields,
-    /// Its freshness alone: [`refreshed`].
+    /// Only its freshness, see [`refreshed`].
     Freshness,
 }
 
-/// Which of the candidates (newest first) a 304 confirms. `None`: ask again without conditions.
+/// The candidates (newest first) that a 304 confirms. `None`: repeat the request without preconditions.
 ///
-/// Those that fit the request come first; if it is none of them, one of the others is what the origin chose for this
-/// request. A 304 whose `Vary` names fields that the stored one does not have confirms by a strong entity tag alone: what
-/// the request that fetched the stored response said in these fields is not known, and other validators are the same for
+/// Those that match the request come first; if the 304 confirms none of them, another one is what the origin selected
+/// for this request. A 304 whose `Vary` names fields that the stored one lacks only confirms by a strong entity tag:
+/// the values of these fields in the request for the stored response are unknown, and other validators are the same for
 /// several representations.
 ///
-/// `today`, since the epoch, gives two-digit years their century.
+/// `today` (since the epoch) determines the century of two-digit years.
 ///
-/// Source: RFC 9111 §4.3.4; the deviation from it is decision 0026.
+/// Source: RFC 9111 §4.3.4; decision 0026 explains the deviation.
 #[must_use]
 pub fn confirm(answer: &Fields, candidates: &[Candidate<'_>], today: Duration) -> Option<Confirmed> {
     let names_one = answer.has(KnownSet::of(&[Known::Etag, Known::LastModified]));
@@ -171,21 +171,21 @@ pub fn confirm(answer: &Fields, candidates: &[Candidate<'_>], today: Duration) -
     Some(Confirmed { places: vec![*places.get(other)?], update: Update::Fields })
 }
 
-/// Whether a stored response that does not fit a request may be asked about with the one that does, so that the origin can
-/// choose it: its entity tag is strong, and it is coded alike. A weak tag can stand for a coding that the client does not
-/// take, and there are origins that give one strong tag to all codings.
+/// Whether a stored response that does not match a request may be validated together with one that does, so that the
+/// origin can select it: its entity tag is strong, and it has the same coding. A weak tag may represent a coding that
+/// the client does not accept, and some origins use one strong tag for all codings.
 #[must_use]
 pub fn may_be_chosen(other: &Fields, fitting: &Fields) -> bool {
     let is_strong = EntityTag::of(other).is_some_and(|tag| !tag.is_weak());
     is_strong && same(other, fitting, Known::ContentEncoding)
 }
 
-/// Which of the stored responses (newest first) a 304 confirms, by their places.
+/// The indices of the stored responses (newest first) that a 304 confirms.
 ///
 /// A strong entity tag confirms all that have it. If none has, a strong `Last-Modified` confirms those that have it and
-/// whose own tag, if any, is the weak form of the answer's. A weak tag, or `Last-Modified` without one, confirms the
-/// newest that has it. Without any validator a 304 confirms the one response there is: RFC 9111 wants that one to lack a
-/// validator too, but many servers leave the tag out, and it was this response alone that they were asked about.
+/// whose own tag, if any, is the weak form of the 304's. A weak tag, or `Last-Modified` without one, confirms the
+/// newest that has it. A 304 without a validator confirms the only response there is: RFC 9111 requires that one to
+/// have no validator either, but many servers omit the tag, and the request was about this response only.
 ///
 /// Source: RFC 9111 §4.3.4, RFC 9110 §8.8.2.2.
 fn confirmed(answer: &Fields, stored: &[&Fields], today: Duration) -> Vec<usize> {
@@ -220,15 +220,15 @@ fn confirmed(answer: &Fields, stored: &[&Fields], today: Duration) -> Vec<usize>
     }
 }
 
-/// The one stored response whose weak tag is the answer's strong one but for the weakness: what an origin says that
-/// weakens the tag of what it compresses, and makes a 304 without compressing.
+/// The only stored response whose weak tag equals the 304's strong one except for the weakness. Origins send this when
+/// they weaken the tag of compressed responses, and generate a 304 without compression.
 fn resembling(answer: &Fields, stored: &[&Fields]) -> Option<usize> {
     let mut alike = stored.iter().enumerate().filter(|(_, one)| unweakens(answer, one)).map(|(place, _)| place);
     alike.next().filter(|_| alike.next().is_none())
 }
 
-/// Whether an answer's `Vary` names fields that the stored response's does not, and no strong entity tag says that it is
-/// about the stored response all the same.
+/// Whether a 304's `Vary` names fields that the stored response's does not, and no strong entity tag identifies the
+/// stored response.
 fn chooses_by_more(answer: &Fields, stored: &Fields) -> bool {
     let Vary::Fields(named) = Vary::of(answer) else { return false };
     let names_more = added(&named, &Vary::of(stored)).next().is_some();
@@ -239,20 +239,19 @@ fn has_tag(stored: &Fields, tag: &EntityTag<'_>, comparison: Comparison) -> bool
     EntityTag::of(stored).is_some_and(|own| own.matches(tag, comparison))
 }
 
-/// A stored response's fields with what a 304, or the answer to HEAD, says: each field of it replaces all lines of that
-/// name.
+/// The fields of a stored response, updated by a 304 or a response to HEAD: each field of the latter replaces all lines
+/// with its name.
 ///
-/// Never taken over: what is not stored anyway (see `headers::stored`); `Set-Cookie`, which is for the client that asked;
-/// and what tells the form of the content as it is kept, that is `Content-Encoding`, `Content-Length` and
-/// `Content-Range`. Three fields are taken over with care, since many origins make their 304 before the parts of them run
-/// that negotiate and compress, against RFC 9110 §15.4.5:
+/// Never updated: fields that are not stored (see `headers::stored`); `Set-Cookie`, which is for one client; and fields
+/// that describe the content as stored, that is `Content-Encoding`, `Content-Length` and `Content-Range`. Three fields
+/// need care, because many origins generate their 304 before negotiation and compression, contrary to RFC 9110 §15.4.5:
 ///
-/// - `Vary` only grows: a name that the answer leaves out still chose what is stored. `*` replaces all names.
-/// - `Content-Type` stays where the answer's `Content-Encoding` or `Vary` shows that it describes something else.
-/// - A weak entity tag stays weak: the strong form of it names the bytes before they were compressed.
+/// - `Vary` only grows: names that the 304 omits still select the stored response. `*` replaces all names.
+/// - `Content-Type` is kept if the 304's `Content-Encoding` or `Vary` shows that it describes another representation.
+/// - A weak entity tag stays weak: its strong form names the bytes before compression.
 ///
-/// `Age` goes if the answer has none, as it told of the older answer's way. The caller makes sure that the answer has a
-/// `Date` (RFC 9110 §6.6.1), and finds the response's place anew if `Vary` has changed.
+/// `Age` is dropped if the 304 has none, because it belongs to the older response. The caller makes sure that the 304
+/// has a `Date` (RFC 9110 §6.6.1), and stores the response under its new variant if `Vary` has changed.
 ///
 /// Source: RFC 9111 §3.2.
 #[must_use]
@@ -275,11 +274,11 @@ pub fn freshened(stored: &Fields, answer: &Fields) -> Fields {
     fields
 }
 
-/// What of a stored response a 304 or the answer to HEAD does not replace.
+/// Fields of a stored response that a 304 or a response to HEAD does not replace.
 const KEPT: KnownSet =
     KnownSet::of(&[Known::ContentEncoding, Known::ContentLength, Known::ContentRange, Known::SetCookie, Known::Vary]);
 
-/// A stored response's fields without its `Age`, and with `newer` in place of those of the same names.
+/// The stored fields without `Age`, with those in `newer` replaced.
 fn replaced<'n, I: Iterator<Item = Field<'n>>>(stored: &Fields, newer: impl Fn() -> I) -> Fields {
     let mut fields = stored.clone();
     fields.drop_known(Known::Age);
@@ -288,24 +287,24 @@ fn replaced<'n, I: Iterator<Item = Field<'n>>>(stored: &Fields, newer: impl Fn()
     fields
 }
 
-/// Whether an answer without content describes another representation than the stored one.
+/// Whether a response without content describes another representation than the stored one.
 fn describes_another(answer: &Fields, stored: &Fields) -> bool {
     let codes_otherwise = answer.has(Known::ContentEncoding) && !same(answer, stored, Known::ContentEncoding);
     codes_otherwise || (answer.has(Known::Vary) && Vary::of(answer) != Vary::of(stored))
 }
 
-/// Whether an answer has the strong form of the stored weak entity tag.
+/// Whether a response has the strong form of the stored weak entity tag.
 fn unweakens(answer: &Fields, stored: &Fields) -> bool {
     let (Some(new), Some(old)) = (EntityTag::of(answer), EntityTag::of(stored)) else { return false };
     old.is_weak() && !new.is_weak() && new.matches(&old, Comparison::Weak)
 }
 
-/// Whether two heads have the same lines of this name, in the same order.
+/// Whether two heads have the same lines with this name, in the same order.
 pub(super) fn same(one: &Fields, other: &Fields, name: Known) -> bool {
     one.values(name).eq(other.values(name))
 }
 
-/// The names that the stored `Vary` does not have.
+/// The names that the stored `Vary` lacks.
 fn added<'a>(named: &'a [HeaderName], stored: &Vary) -> impl Iterator<Item = &'a HeaderName> {
     let own = match stored {
         Vary::Fields(own) => Some(own.clone()),
@@ -314,7 +313,7 @@ fn added<'a>(named: &'a [HeaderName], stored: &Vary) -> impl Iterator<Item = &'a
     named.iter().filter(move |name| own.as_ref().is_some_and(|own| !own.contains(name)))
 }
 
-/// A stored response's fields with what a 304 says of its freshness, and nothing else of it.
+/// The fields of a stored response with only the freshness fields of a 304.
 #[must_use]
 pub fn refreshed(stored: &Fields, answer: &Fields) -> Fields {
     const OF_FRESHNESS: KnownSet =
@@ -322,18 +321,18 @@ pub fn refreshed(stored: &Fields, answer: &Fields) -> Fields {
     replaced(stored, || answer.iter().filter(|field| OF_FRESHNESS.contains(field.known)))
 }
 
-/// What the answer to HEAD means for a stored response to GET that it could be about.
+/// The effect of a response to HEAD on a stored response to GET.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glimpse {
-    /// They agree: it is to be [`freshened`].
+    /// They agree: update it with [`freshened`].
     Agrees,
-    /// They differ: the stored response counts as stale from now on.
+    /// They differ: the stored response is stale from now on.
     Differs,
 }
 
-/// Compares the answer to HEAD, a 200, with what is stored: by its entity tag, its `Last-Modified` and its
-/// `Content-Length`, each if the answer has it. `content_bytes` is the length of the stored content. Where the answer's
-/// `Vary` names more, it may be about another representation, unless the entity tag is strong.
+/// Compares a 200 to HEAD with the stored response: by entity tag, `Last-Modified` and `Content-Length`, each if
+/// present. `content_bytes` is the length of the stored content. If the `Vary` of the response names more fields, it
+/// may be about another representation, unless the entity tag is strong.
 ///
 /// Source: RFC 9111 §4.3.5.
 #[must_use]
@@ -346,14 +345,14 @@ pub fn glimpse(answer: &Fields, stored: &Fields, content_bytes: u64) -> Glimpse 
     if is_it { Glimpse::Agrees } else { Glimpse::Differs }
 }
 
-/// `Last-Modified`, since the epoch, if it is strong: it lies at least a second before `Date` (RFC 9110 §8.8.2.2).
+/// `Last-Modified` since the epoch, if it is strong: at least a second before `Date` (RFC 9110 §8.8.2.2).
 pub(super) fn strong_date(response: &Fields, today: Duration) -> Option<Duration> {
     let modified = last_modified(response, today)?;
     let date = dates::read(response.only(Known::Date)?.trim_ascii(), today)?;
     (modified < date).then_some(modified)
 }
 
-/// `Last-Modified`, since the epoch.
+/// `Last-Modified` since the epoch.
 pub(super) fn last_modified(response: &Fields, today: Duration) -> Option<Duration> {
     dates::read(response.only(Known::LastModified)?.trim_ascii(), today)
 }
@@ -375,7 +374,7 @@ mod tests {
         (validators.is_conditional(), fields)
     }
 
-    /// The one value of a field, as text.
+    /// The only value of a field, as text.
     fn value<'f>(fields: &'f Fields, name: &str) -> &'f str {
         std::str::from_utf8(fields.only(name).unwrap()).unwrap()
     }
@@ -459,7 +458,7 @@ mod tests {
         assert_eq!(confirmed(&nginx, &[&weakened, &strong], NOW.wall), [1]);
     }
 
-    /// What a 304 confirms of candidates that fit or don't.
+    /// The candidates that a 304 confirms.
     fn chosen(answer: &[(&'static str, &'static str)], stored: &[(bool, &Fields)]) -> Option<(Vec<usize>, Update)> {
         let candidates: Vec<_> = stored.iter().map(|(fits, headers)| Candidate { headers, fits: *fits }).collect();
         confirm(&headers(answer), &candidates, NOW.wall).map(|Confirmed { places, update }| (places, update))

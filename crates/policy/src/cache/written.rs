@@ -1,7 +1,8 @@
-//! What a write leaves in the cache.
+//! Decides what a write leaves in the cache.
 //!
-//! Answers what becomes of its target's entry, once its end is known ([`after`]). Other URIs that a write makes the cache forget are named in `forget`; which writes are queued, and
-//! when one is on its way alone, is decided elsewhere. The contract is `docs/write-modes.md`.
+//! [`after`] returns the change of the target's entry when the outcome is known. `invalidation` selects other URIs to
+//! invalidate; which writes are queued, and whether one was alone in flight, is decided elsewhere. The contract is
+//! `docs/write-modes.md`.
 
 use http::{HeaderName, Method, StatusCode, Uri};
 use message::{Fields, Known, Name};
@@ -13,102 +14,103 @@ use super::invalidation::is_safe;
 use super::storable::{self, Exceptions, Extent, Refusal, storable};
 use crate::time::Now;
 
-/// What describes a request's content (RFC 9110 §8.3 to §8.5).
+/// The fields that describe a request's content (RFC 9110 §8.3 to §8.5).
 const OF_CONTENT: [Name<'_>; 3] =
     [Name::Known(Known::ContentType), Name::Known(Known::ContentEncoding), Name::Text(b"content-language")];
-/// What of an answer to a PUT holds for what was put, too: how long it is fresh, and for whom.
+/// The fields of a response to PUT that also apply to the written content: its freshness, and who may get it.
 const OF_ANSWER: [Known; 5] = [Known::Date, Known::CacheControl, Known::Expires, Known::Vary, Known::CdnCacheControl];
-/// What an answer to a PUT has only if the content was saved as it was sent (RFC 9110 §9.3.4).
+/// The fields that a response to PUT has only if the content was stored as sent (RFC 9110 §9.3.4).
 const VALIDATORS: [Known; 2] = [Known::Etag, Known::LastModified];
 
-/// What a route says about what writes leave behind.
+/// A route's rules for written content.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// How long it is fresh.
+    /// Its freshness rules.
     pub ttl: &'a TtlRules,
-    /// What is stored although it should not be.
+    /// Responses that are stored although they are not storable by default.
     pub exceptions: Exceptions,
-    /// The fields of an answer that hold tags.
+    /// The response fields with tags.
     pub tags_headers: &'a [HeaderName],
 }
 
-/// A write that has been on its way.
+/// A finished write.
 #[derive(Clone, Copy, Debug)]
 pub struct Write<'a> {
     /// Its method.
     pub method: &'a Method,
     /// Its target in absolute form (RFC 9110 §7.1).
     pub target: &'a Uri,
-    /// Its head, as the client sent it.
+    /// Its head, as sent by the client.
     pub headers: &'a Fields,
-    /// Whether the backend has certainly applied it, and no other write to the target between its going out and now. If
-    /// not, nobody knows whose content is there now.
+    /// Whether the backend has certainly applied it, and no other write to the target since it was sent. Otherwise the
+    /// current content is unknown.
     pub is_alone: bool,
-    /// Whether it was queued, and so read back before the backend had it.
+    /// Whether it was queued, so that reads saw it before the backend had it.
     pub is_queued: bool,
 }
 
-/// How a write ended.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
-    /// With a backend's answer.
+    /// The backend responded.
     Answered {
         /// Its status.
         status: StatusCode,
         /// Its fields.
         headers: &'a Fields,
-        /// When it came.
+        /// When the response arrived.
         received: Now,
     },
-    /// It went out, or a part of it, and no whole answer came back.
+    /// The request was sent, at least in part, and no complete response arrived.
     Unknown,
-    /// No byte of it went out.
+    /// No byte was sent.
     Unsent,
 }
 
-/// What becomes of the target's entry.
+/// The change of the target's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It stays as it was.
+    /// It is kept.
     Stay,
-    /// It goes, with all variants.
+    /// It is invalidated, with all variants.
     Forget,
-    /// It goes, and this comes.
+    /// It is replaced.
     Store(Box<Stored>),
 }
 
-/// What is stored: an answer to GET with status 200.
+/// The entry to store, as a 200 to GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Where its content is.
+    /// The source of its content.
     pub content: Content,
-    /// Its fields as an answer to GET would have had them, tags and fields to withhold included; no length unless
-    /// the answer's own.
+    /// The fields that a response to GET would have had, including tags and fields to withhold; no length unless the
+    /// response's own.
     pub headers: Fields,
-    /// What the rules look at.
+    /// The facts for the rules.
     pub facts: ResponseFacts,
-    /// How long it is fresh; `None`: to be confirmed before each use.
+    /// Its lifetime; `None`: it must be validated before each use.
     pub lifetime: Option<Lifetime>,
 }
 
-/// Whose content a later GET gets.
+/// The content of the stored entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// What the request sent.
+    /// The content of the request.
     Request,
-    /// What the answer brings.
+    /// The content of the response.
     Answer,
 }
 
-/// What becomes of the target's entry after a write ended so.
+/// The change of the target's entry after this outcome of a write.
 ///
-/// Only a PUT leaves something, and only after 200, 201, 204 or 205: the answer's content if it is said to be the
-/// target's representation, else the request's. It is then judged as an answer to GET with its fields would be. A 4xx
-/// changes nothing; a 5xx may have done half of it.
+/// Only a PUT leaves content, after 200, 201, 204 or 205: the response's content if it is declared as the target's
+/// representation, else the request's. It is then evaluated like a response to GET with its fields. A 4xx changes
+/// nothing; a 5xx may have applied part of the write.
 ///
-/// What a queued write leaves stays readable where a stale response would: without a time and a validator it is kept
-/// stale, unless it must not be served stale. Its `Cookie` counts as credentials, as its `Authorization` does, because
-/// until now it was read by those alone who showed the same. A client's certificate counts as credentials always.
+/// Content of a queued write remains readable where a stale response would: without a lifetime and a validator it is
+/// stored as stale, unless it must not be served stale. Its `Cookie` counts as credentials, like its `Authorization`,
+/// because so far only clients with the same credentials could read it. A client's certificate always counts as
+/// credentials.
 ///
 /// Source: RFC 9110 §9.3.4 and §8.7, RFC 9111 §3, §3.5, §4.2.4 and §4.4.
 #[must_use]
@@ -135,7 +137,7 @@ pub fn after(write: &Write<'_>, end: End<'_>, rules: Rules<'_>) -> Change {
     stored.map_or(Change::Forget, |stored| Change::Store(Box::new(stored)))
 }
 
-/// The representation that a PUT has left at its target, where it can be told.
+/// The representation that a PUT has left at its target, if it can be determined.
 fn representation(
     write: &Write<'_>,
     status: StatusCode,
@@ -146,7 +148,7 @@ fn representation(
     let location = answer.first(Known::ContentLocation);
     let is_own = location.is_some_and(|location| storable::is_target(location, write.target));
     if is_own && has_content {
-        // One that calls nothing the representation is not to be believed.
+        // A response that declares no content as the representation is not credible.
         let is_empty = answer.first(Known::ContentLength) == Some(b"0");
         return (!is_empty).then(|| (Content::Answer, headers::stored(answer)));
     }
@@ -154,14 +156,14 @@ fn representation(
     take(OF_CONTENT, write.headers, &mut fields);
     take(OF_ANSWER, answer, &mut fields);
     take(rules.tags_headers, answer, &mut fields);
-    // Of an answer that is about another resource, the validators may be, too.
+    // If the response is about another resource, its validators may be, too.
     if location.is_none() || is_own {
         take(VALIDATORS, answer, &mut fields);
     }
     Some((Content::Request, fields))
 }
 
-/// Copies the fields of these names that are not there yet.
+/// Copies the fields with these names that are missing.
 fn take<'n>(names: impl IntoIterator<Item: Into<Name<'n>>>, from: &Fields, into: &mut Fields) {
     for name in names.into_iter().map(Into::into) {
         if !into.contains(name) {
@@ -170,7 +172,7 @@ fn take<'n>(names: impl IntoIterator<Item: Into<Name<'n>>>, from: &Fields, into:
     }
 }
 
-/// Whether an answer 200 to GET with these fields would be stored, and for how long it would be fresh.
+/// Whether a 200 to GET with these fields would be stored, and its lifetime.
 fn judge(
     write: &Write<'_>,
     headers: &Fields,
@@ -181,7 +183,7 @@ fn judge(
     request.is_authorized |= write.is_queued && write.headers.has(Known::Cookie);
     request.is_authorized |= write.headers.has(Known::ClientCertificate);
     let facts = ResponseFacts::of(StatusCode::OK, headers, received);
-    // What has just been written says nothing about how long it will stay.
+    // Content that was just written has no meaningful heuristic lifetime.
     let lifetime = freshness::lifetime(&facts, rules.ttl).filter(|lifetime| lifetime.source != Source::Heuristic);
     let serves_stale = write.is_queued && !facts.directives.forbids_stale() && !facts.directives.no_cache.is_whole();
     let is_of_use =

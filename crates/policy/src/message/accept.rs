@@ -1,9 +1,9 @@
-//! In which form a client would like to read an error: JSON or plain text (RFC 9110 §12.5.1).
+//! Chooses the form of an error body, JSON or plain text, from `Accept` (RFC 9110 §12.5.1).
 
-/// Whether JSON is preferred to text.
+/// Whether the client prefers JSON to text.
 ///
-/// The types' weights decide; `text/html` counts as text, any `+json` type as JSON. When they are equal, the kind that is
-/// named first wins, and text if neither is named.
+/// The weights of the types decide; `text/html` counts as text, any `+json` type as JSON. If they are equal, the type
+/// that is named first wins, and text if neither is named.
 #[must_use]
 pub fn prefers_json(accept: Option<&[u8]>) -> bool {
     let (mut json, mut text) = (Wish::default(), Wish::default());
@@ -28,7 +28,7 @@ pub fn prefers_json(accept: Option<&[u8]>) -> bool {
     json.weight > text.weight || (json.weight == text.weight && json.weight > 0 && json.place < text.place)
 }
 
-/// How precisely a media range names a type; the most precise one decides its weight.
+/// The precision of a media range; the most precise matching range determines a type's weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Precision {
     #[default]
@@ -38,13 +38,13 @@ enum Precision {
     Named,
 }
 
-/// What is known about one form.
+/// The weight and position of one form.
 #[derive(Debug, Default)]
 struct Wish {
     precision: Precision,
     /// In thousandths.
     weight: u32,
-    /// Where in the list it is named.
+    /// The position in the list.
     place: usize,
 }
 
@@ -65,7 +65,7 @@ fn ends_with_json(media: &[u8]) -> bool {
         .is_some_and(|(_, end)| end.eq_ignore_ascii_case(b"+json"))
 }
 
-/// A weight in thousandths; a malformed one counts as 0.
+/// A weight in thousandths; 0 if malformed.
 fn weight(parameter: &[u8]) -> Option<u32> {
     let digits = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="))?;
     let (whole, fraction) = digits.split_at_checked(1).unwrap_or_default();

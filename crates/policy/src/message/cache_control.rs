@@ -1,8 +1,8 @@
-//! `Cache-Control` as data (RFC 9111 §5.2), with the extensions of RFC 5861 and RFC 8246, and `Pragma` (§5.4).
+//! Parses `Cache-Control` (RFC 9111 §5.2), with the extensions of RFC 5861 and RFC 8246, and `Pragma` (§5.4).
 //!
-//! What the directives mean together is decided in `cache`. Where a value contradicts itself or cannot be read, the
-//! reading that stores and serves less is taken (§4.2.1): a response's freshness is then zero, a request's demands
-//! are the strictest and its allowances void. Unknown directives are ignored (§5.2.3).
+//! `cache` decides what the directives mean together. A contradictory or malformed value is interpreted so that less is
+//! stored and served (§4.2.1): a response's freshness is zero, a request's requirements are the strictest and its
+//! allowances do not apply. Unknown directives are ignored (§5.2.3).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use message::{Fields, Known};
 
 use super::list;
 
-/// The most a delta-seconds says; what is greater is read as this (RFC 9111 §1.2.2).
+/// The largest delta-seconds; greater values are reduced to it (RFC 9111 §1.2.2).
 pub const SECONDS_MAX: Duration = Duration::from_secs(1 << 31);
 
-/// What a directive reaches that may name fields: `no-cache` and `private` (RFC 9111 §5.2.2.4, §5.2.2.7).
+/// The scope of a directive that may name fields: `no-cache` and `private` (RFC 9111 §5.2.2.4, §5.2.2.7).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
     /// The directive was not given.
@@ -28,7 +28,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether the directive was given, and names no fields.
+    /// Whether the directive is present and names no fields.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         match self {
@@ -37,7 +37,7 @@ impl Scope {
         }
     }
 
-    /// The fields it names.
+    /// The named fields.
     #[must_use]
     pub fn fields(&self) -> &[HeaderName] {
         match self {
@@ -46,7 +46,7 @@ impl Scope {
         }
     }
 
-    /// Widens by another occurrence. Names that cannot be read, or none at all, stand for the whole response.
+    /// Extends the scope by another occurrence. Invalid names, or none, mean the whole response.
     pub(super) fn widen<'a>(&mut self, names: impl Iterator<Item = &'a [u8]>) {
         let names: Result<Vec<_>, _> = names.map(HeaderName::from_bytes).collect();
         let given = match names {
@@ -61,7 +61,7 @@ impl Scope {
     }
 }
 
-/// The directives of a response (RFC 9111 §5.2.2). Without any, all is absent.
+/// The directives of a response (RFC 9111 §5.2.2). By default all are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
     /// `no-store` (§5.2.2.5).
@@ -93,10 +93,10 @@ pub struct ResponseDirectives {
 }
 
 impl ResponseDirectives {
-    /// Reads all `Cache-Control` lines of a response.
+    /// Parses all `Cache-Control` lines of a response.
     ///
-    /// A number given twice counts when both agree; otherwise, and when malformed, it is zero (RFC 9111 §4.2.1).
-    /// Directives that take no argument count with one as well when they restrict, but not when they permit.
+    /// A number given twice counts if both values agree; otherwise, and if malformed, it is zero (RFC 9111 §4.2.1). An
+    /// unexpected argument does not invalidate a directive that restricts, but one that permits.
     #[must_use]
     pub fn of(headers: &Fields) -> Self {
         let mut all = Self::default();
@@ -106,14 +106,15 @@ impl ResponseDirectives {
         all
     }
 
-    /// Whether a shared cache must not serve the response once it is stale (RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.8; for a
-    /// shared cache `s-maxage` means the same, §5.2.2.10).
+    /// Whether a shared cache must not serve the response stale (RFC 9111 §4.2.4, §5.2.2.2, §5.2.2.8); for a shared
+    /// cache `s-maxage` has the same effect (§5.2.2.10).
     #[must_use]
     pub fn forbids_stale(&self) -> bool {
         self.must_revalidate || self.proxy_revalidate || self.s_maxage.is_some()
     }
 
-    /// The fields that are not for a shared store, or not for use unasked: those that `private` and `no-cache` name.
+    /// The fields named by `private` and `no-cache`, which a shared cache must not store or must not serve without
+    /// validation.
     pub fn withheld(&self) -> impl Iterator<Item = &HeaderName> {
         self.private.fields().iter().chain(self.no_cache.fields())
     }
@@ -146,7 +147,7 @@ impl ResponseDirectives {
 pub struct RequestDirectives {
     /// `max-age` (§5.2.1.1).
     pub max_age: Option<Duration>,
-    /// `max-stale` (§5.2.1.2): the most that the response may be stale. Without an argument any staleness is taken:
+    /// `max-stale` (§5.2.1.2): the longest accepted staleness. Without an argument any staleness is accepted:
     /// [`Duration::MAX`].
     pub max_stale: Option<Duration>,
     /// `min-fresh` (§5.2.1.3).
@@ -164,10 +165,10 @@ pub struct RequestDirectives {
 }
 
 impl RequestDirectives {
-    /// Reads all `Cache-Control` lines of a request, and `Pragma` when there are none.
+    /// Parses all `Cache-Control` lines of a request, and `Pragma` if there are none.
     ///
-    /// A number that is malformed, or given twice with different values, asks for the most (`max-age`, `min-fresh`) or
-    /// allows nothing (`max-stale`, `stale-if-error`).
+    /// A number that is malformed, or given twice with different values, means the strictest requirement (`max-age`,
+    /// `min-fresh`) or no allowance (`max-stale`, `stale-if-error`).
     #[must_use]
     pub fn of(headers: &Fields) -> Self {
         let mut all = Self::default();
@@ -200,13 +201,13 @@ impl RequestDirectives {
     }
 }
 
-/// Notes one more occurrence of a number: what is malformed or contradicts an earlier one becomes `strictest`.
+/// Adds another occurrence of a number; `strictest` if it is malformed or contradicts an earlier one.
 fn agree(slot: &mut Option<Duration>, given: Option<Duration>, strictest: Duration) {
     let given = given.unwrap_or(strictest);
     *slot = Some(if slot.is_none_or(|earlier| earlier == given) { given } else { strictest });
 }
 
-/// A delta-seconds (RFC 9111 §1.2.2), at most [`SECONDS_MAX`]; `None` when it is anything but digits.
+/// A delta-seconds (RFC 9111 §1.2.2), at most [`SECONDS_MAX`]; `None` unless all bytes are digits.
 #[must_use]
 pub fn delta_seconds(digits: &[u8]) -> Option<Duration> {
     if digits.is_empty() {
@@ -221,12 +222,12 @@ pub fn delta_seconds(digits: &[u8]) -> Option<Duration> {
 
 struct Directive<'a> {
     name: Word,
-    /// Without the quotes. Malformed ones stay as they are: they are no number and no field name.
+    /// Without quotes. A malformed argument stays unchanged: it is no number and no field name.
     argument: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> Directive<'a> {
-    /// `None` when the name is not a token, so no directive is meant, or longer than that of any known directive.
+    /// `None` if the name is not a token, or longer than any known directive.
     fn of(element: &'a [u8]) -> Option<Self> {
         let equals = element.iter().position(|byte| *byte == b'=');
         let (name, argument) = match equals.and_then(|at| element.split_at_checked(at)) {
@@ -246,17 +247,17 @@ impl<'a> Directive<'a> {
     }
 }
 
-/// A directive's name in lower case.
+/// The name of a directive in lower case.
 struct Word {
     bytes: [u8; Self::BYTES_MAX],
     length: usize,
 }
 
 impl Word {
-    /// As long as `stale-while-revalidate`, the longest name of a known directive.
+    /// The length of `stale-while-revalidate`, the longest known directive.
     const BYTES_MAX: usize = 22;
 
-    /// `None` if it is longer than that.
+    /// `None` if the name is longer.
     fn of(name: &[u8]) -> Option<Self> {
         let mut bytes = [0; Self::BYTES_MAX];
         bytes.get_mut(..name.len())?.copy_from_slice(name);
@@ -269,7 +270,7 @@ impl Word {
     }
 }
 
-/// The elements of a list of field names, as `no-cache` and `private` have as their argument.
+/// The elements of a list of field names, the argument of `no-cache` and `private`.
 pub(super) fn field_names(argument: &[u8]) -> impl Iterator<Item = &[u8]> {
     argument.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty())
 }
@@ -278,7 +279,7 @@ fn directives(headers: &Fields) -> impl Iterator<Item = Directive<'_>> {
     headers.values(Known::CacheControl).flat_map(Elements::of).filter_map(Directive::of)
 }
 
-/// The content of a quoted string (RFC 9110 §5.6.4); anything else as it is.
+/// The content of a quoted string (RFC 9110 §5.6.4); anything else unchanged.
 fn unquoted(argument: &[u8]) -> Cow<'_, [u8]> {
     let Some(inner) = argument.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
         return Cow::Borrowed(argument);
@@ -294,8 +295,8 @@ fn unquoted(argument: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(content.collect())
 }
 
-/// One line's elements: commas within quoted strings do not end one. Where a quote is never closed, all quotes from
-/// there on are bytes like any other: so they hide no directive, and a line is looked through at most twice.
+/// The elements of one line; commas within quoted strings do not separate. If a quote is not closed, all quotes from
+/// there on are ordinary bytes. So they hide no directive, and a line is scanned at most twice.
 struct Elements<'a> {
     rest: &'a [u8],
     quotes_close: bool,
@@ -306,7 +307,7 @@ impl<'a> Elements<'a> {
         Self { rest: line, quotes_close: true }
     }
 
-    /// Up to the next comma that ends an element, or to the end of the line; the comma itself is dropped.
+    /// The bytes up to the next separating comma, or to the end of the line; drops the comma.
     fn split_first(&mut self) -> &'a [u8] {
         let mut end = None;
         if self.quotes_close {
@@ -334,7 +335,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// Where the first element ends: at a comma outside quotes, or with the line. `None` when the line ends within quotes.
+/// The end of the first element: a comma outside quotes, or the end of the line. `None` if the line ends within quotes.
 fn comma_outside_quotes(line: &[u8]) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     for (at, byte) in line.iter().enumerate() {

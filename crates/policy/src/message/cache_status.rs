@@ -1,42 +1,42 @@
-//! Writing `Cache-Status`: how this cache handled a request (RFC 9211).
+//! Writes `Cache-Status`: how this cache handled a request (RFC 9211).
 //!
-//! What caches nearer to the origin have said is left as it is; this cache's member stands after theirs. What can't be
-//! said of a response there is no way to write: a member is a hit, went forward, or neither, and never two of them.
+//! Members of caches nearer to the origin are unchanged; this cache's member is appended. The types exclude
+//! contradictions: a member is a hit, forwarded, or neither.
 
 use std::fmt::{self, Write};
 
 use http::StatusCode;
 use message::{Edit, Fields, Known, NumberLine};
 
-/// The most bytes of a key or a detail that are written; the rest is left out.
+/// The most bytes of a key or detail; longer ones are truncated.
 pub const TEXT_BYTES_MAX: usize = 512;
 
-/// The largest integer of a structured field, and the smallest with its sign turned (RFC 9651 §3.3.1).
+/// The largest integer of a structured field; its negative is the smallest (RFC 9651 §3.3.1).
 const INTEGER_MAX: i64 = 999_999_999_999_999;
 
 /// Why a request went forward (RFC 9211 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
-    /// The cache is configured not to handle this request.
+    /// The cache is configured not to handle this request (`bypass`).
     Bypass,
-    /// Its method must go forward.
+    /// The method requires forwarding.
     Method,
     /// Nothing is stored for its URI.
     UriMiss,
-    /// Something is stored for its URI, but nothing that its selecting fields choose.
+    /// Responses are stored for its URI, but none matches the fields named by `Vary`.
     VaryMiss,
-    /// Nothing fits, and it can't be told why.
+    /// No stored response matches, for an unknown reason.
     Miss,
-    /// What was stored was fresh, but the request's directives did not allow it.
+    /// A stored response was fresh, but the request's directives did not allow it.
     Request,
-    /// What was stored was stale.
+    /// The stored response was stale.
     Stale,
-    /// What was stored holds not all ranges that were asked for.
+    /// The stored response does not contain all requested ranges.
     Partial,
 }
 
 impl Forward {
-    /// The token (RFC 9211 §2.2); also the access log's word.
+    /// The token (RFC 9211 §2.2), also used in the access log.
     #[must_use]
     pub const fn token(self) -> &'static str {
         match self {
@@ -52,55 +52,55 @@ impl Forward {
     }
 }
 
-/// The first thing that is said: was it answered from here, or sent forward? `hit` and `fwd` exclude each other
-/// (RFC 9211 §2.1, §2.2), and what only means something beside `fwd` (§2.3, §2.5, §2.6) is only found there.
+/// The handling of a request. `hit` and `fwd` exclude each other (RFC 9211 §2.1, §2.2); parameters that require `fwd`
+/// (§2.3, §2.5, §2.6) are fields of that variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// Answered from the cache, without a request going forward (RFC 9211 §2.1).
+    /// Answered from the cache without forwarding (RFC 9211 §2.1).
     Hit,
-    /// Sent forward.
+    /// Forwarded.
     Forwarded {
         /// Why (§2.2).
         why: Forward,
-        /// The status of the backend's answer, where it differs from the one sent on (§2.3); `None` also when none
-        /// came.
+        /// The status of the backend's response if it differs from the one sent to the client (§2.3); `None` also
+        /// without a response.
         status: Option<StatusCode>,
-        /// Whether the answer was stored (§2.5).
+        /// Whether the response was stored (§2.5).
         stored: bool,
-        /// Whether another request's answer was shared instead of asking once more (§2.6).
+        /// Whether the request shared the response to another one (§2.6).
         collapsed: bool,
     },
-    /// Neither: made here, without a stored response and without asking, as the 504 that `only-if-cached` brings
-    /// (RFC 9111 §5.2.1.7). RFC 9211 §2 would have no member on it, lest it mislead; one that claims neither `hit` nor
-    /// `fwd` and gives a detail does not, and tells the cache's own 504 from a backend's.
+    /// Neither: generated here without a stored response and without forwarding, like the 504 for `only-if-cached` (RFC
+    /// 9111 §5.2.1.7). RFC 9211 §2 recommends no member for such a response, because it could mislead. A member without
+    /// `hit` and `fwd` but with a detail does not mislead, and distinguishes the cache's own 504 from a backend's.
     Neither,
 }
 
-/// What is said of a hit, up to the freshness left in seconds.
+/// The member of a hit, up to the value of `ttl`.
 pub const HIT: NumberLine = NumberLine::new(Known::CacheStatus, "Cache-Status: forebay; hit; ttl=");
 
-/// This cache's member of the list. `Display` writes it.
+/// This cache's member of the list; `Display` writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheStatus<'a> {
-    /// Hit or forwarded.
+    /// The handling.
     pub handling: Handling,
-    /// Freshness left, in seconds, as the cache reckons it; negative when stale (§2.4). Not written with
-    /// [`Handling::Neither`], which has no response to be fresh.
+    /// The remaining freshness in seconds, as computed by the cache; negative if stale (§2.4). Not written with
+    /// [`Handling::Neither`], which has no stored response.
     pub ttl_seconds: Option<i64>,
-    /// The key; what is no visible ASCII is written as `?` (§2.7).
+    /// The cache key; everything but visible ASCII is replaced by `?` (§2.7).
     pub key: Option<&'a str>,
-    /// A word for the operator, where the rest does not say enough (§2.8).
+    /// A detail for operators (§2.8).
     pub detail: Option<&'a str>,
 }
 
 impl CacheStatus<'_> {
-    /// Only the handling.
+    /// A member with the handling alone.
     #[must_use]
     pub const fn new(handling: Handling) -> Self {
         Self { handling, ttl_seconds: None, key: None, detail: None }
     }
 
-    /// What puts this member after those of caches nearer to the origin (RFC 9211 §2).
+    /// The edit that appends this member to those of caches nearer to the origin (RFC 9211 §2).
     #[must_use]
     pub fn edit(&self, response: &Fields) -> Edit<'static> {
         // By far the most frequent one goes without the machinery of formatting.
@@ -112,7 +112,7 @@ impl CacheStatus<'_> {
         let value = self.to_string().into_bytes();
         let mut others = response.values(Known::CacheStatus);
         match (others.next(), others.next()) {
-            // An empty line says nothing.
+            // An empty line contains no member.
             (Some(b""), None) => Edit::set(Known::CacheStatus, value),
             _ => Edit::append(Known::CacheStatus, value),
         }
@@ -157,14 +157,15 @@ impl fmt::Display for CacheStatus<'_> {
     }
 }
 
-/// A token of a structured field, narrower than one of HTTP where it begins, wider after (RFC 9651 §3.3.4).
+/// Writes a token of a structured field. Its first byte is more restricted than that of an HTTP token, the others less
+/// (RFC 9651 §3.3.4).
 fn is_token(text: &str) -> bool {
     let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'*');
     let holds = |byte: u8| super::list::is_token_byte(byte) || matches!(byte, b':' | b'/');
     begins && text.len() <= TEXT_BYTES_MAX && text.bytes().all(holds)
 }
 
-/// A string of a structured field (RFC 9651 §3.3.3).
+/// Writes a string of a structured field (RFC 9651 §3.3.3).
 fn write_string(out: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     out.write_char('"')?;
     for one in text.chars().take(TEXT_BYTES_MAX) {

@@ -1,7 +1,7 @@
-//! What a client's conditions make of a stored response (RFC 9110 §13, RFC 9111 §4.3.2).
+//! Evaluates a request's preconditions against a stored response (RFC 9110 §13, RFC 9111 §4.3.2).
 //!
-//! [`evaluate_stored`] goes from two heads to an answer; [`evaluate`] takes what has been read already. Which bytes a `Range` asks for is decided in `range`; whether the stored response may
-//! be used at all, in the cache's rules.
+//! [`evaluate_stored`] takes two heads, [`evaluate`] parsed values. `range` selects the bytes of a `Range`; the rules
+//! of the cache decide whether the stored response may be used.
 
 use std::time::Duration;
 
@@ -11,29 +11,29 @@ use message::{Fields, Known, KnownSet};
 use super::dates;
 use super::etag::{Comparison, EntityTag, named};
 
-/// In whose place the conditions are judged.
+/// The role in which preconditions are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// A cache: `If-Match` and `If-Unmodified-Since` are not for it, and are ignored (RFC 9111 §4.3.2).
+    /// A cache: ignores `If-Match` and `If-Unmodified-Since` (RFC 9111 §4.3.2).
     Cache,
-    /// The origin, or who answers for it: all conditions count.
+    /// The origin, or a proxy on its behalf: all preconditions apply.
     Origin,
 }
 
-/// The dates of a request's conditions, in seconds since the Unix epoch. `None`: absent or no date, which is ignored
-/// (RFC 9110 §13.1.3, §13.1.4) but fails an `If-Range`.
+/// The dates of a request's preconditions, in seconds since the Unix epoch. `None`: absent or invalid, which is ignored
+/// (RFC 9110 §13.1.3, §13.1.4) but makes an `If-Range` false.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dates {
     /// `If-Modified-Since`.
     pub modified_since: Option<u64>,
     /// `If-Unmodified-Since`.
     pub unmodified_since: Option<u64>,
-    /// `If-Range`, when it is no entity tag.
+    /// `If-Range`, if it is not an entity tag.
     pub range: Option<u64>,
 }
 
 impl Dates {
-    /// Reads the dates of a request. `today`, since the epoch, gives two-digit years their century.
+    /// Parses the dates of a request. `today` (since the epoch) determines the century of two-digit years.
     #[must_use]
     pub fn of(request: &Fields, today: Duration) -> Self {
         Self {
@@ -44,10 +44,10 @@ impl Dates {
     }
 }
 
-/// What the conditions are judged against. Times are seconds since the Unix epoch.
+/// The selected representation. Times are seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct Selected<'a> {
-    /// The response's status; conditions count for a 2xx only (RFC 9110 §13.2.1).
+    /// The response's status; preconditions apply to a 2xx only (RFC 9110 §13.2.1).
     pub status: StatusCode,
     /// Its entity tag.
     pub tag: Option<EntityTag<'a>>,
@@ -60,7 +60,7 @@ pub struct Selected<'a> {
 }
 
 impl<'a> Selected<'a> {
-    /// Reads a response's head. `received` is since the epoch, and gives two-digit years their century.
+    /// From a response's head. `received` (since the epoch) also determines the century of two-digit years.
     #[must_use]
     pub fn of(status: StatusCode, response: &'a Fields, received: Duration) -> Self {
         Self {
@@ -73,33 +73,34 @@ impl<'a> Selected<'a> {
     }
 }
 
-/// What to answer.
+/// The result of the evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The response, or, for GET (RFC 9110 §14.2), the part of a 200 that `Range` asks for.
+    /// Send the response, or, for GET (RFC 9110 §14.2), the part of a 200 that `Range` selects.
     Serve,
-    /// The whole response: `If-Range` fails, so `Range` is ignored.
+    /// Send the whole response: `If-Range` is false, so `Range` is ignored.
     ServeWhole,
-    /// 304: the client has it already.
+    /// 304: the client's copy is current.
     NotModified,
-    /// 412: the client expected something else.
+    /// 412: a precondition is false.
     PreconditionFailed,
 }
 
-/// Whether a request holds a condition that only an origin can judge. A cache may ignore it (RFC 9110 §13.1.1,
-/// §13.1.4); to forward such a request is always right.
+/// Whether a request has a precondition that only an origin evaluates. A cache may ignore it (RFC 9110 §13.1.1,
+/// §13.1.4); forwarding such a request is always correct.
 #[must_use]
 pub fn asks_the_origin(request: &Fields) -> bool {
     request.has(KnownSet::of(&[Known::IfMatch, Known::IfUnmodifiedSince]))
 }
 
-/// Whether a request holds a condition that a cache judges, or a `Range`. Without, a stored response is served as it is.
+/// Whether a request has a precondition that a cache evaluates, or a `Range`. Otherwise a stored response is served
+/// unchanged.
 #[must_use]
 pub fn asks_the_cache(request: &Fields) -> bool {
     request.has(KnownSet::of(&[Known::IfNoneMatch, Known::IfModifiedSince, Known::Range]))
 }
 
-/// Judges a request's conditions as a cache, against a stored response. Nothing is read if there are none.
+/// Evaluates a request's preconditions as a cache, against a stored response. Parses nothing if there are none.
 ///
 /// `received` is when the response arrived, since the epoch.
 #[must_use]
@@ -117,7 +118,7 @@ pub fn evaluate_stored(
     evaluate(Role::Cache, method, request, Dates::of(request, received), &selected)
 }
 
-/// Judges a request's conditions in the order of RFC 9110 §13.2.2.
+/// Evaluates a request's preconditions in the order of RFC 9110 §13.2.2.
 #[must_use]
 pub fn evaluate(role: Role, method: &Method, request: &Fields, dates: Dates, selected: &Selected<'_>) -> Outcome {
     if !selected.status.is_success() {
@@ -129,7 +130,7 @@ pub fn evaluate(role: Role, method: &Method, request: &Fields, dates: Dates, sel
         Role::Origin | Role::Cache => {}
     }
     if request.has(Known::IfNoneMatch) {
-        // Step 3: with it, If-Modified-Since is ignored, whether or not a tag could be read.
+        // Step 3: its presence disables If-Modified-Since, even if no tag is valid.
         if named(request.values(Known::IfNoneMatch), selected.tag.as_ref(), Comparison::Weak) {
             return if reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
         }
@@ -149,20 +150,20 @@ fn expectation_holds(request: &Fields, dates: Dates, selected: &Selected<'_>) ->
     }
     match (single(request, Known::IfUnmodifiedSince).and(dates.unmodified_since), selected.modified) {
         (Some(since), Some(modified)) => modified <= since,
-        // Without a date on either side there is nothing to compare (RFC 9110 §13.1.4).
+        // Without a date on either side, the precondition is ignored (RFC 9110 §13.1.4).
         (None, _) | (_, None) => true,
     }
 }
 
-/// Step 4. Without `Last-Modified`, `Date` stands in for it, and without that the time of receipt (RFC 9111 §4.3.2).
+/// Step 4. Without `Last-Modified`, `Date` is used, and without that the time of receipt (RFC 9111 §4.3.2).
 fn is_unmodified(request: &Fields, dates: Dates, selected: &Selected<'_>) -> bool {
     let modified = selected.modified.or(selected.date).unwrap_or(selected.received);
     single(request, Known::IfModifiedSince).and(dates.modified_since).is_some_and(|since| modified <= since)
 }
 
-/// Step 5: an entity tag by strong comparison, or a date that is exactly that of the response and strong: at least a
-/// second before `Date` (RFC 9110 §13.1.5, §8.8.2.2). Next to a weak entity tag no date is strong: by the tag the origin
-/// says that bytes may differ, and `Date` moves on with each 304.
+/// Step 5: an entity tag by strong comparison, or a date that equals the response's and is strong, which means at least
+/// a second before `Date` (RFC 9110 §13.1.5, §8.8.2.2). With a weak entity tag no date is strong: the weak tag means
+/// that the bytes may differ, and `Date` advances with each 304.
 fn range_applies(request: &Fields, dates: Dates, selected: &Selected<'_>) -> bool {
     if !request.has(Known::IfRange) {
         return true;
@@ -182,7 +183,7 @@ fn date(headers: &Fields, name: Known, today: Duration) -> Option<u64> {
     dates::read(single(headers, name)?.trim_ascii(), today).map(|moment| moment.as_secs())
 }
 
-/// The value of a field that may stand once; with several lines none of them is believed.
+/// The value of a field that may occur once; `None` if there are several lines.
 fn single(headers: &Fields, name: Known) -> Option<&[u8]> {
     let mut lines = headers.values(name);
     let value = lines.next()?;

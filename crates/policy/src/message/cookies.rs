@@ -6,17 +6,16 @@ use message::{Fields, Known};
 
 /// The value of the first cookie with this name, as written, over all `Cookie` lines. Names are case-sensitive.
 ///
-/// `None` also for a cookie whose value is not ASCII.
+/// `None` also for a value that is not ASCII.
 #[must_use]
 pub fn find<'a>(headers: &'a Fields, name: &str) -> Option<&'a str> {
     text(pairs(headers, name).next()?)
 }
 
-/// The pieces of a `Cookie` line that are the cookies with this name, each with the semicolon that it no longer needs;
-/// the others stay as they are written. `visit` gets the value of each, as written; those that are not ASCII are left
-/// out.
+/// Calls `cut` with the range of each cookie with this name in a `Cookie` line, including the semicolon that becomes
+/// superfluous. `visit` gets the value of each, as written, unless it is not ASCII.
 ///
-/// There may be several: of another path or domain, or of another's making.
+/// There may be several: of another path or domain, or set by another server.
 pub fn cuts(line: &[u8], name: &str, mut visit: impl FnMut(&[u8]), cut: &mut dyn FnMut(Range<usize>)) {
     let (mut start, mut is_first) = (0, true);
     for pair in split(line) {
@@ -37,7 +36,7 @@ fn pairs<'a>(headers: &'a Fields, name: &str) -> impl Iterator<Item = &'a [u8]> 
     headers.values(Known::Cookie).flat_map(split).filter_map(move |pair| value(pair, name))
 }
 
-/// What is written between the semicolons of a line.
+/// The cookie pairs of a line, split at semicolons.
 fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
@@ -48,7 +47,7 @@ fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The value, if the pair is a cookie of this name.
+/// The value, if the pair has this name.
 fn value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let rest = pair.trim_ascii_start().strip_prefix(name.as_bytes())?;
     Some(rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii())

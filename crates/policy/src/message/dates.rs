@@ -1,13 +1,12 @@
-//! HTTP dates as time since the Unix epoch (RFC 9110 §5.6.7).
+//! Parses HTTP dates (RFC 9110 §5.6.7).
 //!
-//! Reads all three forms that recipients must accept. What an unreadable date means is for the field to say:
-//! an `Expires` that cannot be read has passed (RFC 9111 §5.3), a `Last-Modified` says nothing. Writing dates is not
-//! done here.
+//! Accepts all three forms that recipients must accept. The meaning of an invalid date depends on the field: an invalid
+//! `Expires` means expired (RFC 9111 §5.3), an invalid `Last-Modified` is ignored.
 
 use std::time::Duration;
 
 const DAY_SECONDS: u64 = 86_400;
-/// Of the Gregorian mean year, 365.2425 days.
+/// Fifty Gregorian mean years of 365.2425 days.
 const FIFTY_YEARS: Duration = Duration::from_secs(1_577_847_600);
 const DAYS: [(&[u8], &[u8]); 7] = [
     (b"Mon", b"Monday"),
@@ -21,15 +20,15 @@ const DAYS: [(&[u8], &[u8]); 7] = [
 const MONTHS: [&[u8]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// The moment that an HTTP-date names, as time since the epoch; `None` when it is not one.
+/// Parses an HTTP-date as time since the epoch; `None` if it is invalid.
 ///
-/// All three forms are read: IMF-fixdate, the obsolete RFC 850 form and that of C's `asctime`. Names and `GMT` count
-/// in any case, as a cache should have it (RFC 9111 §4.2), and nothing may stand around the date. A leap second is read as the second after
-/// the one before it. The name of the day is not held against the date. A date before 1970 is the epoch itself.
-/// `today` (since the epoch) decides the century of a two-digit year: one that would lie more than 50 years ahead is
-/// the latest year in the past with those two digits.
+/// Accepts the three forms IMF-fixdate, RFC 850 (obsolete) and asctime. Names and `GMT` are matched without case, as
+/// recommended for caches (RFC 9111 §4.2); surrounding bytes are not allowed. A leap second is read as the following
+/// second. The day name is not checked against the date. A date before 1970 becomes the epoch. `today` (since the
+/// epoch) determines the century of a two-digit year: a year that would be more than 50 years in the future is the
+/// latest one in the past with these digits.
 ///
-/// Source: RFC 9110 §5.6.7; grammar of RFC 5322 §3.3 for the ranges.
+/// Source: RFC 9110 §5.6.7; RFC 5322 §3.3 for the ranges.
 #[must_use]
 pub fn read(value: &[u8], today: Duration) -> Option<Duration> {
     let mut rest = Cursor { rest: value };
@@ -70,7 +69,7 @@ fn rfc850(rest: &mut Cursor<'_>, today: Duration) -> Option<Moment> {
     let year = this_year - this_year % 100 + short_year;
     let latest = today.saturating_add(FIFTY_YEARS);
     let year = [year + 100, year].into_iter().find(|year| in_year(*year).seconds() <= latest.as_secs());
-    // Only a year late in its century, read early in the next, has to step back.
+    // Only a year late in its century, parsed early in the next, needs the correction.
     let year = year.unwrap_or(this_year - this_year % 100 + short_year - 100);
     Some(in_year(year))
 }
@@ -88,7 +87,7 @@ fn asctime(rest: &mut Cursor<'_>) -> Option<Moment> {
     Some(Moment { year, month, day, second_of_day })
 }
 
-/// A date and time as written; `month` counts from 1.
+/// A parsed date and time; `month` counts from 1.
 struct Moment {
     year: u64,
     month: u64,
@@ -97,13 +96,13 @@ struct Moment {
 }
 
 impl Moment {
-    /// `None` when its month has no such day.
+    /// `None` if the month has no such day.
     fn since_epoch(&self) -> Option<Duration> {
         let day_exists = (1..=days_in_month(self.year, self.month)).contains(&self.day);
         day_exists.then(|| Duration::from_secs(self.seconds()))
     }
 
-    /// Since the epoch; zero for all that lies before it.
+    /// Since the epoch; zero for earlier dates.
     fn seconds(&self) -> u64 {
         let days = (days_before(self.year, self.month) + self.day).checked_sub(days_before(1970, 1) + 1);
         days.map_or(0, |days| days * DAY_SECONDS + self.second_of_day)
@@ -127,7 +126,7 @@ fn days_in_month(year: u64, month: u64) -> u64 {
 }
 
 fn year_of(since_epoch: Duration) -> u64 {
-    // No calendar year is longer than 366 days, so the guess is never past the year, and at most a few short of it.
+    // No year is longer than 366 days, so the estimate is never too late, and at most a few years too early.
     let days = (since_epoch.as_secs() / DAY_SECONDS).min(365 * 8_100);
     let mut year = 1970 + days / 366;
     while days_before(year + 1, 1) <= days + days_before(1970, 1) {
@@ -141,7 +140,7 @@ enum DayName {
     Long,
 }
 
-/// What of a date is still to be read.
+/// The unread rest of a date.
 struct Cursor<'a> {
     rest: &'a [u8],
 }
@@ -153,7 +152,7 @@ impl Cursor<'_> {
     }
 
     fn day_name(&mut self) -> Option<DayName> {
-        // The long names first: the short ones are their beginnings.
+        // Long names are tried first, because short ones are their prefixes.
         if DAYS.iter().any(|(_, long)| self.literal(long).is_some()) {
             return Some(DayName::Long);
         }
@@ -239,7 +238,7 @@ mod tests {
         assert_eq!(year("Sunday, 02-Jul-76 00:00:00 GMT"), 1976);
         assert_eq!(year("Sunday, 06-Nov-77 08:49:37 GMT"), 1977);
         assert_eq!(year("Sunday, 06-Nov-00 08:49:37 GMT"), 2000);
-        // Late in a century the years ahead belong to the next.
+        // Late in a century, future years belong to the next one.
         let in_2090 = Duration::from_secs(120 * 31_556_952);
         assert_eq!(year_of(read(b"Sunday, 06-Nov-05 08:49:37 GMT", in_2090).unwrap()), 2105);
     }
@@ -287,7 +286,7 @@ mod tests {
         }
     }
 
-    /// Writes a moment in all three forms; the day's name is a fixed one, for it is not held against the date.
+    /// Formats a time in all three forms, with a fixed day name, because it is not checked.
     fn written(seconds: u64) -> [String; 3] {
         let (day_number, second) = (seconds / DAY_SECONDS, seconds % DAY_SECONDS);
         let year = year_of(Duration::from_secs(seconds));

@@ -1,30 +1,30 @@
-//! Entity tags: reading and comparing them (RFC 9110 §8.8.3).
+//! Parses and compares entity tags (RFC 9110 §8.8.3).
 //!
-//! What follows from a match is decided in `conditions`. A tag without quotes is no entity tag, so it matches nothing:
-//! the answer is then whole instead of a 304.
+//! `conditions` decides the consequences. A tag without quotes is invalid and matches nothing, so the client gets the
+//! complete response instead of a 304.
 
 use message::{Fields, Known};
 
-/// One entity tag, borrowed from a field value.
+/// An entity tag, borrowed from a field value.
 ///
-/// It has no `==`: which comparison is meant must be said ([`EntityTag::matches`]).
+/// Has no `==`, so that callers must choose a comparison ([`EntityTag::matches`]).
 #[derive(Clone, Copy, Debug)]
 pub struct EntityTag<'a> {
     weak: bool,
     opaque: &'a [u8],
 }
 
-/// How two entity tags are compared (RFC 9110 §8.8.3.2).
+/// The comparison of two entity tags (RFC 9110 §8.8.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Equal, and neither is weak: the bytes are the same.
+    /// Equal, and neither is weak: the bytes are identical.
     Strong,
-    /// Equal, weak or not: either will do.
+    /// Equal, weak or not: the representations are equivalent.
     Weak,
 }
 
 impl<'a> EntityTag<'a> {
-    /// Reads one whole entity tag; `None` if it is anything else.
+    /// Parses a complete entity tag; `None` if it is invalid.
     ///
     /// Source: RFC 9110 §8.8.3. `W/` is case-sensitive.
     #[must_use]
@@ -33,7 +33,7 @@ impl<'a> EntityTag<'a> {
         rest.is_empty().then_some(tag)
     }
 
-    /// The tag of a response; `None` without one, with several, or with a malformed one.
+    /// The entity tag of a response; `None` if there is none, several, or a malformed one.
     #[must_use]
     pub fn of(response: &'a Fields) -> Option<Self> {
         let mut lines = response.values(Known::Etag);
@@ -41,7 +41,7 @@ impl<'a> EntityTag<'a> {
         lines.next().is_none().then_some(tag)
     }
 
-    /// Whether the tag is weak: equal tags then mean equivalent content, not the same bytes.
+    /// Whether the tag is weak: equal tags then mean equivalent content, not identical bytes.
     #[must_use]
     pub const fn is_weak(&self) -> bool {
         self.weak
@@ -59,7 +59,7 @@ impl<'a> EntityTag<'a> {
         fits && self.opaque == other.opaque
     }
 
-    /// Reads a tag off the front.
+    /// Parses a tag at the start of the input.
     fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (weak, quoted) = bytes.strip_prefix(b"W/").map_or((false, bytes), |quoted| (true, quoted));
         let inner = quoted.strip_prefix(b"\"")?;
@@ -69,8 +69,8 @@ impl<'a> EntityTag<'a> {
     }
 }
 
-/// Whether the lines of an `If-Match` or `If-None-Match` name this tag. `*` names any representation there is, also one
-/// without a tag; it counts only where it stands alone. Malformed elements match nothing.
+/// Whether the lines of an `If-Match` or `If-None-Match` contain this tag. `*` matches any representation, also one
+/// without a tag, but only if it is the only element. Malformed elements match nothing.
 ///
 /// Source: RFC 9110 §13.1.1 and §13.1.2.
 #[must_use]
@@ -88,7 +88,7 @@ pub fn named<'a>(
     all.flat_map(|line| Tags { rest: line }).any(|named| named.matches(tag, comparison))
 }
 
-/// The well-formed tags of one line. A comma may stand inside a tag, so the line can't just be split at commas.
+/// The well-formed tags of one line. A tag may contain a comma, so splitting at commas is not enough.
 struct Tags<'a> {
     rest: &'a [u8],
 }
@@ -113,13 +113,13 @@ impl<'a> Iterator for Tags<'a> {
     }
 }
 
-/// What follows the next comma; nothing if there is none.
+/// The input after the next comma; empty if there is none.
 fn after_comma(bytes: &[u8]) -> &[u8] {
     let comma = bytes.iter().position(|byte| *byte == b',').unwrap_or(bytes.len());
     bytes.get(comma.saturating_add(1)..).unwrap_or_default()
 }
 
-/// `etagc` (RFC 9110 §8.8.3): visible but no quote, or past ASCII.
+/// `etagc` (RFC 9110 §8.8.3): visible ASCII except the quote, or above ASCII.
 const fn is_tag_byte(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)
 }

@@ -1,10 +1,10 @@
-//! What a request's `Expect` asks for (RFC 9110 §10.1.1).
+//! Parses a request's `Expect` (RFC 9110 §10.1.1).
 
 use message::{Fields, Known};
 
 use super::list::elements;
 
-/// What a client expects before it sends its body.
+/// What a client expects before it sends the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// Nothing.
@@ -13,12 +13,12 @@ pub enum Expectation {
     Continue,
 }
 
-/// An expectation that nobody here can meet: 417.
+/// An unknown expectation: 417.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request expects something other than 100-continue")]
 pub struct Unmet;
 
-/// What a request expects.
+/// The expectation of a request.
 ///
 /// # Errors
 /// [`Unmet`] for anything but `100-continue`.

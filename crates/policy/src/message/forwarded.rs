@@ -1,10 +1,10 @@
-//! Who asked, according to `X-Forwarded-*` and `Forwarded` (RFC 7239), as far as the peer may be believed.
+//! Determines the client from `X-Forwarded-*` and `Forwarded` (RFC 7239), as far as the peer is trusted.
 //!
-//! What is said onward is written by `stamp`.
+//! `forwarding_fields` writes the fields of the forwarded request.
 //!
-//! Each hop is believed only if the one to its right is trusted, so nothing that a stranger wrote counts. If both
-//! kinds of field are there, `X-Forwarded-For` wins: it is what nearly every proxy in use writes, so a `Forwarded`
-//! next to it was most likely sent by the client and passed through.
+//! A hop counts only if the next one to its right is trusted, so fields written by an untrusted client have no effect.
+//! If both kinds of field are present, `X-Forwarded-For` takes precedence: nearly every proxy writes it, so a
+//! `Forwarded` next to it was most likely sent by the client and passed through.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -16,30 +16,30 @@ use super::names::{FORWARDING, X_FORWARDED_SCHEME};
 use super::network::Network;
 use super::scheme::Scheme;
 
-/// How many hops are read and kept; those further from us are dropped.
+/// The most hops that are read; those further away are ignored.
 pub const HOPS_MAX: usize = 32;
 
-/// Who asked.
+/// The client of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The address furthest away that can be believed; the peer's own if nothing can.
+    /// The furthest address that can be trusted; the peer's own if none can.
     pub address: IpAddr,
-    /// The scheme it used: that of the peer's connection, unless a trusted proxy says otherwise.
+    /// The client's scheme: that of the peer's connection, unless a trusted proxy names another.
     pub scheme: Scheme,
-    /// The `Host` it asked for, according to a trusted proxy; a valid one, in normal form for the scheme.
+    /// The client's `Host` according to a trusted proxy; valid, in normal form for the scheme.
     pub host: Option<Box<str>>,
-    /// All hops that a trusted peer told of, nearest first, at most [`HOPS_MAX`]; empty if the peer is not trusted.
-    /// `None`: hidden, or not understood.
+    /// All hops named by a trusted peer, nearest first, at most [`HOPS_MAX`]; empty if the peer is not trusted. `None`:
+    /// obfuscated, or not an address.
     pub hops: Vec<Option<IpAddr>>,
 }
 
-/// A trusted proxy names a scheme that is neither `http` nor `https`, `ws` nor `wss`: 400. Whatever was passed on in
-/// its stead could make of a secure request an insecure one.
+/// A trusted proxy names a scheme other than `http`, `https`, `ws` or `wss`: 400. Any replacement could turn a secure
+/// request into an insecure one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown scheme in X-Forwarded-Proto, X-Forwarded-Scheme or Forwarded")]
 pub struct UnknownScheme;
 
-/// Finds out who asked, by a peer whose own connection has this scheme. For an untrusted peer no field is looked at
+/// Determines the client of a request whose peer's connection has this scheme. For an untrusted peer no field is read
 /// and nothing is allocated.
 ///
 /// # Errors
@@ -74,8 +74,8 @@ fn holds(trusted: &[Network], address: IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(address))
 }
 
-/// How many hops of this way, nearest first, can be believed, the peer being trusted: all up to the first whose
-/// address is unknown or not trusted; the latter counts too, as its trusted neighbour vouches for it.
+/// The number of trusted hops, nearest first, if the peer is trusted: all up to and including the first whose address
+/// is unknown or not trusted, because its trusted neighbour vouches for it.
 fn believed(hops: &[Option<IpAddr>], trusted: &[Network]) -> usize {
     let mut depth = 0;
     for address in hops.iter().map_while(Option::as_ref) {
@@ -94,7 +94,7 @@ fn read_forwarded_for(client: &mut Client, fields: &Fields, trusted: &[Network])
     }
 }
 
-/// Says scheme and host at the client's hop, as written.
+/// The scheme and host at the client's hop, as written.
 fn read_forwarded<'a>(
     client: &mut Client,
     fields: &'a Fields,
@@ -109,8 +109,8 @@ fn read_forwarded<'a>(
     (last.proto.map(str::as_bytes), last.host.map(str::as_bytes))
 }
 
-/// What a list that grows with each hop says about the hop at this depth, counted from the right. Proxies that
-/// overwrite the field instead leave a shorter list; then its first element is the nearest there is.
+/// The element for the hop at this depth, counted from the right, of a list that grows with each hop. Proxies that
+/// overwrite the field leave a shorter list; then its first element is the best match.
 fn said_at<'a>(lines: impl DoubleEndedIterator<Item = &'a [u8]>, depth: usize) -> Option<&'a [u8]> {
     elements_from_right(lines).take(depth.clamp(1, HOPS_MAX)).last()
 }
@@ -119,7 +119,7 @@ fn normal_host(bytes: &[u8], scheme: Scheme) -> Option<Box<str>> {
     Some(Host::parse(bytes).ok()?.authority(scheme).into())
 }
 
-/// An address, with a port or without one, an IPv6 address with brackets or without.
+/// An address with or without a port; an IPv6 address with or without brackets.
 fn parse_address(bytes: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(bytes).ok()?;
     let address = text
@@ -139,10 +139,10 @@ struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// `None` if any part of it is malformed.
+    /// `None` if any part is malformed.
     ///
-    /// Elements are cut at every comma and semicolon, also at quoted ones. Those who write an address, a scheme or a
-    /// host need neither; and a quote left open by a stranger can't swallow what a trusted proxy wrote after it.
+    /// Splits at every comma and semicolon, even within quotes. Proxies that write addresses, schemes or hosts need
+    /// neither, and so a quote that an untrusted client leaves open cannot hide what a trusted proxy has appended.
     fn parse(bytes: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let mut element = Self::default();
@@ -163,8 +163,8 @@ impl<'a> Element<'a> {
     }
 }
 
-/// A token or the inside of a quoted string. Strings with escapes are refused: no address, scheme or host needs any.
-/// Unquoted, the bytes of addresses and ports are taken too, as many write `for=[::1]:80`.
+/// A token, or the content of a quoted string. Strings with escapes are rejected, because no address, scheme or host
+/// needs any. Unquoted addresses and ports are accepted, because many proxies write `for=[::1]:80`.
 fn unquote(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         Some(rest) => rest.strip_suffix('"').filter(|inside| !inside.contains(['"', '\\'])),

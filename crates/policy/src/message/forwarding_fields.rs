@@ -1,12 +1,13 @@
-//! What a request says onward about who asked: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded`.
+//! Writes the fields of a forwarded request that describe the client: `X-Forwarded-For`, `-Proto`, `-Host` and
+//! `Forwarded`.
 //!
-//! Whom to believe is decided in `forwarded`. What an untrusted peer wrote is overwritten, what a trusted one wrote is
-//! written anew with the peer appended, both kinds of field saying the same. `Forwarded` carries `for` and `proto`
-//! only, so that its value is the same for all requests of a connection; the host is in `X-Forwarded-Host`.
+//! `forwarded` decides what is trusted. Fields from an untrusted peer are overwritten; those from a trusted one are
+//! rewritten with the peer appended, consistently in both kinds of field. `Forwarded` has only `for` and `proto`, so
+//! that its value is the same for all requests of a connection; `X-Forwarded-Host` has the host.
 //!
-//! There is one scheme: the client's. `X-Forwarded-Proto`, `X-Forwarded-Scheme` (where it came) and each element of
-//! `Forwarded` name it. Backends differ in which element they read; and what the first of them says may be a stranger's
-//! word.
+//! There is one scheme: the client's. `X-Forwarded-Proto`, `X-Forwarded-Scheme` (if received) and each element of
+//! `Forwarded` have it, because backends differ in which element they read, and an untrusted client may have written
+//! the first one.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -19,11 +20,11 @@ use super::names::{FORWARDING, X_FORWARDED_SCHEME};
 use super::network::Network;
 use super::scheme::Scheme;
 
-/// The forwarding fields that are rewritten from what a trusted peer wrote; its others pass.
+/// The forwarding fields that are rewritten for a trusted peer; its others pass.
 const REWRITTEN: KnownSet =
     KnownSet::of(&[Known::Forwarded, Known::XForwardedFor, Known::XForwardedHost, Known::XForwardedProto]);
 
-/// What is said about one client connection: made once, written into each of its requests.
+/// The forwarding fields of one client connection, computed once and written into each of its requests.
 #[derive(Clone, Debug)]
 pub struct ForwardingFields {
     peer: IpAddr,
@@ -36,18 +37,18 @@ pub struct ForwardingFields {
 /// The forwarding fields of one request.
 #[derive(Debug)]
 pub struct Stamped<'s> {
-    /// Fields that go.
+    /// Fields to drop.
     dropped: KnownSet,
     forwarded_for: Cow<'s, str>,
     forwarded: Cow<'s, str>,
     host: &'s [u8],
     scheme: Scheme,
-    /// Whether there is an `X-Forwarded-Scheme` to rewrite.
+    /// Whether `X-Forwarded-Scheme` is present and must be rewritten.
     names_scheme: bool,
 }
 
 impl Stamped<'_> {
-    /// What writes them.
+    /// The edits that write the fields.
     pub fn edits(&self) -> impl Iterator<Item = Edit<'_>> {
         let scheme = self.scheme.as_str().as_bytes();
         let dropped = (!self.dropped.is_empty()).then_some(Edit::DropKnown(self.dropped));
@@ -63,7 +64,7 @@ impl Stamped<'_> {
 }
 
 impl ForwardingFields {
-    /// For a connection from `peer` over `scheme`.
+    /// The fields for a connection from `peer` with `scheme`.
     #[must_use]
     pub fn new(peer: IpAddr, scheme: Scheme, trusted: &[Network]) -> Self {
         let peer = peer.to_canonical();
@@ -76,17 +77,16 @@ impl ForwardingFields {
         }
     }
 
-    /// Whether the peer's forwarding fields are believed.
+    /// Whether the peer is trusted.
     #[must_use]
     pub const fn is_trusted(&self) -> bool {
         self.is_trusted
     }
 
-    /// The forwarding fields of a request. `client` was read from its fields, and `host` is the `Host` that this proxy
-    /// was asked for.
+    /// The forwarding fields of a request. `client` was determined from its fields, and `host` is the `Host` received.
     ///
-    /// For an untrusted peer nothing is allocated, and every other forwarding field (`X-Forwarded-Port`, `X-Real-IP`, …)
-    /// is dropped; from a trusted one those pass.
+    /// For an untrusted peer nothing is allocated, and every other forwarding field (`X-Forwarded-Port`, `X-Real-IP`,
+    /// …) is dropped; from a trusted peer those pass.
     #[must_use]
     pub fn write<'s>(&'s self, fields: &Fields, client: &'s Client, host: &'s [u8]) -> Stamped<'s> {
         let present = fields.tags().intersection(FORWARDING);
@@ -107,7 +107,7 @@ impl ForwardingFields {
     }
 }
 
-/// The value of `X-Forwarded-For` for a way, furthest hop first. Unknown hops are `unknown`, ports are left out.
+/// The value of `X-Forwarded-For`, furthest hop first. Unknown hops are `unknown`; ports are left out.
 fn forwarded_for(way: impl Iterator<Item = Option<IpAddr>>) -> String {
     joined(way, |text, hop| match hop {
         Some(address) => write!(text, "{address}"),
@@ -115,7 +115,7 @@ fn forwarded_for(way: impl Iterator<Item = Option<IpAddr>>) -> String {
     })
 }
 
-/// The value of `Forwarded` for a way, furthest hop first (RFC 7239 §4 and §6).
+/// The value of `Forwarded`, furthest hop first (RFC 7239 §4 and §6).
 fn forwarded(way: impl Iterator<Item = Option<IpAddr>>, scheme: Scheme) -> String {
     joined(way, |text, hop| {
         match hop {
@@ -137,7 +137,7 @@ fn joined(
         if !text.is_empty() {
             text.push_str(", ");
         }
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = write(&mut text, hop);
     }
     text
@@ -159,7 +159,7 @@ mod tests {
         fields
     }
 
-    /// The one value of this name.
+    /// The only value of this name.
     fn value(fields: &Fields, name: &str) -> String {
         let values = values(fields, name);
         assert_eq!(values.len(), 1, "{name}: {values:?}");

@@ -1,17 +1,17 @@
-//! What of a head belongs to one connection (RFC 9110 §7.6.1).
+//! Finds the hop-by-hop fields of a head (RFC 9110 §7.6.1).
 //!
 //! Dropped: `Connection` and all fields it names, `Keep-Alive`, `Proxy-Connection`, `TE`, `Transfer-Encoding`,
-//! `Upgrade`, and what one proxy says to the next (`Proxy-Authenticate`, `Proxy-Authentication-Info`,
-//! `Proxy-Authorization`, RFC 9110 §11.7: nobody here asked for it, and it may be a secret). Kept unless named: `Trailer`,
-//! since trailers are passed on. A request's `TE: trailers` is written anew, since it says what this proxy can do.
-//! What `Upgrade` asks for must be read before (see `upgrade`); `Transfer-Encoding` must be judged before (`transfer`).
+//! `Upgrade`, and fields from proxy to proxy (`Proxy-Authenticate`, `Proxy-Authentication-Info`, `Proxy-Authorization`,
+//! RFC 9110 §11.7: this proxy does not use them, and they may be secret). Kept unless named: `Trailer`, because
+//! trailers are forwarded. A request's `TE: trailers` is rewritten, because it states what this proxy supports.
+//! `Upgrade` (see `upgrade`) and `Transfer-Encoding` must be evaluated before.
 
 use message::{Edit, Fields, Known, KnownSet, Name};
 
 use super::list::{elements, holds, is_token};
 use super::names;
 
-/// The fields of one connection, and those between proxies.
+/// Fields of one connection, and fields between proxies.
 pub const HOP_BY_HOP: KnownSet = KnownSet::of(&[
     Known::Connection,
     Known::KeepAlive,
@@ -24,7 +24,7 @@ pub const HOP_BY_HOP: KnownSet = KnownSet::of(&[
     Known::Upgrade,
 ]);
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From a client to a backend.
@@ -33,23 +33,23 @@ pub enum Direction {
     Response,
 }
 
-/// A request's `Connection` names a field that is meant for all recipients: 400.
+/// A request's `Connection` names an end-to-end field: 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("Connection names a field that is not the connection's own")]
 pub struct Nominated;
 
-/// What of a head belongs to the connection that it came on. By default nothing.
+/// The hop-by-hop fields of a head; empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HopByHop {
     tags: KnownSet,
-    /// Fields that `Connection` names, in any case.
+    /// Fields that `Connection` names, without case.
     nominated: Vec<Vec<u8>>,
-    /// The backend may be told that trailers are taken.
+    /// Whether `TE: trailers` is sent to the backend.
     takes_trailers: bool,
 }
 
 impl HopByHop {
-    /// What makes the head fit for the next connection.
+    /// The edits that prepare the head for the next connection.
     pub fn edits(&self) -> impl Iterator<Item = Edit<'_>> {
         let nominated = self.nominated.iter().map(|name| Edit::Drop(Name::Text(name)));
         let dropped = (!self.tags.is_empty()).then_some(Edit::DropKnown(self.tags));
@@ -60,13 +60,13 @@ impl HopByHop {
     }
 }
 
-/// Finds what belongs to the connection that a message came on. A head without such fields costs one comparison.
+/// Finds the hop-by-hop fields of a message. A head without any costs one comparison.
 ///
-/// A response may name whatever it likes; end-to-end fields it names are kept, so that a careless backend can't take
-/// away what protects its users.
+/// A response may name any field; named end-to-end fields are kept, so that a careless backend cannot remove fields
+/// that protect its users.
 ///
 /// # Errors
-/// [`Nominated`] if a request's `Connection` names an end-to-end field, whether or not that field is there.
+/// [`Nominated`] if a request's `Connection` names an end-to-end field, whether or not that field is present.
 pub fn find(fields: &Fields, direction: Direction) -> Result<HopByHop, Nominated> {
     let tags = fields.tags().intersection(HOP_BY_HOP);
     if tags.is_empty() {
@@ -79,13 +79,13 @@ pub fn find(fields: &Fields, direction: Direction) -> Result<HopByHop, Nominated
     Ok(HopByHop { tags, nominated, takes_trailers })
 }
 
-/// Whether `Connection` says no more than most messages do, as they write it: one word that names no field.
+/// Whether `Connection` is a single common option that names no field.
 fn is_plain(fields: &Fields) -> bool {
     matches!(fields.only(Known::Connection), Some(b"keep-alive" | b"Keep-Alive" | b"close" | b"Close"))
 }
 
-/// The fields that are there and that `Connection` names, other than those that are dropped anyway. A head has room for
-/// thousands of names, so each is searched for among the sorted names of the fields, and found once.
+/// The fields of the head that `Connection` names, other than those that are dropped anyway. A head may name thousands
+/// of fields, so each is looked up among the sorted names of the fields.
 fn nominated(fields: &Fields, direction: Direction) -> Result<Vec<Vec<u8>>, Nominated> {
     let mut nominated = Vec::new();
     let mut there: Option<Vec<Vec<u8>>> = None;
@@ -95,7 +95,7 @@ fn nominated(fields: &Fields, direction: Direction) -> Result<Vec<Vec<u8>>, Nomi
         names.dedup();
         names
     };
-    // What is no token can't be a field's name.
+    // Only a token can be a field name.
     let is_name = |option: &&[u8]| is_token(option) && !is_ordinary_option(option);
     for option in elements(fields.values(Known::Connection)).filter(is_name) {
         match (is_end_to_end(option), direction) {
@@ -120,8 +120,8 @@ fn is_ordinary_option(option: &[u8]) -> bool {
         .any(|known| option.eq_ignore_ascii_case(known))
 }
 
-/// Whether a field is meant for all recipients, so that `Connection` may not name it: what frames, routes,
-/// authenticates or describes the message, what caches and browsers go by, and what only this proxy writes. Any case.
+/// Whether a field is end-to-end, so that `Connection` must not name it: fields that frame, route, authenticate or
+/// describe the message, that control caches and browsers, and that only this proxy writes. Ignores case.
 fn is_end_to_end(name: &[u8]) -> bool {
     const TAGS: KnownSet = names::OURS.union(KnownSet::of(&[
         Known::Age,

@@ -1,16 +1,16 @@
-//! What a `Host` field or an authority names (RFC 9110 §7.2, RFC 3986 §3.2.2).
+//! Parses a `Host` field or an authority (RFC 9110 §7.2, RFC 3986 §3.2.2).
 //!
-//! Whether there must be one, and which of several wins, is the caller's business.
+//! The caller decides whether it is required, and which of several values applies.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use super::scheme::Scheme;
 
-/// The longest host name, in bytes (RFC 1035 §2.3.4 gives 253 and a final dot).
+/// The longest host name in bytes (RFC 1035 §2.3.4: 253, and a final dot).
 const NAME_BYTES_MAX: usize = 255;
 
-/// A host name or address, with a port or without one.
+/// A host name or address, with or without a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host<'a> {
     text: &'a str,
@@ -18,28 +18,28 @@ pub struct Host<'a> {
     port: Option<u16>,
 }
 
-/// Why a text names no host: 400.
+/// Why a text is not a host: 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHost {
-    /// There is no name, or its last label is empty.
+    /// The name is empty, or its last label is.
     #[error("host is empty")]
     Empty,
-    /// The name is longer than any can be.
+    /// The name is too long.
     #[error("host is longer than 255 bytes")]
     TooLong,
-    /// A byte or an escape that no name holds; user information is among these.
+    /// A byte or escape that is not allowed in a name, which includes user information.
     #[error("host holds a character that no host name holds")]
     Character,
-    /// What stands in brackets is no IPv6 address.
+    /// The brackets do not contain an IPv6 address.
     #[error("host is not an IPv6 address, though in brackets")]
     Address,
-    /// What follows the colon is no port.
+    /// The colon is not followed by a port.
     #[error("port of host is not a number up to 65535")]
     Port,
 }
 
 impl<'a> Host<'a> {
-    /// Reads `uri-host [ ":" port ]`. An empty port counts as none (RFC 3986 §3.2.3).
+    /// Parses `uri-host [ ":" port ]`. An empty port counts as none (RFC 3986 §3.2.3).
     ///
     /// # Errors
     /// [`BadHost`] → 400.
@@ -74,7 +74,7 @@ impl<'a> Host<'a> {
         self.port
     }
 
-    /// The name by which routes are looked up: lower case, without a final dot. Borrowed if it is so already.
+    /// The name for route look-ups: lower case, without a final dot. Borrowed if unchanged.
     #[must_use]
     pub fn normal(&self) -> Cow<'a, str> {
         let name = self.name.strip_suffix('.').unwrap_or(self.name);
@@ -85,22 +85,22 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Whether the name ends in a dot. DNS knows no difference, but URIs with and without it are not equivalent: a
-    /// backend may answer them differently (RFC 9110 §4.2.3).
+    /// Whether the name ends in a dot. The dot has no meaning in DNS, but URIs with and without it are not equivalent:
+    /// a backend may respond differently (RFC 9110 §4.2.3).
     #[must_use]
     pub fn has_final_dot(&self) -> bool {
         self.name.ends_with('.')
     }
 
-    /// Name and port in the normal form of `Host`: the name in lower case, its final dot kept; the port without
-    /// leading zeros, left out where the scheme implies it (RFC 9110 §4.2.3). Borrowed if it is so already.
+    /// Name and port in the normal form of `Host`: the name in lower case with its final dot; the port without leading
+    /// zeros, omitted if it is the scheme's default (RFC 9110 §4.2.3). Borrowed if unchanged.
     #[must_use]
     pub fn authority(&self, scheme: Scheme) -> Cow<'a, str> {
         let port = self.port.filter(|port| *port != scheme.default_port());
         let rest = self.text.get(self.name.len()..).unwrap_or_default();
         let is_normal = match port {
             None => rest.is_empty(),
-            // Digits are left, and no zero in front of them (0 itself aside, which no client connects to).
+            // The rest are digits without a leading zero (except 0 itself, which no client connects to).
             Some(_) => rest.len() > 1 && !rest.starts_with(":0"),
         };
         if is_normal && !self.name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -115,7 +115,7 @@ impl<'a> Host<'a> {
 }
 
 fn check_name(name: &str) -> Result<(), BadHost> {
-    // With two final dots the name without its final dot would have one again, and be another host's.
+    // Removing one of two final dots would leave a name with a final dot, which is another host.
     if name.is_empty() || name == "." || name.ends_with("..") {
         return Err(BadHost::Empty);
     }
@@ -145,7 +145,7 @@ fn parse_port(text: &str) -> Result<Option<u16>, BadHost> {
     if text.is_empty() {
         return Ok(None);
     }
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(BadHost::Port);
     }

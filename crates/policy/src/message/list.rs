@@ -1,10 +1,10 @@
-//! Comma-separated lists in field values (RFC 9110 §5.6.1).
+//! Parses comma-separated lists (RFC 9110 §5.6.1).
 //!
-//! Quoted strings are not looked into: the fields read this way (`Connection`, `Upgrade`, `TE`, …) hold tokens only.
+//! Does not handle quoted strings: the fields parsed here (`Connection`, `Upgrade`, `TE`, …) contain tokens only.
 
 pub use message::{is_token, is_token_byte};
 
-/// The elements of a list field, over all its lines in order, without surrounding white space; empty ones are skipped.
+/// The elements of a list field, over all lines in order, without surrounding white space and empty elements.
 ///
 /// Source: RFC 9110 §5.6.1.2.
 pub fn elements<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
@@ -16,7 +16,7 @@ pub fn elements_from_right<'a>(lines: impl DoubleEndedIterator<Item = &'a [u8]>)
     lines.rev().flat_map(|line| line.rsplit(is_comma)).map(<[u8]>::trim_ascii).filter(|one| !one.is_empty())
 }
 
-/// Whether a list field holds this token, in any case.
+/// Whether a list field contains this token, ignoring case.
 #[must_use]
 pub fn holds<'a>(lines: impl Iterator<Item = &'a [u8]>, token: &str) -> bool {
     elements(lines).any(|one| one.eq_ignore_ascii_case(token.as_bytes()))

@@ -1,21 +1,21 @@
-//! How many more proxies a request may pass (RFC 9110 §7.6.2).
+//! Evaluates `Max-Forwards` (RFC 9110 §7.6.2).
 //!
-//! Only OPTIONS and TRACE are bound by it; that check is the caller's.
+//! It only applies to OPTIONS and TRACE; the caller checks the method.
 
 use message::{Fields, Known};
 
-/// What `Max-Forwards` asks of this proxy.
+/// What `Max-Forwards` requires of this proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forwarding {
-    /// The request may go on as it is.
+    /// Forward the request unchanged.
     Free,
-    /// It may go on with this `Max-Forwards`.
+    /// Forward it with this `Max-Forwards`.
     Left(u64),
-    /// It must be answered here.
+    /// Answer it here.
     AnswerHere,
 }
 
-/// Reads `Max-Forwards` and counts it down. A value that is no number is ignored and left alone.
+/// Parses and decrements `Max-Forwards`. A value that is not a number is ignored and left unchanged.
 #[must_use]
 pub fn count_down(fields: &Fields) -> Forwarding {
     match fields.first(Known::MaxForwards).and_then(whole_number) {
@@ -25,7 +25,7 @@ pub fn count_down(fields: &Fields) -> Forwarding {
     }
 }
 
-/// Digits only: `parse` alone would take a sign. A number too large to hold counts as the largest.
+/// Digits only, because `parse` alone would accept a sign. A number that is too large becomes the largest.
 fn whole_number(value: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(value).ok()?;
     let are_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

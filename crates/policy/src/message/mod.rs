@@ -1,6 +1,6 @@
-//! HTTP field grammar as data: what a message head says, and what of it may pass.
+//! HTTP field grammar: what a message head means, and which of its fields may be forwarded.
 //!
-//! Every function here judges a head that has been parsed already; framing, bodies and time-outs are not its business.
+//! All functions take a parsed head; framing, bodies and time-outs are handled elsewhere.
 
 pub mod accept;
 pub mod cache_control;

@@ -1,13 +1,14 @@
-//! Which field names need care: forwarding fields, our own, and twins of known names that are written with underscores.
+//! Classifies field names: forwarding fields, fields that only this proxy writes, and names with underscores that
+//! resemble known ones.
 //!
-//! Whether a field may pass from one hop to the next is decided in `hop`, from trailers in `trailers`.
+//! `hop` decides what is forwarded to the next hop, `trailers` what is forwarded from trailers.
 
 use message::{Known, KnownSet};
 
 /// `X-Forwarded-Scheme`, which has no tag of its own.
 pub const X_FORWARDED_SCHEME: &str = "X-Forwarded-Scheme";
 
-/// Fields that say who asked, by way of whom: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`.
+/// Fields that describe the client and the proxies between: `Forwarded`, `X-Forwarded-*`, `X-Real-IP`.
 pub const FORWARDING: KnownSet = KnownSet::of(&[
     Known::Forwarded,
     Known::XForwarded,
@@ -17,15 +18,16 @@ pub const FORWARDING: KnownSet = KnownSet::of(&[
     Known::XRealIp,
 ]);
 
-/// Fields that only this proxy writes: forwarding fields, `Via`, `X-Request-ID`, `Forebay-*`, `X-Forebay-*`,
-/// and those that tell of a client's certificate.
+/// Fields that only this proxy writes: forwarding fields, `Via`, `X-Request-ID`, `Forebay-*`, `X-Forebay-*`, and those
+/// with a client's certificate.
 pub const OURS: KnownSet =
     FORWARDING.union(KnownSet::of(&[Known::Via, Known::XRequestId, Known::Forebay, Known::ClientCertificate]));
 
-/// Whether a name reads as a known one once its underscores become hyphens: `content_length`, `x_forwarded-for`.
+/// Whether a name equals a known one after its underscores are replaced by hyphens: `content_length`,
+/// `x_forwarded-for`.
 ///
-/// CGI-like interfaces give both the same variable (`HTTP_X_FORWARDED_FOR`), so a twin can pass for the field that
-/// was checked. Other names with underscores are left alone. Any case.
+/// CGI-like interfaces map both to the same variable (`HTTP_X_FORWARDED_FOR`), so such a name could spoof the field
+/// that was checked. Other names with underscores are not affected. Ignores case.
 #[must_use]
 pub fn is_underscore_twin(name: &[u8]) -> bool {
     if !name.contains(&b'_') {
@@ -36,7 +38,7 @@ pub fn is_underscore_twin(name: &[u8]) -> bool {
     OURS.with(Known::Override).contains(Known::of(&hyphened)) || KNOWN.contains(&hyphened.as_slice())
 }
 
-/// Names with a hyphen that change how a request is framed, routed, authenticated, cached or attributed.
+/// Names with a hyphen of fields that affect framing, routing, authentication, caching or attribution.
 const KNOWN: &[&[u8]] = &[
     b"accept-encoding",
     b"cache-control",

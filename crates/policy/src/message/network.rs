@@ -1,25 +1,25 @@
-//! IP networks in CIDR form: who is trusted.
+//! IP networks in CIDR form, for lists of trusted addresses.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// An IP network: an address and how many of its leading bits count.
+/// An IP network: an address and a prefix length.
 ///
-/// IPv4-mapped IPv6 addresses count as the IPv4 addresses they hold, here and in [`Network::contains`].
+/// IPv4-mapped IPv6 addresses count as IPv4 addresses, here and in [`Network::contains`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
     bits: u8,
 }
 
-/// Why a text is no network.
+/// Why a text is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadNetwork {
-    /// What stands before the slash is no IP address.
+    /// The part before the slash is not an IP address.
     #[error("\"{0}\" is not an IP address; networks are written like 10.0.0.0/8 or fd00::/8")]
     Address(String),
-    /// What stands after the slash is no bit count that fits.
+    /// The part after the slash is not a valid prefix length.
     #[error("\"{given}\" is not a prefix length from 0 to {max}")]
     Bits {
         /// What was written.
@@ -27,12 +27,12 @@ pub enum BadNetwork {
         /// The address's length in bits.
         max: u8,
     },
-    /// The address has bits set that the prefix length leaves out.
+    /// The address has bits set beyond the prefix length.
     #[error("{given} has bits set beyond the prefix length; did you mean {meant}?")]
     HostBits {
         /// What was written.
         given: String,
-        /// The network that holds that address.
+        /// The network that contains the address.
         meant: Network,
     },
 }
@@ -46,18 +46,18 @@ impl Network {
             && (value(self.address) ^ value(address)).checked_shr(self.shift()).unwrap_or(0) == 0
     }
 
-    /// Whether it holds every address of its family.
+    /// Whether it contains every address of its family.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.bits == 0
     }
 
-    /// How many trailing bits don't count.
+    /// The number of host bits.
     fn shift(&self) -> u32 {
         u32::from(width(self.address).saturating_sub(self.bits))
     }
 
-    /// The same network with all bits beyond the prefix cleared.
+    /// The network with all host bits cleared.
     fn masked(self) -> Self {
         let shift = self.shift();
         let kept = value(self.address).checked_shr(shift).and_then(|v| v.checked_shl(shift)).unwrap_or(0);

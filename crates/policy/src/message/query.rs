@@ -1,12 +1,12 @@
-//! The parameters of a query, as HTML forms write them.
+//! Parses query parameters (`application/x-www-form-urlencoded`).
 
 use std::borrow::Cow;
 
 use super::target::decode;
 
-/// The value of the first parameter with this name, decoded; a parameter without `=` has an empty value.
+/// The decoded value of the first parameter with this name; a parameter without `=` has an empty value.
 ///
-/// `+` is a space, malformed escapes stand for themselves, and what is not UTF-8 is replaced (U+FFFD).
+/// `+` is a space, malformed escapes stay unchanged, and bytes that are not UTF-8 are replaced (U+FFFD).
 #[must_use]
 pub fn find<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let value = written(query, name)?;
@@ -35,7 +35,7 @@ fn written<'a>(query: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value)
 }
 
-/// The bytes that a written text stands for.
+/// The decoded bytes.
 struct Decoded<'a> {
     rest: std::slice::Iter<'a, u8>,
 }

@@ -1,20 +1,19 @@
-//! Byte ranges: what a `Range` selects, and how the parts are written (RFC 9110 §14).
+//! Byte ranges: the selection by `Range`, and the format of the parts (RFC 9110 §14).
 //!
-//! Whether `Range` counts at all (`If-Range`, the method, the status) is decided in `conditions`. No bytes of content
-//! pass here, only their positions.
+//! `conditions` decides whether `Range` applies (`If-Range`, method, status). Handles positions only, no content.
 
 use std::fmt;
 
-/// The most parts that are sent; a request for more gets the whole.
+/// The most parts of a response; if more are requested, the whole representation is sent.
 pub const PARTS_MAX: usize = 8;
 
-/// How many bytes a multipart answer may be longer than the representation; beyond that the whole is sent.
+/// The most bytes by which a multipart response may exceed the representation; beyond that, the whole is sent.
 pub const OVERHEAD_BYTES_MAX: u64 = 1024;
 
-/// The most ranges that are read; a request with more gets the whole, though they might have been merged.
+/// The most ranges that are parsed; a request with more gets the whole representation.
 const RANGES_MAX: usize = 64;
 
-/// Positions of the first and the last byte, both included; `first <= last`.
+/// The positions of the first and the last byte, both included; `first <= last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
     first: u64,
@@ -22,7 +21,7 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// `None` if the last byte stands before the first.
+    /// `None` if the last byte comes before the first.
     #[must_use]
     pub const fn new(first: u64, last: u64) -> Option<Self> {
         if first <= last { Some(Self { first, last }) } else { None }
@@ -40,35 +39,35 @@ impl ByteRange {
         self.last
     }
 
-    /// How many bytes; at least 1.
+    /// The number of bytes; at least 1.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.last.saturating_sub(self.first).saturating_add(1)
     }
 }
 
-/// What a `Range` selects of a representation.
+/// The selection of a `Range`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// 200: all of it. No range, or one that is not understood, malformed or too greedy.
+    /// 200: the whole representation. There is no range, or it is unsupported, malformed or excessive.
     Whole,
     /// 206 with one part.
     Single(ByteRange),
-    /// 206 with two to [`PARTS_MAX`] parts, none touching another, in the order they were asked for.
+    /// 206 with two to [`PARTS_MAX`] parts that do not touch, in the order of the request.
     Several(Vec<ByteRange>),
-    /// 416: not one byte of it.
+    /// 416: no byte of the representation.
     Unsatisfiable,
 }
 
-/// What the lines of a `Range` field select of `complete` bytes. Overlapping and adjacent ranges become one.
+/// The selection of a `Range` field from `complete` bytes. Overlapping and adjacent ranges are merged.
 ///
-/// Source: RFC 9110 §14.1.2, §14.2, §15.3.7.2. A malformed field is ignored, as is one that stands twice.
+/// Source: RFC 9110 §14.1.2, §14.2, §15.3.7.2. A malformed or duplicate field is ignored.
 #[must_use]
 pub fn select<'a>(mut lines: impl Iterator<Item = &'a [u8]>, complete: u64) -> Selection {
     let (Some(line), None) = (lines.next(), lines.next()) else { return Selection::Whole };
     let Some(asked) = parse(line) else { return Selection::Whole };
     if asked.iter().any(|one| matches!(one, Asked::Suffix(1..))) && complete == 0 {
-        // A suffix of nothing is satisfiable, but no Content-Range can say so (RFC 9110 §14.4).
+        // A suffix of an empty representation is satisfiable, but no Content-Range can express it (RFC 9110 §14.4).
         return Selection::Whole;
     }
     let parts = merge(asked.iter().filter_map(|one| one.within(complete)).collect());
@@ -80,10 +79,10 @@ pub fn select<'a>(mut lines: impl Iterator<Item = &'a [u8]>, complete: u64) -> S
     }
 }
 
-/// One range as asked for.
+/// A range of a request.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
-    /// From here, to there or to the end.
+    /// From a position to another, or to the end.
     From(u64, Option<u64>),
     /// The last so many bytes.
     Suffix(u64),
@@ -128,7 +127,7 @@ fn parse_spec(spec: &str) -> Option<Asked> {
     }
 }
 
-/// Decimal digits and nothing else; too large a number saturates.
+/// Decimal digits only; too large a number saturates.
 fn number(digits: &str) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -136,7 +135,7 @@ fn number(digits: &str) -> Option<u64> {
     Some(digits.parse().unwrap_or(u64::MAX))
 }
 
-/// Makes one of those that overlap or touch; each stands where the first of its parts was asked for.
+/// Merges ranges that overlap or touch; each takes the position of its first part in the request.
 fn merge(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
     let mut by_position: Vec<(usize, ByteRange)> = ranges.into_iter().enumerate().collect();
     by_position.sort_by_key(|(_, range)| range.first);
@@ -157,14 +156,14 @@ fn merge(ranges: Vec<ByteRange>) -> Vec<ByteRange> {
 /// A `Content-Range` (RFC 9110 §14.4). `Display` writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentRange {
-    /// These bytes of so many; `None` if the sender does not know how many.
+    /// A part, and the complete length; `None` if that is unknown to the sender.
     Part(ByteRange, Option<u64>),
-    /// Of a 416: there are so many.
+    /// For a 416: the complete length.
     Unsatisfied(u64),
 }
 
 impl ContentRange {
-    /// Reads a field value; `None` if it is malformed, of another unit, or contradicts itself.
+    /// Parses a field value; `None` if it is malformed, has another unit, or contradicts itself.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (unit, rest) = std::str::from_utf8(value).ok()?.trim().split_once(' ')?;
@@ -192,7 +191,7 @@ impl fmt::Display for ContentRange {
     }
 }
 
-/// The frame of a `multipart/byteranges` body (RFC 9110 §14.6): what stands before, between and after the parts.
+/// The framing of a `multipart/byteranges` body (RFC 9110 §14.6): the bytes before, between and after the parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Multipart {
     parts: Vec<(Vec<u8>, ByteRange)>,
@@ -201,11 +200,11 @@ pub struct Multipart {
 }
 
 impl Multipart {
-    /// Frames these parts of `complete` bytes.
+    /// The framing of these parts of `complete` bytes.
     ///
-    /// `None`: send the whole instead, as the answer would be more than [`OVERHEAD_BYTES_MAX`] longer than it, or the
-    /// boundary is none (RFC 2046 §5.1.1; letters and digits only, 1 to 70, are taken). The caller draws the boundary
-    /// at random, so that no content can hold it on purpose.
+    /// `None`: send the whole representation, because the multipart response would be more than [`OVERHEAD_BYTES_MAX`]
+    /// longer, or the boundary is invalid (RFC 2046 §5.1.1; 1 to 70 letters and digits are accepted). The caller
+    /// generates a random boundary, so that no content can contain it on purpose.
     #[must_use]
     pub fn new(parts: &[ByteRange], complete: u64, content_type: Option<&[u8]>, boundary: &str) -> Option<Self> {
         if !(1..=70).contains(&boundary.len()) || !boundary.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -225,12 +224,12 @@ impl Multipart {
         Some(Self { parts: framed, end, bytes })
     }
 
-    /// The parts in order: what is written before each, and which bytes follow.
+    /// The parts in order: the bytes written before each, and the range that follows.
     pub fn parts(&self) -> impl Iterator<Item = (&[u8], ByteRange)> {
         self.parts.iter().map(|(head, range)| (head.as_slice(), *range))
     }
 
-    /// What is written after the last part.
+    /// The bytes written after the last part.
     #[must_use]
     pub fn end(&self) -> &[u8] {
         &self.end
@@ -243,7 +242,7 @@ impl Multipart {
     }
 }
 
-/// The `Content-Type` of a multipart answer with this boundary.
+/// The `Content-Type` of a multipart response with this boundary.
 #[must_use]
 pub fn multipart_type(boundary: &str) -> String {
     format!("multipart/byteranges; boundary={boundary}")

@@ -1,4 +1,4 @@
-//! The scheme of a request: how its content travels.
+//! The scheme of a request.
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ impl Scheme {
         }
     }
 
-    /// The port that need not be written (RFC 9110 §4.2.1, §4.2.2).
+    /// The default port (RFC 9110 §4.2.1, §4.2.2).
     #[must_use]
     pub const fn default_port(self) -> u16 {
         match self {
@@ -28,14 +28,14 @@ impl Scheme {
         }
     }
 
-    /// Reads a scheme, in any case; `None` for one that is not HTTP's.
+    /// Parses a scheme, ignoring case; `None` unless it is `http` or `https`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Http, Self::Https].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
     }
 
-    /// Reads what a proxy says of its client's scheme. Some write `ws` and `wss` for WebSocket handshakes, which are
-    /// requests over `http` and `https` (RFC 6455 §3, §4.1).
+    /// Parses the scheme that a proxy reports. Some write `ws` and `wss` for WebSocket handshakes, which are `http` and
+    /// `https` requests (RFC 6455 §3, §4.1).
     #[must_use]
     pub fn of_proxy(bytes: &[u8]) -> Option<Self> {
         match std::str::from_utf8(bytes).ok()? {

@@ -1,34 +1,34 @@
-//! One normal form of a request target's path, for routing and forwarding alike (RFC 3986 §6.2.2).
+//! Normalizes the path of a request target for routing and forwarding (RFC 3986 §6.2.2).
 //!
-//! Length limits, `*` and authority-form are the caller's business; the query is checked but never changed.
+//! The caller handles length limits, `*` and the authority form. The query is checked but never changed.
 
 use std::borrow::Cow;
 
-/// Why a target is refused: 400.
+/// Why a target is rejected: 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
     /// The path does not begin with a slash.
     #[error("path does not begin with a slash")]
     NotAbsolute,
-    /// A byte that must not stand there unescaped: a control, a space, a backslash, `#`, `?` or anything past ASCII.
+    /// A byte that must be escaped: a control, a space, a backslash, `#`, `?` or anything beyond ASCII.
     #[error("target holds a byte that must be escaped")]
     Byte,
-    /// A percent sign without two hexadecimal digits after it.
+    /// A percent sign that is not followed by two hexadecimal digits.
     #[error("target holds a malformed percent escape")]
     Escape,
     /// `%00`.
     #[error("target holds an escaped NUL")]
     Nul,
-    /// More `..` than there are segments.
+    /// More `..` than preceding segments.
     #[error("path climbs above the root")]
     AboveRoot,
 }
 
-/// The path in its one normal form.
+/// The path in normal form.
 ///
-/// Escapes of unreserved characters are decoded, the others' digits upper-cased; `.` and `..` segments are removed,
-/// also when they were escaped. `%2F` and `%5C` stay as they are (they are data, never separators), and `//` is kept.
-/// Borrowed if the path is normal already. The normal form of a normal form is itself.
+/// Escapes of unreserved characters are decoded, the digits of others converted to upper case; `.` and `..` segments
+/// are removed, also escaped ones. `%2F` and `%5C` are unchanged (they are data, never separators), and so is `//`.
+/// Borrowed if the path is normal already. Idempotent.
 ///
 /// Source: RFC 3986 §5.2.4 and §6.2.2, stricter about `..` above the root.
 ///
@@ -38,16 +38,16 @@ pub fn normal_path(path: &str) -> Result<Cow<'_, str>, BadTarget> {
     read_path(path).map(|path| path.normal)
 }
 
-/// A path that has been read.
+/// A parsed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path<'a> {
     /// In the form of [`normal_path`].
     pub normal: Cow<'a, str>,
-    /// Whether slashes follow one another in the normal form, so that [`merged`] changes it.
+    /// Whether the normal form contains `//`, so that [`merged`] changes it.
     pub has_slash_runs: bool,
 }
 
-/// Reads a path: [`normal_path`], and what its one look at the path shows besides.
+/// Parses a path: [`normal_path`], with further results of the same scan.
 ///
 /// # Errors
 /// [`BadTarget`] → 400.
@@ -56,7 +56,7 @@ pub fn read_path(path: &str) -> Result<Path<'_>, BadTarget> {
         return Err(BadTarget::NotAbsolute);
     }
     let rewritten = |normal: String| {
-        // What stood between two slashes may be gone.
+        // The segment between two slashes may have been removed.
         let has_slash_runs = normal.contains("//");
         Path { normal: Cow::Owned(normal), has_slash_runs }
     };
@@ -67,14 +67,14 @@ pub fn read_path(path: &str) -> Result<Path<'_>, BadTarget> {
         Form { escapes_normal: true, dots: true, .. } => without_dots(path).map(rewritten),
         Form { escapes_normal: false, dots, .. } => {
             let decoded = with_normal_escapes(path);
-            // An escape may have hidden a dot.
+            // A dot may have been escaped.
             let normal = if dots || has_dots(&decoded) { without_dots(&decoded)? } else { decoded };
             Ok(rewritten(normal))
         }
     }
 }
 
-/// The path with each run of slashes made one. Borrowed if there is none. `%2F` is data, and stays.
+/// The path with each run of slashes merged. Borrowed if there is none. `%2F` is data, and unchanged.
 #[must_use]
 pub fn merged(path: &str) -> Cow<'_, str> {
     if !path.contains("//") {
@@ -89,7 +89,7 @@ pub fn merged(path: &str) -> Cow<'_, str> {
     Cow::Owned(merged)
 }
 
-/// Refuses a query (without its `?`) that holds raw controls, spaces or bytes past ASCII; all else is data.
+/// Rejects a query (without its `?`) with raw controls, spaces or bytes beyond ASCII; everything else is data.
 ///
 /// # Errors
 /// [`BadTarget::Byte`] → 400.
@@ -97,14 +97,14 @@ pub fn check_query(query: &str) -> Result<(), BadTarget> {
     if query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') { Ok(()) } else { Err(BadTarget::Byte) }
 }
 
-/// What one look at a path shows.
+/// The result of scanning a path.
 struct Form {
     escapes_normal: bool,
     dots: bool,
     slash_runs: bool,
 }
 
-/// What has been seen of the segment at hand.
+/// What the current segment contains so far.
 #[derive(Clone, Copy)]
 enum Segment {
     Empty,
@@ -121,7 +121,7 @@ impl Segment {
 
 fn survey(path: &[u8]) -> Result<Form, BadTarget> {
     let mut form = Form { escapes_normal: true, dots: false, slash_runs: false };
-    // Nothing has ended before the first slash.
+    // No segment ends before the first slash.
     let mut segment = Segment::Other;
     let mut bytes = path.iter().copied();
     while let Some(byte) = bytes.next() {
@@ -155,7 +155,7 @@ fn survey(path: &[u8]) -> Result<Form, BadTarget> {
     Ok(form)
 }
 
-/// Decodes escapes of unreserved characters and upper-cases the others. The path has been surveyed.
+/// Decodes escapes of unreserved characters and converts the others to upper case. The path has been scanned.
 fn with_normal_escapes(path: &str) -> String {
     let mut normal = String::with_capacity(path.len());
     let mut bytes = path.bytes();
@@ -177,7 +177,7 @@ fn has_dots(path: &str) -> bool {
     path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
-/// Removes dot segments. The path begins with a slash; so does the result.
+/// Removes dot segments. The path and the result begin with a slash.
 fn without_dots(path: &str) -> Result<String, BadTarget> {
     let mut normal = String::with_capacity(path.len());
     let mut ends_open = false;
@@ -189,20 +189,20 @@ fn without_dots(path: &str) -> Result<String, BadTarget> {
             _ => normal.extend(["/", segment]),
         }
     }
-    // `/a/..` names a directory, as `/a/../` does.
+    // `/a/..` ends in a directory, like `/a/../`.
     if ends_open {
         normal.push('/');
     }
     Ok(normal)
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// The byte of two hexadecimal digits.
 pub(crate) fn decode(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-/// RFC 3986 §2.3.
+/// Unreserved characters (RFC 3986 §2.3).
 fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }

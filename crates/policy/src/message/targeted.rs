@@ -1,9 +1,8 @@
-//! `CDN-Cache-Control`: cache directives meant for caches in front of an origin (RFC 9213).
+//! Parses `CDN-Cache-Control`: cache directives for caches in front of an origin (RFC 9213).
 //!
-//! Same directives as `Cache-Control`, other grammar: a dictionary of structured fields (RFC 9651 §3.2), read to the
-//! letter. An empty or malformed field is ignored whole, as if it were not there (RFC 9213 §2.1). Parameters are
-//! ignored, and so are directives whose value has a type that does not fit. Only cache directives are looked for: this
-//! is no general reader of structured fields.
+//! The directives are those of `Cache-Control`, the grammar is a dictionary of structured fields (RFC 9651 §3.2). An
+//! empty or malformed field is ignored completely (RFC 9213 §2.1). Parameters are ignored, and so are directives whose
+//! value has the wrong type. Not a general parser of structured fields.
 
 use std::time::Duration;
 
@@ -11,10 +10,10 @@ use message::{Fields, Known};
 
 use super::cache_control::{ResponseDirectives, SECONDS_MAX, Scope, field_names};
 
-/// The directives of `CDN-Cache-Control`; when there are some, they stand in for `Cache-Control` and `Expires`
-/// altogether (RFC 9213 §2.2). `None` without the field, or when it is empty or malformed.
+/// The directives of `CDN-Cache-Control`, which replace `Cache-Control` and `Expires` completely (RFC 9213 §2.2).
+/// `None` if the field is absent, empty or malformed.
 ///
-/// Of a key given twice the last counts (RFC 9651 §3.2); a negative number is zero.
+/// Of duplicate keys the last counts (RFC 9651 §3.2); a negative number is zero.
 #[must_use]
 pub fn directives(headers: &Fields) -> Option<ResponseDirectives> {
     let lines: Vec<_> = headers.values(Known::CdnCacheControl).collect();
@@ -52,13 +51,13 @@ fn note(all: &mut ResponseDirectives, key: &[u8], value: Value) {
     }
 }
 
-/// A member's value, as far as directives care.
+/// The value of a member, as far as directives use it.
 enum Value {
     Boolean(bool),
     Integer(i64),
-    /// A string or a token: both may hold field names.
+    /// A string or a token: both may name fields.
     Text(Vec<u8>),
-    /// Of a type that no directive has.
+    /// A type that no directive has.
     Other,
 }
 
@@ -90,7 +89,7 @@ impl Value {
     }
 }
 
-/// What is still to be read. Every method answers `None` where RFC 9651 §4.2 says that parsing fails.
+/// The unread rest. Every method returns `None` where parsing fails according to RFC 9651 §4.2.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -123,7 +122,7 @@ impl<'a> Reader<'a> {
         Some(self.take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.*".contains(&byte)))
     }
 
-    /// §4.2.1.1 and §4.2.1.2. No directive has an inner list, so its items are read and dropped.
+    /// §4.2.1.1 and §4.2.1.2. No directive has an inner list, so its items are skipped.
     fn item_or_inner_list(&mut self) -> Option<Value> {
         if !self.take(b'(') {
             return self.bare_item();
@@ -168,7 +167,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// §4.2.4: at most 15 digits, or 12 before and 3 after the point.
+    /// §4.2.4: at most 15 digits, or 12 before and 3 after the decimal point.
     fn number(&mut self) -> Option<Value> {
         let negative = self.take(b'-');
         let digits = self.take_while(|byte| byte.is_ascii_digit());
@@ -208,7 +207,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// §4.2.7. What the base64 says does not matter here, only that it is some.
+    /// §4.2.7. The decoded content is not needed, only that the base64 is valid.
     fn byte_sequence(&mut self) -> Option<Value> {
         self.expect(b':')?;
         self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
@@ -216,7 +215,7 @@ impl<'a> Reader<'a> {
         Some(Value::Other)
     }
 
-    /// §4.2.9: an integer behind the sign.
+    /// §4.2.9: an integer after the sign.
     fn date(&mut self) -> Option<Value> {
         self.expect(b'@')?;
         match self.number()? {
@@ -225,7 +224,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// §4.2.10: escapes are two lower-case hexadecimal digits.
+    /// §4.2.10: escapes have two lower-case hexadecimal digits.
     fn display_string(&mut self) -> Option<Value> {
         self.expect(b'%')?;
         self.expect(b'"')?;
@@ -341,7 +340,7 @@ mod tests {
             "1a",
         ];
         for line in malformed {
-            // The one that is sound but says nothing of use.
+            // A valid value without a known directive.
             let expected = (line == "max-age").then(ResponseDirectives::default);
             assert_eq!(read(&[line]), expected, "{line:?}");
         }

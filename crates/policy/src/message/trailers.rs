@@ -1,21 +1,21 @@
-//! Which trailer fields may pass (RFC 9110 §6.5.1).
+//! Decides which trailer fields are forwarded (RFC 9110 §6.5.1).
 //!
-//! Trailers are never merged into the header section; they are cleaned and passed on as trailers.
+//! Trailers are never merged into the header section, but forwarded as trailers.
 
 use message::{Field, Known};
 
 use super::names;
 
-/// Whether a trailer field may pass: it neither frames, routes, authenticates, modifies nor describes a message, and is
-/// not about the connection, caching, cookies or forwarding.
+/// Whether a trailer field may be forwarded: it does not frame, route, authenticate, modify or describe a message, and
+/// does not concern the connection, caching, cookies or forwarding.
 ///
-/// What may pass is what a recipient can use after the body: checksums, signatures, timings, statuses.
+/// The fields that remain are useful after the body: checksums, signatures, timings, statuses.
 #[must_use]
 pub fn may_pass(trailer: Field<'_>) -> bool {
     const PREFIXES: [&[u8]; 7] =
         [b"content-", b"if-", b"proxy-", b"access-control-", b"sec-", b"cross-origin-", b"accept-"];
     let name = trailer.name.to_ascii_lowercase();
-    // RFC 9530 §2 sends this digest of the content as a trailer by design.
+    // RFC 9530 §2 explicitly allows this digest of the content as a trailer.
     if name == b"content-digest" {
         return true;
     }

@@ -1,16 +1,16 @@
-//! Which protocols of an `Upgrade` may be passed on (RFC 9110 §7.8).
+//! Decides which protocols of an `Upgrade` are forwarded (RFC 9110 §7.8).
 //!
-//! What happens after a 101 is not decided here. `Upgrade` in HTTP/1.0 must be ignored; that check is the caller's.
+//! The caller handles the 101, and ignores `Upgrade` in HTTP/1.0.
 
 use http::HeaderValue;
 use message::{Fields, Known};
 
 use super::list::{elements, holds};
 
-/// The `Upgrade` to pass on: the protocols asked for that are allowed, in the client's order; `None`: none.
+/// The `Upgrade` to forward: the requested protocols that are allowed, in the client's order; `None` if there are none.
 ///
-/// `Connection: upgrade` must be there too. `allowed` holds names in lower case, with or without a version:
-/// `websocket` allows `websocket/13`. `h2c` never passes: it would hide requests from this proxy.
+/// Requires `Connection: upgrade`. `allowed` has names in lower case, with or without a version: `websocket` allows
+/// `websocket/13`. `h2c` is never forwarded, because it would hide requests from this proxy.
 #[must_use]
 pub fn wanted(fields: &Fields, allowed: &[String]) -> Option<HeaderValue> {
     let mut lines = fields.values(Known::Upgrade);
@@ -26,9 +26,9 @@ pub fn wanted(fields: &Fields, allowed: &[String]) -> Option<HeaderValue> {
     if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b", "[..])).ok() }
 }
 
-/// Whether the protocols that a 101 switches to were asked for (RFC 9110 §7.8).
+/// Whether the protocols of a 101 were requested (RFC 9110 §7.8).
 ///
-/// `asked` is what was passed on. A 101 without `Upgrade` is refused too: nobody knows what it switches to.
+/// `asked` is the forwarded `Upgrade`. A 101 without `Upgrade` is rejected, too, because its protocol is unknown.
 #[must_use]
 pub fn was_asked_for(response: &Fields, asked: &Option<HeaderValue>) -> bool {
     let Some(asked) = asked else { return false };

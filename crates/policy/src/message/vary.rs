@@ -1,6 +1,7 @@
-//! Which request fields choose among stored responses, and whether a request chooses as another did (RFC 9111 §4.1).
+//! Evaluates `Vary`: the request fields that select a stored response, and whether a request matches it (RFC 9111
+//! §4.1).
 //!
-//! Which of several matching responses is used, and how many are kept, is the caller's business.
+//! The caller selects among several matching responses, and limits their number.
 
 use std::cmp::Reverse;
 
@@ -9,28 +10,28 @@ use message::{Fields, Known};
 
 use super::list::elements;
 
-/// The most responses to keep under one key, however many values the selecting fields take.
+/// The most responses stored under one key, however many values the fields take.
 pub const VARIANTS_MAX: usize = 64;
 
-/// The most field names that are read from one `Vary`; a response that varies on more never matches.
+/// The most field names in one `Vary`; a response with more never matches.
 pub const FIELDS_MAX: usize = 32;
 
-/// What the `Vary` lines of a response say (RFC 9110 §12.5.5).
+/// The content of a response's `Vary` lines (RFC 9110 §12.5.5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vary {
-    /// `*`, or something that can't be understood: the response fits no later request.
+    /// `*`, or malformed: the response matches no other request.
     Anything,
-    /// These fields, in lower case, sorted, each once. None of them: the response fits every request.
+    /// The field names in lower case, sorted, without duplicates. Empty: the response matches every request.
     Fields(Vec<HeaderName>),
 }
 
-/// What a request says in the selecting fields, in one form: equal bytes, equal choice. Parts carry their lengths, so
-/// that no value can pass for two.
+/// The normalized values of a request's selecting fields: equal bytes mean an equal selection. Values are
+/// length-prefixed, so that one cannot be mistaken for two.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Choice(Vec<u8>);
 
 impl Choice {
-    /// The bytes, as for hashing.
+    /// The bytes, for example for hashing.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -38,12 +39,12 @@ impl Choice {
 }
 
 impl Vary {
-    /// Reads all `Vary` lines of a response.
+    /// Parses all `Vary` lines of a response.
     #[must_use]
     pub fn of(response: &Fields) -> Self {
         let mut fields = Vec::new();
         for element in elements(response.values(Known::Vary)) {
-            // `*` would pass for a field name, as it is a token.
+            // `*` is a token and would be accepted as a field name.
             let name = (element != b"*").then(|| HeaderName::from_bytes(element).ok()).flatten();
             let Some(name) = name else { return Self::Anything };
             if !fields.contains(&name) {
@@ -57,7 +58,7 @@ impl Vary {
         Self::Fields(fields)
     }
 
-    /// What this request chooses; `None` for [`Vary::Anything`], as then nothing can be known of it.
+    /// The selection of this request; `None` for [`Vary::Anything`].
     #[must_use]
     pub fn choice(&self, request: &Fields) -> Option<Choice> {
         let Self::Fields(fields) = self else { return None };
@@ -65,7 +66,7 @@ impl Vary {
         for name in fields {
             push_part(&mut bytes, name.as_str().as_bytes());
             match normal_value(name, request) {
-                // An absent field matches only an absent one (RFC 9111 §4.1).
+                // An absent field only matches an absent one (RFC 9111 §4.1).
                 None => bytes.push(0),
                 Some(value) => {
                     bytes.push(1);
@@ -76,29 +77,30 @@ impl Vary {
         Some(Choice(bytes))
     }
 
-    /// Whether a response that varies so, and was got by a request with this choice, fits this request.
+    /// Whether a stored response with this `Vary`, received for a request with the selection `stored`, matches this
+    /// request.
     #[must_use]
     pub fn matches(&self, stored: &Choice, request: &Fields) -> bool {
         self.choice(request).is_some_and(|choice| choice == *stored)
     }
 }
 
-/// How far a field's values may be changed without changing their meaning.
+/// The syntax of a field, which determines the allowed normalization.
 enum Syntax {
-    /// Not known: lines are joined, their ends trimmed.
+    /// Unknown: lines are joined, and their ends trimmed.
     Opaque,
-    /// A list of weighted choices: white space around commas and semicolons goes, as do empty elements, and what has
-    /// more weight stands first.
+    /// A list of weighted choices: white space around commas and semicolons and empty elements are removed, and
+    /// elements sorted by weight.
     List,
-    /// A list of words without case.
+    /// A list of case-insensitive words.
     CaselessList,
-    /// The same, in an order that says nothing.
+    /// The same, with an order that has no meaning.
     CaselessSet,
 }
 
-/// Only `Accept-Encoding` counts as a set: its order has no meaning, and it is what browsers differ in most. In the other
-/// `Accept` fields some servers let the order break a tie (RFC 9110 §12.5.4 says so of languages), so it is kept among
-/// those of equal weight.
+/// Only `Accept-Encoding` is a set: its order has no meaning, and it is where browsers differ most. In the other
+/// `Accept` fields some servers use the order to break ties (RFC 9110 §12.5.4 mentions that for languages), so the
+/// order of elements with equal weight is kept.
 fn syntax(name: &HeaderName) -> Syntax {
     if name == ACCEPT_ENCODING {
         Syntax::CaselessSet
@@ -111,14 +113,14 @@ fn syntax(name: &HeaderName) -> Syntax {
     }
 }
 
-/// The value of all lines in one form, where RFC 9111 §4.1 allows one; `None` if there is no line.
+/// The normalized value of all lines, as far as RFC 9111 §4.1 allows; `None` if there is no line.
 fn normal_value(name: &HeaderName, request: &Fields) -> Option<Vec<u8>> {
     let lines = || request.values(name);
     lines().next()?;
     let parts = || elements(lines()).map(without_space_at_semicolons);
     let parts: Vec<Vec<u8>> = match syntax(name) {
         Syntax::Opaque => return Some(joined(lines())),
-        // A comma inside quotes is none; such values stay as they are.
+        // A comma in quotes does not separate; values with quotes stay unchanged.
         Syntax::List if lines().any(|line| line.contains(&b'"')) => return Some(joined(lines())),
         Syntax::List => by_weight(parts().collect()),
         Syntax::CaselessList => by_weight(parts().map(|part| part.to_ascii_lowercase()).collect()),
@@ -132,8 +134,8 @@ fn normal_value(name: &HeaderName, request: &Fields) -> Option<Vec<u8>> {
     Some(parts.join(&b","[..]))
 }
 
-/// The heaviest first (RFC 9110 §12.4.2); those of equal weight stay in their order. Where a weight can't be read, all
-/// stay as they are.
+/// Sorts by descending weight (RFC 9110 §12.4.2), stable for equal weights. If a weight is malformed, nothing is
+/// sorted.
 fn by_weight(mut parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     if parts.iter().any(|part| thousandths(part).is_none()) {
         return parts;
@@ -142,7 +144,7 @@ fn by_weight(mut parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     parts
 }
 
-/// An element's weight in thousandths, 1000 if it gives none; `None` if it can't be read.
+/// The weight of an element in thousandths, 1000 by default; `None` if malformed.
 fn thousandths(element: &[u8]) -> Option<u32> {
     let mut weights = element.split(|byte| *byte == b';').filter_map(|one| {
         let one = std::str::from_utf8(one).ok()?;
@@ -156,7 +158,7 @@ fn thousandths(element: &[u8]) -> Option<u32> {
     (sum <= 1000).then_some(sum)
 }
 
-/// The lines as one, as RFC 9110 §5.2 joins them.
+/// Joins the lines as in RFC 9110 §5.2.
 fn joined<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let lines: Vec<&[u8]> = lines.map(<[u8]>::trim_ascii).collect();
     lines.join(&b", "[..])

@@ -1,15 +1,15 @@
-//! Saying that a message came through here, and seeing that it has been here before (RFC 9110 §7.6.3).
+//! Writes `Via`, and detects forwarding loops with it (RFC 9110 §7.6.3).
 
 use http::Version;
 use message::{FieldLine, Fields, Known};
 
 use super::list::{elements, is_token};
 
-/// How often a proxy's own name may be in the `Via` of a request that comes in. Two are allowed, for a host that is
+/// How often a proxy's own name may occur in the `Via` of an incoming request. Two are allowed, for a host that is
 /// routed through another one of the same proxy.
 pub const PASSES_MAX: usize = 2;
 
-/// How one proxy signs messages.
+/// The `Via` elements of one proxy.
 #[derive(Clone, Debug)]
 pub struct Signature {
     name: Box<str>,
@@ -19,7 +19,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// The signature of a proxy that goes by this pseudonym; `None` unless it is a token.
+    /// For a proxy with this pseudonym; `None` unless it is a token.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         if !is_token(name.as_bytes()) {
@@ -35,10 +35,10 @@ impl Signature {
         &self.name
     }
 
-    /// The `Via` line to append to a message that was received in this version.
+    /// The `Via` line to append to a message that was received with this version.
     ///
-    /// As a line of its own it costs no copy of what is there, and means the same as a longer list. What was there
-    /// before is kept; the head limit bounds it.
+    /// Appended as a separate line, which is equivalent to a longer list and needs no copy. Existing lines are kept;
+    /// the limit on heads bounds them.
     #[must_use]
     pub fn line(&self, received: Version) -> &FieldLine {
         if received == Version::HTTP_10 {
@@ -50,8 +50,8 @@ impl Signature {
         }
     }
 
-    /// How often this pseudonym is in `Via`, in any case, over all lines. More than [`PASSES_MAX`] times means that
-    /// the request runs in a circle.
+    /// The number of occurrences of this pseudonym in `Via`, ignoring case, over all lines. More than [`PASSES_MAX`]
+    /// mean a forwarding loop.
     #[must_use]
     pub fn count(&self, fields: &Fields) -> usize {
         let is_ours = |one: &&[u8]| received_by(one).is_some_and(|by| by.eq_ignore_ascii_case(self.name.as_bytes()));
@@ -59,7 +59,7 @@ impl Signature {
     }
 }
 
-/// The second word: `1.1 forebay (comment)`.
+/// The received-by part: the second word of `1.1 forebay (comment)`.
 fn received_by(element: &[u8]) -> Option<&[u8]> {
     element.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).nth(1)
 }

@@ -1,56 +1,57 @@
-//! What a route asks of a request, and whether a request meets its conditions.
+//! The conditions of a route, and whether a request meets them.
 //!
-//! Host and path are looked up in `table`; here are the patterns' meaning and the further conditions.
+//! `table` looks up host and path; this file defines the patterns and the further conditions.
 
 use http::{HeaderName, Method};
 use message::Fields;
 
 use crate::message::{cookies, query};
 
-/// What one route asks of a request.
+/// The conditions of one route.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Any one of these; empty: any host.
+    /// The request's host matches one of these; empty: any host.
     pub hosts: Vec<HostPattern>,
     /// The path.
     pub path: PathPattern,
-    /// Any one of these; empty: any method. GET takes HEAD along.
+    /// The request's method is one of these; empty: any method. GET includes HEAD.
     pub methods: Vec<Method>,
-    /// Fields of which one line has just this value.
+    /// A line of each field has exactly this value.
     pub headers: Vec<(HeaderName, String)>,
-    /// Query parameters whose first occurrence has just this value, decoded.
+    /// The first query parameter with each name has exactly this decoded value.
     pub query: Vec<(String, String)>,
-    /// Cookies whose first occurrence has just this value.
+    /// The first cookie with each name has exactly this value.
     pub cookies: Vec<(String, String)>,
 }
 
-/// Which hosts a route is for. In lower case, without a port and without a final dot.
+/// A host pattern: lower case, without a port and a final dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostPattern {
-    /// Just this one.
+    /// Exactly this host.
     Exact(String),
-    /// Those that end in this, at any depth: `.shop.example.com` for `*.shop.example.com`. Not the name itself.
+    /// Hosts with this suffix, at any depth: `.shop.example.com` for `*.shop.example.com`. Does not match the name
+    /// itself.
     Suffix(String),
 }
 
-/// Which paths a route is for.
+/// A path pattern.
 #[derive(Clone, Debug)]
 pub enum PathPattern {
-    /// Those that begin with this, by whole segments: `/api` matches `/api` and `/api/x`, not `/apix`; `/api/` matches
-    /// `/api/` and what is below; `/` matches all.
+    /// Paths with this prefix, by whole segments: `/api` matches `/api` and `/api/x`, not `/apix`; `/api/` matches
+    /// `/api/` and paths below it; `/` matches all.
     Prefix(String),
-    /// Just this one.
+    /// Exactly this path.
     Exact(String),
-    /// Those in which this is found; anchors are the pattern's own business.
+    /// Paths in which the pattern matches; it has anchors of its own.
     Regex(regex::Regex),
 }
 
-/// What of a request decides its route.
+/// The parts of a request that determine its route.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// In lower case, without a port and without a final dot; empty if there is none.
+    /// In lower case, without a port and a final dot; empty if there is none.
     pub host: &'a str,
-    /// In normal form; with runs of slashes merged, unless the configuration says otherwise.
+    /// In normal form, with runs of slashes merged unless configured otherwise.
     pub path: &'a str,
     /// Without its `?`.
     pub query: Option<&'a str>,
@@ -60,7 +61,7 @@ pub struct Asked<'a> {
     pub headers: &'a Fields,
 }
 
-/// What a rule asks beyond host and path.
+/// The conditions beyond host and path.
 #[derive(Debug)]
 pub(super) struct Conditions {
     methods: Vec<Method>,
@@ -79,18 +80,18 @@ impl Conditions {
         }
     }
 
-    /// How many there are; a list of methods is one.
+    /// The number of conditions; a list of methods counts as one.
     pub(super) fn count(&self) -> usize {
         usize::from(!self.methods.is_empty()) + self.headers.len() + self.query.len() + self.cookies.len()
     }
 
-    /// Whether every GET meets them all.
+    /// Whether every GET meets all of them.
     pub(super) fn take_every_get(&self) -> bool {
         let is_plain = self.headers.is_empty() && self.query.is_empty() && self.cookies.is_empty();
         is_plain && (self.methods.is_empty() || self.methods.contains(&Method::GET))
     }
 
-    /// Whether a request meets them all.
+    /// Whether a request meets all of them.
     pub(super) fn are_met(&self, asked: &Asked<'_>) -> bool {
         (self.methods.is_empty() || self.methods.iter().any(|method| takes(method, asked.method)))
             && self.headers.iter().all(|(name, value)| asked.headers.values(name).any(|line| line == value.as_bytes()))
@@ -99,7 +100,7 @@ impl Conditions {
     }
 }
 
-/// HEAD asks for what GET would answer (RFC 9110 §9.3.2), so whoever lists GET means both.
+/// HEAD is handled like GET (RFC 9110 §9.3.2), so GET in a list includes HEAD.
 fn takes(listed: &Method, asked: &Method) -> bool {
     listed == asked || (listed == Method::GET && asked == Method::HEAD)
 }

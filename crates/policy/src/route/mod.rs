@@ -1,4 +1,4 @@
-//! Which route a request takes, what its path becomes, and which side of a split it goes to.
+//! Selects the route of a request, rewrites its path, and selects the side of a split.
 
 mod matching;
 pub mod rewrite;

@@ -1,12 +1,12 @@
-//! What a path becomes on its way to the backend.
+//! Rewrites the path for the backend.
 
 use std::borrow::Cow;
 
-/// The path without `strip` at its front and then with `add` there, both by whole segments.
+/// Removes the prefix `strip` from the path and adds the prefix `add`, both by whole segments.
 ///
-/// `strip` is left alone where the path does not begin with it; a final slash of either makes no difference. With
-/// `merges_slashes` a run of slashes in the path counts as one where `strip` is compared; what follows `strip` keeps its
-/// runs. The result always begins with a slash. Borrowed if nothing is added.
+/// `strip` has no effect if the path does not begin with it; a final slash of either does not matter. With
+/// `merges_slashes`, a run of slashes in the path counts as one when `strip` is compared; the rest of the path keeps
+/// its runs. The result always begins with a slash. Borrowed if nothing is added.
 #[must_use]
 pub fn path<'a>(strip: Option<&str>, add: Option<&str>, path: &'a str, merges_slashes: bool) -> Cow<'a, str> {
     let without = if merges_slashes { without_merged } else { without };
@@ -22,12 +22,12 @@ pub fn path<'a>(strip: Option<&str>, add: Option<&str>, path: &'a str, merges_sl
     }
 }
 
-/// What follows these segments; `None` if the path does not begin with them as a whole.
+/// The rest after these segments; `None` if the path does not begin with them.
 fn without<'a>(path: &'a str, segments: &str) -> Option<&'a str> {
     path.strip_prefix(segments).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The same, where each slash of `segments` stands for any number of them in the path.
+/// The same, where each slash of `segments` matches one or more in the path.
 fn without_merged<'a>(path: &'a str, segments: &str) -> Option<&'a str> {
     let mut rest = path;
     for segment in segments.split('/').skip(1) {

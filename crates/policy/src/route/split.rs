@@ -1,11 +1,11 @@
-//! Which side of a split a request goes to: by chance in exact proportion, or always the same for the same client.
+//! Selects the side of a split for a request: randomly in exact proportion, or always the same for the same client.
 //!
-//! A [`Share`] is counted in thousandths of a percent, and the shares of a split add up to the whole, so nothing is
-//! lost to rounding. What a client's key is made of is answered in [`super::sticky`].
+//! A [`Share`] is counted in thousandths of a percent, and the shares of a split add up to 100 %, so nothing is lost to
+//! rounding. [`super::sticky`] computes a client's key.
 
 use crate::balance::prng::splitmix64;
 
-/// How many parts the whole has.
+/// The number of parts of the whole.
 const PARTS: u32 = 100_000;
 
 /// A share of all requests, in thousandths of a percent.
@@ -13,19 +13,19 @@ const PARTS: u32 = 100_000;
 pub struct Share(u32);
 
 impl Share {
-    /// Nothing.
+    /// No requests.
     pub const NONE: Self = Self(0);
-    /// All.
+    /// All requests.
     pub const WHOLE: Self = Self(PARTS);
 
-    /// A share from percent; `None`: below 0, above 100, finer than 0.001, or no number. What reckoning with floats
-    /// leaves behind, less than a billionth, is forgiven.
+    /// A share from percent; `None`: below 0, above 100, finer than 0.001, or not a number. Rounding errors below a
+    /// billionth are ignored.
     #[must_use]
     pub fn from_percent(percent: f64) -> Option<Self> {
         let parts = percent * f64::from(PARTS) / 100.0;
         let whole = parts.round();
         let is_fine = (0.0..=f64::from(PARTS)).contains(&whole) && (parts - whole).abs() < 1e-6;
-        // Within the bounds of a u32, as has just been seen.
+        // The checks above guarantee that it fits a u32.
         is_fine.then_some(Self(whole as u32))
     }
 
@@ -35,13 +35,13 @@ impl Share {
         f64::from(self.0) * 100.0 / f64::from(PARTS)
     }
 
-    /// Whether a draw falls within it. `dice`: any number, all equally likely.
+    /// Whether a random number falls within the share. `random`: a uniform number.
     ///
-    /// May be the number that a request's other decisions are given, [`Shares::draw`] among them: they say nothing of
-    /// each other. Otherwise a small share would fall on requests of the first side alone.
+    /// The number may be the same as for other decisions about the request, such as [`Shares::draw`]: the results are
+    /// independent. Otherwise a small share would only include requests of the first side.
     #[must_use]
-    pub fn takes(self, dice: u64) -> bool {
-        part(splitmix64(splitmix64(!dice))) < self.0
+    pub fn takes(self, random: u64) -> bool {
+        part(splitmix64(splitmix64(!random))) < self.0
     }
 }
 
@@ -52,27 +52,27 @@ impl std::fmt::Display for Share {
     }
 }
 
-/// Why numbers are no shares of a split.
+/// Why shares are invalid.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum BadShares {
     /// There is no side.
     #[error("there is no side")]
     Empty,
-    /// They are not the whole.
+    /// They do not add up to 100 %.
     #[error("they add up to {percent} percent, not to 100")]
     Sum {
-        /// What they add up to.
+        /// Their sum.
         percent: f64,
     },
-    /// A share is meant for a side that the split has not.
+    /// There is no such side.
     #[error("there is no such side")]
     NoSide,
 }
 
 /// The sides of a split in the order of their names.
 ///
-/// It is what [`Shares::keep`] goes by, so that a client's side hangs on what the sides are called and not on how the
-/// file orders them: two routes that split the same upstreams agree, and reordering a file moves nobody.
+/// [`Shares::keep`] uses it, so that a client's side depends on the names of the sides and not on their order in the
+/// file: two routes that split the same upstreams agree, and reordering a file moves no client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order(Box<[usize]>);
 
@@ -86,7 +86,7 @@ impl Order {
     }
 }
 
-/// How requests are shared out among the sides of a split.
+/// The shares of the sides of a split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares(Box<[Share]>);
 
@@ -94,7 +94,7 @@ impl Shares {
     /// One share for each side.
     ///
     /// # Errors
-    /// When there are none, or they don't add up to the whole.
+    /// If there are none, or they do not add up to 100 %.
     pub fn new(shares: Vec<Share>) -> Result<Self, BadShares> {
         if shares.is_empty() {
             return Err(BadShares::Empty);
@@ -112,28 +112,27 @@ impl Shares {
         &self.0
     }
 
-    /// The share of one side; nothing for a side that is none.
+    /// The share of one side; none if there is no such side.
     #[must_use]
     pub fn of(&self, side: usize) -> Share {
         self.0.get(side).copied().unwrap_or_default()
     }
 
-    /// The side that a draw falls on: of all draws each side gets its share, exact to one in 2⁴⁷. `dice`: any number,
-    /// all equally likely.
+    /// The side for a random number: of uniform numbers each side gets its share, exact to one in 2⁴⁷.
     ///
-    /// May be the number that a request's other decisions are given. It is mixed first: a backend that starts slowly
-    /// is spared by the size of that number ([`crate::health::slow_start::admits`]), and the first side, having all
-    /// the low ones, would not spare it.
+    /// The number may be the same as for other decisions about the request. It is mixed first: slow start compares that
+    /// number itself with a threshold ([`crate::health::slow_start::admits`]), so the first side, having all low
+    /// numbers, would admit all requests.
     #[must_use]
-    pub fn draw(&self, dice: u64) -> usize {
-        at(self.0.iter().copied().enumerate(), part(splitmix64(!dice)))
+    pub fn draw(&self, random: u64) -> usize {
+        at(self.0.iter().copied().enumerate(), part(splitmix64(!random)))
     }
 
-    /// The side that a client with this key is on, always the same for the same key, shares and names.
+    /// The side of a client with this key, always the same for the same key, shares and names.
     ///
-    /// With two sides each gets its exact share of all keys; when their shares change, only the keys that make the
-    /// difference move. With more, a side that gains on every other loses no key, and if the others keep their
-    /// proportions, only keys that it gains move; any other change moves less than twice the keys that it must.
+    /// With two sides each gets its exact share of all keys, and a change of shares moves as few keys as possible. With
+    /// more, a side whose share grows relative to all others loses no key; if the others keep their proportions, only
+    /// keys that it gains move; any other change moves less than twice the minimum.
     ///
     /// More than two sides: weighted rendezvous hashing. Source: Schindelhauer, Schomaker, "Weighted distributed hash
     /// tables", 2005.
@@ -145,7 +144,7 @@ impl Shares {
         }
         let score = |rank: u64, share: Share| {
             let drawn = splitmix64(splitmix64(key) ^ splitmix64(rank + 1));
-            // Within (0, 1), bounds excluded: with 52 bits the half is still exact.
+            // Strictly between 0 and 1: with 52 bits the half is still exact.
             let even = ((drawn >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
             -even.ln() / f64::from(share.0)
         };
@@ -154,7 +153,7 @@ impl Shares {
         scored.min_by(|(_, one), (_, other)| one.total_cmp(other)).map_or(0, |(side, _)| side)
     }
 
-    /// The shares when these sides take nothing: the others keep their proportions. `None`: nothing is left.
+    /// The shares if these sides get no requests: the others keep their proportions. `None`: no side is left.
     #[must_use]
     pub fn without(&self, is_out: impl Fn(usize) -> bool) -> Option<Self> {
         let kept = |(side, share): (usize, &Share)| if is_out(side) { Share::NONE } else { *share };
@@ -162,10 +161,10 @@ impl Shares {
         in_proportion(&kept, Share::WHOLE).map(|shares| Self(shares.into_boxed_slice()))
     }
 
-    /// The shares when one side has this one; see [`Shares::with_given`].
+    /// The shares if one side gets this share; see [`Shares::with_given`].
     ///
     /// # Errors
-    /// When there is no such side, or the rest has nobody to go to.
+    /// If there is no such side, or no side to take the rest.
     pub fn with(&self, side: usize, share: Share) -> Result<Self, BadShares> {
         if side >= self.0.len() {
             return Err(BadShares::NoSide);
@@ -173,14 +172,14 @@ impl Shares {
         self.with_given(|other| (other == side).then_some(share))
     }
 
-    /// The shares when some sides are given theirs: the others have the rest, in proportion to what they had, in equal
-    /// parts when they had nothing.
+    /// The shares if some sides are given theirs: the others share the rest in proportion to their shares, or equally
+    /// if these are zero.
     ///
-    /// Shares in which the others have nothing no longer know their proportions, and each change rounds anew: who
-    /// moves a split in steps starts each time from the shares that were there at first.
+    /// Shares of zero lose the proportions of the sides, and each change rounds again; so a caller that moves a split
+    /// in steps should always start from the original shares.
     ///
     /// # Errors
-    /// When what is given is more than the whole, or less and no side is left to have the rest.
+    /// If the given shares exceed 100 %, or are less and no side is left to take the rest.
     pub fn with_given(&self, given: impl Fn(usize) -> Option<Share>) -> Result<Self, BadShares> {
         let sides = 0..self.0.len();
         let taken: u64 = sides.clone().filter_map(&given).map(|share| u64::from(share.0)).sum();
@@ -194,7 +193,7 @@ impl Shares {
     }
 }
 
-/// The side whose stretch of the whole holds a part, the sides' stretches laid end to end.
+/// The side whose interval contains a part, with the sides' intervals laid end to end.
 fn at(mut sides: impl Iterator<Item = (usize, Share)>, part: u32) -> usize {
     let mut end = 0;
     let holder = sides.find(|(_, share)| {
@@ -204,8 +203,8 @@ fn at(mut sides: impl Iterator<Item = (usize, Share)>, part: u32) -> usize {
     holder.map_or(0, |(side, _)| side)
 }
 
-/// Scales shares to a total; what rounding leaves goes to those who lost most by it, and never to one that has
-/// nothing. `None`: all have nothing.
+/// Scales shares to a total. What rounding leaves goes to the sides that lost most, never to one with no share. `None`:
+/// all shares are zero.
 fn in_proportion(shares: &[Share], total: Share) -> Option<Vec<Share>> {
     let sum: u64 = shares.iter().map(|share| u64::from(share.0)).sum();
     if sum == 0 {
@@ -222,7 +221,7 @@ fn in_proportion(shares: &[Share], total: Share) -> Option<Vec<Share>> {
     Some(out)
 }
 
-/// Which part of the whole a number falls on, all parts equally likely.
+/// The part for a number, uniformly distributed.
 fn part(drawn: u64) -> u32 {
     ((u128::from(drawn) * u128::from(PARTS)) >> 64) as u32
 }
@@ -254,13 +253,12 @@ mod tests {
         Order::of(["a", "b", "c", "d", "e", "f"].into_iter().take(sides))
     }
 
-    /// The lowest number that falls on a part.
+    /// The lowest number for a part.
     fn drawn(part: u32) -> u64 {
         (u128::from(part) << 64).div_ceil(u128::from(PARTS)) as u64
     }
 
-    /// The number that `splitmix64` makes this one of. It loses nothing, so going through all its results goes through
-    /// all keys.
+    /// The inverse of `splitmix64`, which is a bijection, so iterating over its results covers all keys.
     fn unmixed(mixed: u64) -> u64 {
         let unshifted = |value: u64, by: u32| (0..64 / by).fold(value, |found, _| value ^ (found >> by));
         let value = unshifted(mixed, 31).wrapping_mul(inverse(0x94d0_49bb_1331_11eb));
@@ -268,19 +266,19 @@ mod tests {
         unshifted(value, 30).wrapping_sub(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// The inverse of an odd number modulo 2⁶⁴, by Newton's steps: each doubles the bits that are right.
+    /// The inverse of an odd number modulo 2⁶⁴, by Newton's method: each step doubles the correct bits.
     fn inverse(odd: u64) -> u64 {
         (0..6).fold(odd, |found, _| found.wrapping_mul(2_u64.wrapping_sub(odd.wrapping_mul(found))))
     }
 
-    /// How many of all parts fall on each side, when a number is made of each part.
+    /// The number of parts that fall on each side, with one number for each part.
     fn swept(sides: usize, side: impl Fn(u32) -> usize) -> Vec<u32> {
         let mut counts = vec![0; sides];
         (0..PARTS).for_each(|part| counts[side(part)] += 1);
         counts
     }
 
-    /// How many keys of so many each side has.
+    /// The number of keys of each side.
     fn counted(shares: &Shares, keys: u64) -> Vec<u64> {
         let order = order(shares.all().len());
         let mut counts = vec![0; shares.all().len()];
@@ -288,7 +286,7 @@ mod tests {
         counts
     }
 
-    /// What chance adds to this many expected at most: wide enough for thousands of looks, also at a few expected.
+    /// The tolerance for this expected count: wide enough for thousands of checks, also with small counts.
     fn slack(mean: f64) -> f64 {
         6.0 * mean.sqrt() + 5.0
     }
@@ -363,7 +361,7 @@ mod tests {
             let shares = shares(percents);
             let expected: Vec<u32> = shares.all().iter().map(|share| share.0).collect();
             assert_eq!(swept(percents.len(), |part| shares.draw(!unmixed(drawn(part)))), expected);
-            // The highest number of each part falls on it too.
+            // The highest number of each part falls on the same side.
             assert_eq!(swept(percents.len(), |part| shares.draw(!unmixed(drawn(part + 1).wrapping_sub(1)))), expected);
         }
     }
@@ -568,7 +566,8 @@ mod tests {
         fn between_two_sides_only_the_difference_moves(from in 0..=PARTS, to in 0..=PARTS, key: u64) {
             let split = |first| Shares::new(vec![Share(first), Share(PARTS - first)]).expect("the whole");
             let (before, after, order) = (split(from), split(to), order(2));
-            // The parts at the bounds say it all: below the lower both say the first, above the higher the second.
+            // The parts at the bounds suffice: below the lower both select the first side, above the higher both the
+            // second.
             let (low, high) = (from.min(to), from.max(to));
             let sides = |part: u32| {
                 let key = unmixed(drawn(part));
@@ -634,7 +633,7 @@ mod tests {
         fn a_side_that_grows_loses_no_key(split in any_shares(3..=6), side in 0..6_usize, part in 0..=PARTS) {
             let side = side % split.all().len();
             let (low, high) = (split.of(side).0.min(part), split.of(side).0.max(part));
-            // Both from the same shares, as a canary's steps are.
+            // Both from the same shares, like the steps of a canary.
             let before = split.with(side, Share(low)).expect("others can have the rest");
             let after = split.with(side, Share(high)).expect("others can have the rest");
             let (order, mut moved, mut aside) = (order(split.all().len()), 0, 0);
@@ -646,7 +645,7 @@ mod tests {
             }
             let mean = 5_000.0 * f64::from(high - low) / f64::from(PARTS);
             prop_assert!((moved as f64 - mean).abs() <= slack(mean), "{moved} moved, expected {mean:.1}");
-            // What rounding to thousandths does to the others.
+            // The effect of rounding to thousandths on the others.
             prop_assert!(aside as f64 <= slack(0.25), "{aside} moved between sides that only shrank");
         }
 

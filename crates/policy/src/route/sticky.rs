@@ -1,8 +1,7 @@
-//! What a client is known by, so that it stays on its side of a split: a key from its address, from a field, or from
-//! a signed cookie of ours.
+//! Identifies clients for sticky splits: a key from the address, from a field, or from a signed cookie.
 //!
-//! A key says nothing of the side: that is what [`super::split::Shares::keep`] makes of it. Which of the three a route
-//! goes by, and what else stands in a `Set-Cookie`, is the caller's concern.
+//! [`super::split::Shares::keep`] maps a key to a side. The caller decides which of the three a route uses, and the
+//! attributes of `Set-Cookie`.
 
 mod verified;
 
@@ -15,22 +14,23 @@ use sha2::{Digest, Sha256};
 
 pub use self::verified::Verified;
 
-/// How far ahead of our clock another proxy's may be that signed a cookie.
+/// The largest tolerated clock difference of another proxy that has signed a cookie.
 const AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// What a cookie's value begins with. Another form gets another word, and the old one is replaced as if forged.
+/// The prefix of a cookie's value. Cookies with another version are replaced like forged ones.
 const VERSION: &str = "v1";
 
-/// Longest value of a cookie that is looked at, in bytes: version, two numbers of 64 bits, tag, and the points between.
+/// The longest cookie value in bytes: version, two numbers of 64 bits, tag, and the dots between.
 const VALUE_BYTES_MAX: usize = VERSION.len() + 16 + 16 + TAG_DIGITS + 3;
 
 /// Hexadecimal digits of a tag: 128 bits.
 const TAG_DIGITS: usize = 32;
 
-/// What goes into a client's key besides the client: which upstreams are split.
+/// The part of a client's key that depends on the split's upstreams.
 ///
-/// Splits of the same upstreams treat a client alike, in whichever order they name them; other splits know nothing of
-/// each other, so that it isn't always the same clients that go first. The same on all machines and in all versions.
+/// Splits of the same upstreams treat a client alike, in whatever order they name them; other splits are independent,
+/// so that it is not always the same clients that get the new version first. Identical on all machines and in all
+/// versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Salt(u64);
 
@@ -42,16 +42,16 @@ impl Salt {
         names.sort_unstable();
         let mut hash = md5::Context::new();
         for name in names {
-            // With its length before it no name runs into the next.
+            // The length prefix separates the names.
             hash.consume((name.len() as u64).to_be_bytes());
             hash.consume(name);
         }
         Self(first_half(hash))
     }
 
-    /// The key of a client that is known by these bytes: a field's value, or what a cookie holds.
+    /// The key of a client identified by bytes: a field's value, or a cookie's content.
     ///
-    /// Not a secret, and no defence against a client that looks for a value that brings it to a side.
+    /// Not a secret, and no defence against a client that searches for a value that selects a side.
     #[must_use]
     pub fn key(self, bytes: &[u8]) -> u64 {
         let mut hash = md5::Context::new();
@@ -60,8 +60,8 @@ impl Salt {
         first_half(hash)
     }
 
-    /// The key of a client that is known by its address: all 4 bytes of an IPv4 address, also of one that is mapped
-    /// into IPv6 (RFC 4291 §2.5.5.2); of IPv6 the first 8, as a subscriber has a /64 at least (RFC 6177 §2).
+    /// The key of a client identified by address: all 4 bytes of an IPv4 address, also of an IPv4-mapped one (RFC 4291
+    /// §2.5.5.2); the first 8 of an IPv6 address, because a subscriber has at least a /64 (RFC 6177 §2).
     #[must_use]
     pub fn address_key(self, address: IpAddr) -> u64 {
         match address.to_canonical() {
@@ -71,31 +71,31 @@ impl Salt {
     }
 }
 
-/// The first half of an MD5, which spreads short similar texts well.
+/// The first half of an MD5, which spreads short, similar texts well.
 fn first_half(hash: md5::Context) -> u64 {
     (u128::from_be_bytes(hash.finalize().0) >> 64) as u64
 }
 
-/// Signs the cookie that a client is known by, and tells our own from others.
+/// Signs and verifies the cookie that identifies a client.
 ///
-/// A value is `v1.KEY.ISSUED.TAG`: the client's number, when it was given, in seconds since 1970, and an HMAC-SHA-256
-/// over the text before it, cut to 128 bits (RFC 2104 §5); all in lower-case hexadecimal digits. A client can keep a
-/// value, or throw it away, but can't make one up: so it can't try numbers until it is on the side that it wants.
+/// The value is `v1.KEY.ISSUED.TAG`: the client's number, the time of issue in seconds since 1970, and an HMAC-SHA-256
+/// over the text before it, truncated to 128 bits (RFC 2104 §5); all in lower-case hexadecimal digits. A client can
+/// keep or discard a value, but not forge one, so it cannot try numbers until it gets the side that it wants.
 #[derive(Clone)]
 pub struct Signer(Hmac<Sha256>);
 
 impl Signer {
-    /// With a secret of any length; how hard it is to guess is how hard cookies are to forge.
+    /// With a secret of any length; its entropy limits the strength of the signature.
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
-        // Hashed first: it fits whatever its length, and used elsewhere too it is another key there.
+        // Hashing makes it independent of the length, and domain-separates it from other uses of the secret.
         let hashed = Sha256::new().chain_update("forebay side v1:").chain_update(secret).finalize();
         let mut key = Key::<Hmac<Sha256>>::default();
         key.iter_mut().zip(hashed).for_each(|(to, from)| *to = from);
         Self(Hmac::new(&key))
     }
 
-    /// The cookie's value for a client's number. `wall`: the time since 1970.
+    /// The cookie's value for a client's number. `wall`: time since 1970.
     #[must_use]
     pub fn issue(&self, number: u64, wall: Duration) -> String {
         let signed = format!("{VERSION}.{number:016x}.{:x}", wall.as_secs());
@@ -104,20 +104,20 @@ impl Signer {
         format!("{signed}.{tag:0TAG_DIGITS$x}")
     }
 
-    /// The number in a cookie's value. `None`: it isn't one of ours, is older than `max_age`, or was given more than
-    /// five minutes from now. `wall`: the time since 1970.
+    /// The number in a cookie's value. `None`: the signature is invalid, or the cookie is older than `max_age` or
+    /// issued more than five minutes in the future. `wall`: time since 1970.
     #[must_use]
     pub fn read(&self, value: &str, wall: Duration, max_age: Duration) -> Option<u64> {
         self.verified(value).filter(|(_, issued)| is_current(*issued, wall, max_age)).map(|(number, _)| number)
     }
 
-    /// The number in a cookie's value, and when it was given, if the value is one of ours.
+    /// The number in a cookie's value and its time of issue, if the signature is valid.
     fn verified(&self, value: &str) -> Option<(u64, Duration)> {
         if value.len() > VALUE_BYTES_MAX {
             return None;
         }
         let (signed, tag) = value.rsplit_once('.')?;
-        // Compared in constant time. What passes is, letter for letter, what `issue` has written.
+        // Compared in constant time. An accepted value is exactly what `issue` writes.
         self.over(signed).verify_truncated_left(&tag_of(tag)?.to_be_bytes()).ok()?;
         let (number, issued) = signed.strip_prefix(VERSION)?.strip_prefix('.')?.split_once('.')?;
         let issued = Duration::from_secs(u64::from_str_radix(issued, 16).ok()?);
@@ -136,12 +136,12 @@ impl std::fmt::Debug for Signer {
     }
 }
 
-/// Whether a cookie given then is good now.
+/// Whether a cookie issued then is valid now.
 fn is_current(issued: Duration, wall: Duration, max_age: Duration) -> bool {
     wall <= issued.saturating_add(max_age) && issued <= wall.saturating_add(AHEAD_MAX)
 }
 
-/// A tag from its digits, written in the one way that `issue` does.
+/// A tag from its digits, in the only form that `issue` writes.
 fn tag_of(digits: &str) -> Option<u128> {
     let is_ours = digits.len() == TAG_DIGITS && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     if is_ours { u128::from_str_radix(digits, 16).ok() } else { None }
@@ -183,7 +183,7 @@ mod tests {
         assert_ne!(Salt::of(["ab"]), Salt::of(["a", "b"]));
     }
 
-    /// Another version must not seat clients anew.
+    /// Another version must not move clients to another side.
     #[test]
     fn keys_are_what_they_have_always_been() {
         assert_eq!(salt().key(b"alice"), 0x6aeb_1879_e39f_8419);

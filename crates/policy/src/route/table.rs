@@ -1,8 +1,8 @@
-//! All routes of a plan, arranged so that the most specific match is found first.
+//! All routes of a plan, arranged to find the most specific match first.
 //!
-//! Host and path are found in hash maps, whose size the number of look-ups does not depend on; a prefix is looked for by
-//! cutting the path at its slashes from the end, beginning where the longest prefix of the table ends. So the work is
-//! bounded by the file, not by what a client sends.
+//! Host and path are looked up in hash maps, and the number of look-ups does not depend on their size. Prefixes are
+//! looked up by cutting the path at its slashes from the end, starting at the length of the longest prefix in the
+//! table. So the work is bounded by the file, not by the request.
 
 use std::collections::HashMap;
 
@@ -10,44 +10,44 @@ use regex::Regex;
 
 use super::matching::{Asked, Conditions, HostPattern, PathPattern, Rule};
 
-/// By name. Only the file puts names in, so a quick hash will do; what clients look up finds a few at most.
+/// By name. Only the file inserts names, so a fast hash is safe: look-ups by clients cannot create collisions.
 type Names<T> = HashMap<String, T, foldhash::fast::RandomState>;
 
 /// The routes of a plan.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// By index into the rules as given.
+    /// By index of the rule.
     conditions: Vec<Conditions>,
     exact: Names<Paths>,
     suffixes: Names<Paths>,
     any: Paths,
 }
 
-/// The rules that share a host pattern.
+/// The rules with one host pattern.
 #[derive(Debug, Default)]
 struct Paths {
     exact: Names<Candidates>,
     /// In file order of their first use.
     regexes: Vec<(Regex, Candidates)>,
-    /// Without the shortest one.
+    /// Without `/`.
     prefixes: Names<Candidates>,
     prefix_bytes_max: usize,
-    /// Of the prefix `/`, under which all paths are.
+    /// For the prefix `/`, which matches all paths.
     root: Candidates,
 }
 
-/// Indices of the rules that share host and path: most conditions first, then in file order.
+/// The indices of the rules with the same host and path: most conditions first, then file order.
 type Candidates = Vec<usize>;
 
 impl Table {
-    /// Arranges rules; [`Table::find`] answers with an index into them.
+    /// Arranges rules; [`Table::find`] returns an index.
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         let mut table = Self { conditions: rules.iter().map(Conditions::of).collect(), ..Self::default() };
-        // Stable: rules with equally many conditions stay in file order.
+        // Stable: rules with the same number of conditions stay in file order.
         let mut order: Vec<(usize, &Rule)> = rules.iter().enumerate().collect();
         order.sort_by_key(|(index, _)| std::cmp::Reverse(table.conditions.get(*index).map_or(0, Conditions::count)));
-        // Regexes are tried in file order whatever their conditions, so they get their places before the sorted pass.
+        // Regexes are tried in file order regardless of conditions, so they are inserted before the sorted pass.
         for rule in &rules {
             table.for_hosts(rule, |paths| paths.reserve(&rule.path));
         }
@@ -57,11 +57,11 @@ impl Table {
         table
     }
 
-    /// The index of the rule that a request falls under.
+    /// The index of the rule that matches a request.
     ///
-    /// The first match by specificity: an exact host, then the longest suffix, then no host; there an exact path, then
-    /// regexes in file order, then the longest prefix; there the most conditions; there file order. Where no rule of a
-    /// more specific kind matches wholly, the less specific ones are tried. Does not allocate.
+    /// The most specific match: an exact host, then the longest suffix, then no host; within these an exact path, then
+    /// regexes in file order, then the longest prefix; within these the most conditions; then file order. If no rule of
+    /// a more specific kind matches, less specific ones are tried. Does not allocate.
     #[must_use]
     pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
         let find_path = |paths: &Paths| paths.find(asked.path, |candidates| self.first_met(candidates, asked));
@@ -70,7 +70,7 @@ impl Table {
         exact.or_else(by_suffix).or_else(|| find_path(&self.any))
     }
 
-    /// What [`Table::find`] finds for a GET, where host and path alone decide that; `None` also where they do not.
+    /// The result of [`Table::find`] for a GET, if host and path determine it; otherwise `None`.
     #[must_use]
     pub fn find_by_path(&self, host: &str, path: &str) -> Option<usize> {
         // The first candidate has the most conditions.
@@ -81,10 +81,10 @@ impl Table {
         self.conditions.get(index).is_some_and(Conditions::take_every_get).then_some(index)
     }
 
-    /// The indices of all rules whose host and path patterns fit, whatever else they ask, in file order.
+    /// The indices of all rules whose host and path patterns match, regardless of other conditions, in file order.
     ///
-    /// For what concerns a URI under every method and header, like forgetting what is stored for it. `host` and `path`
-    /// are as in [`Asked`]. Looks no further than [`Table::find`] may have to.
+    /// For operations on a URI under every method and header, such as invalidation. `host` and `path` are as in
+    /// [`Asked`]. Costs at most as much as [`Table::find`].
     #[must_use]
     pub fn all(&self, host: &str, path: &str) -> Vec<usize> {
         let by_host = self.exact.get(host).into_iter().chain(self.suffixes_of(host)).chain([&self.any]);
@@ -95,14 +95,14 @@ impl Table {
                 None
             });
         }
-        // A rule stands once under each of its hosts, and several may fit.
+        // A rule has an entry for each of its hosts, several of which may match.
         indices.sort_unstable();
         indices.dedup();
         indices
     }
 
-    /// What is filed under the suffixes of a host, longest first. A suffix begins with a dot, and something must stand
-    /// before it.
+    /// The paths for the suffixes of a host, longest first. A suffix begins with a dot, and the host has a label before
+    /// it.
     fn suffixes_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> {
         let host = Some(host).filter(|_| !self.suffixes.is_empty()).into_iter();
         let dots =
@@ -131,7 +131,7 @@ impl Table {
 }
 
 impl Paths {
-    /// The first thing that is made of what is filed under a path: the exact one, then regexes in file order, then
+    /// The first result of `find` among the candidates for a path: the exact path, then regexes in file order, then
     /// prefixes, longest first.
     fn find<T>(&self, path: &str, mut make: impl FnMut(&Candidates) -> Option<T>) -> Option<T> {
         if let Some(made) = self.exact.get(path).and_then(&mut make) {
@@ -171,7 +171,7 @@ impl Paths {
     }
 }
 
-/// All prefixes of a path by whole segments, longest first, none longer than `bytes_max`: of `/a/b` these are `/a/b`,
+/// All prefixes of a path by whole segments, longest first, at most `bytes_max` long: for `/a/b` these are `/a/b`,
 /// `/a/`, `/a` and `/`.
 fn prefixes_of(path: &str, bytes_max: usize) -> impl Iterator<Item = &str> {
     let whole = Some(path).filter(|path| path.len() <= bytes_max);
@@ -179,12 +179,12 @@ fn prefixes_of(path: &str, bytes_max: usize) -> impl Iterator<Item = &str> {
     std::iter::successors(longest, |prefix| shorter_prefix(path, prefix.len()))
 }
 
-/// The longest prefix of a path by whole segments that is shorter than so many bytes, and than the path.
+/// The longest prefix of a path by whole segments that is shorter than `end` bytes and than the path.
 fn shorter_prefix(path: &str, bytes: usize) -> Option<&str> {
     let end = bytes.min(path.len()).checked_sub(1)?;
-    // What a table searches for is short: byte by byte is quick enough.
+    // The searched text is short, so a byte-wise search is fast enough.
     let slash = path.as_bytes().get(..=end)?.iter().rposition(|byte| *byte == b'/')?;
-    // Right behind the slash, where that is within bounds, else right before it.
+    // After the slash if that is within bounds, else before it.
     path.get(..end.min(slash + 1)).filter(|prefix| !prefix.is_empty())
 }
 
@@ -359,7 +359,7 @@ mod tests {
         assert!(Table::default().all("y.b", "/").is_empty());
     }
 
-    /// How specific a rule's match is, written from the rules' definition alone; larger wins.
+    /// The specificity of a rule's match, computed from the definition alone; larger wins.
     fn rank(rule: &Rule, index: usize, asked: &Asked<'_>) -> Option<(usize, usize, usize, usize, isize)> {
         let host = if rule.hosts.is_empty() {
             0
@@ -374,7 +374,7 @@ mod tests {
         };
         let (kind, detail) = match &rule.path {
             PathPattern::Exact(path) => (path == asked.path).then_some((2, 0))?,
-            // Every regex of these tests is written once, so file order is the rule's.
+            // Every regex occurs once in these tests, so file order is the order of rules.
             PathPattern::Regex(regex) => regex.is_match(asked.path).then_some((1, usize::MAX - index))?,
             PathPattern::Prefix(prefix) => {
                 let rest = asked.path.strip_prefix(prefix.as_str())?;

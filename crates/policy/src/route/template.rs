@@ -1,6 +1,6 @@
-//! Templates of redirects and rewritten targets: text with parts of the request in braces.
+//! Templates for redirects and rewritten targets: text with parts of the request in braces.
 //!
-//! What may stand in which key is the configuration's business; `docs/templates.md` lists the words.
+//! The configuration decides which key allows which word; `docs/templates.md` lists the words.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use regex::{Captures, Regex};
 
 use crate::message::scheme::Scheme;
 
-/// The words that may stand in braces, besides the groups of the route's pattern.
+/// The words allowed in braces, besides the groups of the route's pattern.
 pub const WORDS: [&str; 6] = ["scheme", "host", "hostname", "port", "path", "query"];
 
-/// A template that has been read.
+/// A parsed template.
 #[derive(Clone, Debug)]
 pub struct Template {
     text: String,
     pieces: Vec<Piece>,
-    /// The pattern of the route's path, if a piece is one of its groups.
+    /// The pattern of the route's path, if the template uses one of its groups.
     pattern: Option<Regex>,
 }
 
@@ -32,41 +32,41 @@ enum Piece {
     Group(usize),
 }
 
-/// What of a request a template is filled with.
+/// The parts of a request for a template.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'a> {
     /// The scheme.
     pub scheme: Scheme,
-    /// Name and port, in the normal form for the scheme.
+    /// Name and port, in normal form for the scheme.
     pub host: &'a str,
-    /// The name alone.
+    /// The name without the port.
     pub hostname: &'a str,
-    /// The port; `None`: the scheme's own.
+    /// The port; `None`: the scheme's default.
     pub port: Option<u16>,
     /// The path.
     pub path: &'a str,
-    /// The path as routes match it: what groups are taken from.
+    /// The path that routes match, from which groups are taken.
     pub match_path: &'a str,
     /// The query without its `?`.
     pub query: Option<&'a str>,
 }
 
-/// Why a text is no template.
+/// Why a text is not a valid template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadTemplate {
-    /// A brace that is not closed, or was not opened.
+    /// A brace is not closed, or not opened.
     Brace,
-    /// What stands in braces is no word, and the route's path is no pattern.
+    /// The braces contain an unknown word, and the route's path is not a pattern.
     Word(String),
-    /// What stands in braces is no word, and no group of the route's pattern.
+    /// The braces contain neither a known word nor a group of the route's pattern.
     Group(String),
 }
 
 impl Template {
-    /// Reads a template of a route whose path has this pattern, if it has one.
+    /// Parses a template for a route with this path pattern, if any.
     ///
     /// # Errors
-    /// [`BadTemplate`] says what it is not.
+    /// [`BadTemplate`] with the reason.
     pub fn parse(text: &str, pattern: Option<&Regex>) -> Result<Self, BadTemplate> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -81,8 +81,8 @@ impl Template {
         Ok(Self { text: text.to_owned(), pieces, pattern: pattern.filter(|_| has_groups).cloned() })
     }
 
-    /// Puts the parts of a request in. At the front, only the template itself may write `//`, which names another host
-    /// (RFC 3986 §4.2): what comes of the request is cut to one slash there.
+    /// Fills in the parts of a request. At the start, only the template itself may produce `//`, which would name
+    /// another host (RFC 3986 §4.2): slashes from the request are reduced to one there.
     #[must_use]
     pub fn fill(&self, parts: &Parts<'_>) -> String {
         let groups = self.pattern.as_ref().and_then(|pattern| pattern.captures(parts.match_path));
@@ -113,14 +113,14 @@ impl Piece {
                 }
             }
             Self::Group(index) => {
-                // A group that took no part in the match is empty.
+                // A group that did not take part in the match is empty.
                 to.push_str(groups.and_then(|groups| groups.get(*index)).map_or("", |group| group.as_str()));
             }
         }
     }
 }
 
-/// Two templates are equal if they are written so, for the same pattern.
+/// Templates are equal if their text and pattern are.
 impl PartialEq for Template {
     fn eq(&self, other: &Self) -> bool {
         let pattern = |template: &Self| template.pattern.as_ref().map(|pattern| pattern.as_str().to_owned());

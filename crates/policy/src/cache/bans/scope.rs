@@ -1,29 +1,29 @@
-//! What a ban is about, and what two bans have in common.
+//! The scope of a ban, and the merged scope of two bans.
 
 use super::Subject;
 use crate::cache::key::{Parts, Scheme};
 
-/// What a ban is about.
+/// The responses that a ban applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everything.
     All,
-    /// What carries one of these tags.
+    /// Responses with one of these tags.
     Tags(Box<[Box<str>]>),
-    /// What is stored for URIs that begin so.
+    /// Responses for URIs with this prefix.
     Prefix(Prefix),
-    /// What is stored for a path on whichever host.
+    /// Responses for a path on any host.
     Anywhere(Anywhere),
 }
 
-/// The beginning of URIs.
+/// A URI prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
-    /// The scheme; `None`: either.
+    /// The scheme; `None`: both.
     pub scheme: Option<Scheme>,
-    /// The host in normal form, and the port (`None`: the scheme's own); `None`: any host and port.
+    /// The host in normal form, and the port (`None`: the default port); `None`: any host and port.
     pub authority: Option<(Box<str>, Option<u16>)>,
-    /// The beginning of the path.
+    /// The prefix of the path.
     pub path: Box<str>,
 }
 
@@ -35,7 +35,7 @@ impl Prefix {
         is_there && self.scheme.is_none_or(|scheme| scheme == parts.scheme) && parts.path.starts_with(&*self.path)
     }
 
-    /// The longest that covers both.
+    /// The longest prefix that covers both.
     fn merge(&self, other: &Self) -> Self {
         let same = self.path.char_indices().zip(other.path.chars()).take_while(|((_, one), other)| one == other);
         let bytes = same.last().map_or(0, |((at, last), _)| at + last.len_utf8());
@@ -52,12 +52,12 @@ impl Prefix {
     }
 }
 
-/// A path and its query on whichever host.
+/// A path and query on any host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Anywhere {
     /// The path.
     pub path: Box<str>,
-    /// The query, in each form that the rules of a space leave it.
+    /// The query, in each form that the rules of a key space produce.
     pub queries: Vec<Option<Box<str>>>,
 }
 
@@ -66,14 +66,14 @@ impl Anywhere {
         *parts.path == *self.path && self.queries.iter().any(|query| query.as_deref() == parts.query)
     }
 
-    /// What covers more, and is shorter.
+    /// A wider and shorter scope.
     fn prefix(&self) -> Prefix {
         Prefix { scheme: None, authority: None, path: self.path.clone() }
     }
 }
 
 impl Scope {
-    /// Whether it is about a stored response.
+    /// Whether the scope includes a stored response.
     pub(super) fn covers<F: Fn(&str) -> bool>(&self, subject: &Subject<'_, F>) -> bool {
         match self {
             Self::All => true,
@@ -83,7 +83,7 @@ impl Scope {
         }
     }
 
-    /// One that covers what either covers, and mostly more.
+    /// A scope that includes both, and usually more.
     pub(super) fn merge(&self, other: &Self) -> Self {
         if self == other {
             return self.clone();
@@ -105,7 +105,7 @@ impl Scope {
         }
     }
 
-    /// What its text takes.
+    /// The bytes of its text.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::All => 0,

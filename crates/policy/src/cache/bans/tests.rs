@@ -1,4 +1,4 @@
-//! Bans, one by one, and against a look at everything.
+//! Bans, rule by rule, and against a model that checks everything at once.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -88,7 +88,7 @@ fn a_list_that_is_full_merges_the_oldest_and_keeps_the_newest() {
     let verdict =
         |since: Epoch, tag: &'static str| bans.judge(since, &Subject::new(&key, |own: &str| own == tag), |()| ());
     let first = Epoch::default().next();
-    // What was held against the first ban only does not know the second, with which the first was merged.
+    // A response checked only against the first ban has not been checked against the second, which it was merged with.
     assert_eq!((verdict(Epoch::default(), "z"), verdict(first, "z")), (Verdict::Gone, Verdict::Gone));
     assert_eq!((verdict(first.next(), "z"), verdict(first.next(), "d")), (Verdict::Untouched, Verdict::Gone));
     assert_eq!(bans.waiting(), 4);
@@ -126,15 +126,15 @@ fn what_has_been_swept_goes_before_anything_is_merged_and_is_known_to_fetches_fo
     assert!(add(&mut bans, tags(&["h"]), Purge::Hard));
 }
 
-/// One stored response, as the naive model and the list see it.
+/// A stored response, in the model and in the list.
 #[derive(Clone, Debug)]
 struct Entry {
     key: Key,
     tag: &'static str,
     checked: Epoch,
-    /// As the list has made it so far.
+    /// Its state according to the list.
     state: Verdict,
-    /// As bans that are held against everything at once would make it.
+    /// Its state if every ban were checked against everything at once.
     promised: Verdict,
 }
 
@@ -179,13 +179,13 @@ fn hold(bans: &Bans<()>, entry: &mut Entry) {
     entry.checked = bans.epoch();
 }
 
-/// Whether the first is the staler, or both are alike.
+/// Whether the first is at least as stale as the second.
 fn is_no_fresher(one: Verdict, other: Verdict) -> bool {
     staler(one, other) == one
 }
 
 proptest! {
-    /// With room for all bans it is exact; without, entries are staler than promised, never fresher.
+    /// With room for all bans the list is exact; otherwise entries are staler than in the model, never fresher.
     #[test]
     fn a_list_does_what_a_look_at_everything_does(
         steps in prop::collection::vec(step(), 1..60),

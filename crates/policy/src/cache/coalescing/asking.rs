@@ -1,17 +1,18 @@
-//! A flight before its head is there: who leads, who waits, and who comes next.
+//! A coalesced fetch before its head has arrived: its leaders, its followers, and the next leader.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{FETCHES_MAX, Id, Limits};
 
-/// Leaders that have asked the backend, and those who wait for an answer.
+/// The leaders that have sent a request, and their followers.
 #[derive(Debug)]
 pub(super) struct Asking {
     leaders: [Option<Id>; FETCHES_MAX],
-    /// When the last of them began, even if it has failed since: so failing backends are not asked faster than slow ones.
+    /// When the last leader began, even if it has failed since: so failing backends do not get requests faster than
+    /// slow ones.
     began: Duration,
-    /// Longest waiting first.
+    /// Followers, oldest first.
     pub(super) followers: VecDeque<Follower>,
     failures: u32,
 }
@@ -23,14 +24,14 @@ pub(super) struct Follower {
     pub(super) since: Duration,
 }
 
-/// How a flight goes on without one of its leaders.
+/// How a coalesced fetch continues without one of its leaders.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// This one leads from now on.
+    /// This follower becomes a leader.
     Leads(Id),
-    /// Another leader has asked already.
+    /// Another leader is fetching.
     Stays,
-    /// Nobody leads, and these wait no longer.
+    /// There is no leader, and these followers stop waiting.
     Ends(Vec<Id>),
 }
 
@@ -45,18 +46,18 @@ impl Asking {
         self.leaders.contains(&Some(id))
     }
 
-    /// When the follower that has waited longest is to lead too, if there is one and it may.
+    /// When the oldest follower becomes a leader; `None`: there is none, or there are enough leaders.
     pub(super) fn due(&self, limits: &Limits) -> Option<Duration> {
         let first = self.followers.front().filter(|_| self.leaders.contains(&None))?;
         Some(first.since.max(self.began).saturating_add(limits.another_after))
     }
 
-    /// Nobody waits any more.
+    /// Removes all followers.
     pub(super) fn dismiss(&mut self) -> Vec<Id> {
         self.followers.drain(..).map(|follower| follower.id).collect()
     }
 
-    /// A leader has failed: another one leads, if none is left and one more attempt is allowed.
+    /// Handles a failed leader: another follower leads if no leader is left and another attempt is allowed.
     pub(super) fn fail(&mut self, leader: Id, limits: &Limits, now: Duration) -> Next {
         self.failures = self.failures.saturating_add(1);
         self.remove(leader);
@@ -69,13 +70,13 @@ impl Asking {
         }
     }
 
-    /// What a leader was answered is of use to it alone: the others may still get something.
+    /// Handles a response that only its leader can use: the others may still get one.
     pub(super) fn unshared(&mut self, leader: Id) -> Next {
         self.remove(leader);
         if self.has_leader() { Next::Stays } else { Next::Ends(self.dismiss()) }
     }
 
-    /// A leader's client has gone: its place is free.
+    /// Handles a leader whose client has left.
     pub(super) fn leave(&mut self, leader: Id, limits: &Limits, now: Duration) -> Next {
         self.remove(leader);
         let has_waited = |first: &Follower| now >= first.since.saturating_add(limits.another_after);
@@ -85,7 +86,7 @@ impl Asking {
         self.next(now)
     }
 
-    /// The follower that has waited longest leads from now on, if there is one and it may.
+    /// Makes the oldest follower a leader, if there is one and the limit allows.
     pub(super) fn promote(&mut self, now: Duration) -> Option<Id> {
         let place = self.leaders.iter_mut().find(|place| place.is_none())?;
         let id = self.followers.pop_front()?.id;

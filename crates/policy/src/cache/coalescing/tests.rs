@@ -1,4 +1,4 @@
-//! The machine, one rule at a time. Any mixture of them is in `tests/flight_simulation.rs`.
+//! The state machine, rule by rule; `tests/coalescing_simulation.rs` covers mixtures.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn ids(numbers: impl IntoIterator<Item = u64>) -> Vec<Id> {
     numbers.into_iter().map(Id).collect()
 }
 
-/// A flight that number 0 leads, with so many followers, all arrived at second 0.
+/// A coalesced fetch with leader number 0 and this many followers, all arrived at second 0.
 fn flight(followers: u64) -> CoalescedFetches<&'static str> {
     let mut flights = CoalescedFetches::new(LIMITS);
     assert_eq!(flights.arrive(&KEY, Id(0), at(0)), Arrival::Fetch);

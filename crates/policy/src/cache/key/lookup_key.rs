@@ -1,16 +1,16 @@
-//! A key to look up with, which borrows the bytes that it is made of.
+//! A borrowed key for look-ups.
 //!
-//! Most requests only look up. What is stored, or shared with other requests, needs a [`Key`] of its own.
+//! Most requests only look up. Storing a response, or sharing a fetch, needs an owned [`Key`].
 
 use std::fmt;
 
 use super::{Key, Source, Space, Target};
 
-/// Keys of up to this many bytes are made without an allocation.
+/// Keys of up to this many bytes need no allocation.
 const SHORT_BYTES_MAX: usize = 256;
 
-/// Where the bytes of a [`LookupKey`] lie. Made on the stack for each request: short keys never reach the heap, and a
-/// long one leaves nothing behind.
+/// The buffer of a [`LookupKey`], created on the stack for each request. Short keys never use the heap; the allocation
+/// for a long key is freed with the buffer.
 pub struct KeyBuffer {
     short: [u8; SHORT_BYTES_MAX],
     long: Vec<u8>,
@@ -23,7 +23,7 @@ impl KeyBuffer {
         Self { short: [0; SHORT_BYTES_MAX], long: Vec::new() }
     }
 
-    /// The bytes of a key that is made of this.
+    /// A slice of this length in the buffer.
     fn fill(&mut self, source: &Source<'_>) -> &[u8] {
         let count = source.fill(&mut self.short);
         if let Some(short) = self.short.get(..count) {
@@ -42,27 +42,26 @@ impl Default for KeyBuffer {
     }
 }
 
-/// The bytes of a [`Key`], borrowed. It has the hash of the key that it [stands for](Self::to_key), so a
-/// table of keys finds by it what is stored under that key.
+/// The borrowed bytes of a [`Key`]. Has the same hash as [the key](Self::to_key), so a table of keys finds the entry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LookupKey<'b> {
     bytes: &'b [u8],
 }
 
 impl<'b> LookupKey<'b> {
-    /// What [`Key::of_uri`] makes, in a buffer of the caller.
+    /// Like [`Key::of_uri`], in a buffer of the caller.
     #[must_use]
     pub fn of_uri(space: Space<'_>, target: &Target<'_>, buffer: &'b mut KeyBuffer) -> Self {
         Self { bytes: buffer.fill(&Source::new(space, target, None)) }
     }
 
-    /// The whole key.
+    /// The complete key.
     #[must_use]
     pub const fn bytes(self) -> &'b [u8] {
         self.bytes
     }
 
-    /// The key, to be stored or shared.
+    /// An owned key, for storing or sharing.
     #[must_use]
     pub fn to_key(self) -> Key {
         Key::from_bytes(self.bytes)

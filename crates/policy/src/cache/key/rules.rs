@@ -1,13 +1,13 @@
-//! What makes two requests one, as configured: which of a query, of headers and of cookies counts.
+//! The configured rules for cache keys: which parts of the query, headers and cookies count.
 //!
-//! How the result is laid out is the key's business.
+//! `key` decides the encoding.
 
 use std::borrow::Cow;
 
 use http::header::HeaderName;
 
-/// A parameter name as configured: one `*` stands for any text. Names are compared as written, escapes and all, so an
-/// odd spelling costs a second entry and never a wrong answer.
+/// A configured parameter name, in which one `*` matches any text. Names are compared as written, including escapes, so
+/// an unusual spelling costs a second entry but never a wrong response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     before: String,
@@ -15,7 +15,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads `gclid` or `utm_*`; `None` if it is empty or holds more than one `*`.
+    /// Parses `gclid` or `utm_*`; `None` if it is empty or has more than one `*`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (before, after) = text.split_once('*').map_or((text, None), |(before, after)| (before, Some(after)));
@@ -23,7 +23,7 @@ impl Pattern {
         sound.then(|| Self { before: before.to_owned(), after: after.map(str::to_owned) })
     }
 
-    /// Whether a name fits.
+    /// Whether a name matches.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         match &self.after {
@@ -33,22 +33,22 @@ impl Pattern {
     }
 }
 
-/// What makes two requests one, as configured. The default takes the URI as it is.
+/// The configured rules. The default uses the URI unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// Whether the order of parameters does not matter; those of one name keep theirs.
+    /// Whether the order of parameters is ignored; parameters with the same name keep their order.
     pub sort_query: bool,
-    /// Parameters that do not matter.
+    /// Parameters that are ignored.
     pub drop_query: Vec<Pattern>,
-    /// Request fields whose values matter beside the URI.
+    /// Request fields whose values are part of the key.
     pub headers: Vec<HeaderName>,
-    /// Cookies whose values matter beside the URI; names are case-sensitive.
+    /// Cookies whose values are part of the key; names are case-sensitive.
     pub cookies: Vec<String>,
 }
 
 impl Rules {
-    /// The query as the key holds it: without what does not matter, and sorted where order does not; `None` if there is
-    /// none or nothing is left of it. Borrowed if these rules leave every query as it is.
+    /// The query for the key: without ignored parameters, and sorted if the order is ignored; `None` if there is none
+    /// or nothing is left. Borrowed if the rules do not change queries.
     #[must_use]
     pub fn query<'q>(&self, query: Option<&'q str>) -> Option<Cow<'q, str>> {
         let query = query?;

@@ -1,6 +1,6 @@
-//! A target URI in the normal form that keys are made of (RFC 9110 §4.2.3).
+//! A target URI in normal form, from which keys are made (RFC 9110 §4.2.3).
 //!
-//! What of it counts is for the rules to say; relative references are resolved in `forget`.
+//! `rules` decides which parts count; `invalidation` resolves relative references.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,14 +19,14 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Joins what has been read already: `path` must be in the form that `message::target::normal_path` gives.
+    /// From parsed parts: `path` must be in the form of `message::target::normal_path`.
     #[must_use]
     pub fn new(scheme: Scheme, host: &Host<'a>, path: Cow<'a, str>, query: Option<Cow<'a, str>>) -> Self {
         Self { scheme, name: host.normal(), port: host.port().unwrap_or(scheme.default_port()), path, query }
     }
 
-    /// Joins what is in normal form already, without looking at it: a name as [`Host::normal`] gives it, a path as
-    /// `message::target::normal_path` does. `port`: `None` for the scheme's own. Does not allocate.
+    /// From parts in normal form, without checks: a name from [`Host::normal`], a path from
+    /// `message::target::normal_path`. `port`: `None` for the scheme's default. Does not allocate.
     #[must_use]
     pub fn of_normal(scheme: Scheme, name: &'a str, port: Option<u16>, path: &'a str, query: Option<&'a str>) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// The same, owning its text.
+    /// The same with owned text.
     #[must_use]
     pub fn into_owned(self) -> Target<'static> {
         Target {
@@ -62,7 +62,7 @@ impl<'a> Target<'a> {
         &self.name
     }
 
-    /// The port, written or not.
+    /// The port, explicit or default.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
@@ -86,14 +86,14 @@ impl<'a> Target<'a> {
         self.scheme == other.scheme && self.name == other.name && self.port == other.port
     }
 
-    /// The same origin and query with another path, in normal form.
+    /// The same origin and query with another path in normal form.
     #[must_use]
     pub fn on_path<'b>(&'b self, path: Cow<'b, str>) -> Target<'b> {
         let query = self.query.as_deref().map(Cow::Borrowed);
         Target { scheme: self.scheme, name: Cow::Borrowed(&self.name), port: self.port, path, query }
     }
 
-    /// This origin with another path and query.
+    /// The same origin with another path and query.
     pub(in crate::cache) fn beside(&self, path: String, query: Option<String>) -> Target<'static> {
         let name = Cow::Owned(self.name.as_ref().to_owned());
         Target { scheme: self.scheme, name, port: self.port, path: Cow::Owned(path), query: query.map(Cow::Owned) }

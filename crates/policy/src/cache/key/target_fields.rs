@@ -1,23 +1,23 @@
-//! What a backend builds URLs or routes from, and what becomes of each on a caching route.
+//! The parts of a request from which a backend may build URLs or choose a site, and how a caching route treats each.
 //!
-//! Two requests with one key may be answered by one response. So all that a backend may build that response's links,
-//! redirects and content from must be the same for both: made the same, or in the key, or taken away. All other fields
-//! are the origin's business, through `Vary` (RFC 9111 §4.1), or the route's, through `key.headers`.
+//! Requests with the same key may share a response. So every part that a backend may use to build the response's links,
+//! redirects or content must be equal for both: normalised, part of the key, or removed. Other fields are up to the
+//! origin, with `Vary` (RFC 9111 §4.1), or up to the route, with `key.headers`.
 
 use message::{Edit, Field, Fields, Known, KnownSet};
 
-/// What becomes of an item on a caching route.
+/// How a caching route treats an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
-    /// The backend sees the form that the key holds, however the client wrote it.
+    /// The backend receives the normalised form that the key contains.
     Normalised,
-    /// The backend sees what a trusted proxy wrote, and the key holds it. From others it is removed.
+    /// The backend receives the value from a trusted proxy, and the key contains it. From other peers it is removed.
     Keyed,
-    /// Removed, whoever wrote it.
+    /// Always removed.
     Removed,
 }
 
-/// Part of a request.
+/// A part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item {
     /// The target's path.
@@ -26,16 +26,16 @@ pub enum Item {
     Query,
     /// The field of this name.
     Field(&'static str),
-    /// All fields whose names begin so and are not named alone.
+    /// All fields with this name prefix that have no entry of their own.
     Fields(&'static str),
 }
 
-/// All that a backend builds URLs or routes from. The method is not among it: under a key there are answers to GET
-/// alone. `X-Forwarded-For` and `X-Real-IP` name the client, which is no part of a URL.
+/// The items. The method is none of them, because a key only has responses to GET. `X-Forwarded-For` and `X-Real-IP`
+/// name the client, which is not part of a URL.
 pub const TABLE: &[(Item, Treatment)] = &[
     (Item::Path, Treatment::Normalised),
     (Item::Query, Treatment::Normalised),
-    // With a final dot it is in the key, too: the URI's part of that has none.
+    // A name with a final dot is also keyed, because the URI in the key has none.
     (Item::Field("host"), Treatment::Normalised),
     (Item::Field("x-forwarded-proto"), Treatment::Normalised),
     (Item::Field("forwarded"), Treatment::Normalised),
@@ -62,7 +62,7 @@ pub const TABLE: &[(Item, Treatment)] = &[
     (Item::Field("x-method-override"), Treatment::Removed),
 ];
 
-/// What becomes of a field, whatever the case of its name; `None`: no URL is built from it.
+/// The treatment of a field, ignoring the case of its name; `None`: no URL is built from it.
 #[must_use]
 pub fn treatment(name: &[u8]) -> Option<Treatment> {
     if name.eq_ignore_ascii_case(b"x-forwarded-for") {
@@ -78,8 +78,8 @@ pub fn treatment(name: &[u8]) -> Option<Treatment> {
     found.map(|(_, treatment)| *treatment)
 }
 
-/// The edits that make the fields of a request agree with its key: `Host` in normal form, what is removed gone.
-/// Forwarding fields have been written by `message::forwarding_fields`, with the same `Host`.
+/// The edits that make the fields of a request consistent with its key: `Host` normalised, removed fields dropped.
+/// `message::forwarding_fields` must have written the forwarding fields, with the same `Host`.
 pub fn edits<'h>(headers: &Fields, host: &'h [u8]) -> impl Iterator<Item = Edit<'h>> + use<'h> {
     let is_same = headers.first(Known::Host) == Some(host);
     let host = (!is_same).then(|| Edit::set(Known::Host, host));
@@ -87,8 +87,8 @@ pub fn edits<'h>(headers: &Fields, host: &'h [u8]) -> impl Iterator<Item = Edit<
     [host, removed].into_iter().flatten()
 }
 
-/// The lines of a request that its key holds beside its URI, in the order of their names, those of one name in the
-/// order of the request. The [`edits`] must have been applied.
+/// The lines of a request that its key contains beyond the URI, sorted by name; lines with the same name in the order
+/// of the request. The [`edits`] must have been applied.
 pub(in crate::cache) fn keyed(headers: &Fields) -> Vec<Field<'_>> {
     const MAY_BE_KEYED: KnownSet = KnownSet::of(&[Known::Host, Known::XForwardedHost, Known::XForwarded]);
     let host = headers.first(Known::Host);
@@ -96,7 +96,7 @@ pub(in crate::cache) fn keyed(headers: &Fields) -> Vec<Field<'_>> {
     if !host.is_some_and(has_final_dot) {
         tags = tags.without(Known::Host.into());
     }
-    // Written for every request, mostly with what `Host` says anyway.
+    // Set on every request, usually to the value of `Host`.
     if headers.values(Known::XForwardedHost).all(|value| Some(value) == host) {
         tags = tags.without(Known::XForwardedHost.into());
     }

@@ -1,4 +1,4 @@
-//! Parts by example, section by section, then any two of them against the bytes themselves.
+//! Parts by example, section by section; then any two of them against the bytes.
 
 use super::super::scripted::{NOW, headers};
 use super::*;
@@ -205,7 +205,7 @@ fn what_cannot_be_completed_by_one_range_is_not_asked_for() {
     assert!(part(0, 99, 100).is_whole() && !part(1, 99, 100).is_whole());
 }
 
-/// The content of a part of the representation whose bytes are their own positions.
+/// The content of a part of a representation whose bytes are their own positions.
 const TAGGED: (&str, &str) = ("etag", "\"a\"");
 
 fn find(missing: &Missing, status: u16, answer: &Given) -> Option<Found> {
@@ -323,8 +323,8 @@ proptest! {
         }
     }
 
-    /// Whatever an origin answers, a client that has got the beginning ends with the bytes that the answer's fields
-    /// promise, or with nothing more.
+    /// Whatever the origin responds, a client with the beginning ends with the bytes that the response's fields
+    /// promise, or gets no more.
     #[test]
     fn what_is_found_goes_on_where_the_client_is(
         (first, complete) in (0..40u64, 1..40u64), (from, to, of) in (0..40u64, 0..40u64, 1..40u64), is_whole: bool

@@ -1,19 +1,18 @@
-//! Cookies whose signature was verified lately: a client brings the same one with every request.
+//! Caches recently verified cookies, because a client sends the same one with every request.
 
 use std::time::Duration;
 
 use super::{Salt, Signer, VALUE_BYTES_MAX, is_current};
 
-/// The most cookies that are kept.
+/// The most cached cookies.
 const COOKIES_MAX: usize = 512;
 
-/// The cookies of one split that were verified lately, with what each makes of its client. Without memory for them before
-/// the first.
+/// The recently verified cookies of one split, with the resulting keys. Allocates with the first cookie.
 #[derive(Debug)]
 pub struct Verified {
     signer: Signer,
     salt: Salt,
-    /// Each cookie has one place, which its bytes say; it takes the place of the one before.
+    /// A direct-mapped cache: the bytes of a cookie determine its place, where it replaces another one.
     cookies: Vec<Option<Cookie>>,
 }
 
@@ -24,7 +23,7 @@ struct Cookie {
     key: u64,
 }
 
-/// A cookie's value, filled up with zeros.
+/// A cookie's value, padded with zeros.
 #[derive(Clone, Debug)]
 struct Value {
     bytes: [u8; VALUE_BYTES_MAX],
@@ -32,13 +31,13 @@ struct Value {
 }
 
 impl Verified {
-    /// None yet. `salt` makes a client's key of the number in its cookie.
+    /// An empty cache. `salt` turns the number in a cookie into a client's key.
     #[must_use]
     pub const fn new(signer: Signer, salt: Salt) -> Self {
         Self { signer, salt, cookies: Vec::new() }
     }
 
-    /// The key of the client that brings this cookie. `None` as for [`Signer::read`].
+    /// The key of the client with this cookie. `None` as for [`Signer::read`].
     pub fn key(&mut self, text: &[u8], wall: Duration, max_age: Duration) -> Option<u64> {
         let value = Value::new(text)?;
         let place = value.place();
@@ -66,21 +65,21 @@ impl Verified {
 }
 
 impl Value {
-    /// `None`: it is longer than any of ours.
+    /// `None`: longer than any valid value.
     fn new(text: &[u8]) -> Option<Self> {
         let mut bytes = [0; VALUE_BYTES_MAX];
         bytes.get_mut(..text.len())?.copy_from_slice(text);
         Some(Self { bytes, length: text.len() })
     }
 
-    /// Where it is kept: its last bytes are digits of the tag, which is as good as random.
+    /// The place of a value: its last bytes are digits of the tag, which is as good as random.
     fn place(&self) -> usize {
         let last = self.bytes.get(..self.length).and_then(<[u8]>::last_chunk::<8>).copied().unwrap_or_default();
         let mixed = u64::from_le_bytes(last).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 32) as usize % COOKIES_MAX
     }
 
-    /// Compared in constant time, as it holds a tag.
+    /// Compared in constant time, because it contains a tag.
     fn is(&self, other: &Self) -> bool {
         let differences = self.bytes.iter().zip(&other.bytes).fold(0, |found, (one, other)| found | (one ^ other));
         differences == 0 && self.length == other.length

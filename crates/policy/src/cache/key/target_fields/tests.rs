@@ -1,4 +1,4 @@
-//! Walks the table: what a backend sees of each item depends on nothing but the key.
+//! For each item of the table: what a backend receives depends only on the key.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::message::host::Host;
 use crate::message::network::Network;
 use crate::message::target::normal_path;
 
-/// A request as a client or proxy writes it.
+/// A request as written by a client or proxy.
 #[derive(Clone, Debug)]
 struct Written {
     is_trusted: bool,
@@ -23,7 +23,7 @@ struct Written {
     fields: Vec<(&'static str, &'static str)>,
 }
 
-/// A request as its backend sees it.
+/// A request as received by its backend.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     path: String,
@@ -37,7 +37,7 @@ impl Seen {
         match item {
             Item::Path => vec![self.path.clone()],
             Item::Query => self.query.iter().cloned().collect(),
-            // Who asked by way of whom is in it, too; of URLs it says the scheme.
+            // It also names the client; for URLs, only the scheme matters.
             Item::Field("forwarded") => {
                 let elements = values("forwarded").join(",");
                 let mut schemes: Vec<String> = elements
@@ -69,7 +69,7 @@ fn rules() -> Rules {
     Rules { sort_query: true, drop_query: vec![Pattern::parse("utm_*").unwrap()], ..Rules::default() }
 }
 
-/// The way of a request on a caching route, as far as policy goes.
+/// The processing of a request on a caching route, as far as policy does it.
 fn pass(written: &Written) -> (Key, Seen) {
     let trusted: [Network; 1] = ["10.0.0.0/8".parse().unwrap()];
     let peer: IpAddr = if written.is_trusted { "10.0.0.1" } else { "192.0.2.1" }.parse().unwrap();
@@ -131,7 +131,7 @@ fn any_request() -> impl Strategy<Value = Written> {
         .prop_map(|(is_trusted, host, path, query, fields)| Written { is_trusted, host, path, query, fields })
 }
 
-/// Another request, which shares most of the first one's parts, so that keys often meet.
+/// Another request that shares most parts with the first one, so that keys are often equal.
 fn any_pair() -> impl Strategy<Value = (Written, Written)> {
     (any_request(), any_request(), any::<[bool; 5]>()).prop_map(
         |(one, mut other, [trust, host, path, query, fields])| {
