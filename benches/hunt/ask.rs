@@ -1,39 +1,39 @@
-//! A request as the client draws it and the backend reads it back from its target, and what may come of it.
+//! A random request, its encoding in the target for the backend, and its possible outcomes.
 
 use fastrand::Rng;
 
 use crate::wire;
 
-/// The routes of the proxy: a plain one, one whose backend sends too late, one with a flaky backend beside a good one, a
-/// Unix socket, a cache, a cache that stores writes.
+/// The routes of the proxy: plain, a backend that sends too late, a flaky backend next to a good one, a Unix socket, a
+/// cache, a cache with write-through.
 const ROUTES: [&str; 6] = ["pass", "late", "two", "unix", "hit", "through"];
-/// How many numbers the routes with a cache share.
+/// The number of distinct keys on the routes with a cache.
 const KEYS: u64 = 400;
 
-/// What the backend does with a request.
+/// The behaviour of the backend.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum How {
-    /// A response with a length.
+    /// A response with `Content-Length`.
     Length,
-    /// One in chunks.
+    /// A chunked response.
     Chunked,
-    /// One until close.
+    /// A response that ends with the connection.
     UntilClose,
     /// Interim responses first.
     Hints,
     /// A response before the request's body is read.
     Early,
-    /// An early refusal, and a polite close.
+    /// A rejection before the request's body is read, and a clean close.
     Refuse,
-    /// A body with a length breaks off.
+    /// A body with `Content-Length` is truncated.
     CutLength,
-    /// A body in chunks breaks off.
+    /// A chunked body is truncated.
     CutChunked,
-    /// A body until close ends with a reset.
+    /// A body that ends with the connection is reset.
     CutUntilClose,
-    /// A reset in place of a response.
+    /// A reset instead of a response.
     Reset,
-    /// A second response right behind the first.
+    /// A second response directly after the first.
     Behind,
     /// Bytes or a close on the idle connection, a moment later.
     Late,
@@ -68,19 +68,19 @@ pub(crate) struct Ask {
     pub(crate) method: &'static str,
     /// The first segment of its target.
     pub(crate) route: &'static str,
-    /// The number that belongs to it.
+    /// Its unique number.
     pub(crate) nonce: u64,
     /// The length of the response's content.
     pub(crate) length: usize,
-    /// What the backend is to do.
+    /// The behaviour of the backend.
     pub(crate) how: How,
-    /// The length of its own content.
+    /// The length of the request's content.
     pub(crate) upload: Option<usize>,
-    /// Whether it waits before its body.
+    /// Whether it uses `Expect: 100-continue`.
     pub(crate) expects: bool,
-    /// Whether it is one of HTTP/1.0, and the last on its connection.
+    /// Whether it uses HTTP/1.0, and is the last on its connection.
     pub(crate) is_http_1_0: bool,
-    /// Whether its client will leave before its end.
+    /// Whether its client leaves before the end.
     pub(crate) is_left: bool,
 }
 
@@ -90,7 +90,7 @@ fn length(rng: &mut Rng, most: usize) -> usize {
 }
 
 impl Ask {
-    /// Draws one with no content longer than this.
+    /// Draws a request with content of at most this length.
     pub(crate) fn draw(rng: &mut Rng, most: usize) -> Self {
         let route = *rng.choice(&ROUTES).unwrap_or(&"pass");
         let how = match (route, rng.u8(..16)) {
@@ -100,7 +100,7 @@ impl Ask {
             (_, 8) => Hints,
             (_, 9) => CutLength,
             (_, 10) => CutChunked,
-            // A Unix socket knows no reset.
+            // A Unix socket has no reset.
             ("unix", 11) => CutChunked,
             (_, 11) => CutUntilClose,
             (_, 12) => Behind,
@@ -119,7 +119,7 @@ impl Ask {
         };
         let is_cached = matches!(route, "hit" | "through");
         let nonce = if is_cached { rng.u64(..KEYS) } else { rng.u64(..) };
-        // What is written through is what will be read: of one length, which belongs to the number.
+        // Written content is read back later, so its length depends on the number alone.
         let length = if is_cached { length(&mut Rng::with_seed(nonce), most) } else { length(rng, most) };
         let upload = match method {
             "PUT" => Some(length),
@@ -130,7 +130,7 @@ impl Ask {
         Self { method, route, nonce, length, how, upload, expects: false, is_http_1_0, is_left: false }
     }
 
-    /// Its head and its body, in random framing.
+    /// Its head and body, in random framing.
     pub(crate) fn write(&self, rng: &mut Rng) -> (Vec<u8>, Vec<u8>) {
         let how = HOWS.iter().find(|(_, how)| *how == self.how).map_or("", |(word, _)| word);
         let version = if self.is_http_1_0 { "1.0" } else { "1.1" };
@@ -159,7 +159,7 @@ impl Ask {
         (head.into_bytes(), body)
     }
 
-    /// What a target says: number, length of the response, what to do.
+    /// Decodes a target: number, length of the response, behaviour.
     pub(crate) fn read(target: &str) -> Option<(u64, usize, How)> {
         let mut segments = target.split('/').skip(2);
         let nonce = u64::from_str_radix(segments.next()?, 16).ok()?;
@@ -168,18 +168,18 @@ impl Ask {
         Some((nonce, length, HOWS.iter().find(|(found, _)| *found == word)?.1))
     }
 
-    /// Whether its body breaks off at the backend: it must never look whole.
+    /// Whether the backend truncates the body: the response must never look complete.
     pub(crate) fn is_cut(&self) -> bool {
         matches!(self.how, CutLength | CutChunked | CutUntilClose)
     }
 
-    /// Whether it may be answered with an error of the proxy's own.
+    /// Whether the proxy may answer with an error of its own.
     pub(crate) fn may_fail(&self) -> bool {
         self.is_cut()
             || self.how == Reset
             || self.route == "late"
             || (self.how == Flaky && self.method == "POST")
-            // What follows a refusal of a body that was still coming is up to the two.
+            // After a rejection during the upload, either outcome is valid.
             || (self.how == Refuse && self.upload.is_some())
     }
 }

@@ -1,4 +1,4 @@
-//! Clients: one thing after the other, drawn by chance, and a look at what comes of it.
+//! Clients: random actions one after the other, and checks of the results.
 
 use std::io::Read;
 use std::net::{Shutdown, SocketAddr};
@@ -14,27 +14,27 @@ use crate::wire::{self, Framing, Head, Reader};
 
 /// The most requests in one pipeline.
 const PIPELINE_MAX: usize = 8;
-/// The longest content of a request or response in a pipeline, so that all of it can be written without a wait.
+/// The longest content in a pipeline, so that all of it can be written without waiting.
 const PIPELINED_BYTES_MAX: usize = 2000;
 
-/// How many requests before a fault are told.
+/// The number of earlier requests reported with a fault.
 const BEFORE_MAX: usize = 4;
-/// How long a client that leaves within a response waits for its part of it.
+/// How long a client that leaves during a response waits for part of it.
 const PART_WAIT_MAX: Duration = Duration::from_millis(20);
 
-/// What has come in answer to a request.
+/// The outcome of a request.
 enum End {
-    /// The right response, and the connection goes on.
+    /// The correct response; the connection stays open.
     Goes,
-    /// The right response, the last of its connection.
+    /// The correct response, the last of its connection.
     Closes,
-    /// Visibly less than a response.
+    /// Recognisably truncated.
     Broken(String),
-    /// What must not be.
-    ProxyError(String),
+    /// A fault of the proxy.
+    Fault(String),
 }
 
-/// Does one thing after the other until it is over.
+/// Runs actions until the hunt ends.
 pub(crate) fn run(address: SocketAddr, seed: u64, tally: &Tally) {
     let mut client = Client { address, rng: Rng::with_seed(seed), tally, kept: None, before: Vec::new().into() };
     while !tally.is_over() {
@@ -57,7 +57,7 @@ struct Client<'a> {
     rng: Rng,
     tally: &'a Tally,
     kept: Option<Reader>,
-    /// The last few requests of its present connection, for the text of a fault.
+    /// The latest requests on the current connection, for the report of a fault.
     before: std::cell::RefCell<Vec<String>>,
 }
 
@@ -86,7 +86,7 @@ impl Client<'_> {
         self.batch(count)
     }
 
-    /// So many requests at once, and their responses in order.
+    /// Sends this many requests at once, and reads their responses in order.
     fn batch(&mut self, count: usize) -> Fallible<()> {
         let most = if count == 1 { usize::MAX } else { PIPELINED_BYTES_MAX };
         let mut asks: Vec<_> = (0..count).map(|_| self.draw(most)).collect();
@@ -99,13 +99,13 @@ impl Client<'_> {
             bytes.extend_from_slice(&body);
         }
         let mut connection = self.connection()?;
-        // A refusal may end it early: what has been answered is still there.
+        // A rejection may end the connection early; earlier responses are still readable.
         let written = wire::write(&connection, &bytes, &mut self.rng);
         for ask in &asks {
             match self.judge(ask, read(&mut connection, ask)) {
                 End::Goes => {}
                 End::Closes => return Ok(()),
-                End::Broken(_) | End::ProxyError(_) => return Ok(()),
+                End::Broken(_) | End::Fault(_) => return Ok(()),
             }
         }
         if written.is_ok() {
@@ -128,14 +128,14 @@ impl Client<'_> {
         self.kept = Some(connection);
     }
 
-    /// Counts an end, and holds it against what may come of the request.
+    /// Counts an outcome, and checks whether it is allowed for the request.
     fn judge(&self, ask: &Ask, end: End) -> End {
         match &end {
             End::Goes | End::Closes => self.tally.count(&format!("answered: {:?}", ask.how)),
             End::Broken(_) if ask.may_fail() => self.tally.count(&format!("broken, as it must be: {:?}", ask.how)),
-            // What of an upload comes behind an early response may cost the connection.
+            // Upload bytes after an early response may cost the connection.
             End::Broken(_) if self.is_after_early() => self.tally.count("closed after an early response"),
-            End::Broken(why) | End::ProxyError(why) => {
+            End::Broken(why) | End::Fault(why) => {
                 self.tally.fault(&format!("{ask:?}: {why}; before it {:?}", self.before.borrow()))
             }
         }
@@ -152,7 +152,7 @@ impl Client<'_> {
         before.last().is_some_and(|last| last.starts_with('P') && (last.ends_with("Early") || last.ends_with("Refuse")))
     }
 
-    /// A request whose body waits for an interim response.
+    /// Sends a request whose body waits for an interim response.
     fn expect(&mut self) -> Fallible<()> {
         let mut ask = self.draw(usize::MAX);
         ask.expects = ask.upload.is_some();
@@ -169,7 +169,7 @@ impl Client<'_> {
                 }
             };
             if status(&first) != Some(100) {
-                // A final response: the body is not sent, so the connection can't go on.
+                // A final response: the body is not sent, so the connection cannot be reused.
                 let end = read_from(&mut connection, &ask, first);
                 self.judge(&ask, end);
                 return Ok(());
@@ -183,7 +183,7 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// A client that closes its sending side may be answered or not, but not wrongly.
+    /// A client that shuts down its sending side may get a response or none, but not a wrong one.
     fn half_close(&mut self) -> Fallible<()> {
         let ask = self.draw(usize::MAX);
         let (head, body) = ask.write(&mut self.rng);
@@ -191,21 +191,21 @@ impl Client<'_> {
         let _broken = wire::write(&connection, &[head, body].concat(), &mut self.rng);
         let _broken = connection.get_ref().shutdown(Shutdown::Write);
         match read(&mut connection, &ask) {
-            End::ProxyError(why) => self.tally.fault(&format!("half-closed {ask:?}: {why}")),
+            End::Fault(why) => self.tally.fault(&format!("half-closed {ask:?}: {why}")),
             End::Goes | End::Closes => self.tally.count("half-closed, answered"),
             End::Broken(_) => self.tally.count("half-closed, given up"),
         }
         Ok(())
     }
 
-    /// Leaves somewhere in the request, while waiting, or somewhere in the response.
+    /// Leaves at a random point of the request, while waiting, or of the response.
     fn leave(&mut self) -> Fallible<()> {
         let mut ask = self.draw(usize::MAX);
         ask.is_left = ask.upload.is_some();
         let (head, body) = ask.write(&mut self.rng);
         let bytes = [head, body].concat();
         let sent = if ask.is_left || self.rng.bool() {
-            // Often in the last bytes, where the end of a body is.
+            // Often within the last bytes, near the end of a body.
             let least = if self.rng.bool() { bytes.len().saturating_sub(8) } else { 0 };
             bytes.split_at(self.rng.usize(least..bytes.len())).0
         } else {
@@ -225,11 +225,11 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// Leaves somewhere in a pipeline.
+    /// Leaves at a random point of a pipeline.
     fn leave_pipeline(&mut self) -> Fallible<()> {
         let mut connection = self.connection()?;
         let mut asks: Vec<_> = (0..self.rng.usize(2..=PIPELINE_MAX)).map(|_| self.draw(PIPELINED_BYTES_MAX)).collect();
-        // A reset would be seen by the writes behind a request of HTTP/1.0, not by the read of its response.
+        // A reset would be reported by the writes after an HTTP/1.0 request, not by the read of its response.
         asks.iter_mut().for_each(|ask| ask.is_http_1_0 = false);
         let mut bytes = Vec::new();
         for ask in &asks {
@@ -242,7 +242,7 @@ impl Client<'_> {
         for ask in asks.iter().take(answered) {
             match self.judge(ask, read(&mut connection, ask)) {
                 End::Goes => {}
-                End::Closes | End::Broken(_) | End::ProxyError(_) => return Ok(()),
+                End::Closes | End::Broken(_) | End::Fault(_) => return Ok(()),
             }
         }
         self.tally.count("left in a pipeline");
@@ -261,7 +261,7 @@ fn status(head: &Head) -> Option<u16> {
     head.first.strip_prefix("HTTP/1.").filter(|rest| rest.starts_with(['0', '1']))?.get(2..5)?.parse().ok()
 }
 
-/// Reads the response to a request, interim ones first.
+/// Reads the response to a request, and the interim ones before it.
 fn read(connection: &mut Reader, ask: &Ask) -> End {
     match wire::head(connection) {
         Ok(Some(head)) => read_from(connection, ask, head),
@@ -272,32 +272,32 @@ fn read(connection: &mut Reader, ask: &Ask) -> End {
 
 fn read_from(connection: &mut Reader, ask: &Ask, head: Head) -> End {
     let wanted = format!("{:016x}", ask.nonce);
-    let Some(status) = status(&head) else { return End::ProxyError(format!("status line {:?}", head.first)) };
+    let Some(status) = status(&head) else { return End::Fault(format!("status line {:?}", head.first)) };
     if head.field("x-nonce").is_some_and(|nonce| nonce != wanted) {
-        return End::ProxyError(format!("the response {:?} to {:?}", head.first, head.field("x-nonce")));
+        return End::Fault(format!("the response {:?} to {:?}", head.first, head.field("x-nonce")));
     }
     if status < 200 {
         if ask.is_http_1_0 {
-            return End::ProxyError(format!("{status} for HTTP/1.0"));
+            return End::Fault(format!("{status} for HTTP/1.0"));
         }
         return read(connection, ask);
     }
     let is_own = head.field("x-nonce").is_none();
     if status >= 500 && is_own && !ask.may_fail() || !matches!(status, 200 | 413 | 500..) {
-        return End::ProxyError(format!("{:?}", head.first));
+        return End::Fault(format!("{:?}", head.first));
     }
     if (status == 413) != (ask.how == How::Refuse && status < 500) {
-        return End::ProxyError(format!("{:?} for {:?}", head.first, ask.how));
+        return End::Fault(format!("{:?} for {:?}", head.first, ask.how));
     }
     if status < 500 && is_own && ask.route != "through" {
-        return End::ProxyError("a response without a number".to_owned());
+        return End::Fault("a response without a number".to_owned());
     }
     let framing = match head.framing() {
         Ok(framing) => framing.unwrap_or(Framing::UntilClose),
-        Err(error) => return End::ProxyError(error.to_string()),
+        Err(error) => return End::Fault(error.to_string()),
     };
     if ask.is_http_1_0 && matches!(framing, Framing::Chunked) {
-        return End::ProxyError("chunks for HTTP/1.0".to_owned());
+        return End::Fault("chunks for HTTP/1.0".to_owned());
     }
     let body = if ask.method == "HEAD" { Ok(Vec::new()) } else { wire::body(connection, framing) };
     let closes = matches!(framing, Framing::UntilClose)
@@ -309,16 +309,16 @@ fn read_from(connection: &mut Reader, ask: &Ask, head: Head) -> End {
         413 => 10,
         _ if is_own && closes => return End::Closes,
         _ if is_own => return End::Goes,
-        _ => return End::ProxyError(format!("{:?} by the backend", head.first)),
+        _ => return End::Fault(format!("{:?} by the backend", head.first)),
     };
     match body {
         Err(error) => End::Broken(error.to_string()),
         Ok(body) if status == 200 && ask.is_cut() && ask.route != "through" => {
-            End::ProxyError(format!("{} bytes of a body that broke off look whole", body.len()))
+            End::Fault(format!("{} bytes of a body that broke off look whole", body.len()))
         }
         Ok(body) if body != wire::content(ask.nonce, length) => {
             let start: Vec<u8> = body.iter().copied().take(80).collect();
-            End::ProxyError(format!("{} bytes for {length}, or others: {}", body.len(), start.escape_ascii()))
+            End::Fault(format!("{} bytes for {length}, or others: {}", body.len(), start.escape_ascii()))
         }
         Ok(_) if closes => End::Closes,
         Ok(_) => End::Goes,

@@ -1,9 +1,10 @@
-//! `cargo bench --bench hunt`: whether anybody ever gets what belongs to somebody else, or half of something as the whole.
+//! `cargo bench --bench hunt`: checks that responses are never mixed up between clients, and never look complete when
+//! they are not.
 //!
-//! Every request has a number of its own, in its target, a field and its body; the backend puts it into the response's head
-//! and body. Clients write in random framing and pieces, in pipelines, and leave at random moments. Backends answer in random
-//! framing, break off, reset, answer early, and send more than was asked for. All of it is drawn from one seed; what threads
-//! make of it in time is not.
+//! Every request has a unique number in its target, a field and its body; the backend puts it into the response's head
+//! and body. Clients write in random framing and pieces, use pipelines, and leave at random times. Backends answer in
+//! random framing, truncate, reset, answer early, and send more than was requested. One seed determines everything
+//! except the timing of threads.
 
 mod ask;
 mod client;
@@ -24,15 +25,15 @@ use origin::Kind;
 use proxy::{Backends, Proxy};
 use tally::Tally;
 
-/// What goes wrong here ends the program; a person reads why.
+/// Errors end the program, and are reported to the user.
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How often the configuration is reloaded, and progress printed.
+/// The interval of reloads and progress reports.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
-/// How many faults end the hunt early.
+/// The number of faults that end the hunt early.
 const FAULTS_MAX: u64 = 200;
 
-/// What the command line says.
+/// The command line.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How long it lasts at most, in seconds
@@ -63,7 +64,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether nothing was found.
+/// Whether no fault was found.
 fn run(arguments: &Arguments) -> Fallible<bool> {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}");

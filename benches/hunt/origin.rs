@@ -1,4 +1,4 @@
-//! The backends: a thread a connection, which does what the target says and looks at what has reached it.
+//! The backends: one thread per connection, which follows the target and checks what it receives.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -16,21 +16,21 @@ use crate::wire::{self, Framing, Head, Reader};
 
 /// A response without a request.
 const UNASKED: &[u8] = b"HTTP/1.1 299 Unasked\r\nx-nonce: unasked\r\ncontent-length: 7\r\n\r\nunasked";
-/// Connections of one backend that may wait to be accepted.
+/// The accept backlog of a backend.
 const BACKLOG: i32 = 1024;
-/// Up to this length a response and what is behind it surely arrive together.
+/// A response up to this length surely arrives together with the bytes after it.
 const TOGETHER_BYTES_MAX: usize = 10_000;
 
-/// What a backend is like.
+/// The kind of a backend.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(crate) enum Kind {
-    /// It does what it shall.
+    /// Behaves as the target says.
     Sound,
-    /// It resets where the other of its kind answers.
+    /// Resets where the good backend responds.
     Flaky,
 }
 
-/// Starts one on a free port. It ends with the process.
+/// Starts a backend on a free port. It ends with the process.
 pub(crate) fn start_tcp(kind: Kind, tally: &Arc<Tally>) -> Fallible<SocketAddr> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     let any: SocketAddr = "127.0.0.1:0".parse()?;
@@ -40,7 +40,7 @@ pub(crate) fn start_tcp(kind: Kind, tally: &Arc<Tally>) -> Fallible<SocketAddr> 
     Ok(address)
 }
 
-/// Starts one on a Unix socket.
+/// Starts a backend on a Unix socket.
 pub(crate) fn start_unix(path: &Path, tally: &Arc<Tally>) -> Fallible<String> {
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     listener.bind(&SockAddr::unix(path)?)?;
@@ -60,7 +60,7 @@ fn start(listener: Socket, kind: Kind, tally: &Arc<Tally>) -> Fallible<()> {
     Ok(())
 }
 
-/// Answers until the proxy closes, or a response is to be the last one.
+/// Answers requests until the proxy closes, or a response is the last one.
 fn serve(socket: Socket, kind: Kind, tally: &Tally) -> io::Result<()> {
     let _only_tcp = socket.set_tcp_nodelay(true);
     let mut reader = wire::reader(socket)?;
@@ -91,7 +91,7 @@ fn serve(socket: Socket, kind: Kind, tally: &Tally) -> io::Result<()> {
     }
 }
 
-/// What a target says, and what is drawn from its number.
+/// A decoded target, and what is drawn from its number.
 struct Request {
     nonce: u64,
     length: usize,
@@ -118,7 +118,7 @@ impl Request {
         })
     }
 
-    /// `false`: the connection is to be closed.
+    /// `false`: close the connection.
     fn serve(&self, reader: &mut Reader, head: &Head, tally: &Tally) -> io::Result<bool> {
         let framing = head.framing().inspect_err(|error| tally.fault(&format!("{:?}: {error}", head.first)))?;
         if head.field("expect").is_some() && self.how != How::Refuse {
@@ -137,7 +137,7 @@ impl Request {
         Ok(is_early || self.answer(reader)?)
     }
 
-    /// A body that has come as a whole must be the one that its client has sent, as a whole.
+    /// Checks that a complete body is what its client has sent.
     fn take_body(&self, reader: &mut Reader, head: &Head, framing: Framing, tally: &Tally) -> io::Result<()> {
         let body = wire::body(reader, framing).inspect_err(|_| tally.count("backend: an upload broke off"))?;
         let length = head.field("x-length").and_then(|length| length.parse().ok());
@@ -218,7 +218,7 @@ impl Request {
             response.extend_from_slice(UNASKED);
             let mut socket = reader.get_ref();
             socket.write_all(&response)?;
-            // It says no more, and waits for the proxy to close.
+            // Sends nothing more, and waits for the proxy to close.
             let mut more = Vec::new();
             reader.take(1).read_to_end(&mut more)?;
             return Ok(false);

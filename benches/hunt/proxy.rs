@@ -1,4 +1,4 @@
-//! The proxy that is hunted: the binary, with a route for each way through it.
+//! The proxy under test: the binary, with a route for each path through it.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -14,26 +14,26 @@ use tempfile::TempDir;
 use crate::Fallible;
 use crate::tally::Tally;
 
-/// How long the proxy may take to listen, and to come to rest when the load has ended.
+/// The longest wait for the proxy to listen, and to become idle after the load.
 const REST_MAX: Duration = Duration::from_secs(60);
-/// How often that is looked for.
+/// The interval of checks.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Where the backends are.
+/// The addresses of the backends.
 pub(crate) struct Backends {
-    /// One that answers.
+    /// Behaves well.
     pub(crate) good: SocketAddr,
-    /// One that resets where the good one answers.
+    /// Resets where the good one responds.
     pub(crate) flaky: SocketAddr,
-    /// One that sends too late.
+    /// Sends too late.
     pub(crate) late: SocketAddr,
     /// The path of a Unix socket.
     pub(crate) unix: String,
 }
 
-/// A running proxy. Dropped, it is ended.
+/// A running proxy, which ends when dropped.
 pub(crate) struct Proxy {
-    /// Where clients find it.
+    /// The address for clients.
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
     child: Child,
@@ -72,12 +72,12 @@ fn configuration(address: SocketAddr, admin: SocketAddr, backends: &Backends) ->
 }
 
 impl Proxy {
-    /// Starts it in front of these backends; returns when it listens.
+    /// Starts the proxy in front of these backends; returns when it listens.
     pub(crate) fn start(folder: TempDir, backends: &Backends) -> Fallible<Self> {
         let (address, admin) = (free()?, free()?);
         let (file, events) = (folder.path().join("config.toml"), folder.path().join("events"));
         fs::write(&file, configuration(address, admin, backends)?)?;
-        // Ended by the kernel when this program is.
+        // The kernel ends it together with this program.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_forebay")])
@@ -97,12 +97,12 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Has it read its configuration again.
+    /// Reloads the configuration.
     pub(crate) fn reload(&self) -> Fallible<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
     }
 
-    /// Holds what is left when all clients have gone against nothing, and looks for panics among the events.
+    /// Checks that nothing is left after all clients have gone, and that no event reports a panic.
     pub(crate) fn judge_rest(&self, tally: &Tally) -> Fallible<()> {
         let begun = Instant::now();
         while self.busy()? > 0.0 {
@@ -117,7 +117,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Client connections, requests under way, and those that wait for another's fetch.
+    /// Client connections, requests in flight, and requests that wait for another one's fetch.
     fn busy(&self) -> Fallible<f64> {
         let mut stream = TcpStream::connect(self.admin)?;
         stream.set_read_timeout(Some(REST_MAX))?;

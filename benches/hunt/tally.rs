@@ -1,4 +1,4 @@
-//! What was done, how it ended, and what was wrong with it.
+//! Counts actions, outcomes and faults.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// How many faults are kept with their texts.
+/// The most faults kept with their texts.
 const TEXTS_MAX: usize = 40;
 
 /// Shared by all clients and backends.
@@ -20,12 +20,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Requests begun.
+    /// The number of requests begun.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Faults found.
+    /// The number of faults.
     pub(crate) fn faulty(&self) -> u64 {
         self.faulty.load(Ordering::Relaxed)
     }
@@ -35,17 +35,17 @@ impl Tally {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether clients are to stop.
+    /// Whether clients must stop.
     pub(crate) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// A request has been begun.
+    /// Counts a request.
     pub(crate) fn begin(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Something has ended in this way.
+    /// Counts an outcome.
     pub(crate) fn count(&self, end: &str) {
         let mut ends = self.ends.lock();
         match ends.get_mut(end) {
@@ -56,7 +56,7 @@ impl Tally {
         }
     }
 
-    /// Something is wrong.
+    /// Records a fault.
     pub(crate) fn fault(&self, text: &str) {
         self.faulty.fetch_add(1, Ordering::Relaxed);
         let mut faults = self.faults.lock();

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as both ends of the hunt read and write it: heads, bodies of all framings, in random pieces.
+//! Reads and writes HTTP/1.1 for both ends: heads, bodies with all framings, in random pieces.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use fastrand::Rng;
 use socket2::Socket;
 
-/// How long a read or a write may take.
+/// The longest duration of a read or write.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// A connection, for either end.
+/// A connection of either end.
 pub(crate) type Reader = BufReader<Socket>;
 
-/// A head, with names of fields in lower case.
+/// A head, with field names in lower case.
 pub(crate) struct Head {
     /// Its first line.
     pub(crate) first: String,
     fields: Vec<(String, String)>,
 }
 
-/// How a body's length is declared.
+/// The framing of a body.
 #[derive(Clone, Copy)]
 pub(crate) enum Framing {
-    /// So many bytes.
+    /// This many bytes.
     Length(usize),
     /// In chunks.
     Chunked,
@@ -31,12 +31,12 @@ pub(crate) enum Framing {
 }
 
 impl Head {
-    /// The value of the first field of this name.
+    /// The value of the first field with this name.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// The framing that the fields tell; `None`: they tell none. Two ways at once are an error.
+    /// The framing according to the fields; `None` if they declare none. Two framings are an error.
     pub(crate) fn framing(&self) -> io::Result<Option<Framing>> {
         let told: Vec<_> = self
             .fields
@@ -55,7 +55,7 @@ impl Head {
     }
 }
 
-/// Sets up a connection of either end.
+/// Configures a connection of either end.
 pub(crate) fn reader(socket: Socket) -> io::Result<Reader> {
     socket.set_read_timeout(Some(WAIT_MAX))?;
     socket.set_write_timeout(Some(WAIT_MAX))?;
@@ -67,7 +67,7 @@ pub(crate) fn reset(reader: Reader) {
     let _closed = reader.get_ref().set_linger(Some(Duration::ZERO));
 }
 
-/// The next head; `None`: the connection ends before it.
+/// The next head; `None`: the connection ends before.
 pub(crate) fn head(reader: &mut Reader) -> io::Result<Option<Head>> {
     let first = line(reader)?;
     if first.is_empty() {
@@ -95,7 +95,7 @@ fn line(reader: &mut Reader) -> io::Result<String> {
     Ok(line)
 }
 
-/// A whole body; an error if it breaks off.
+/// A complete body; an error if it is truncated.
 pub(crate) fn body(reader: &mut Reader, framing: Framing) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     match framing {
@@ -138,17 +138,17 @@ fn trailers(reader: &mut Reader) -> io::Result<()> {
     }
 }
 
-/// The content that belongs to a number: its text over and over, to this length.
+/// The content for a number: its text repeated up to this length.
 pub(crate) fn content(nonce: u64, length: usize) -> Vec<u8> {
     format!("{nonce:016x}\n").into_bytes().into_iter().cycle().take(length).collect()
 }
 
-/// Content in chunks of random sizes, with the end.
+/// Content in chunks of random sizes, including the last chunk.
 pub(crate) fn chunked(content: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut out = Vec::new();
     let size_max = *rng.choice(&[1, 17, 500, 9000, 70_000]).unwrap_or(&17);
     let mut rest = content;
-    // Chunks of one byte only to begin with, or large bodies take for ever.
+    // One-byte chunks only at the start, because large bodies would take too long.
     while !rest.is_empty() {
         let size_max = if out.len() > 4000 { size_max.max(4000) } else { size_max };
         let (chunk, left) = rest.split_at(rng.usize(1..=size_max).min(rest.len()));
@@ -166,7 +166,7 @@ pub(crate) fn chunked(content: &[u8], rng: &mut Rng) -> Vec<u8> {
 pub(crate) fn write(reader: &Reader, bytes: &[u8], rng: &mut Rng) -> io::Result<()> {
     let mut socket = reader.get_ref();
     let mut rest = bytes;
-    // From some point on the rest goes out at once.
+    // At some point the rest is written at once.
     for _piece in 0..*rng.choice(&[0, 0, 1, 2, 12]).unwrap_or(&0) {
         let (piece, left) = rest.split_at(rng.usize(..=rest.len().min(300)));
         socket.write_all(piece)?;

@@ -1,17 +1,17 @@
-//! What counts hang on beside the project's own code: on another machine they are others.
+//! The conditions beside the project's own code that counts depend on.
 //!
-//! Answers: where are we? Not on the list is what was seen to make no difference: the kernel, the processor's model
-//! (valgrind shows the program one of its own), and how busy the machine is.
+//! Conditions without an observed effect are left out: the kernel, the processor's model (valgrind emulates its own),
+//! and the load of the machine.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 use crate::Outcome;
 
-/// By name, what holds here.
+/// The conditions of this machine, by name.
 ///
 /// # Errors
-/// When a tool is missing that building or measuring needs.
+/// If a tool for building or measuring is missing.
 pub(crate) fn here() -> Outcome<BTreeMap<String, String>> {
     let toolchain = told("rustc", &["--version", "--verbose"])?;
     let of_toolchain = |key: &str| {
@@ -29,7 +29,7 @@ pub(crate) fn here() -> Outcome<BTreeMap<String, String>> {
     Ok(found.map(|(name, value)| (name.to_owned(), value)).into())
 }
 
-/// Which vector instructions the code that looks for them at run time will find.
+/// The vector instructions that run-time detection will find.
 fn vectors() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {

@@ -1,10 +1,9 @@
-//! `cargo bench --bench instructions`: how many instructions the proxy executes for one request, and whether that has
-//! grown.
+//! `cargo bench --bench instructions`: counts the instructions that the proxy executes for one request, and checks for
+//! growth.
 //!
-//! For each work the proxy runs twice under callgrind, with some requests and with twice as many; the difference,
-//! divided, is what one more request costs, and start and end cancel out. The counts are held against
-//! `benches/instructions.toml`. Kernel, caches and waiting are not in them: they say what the code does, not how long
-//! it takes.
+//! For each workload the proxy runs twice under callgrind, with some requests and with twice as many; the difference,
+//! divided, is the cost of one request without start and end. The counts are compared with `benches/instructions.toml`.
+//! They exclude the kernel, caches and waiting: they measure the code, not its duration.
 
 mod circumstances;
 mod proxy;
@@ -22,13 +21,13 @@ use record::{Record, Verdict};
 use talk::Talk;
 use works::Work;
 
-/// How many requests the shorter of two runs carries.
+/// The number of requests in the shorter run.
 const REQUESTS: u32 = 2_000;
 
-/// How long a run may take. It takes seconds; a proxy that waits for something of its own at each request would not end.
+/// The longest duration of a run. It takes seconds; a proxy that waits in each request would not end.
 const RUN_MAX: Duration = Duration::from_secs(120);
 
-/// What goes wrong here ends the program; a text for people is all that is made of it.
+/// Errors end the program, and are only reported as text.
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
@@ -70,7 +69,7 @@ fn run() -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The works named on the command line; all when none is. Cargo puts a flag of its own there.
+/// The workloads named on the command line, or all. Cargo adds a flag of its own.
 fn wanted() -> Outcome<Vec<Work>> {
     let names: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let mut works = works::all()?;
@@ -81,14 +80,14 @@ fn wanted() -> Outcome<Vec<Work>> {
     Ok(works)
 }
 
-/// What one more request costs.
+/// The cost of one more request.
 fn measured(work: &Work) -> Outcome<u64> {
     let few = total(work, REQUESTS)?;
     let many = total(work, 2 * REQUESTS)?;
     many.checked_sub(few).map(|more| more / u64::from(REQUESTS)).ok_or_else(|| "more requests cost less".into())
 }
 
-/// What the process costs from start to end, with so many requests.
+/// The instructions of a complete process with this many requests.
 fn total(work: &Work, requests: u32) -> Outcome<u64> {
     let profile = profile_of(work);
     let mut talk = Talk::open()?;
@@ -106,7 +105,7 @@ fn total(work: &Work, requests: u32) -> Outcome<u64> {
     proxy::instructions(&profile)
 }
 
-/// Where callgrind writes; the longer run's file stays, for `callgrind_annotate`.
+/// The output file of callgrind; that of the longer run is kept for `callgrind_annotate`.
 fn profile_of(work: &Work) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", work.name))
 }

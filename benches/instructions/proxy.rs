@@ -1,4 +1,4 @@
-//! The proxy as a process under callgrind: started, watched until it sleeps, ended, and what it has executed.
+//! The proxy as a process under callgrind: starts it, waits until it is idle, ends it, and reads its instruction count.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -12,23 +12,22 @@ use tempfile::NamedTempFile;
 
 use crate::Outcome;
 
-/// How long any step may take; a machine that is this slow measures nothing.
+/// The longest duration of a step; a slower machine cannot measure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running proxy; killed when dropped.
 pub(crate) struct Proxy {
     child: Child,
-    /// Where it accepts clients.
+    /// The address for clients.
     pub(crate) address: SocketAddr,
     _config: NamedTempFile,
 }
 
 impl Proxy {
-    /// Starts it with this configuration; it has executed nothing for a client yet. `profile`: the file that callgrind
-    /// writes at the end.
+    /// Starts the proxy with this configuration. `profile`: the file that callgrind writes at the end.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// If it does not start.
     pub(crate) fn start(config: &str, profile: &Path) -> Outcome<Self> {
         let mut file = NamedTempFile::new()?;
         file.write_all(config.as_bytes())?;
@@ -50,18 +49,18 @@ impl Proxy {
             heard.push_str(&line);
             heard.push('\n');
         };
-        // Read on, so that it never waits for room to tell something.
+        // Reads on, so that the proxy never blocks on a full pipe.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         Ok(Self { child, address, _config: file })
     }
 
-    /// Waits until all its threads sleep: it has done all that there was to do, up to the last look for more.
+    /// Waits until all threads sleep, so that all work is done including the last poll.
     ///
-    /// That is what makes counts repeatable. If bytes came while it was still busy, it would find them on that look, or
-    /// be woken for them, as chance will have it, and execute more or less.
+    /// This makes counts repeatable. Bytes that arrive while it is busy would be found by that poll or cause a wakeup,
+    /// at random, with different counts.
     ///
     /// # Errors
-    /// When it is gone, or never rests.
+    /// If it has ended, or is never idle.
     pub(crate) fn rests(&self) -> Outcome<()> {
         let begun = Instant::now();
         let tasks = format!("/proc/{}/task", self.child.id());
@@ -74,10 +73,10 @@ impl Proxy {
         Ok(())
     }
 
-    /// Ends it in good order, so that its profile is written.
+    /// Ends it cleanly, so that it writes its profile.
     ///
     /// # Errors
-    /// When it fails, or does not end.
+    /// If it fails, or does not end.
     pub(crate) fn ended(mut self) -> Outcome<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let begun = Instant::now();
@@ -99,12 +98,12 @@ impl Drop for Proxy {
     }
 }
 
-/// Whether each thread of a process is in the state `S` (proc(5), `/proc/PID/task/TID/stat`).
+/// Whether each thread of a process is in state `S` (proc(5), `/proc/PID/task/TID/stat`).
 fn all_sleep(tasks: &str) -> Outcome<bool> {
     for task in fs::read_dir(tasks)? {
-        // One that ends between the listing and the look is at rest too.
+        // A thread that has ended since the listing is idle, too.
         let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else { continue };
-        // The name stands in parentheses and may hold some itself.
+        // The name is in parentheses, and may contain some.
         if stat.rsplit_once(") ").is_none_or(|(_, rest)| !rest.starts_with('S')) {
             return Ok(false);
         }
@@ -112,10 +111,10 @@ fn all_sleep(tasks: &str) -> Outcome<bool> {
     Ok(true)
 }
 
-/// All instructions of a profile: its line `totals`.
+/// The instructions in a profile: its line `totals`.
 ///
 /// # Errors
-/// When there is no such line.
+/// If there is no such line.
 pub(crate) fn instructions(profile: &Path) -> Outcome<u64> {
     let text = fs::read_to_string(profile)?;
     let total = text.lines().rev().find_map(|line| line.strip_prefix("totals:"));

@@ -1,4 +1,5 @@
-//! `benches/instructions.toml`: what one request costs as of the commit that holds it, and where that was counted.
+//! `benches/instructions.toml`: the cost of one request as of the commit that contains it, and the conditions of the
+//! count.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 
-/// How far a count may be from the record, in thousandths. Runs of one binary differ by less than three.
+/// The tolerance in thousandths. Runs of one binary differ by less than three.
 const TOLERANCE_PER_MILLE: u64 = 30;
 
-/// What stands above the record.
+/// The header of the file.
 const OPENING: &str = "\
 # Instructions that the proxy executes in user space for one request of each work in benches/instructions/works.rs, by
 # callgrind. `./test` fails when one has grown by more than 3 %. `UPDATE=1 cargo bench --bench instructions` writes this
@@ -20,21 +21,21 @@ const OPENING: &str = "\
 
 ";
 
-/// The counts on record.
+/// The recorded counts.
 #[derive(Default, Deserialize, Serialize)]
 pub(crate) struct Record {
-    /// Where they were counted.
+    /// The conditions of the counts.
     counted_with: BTreeMap<String, String>,
-    /// Instructions for one request, by the work's name.
+    /// Instructions for one request, by workload.
     instructions: BTreeMap<String, u64>,
 }
 
-/// What a count is, held against the record.
+/// The comparison of a count with the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// There is none to hold it against.
+    /// There is no recorded count.
     New,
-    /// As on record, give or take the tolerance.
+    /// Within the tolerance.
     Same(u64),
     /// More.
     Grown(u64),
@@ -43,10 +44,10 @@ pub(crate) enum Verdict {
 }
 
 impl Record {
-    /// Reads it; where there is no file, nothing is on record.
+    /// Reads the record; it is empty if there is no file.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// If the file cannot be read.
     pub(crate) fn read(file: &Path) -> Outcome<Self> {
         if !file.exists() {
             return Ok(Self::default());
@@ -55,24 +56,24 @@ impl Record {
         toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()).into())
     }
 
-    /// Writes it, as counted here.
+    /// Writes the record with the conditions of this machine.
     ///
     /// # Errors
-    /// When the file can't be written.
+    /// If the file cannot be written.
     pub(crate) fn write(mut self, file: &Path, here: BTreeMap<String, String>) -> Outcome<()> {
         self.counted_with = here;
         fs::write(file, format!("{OPENING}{}", toml::to_string(&self)?))?;
         Ok(())
     }
 
-    /// In what this place differs from the one where the counts are from, for people.
+    /// The differences between these conditions and the recorded ones, as text.
     pub(crate) fn differences(&self, here: &BTreeMap<String, String>) -> Vec<String> {
         let there = |name: &String| self.counted_with.get(name).map_or("unknown", String::as_str);
         let others = here.iter().filter(|(name, value)| there(name) != value.as_str());
         others.map(|(name, value)| format!("{name}: recorded with {}, here {value}", there(name))).collect()
     }
 
-    /// What to think of a count.
+    /// Compares a count with the record.
     pub(crate) fn verdict(&self, work: &str, count: u64) -> Verdict {
         let Some(recorded) = self.instructions.get(work).copied() else { return Verdict::New };
         let tolerated = recorded * TOLERANCE_PER_MILLE / 1000;
@@ -85,21 +86,21 @@ impl Record {
         }
     }
 
-    /// Puts a count on record.
+    /// Records a count.
     pub(crate) fn set(&mut self, work: &str, count: u64) {
         self.instructions.insert(work.to_owned(), count);
     }
 }
 
 impl Verdict {
-    /// What to do about a failure.
+    /// Instructions to the user after a failure.
     pub(crate) const REMEDY: &str = "\
 A request has become dearer than benches/instructions.toml allows (or is not in it). Either find out where it goes:
     callgrind_annotate target/tmp/callgrind.NAME | head -50
 or, when it is worth it, put it on record in the same commit, and say there why:
     UPDATE=1 cargo bench --bench instructions";
 
-    /// Whether the check fails by it.
+    /// Whether the check fails.
     pub(crate) fn is_failure(self) -> bool {
         match self {
             Self::New | Self::Grown(_) => true,

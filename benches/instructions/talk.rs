@@ -1,4 +1,4 @@
-//! Client and backend in one hand: each says its part only when the proxy has come to rest.
+//! Client and backend in one thread: each sends only when the proxy is idle.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,14 +8,14 @@ use crate::Outcome;
 use crate::proxy::{PATIENCE, Proxy};
 use crate::works::{self, Work};
 
-/// Longest message that is read, in bytes.
+/// The longest message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// One client connection and one to the backend, both kept.
+/// One client connection and one backend connection, both kept open.
 pub(crate) struct Talk {
     listener: TcpListener,
     address: SocketAddr,
-    /// What the backend answers.
+    /// The response of the backend.
     answer: Vec<u8>,
     client: Option<TcpStream>,
     backend: Option<TcpStream>,
@@ -25,7 +25,7 @@ impl Talk {
     /// Opens the backend's socket.
     ///
     /// # Errors
-    /// When the system has no port to give.
+    /// If the system has no free port.
     pub(crate) fn open() -> Outcome<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         listener.set_nonblocking(true)?;
@@ -41,17 +41,17 @@ impl Talk {
     /// Connects the client.
     ///
     /// # Errors
-    /// When the proxy takes no connection.
+    /// If the proxy does not accept the connection.
     pub(crate) fn reach(&mut self, proxy: &Proxy) -> Outcome<()> {
         proxy.rests()?;
         self.client = Some(ready(TcpStream::connect(proxy.address)?)?);
         proxy.rests()
     }
 
-    /// One request, the `nth` of this connection, and its answer.
+    /// Sends the `nth` request of this connection, and checks its response.
     ///
     /// # Errors
-    /// When the proxy does something else than the work says.
+    /// If the proxy does not behave as the workload requires.
     pub(crate) fn exchange(&mut self, proxy: &Proxy, work: &Work, nth: u32) -> Outcome<()> {
         self.client()?.write_all(&work.request)?;
         if work.asks_backend(nth) {
@@ -64,7 +64,7 @@ impl Talk {
         proxy.rests()
     }
 
-    /// One request at the backend.
+    /// Handles one request as the backend.
     fn serve(&mut self, proxy: &Proxy) -> Outcome<()> {
         let backend = match &mut self.backend {
             Some(backend) => backend,
@@ -79,13 +79,13 @@ impl Talk {
         self.client.as_mut().ok_or_else(|| "no client is connected".into())
     }
 
-    /// The client leaves.
+    /// Closes the client connection.
     pub(crate) fn hang_up(&mut self) {
         self.client = None;
     }
 }
 
-/// The proxy's connection to the backend, once it comes.
+/// Accepts the proxy's connection to the backend.
 fn accepted(listener: &TcpListener) -> Outcome<TcpStream> {
     let begun = Instant::now();
     loop {
@@ -104,8 +104,7 @@ fn ready(socket: TcpStream) -> Outcome<TcpStream> {
     Ok(socket)
 }
 
-/// A message with `Content-Length`, or without content: its head, in lower case, and its body.
-/// Nothing may follow it.
+/// A message with `Content-Length` or without content: its head in lower case, and its body. Nothing may follow it.
 fn read_message(socket: &mut TcpStream) -> Outcome<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let mut piece = [0; 8 * 1024];
@@ -121,7 +120,7 @@ fn read_message(socket: &mut TcpStream) -> Outcome<(String, Vec<u8>)> {
     }
 }
 
-/// The message, once all of it is there.
+/// The message, when it is complete.
 fn whole(bytes: &[u8]) -> Outcome<Option<(String, Vec<u8>)>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let (head, body) = bytes.split_at(end + 4);

@@ -1,4 +1,4 @@
-//! What is measured: for each work the proxy's configuration, the request, and what must come back.
+//! The workloads: the proxy's configuration, the request, and the expected response.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,43 +7,43 @@ use policy::route::sticky::Signer;
 
 use crate::Outcome;
 
-/// What signs the cookie of [`Kind::Split`]; a client of ours can so bring one from the first request on.
+/// The secret for the cookie of [`Kind::Split`], so that the client can send a valid one from the first request on.
 const SECRET: &str = "not-a-secret-at-all";
 
-/// The fields that a browser sends besides `Host`, as lines of text.
+/// The fields that a browser sends besides `Host`, as text lines.
 const BROWSER: &str = include_str!("../browser.txt");
 
-/// What a backend's answers hold, and what is posted: 1 KiB.
+/// The body of responses and uploads: 1 KiB.
 pub(crate) static BODY: [u8; 1024] = [b'.'; 1024];
 
-/// What the proxy is to do.
+/// The kind of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Pass on a GET, and its answer.
+    /// Forward a GET.
     Pass,
-    /// The same, with a line in the access log.
+    /// The same with the access log.
     Logged,
     /// Answer a GET from the cache.
     Hit,
-    /// Pass on a GET to one side of a split, by the client's cookie, and tell the client which.
+    /// Forward a GET to one side of a split, according to the client's cookie, and set the cookie.
     Split,
-    /// Pass on a POST of 1 KiB, and its answer.
+    /// Forward a POST of 1 KiB.
     Post,
 }
 
-/// One work.
+/// A workload.
 pub(crate) struct Work {
-    /// What the record calls it.
+    /// Its name in the record.
     pub(crate) name: &'static str,
     kind: Kind,
-    /// What the client sends, time and again.
+    /// The request, which is sent repeatedly.
     pub(crate) request: Vec<u8>,
 }
 
-/// All of them.
+/// All workloads.
 ///
 /// # Errors
-/// When the clock stands before 1970.
+/// If the clock is before 1970.
 pub(crate) fn all() -> Outcome<Vec<Work>> {
     let number = Signer::new(SECRET.as_bytes()).issue(7, SystemTime::now().duration_since(UNIX_EPOCH)?);
     let cookie = format!("Cookie: theme=dark; forebay_side={number}\r\n");
@@ -86,7 +86,7 @@ impl Work {
         }
     }
 
-    /// Whether this is the answer that the client should get; the head in lower case.
+    /// Whether this is the expected response; the head in lower case.
     pub(crate) fn is_answered(&self, head: &str, body: &[u8]) -> bool {
         let sign = match self.kind {
             Kind::Pass | Kind::Logged | Kind::Post => "via: ",
@@ -97,7 +97,7 @@ impl Work {
     }
 }
 
-/// A request for a small thing, with five fields and these.
+/// A request with five common fields and these.
 fn request(method: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "{method} /things/17?size=small HTTP/1.1\r\nHost: shop.example.com\r\n\
@@ -107,13 +107,13 @@ fn request(method: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The same thing asked for with the thirteen fields that a browser sends.
+/// The same request with the thirteen fields of a browser.
 fn browser_request() -> Vec<u8> {
     let fields: String = BROWSER.lines().map(|line| format!("{line}\r\n")).collect();
     format!("GET /things/17?size=small HTTP/1.1\r\nHost: shop.example.com\r\n{fields}\r\n").into_bytes()
 }
 
-/// What the backend answers, fresh for a day.
+/// The response of the backend, fresh for a day.
 pub(crate) fn answer() -> Vec<u8> {
     let date = httpdate::fmt_http_date(SystemTime::now());
     let expires = httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(24));

@@ -1,4 +1,4 @@
-//! Clients: each does one thing after the other, chosen by chance, and checks what it gets to the last byte.
+//! Clients: random actions one after the other; every byte of the responses is checked.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,14 +11,14 @@ use parking_lot::Mutex;
 use crate::Fallible;
 use crate::origin::{content, length};
 
-/// How long an answer may take.
+/// The longest wait for a response.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// The longest body that is uploaded in one piece, in bytes.
+/// The longest upload, in bytes.
 const UPLOAD_BYTES_MAX: usize = 300_000;
-/// How many faults are kept with their texts.
+/// The most faults kept with their texts.
 const FAULTS_MAX: usize = 20;
 
-/// What clients have done, and what was wrong with it.
+/// Counts of actions, and the faults found.
 #[derive(Default)]
 pub(crate) struct Tally {
     done: [AtomicU64; DEEDS.len()],
@@ -26,7 +26,7 @@ pub(crate) struct Tally {
     faults: Mutex<Vec<String>>,
 }
 
-/// Everything a client may do.
+/// All actions of a client.
 const DEEDS: [(&str, Deed); 16] = [
     ("hit", |client| client.get(&format!("/hit/{}/{}", below(30_000), below(500)))),
     ("hot", |client| client.get(&format!("/hit/10000/hot-{}", below(5)))),
@@ -37,7 +37,7 @@ const DEEDS: [(&str, Deed); 16] = [
     ("upload", |client| client.write("POST", "/pass/0/up", below(UPLOAD_BYTES_MAX), &[200])),
     ("queue", |client| client.write("PUT", &format!("/queued/0/{}", below(200)), below(2000), &[202, 200])),
     ("delete", |client| client.write("DELETE", &format!("/queued/0/{}", below(200)), 0, &[202, 200])),
-    // A full queue lets writes through: the backend then answers, or is not there.
+    // A full queue forwards writes: then the backend answers, or is not there.
     ("refused", |client| client.write("PUT", &format!("/refused/0/{}", below(200)), below(500), &[202, 422])),
     ("pending", |client| {
         client.write("PUT", &format!("/pending/0/{}", below(200)), below(2000), &[202, 502, 503, 504])
@@ -60,12 +60,12 @@ fn below(most: usize) -> usize {
 }
 
 impl Tally {
-    /// How many things were done.
+    /// The number of actions.
     pub(crate) fn requests(&self) -> u64 {
         self.done.iter().map(|done| done.load(Ordering::Relaxed)).sum()
     }
 
-    /// What was wrong, the first of it.
+    /// The first faults.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.faults.lock().clone();
         let more = self.faulty.load(Ordering::Relaxed).saturating_sub(faults.len() as u64);
@@ -99,7 +99,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Does one thing after the other until it is over.
+/// Runs actions until the load ends.
 pub(crate) fn run(address: SocketAddr, tally: &Tally, is_over: &AtomicBool) {
     let mut client = Client { address, connection: None };
     while !is_over.load(Ordering::Relaxed) {
@@ -116,7 +116,7 @@ struct Client {
     connection: Option<BufReader<TcpStream>>,
 }
 
-/// The head of an answer.
+/// The head of a response.
 struct Head {
     status: u16,
     length: Option<usize>,
@@ -131,7 +131,7 @@ impl Client {
         Ok(BufReader::new(stream))
     }
 
-    /// Sends a request and reads the head of its answer, on the kept connection if that still works.
+    /// Sends a request and reads the head of its response, on the kept connection if that still works.
     fn ask(&mut self, head: &str, body: &[u8]) -> Fallible<Head> {
         let request = [head.as_bytes(), body].concat();
         if let Some(mut kept) = self.connection.take()
@@ -141,7 +141,7 @@ impl Client {
             self.connection = Some(kept);
             return Ok(head);
         }
-        // A kept connection may have been closed for its age a moment ago.
+        // The proxy may have closed the kept connection for its age a moment ago.
         let mut fresh = self.connect()?;
         fresh.get_mut().write_all(&request)?;
         let head = head_of(&mut fresh)?.ok_or("no answer")?;
@@ -186,7 +186,7 @@ impl Client {
         Ok(())
     }
 
-    /// A body that the backend breaks off must never look whole.
+    /// A body that the backend truncates must never look complete.
     fn get_cut(&mut self, target: &str) -> Fallible<()> {
         let answered = self.ask(&format!("GET {target} HTTP/1.1\r\nhost: soak\r\n\r\n"), &[]);
         let is_whole = answered.is_ok_and(|head| head.status == 200 && self.body(&head).is_ok());
@@ -220,7 +220,7 @@ impl Client {
         Ok(self.connect()?.get_mut().write_all(beginning.as_bytes())?)
     }
 
-    /// Leaves after so many bytes of the answer.
+    /// Leaves after this many bytes of the response.
     fn leave_after(&mut self, target: &str, bytes: u64) -> Fallible<()> {
         let mut connection = self.connect()?;
         connection.get_mut().write_all(format!("GET {target} HTTP/1.1\r\nhost: soak\r\n\r\n").as_bytes())?;
@@ -229,7 +229,7 @@ impl Client {
     }
 }
 
-/// The head of the next answer; `None`: the connection ends before it.
+/// The head of the next response; `None`: the connection ends before.
 fn head_of(connection: &mut BufReader<TcpStream>) -> Fallible<Option<Head>> {
     let mut line = String::new();
     if connection.read_line(&mut line)? == 0 {

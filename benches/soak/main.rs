@@ -1,8 +1,8 @@
-//! `cargo bench --bench soak`: the proxy under everything at once, for minutes, and whether anything is left behind.
+//! `cargo bench --bench soak`: puts mixed load on the proxy for minutes, and checks that no resource leaks.
 //!
-//! Clients read hits and misses, upload, queue writes and purge; they leave in every phase of a request. Backends take
-//! writes, refuse them, or are not there. The configuration is reloaded all the while. Then the load ends, and the
-//! verdict is taken: no wrong byte, no unexpected answer, and memory, descriptors and gauges as they were.
+//! Clients read hits and misses, upload, queue writes and purge; they leave in every phase of a request. Backends
+//! accept writes, reject them, or are down. The configuration is reloaded continuously. After the load, the checks are:
+//! no wrong byte, no unexpected response, and memory, descriptors and gauges as before.
 
 mod client;
 mod origin;
@@ -21,15 +21,15 @@ use client::Tally;
 use proxy::Proxy;
 use verdict::Sample;
 
-/// What goes wrong here ends the program; a person reads why.
+/// Errors end the program, and are reported to the user.
 type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How often the configuration is reloaded, and a sample printed.
+/// The interval of reloads and samples.
 const RELOAD_EVERY: Duration = Duration::from_secs(3);
-/// The share of the load after which caches are full and allocators warm: the end is compared with the rest after it.
+/// The fraction of the load after which caches are full and allocators are warm: the reference for the end.
 const WARM: f64 = 0.3;
 
-/// What the command line says.
+/// The command line.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// How long the load lasts, in seconds
@@ -69,7 +69,7 @@ fn run(arguments: &Arguments) -> Fallible<bool> {
     Ok(faults.is_empty())
 }
 
-/// Load by so many clients for so long, and reloads meanwhile. Returns what the proxy takes when it is over.
+/// Runs this many clients for this time, with reloads. Returns the proxy's resources afterwards.
 fn load(proxy: &Proxy, tally: &Arc<Tally>, (length, clients): (Duration, usize)) -> Fallible<Sample> {
     let is_over = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..clients)

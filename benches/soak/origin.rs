@@ -1,4 +1,4 @@
-//! The backend: a thread a connection, an answer by the path. What it answers can be checked by its reader, byte by
+//! The backend: one thread per connection, with a response determined by the path, which its reader can check byte by
 //! byte.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use crate::Fallible;
 
-/// How long a piece of a slow body takes.
+/// The pause between pieces of a slow body.
 const SLOW: Duration = Duration::from_millis(3);
 
-/// The content that belongs to a target: its text over and over, to this length.
+/// The content for a target: its text repeated up to this length.
 pub(crate) fn content(target: &str, length: usize) -> Vec<u8> {
     target.bytes().chain([b'\n']).cycle().take(length).collect()
 }
 
-/// How long the content of a target is: `/pass/1234/…` says so itself.
+/// The length of a target's content, which the target contains: `/pass/1234/…`.
 pub(crate) fn length(target: &str) -> usize {
     target.split('/').nth(2).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-/// Starts it on a free port. It ends with the process.
+/// Starts the backend on a free port. It ends with the process.
 pub(crate) fn start() -> Fallible<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -32,7 +32,7 @@ pub(crate) fn start() -> Fallible<SocketAddr> {
     Ok(address)
 }
 
-/// Answers requests until the peer has enough, or the answer is one that breaks off.
+/// Answers requests until the peer closes, or a response is to be truncated.
 fn serve(stream: TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
@@ -45,7 +45,7 @@ fn serve(stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a request whole; `None`: the peer is done.
+/// Reads a complete request; `None`: the peer has closed.
 fn head(reader: &mut BufReader<TcpStream>) -> io::Result<Option<(String, String)>> {
     let mut first = String::new();
     if reader.read_line(&mut first)? == 0 {
@@ -86,7 +86,7 @@ fn chunks(reader: &mut BufReader<TcpStream>) -> io::Result<()> {
     }
 }
 
-/// `false`: the connection is to be closed.
+/// `false`: close the connection.
 fn answer(writer: &mut TcpStream, method: &str, target: &str) -> io::Result<bool> {
     let is_write = matches!(method, "PUT" | "DELETE" | "POST");
     let status = match target {

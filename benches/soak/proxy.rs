@@ -1,4 +1,4 @@
-//! The proxy under test: the binary, with a configuration that uses most of what it has.
+//! The proxy under test: the binary, with a configuration that uses most features.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,14 +13,14 @@ use tempfile::TempDir;
 use crate::Fallible;
 use crate::verdict::Sample;
 
-/// How long the proxy may take to listen, and to come to rest when the load has ended.
+/// The longest wait for the proxy to listen, and to become idle after the load.
 const REST_MAX: Duration = Duration::from_secs(60);
-/// How often that is looked for.
+/// The interval of checks.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// A running proxy. Dropped, it is ended.
+/// A running proxy, which ends when dropped.
 pub(crate) struct Proxy {
-    /// Where clients find it.
+    /// The address for clients.
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
     child: Child,
@@ -58,14 +58,14 @@ fn configuration(address: SocketAddr, admin: SocketAddr, origin: SocketAddr, sta
 }
 
 impl Proxy {
-    /// Starts it in front of this backend; returns when it listens.
+    /// Starts the proxy in front of this backend; returns when it listens.
     pub(crate) fn start(origin: SocketAddr) -> Fallible<Self> {
         let folder = TempDir::new()?;
         let (address, admin) = (free()?, free()?);
         let file = folder.path().join("config.toml");
         let state = folder.path().join("state").display().to_string();
         fs::write(&file, configuration(address, admin, origin, &state)?)?;
-        // Ended by the kernel when this program is.
+        // The kernel ends it together with this program.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_forebay")])
@@ -84,12 +84,12 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Has it read its configuration again.
+    /// Reloads the configuration.
     pub(crate) fn reload(&self) -> Fallible<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::HUP)?)
     }
 
-    /// What it takes now.
+    /// Its current resources.
     pub(crate) fn sample(&self) -> Fallible<Sample> {
         let process = format!("/proc/{}", self.child.id());
         let status = fs::read_to_string(format!("{process}/status"))?;
@@ -113,7 +113,7 @@ impl Proxy {
         })
     }
 
-    /// What it takes when all connections have ended, idle ones to backends too.
+    /// Its resources when all connections have ended, including idle ones to backends.
     pub(crate) fn at_rest(&self) -> Fallible<Sample> {
         let begun = Instant::now();
         let mut last = None;

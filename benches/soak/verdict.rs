@@ -1,18 +1,18 @@
-//! What the proxy takes at a moment, and whether that is what it may take.
+//! The resources of the proxy, and their limits.
 
 use std::fmt;
 
 use crate::client::Tally;
 
-/// How much more resident memory may be there at the end than when everything was warm: allocators give back late, and
-/// what is pending or dead fills up to its bound.
+/// The largest growth of resident memory from the warm state to the end: allocators return memory late, and pending
+/// writes and dead letters fill up to their limits.
 const GROWTH_MAX: f64 = 1.15;
-/// The same, in KiB, for a proxy that takes little.
+/// The same in KiB, for a small process.
 const GROWTH_KIB_MAX: u64 = 8 * 1024;
-/// Descriptors that may come and go by themselves: segments of the journal, a connection of the admin listener.
+/// Descriptors that may come and go: journal segments, an admin connection.
 const DESCRIPTORS_MORE_MAX: usize = 8;
 
-/// What the proxy takes at a moment.
+/// The resources of the proxy at one time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     /// Resident memory.
@@ -21,18 +21,18 @@ pub(crate) struct Sample {
     pub(crate) descriptors: usize,
     /// Client connections.
     pub(crate) connections: f64,
-    /// Requests under way.
+    /// Requests in flight.
     pub(crate) in_flight: f64,
-    /// Requests that wait for another's fetch.
+    /// Requests that wait for another one's fetch.
     pub(crate) following: f64,
-    /// Writes that are acknowledged and not yet sent.
+    /// Acknowledged writes that are not sent yet.
     pub(crate) pending: f64,
     /// Dead letters.
     pub(crate) dead: f64,
 }
 
 impl Sample {
-    /// Whether no request is under way and no client connected.
+    /// Whether there is no request in flight and no client connection.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.connections + self.in_flight + self.following == 0.0
     }
@@ -49,7 +49,7 @@ impl fmt::Display for Sample {
     }
 }
 
-/// What is wrong after the load.
+/// The faults after the load.
 pub(crate) fn faults(warm: &Sample, end: &Sample, tally: &Tally) -> Vec<String> {
     let mut faults = tally.faults();
     if !end.is_at_rest() {

@@ -1,4 +1,4 @@
-//! What can be asked of the benchmark on the command line.
+//! The command line of the benchmark.
 
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     pub(crate) bench: bool,
 }
 
-/// What `--only` may name.
+/// The values of `--only`.
 const WORKS_AND_PARTS: [&str; 17] = [
     "a",
     "b",
@@ -71,7 +71,7 @@ const WORKS_AND_PARTS: [&str; 17] = [
 ];
 
 impl Arguments {
-    /// Rounds of each work. With `--scale` fewer, since there is more to start and to fill.
+    /// The rounds of each workload. Fewer with `--scale`, because there is more to start and to fill.
     pub(crate) fn rounds(&self) -> usize {
         usize::from(self.rounds.unwrap_or(match (self.scale, self.long) {
             (false, true) => 15,
@@ -81,17 +81,17 @@ impl Arguments {
         }))
     }
 
-    /// Seconds of each round.
+    /// The seconds of each round.
     pub(crate) fn seconds(&self) -> u64 {
         u64::from(self.seconds.unwrap_or(if self.long { 2 } else { 1 }))
     }
 
-    /// The works to be measured.
+    /// The selected workloads.
     pub(crate) fn works(&self) -> Vec<Work> {
         Work::ALL.into_iter().filter(|work| self.wants(work.letter())).collect()
     }
 
-    /// The parts of `--scale` to be measured.
+    /// The selected parts of `--scale`.
     pub(crate) fn parts(&self) -> Vec<Part> {
         Part::ALL.into_iter().filter(|part| self.wants(part.name())).collect()
     }
@@ -101,7 +101,7 @@ impl Arguments {
         self.wants("i")
     }
 
-    /// The peers to be measured.
+    /// The selected peers.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         let wanted = |peer: &Peer| self.peers.is_empty() || self.peers.iter().any(|name| name == peer.package());
         Peer::PEERS.into_iter().filter(wanted).collect()

@@ -1,8 +1,8 @@
-//! The backend of all measurements: answers that are ready before they are asked for, each given out in one write.
-//! It may stand for thousands: with [`Reach::AllOfLoopback`] it is there under every address of 127.0.0.0/8.
+//! The backend of all measurements: prepared responses, each sent with one write. With [`Reach::AllOfLoopback`] it
+//! stands for thousands of backends, on every address of 127.0.0.0/8.
 //!
-//! One thread, kept-alive connections, no more of HTTP than the proxies and the load generator need. It runs as a child
-//! process of the benchmark, so that its processor time is nobody else's.
+//! One thread, keep-alive connections, and only as much HTTP as the proxies and the load generator need. It runs as a
+//! child process, so that its processor time can be measured separately.
 
 use std::cell::Cell;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -19,25 +19,25 @@ use crate::Fallible;
 use crate::client;
 use crate::process::{Child, Place};
 
-/// The argument that makes the benchmark's own program the backend.
+/// The argument with which the benchmark runs as the backend.
 pub(crate) const ARGUMENT: &str = "--serve-as-backend";
-/// Where the number of requests so far is told; asking for it is not counted.
+/// The path of the request counter, which does not count itself.
 const COUNT_PATH: &str = "/count";
-/// Where the answer's body is the request's head.
+/// The path whose response has the request's head as its body.
 pub(crate) const HEAD_PATH: &str = "/pass/head";
-/// The argument after it that makes it listen on all of loopback.
+/// The further argument to listen on all of loopback.
 const ALL_OF_LOOPBACK: &str = "all-of-loopback";
-/// The device that is loopback.
+/// The loopback device.
 const LOOPBACK_DEVICE: &[u8] = b"lo";
-/// Connections that may wait to be accepted: ten thousand may come at once.
+/// The accept backlog: ten thousand connections may arrive at once.
 const BACKLOG: i32 = 16_384;
-/// Beneath this path there is an endless number of small answers that may be stored.
+/// The prefix of an unlimited number of small cacheable responses.
 pub(crate) const SMALL_HITS: &str = "/small/";
 /// The length of each.
 pub(crate) const SMALL_BYTES: usize = 100;
-/// Beneath this path everything is the answer of 1 KiB that may not be stored.
+/// The prefix of paths with the uncacheable response of 1 KiB.
 pub(crate) const MANY_PATHS: &str = "/many/";
-/// A longer request head or body ends the connection.
+/// The longest request head or body; a longer one ends the connection.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 const HEADERS_MAX: usize = 64;
 const HEAD_END: &[u8] = b"\r\n\r\n";
@@ -51,17 +51,17 @@ pub(crate) enum Reach {
     AllOfLoopback,
 }
 
-/// A backend that runs.
+/// A running backend.
 pub(crate) struct Backend {
     address: SocketAddr,
     process: Child,
 }
 
 impl Backend {
-    /// Starts one and waits until it tells its port.
+    /// Starts a backend and waits until it reports its port.
     ///
     /// # Errors
-    /// When it can't listen: the system need not allow [`Reach::AllOfLoopback`].
+    /// If it cannot listen: the system may not allow [`Reach::AllOfLoopback`].
     pub(crate) fn start(place: &Place, reach: Reach) -> Fallible<Self> {
         let program = std::env::current_exe()?;
         let mut command = place.command(&program);
@@ -77,29 +77,29 @@ impl Backend {
         Ok(Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), process })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its own processor time so far.
+    /// Its processor time so far.
     pub(crate) fn cpu(&self) -> Duration {
         self.process.cpu()
     }
 
-    /// Requests that have reached it.
+    /// The number of requests that it has received.
     pub(crate) fn count(&self) -> Fallible<u64> {
         let answer = client::ask(self.address, COUNT_PATH)?;
         Ok(String::from_utf8_lossy(&answer.body).trim().parse()?)
     }
 }
 
-/// The body of that length: bytes that tell their place, so that a shifted or repeated piece shows.
+/// A body of this length whose bytes depend on their position, so that a shifted or repeated piece is detected.
 pub(crate) fn body(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| u8::try_from((at / 256 + at) % 251).unwrap_or(0)).collect()
 }
 
-/// Is the backend: serves until the process is ended. Prints its port first.
+/// Runs as the backend until the process is ended. Prints its port first.
 pub(crate) fn serve() -> Fallible<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let tasks = tokio::task::LocalSet::new();
@@ -116,7 +116,7 @@ pub(crate) fn serve() -> Fallible<()> {
     })
 }
 
-/// The socket, as the program's arguments ask for it.
+/// The socket, according to the program's arguments.
 fn listening() -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     let address = match std::env::args().nth(2).as_deref() {
@@ -132,10 +132,10 @@ fn listening() -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// The answers that lie ready.
+/// The prepared responses.
 struct Shelf {
     answers: Vec<(&'static [u8], Vec<u8>)>,
-    /// Each for all paths that begin so.
+    /// Each for all paths with this prefix.
     beneath: Vec<(&'static [u8], Vec<u8>)>,
     date: String,
     requests: Cell<u64>,
@@ -156,14 +156,14 @@ impl Shelf {
         Self { answers, beneath, date, requests: Cell::new(0) }
     }
 
-    /// What lies ready for a path.
+    /// The response for a path.
     fn find(&self, path: &[u8]) -> Option<&[u8]> {
         let exact = self.answers.iter().find(|(known, _)| *known == path);
         let found = exact.or_else(|| self.beneath.iter().find(|(known, _)| path.starts_with(known)));
         found.map(|(_, ready)| ready.as_slice())
     }
 
-    /// Answers one connection until the peer ends it or says something strange.
+    /// Answers one connection until the peer closes it or sends an invalid request.
     async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let mut received = Vec::with_capacity(4096);
@@ -201,7 +201,7 @@ impl Shelf {
     }
 }
 
-/// Reads on; an end, or more than a request may have, is an error.
+/// Reads more; an end, or too long a request, is an error.
 async fn more(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<()> {
     if received.len() > REQUEST_BYTES_MAX || stream.read_buf(received).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -209,7 +209,7 @@ async fn more(stream: &mut TcpStream, received: &mut Vec<u8>) -> io::Result<()> 
     Ok(())
 }
 
-/// Where the body begins. What arrives is nearly always one head and nothing else.
+/// The start of the body. Usually the input is exactly one head.
 fn head_end(received: &[u8]) -> Option<usize> {
     if received.ends_with(HEAD_END) && received.starts_with(b"GET") {
         return Some(received.len());
@@ -217,7 +217,7 @@ fn head_end(received: &[u8]) -> Option<usize> {
     received.windows(HEAD_END.len()).position(|four| four == HEAD_END).map(|at| at + HEAD_END.len())
 }
 
-/// The length of the body that a head announces; a GET has none here.
+/// The length of the body announced by a head; a GET has none here.
 fn content_length(head: &[u8]) -> usize {
     if head.starts_with(b"GET") {
         return 0;
@@ -231,7 +231,7 @@ fn content_length(head: &[u8]) -> usize {
     length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok()).unwrap_or(0).min(REQUEST_BYTES_MAX)
 }
 
-/// A whole answer as bytes.
+/// A complete response as bytes.
 fn answer(date: &str, cache: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 200 OK\r\nDate: {date}\r\nServer: backend\r\nContent-Type: application/octet-stream\r\n\

@@ -1,4 +1,4 @@
-//! One run of the benchmark: starts the proxies, leaves out those that don't do their work, measures the others.
+//! A run of the benchmark: starts the proxies, excludes those that fail the check, measures the others.
 
 use crate::Fallible;
 use crate::arguments::Arguments;
@@ -10,24 +10,24 @@ use crate::rounds::Course;
 use crate::tools::{self, Tool, Toolbox};
 use crate::works::Work;
 
-/// A run, and what it has found so far.
+/// A run and its results so far.
 pub(crate) struct Bench<'a> {
     /// The programs.
     pub(crate) toolbox: &'a Toolbox,
     /// Where and how the proxies run.
     pub(crate) setting: &'a Setting,
-    /// How is measured.
+    /// How to measure.
     pub(crate) course: &'a Course<'a>,
-    /// The most files that a process may open.
+    /// The limit on open files per process.
     pub(crate) files_max: Option<u64>,
-    /// What was found.
+    /// The results.
     pub(crate) found: ComparisonReport,
-    /// The configurations that ran: file name and text.
+    /// The configurations used: file name and text.
     pub(crate) configurations: Vec<(String, String)>,
 }
 
 impl Bench<'_> {
-    /// Measures all that was asked for.
+    /// Measures everything selected.
     pub(crate) fn run(&mut self, arguments: &Arguments) -> Fallible<()> {
         self.note_missing();
         self.found.backend_us = self.course.backend_us()?;
@@ -40,14 +40,14 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Says of the peers that this machine does not have how to get them.
+    /// Prints how to install the peers that this machine lacks.
     fn note_missing(&mut self) {
         for peer in &self.toolbox.missing {
             self.found.left_out.push((*peer, format!("not found; `{}`", tools::install(&[peer.package()]))));
         }
     }
 
-    /// Measures works with proxies started for them. A proxy whose check fails is left out of these works.
+    /// Measures workloads with newly started proxies. A proxy that fails the check is excluded from these workloads.
     fn measure(&mut self, works: &[Work], logging: Logging) -> Fallible<()> {
         if works.is_empty() {
             return Ok(());
@@ -79,14 +79,14 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Measures what idle connections cost, each proxy alone and started anew.
+    /// Measures idle connections, each proxy alone and newly started.
     fn measure_idle(&mut self) -> Fallible<()> {
         let count = idle::connections(self.files_max);
         self.found.idle_connections = count;
         eprint!("i. memory for an idle connection ");
         for (peer, tool) in &self.toolbox.proxies {
             (self.course.go_on)()?;
-            // Fields are no matter here; the floor keeps nothing but the socket.
+            // Fields have no effect here; the floor only keeps the socket.
             let is_measured = !peer.sends_same_fields() && *peer != Peer::Floor;
             if !is_measured || self.found.left_out.iter().any(|(one, _)| one == peer) {
                 continue;
@@ -103,7 +103,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Starts a proxy and asks whether it does its works; `forebay`, which was started first, shows which fields are due.
+    /// Starts a proxy and checks its workloads; `forebay`, which was started first, defines the expected fields.
     fn checked(
         &mut self,
         (peer, tool): (Peer, &Tool),
@@ -122,7 +122,7 @@ impl Bench<'_> {
         Ok(proxy)
     }
 
-    /// For the report; a proxy that is started again has another port only.
+    /// Adds a configuration to the report; after a restart of a proxy only the port differs.
     fn keep_configuration(&mut self, proxy: &Proxy, logging: Logging) {
         let (name, text) = &proxy.configuration;
         if text.is_empty() {

@@ -1,6 +1,6 @@
-//! The picture: for each work a group of bars, one a proxy, as SVG without anything from elsewhere.
+//! Draws the chart as self-contained SVG: for each workload a group of bars, one per proxy.
 //!
-//! Each group has its own scale, since a hit of 1 KiB and a body of 10 MiB have none in common.
+//! Each group has its own scale, because a hit of 1 KiB and a body of 10 MiB are not comparable.
 
 use std::fmt::Write as _;
 
@@ -10,9 +10,9 @@ use crate::peers::Peer;
 use crate::report::columns;
 
 const WIDTH: usize = 760;
-/// Where bars begin; names stand before.
+/// The start of the bars, after the names.
 const LEFT: usize = 150;
-/// The longest bar; its figure stands after it.
+/// The longest bar; its figure follows.
 const BAR: f64 = 420.0;
 const BAR_HEIGHT: usize = 16;
 const STEP: usize = 20;
@@ -53,7 +53,7 @@ pub(crate) fn chart(title: &str, findings: &ComparisonReport) -> String {
     )
 }
 
-/// Draws a group from `y` down; returns where the next begins. A group without bars takes no room.
+/// Draws a group at `y`; returns the position of the next. A group without bars takes no space.
 fn group(body: &mut String, y: usize, heading: &str, bars: &[Bar]) -> usize {
     let longest = bars.iter().map(|bar| bar.most).fold(0.0, f64::max);
     if longest <= 0.0 {

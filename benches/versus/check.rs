@@ -1,6 +1,6 @@
-//! Does a proxy really do its work? Asked before anything is measured; one that doesn't is left out, with the reason.
+//! Checks before the measurement that a proxy performs its workload; otherwise it is excluded, with the reason.
 //!
-//! During the measurement `rounds` asks again, by the backend's counter.
+//! During the measurement `rounds` checks the backend's counter.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,14 +13,14 @@ use crate::client::{self, More};
 use crate::peers::Proxy;
 use crate::works::Work;
 
-/// Answers may be stored, and log lines written, a little after the client has its answer.
+/// Responses may be stored, and log lines written, shortly after the client has its response.
 const TRIES: usize = 40;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
-/// Asks as the work does, and looks at the answer and at the backend.
+/// Sends the request of the workload, and checks the response and the backend.
 ///
 /// # Errors
-/// What was wrong, in words.
+/// A description of the failure.
 pub(crate) fn check(work: Work, proxy: &Proxy, backend: &Backend) -> Fallible<()> {
     if work.is_hit() {
         it_caches(work, proxy, backend)?
@@ -53,7 +53,7 @@ fn it_caches(work: Work, proxy: &Proxy, backend: &Backend) -> Fallible<()> {
     until(served_without_the_backend, "asks the backend although the answer may be stored")
 }
 
-/// One request; the answer must be what the backend says, byte for byte.
+/// Sends one request; the response must be the backend's, byte for byte.
 fn ask(work: Work, proxy: &Proxy) -> Fallible<()> {
     let expected = backend::body(work.body_bytes());
     let body = if work == Work::Post { expected.clone() } else { Vec::new() };
@@ -69,10 +69,10 @@ fn ask(work: Work, proxy: &Proxy) -> Fallible<()> {
     Ok(())
 }
 
-/// Whether a proxy sends all fields that another sends, to the backend and to the client.
+/// Whether a proxy sends all fields that another one sends, to the backend and to the client.
 ///
 /// # Errors
-/// Names those that it doesn't send.
+/// Names the missing fields.
 pub(crate) fn sends_as_much(proxy: &Proxy, as_what: &Proxy, works: &[Work]) -> Fallible<()> {
     none_is_lacking("to the backend", &fields_to_backend(proxy)?, &fields_to_backend(as_what)?)?;
     for work in works {

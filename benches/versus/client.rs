@@ -1,4 +1,4 @@
-//! A client for checks: one request, one answer, under a deadline. It measures nothing.
+//! A client for checks: one request, one response, under a deadline.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -7,31 +7,31 @@ use std::time::Duration;
 
 use crate::Fallible;
 
-/// How long an answer may keep silent.
+/// The longest pause within a response.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
-/// The longest answer that is read.
+/// The longest response.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
-/// An answer whose body came whole.
+/// A complete response.
 pub(crate) struct Answer {
     /// Its status code.
     pub(crate) status: u16,
     /// The names of its fields, in lower case.
     pub(crate) names: BTreeSet<String>,
-    /// Its body; only bodies with `Content-Length` are understood.
+    /// Its body; only `Content-Length` is supported.
     pub(crate) body: Vec<u8>,
 }
 
-/// What is asked for besides a path by GET.
+/// The parts of a request besides the path.
 #[derive(Debug, Default)]
 pub(crate) struct More {
-    /// Field lines, each with its end.
+    /// Field lines, each with its line end.
     pub(crate) fields: String,
-    /// If there is one, it is a POST.
+    /// If not empty, the request is a POST.
     pub(crate) body: Vec<u8>,
 }
 
-/// Asks by GET, once on a connection of its own.
+/// Sends a GET on a new connection.
 pub(crate) fn ask(to: SocketAddr, path: &str) -> Fallible<Answer> {
     ask_on(&mut connect(to)?, path, &More::default())
 }
@@ -45,7 +45,7 @@ pub(crate) fn connect(to: SocketAddr) -> Fallible<TcpStream> {
     Ok(stream)
 }
 
-/// Asks on a connection that stays open.
+/// Sends a request on a connection that stays open.
 pub(crate) fn ask_on(stream: &mut TcpStream, path: &str, more: &More) -> Fallible<Answer> {
     let More { fields, body } = more;
     let (method, length) = match body.len() {
@@ -68,7 +68,7 @@ pub(crate) fn ask_on(stream: &mut TcpStream, path: &str, more: &More) -> Fallibl
     }
 }
 
-/// The answer, once all of it is there.
+/// The response, when it is complete.
 pub(crate) fn whole(received: &[u8]) -> Fallible<Option<Answer>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
@@ -82,7 +82,7 @@ pub(crate) fn whole(received: &[u8]) -> Fallible<Option<Answer>> {
     Ok(Some(Answer { status, names: names(response.headers), body }))
 }
 
-/// The names of fields, in lower case.
+/// The field names, in lower case.
 pub(crate) fn names(fields: &[httparse::Header<'_>]) -> BTreeSet<String> {
     fields.iter().map(|field| field.name.to_ascii_lowercase()).collect()
 }

@@ -1,57 +1,57 @@
-//! What was found, as figures to print: medians and spreads of each proxy, and ours against theirs round by round.
+//! The results as figures: medians and ranges of each proxy, and ratios of ours to theirs round by round.
 
 use crate::figures::statistics::{self, Spread};
 use crate::peers::Peer;
 use crate::rounds::{Row, Sample};
 use crate::works::{Goal, Rival};
 
-/// All that a run has found.
+/// All results of a run.
 #[derive(Default)]
 pub(crate) struct ComparisonReport {
-    /// The works, as measured.
+    /// The measured workloads.
     pub(crate) rows: Vec<Row>,
-    /// KiB for an idle connection (work i), or why there is no figure.
+    /// KiB per idle connection (workload i), or why there is no figure.
     pub(crate) idle: Vec<(Peer, Result<f64, String>)>,
     /// Processor time of the backend for a request of 1 KiB without a proxy, in µs.
     pub(crate) backend_us: f64,
-    /// How many idle connections were opened.
+    /// The number of idle connections.
     pub(crate) idle_connections: usize,
-    /// Proxies that were left out, and why.
+    /// Excluded proxies, with the reason.
     pub(crate) left_out: Vec<(Peer, String)>,
 }
 
-/// A goal and how far it is.
+/// A goal and the current result.
 pub(crate) struct Standing {
-    /// Compared with whom, at most what.
+    /// The goal.
     pub(crate) goal: Goal,
-    /// Ours to theirs over the rounds; `None` when no round has both.
+    /// The ratio of ours to theirs over the rounds; `None` if no round has both.
     pub(crate) ratio: Option<Spread>,
 }
 
 impl Row {
-    /// The proxies of this work that have figures.
+    /// The proxies with figures for this workload.
     pub(crate) fn peers(&self) -> Vec<Peer> {
         self.proxies.iter().map(|(peer, _)| *peer).collect()
     }
 
-    /// One figure's spread over the rounds that count.
+    /// The spread of one figure over the valid rounds.
     pub(crate) fn spread(&self, peer: Peer, figure: impl Fn(&Sample) -> f64) -> Option<Spread> {
         statistics::spread(self.samples(peer).into_iter().flatten().map(|sample| figure(&sample)))
     }
 
-    /// Our processor time to a rival's, round by round.
+    /// The ratio of our processor time to a rival's, round by round.
     pub(crate) fn ratio(&self, rival: Rival) -> Option<Spread> {
         let ours = self.cpu(Peer::Forebay);
         let theirs: Vec<Vec<Option<f64>>> = rival.peers().into_iter().map(|peer| self.cpu(peer)).collect();
         statistics::spread(statistics::ratios(&ours, &statistics::best_by_round(&theirs)))
     }
 
-    /// The goals of this work.
+    /// The goals of this workload.
     pub(crate) fn standings(&self) -> Vec<Standing> {
         self.work.goals().iter().map(|goal| Standing { goal: *goal, ratio: self.ratio(goal.rival) }).collect()
     }
 
-    /// The reasons of void rounds, one a round.
+    /// The reasons of void rounds, one per round.
     pub(crate) fn voids(&self) -> Vec<(Peer, usize, &str)> {
         let mut found = Vec::new();
         for (peer, rounds) in &self.proxies {

@@ -1,10 +1,9 @@
-//! The floor: a proxy without features, by which one sees what this runtime and this kernel cost at least.
+//! The floor: a proxy without features, which shows the minimum cost of this runtime and kernel.
 //!
-//! Each worker is a thread with a current-thread runtime, its own connections to the backend, its own buffers and its own
-//! stored answers. Heads are scanned by `httparse` for their end and the length of what follows; they are written as they
-//! were received, and stored answers as they were stored. Large bodies are moved by `splice`. There is no routing, no
-//! check, no limit, no time-out, no log and no counter, and a client that sends a second request before it has the first
-//! answer is cut off: it serves this benchmark and nothing else.
+//! Each worker is a thread with a current-thread runtime and its own backend connections, buffers and stored responses.
+//! `httparse` only finds the end of a head and the length of the body; heads are forwarded as received, and stored
+//! responses sent as stored. Large bodies are moved with `splice`. There is no routing, checking, limit, time-out, log
+//! or counter, and a client that pipelines is disconnected: it serves this benchmark only.
 
 use std::cell::RefCell;
 use std::env;
@@ -23,19 +22,19 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::Fallible;
 
-/// The argument that makes the benchmark's own program the floor. After it: the port, the backend's port, and the number
-/// of workers.
+/// The argument with which the benchmark runs as the floor, followed by the port, the backend's port, and the number of
+/// workers.
 pub(crate) const ARGUMENT: &str = "--serve-as-floor";
 
-/// Answers to paths that begin so are stored.
+/// The path prefix of responses that are stored.
 const STORED: &str = "/hit/";
-/// A head must fit, and so much of a body is read at a time.
+/// The longest head, and the size of a read of a body.
 const BUFFER_BYTES: usize = 16 << 10;
-/// Bodies of which at least so much is left are moved by the kernel.
+/// The remaining length from which a body is moved by the kernel.
 const SPLICE_BYTES_MIN: usize = 64 << 10;
-/// What a pipe shall hold: as many pages, however full each is.
+/// The capacity of a pipe: that many pages, regardless of how full each is.
 const PIPE_BYTES: usize = 256 << 10;
-/// The most bytes moved into a pipe at a time.
+/// The most bytes moved into a pipe at once.
 const PIECE_BYTES_MAX: usize = 1 << 20;
 const BACKLOG: i32 = 4096;
 const FIELDS_MAX: usize = 64;
@@ -44,14 +43,14 @@ thread_local! {
     static WORKER: RefCell<Worker> = RefCell::default();
 }
 
-/// What a worker's connections share.
+/// State shared by a worker's connections.
 #[derive(Default)]
 struct Worker {
     buffers: Vec<Vec<u8>>,
     /// Idle connections to the backend.
     links: Vec<TcpStream>,
     pipes: Vec<Pipe>,
-    /// Stored answers by path: one or two.
+    /// Stored responses by path: one or two.
     stored: Vec<(Vec<u8>, Arc<[u8]>)>,
 }
 
@@ -59,7 +58,7 @@ fn worker<T>(act: impl FnOnce(&mut Worker) -> T) -> T {
     WORKER.with_borrow_mut(act)
 }
 
-/// Is the floor: serves until the process is ended.
+/// Runs as the floor until the process is ended.
 pub(crate) fn serve() -> Fallible<()> {
     let mut arguments = env::args().skip(2);
     let mut number = || -> Fallible<u16> { Ok(arguments.next().ok_or("the floor lacks an argument")?.parse()?) };
@@ -88,11 +87,11 @@ fn work(address: SocketAddr, backend: SocketAddr) -> io::Result<()> {
     })
 }
 
-/// Serves a client until it leaves, or something goes wrong.
+/// Serves a client until it leaves or an error occurs.
 async fn converse(mut client: TcpStream, backend: SocketAddr) -> io::Result<()> {
     client.set_nodelay(true)?;
     loop {
-        // No buffer is held until the first byte is there.
+        // Holds no buffer until the first byte arrives.
         client.readable().await?;
         let mut buffer = Buffer::take();
         let request = loop {
@@ -111,7 +110,7 @@ async fn converse(mut client: TcpStream, backend: SocketAddr) -> io::Result<()> 
     }
 }
 
-/// Passes a request on, and its answer back.
+/// Forwards a request and its response.
 async fn pass(client: &mut TcpStream, mut buffer: Buffer, request: Request, backend: SocketAddr) -> io::Result<()> {
     let mut link = match worker(|worker| worker.links.pop()) {
         Some(link) => link,
@@ -183,18 +182,18 @@ async fn relay(from: &TcpStream, to: &TcpStream, mut rest: usize) -> io::Result<
     Ok(())
 }
 
-/// An end where bytes are due is an error.
+/// An end within a body is an error.
 fn some(count: usize) -> io::Result<usize> {
     if count == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(count) }
 }
 
-/// A request whose head is there.
+/// A request whose head has arrived.
 struct Request {
     /// Its length, head and body.
     bytes: usize,
-    /// What is stored for it.
+    /// The stored response.
     stored: Option<Arc<[u8]>>,
-    /// Its path, when the answer is to be stored.
+    /// Its path, if the response is to be stored.
     to_store: Option<Vec<u8>>,
 }
 
@@ -215,7 +214,7 @@ impl Request {
     }
 }
 
-/// The length of an answer, head and body, whose head is there.
+/// The total length of a response whose head has arrived.
 fn answer_bytes(received: &[u8]) -> io::Result<Option<usize>> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut []);
@@ -225,7 +224,7 @@ fn answer_bytes(received: &[u8]) -> io::Result<Option<usize>> {
     Ok(Some(head_bytes + length(response.headers)?))
 }
 
-/// What `Content-Length` says; 0 without one.
+/// The value of `Content-Length`; 0 without one.
 fn length(fields: &[Header<'_>]) -> io::Result<usize> {
     let Some(field) = fields.iter().find(|field| field.name.eq_ignore_ascii_case("content-length")) else {
         return Ok(0);
@@ -233,7 +232,7 @@ fn length(fields: &[Header<'_>]) -> io::Result<usize> {
     std::str::from_utf8(field.value).ok().and_then(|text| text.parse().ok()).ok_or(io::ErrorKind::InvalidData.into())
 }
 
-/// Bytes that were received. Goes back to its worker when dropped.
+/// Received bytes. Returned to the worker when dropped.
 struct Buffer {
     bytes: Vec<u8>,
     filled: usize,
@@ -262,7 +261,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        // When the thread ends there is no worker any more.
+        // The worker is gone when the thread ends.
         let _ended = WORKER.try_with(|worker| worker.borrow_mut().buffers.push(bytes));
     }
 }

@@ -1,6 +1,6 @@
-//! Work i: what a client connection costs that has carried one request and waits for its next.
+//! Workload i: the cost of a client connection that has carried one request and waits for the next.
 //!
-//! Resident memory of the proxy's processes only; what the kernel keeps for sockets is not in it.
+//! Counts resident memory of the proxy's processes, without the kernel's memory for sockets.
 
 use std::thread;
 use std::time::Duration;
@@ -10,22 +10,22 @@ use crate::client;
 use crate::peers::Proxy;
 use crate::works::Work;
 
-/// The most connections that are opened.
+/// The most connections.
 pub(crate) const CONNECTIONS_MAX: usize = 2_000;
-/// Connections before the first look, so that what the first ones bring along is not counted.
+/// Connections opened before the first measurement, so that one-time costs are not counted.
 const WARM_UP: usize = 64;
-/// How long memory may take to come to rest, in looks.
+/// The most samples until memory is stable.
 const LOOKS: usize = 12;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 
-/// How many connections may be opened under this limit of open files.
+/// The number of connections possible under this limit of open files.
 pub(crate) fn connections(files_max: Option<u64>) -> usize {
-    // A proxy holds as many, the backend fewer; some files are open already.
+    // A proxy needs as many, the backend fewer; some files are open already.
     let free = files_max.map_or(CONNECTIONS_MAX, |max| usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(200));
     free.min(CONNECTIONS_MAX)
 }
 
-/// KiB for one of `count` idle connections, of a proxy that was started just before.
+/// KiB per connection for `count` idle connections of a newly started proxy.
 pub(crate) fn kib_for_one(proxy: &Proxy, count: usize) -> Fallible<f64> {
     let warm = opened(proxy, WARM_UP)?;
     let before = at_rest(proxy);
@@ -44,7 +44,7 @@ fn opened(proxy: &Proxy, count: usize) -> Fallible<Vec<std::net::TcpStream>> {
     (0..count).map(open).collect()
 }
 
-/// Resident memory once two looks agree, or the last look.
+/// Resident memory when two samples agree, or the last sample.
 fn at_rest(proxy: &Proxy) -> u64 {
     let mut last = proxy.process.resident_kib();
     for _ in 0..LOOKS {

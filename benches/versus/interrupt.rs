@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the run ends at its next step, so that all that was started is ended and removed.
+//! Ctrl-C and SIGTERM end the run at its next step, so that everything started is stopped and removed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,7 +9,7 @@ use crate::Fallible;
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// Listens from now on. A second signal ends the process at once.
+/// Installs the handlers. A second signal ends the process at once.
 pub(crate) fn listen() -> Fallible<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let mut signals = {
@@ -32,10 +32,10 @@ pub(crate) fn listen() -> Fallible<()> {
     Ok(())
 }
 
-/// Whether the run may go on.
+/// Whether the run may continue.
 ///
 /// # Errors
-/// When it was asked to end.
+/// If a signal has been received.
 pub(crate) fn go_on() -> Fallible<()> {
     if ASKED.load(Ordering::Relaxed) { Err("interrupted".into()) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! The load generator: `wrk`, told to print exact numbers.
+//! The load generator: `wrk` with exact numbers.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,29 +13,29 @@ use crate::figures::load_summary::{self, LoadSummary};
 use crate::process::Place;
 use crate::works::Work;
 
-/// How long an answer may take where connections are many; elsewhere it is wrk's own limit.
+/// The longest wait for a response with many connections; otherwise wrk's own limit.
 const ANSWER_MAX: &str = "30s";
 
-/// The longest run without a time of its own.
+/// The duration of a run without a set time.
 const RUN_MAX: Duration = Duration::from_secs(120);
 
-/// What is asked for when it isn't a [`Work`].
+/// A request that is not a [`Work`].
 #[derive(Debug, Clone)]
 pub(crate) struct Asking {
-    /// The script that says what; `None`: `path` alone, by GET.
+    /// The script that makes requests; `None`: GET for `path`.
     pub(crate) script: Option<PathBuf>,
-    /// The path, where no script says another.
+    /// The path, unless the script sets another.
     pub(crate) path: &'static str,
-    /// On how many connections.
+    /// The number of connections.
     pub(crate) connections: usize,
 }
 
-/// A run under way.
+/// A run in progress.
 pub(crate) struct Underway {
     process: std::process::Child,
 }
 
-/// Runs `wrk` at a place, for a time.
+/// Runs `wrk` on certain cores.
 pub(crate) struct Load {
     program: PathBuf,
     place: Place,
@@ -64,7 +64,7 @@ impl Load {
         })
     }
 
-    /// One run against a proxy. `time` is taken in whole seconds: wrk knows no others.
+    /// Runs against a proxy for `time` in whole seconds, because wrk supports no others.
     pub(crate) fn run(&self, work: Work, to: SocketAddr, time: Duration) -> Fallible<LoadSummary> {
         let script = match work {
             Work::Post => Some(self.post_script.clone()),
@@ -80,8 +80,8 @@ impl Load {
         read(&self.command(&asking, to, time).output()?)
     }
 
-    /// Begins a run that goes on until it is ended, or given up as invalidated. Answers may take long: they wait for those
-    /// of thousands of others.
+    /// Begins a run that continues until it is ended or dropped. Responses may take long, because thousands of others
+    /// are in progress.
     pub(crate) fn begin(&self, asking: &Asking, to: SocketAddr) -> Fallible<Underway> {
         let mut command = self.command(asking, to, RUN_MAX);
         command.args(["--timeout", ANSWER_MAX]).stdout(Stdio::piped());
@@ -103,14 +103,14 @@ impl Load {
 }
 
 impl Underway {
-    /// Ends it.
+    /// Ends the run.
     pub(crate) fn end(self) -> Fallible<LoadSummary> {
         kill_process(Pid::from_child(&self.process), Signal::INT)?;
         read(&self.process.wait_with_output()?)
     }
 }
 
-/// Field lines in wrk's own words.
+/// Field lines as Lua for wrk.
 fn headers(lines: &str) -> String {
     let fields = lines.lines().filter_map(|line| line.split_once(": "));
     fields.map(|(name, value)| format!("wrk.headers[\"{name}\"] = \"{value}\"\n")).collect()

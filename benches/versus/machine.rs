@@ -1,4 +1,4 @@
-//! The machine that is measured on: what a reader must know to judge the figures. It has no name here.
+//! The machine: what a reader must know to interpret the figures, without its name.
 
 use std::fs;
 use std::thread;
@@ -6,7 +6,7 @@ use std::thread;
 use crate::figures::process_files;
 use crate::process::Place;
 
-/// What the machine is.
+/// The machine's properties.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {
     /// The processor's model.
@@ -19,12 +19,12 @@ pub(crate) struct Machine {
     pub(crate) system: String,
     /// Memory in MiB.
     pub(crate) memory_mib: u64,
-    /// How busy it was when the benchmark began: the load averages of 1, 5 and 15 minutes.
+    /// The load averages of 1, 5 and 15 minutes at the start of the benchmark.
     pub(crate) load: String,
 }
 
 impl Machine {
-    /// This one, as `/proc` and `/etc/os-release` describe it; what they do not tell is `unknown`.
+    /// This machine according to `/proc` and `/etc/os-release`; `unknown` where they say nothing.
     pub(crate) fn here() -> Self {
         let cpu_info = read("/proc/cpuinfo");
         let status = read("/proc/self/status");
@@ -48,8 +48,8 @@ impl Machine {
         format!("{}, {cores} core{}", self.cpu, if cores == 1 { "" } else { "s" })
     }
 
-    /// Where the proxies run, and where the load generator and the backend do. The first core and the last: neighbours
-    /// in number may share one core's hardware. With one core alone, nothing is pinned.
+    /// The cores of the proxies, and those of the load generator and backend: the first core and the last, because
+    /// neighbours in number may share hardware. With a single core nothing is pinned.
     pub(crate) fn places(&self, all_cores: bool) -> (Place, Place) {
         match (self.cores.first(), self.cores.last()) {
             (Some(first), Some(last)) if first != last && !all_cores => (Place::Pinned(*first), Place::Pinned(*last)),
@@ -58,7 +58,7 @@ impl Machine {
     }
 }
 
-/// What all cores have done so far; `None`: the system does not tell.
+/// The counters of all cores; `None` if the system has none.
 pub(crate) fn cores() -> Option<process_files::Cores> {
     process_files::all_cores(&read("/proc/stat"))
 }

@@ -1,8 +1,8 @@
-//! `cargo bench --bench versus`: forebay beside nginx, HAProxy and Varnish, on the machine of whoever runs it.
+//! `cargo bench --bench versus`: compares forebay with nginx, HAProxy and Varnish on the user's machine.
 //!
-//! It finds the peers, starts each with configurations of its own (`peers/`), checks that each does its work, measures
-//! them and a bare loop (`floor`) in turns, and writes tables, a chart and all configurations to `benches/results/`. What the figures mean is said
-//! in `benches/README.md`.
+//! Finds the peers, starts each with its own configurations (`peers/`), checks that each performs its workload,
+//! measures them and a bare loop (`floor`) in turns, and writes tables, a chart and all configurations to
+//! `benches/results/`. `benches/README.md` explains the figures.
 
 mod arguments;
 mod backend;
@@ -49,17 +49,17 @@ use crate::rounds::Course;
 use crate::scale::Pace;
 use crate::tools::Toolbox;
 
-/// What may fail here fails for a person who reads why.
+/// Errors are reported to the user.
 pub(crate) type Fallible<T> = Result<T, Box<dyn Error>>;
 
-/// Most results of one machine and day.
+/// The most results of one machine and day.
 const RESULTS_A_DAY_MAX: usize = 1_000;
 
 fn main() -> ExitCode {
     let outcome = match env::args().nth(1).as_deref() {
         Some(backend::ARGUMENT) => backend::serve(),
         Some(floor::ARGUMENT) => floor::serve(),
-        // So is it begun by programs that look for tests, of which it has none.
+        // Programs that look for tests start it like this; it has none.
         None | Some("--list") => {
             eprintln!("`cargo bench --bench versus` measures; nothing was done now");
             Ok(())
@@ -88,7 +88,7 @@ fn begin(arguments: &Arguments) -> Fallible<()> {
     }
 }
 
-/// The ordinary benchmark: forebay beside its peers.
+/// The ordinary benchmark: forebay and its peers.
 fn compare(arguments: &Arguments, toolbox: Toolbox, machine: Machine, files_max: Option<u64>) -> Fallible<()> {
     toolbox.has_a_peer()?;
     let (proxy_place, other_place) = machine.places(arguments.all_cores);
@@ -128,7 +128,7 @@ fn compare(arguments: &Arguments, toolbox: Toolbox, machine: Machine, files_max:
     publish(arguments, &circumstances, &bench.found, &bench.configurations)
 }
 
-/// How costs grow: forebay alone.
+/// The growth of costs: forebay alone.
 fn scale(arguments: &Arguments, toolbox: Toolbox, machine: Machine, files_max: Option<u64>) -> Fallible<()> {
     let parts = arguments.parts();
     if parts.is_empty() {
@@ -165,7 +165,7 @@ fn circumstances(
     })
 }
 
-/// Says what will be measured, before it takes its time.
+/// Prints what will be measured, and how long it takes.
 fn announce(toolbox: &Toolbox, machine: &Machine, pinned: bool) {
     eprintln!("{}; {}", machine.short(), if pinned { "one core for each proxy" } else { "nothing is pinned" });
     if machine.cores.len() < 2 {
@@ -187,7 +187,7 @@ fn versions(toolbox: &Toolbox) -> Vec<(String, String)> {
     proxies.chain([("wrk".to_owned(), toolbox.wrk.version.clone())]).collect()
 }
 
-/// Prints the tables and writes the results' folder.
+/// Prints the tables and writes the results folder.
 fn publish(
     arguments: &Arguments,
     circumstances: &Circumstances,
@@ -205,7 +205,7 @@ fn publish(
     Ok(())
 }
 
-/// The folder of this day and machine, or with a number when it holds such a report already: no result replaces another.
+/// The folder for this day and machine, with a number if a report exists already, so that no result is overwritten.
 fn results_folder(arguments: &Arguments, circumstances: &Circumstances, report: &str) -> Fallible<PathBuf> {
     let machine = arguments.machine.clone().unwrap_or_else(|| circumstances.machine.short());
     let name = format!("{}-{}", circumstances.date, text::slug(&machine));
@@ -220,7 +220,7 @@ fn results_folder(arguments: &Arguments, circumstances: &Circumstances, report: 
     Err("too many results of one day".into())
 }
 
-/// Lets this process and its children open as many files as the system allows; returns how many, `None` for no limit.
+/// Raises the limit of open files of this process and its children to the maximum; returns it, `None` for no limit.
 fn raise_file_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

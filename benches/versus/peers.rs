@@ -1,7 +1,6 @@
-//! The proxies that are compared: their configurations and how each is started.
+//! The compared proxies: their configurations, and how each is started.
 //!
-//! The templates lie in `peers/`, each in the form that users of that proxy would call good. Whether a proxy really does
-//! its work is asked by `check`.
+//! The templates in `peers/` follow good practice for each proxy. `check` verifies that a proxy performs its workload.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -16,17 +15,17 @@ use crate::floor;
 use crate::process::{Child, Place};
 use crate::tools::Tool;
 
-/// How long a proxy may take from its start to its first accepted connection. Varnish compiles its rules with a C
-/// compiler meanwhile.
+/// The longest time from the start of a proxy to its first accepted connection. Varnish compiles its rules with a C
+/// compiler in this time.
 const START_MAX: Duration = Duration::from_secs(20);
 
-/// How often it is tried: what is reported as the time of a start is this coarse.
+/// The interval of connection attempts, which is the resolution of start times.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// A proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
-    /// Ours.
+    /// This project.
     Forebay,
     /// <https://nginx.org>
     Nginx,
@@ -34,29 +33,29 @@ pub(crate) enum Peer {
     Haproxy,
     /// <https://varnish-cache.org>
     Varnish,
-    /// nginx, set to send the fields that forebay sends.
+    /// nginx, configured to send the fields that forebay sends.
     NginxSame,
-    /// HAProxy, set to send the fields that forebay sends.
+    /// HAProxy, configured to send the fields that forebay sends.
     HaproxySame,
-    /// A bare loop of ours without features: [`floor`].
+    /// A bare loop without features: [`floor`].
     Floor,
 }
 
 /// Whether it writes an access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Logging {
-    /// None.
+    /// No access log.
     Off,
-    /// To a file, a line a request.
+    /// To a file, one line per request.
     On,
 }
 
 impl Peer {
-    /// All but ours.
+    /// All except forebay.
     pub(crate) const PEERS: [Self; 6] =
         [Self::Nginx, Self::Haproxy, Self::Varnish, Self::NginxSame, Self::HaproxySame, Self::Floor];
 
-    /// As people write it.
+    /// Its display name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Forebay => "forebay",
@@ -69,7 +68,7 @@ impl Peer {
         }
     }
 
-    /// Whether it is a peer that is run once more, with forebay's fields.
+    /// Whether it is a peer configured with forebay's fields.
     pub(crate) fn sends_same_fields(self) -> bool {
         matches!(self, Self::NginxSame | Self::HaproxySame)
     }
@@ -85,7 +84,7 @@ impl Peer {
         }
     }
 
-    /// The Debian package that holds it.
+    /// The Debian package with the program.
     pub(crate) fn package(self) -> &'static str {
         match self {
             Self::Forebay => "forebay",
@@ -96,7 +95,7 @@ impl Peer {
         }
     }
 
-    /// What makes it tell its version.
+    /// The option that prints its version.
     pub(crate) fn version_flag(self) -> &'static str {
         match self {
             Self::Forebay | Self::Floor => "--version",
@@ -105,12 +104,12 @@ impl Peer {
         }
     }
 
-    /// Whether it can write an access log by itself. Varnish leaves that to another program; the floor has none.
+    /// Whether it can write an access log itself. Varnish needs another program; the floor has none.
     pub(crate) fn can_log(self) -> bool {
         !matches!(self, Self::Varnish | Self::Floor)
     }
 
-    /// Its configuration as committed, and the name of the file. The floor has none.
+    /// Its configuration template, and the name of the file. The floor has none.
     fn template(self) -> (&'static str, &'static str) {
         match self {
             Self::Forebay => ("forebay.toml", include_str!("peers/forebay.toml")),
@@ -123,7 +122,7 @@ impl Peer {
         }
     }
 
-    /// The lines of its configuration that say which fields it sends: with all answers, and with hits of 1 KiB.
+    /// The lines of its configuration that set its fields: for all responses, and for hits of 1 KiB.
     fn fields(self) -> (&'static str, &'static str) {
         match self {
             Self::Nginx => (include_str!("peers/nginx-fields.conf"), ""),
@@ -137,39 +136,39 @@ impl Peer {
     }
 }
 
-/// What all proxies share.
+/// The settings shared by all proxies.
 pub(crate) struct Setting {
-    /// Where configurations and logs are written; nobody else's.
+    /// The exclusive folder for configurations and logs.
     pub(crate) folder: PathBuf,
-    /// A folder in memory, for a cache that keeps files.
+    /// A folder in memory, for caches in files.
     pub(crate) memory_folder: PathBuf,
-    /// Whom they ask.
+    /// The backend.
     pub(crate) backend: SocketAddr,
-    /// Where they run.
+    /// The cores to run on.
     pub(crate) place: Place,
     /// Workers or threads of each.
     pub(crate) workers: usize,
 }
 
-/// A proxy that runs.
+/// A running proxy.
 pub(crate) struct Proxy {
-    /// Which.
+    /// The peer.
     pub(crate) peer: Peer,
-    /// Where it listens for clients.
+    /// The address for clients.
     pub(crate) address: SocketAddr,
     /// Its processes.
     pub(crate) process: Child,
-    /// Where its access log is, when it has one.
+    /// The path of its access log, if any.
     pub(crate) access_log: Option<PathBuf>,
-    /// Its configuration, as it runs: file name and text.
+    /// Its configuration: file name and text.
     pub(crate) configuration: (String, String),
 }
 
 impl Proxy {
-    /// Starts it and waits until it accepts connections.
+    /// Starts a proxy and waits until it accepts connections.
     ///
     /// # Errors
-    /// With the end of what it printed, when it does not come up.
+    /// If it does not start; with the end of its output.
     pub(crate) fn start(peer: Peer, tool: &Tool, setting: &Setting, logging: Logging) -> Fallible<Self> {
         let (name, _) = peer.template();
         let stem = match logging {
@@ -201,7 +200,7 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Starts forebay with a configuration of the caller's own, which listens on `port`, as a file in an empty folder.
+    /// Starts forebay with a configuration of the caller, which listens on `port`, in an empty folder.
     ///
     /// # Errors
     /// As [`Proxy::start`].
@@ -241,7 +240,7 @@ impl Proxy {
     }
 }
 
-/// The template with its places filled.
+/// The template with its values filled in.
 fn configuration(peer: Peer, setting: &Setting, logging: Logging, ports: &[(&str, u16)], folder: &Path) -> String {
     let logged = logging == Logging::On;
     let access = match (peer, logged) {
@@ -273,7 +272,7 @@ fn configuration(peer: Peer, setting: &Setting, logging: Logging, ports: &[(&str
     text::filled(template, &values)
 }
 
-/// How its program is told to use a configuration, in the foreground.
+/// The arguments to use a configuration in the foreground.
 fn arguments(command: &mut Command, peer: Peer, setting: &Setting, (file, port): (&Path, u16)) {
     let folder = file.parent().unwrap_or(file);
     let workers = setting.workers;
@@ -296,7 +295,7 @@ fn arguments(command: &mut Command, peer: Peer, setting: &Setting, (file, port):
     };
 }
 
-/// Two ports that nobody listens on now.
+/// Two free ports.
 pub(crate) fn free_ports() -> Fallible<(u16, u16)> {
     let (one, other) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?);
     Ok((one.local_addr()?.port(), other.local_addr()?.port()))

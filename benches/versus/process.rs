@@ -1,4 +1,4 @@
-//! Child processes: where they run, what they cost, and that they end with the benchmark, however it ends.
+//! Child processes: their cores, their costs, and that they end together with the benchmark.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,22 +12,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Fallible;
 use crate::figures::process_files;
 
-/// How long a process may take to end when it is asked to.
+/// The longest wait for a process to end on request.
 const END_MAX: Duration = Duration::from_secs(3);
-/// Written to `/proc/PID/clear_refs`, it makes the kernel forget the peak of resident memory (proc(5)).
+/// Written to `/proc/PID/clear_refs`, it resets the peak of resident memory (proc(5)).
 const FORGET_PEAK: &str = "5";
 
 /// The cores that a process may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// One core, by its number.
+    /// One core, by number.
     Pinned(usize),
     /// Any.
     Anywhere,
 }
 
 impl Place {
-    /// A command that runs `program` there, and is ended by the kernel when the thread that starts it ends.
+    /// A command that runs `program` on these cores; the kernel ends it when the thread that starts it ends.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "--"]);
@@ -39,19 +39,19 @@ impl Place {
     }
 }
 
-/// A process that runs, with all that descend from it. Dropped, they are ended.
+/// A running process with its descendants, which end when it is dropped.
 pub(crate) struct Child {
     process: std::process::Child,
 }
 
 impl Child {
-    /// Starts it. To be called on the main thread, whose end ends the child.
+    /// Starts the process. Call it on the main thread, whose end ends the child.
     pub(crate) fn start(mut command: Command) -> Fallible<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         Ok(Self { process: command.spawn().map_err(|error| format!("{program}: {error}"))? })
     }
 
-    /// Its standard output, when that is a pipe and was not taken yet.
+    /// Its standard output, if it is a pipe and was not taken yet.
     pub(crate) fn take_output(&mut self) -> Option<ChildStdout> {
         self.process.stdout.take()
     }
@@ -61,28 +61,28 @@ impl Child {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
-    /// Asks it to read its configuration again.
+    /// Sends SIGHUP, to reload its configuration.
     pub(crate) fn hang_up(&self) -> Fallible<()> {
         Ok(kill_process(Pid::from_child(&self.process), Signal::HUP)?)
     }
 
-    /// Processor time of the whole family so far, in steps of 10 ms.
+    /// Processor time of the process and its descendants, in steps of 10 ms.
     pub(crate) fn cpu(&self) -> Duration {
         let stats = self.family().into_iter().filter_map(|process| process_files::stat(&read(process, "stat")?));
         stats.map(|stat| stat.cpu).sum()
     }
 
-    /// Resident memory of the whole family now, in KiB; pages that they share count for each.
+    /// Resident memory of the process and its descendants, in KiB; shared pages count for each.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.memory("VmRSS")
     }
 
-    /// The most resident memory since [`Child::forget_peak`], in KiB.
+    /// The peak of resident memory since [`Child::forget_peak`], in KiB.
     pub(crate) fn peak_kib(&self) -> u64 {
         self.memory("VmHWM")
     }
 
-    /// Begins a new peak. Where the kernel does not let us, the peak is that since the start.
+    /// Resets the peak. If the kernel does not allow it, the peak is that since the start.
     pub(crate) fn forget_peak(&self) {
         for process in self.family() {
             let _refused = fs::write(format!("/proc/{process}/clear_refs"), FORGET_PEAK);
@@ -116,7 +116,7 @@ impl Drop for Child {
             let _gone = self.process.kill();
             let _ended = self.process.wait();
         }
-        // Children of a process that was ended hard are nobody's; those that still run were ours.
+        // Children of a killed process have no parent any more; those that still run must be ended, too.
         for orphan in family.into_iter().skip(1).filter(|process| Path::new(&format!("/proc/{process}")).exists()) {
             let orphan = i32::try_from(orphan).ok().and_then(Pid::from_raw);
             let _gone = orphan.map(|process| kill_process(process, Signal::TERM));

@@ -1,4 +1,4 @@
-//! The report: one Markdown text that holds all that a reader needs to judge the figures, or to find them again.
+//! The report: a Markdown text with everything needed to interpret and repeat the figures.
 
 use std::fmt::Write as _;
 
@@ -10,13 +10,13 @@ use crate::peers::Peer;
 use crate::rounds::Row;
 use crate::works::{IDLE_KIB_MAX, Rival};
 
-/// How the measurement was made.
+/// The conditions of the measurement.
 pub(crate) struct Circumstances {
     /// `2026-11-21`.
     pub(crate) date: String,
-    /// On what.
+    /// The machine.
     pub(crate) machine: Machine,
-    /// The arguments that repeat it.
+    /// The arguments that repeat the run.
     pub(crate) arguments: String,
     /// Names and versions of all programs.
     pub(crate) versions: Vec<(String, String)>,
@@ -26,7 +26,7 @@ pub(crate) struct Circumstances {
     pub(crate) seconds: u64,
     /// Workers of each proxy.
     pub(crate) workers: usize,
-    /// Whether proxies have a core of their own.
+    /// Whether proxies have their own core.
     pub(crate) pinned: bool,
 }
 
@@ -95,7 +95,7 @@ fn opening(circumstances: &Circumstances, backend_us: f64) -> String {
     )
 }
 
-/// The peers as users run them, and the floor.
+/// The peers with their usual fields, and the floor.
 fn cost_table(text: &mut String, findings: &ComparisonReport) {
     let (_, peers): (Vec<Peer>, Vec<Peer>) = columns(findings).into_iter().partition(|peer| peer.sends_same_fields());
     text.push_str("## Processor time for a request, µs\n\nPeers as users run them; the floor is a bare loop of ours without features.\n\n");
@@ -114,7 +114,7 @@ fn cost_table(text: &mut String, findings: &ComparisonReport) {
     text.push('\n');
 }
 
-/// forebay beside the peers that were set to send what it sends.
+/// forebay and the peers with the same fields.
 fn same_fields_table(text: &mut String, findings: &ComparisonReport) {
     let same = columns(findings).into_iter().filter(|peer| peer.sends_same_fields());
     let peers: Vec<Peer> = std::iter::once(Peer::Forebay).chain(same).collect();
@@ -181,7 +181,7 @@ fn ratio_table(text: &mut String, findings: &ComparisonReport) {
     text.push('\n');
 }
 
-/// What limits the figures: who is missing, and which rounds count for nothing.
+/// The limits of the figures: missing peers and void rounds.
 fn reservations(text: &mut String, findings: &ComparisonReport) {
     for (peer, reason) in &findings.left_out {
         line(text, &format!("- {} was left out: {reason}", peer.name()));
@@ -222,7 +222,7 @@ fn every_figure(text: &mut String, findings: &ComparisonReport) {
     text.push('\n');
 }
 
-/// A rival, and which of its members could not be compared with.
+/// A rival, with those of its members that could not be compared.
 fn rival_name(row: &Row, rival: Rival) -> String {
     let measured = row.peers();
     let absent: Vec<&str> =
@@ -231,7 +231,7 @@ fn rival_name(row: &Row, rival: Rival) -> String {
     format!("{}{without}", rival.name())
 }
 
-/// The proxies that have a figure anywhere, ours first.
+/// The proxies with any figure, forebay first.
 pub(crate) fn columns(findings: &ComparisonReport) -> Vec<Peer> {
     let mut peers: Vec<Peer> = findings.rows.iter().flat_map(Row::peers).collect();
     peers.extend(findings.idle.iter().map(|(peer, _)| *peer));
@@ -244,7 +244,7 @@ fn work_name(row: &Row) -> String {
     format!("{}. {}", row.work.letter(), row.work.title())
 }
 
-/// A median, and the least and the most where there is more than one round.
+/// A median, with the minimum and maximum if there are several rounds.
 pub(crate) fn cell(spread: Option<Spread>) -> String {
     match spread {
         None => "–".to_owned(),
@@ -253,7 +253,7 @@ pub(crate) fn cell(spread: Option<Spread>) -> String {
     }
 }
 
-/// The same of a ratio.
+/// The same for a ratio.
 pub(crate) fn ratio_cell(spread: Option<Spread>) -> String {
     match spread {
         None => "–".to_owned(),
@@ -262,13 +262,13 @@ pub(crate) fn ratio_cell(spread: Option<Spread>) -> String {
     }
 }
 
-/// The head of a table.
+/// Writes the head of a table.
 pub(crate) fn heading(text: &mut String, first: &str, rest: &[String]) {
     line(text, &format!("| {first} | {} |", rest.join(" | ")));
     line(text, &format!("|---|{}", "---|".repeat(rest.len())));
 }
 
-/// One line.
+/// Writes a line.
 pub(crate) fn line(text: &mut String, content: &str) {
     let _infallible = writeln!(text, "{content}");
 }

@@ -1,6 +1,6 @@
-//! Measuring: rounds in which the proxies take turns, so that what disturbs the machine disturbs all of them.
+//! Measures in rounds in which the proxies take turns, so that a disturbance of the machine affects all of them.
 //!
-//! A round is void, and its reason kept, when there was an error or the backend saw what it should not have.
+//! A round is void, with a reason, if there was an error or the backend saw unexpected requests.
 
 use std::time::Duration;
 
@@ -13,57 +13,57 @@ use crate::machine;
 use crate::peers::{Peer, Proxy};
 use crate::works::Work;
 
-/// How long the proxies serve before the first round.
+/// The duration of the load before the first round.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// One proxy's figures in one round.
+/// The figures of one proxy in one round.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// Processor time for a request, user and system, in µs.
     pub(crate) cpu_us: f64,
-    /// Requests in a second.
+    /// Requests per second.
     pub(crate) per_second: f64,
-    /// Half of the answers were faster, in ms.
+    /// The median latency in ms.
     pub(crate) p50_ms: f64,
-    /// 99 % of the answers were faster, in ms.
+    /// The 99th percentile of the latency in ms.
     pub(crate) p99_ms: f64,
-    /// The most resident memory during it, in MiB.
+    /// The peak of resident memory in MiB.
     pub(crate) peak_mib: f64,
-    /// How much of the machine's time its host gave to others meanwhile, in percent.
+    /// Stolen time of the machine in percent.
     pub(crate) stolen: f64,
 }
 
-/// A proxy's rounds of one work, in order; a void one with its reason.
+/// The rounds of a proxy in one workload, in order; a void one with its reason.
 pub(crate) type Rounds = Vec<Result<Sample, String>>;
 
-/// A work with the rounds of each proxy.
+/// A workload with the rounds of each proxy.
 pub(crate) struct Row {
-    /// Which work.
+    /// The workload.
     pub(crate) work: Work,
-    /// By proxy.
+    /// The rounds by proxy.
     pub(crate) proxies: Vec<(Peer, Rounds)>,
 }
 
-/// What a measurement needs.
+/// The parameters of a measurement.
 pub(crate) struct Course<'a> {
     /// The load generator.
     pub(crate) load: &'a Load,
     /// The backend, for its counter.
     pub(crate) backend: &'a Backend,
-    /// How many rounds.
+    /// The number of rounds.
     pub(crate) rounds: usize,
-    /// How long each takes for each proxy.
+    /// The duration of each, for each proxy.
     pub(crate) time: Duration,
-    /// Asked before each run; an error ends the measurement.
+    /// Called before each run; an error ends the measurement.
     pub(crate) go_on: &'a dyn Fn() -> Fallible<()>,
 }
 
 impl Course<'_> {
-    /// All rounds of one work.
+    /// Measures all rounds of one workload.
     pub(crate) fn measure(&self, work: Work, proxies: &[&Proxy]) -> Fallible<Row> {
         for proxy in proxies {
             (self.go_on)()?;
-            // What it shows will show again in the rounds.
+            // Errors will also occur in the rounds.
             let _warm = self.load.run(work, proxy.address, WARM_UP);
         }
         let places: Vec<usize> = (0..proxies.len()).collect();
@@ -80,7 +80,7 @@ impl Course<'_> {
         Ok(Row { work, proxies: found })
     }
 
-    /// What a request of 1 KiB costs the backend, in µs of its processor time, when it is asked without a proxy.
+    /// The backend's processor time for a request of 1 KiB without a proxy, in µs.
     pub(crate) fn backend_us(&self) -> Fallible<f64> {
         let cpu_before = self.backend.cpu();
         let load = self.load.run(Work::PassSmall, self.backend.address(), WARM_UP)?;
@@ -106,7 +106,7 @@ impl Course<'_> {
     }
 }
 
-/// Whether the round counts for nothing, and why.
+/// Why the round is void; `None`: it is valid.
 fn void(work: Work, load: &LoadSummary, asked: u64) -> Fallible<()> {
     if load.errors > 0 {
         return Err(format!("{} errors among {} requests", load.errors, load.requests).into());
@@ -123,7 +123,8 @@ fn void(work: Work, load: &LoadSummary, asked: u64) -> Fallible<()> {
     Ok(())
 }
 
-/// How many answers the work was. Of the large body several are under way when the time is over: there it goes by bytes.
+/// The number of responses. For the large body it is computed from the bytes, because several are in progress at the
+/// end.
 fn answered(work: Work, load: &LoadSummary) -> f64 {
     match work {
         Work::PassHuge => load.bytes as f64 / work.body_bytes() as f64,

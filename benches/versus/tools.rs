@@ -1,4 +1,4 @@
-//! The programs that the benchmark needs: where they are, their versions, and how to get those that are missing.
+//! The required programs: their paths and versions, and how to install missing ones.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,32 +7,32 @@ use std::process::Command;
 use crate::Fallible;
 use crate::peers::Peer;
 
-/// What runs the load and the processes; without these nothing can be measured: program and Debian package.
+/// The programs required for the load and the processes, with their Debian packages.
 const NEEDED: &[(&str, &str)] = &[("wrk", "wrk"), ("setpriv", "util-linux"), ("taskset", "util-linux")];
 
-/// A program that was found.
+/// An installed program.
 #[derive(Debug, Clone)]
 pub(crate) struct Tool {
-    /// Where it is.
+    /// Its path.
     pub(crate) path: PathBuf,
-    /// What it says of its version, in one line.
+    /// Its version, in one line.
     pub(crate) version: String,
 }
 
-/// What this machine has.
+/// The programs of this machine.
 pub(crate) struct Toolbox {
     /// The load generator.
     pub(crate) wrk: Tool,
     /// The proxies; forebay is the first.
     pub(crate) proxies: Vec<(Peer, Tool)>,
-    /// The peers that are not there.
+    /// The missing peers.
     pub(crate) missing: Vec<Peer>,
 }
 
-/// Looks for everything.
+/// Finds all programs.
 ///
 /// # Errors
-/// Says what is missing and the command that installs it.
+/// Names what is missing, and the command that installs it.
 pub(crate) fn find(wanted: &[Peer]) -> Fallible<Toolbox> {
     let lacking: Vec<&str> =
         NEEDED.iter().filter(|(program, _)| located(program).is_none()).map(|(_, package)| *package).collect();
@@ -50,7 +50,7 @@ pub(crate) fn find(wanted: &[Peer]) -> Fallible<Toolbox> {
         }
         match located(peer.program()) {
             Some(path) => proxies.push((*peer, Tool { version: self::version(&path, peer.version_flag()), path })),
-            // It is said once, of the peer as users run it.
+            // It is reported once, for the peer with its usual fields.
             None if peer.sends_same_fields() => {}
             None => missing.push(*peer),
         }
@@ -60,10 +60,10 @@ pub(crate) fn find(wanted: &[Peer]) -> Fallible<Toolbox> {
 }
 
 impl Toolbox {
-    /// Whether there is anything to compare with.
+    /// Whether there is a peer to compare with.
     ///
     /// # Errors
-    /// Says the command that installs the peers.
+    /// The command that installs the peers.
     pub(crate) fn has_a_peer(&self) -> Fallible<()> {
         if self.proxies.iter().any(|(peer, _)| *peer != Peer::Forebay) {
             return Ok(());
@@ -81,14 +81,14 @@ pub(crate) fn install(packages: &[&str]) -> String {
     format!("apt-get install --no-install-recommends {}", names.join(" "))
 }
 
-/// A program by its name. Daemons lie where the `PATH` of ordinary users does not lead.
+/// Finds a program by name. Daemons may lie outside the `PATH` of ordinary users.
 fn located(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// The first line that it prints of itself, on whichever stream.
+/// The first line of its version output, from either stream.
 fn version(program: &Path, flag: &str) -> String {
     let Ok(output) = Command::new(program).arg(flag).output() else { return "unknown".to_owned() };
     let both = [output.stdout, output.stderr].concat();

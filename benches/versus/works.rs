@@ -1,63 +1,63 @@
-//! What is measured: the works, what each asks for, and what forebay has set itself as a goal.
+//! The workloads: their requests, and forebay's goals.
 //!
-//! Says nothing about how it is measured; that is `rounds` and `idle`.
+//! `rounds` and `idle` define how they are measured.
 
 use crate::peers::Peer;
 
-/// The fields that a browser sends besides `Host`, as lines of text.
+/// The fields that a browser sends besides `Host`, as text lines.
 const BROWSER: &str = include_str!("../browser.txt");
 
 /// Bytes in a KiB.
 const KIB: usize = 1024;
 
-/// One kind of request, asked for again and again on kept-alive connections.
+/// A kind of request, sent repeatedly on keep-alive connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Work {
-    /// a: a GET of 1 KiB, passed on.
+    /// a: a GET of 1 KiB, forwarded.
     PassSmall,
     /// b: a GET of 1 KiB, from the cache.
     HitSmall,
     /// c: a GET of 100 KiB, from the cache.
     HitLarge,
-    /// d: a GET of 100 KiB, passed on.
+    /// d: a GET of 100 KiB, forwarded.
     PassLarge,
-    /// e: a GET of 10 MiB, passed on.
+    /// e: a GET of 10 MiB, forwarded.
     PassHuge,
-    /// f: a POST of 1 KiB, answered with the same.
+    /// f: a POST of 1 KiB with a response of the same length.
     Post,
-    /// a13: a once more, with the thirteen fields that a browser sends.
+    /// a13: like a, with the thirteen fields of a browser.
     PassBrowser,
-    /// b13: b once more, with the same thirteen fields.
+    /// b13: like b, with the same thirteen fields.
     HitBrowser,
-    /// a once more, with the access log written to a file.
+    /// log: like a, with the access log written to a file.
     PassSmallLogged,
 }
 
-/// Whom a goal compares with.
+/// The rival of a goal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rival {
-    /// The best of these, looked for in each round.
+    /// The best of these in each round.
     Best(&'static [Peer]),
     /// One peer.
     One(Peer),
 }
 
-/// How much a request may cost, as a ratio of processor time to a rival's.
+/// A goal: the largest ratio of forebay's processor time to a rival's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Goal {
-    /// Compared with whom.
+    /// The rival.
     pub(crate) rival: Rival,
-    /// The ratio that it should not exceed.
+    /// The largest ratio.
     pub(crate) at_most: f64,
 }
 
-/// KiB of memory that an idle connection may cost (work i).
+/// The most KiB of memory per idle connection (workload i).
 pub(crate) const IDLE_KIB_MAX: f64 = 2.3;
 
-/// The peers as their users run them.
+/// The peers with their usual fields.
 const AS_RUN: &[Peer] = &[Peer::Nginx, Peer::Haproxy, Peer::Varnish];
 
-/// The peers that can be set to send the fields that forebay sends.
+/// The peers that can send the fields that forebay sends.
 const SAME_FIELDS: &[Peer] = &[Peer::NginxSame, Peer::HaproxySame];
 
 const fn goal(rival: Rival, at_most: f64) -> Goal {
@@ -78,7 +78,7 @@ impl Work {
         Self::PassSmallLogged,
     ];
 
-    /// What it is called on the command line and in tables.
+    /// Its name on the command line and in tables.
     pub(crate) fn letter(self) -> &'static str {
         match self {
             Self::PassSmall => "a",
@@ -93,7 +93,7 @@ impl Work {
         }
     }
 
-    /// What is done, in words.
+    /// Its description.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::PassSmall => "pass a GET of 1 KiB",
@@ -108,7 +108,7 @@ impl Work {
         }
     }
 
-    /// What is asked for; the backend and the proxies' configurations know these paths.
+    /// The path of the request, known to the backend and the proxies' configurations.
     pub(crate) fn path(self) -> &'static str {
         match self {
             Self::PassSmall | Self::PassBrowser | Self::PassSmallLogged => "/pass/1k",
@@ -120,7 +120,7 @@ impl Work {
         }
     }
 
-    /// The length of the answer's body.
+    /// The length of the response's body.
     pub(crate) fn body_bytes(self) -> usize {
         match self {
             Self::PassSmall
@@ -134,7 +134,7 @@ impl Work {
         }
     }
 
-    /// Connections of the load generator. Few for the large body, which fills the machine by itself.
+    /// Connections of the load generator. Few for the large body, which saturates the machine alone.
     pub(crate) fn connections(self) -> usize {
         match self {
             Self::PassHuge => 4,
@@ -149,17 +149,17 @@ impl Work {
         }
     }
 
-    /// Whether the answer comes from the proxy's own store.
+    /// Whether the response comes from the proxy's cache.
     pub(crate) fn is_hit(self) -> bool {
         matches!(self, Self::HitSmall | Self::HitLarge | Self::HitBrowser)
     }
 
-    /// Whether proxies write their access log during it.
+    /// Whether proxies write their access log.
     pub(crate) fn is_logged(self) -> bool {
         self == Self::PassSmallLogged
     }
 
-    /// The lines that the client sends besides what it sends always, each with its end.
+    /// Additional field lines of the request, each with its line end.
     pub(crate) fn fields(self) -> String {
         match self {
             Self::PassBrowser | Self::HitBrowser => BROWSER.lines().map(|line| format!("{line}\r\n")).collect(),
@@ -173,13 +173,13 @@ impl Work {
         }
     }
 
-    /// Whether a proxy is measured at it. What fields cost is lost in a large body, and not each proxy writes a log.
+    /// Whether a proxy takes part. The cost of fields is negligible for a large body, and not every proxy writes a log.
     pub(crate) fn is_for(self, peer: Peer) -> bool {
         let is_small = self.body_bytes() == KIB;
         (is_small || !SAME_FIELDS.contains(&peer)) && (!self.is_logged() || peer.can_log())
     }
 
-    /// What forebay wants to reach.
+    /// The goals.
     pub(crate) fn goals(self) -> &'static [Goal] {
         const BEST: Rival = Rival::Best(AS_RUN);
         const SAME: Rival = Rival::Best(SAME_FIELDS);
@@ -205,7 +205,7 @@ impl Work {
 }
 
 impl Rival {
-    /// Its members.
+    /// Its peers.
     pub(crate) fn peers(self) -> Vec<Peer> {
         match self {
             Self::Best(peers) => peers.to_vec(),
@@ -213,7 +213,7 @@ impl Rival {
         }
     }
 
-    /// How a table names it.
+    /// Its name in a table.
     pub(crate) fn name(self) -> String {
         match self {
             Self::Best(peers) if peers == SAME_FIELDS => "the best peer that sends the same fields".to_owned(),

@@ -1,12 +1,12 @@
-//! The date of a moment, for the name of a results folder. Answers nothing about time zones: it is UTC.
+//! The UTC date of a time, for the name of a results folder.
 
 use std::time::Duration;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// The date in UTC, as `2026-11-21`, of a moment so long after 1970 began.
+/// The UTC date, as `2026-11-21`, of a time since 1970.
 pub(crate) fn date(since_1970: Duration) -> String {
-    // Years are counted from March, so that a leap day is the last of its year.
+    // The calculation starts years in March, so that a leap day is the last day of its year.
     let days = since_1970.as_secs() / DAY_SECONDS + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -1,26 +1,25 @@
-//! What wrk found, read from the line that `peers/load.lua` makes it print.
+//! The results of wrk, parsed from the line that `peers/load.lua` prints.
 
 use std::time::Duration;
 
 /// One run of the load generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LoadSummary {
-    /// Answers that came whole.
+    /// Complete responses.
     pub(crate) requests: u64,
-    /// How long it took.
+    /// Duration of the run.
     pub(crate) duration: Duration,
-    /// Bytes received, of answers that were cut off by the end too.
+    /// Bytes received, including responses cut off by the end.
     pub(crate) bytes: u64,
-    /// Half of the answers were faster.
+    /// The median latency.
     pub(crate) p50: Duration,
-    /// 99 % of the answers were faster.
+    /// The 99th percentile of the latency.
     pub(crate) p99: Duration,
     /// Failed connections, reads and writes, statuses from 400 on, and time-outs.
     pub(crate) errors: u64,
 }
 
-/// Reads the line that begins with `versus `, wherever it stands in the output; `None`: there is none, or it lacks a
-/// number.
+/// Parses the line that begins with `versus ` anywhere in the output; `None` if there is none, or a number is missing.
 pub(crate) fn parse(output: &str) -> Option<LoadSummary> {
     let line = output.lines().find_map(|line| line.strip_prefix("versus "))?;
     let number = |name: &str| -> Option<u64> {

@@ -1,6 +1,6 @@
-//! What can be said of numbers and texts alone: statistics, and reading what other programs print.
+//! Pure calculations: statistics, and parsing the output of other programs.
 //!
-//! Starts nothing and reads no file, so that `tests/versus.rs` can run its tests.
+//! Starts nothing and reads no file, so that `tests/versus.rs` can test it.
 
 pub(crate) mod calendar;
 pub(crate) mod load_summary;

@@ -1,21 +1,21 @@
-//! Medians, spreads and ratios of rounds.
+//! Medians, ranges and ratios of rounds.
 //!
-//! A round that is void is `None`: it takes part in nothing, and does not shift the others.
+//! A void round is `None`: it is ignored, and does not shift the others.
 
-/// The middle of some values, and how far they lie apart.
+/// The median and range of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
-    /// The middle value; of an even number the mean of the middle two.
+    /// The median; for an even number of values the mean of the middle two.
     pub(crate) median: f64,
     /// The smallest.
     pub(crate) least: f64,
     /// The largest.
     pub(crate) most: f64,
-    /// How many there were.
+    /// The number of values.
     pub(crate) count: usize,
 }
 
-/// The spread of what is there; `None` when nothing is.
+/// The spread of the values; `None` without values.
 pub(crate) fn spread(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
     let mut sorted: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
@@ -26,20 +26,20 @@ pub(crate) fn spread(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
     Some(Spread { median: f64::midpoint(lower, upper), least, most, count })
 }
 
-/// Ours to theirs, round by round.
+/// The ratios of ours to theirs, round by round.
 pub(crate) fn ratios(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Vec<f64> {
     let pairs = ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some(((*ours)?, (*theirs)?)));
     pairs.filter(|(_, theirs)| *theirs > 0.0).map(|(ours, theirs)| ours / theirs).collect()
 }
 
-/// The least of each round among several: the best peer of that round, whichever it is.
+/// The minimum of each round over several peers: the best peer of that round.
 pub(crate) fn best_by_round(peers: &[Vec<Option<f64>>]) -> Vec<Option<f64>> {
     let rounds = peers.iter().map(Vec::len).max().unwrap_or(0);
     let of_round = |round: usize| peers.iter().filter_map(move |one| one.get(round).copied().flatten());
     (0..rounds).map(|round| of_round(round).min_by(f64::total_cmp)).collect()
 }
 
-/// `items` in the order of a round: each comes first equally often, and neighbours change sides.
+/// `items` in the order of a round: each comes first equally often, and neighbours alternate.
 pub(crate) fn order<T: Clone>(items: &[T], round: usize) -> Vec<T> {
     let mut turned = items.to_vec();
     if let Some(places) = round.checked_rem(items.len()) {

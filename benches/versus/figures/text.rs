@@ -1,9 +1,9 @@
-//! Small texts: names for folders, configurations with their places filled, numbers as people read them.
+//! Text helpers: folder names, templates, and number formats.
 
 /// The longest name that [`slug`] makes, in characters.
 const SLUG_MAX: usize = 60;
 
-/// A short name for a folder: lower-case letters and digits, all else one `-`; `unnamed` when nothing is left.
+/// A short folder name: lower-case letters and digits, everything else one `-`; `unnamed` if nothing is left.
 pub(crate) fn slug(text: &str) -> String {
     let plain: String =
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' }).collect();
@@ -20,7 +20,7 @@ pub(crate) fn filled(template: &str, values: &[(&str, String)]) -> String {
     values.iter().fold(template.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value))
 }
 
-/// A number in three digits or more: `1,234`, `28.6`, `1.02`, `0.053`.
+/// A number with at least three digits: `1,234`, `28.6`, `1.02`, `0.053`.
 pub(crate) fn number(value: f64) -> String {
     let digits = match value.abs() {
         large if large >= 99.95 => 0,

@@ -1,4 +1,4 @@
-//! Filling a cache: each of many answers is asked for once, so that what is stored, and how many, is known exactly.
+//! Fills a cache by requesting each of many responses once, so that the number of stored responses is known exactly.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -13,28 +13,28 @@ use crate::backend::{SMALL_BYTES, SMALL_HITS};
 use crate::client;
 use crate::interrupt;
 
-/// Connections that ask at once.
+/// The number of concurrent connections.
 const CONNECTIONS: usize = 64;
-/// How long it goes on at most.
+/// The longest duration.
 const FILL_MAX: Duration = Duration::from_secs(100);
 
-/// A cache that was filled.
+/// A filled cache.
 pub(crate) struct Filled {
-    /// How many answers.
+    /// The number of responses.
     pub(crate) count: usize,
-    /// How long it took.
+    /// The duration.
     pub(crate) time: Duration,
-    /// Processor time of the proxy for each, in µs.
+    /// The proxy's processor time for each, in µs.
     pub(crate) cpu_us: f64,
-    /// Resident memory that each has brought, in bytes; `None` where answers were evicted meanwhile.
+    /// Resident memory per stored response, in bytes; `None` if responses were evicted.
     pub(crate) bytes_each: Option<f64>,
 }
 
-/// Asks for the small answers from 1 to `count`, each once. Returns how far it came before its time was over, and how
-/// long that took.
+/// Requests the small responses from 1 to `count`, each once. Returns how many were requested within the time limit,
+/// and the duration.
 ///
 /// # Errors
-/// When one isn't answered as it should be.
+/// If a response is wrong.
 pub(crate) fn fill(to: SocketAddr, count: usize) -> Fallible<(usize, Duration)> {
     let begun = Instant::now();
     let asked = Rc::new(Cell::new(0));

@@ -1,4 +1,4 @@
-//! What costs something without any request: starting, reloading, and checks of ten thousand backends.
+//! Costs without requests: starting, reloading, and health checks of ten thousand backends.
 
 use std::net::TcpStream;
 use std::thread;
@@ -10,47 +10,47 @@ use crate::figures::many::{self, By};
 use crate::figures::statistics::{self, Spread};
 use crate::figures::text::grouped;
 use crate::interrupt;
-use crate::scale::StreamingContent;
+use crate::scale::ScaleReport;
 use crate::scale::parts::{MANY, top};
 use crate::scale::stage::Stage;
 
-/// How often a backend is checked.
+/// The interval of health checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// The answer of this path tells which configuration holds.
+/// The path whose response identifies the active configuration.
 const MARK: &str = "/mark";
-/// How long a reload may take.
+/// The longest duration of a reload.
 const RELOAD_MAX: Duration = Duration::from_secs(30);
-/// How many requests are looked at after a reload, for what it leaves to be done.
+/// The number of requests observed after a reload.
 const AFTERWARDS: usize = 2_000;
 
-/// What checks cost when nothing else is done.
+/// The cost of health checks without other work.
 pub(crate) struct Checked {
-    /// Backends that are checked.
+    /// The number of checked backends.
     pub(crate) backends: usize,
-    /// Processor time, in ms a second.
+    /// Processor time, in ms per second.
     pub(crate) cpu_ms_a_second: Option<Spread>,
     /// Processor time of one check, in µs.
     pub(crate) cpu_us: Option<Spread>,
-    /// Checks in a second.
+    /// Checks per second.
     pub(crate) per_second: Option<Spread>,
 }
 
-/// What a start and a reload take.
+/// The durations of a start and a reload.
 pub(crate) struct Life {
-    /// Of what.
+    /// The size of the configuration.
     pub(crate) size: String,
-    /// From the start of the process to the first connection that it accepts, in ms.
+    /// From the start of the process to its first accepted connection, in ms.
     pub(crate) start_ms: Option<Spread>,
-    /// From the signal to the first answer by the new configuration, in ms.
+    /// From the signal to the first response with the new configuration, in ms.
     pub(crate) reload_ms: Option<Spread>,
-    /// The longest that a client waited meanwhile, in ms.
+    /// The longest wait of a client in this time, in ms.
     pub(crate) stall_ms: Option<Spread>,
     /// Resident memory after the start, in MiB.
     pub(crate) resident_mib: Option<Spread>,
 }
 
-/// Checks alone, of ten thousand backends.
-pub(crate) fn checks(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
+/// Measures health checks alone, of ten thousand backends.
+pub(crate) fn checks(stage: &Stage, growth: &mut ScaleReport) -> Fallible<()> {
     let backends = stage.backends(MANY);
     let interval = CHECK_INTERVAL.as_secs();
     let configuration = format!(
@@ -60,7 +60,7 @@ pub(crate) fn checks(stage: &Stage, growth: &mut StreamingContent) -> Fallible<(
         stage.urls(backends)
     );
     let subject = stage.start(&configuration)?;
-    // The first checks of all come within a second; then it goes on evenly.
+    // All first checks occur within a second; then they are evenly spread.
     thread::sleep(CHECK_INTERVAL + Duration::from_secs(1));
     let (mut busy, mut each, mut rate) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..stage.pace.rounds {
@@ -83,8 +83,8 @@ pub(crate) fn checks(stage: &Stage, growth: &mut StreamingContent) -> Fallible<(
     Ok(())
 }
 
-/// Starts and reloads, of configurations of all shapes.
-pub(crate) fn starts(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
+/// Measures starts and reloads with configurations of several kinds.
+pub(crate) fn starts(stage: &Stage, growth: &mut ScaleReport) -> Fallible<()> {
     let many = stage.backends(MANY);
     let shapes: [(String, &dyn Fn(usize) -> String); 4] = [
         ("10 routes, 1 backend".to_owned(), &|_| one_upstream(stage, 1, 10)),
@@ -114,7 +114,7 @@ pub(crate) fn starts(stage: &Stage, growth: &mut StreamingContent) -> Fallible<(
     Ok(())
 }
 
-/// Asks until the answer is that of the new configuration. Returns how long that took, and the longest wait for any.
+/// Sends requests until the new configuration answers. Returns the duration, and the longest wait for a response.
 fn until_it_holds(stream: &mut TcpStream, expected: &str, begun: Instant) -> Fallible<(Duration, Duration)> {
     let mut longest = Duration::ZERO;
     let mut ask = || {
@@ -136,12 +136,12 @@ fn until_it_holds(stream: &mut TcpStream, expected: &str, begun: Instant) -> Fal
     Ok((reload, longest))
 }
 
-/// With one route more, which tells which configuration it is: with that there are as many as a file may have.
+/// Adds a route that identifies the configuration; with it the file has the maximum number of routes.
 fn marked(configuration: &str, mark: usize) -> String {
     format!("{configuration}[[route]]\npath = \"={MARK}\"\nrespond = {{ body = \"{mark}\" }}\n")
 }
 
-/// Routes by their paths, to one upstream.
+/// Routes by path, to one upstream.
 fn one_upstream(stage: &Stage, backends: usize, routes: usize) -> String {
     format!(
         "{}[[upstream]]\nname = \"backend\"\nbackends = {}\n{}",
@@ -151,7 +151,7 @@ fn one_upstream(stage: &Stage, backends: usize, routes: usize) -> String {
     )
 }
 
-/// Routes by their paths, each with a backend of its own; in another turn one of them goes elsewhere.
+/// Routes by path, each with its own backend; with `turn` one of them has another backend.
 fn own_upstreams(stage: &Stage, turn: usize) -> String {
     let backend = stage.urls(1);
     let routes: String = (1..MANY - turn)

@@ -1,7 +1,7 @@
-//! How the cost of a request grows: with workers, with backends, routes, stored answers and connections.
+//! Measures how the cost of a request grows with workers, backends, routes, stored responses and connections.
 //!
-//! Forebay alone, each size of a thing beside the others in turns, so that ratios are taken within a round. What the
-//! figures of a round are is said in `rounds` here; the works and peers of the ordinary benchmark are not touched.
+//! Runs forebay alone. The sizes take turns, so that ratios are computed within a round. `rounds` in this folder
+//! defines the figures; the workloads and peers of the ordinary benchmark are separate.
 
 pub(crate) mod fill;
 pub(crate) mod life;
@@ -22,18 +22,18 @@ use crate::scale::rounds::Row;
 use crate::scale::stage::{Crew, Stage};
 use crate::tools::Toolbox;
 
-/// What can be measured by itself.
+/// A part that can be measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// One worker, and as many as cores.
+    /// One worker, and one per core.
     Workers,
     /// Backends in one upstream.
     Backends,
-    /// Ten thousand backends checked, and no requests.
+    /// Health checks of ten thousand backends, without requests.
     Checks,
     /// Routes.
     Routes,
-    /// Stored answers, and evicting them.
+    /// Stored responses, and eviction.
     Cache,
     /// Busy connections.
     Connections,
@@ -46,7 +46,7 @@ impl Part {
     pub(crate) const ALL: [Self; 7] =
         [Self::Workers, Self::Backends, Self::Checks, Self::Routes, Self::Cache, Self::Connections, Self::Start];
 
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Workers => "workers",
@@ -60,29 +60,29 @@ impl Part {
     }
 }
 
-/// What was found.
+/// The results.
 #[derive(Default)]
-pub(crate) struct StreamingContent {
-    /// What a request costs.
+pub(crate) struct ScaleReport {
+    /// The costs of requests.
     pub(crate) rows: Vec<Row>,
-    /// Caches that were filled.
+    /// The filled caches.
     pub(crate) filled: Vec<Filled>,
-    /// What checks cost by themselves.
+    /// The costs of health checks.
     pub(crate) checked: Vec<Checked>,
     /// Starts and reloads.
     pub(crate) lives: Vec<Life>,
-    /// What could not be measured, or not as large as it should be.
+    /// What could not be measured, or only at a smaller size.
     pub(crate) notes: Vec<String>,
 }
 
-/// How is measured.
+/// The parameters of a measurement.
 #[derive(Clone, Copy)]
 pub(crate) struct Pace {
-    /// Rounds of each row.
+    /// The rounds of each row.
     pub(crate) rounds: usize,
-    /// Seconds of each.
+    /// The duration of each.
     pub(crate) time: Duration,
-    /// The most files that a process may open.
+    /// The limit on open files per process.
     pub(crate) files_max: Option<u64>,
 }
 
@@ -93,8 +93,8 @@ pub(crate) fn run(
     machine: &Machine,
     folder: &Path,
     pace: Pace,
-) -> Fallible<StreamingContent> {
-    let mut growth = StreamingContent::default();
+) -> Fallible<ScaleReport> {
+    let mut growth = ScaleReport::default();
     let (pinned, beside) = machine.places(false);
     let crew = Crew { proxy: pinned, beside, threads: 1 };
     let stage = Stage::open(toolbox, folder, crew, pace)?;

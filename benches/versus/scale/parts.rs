@@ -1,4 +1,4 @@
-//! The things that grow, each in its sizes: configurations, what is asked for, and how long it takes to get going.
+//! The things that grow, each in its sizes: configurations, requests, and the warm-up.
 
 use std::path::Path;
 
@@ -12,30 +12,30 @@ use crate::process::Place;
 use crate::scale::fill::{self, Filled};
 use crate::scale::rounds::{self, Answers, Variant};
 use crate::scale::stage::{Crew, Stage, Subject};
-use crate::scale::{Pace, StreamingContent};
+use crate::scale::{Pace, ScaleReport};
 use crate::tools::Toolbox;
 
-/// Connections of the load generator, where they are not what grows.
+/// Connections of the load generator, unless they are what grows.
 const CONNECTIONS: usize = 64;
-/// So many different requests that hardly any is made twice.
+/// So many distinct requests that hardly any is repeated.
 const ENDLESS: u64 = 1_000_000_000;
-/// As many answers as [`SMALL_CACHE`] can't hold.
+/// More responses than [`SMALL_CACHE`] can hold.
 const OVERFULL: usize = 200_000;
-/// Of fewer answers, what the process has grown by says nothing about one.
+/// With fewer responses, the growth of the process says nothing about a single one.
 const FEW_STORED: usize = 100_000;
 const SMALL_CACHE: &str = "64MiB";
 const LARGE_CACHE: &str = "4GiB";
 const PASSED: &str = "/pass/1k";
 const HIT: &str = "/hit/1k";
-/// Answers until the first connections are open, and all is warm.
+/// Responses before all connections are open and warm.
 const SETTLED_AFTER: u64 = 2_000;
 
-/// Routes to compare with.
+/// The number of routes to compare with.
 const FEW: usize = 10;
-/// So many routes, backends and connections; a file may have no more routes.
+/// The number of routes, backends and connections; the maximum number of routes of a file.
 pub(crate) const MANY: usize = 10_000;
 
-/// The top of a configuration.
+/// The beginning of a configuration.
 pub(crate) fn top(workers: usize, memory_max: &str) -> String {
     format!(
         "listen = [\"127.0.0.1:@PORT@\"]\nserver = {{ workers = {workers}, idle_timeout = \"10m\" }}\n\
@@ -44,7 +44,7 @@ pub(crate) fn top(workers: usize, memory_max: &str) -> String {
     )
 }
 
-/// A configuration that passes on, and one route that caches.
+/// A configuration that forwards, with one route that caches.
 fn plain(stage: &Stage, workers: usize, memory_max: &str) -> String {
     format!(
         "{}[[upstream]]\nname = \"backend\"\nbackends = {}\n[[route]]\nupstream = \"backend\"\n\
@@ -66,13 +66,13 @@ fn variant(size: impl Into<String>, subject: Subject, path: &'static str) -> Var
     }
 }
 
-/// One worker, and as many as cores; nothing pinned.
+/// One worker, and one per core, not pinned.
 pub(crate) fn workers(
     toolbox: &Toolbox,
     machine: &Machine,
     folder: &Path,
     pace: Pace,
-    growth: &mut StreamingContent,
+    growth: &mut ScaleReport,
 ) -> Fallible<()> {
     let cores = machine.cores.len();
     if cores < 2 {
@@ -93,7 +93,7 @@ pub(crate) fn workers(
 }
 
 /// Backends in one upstream.
-pub(crate) fn backends(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
+pub(crate) fn backends(stage: &Stage, growth: &mut ScaleReport) -> Fallible<()> {
     let many = stage.backends(MANY);
     if many < MANY {
         growth.notes.push(format!(
@@ -105,7 +105,7 @@ pub(crate) fn backends(stage: &Stage, growth: &mut StreamingContent) -> Fallible
         counts.retain(|count| *count <= many);
         counts.dedup();
         let sizes = counts.into_iter().map(|count| {
-            // Where backends are many, each keeps one connection, so that all may be opened.
+            // With many backends each keeps one connection, so that all can be open.
             let pool_max = if count > CONNECTIONS { 1 } else { CONNECTIONS };
             let configuration = format!(
                 "{}[[upstream]]\nname = \"backend\"\nbalance = \"{balance}\"\npool_max = {pool_max}\nbackends = {}\n\
@@ -114,7 +114,7 @@ pub(crate) fn backends(stage: &Stage, growth: &mut StreamingContent) -> Fallible
                 stage.urls(count)
             );
             let one = variant(grouped(count), stage.start(&configuration)?, PASSED);
-            // Until there is a connection to each.
+            // Until each has a connection.
             Ok(Variant { settled_after: SETTLED_AFTER.max(2 * count as u64), ..one })
         });
         let sizes = sizes.collect::<Fallible<Vec<_>>>()?;
@@ -123,8 +123,8 @@ pub(crate) fn backends(stage: &Stage, growth: &mut StreamingContent) -> Fallible
     Ok(())
 }
 
-/// Routes, each asked for as often as the others.
-pub(crate) fn routes(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
+/// Routes, all requested equally often.
+pub(crate) fn routes(stage: &Stage, growth: &mut ScaleReport) -> Fallible<()> {
     for (by, name) in [(By::Exact, "exact paths"), (By::Prefix, "prefixes"), (By::Host, "hosts")] {
         let sizes = [FEW, MANY].into_iter().map(|count| {
             let routes = many::routes(by, count, "backend");
@@ -149,8 +149,8 @@ pub(crate) fn routes(stage: &Stage, growth: &mut StreamingContent) -> Fallible<(
     Ok(())
 }
 
-/// Stored answers that are hit, each as often as the others; then misses, with and without evicting another for each.
-pub(crate) fn cache(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
+/// Hits on stored responses, all equally often; then misses, with and without evictions.
+pub(crate) fn cache(stage: &Stage, growth: &mut ScaleReport) -> Fallible<()> {
     let get = format!("GET {SMALL_HITS}");
     let end = r" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let mut sizes = Vec::new();
@@ -191,7 +191,7 @@ pub(crate) fn cache(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()
 
 fn filled(subject: &Subject, count: usize, all_stay: bool) -> Fallible<Filled> {
     let process = &subject.proxy.process;
-    // What the first connections bring along is not what an answer costs.
+    // One-time costs of the first connections are not part of the cost of a response.
     fill::fill(subject.proxy.address, CONNECTIONS)?;
     let (kib_before, cpu_before) = (process.resident_kib(), process.cpu());
     let (count, time) = fill::fill(subject.proxy.address, count)?;
@@ -205,9 +205,9 @@ fn filled(subject: &Subject, count: usize, all_stay: bool) -> Fallible<Filled> {
     })
 }
 
-/// Connections that all have a request under way, always.
-pub(crate) fn connections(stage: &Stage, growth: &mut StreamingContent) -> Fallible<()> {
-    // A request that is passed on needs a connection to the backend too.
+/// Connections that always have a request in progress.
+pub(crate) fn connections(stage: &Stage, growth: &mut ScaleReport) -> Fallible<()> {
+    // A forwarded request also needs a backend connection.
     for (path, files_each, what) in [(PASSED, 2, "passed on"), (HIT, 1, "from the cache")] {
         let many = many::fitting(MANY, files_each, stage.pace.files_max);
         if many < MANY {
@@ -218,7 +218,7 @@ pub(crate) fn connections(stage: &Stage, growth: &mut StreamingContent) -> Falli
         let sizes = [CONNECTIONS, 1_000, many].into_iter().map(|connections| {
             let mut one = variant(grouped(connections), stage.start(&plain(stage, 1, LARGE_CACHE))?, path);
             one.asking.connections = connections;
-            // Each has been answered by then.
+            // By then every connection has had a response.
             one.settled_after = SETTLED_AFTER.max(2 * connections as u64);
             Ok(one)
         });

@@ -1,14 +1,14 @@
-//! `scale.md`: what was found of how costs grow.
+//! Writes `scale.md`, the report on how costs grow.
 
 use std::fmt::Write as _;
 
 use crate::figures::statistics::Spread;
 use crate::figures::text::{grouped, number};
 use crate::report::{Circumstances, cell, heading, line, ratio_cell};
-use crate::scale::StreamingContent;
+use crate::scale::ScaleReport;
 
 /// The tables alone, for the terminal.
-pub(crate) fn tables(growth: &StreamingContent) -> String {
+pub(crate) fn tables(growth: &ScaleReport) -> String {
     let mut text = String::new();
     requests(&mut text, growth);
     filled(&mut text, growth);
@@ -30,7 +30,7 @@ pub(crate) fn tables(growth: &StreamingContent) -> String {
 }
 
 /// The whole report.
-pub(crate) fn report(circumstances: &Circumstances, growth: &StreamingContent, files_max: Option<u64>) -> String {
+pub(crate) fn report(circumstances: &Circumstances, growth: &ScaleReport, files_max: Option<u64>) -> String {
     let Circumstances { date, machine, arguments, rounds, seconds, versions, .. } = circumstances;
     let mut text = format!("# How it grows, {date}\n\n");
     let _infallible = writeln!(
@@ -59,7 +59,7 @@ pub(crate) fn report(circumstances: &Circumstances, growth: &StreamingContent, f
     text
 }
 
-fn requests(text: &mut String, growth: &StreamingContent) {
+fn requests(text: &mut String, growth: &ScaleReport) {
     if growth.rows.is_empty() {
         return;
     }
@@ -82,7 +82,7 @@ fn requests(text: &mut String, growth: &StreamingContent) {
     text.push('\n');
 }
 
-fn filled(text: &mut String, growth: &StreamingContent) {
+fn filled(text: &mut String, growth: &ScaleReport) {
     if growth.filled.is_empty() {
         return;
     }
@@ -105,7 +105,7 @@ fn filled(text: &mut String, growth: &StreamingContent) {
     text.push('\n');
 }
 
-fn checked(text: &mut String, growth: &StreamingContent) {
+fn checked(text: &mut String, growth: &ScaleReport) {
     if growth.checked.is_empty() {
         return;
     }
@@ -119,7 +119,7 @@ fn checked(text: &mut String, growth: &StreamingContent) {
     text.push('\n');
 }
 
-fn lives(text: &mut String, growth: &StreamingContent) {
+fn lives(text: &mut String, growth: &ScaleReport) {
     if growth.lives.is_empty() {
         return;
     }

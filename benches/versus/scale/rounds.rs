@@ -1,5 +1,5 @@
-//! Measuring sizes of a thing in turns: within a run of the load generator a window that begins when its connections
-//! are open, so that what opening them costs is not in the figure.
+//! Measures the sizes of a thing in turns, within a window of a load generator's run that begins when its connections
+//! are open, so that opening them is not part of the figures.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,42 +10,42 @@ use crate::interrupt;
 use crate::load::Asking;
 use crate::scale::stage::{Stage, Subject};
 
-/// How long it may take until all connections are open.
+/// The longest wait until all connections are open.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
-/// How often that is looked at.
+/// The interval of checks.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
-/// Who answers, and so who counts.
+/// The source of the responses, whose counter is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answers {
-    /// The backend, each request.
+    /// The backend, for each request.
     Backend,
-    /// Forebay from its cache; a request that the backend sees makes the round void.
+    /// forebay's cache; a request that reaches the backend makes the round void.
     Cache,
 }
 
-/// One size of a thing, running.
+/// A running proxy with one size of a thing.
 pub(crate) struct Variant {
     /// The size, for the table.
     pub(crate) size: String,
     /// The proxy.
     pub(crate) subject: Subject,
-    /// What it is asked for.
+    /// The request.
     pub(crate) asking: Asking,
-    /// By whom that is answered.
+    /// The source of the responses.
     pub(crate) answers: Answers,
-    /// So many answers come before anything is measured: until then connections are opened, here and at backends.
+    /// The number of responses before the measurement, until connections to the proxy and to backends are open.
     pub(crate) settled_after: u64,
 }
 
-/// One round of one size.
+/// The figures of one round and size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// Processor time for a request, user and system, in µs.
     pub(crate) cpu_us: f64,
-    /// Requests in a second.
+    /// Requests per second.
     pub(crate) per_second: f64,
-    /// 99 % of the answers were faster, in ms; of the whole run, its beginning too.
+    /// The 99th percentile of the latency in ms, including the beginning of the run.
     pub(crate) p99_ms: f64,
     /// Resident memory at the end of the window, in MiB.
     pub(crate) resident_mib: f64,
@@ -59,16 +59,16 @@ pub(crate) struct Line {
     pub(crate) rounds: Vec<Result<Sample, String>>,
 }
 
-/// One thing in all its sizes; the first is what the others are compared with.
+/// One thing in all sizes; the first is the reference for the others.
 pub(crate) struct Row {
-    /// What grows.
+    /// The thing that grows.
     pub(crate) thing: String,
     /// By size.
     pub(crate) lines: Vec<Line>,
 }
 
 impl Line {
-    /// One figure's spread over the rounds that count.
+    /// The spread of one figure over the valid rounds.
     pub(crate) fn spread(&self, figure: impl Fn(&Sample) -> f64) -> Option<Spread> {
         statistics::spread(self.rounds.iter().flatten().map(figure))
     }
@@ -79,14 +79,14 @@ impl Line {
 }
 
 impl Row {
-    /// Processor time of one size to that of the first, round by round; `None` for the first.
+    /// The ratio of the processor time of one size to that of the first, round by round; `None` for the first.
     pub(crate) fn ratio(&self, place: usize) -> Option<Spread> {
         let (first, other) = (self.lines.first()?, self.lines.get(place).filter(|_| place > 0)?);
         statistics::spread(statistics::ratios(&other.cpu(), &first.cpu()))
     }
 }
 
-/// All rounds of one thing.
+/// Measures all rounds of one thing.
 pub(crate) fn measure(stage: &Stage, thing: impl Into<String>, variants: &[Variant]) -> Fallible<Row> {
     let places: Vec<usize> = (0..variants.len()).collect();
     let mut lines: Vec<Line> =
@@ -102,7 +102,7 @@ pub(crate) fn measure(stage: &Stage, thing: impl Into<String>, variants: &[Varia
     Ok(Row { thing: thing.into(), lines })
 }
 
-/// What is read at both ends of a window.
+/// The counters at both ends of a window.
 struct Reading {
     at: Instant,
     answered: u64,
@@ -119,7 +119,7 @@ fn read(stage: &Stage, variant: &Variant) -> Fallible<Reading> {
     Ok(Reading { at: Instant::now(), answered, asked, cpu: variant.subject.proxy.process.cpu() })
 }
 
-/// Both ends of a window, once all connections are open.
+/// Reads both ends of a window, after all connections are open.
 fn window(stage: &Stage, variant: &Variant) -> Fallible<(Reading, Reading)> {
     let begun = read(stage, variant)?;
     while read(stage, variant)?.answered < begun.answered + variant.settled_after {

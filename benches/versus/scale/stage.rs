@@ -1,5 +1,5 @@
-//! Where the sizes of a thing are measured: one backend under many addresses, one load generator, and forebays that are
-//! started with configurations made for the moment.
+//! The environment of the measurements: one backend with many addresses, one load generator, and instances of forebay
+//! with generated configurations.
 
 use std::cell::Cell;
 use std::fs;
@@ -17,10 +17,10 @@ use crate::process::Place;
 use crate::scale::Pace;
 use crate::tools::{Tool, Toolbox};
 
-/// The number of requests that forebay has answered.
+/// The metric with the number of requests that forebay has answered.
 const REQUESTS: &str = "forebay_requests_total";
 
-/// Where everybody works.
+/// The cores of the processes.
 pub(crate) struct Crew {
     /// The proxy.
     pub(crate) proxy: Place,
@@ -30,13 +30,13 @@ pub(crate) struct Crew {
     pub(crate) threads: usize,
 }
 
-/// What all measurements of a part share.
+/// The environment shared by the measurements of a part.
 pub(crate) struct Stage {
     /// The backend.
     pub(crate) backend: Backend,
     /// The load generator.
     pub(crate) load: Load,
-    /// How is measured.
+    /// The parameters of the measurement.
     pub(crate) pace: Pace,
     tool: Tool,
     place: Place,
@@ -45,9 +45,9 @@ pub(crate) struct Stage {
     made: Cell<usize>,
 }
 
-/// A forebay that runs.
+/// A running forebay.
 pub(crate) struct Subject {
-    /// It.
+    /// The process.
     pub(crate) proxy: Proxy,
     file: PathBuf,
     ports: (u16, u16),
@@ -74,18 +74,18 @@ impl Stage {
         })
     }
 
-    /// Why the backend has one address only; `None`: it has all of loopback.
+    /// Why the backend has only one address; `None`: it has all of loopback.
     pub(crate) fn no_many_addresses(&self) -> Option<&str> {
         self.no_many_addresses.as_deref()
     }
 
-    /// Backends in number: `wanted`, or as many as files may be opened for, each with a kept connection.
+    /// The number of backends: `wanted`, or as many as the limit of open files allows, each with a kept connection.
     pub(crate) fn backends(&self, wanted: usize) -> usize {
         let most = if self.no_many_addresses.is_some() { 1 } else { wanted };
         many::fitting(wanted, 1, self.pace.files_max).min(most)
     }
 
-    /// The value of the key `backends`, for so many.
+    /// The value of the key `backends` for this many.
     pub(crate) fn urls(&self, count: usize) -> String {
         match count {
             1 => format!("[\"http://{}\"]", self.backend.address()),
@@ -93,7 +93,7 @@ impl Stage {
         }
     }
 
-    /// Starts forebay; `configuration` leaves `@PORT@` and `@ADMIN_PORT@` open.
+    /// Starts forebay with `@PORT@` and `@ADMIN_PORT@` of `configuration` filled in.
     pub(crate) fn start(&self, configuration: &str) -> Fallible<Subject> {
         interrupt::go_on()?;
         let file = self.file("subject")?.join("forebay.toml");
@@ -102,7 +102,7 @@ impl Stage {
         Ok(Subject { proxy, file, ports })
     }
 
-    /// A script that asks for another of `count` things each time, with its number between two texts.
+    /// A script that requests a random one of `count` things each time, with its number between two texts.
     pub(crate) fn spread(&self, count: u64, before: &str, after: &str) -> Fallible<PathBuf> {
         let values = [("COUNT", count.to_string()), ("BEFORE", before.to_owned()), ("AFTER", after.to_owned())];
         let script = text::filled(include_str!("../peers/spread.lua"), &values);
@@ -111,7 +111,7 @@ impl Stage {
         Ok(file)
     }
 
-    /// A folder of its own.
+    /// A new folder.
     fn file(&self, what: &str) -> Fallible<PathBuf> {
         self.made.set(self.made.get() + 1);
         // Several stages may share the folder.
@@ -122,7 +122,7 @@ impl Stage {
 }
 
 impl Subject {
-    /// Requests that it has answered, as it counts them itself.
+    /// The requests that it has answered, by its own counter.
     pub(crate) fn answered(&self) -> Fallible<u64> {
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ports.1));
         let answer = client::ask(admin, "/metrics")?;
@@ -130,7 +130,7 @@ impl Subject {
         Ok(many::metric(&text, REQUESTS).ok_or("forebay tells no number of requests")?)
     }
 
-    /// Gives it another configuration, and asks it to read that.
+    /// Reloads with another configuration.
     pub(crate) fn reload(&self, configuration: &str) -> Fallible<()> {
         fs::write(&self.file, with_ports(configuration, self.ports))?;
         self.proxy.process.hang_up()

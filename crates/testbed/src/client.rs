@@ -1,6 +1,6 @@
-//! A client that sends bytes as they stand and reads answers by their framing.
+//! A client that sends raw bytes and reads responses according to their framing.
 //!
-//! Panics with what was received so far where an answer does not come, since a test has no use for less.
+//! Panics with the bytes received so far if a response does not arrive, because a test cannot continue without it.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -14,35 +14,35 @@ use crate::DEADLINE;
 use crate::head::Head;
 use crate::wire::{Framing, Stop, Stream, Wire};
 
-/// How the connection stood when a response had been read.
+/// The state of the connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The response was whole and the connection goes on.
+    /// The response was complete, and the connection is open.
     Kept,
-    /// The response was whole and the server closed.
+    /// The response was complete, and the server closed the connection.
     Closed,
-    /// The response was whole and the server reset the connection.
+    /// The response was complete, and the server reset the connection.
     Reset,
-    /// The connection ended before the response did.
+    /// The connection ended before the response.
     CutShort,
 }
 
-/// A response as it came.
+/// A response as received.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// Its status.
     pub status: u16,
     /// Its head.
     pub head: Head,
-    /// What its body said.
+    /// The content of its body.
     pub body: Vec<u8>,
-    /// Its body as it was on the wire.
+    /// Its body as received on the wire.
     pub body_wire: Vec<u8>,
     /// Its trailers, names in lower case.
     pub trailers: Vec<(String, String)>,
-    /// The interim responses that came before it.
+    /// The interim responses before it.
     pub interim: Vec<Head>,
-    /// How the connection stood afterwards.
+    /// The state of the connection afterwards.
     pub ending: Ending,
     cache_status: String,
 }
@@ -54,17 +54,16 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The value of the first field of this name.
+    /// The value of the first field with this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.head.field(name)
     }
 
-    /// Says whether the response is whole and has this status and body; shows it if not.
+    /// Asserts that the response is complete and has this status and body.
     ///
     /// # Panics
-    ///
-    /// When it has not.
+    /// If not; shows the response.
     #[track_caller]
     pub fn is(&self, status: u16, body: &str) -> &Self {
         let found = (self.status, self.text(), self.ending == Ending::CutShort);
@@ -72,7 +71,7 @@ impl Response {
         self
     }
 
-    /// What its `Cache-Status` lines say, joined.
+    /// Its `Cache-Status` lines, joined.
     #[must_use]
     pub fn cache_status(&self) -> &str {
         &self.cache_status
@@ -91,11 +90,10 @@ impl Response {
         self.field("age")?.parse().ok()
     }
 
-    /// Says whether forebay served it as fresh from what it had stored; shows it if not.
+    /// Asserts that forebay served it as a fresh hit.
     ///
     /// # Panics
-    ///
-    /// When it has not.
+    /// If not; shows the response.
     #[track_caller]
     pub fn is_hit(&self) -> &Self {
         let is_hit = self.cache_status.contains("forebay; hit; ttl=") && self.ttl().is_some_and(|ttl| ttl >= 0);
@@ -103,43 +101,38 @@ impl Response {
         self
     }
 
-    /// Says whether it came from a backend because nothing was stored, and whether it is stored now; shows it if not.
+    /// Asserts that it was a miss, and was stored.
     ///
     /// # Panics
-    ///
-    /// When it did not, or is not.
+    /// If not; shows the response.
     #[track_caller]
     pub fn is_stored(&self) -> &Self {
         self.says("forebay; fwd=uri-miss; stored")
     }
 
-    /// Says whether it came from a backend because nothing was stored, and is not stored for this reason; shows it if
-    /// not.
+    /// Asserts that it was a miss, and was not stored for this reason.
     ///
     /// # Panics
-    ///
-    /// When it did not, or is.
+    /// If not; shows the response.
     #[track_caller]
     pub fn is_refused(&self, reason: &str) -> &Self {
         self.says(&format!("forebay; fwd=uri-miss; detail={reason}"))
     }
 
-    /// Says whether this is all that `Cache-Status` says; shows the response if not.
+    /// Asserts the complete value of `Cache-Status`.
     ///
     /// # Panics
-    ///
-    /// When it says something else.
+    /// If it differs; shows the response.
     #[track_caller]
     pub fn says(&self, cache_status: &str) -> &Self {
         assert_eq!(self.cache_status, cache_status, "in\n{}{}", self.head.text(), self.text());
         self
     }
 
-    /// Says whether `Cache-Status` begins so; shows the response if not.
+    /// Asserts the beginning of `Cache-Status`.
     ///
     /// # Panics
-    ///
-    /// When it begins differently.
+    /// If it differs; shows the response.
     #[track_caller]
     pub fn says_first(&self, beginning: &str) -> &Self {
         let begins = self.cache_status.starts_with(beginning);
@@ -147,11 +140,10 @@ impl Response {
         self
     }
 
-    /// Says whether the response has this status; shows it if not.
+    /// Asserts the status.
     ///
     /// # Panics
-    ///
-    /// When it has not.
+    /// If it differs; shows the response.
     #[track_caller]
     pub fn is_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "in\n{}{}", self.head.text(), self.text());
@@ -159,7 +151,7 @@ impl Response {
     }
 }
 
-/// One connection to a server.
+/// A connection to a server.
 #[derive(Debug)]
 pub struct Client {
     wire: Wire,
@@ -178,7 +170,7 @@ impl Client {
         Self::over(stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}")))
     }
 
-    /// Connects to a socket in the file system.
+    /// Connects to a Unix socket.
     ///
     /// # Panics
     ///
@@ -191,32 +183,33 @@ impl Client {
         Self { wire: Wire::new(Stream::Unix(stream)) }
     }
 
-    /// Over a stream that is there.
+    /// A client on an open stream.
     pub(crate) fn speaking(stream: Stream) -> Self {
         Self { wire: Wire::new(stream) }
     }
 
-    /// What its TLS connection was agreed to be.
+    /// The negotiated parameters of its TLS connection.
     ///
     /// # Panics
     ///
-    /// When it does not speak TLS.
+    /// If it does not use TLS.
     #[must_use]
     #[track_caller]
     pub fn tls(&self) -> &ClientConnection {
         self.wire.tls().expect("a TLS connection")
     }
 
-    /// Ends its side of the socket: over TLS without a `close_notify`.
+    /// Shuts down its side of the socket; with TLS without a `close_notify`.
     pub fn cut(&mut self) -> &mut Self {
         self.wire.cut();
         self
     }
 
-    /// Reads until the server ends the connection, and returns what came and whether the end was announced: by a
-    /// `close_notify`, without TLS by anything but a reset.
+    /// Reads until the server ends the connection, and returns the bytes and whether the end was clean: a
+    /// `close_notify`, or without TLS anything but a reset.
     ///
     /// # Panics
+    /// If the server does not end it.
     ///
     /// When it does not end it.
     #[track_caller]
@@ -226,17 +219,17 @@ impl Client {
         (body.bytes, body.stop.is_none())
     }
 
-    /// Over a connection that somebody else may use, too.
+    /// A client on a shared connection.
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
         Self { wire: Wire::new(Stream::Tcp(stream)) }
     }
 
-    /// Connects from this address: any of 127.0.0.0/8 is ours.
+    /// Connects from this address: any of 127.0.0.0/8 is local.
     ///
     /// # Panics
     ///
-    /// When the connection is refused, or the address isn't ours.
+    /// If the connection is refused, or the address is not local.
     #[must_use]
     #[track_caller]
     pub fn from(source: [u8; 4], address: SocketAddr) -> Self {
@@ -248,24 +241,23 @@ impl Client {
         Self::over(socket.into())
     }
 
-    /// Sends these bytes as they stand.
+    /// Sends these bytes.
     ///
     /// # Panics
-    ///
-    /// When the server takes none of them any more.
+    /// If the server does not accept them any more.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.wire.send(bytes.as_ref()).unwrap_or_else(|error| panic!("cannot send: {error}"));
         self
     }
 
-    /// Sends these bytes if the server still takes them: for what comes after it may have refused.
+    /// Sends these bytes if the server still accepts them, for example after it may have rejected a request.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.wire.send(bytes.as_ref());
         self
     }
 
-    /// Reads one head, be it interim or final.
+    /// Reads one head, interim or final.
     ///
     /// # Panics
     ///
@@ -278,7 +270,7 @@ impl Client {
         }
     }
 
-    /// Reads the response to a request that was not HEAD, and the interim ones before it.
+    /// Reads the response to a request other than HEAD, and the interim responses before it.
     ///
     /// # Panics
     ///
@@ -288,7 +280,7 @@ impl Client {
         self.read_response_to("GET")
     }
 
-    /// Reads the response to a request of this method, and the interim ones before it.
+    /// Reads the response to a request with this method, and the interim responses before it.
     ///
     /// # Panics
     ///
@@ -321,21 +313,19 @@ impl Client {
         Response { status, head, body: body.bytes, body_wire, trailers, interim, ending, cache_status }
     }
 
-    /// Reads at least one byte: all that there are.
+    /// Reads at least one byte, and all that are available.
     ///
     /// # Panics
-    ///
-    /// When none comes.
+    /// If none arrives.
     #[track_caller]
     pub fn read_some(&mut self) -> Vec<u8> {
         self.wire.some(Instant::now() + DEADLINE).unwrap_or_else(|stop| panic!("no byte but {stop:?}"))
     }
 
-    /// Reads until these bytes have come, and returns all with them.
+    /// Reads until these bytes arrive, and returns all bytes up to them.
     ///
     /// # Panics
-    ///
-    /// When the connection ends, or the deadline passes, before.
+    /// If the connection ends, or the deadline passes.
     #[track_caller]
     pub fn read_until(&mut self, wanted: &str) -> String {
         let mut all = Vec::new();
@@ -348,11 +338,10 @@ impl Client {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Reads until the server ends the connection, in whichever way, and returns what came.
+    /// Reads until the server ends the connection in any way, and returns the bytes.
     ///
     /// # Panics
-    ///
-    /// When it does not end it.
+    /// If the server does not end it.
     #[track_caller]
     pub fn read_until_closed(&mut self) -> Vec<u8> {
         let body = self.wire.body(Framing::UntilClosed, Instant::now() + DEADLINE);
@@ -360,13 +349,13 @@ impl Client {
         body.bytes
     }
 
-    /// Whether the server has ended the connection by now.
+    /// Whether the server has ended the connection.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.wire.peer_is_gone()
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending side.
     pub fn half_close(&mut self) -> &mut Self {
         self.wire.half_close();
         self
@@ -377,11 +366,10 @@ impl Client {
         self.wire.reset();
     }
 
-    /// Ours of the connection's two addresses.
+    /// The local address of the connection.
     ///
     /// # Panics
-    ///
-    /// When the system has invalidated the connection.
+    /// If the system does not know the connection any more.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.wire.local_address().expect("a connected socket has an address")
@@ -398,7 +386,7 @@ impl Client {
     }
 }
 
-/// Whether the server says that this response is its last.
+/// Whether the server announces that this response is its last.
 fn closes(head: &Head) -> bool {
     let is_old = head.start_line().starts_with("HTTP/1.0");
     head.names("connection", "close") || (is_old && !head.names("connection", "keep-alive"))

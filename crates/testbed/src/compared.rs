@@ -1,25 +1,24 @@
-//! Words for a mirror that compares: two origins that answer the same request, and what is found of their answers.
+//! Helpers for mirrors with comparison: two origins that answer the same request, and the reported differences.
 
 use serde_json::Value;
 
 use crate::{Forebay, Origin, Script, forward, ok};
 
-/// An origin whose answers are compared with another's, and forebay before both. The route is called `all`.
+/// Two origins whose responses are compared, and forebay in front of them. The route is called `all`.
 pub struct Compared {
-    /// Compares.
+    /// The proxy.
     pub forebay: Forebay,
-    /// Serves clients.
+    /// The origin that serves clients.
     pub main: Origin,
-    /// Gets the copies.
+    /// The origin of the mirror.
     pub shadow: Origin,
 }
 
 impl Compared {
-    /// By these keys of `[route.mirror]`.
+    /// Starts with these keys of `[route.mirror]`.
     ///
     /// # Panics
-    ///
-    /// When they are refused.
+    /// If the configuration is rejected.
     #[must_use]
     #[track_caller]
     pub fn by(keys: &str) -> Self {
@@ -28,28 +27,26 @@ impl Compared {
         Self { forebay, main, shadow }
     }
 
-    /// Which answers there are from now on.
+    /// Sets the responses of both origins.
     pub fn answer(&self, ours: &Script, theirs: &Script) {
         self.main.now(ours.clone());
         self.shadow.now(theirs.clone());
     }
 
-    /// What was found so far, once so many pairs were looked at.
+    /// The report after this many pairs.
     ///
     /// # Panics
-    ///
-    /// When they were not in time.
+    /// If they do not arrive in time.
     #[track_caller]
     pub fn after(&self, pairs: u64) -> Value {
         let seen = |found: &Value| number(&found["compared"]) + skipped(found);
         self.forebay.mirror_until("all", |mirror| seen(&mirror["comparison"]) == pairs)["comparison"].clone()
     }
 
-    /// What is found of these two answers to one request, counted anew.
+    /// The report about these two responses to one request, after a reset.
     ///
     /// # Panics
-    ///
-    /// When it is not in time.
+    /// If it does not arrive in time.
     #[track_caller]
     pub fn found(&self, ours: &Script, theirs: &Script) -> Value {
         self.answer(ours, theirs);
@@ -58,11 +55,10 @@ impl Compared {
         self.after(1)
     }
 
-    /// These two are compared and don't differ.
+    /// Asserts that these two are compared and equal.
     ///
     /// # Panics
-    ///
-    /// When they are not, or do.
+    /// If not.
     #[track_caller]
     pub fn are_equal(&self, ours: &Script, theirs: &Script) {
         let found = self.found(ours, theirs);
@@ -70,11 +66,10 @@ impl Compared {
         assert!(places(&found["differences"]).is_empty() && places(&found["samples"]).is_empty(), "{found:#}");
     }
 
-    /// These two are compared, and differ in just these kinds at these paths.
+    /// Asserts that these two are compared, and differ exactly in these kinds at these paths.
     ///
     /// # Panics
-    ///
-    /// When they are not, or differ otherwise.
+    /// If not.
     #[track_caller]
     pub fn differ(&self, ours: &Script, theirs: &Script, wanted: &[(&str, &str)]) {
         let found = self.found(ours, theirs);
@@ -84,11 +79,10 @@ impl Compared {
         assert_eq!(places(&found["differences"]), wanted, "{found:#}");
     }
 
-    /// These two are not compared, for this reason; for any, if it is empty.
+    /// Asserts that these two are not compared, for this reason; for any if it is empty.
     ///
     /// # Panics
-    ///
-    /// When they are, or for another.
+    /// If not.
     #[track_caller]
     pub fn are_skipped(&self, ours: &Script, theirs: &Script, reason: &str) {
         let found = self.found(ours, theirs);
@@ -97,13 +91,13 @@ impl Compared {
     }
 }
 
-/// How many pairs were not compared, for whatever reason.
+/// The number of pairs that were not compared, for any reason.
 #[must_use]
 pub fn skipped(found: &Value) -> u64 {
     found["skipped"].as_object().into_iter().flatten().map(|(_, count)| number(count)).sum()
 }
 
-/// Kinds and paths of these differences, in the order of the alphabet.
+/// The kinds and paths of these differences, sorted.
 #[must_use]
 pub fn places(differences: &Value) -> Vec<(&str, &str)> {
     let differences = differences.as_array().into_iter().flatten();

@@ -1,16 +1,16 @@
-//! The configuration of a test: what every test needs is said once, what it is about is said in TOML.
+//! Builds the configuration of a test: common parts once, the subject of the test as TOML.
 //!
-//! Does not check anything; that is forebay's own work.
+//! Checks nothing; forebay does.
 
 use std::fmt;
 
 use crate::Origin;
 
-/// A configuration text in the making; its `Display` is the file.
+/// A configuration builder; its `Display` is the file.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     server: String,
-    /// Keys of `[log]`; `None`: as little as possible is logged.
+    /// Keys of `[log]`; `None`: the minimum is logged.
     log: Option<String>,
     upstream: Option<String>,
     backends: Vec<String>,
@@ -19,7 +19,7 @@ pub struct Config {
     route_cache: Option<String>,
     /// Keys of `[cache]`.
     cache: String,
-    /// Sides of the route's split, each an upstream of its own; empty: no split.
+    /// Sides of the route's split, each with its own upstream; empty: no split.
     sides: Vec<Side>,
     /// `[route.canary]`.
     canary: Option<Canary>,
@@ -39,83 +39,83 @@ struct Canary {
     keys: String,
 }
 
-/// What a test's canary goes by unless the test says otherwise: quick, and deaf to how long answers take.
+/// The default rules of a test's canary: fast, and ignoring latency.
 const CANARY: &[(&str, &str)] =
     &[("steps", "[50, 100]"), ("hold", "\"1m\""), ("requests_min", "20"), ("p95_max_ratio", "0")];
 
-/// One route for everything, forwarding to these origins by an upstream called `origins`.
+/// One route for all requests, to these origins in an upstream called `origins`.
 #[must_use]
 pub fn forward<'a>(origins: impl IntoIterator<Item = &'a Origin>) -> Config {
     let quoted = |origin: &Origin| format!("\"{}\"", origin.url());
     Config { backends: origins.into_iter().map(quoted).collect(), upstream: Some(String::new()), ..Config::default() }
 }
 
-/// One route for everything, called `all`, that splits its requests among these sides: name, backend, percent. Each side
-/// is an upstream of this name; keys of [`Config::upstream`] are for all of them. The admin listener is on.
+/// One route for all requests, called `all`, with a split among these sides: name, backend, percent. Each side has an
+/// upstream of the same name; keys of [`Config::upstream`] apply to all of them. The admin listener is on.
 #[must_use]
 pub fn split(sides: &[(&str, &Origin, f64)]) -> Config {
     let start = Config::default();
     sides.iter().fold(start, |config, (name, origin, weight)| config.side(name, [*origin], *weight))
 }
 
-/// Only what this TOML text says, upstreams and routes; no route of its own.
+/// Only the upstreams and routes in this TOML text.
 #[must_use]
 pub fn routes(text: &str) -> Config {
     Config { routes: text.to_owned(), ..Config::default() }
 }
 
 impl Config {
-    /// Another backend, as TOML: `forward([]).backend(origin.with("weight = 3"))`.
+    /// Adds a backend as TOML: `forward([]).backend(origin.with("weight = 3"))`.
     #[must_use]
     pub fn backend(mut self, text: String) -> Self {
         self.backends.push(text);
         self
     }
 
-    /// Keys of the upstream, tables such as `[upstream.health]` last.
+    /// Sets keys of the upstream; tables such as `[upstream.health]` must come last.
     #[must_use]
     pub fn upstream(mut self, keys: &str) -> Self {
         self.upstream = Some(self.upstream.unwrap_or_default() + keys + "\n");
         self
     }
 
-    /// Keys of the route.
+    /// Sets keys of the route.
     #[must_use]
     pub fn route(mut self, keys: &str) -> Self {
         self.route += &format!("{keys}\n");
         self
     }
 
-    /// Lets the route cache, by these keys of `[route.cache]`; none needed. Call [`Config::route`] for keys of the route
-    /// itself, before or after.
+    /// Enables caching on the route, with these keys of `[route.cache]`, possibly none. Use [`Config::route`] for keys
+    /// of the route itself, before or after.
     #[must_use]
     pub fn cached(mut self, keys: &str) -> Self {
         self.route_cache = Some(self.route_cache.unwrap_or_default() + keys + "\n");
         self
     }
 
-    /// Keys of `[cache]`, what all caching routes share.
+    /// Sets keys of `[cache]`.
     #[must_use]
     pub fn cache(mut self, keys: &str) -> Self {
         self.cache += &format!("{keys}\n");
         self
     }
 
-    /// Keys of `[server]`; `workers` is 1 unless given here.
+    /// Sets keys of `[server]`; `workers` is 1 by default.
     #[must_use]
     pub fn server(mut self, keys: &str) -> Self {
         self.server += &format!("{keys}\n");
         self
     }
 
-    /// Keys of `[log]`, in place of those that turn it off.
+    /// Sets keys of `[log]`, replacing those that turn it off.
     #[must_use]
     pub fn log(mut self, keys: &str) -> Self {
         self.log = Some(self.log.unwrap_or_default() + keys + "\n");
         self
     }
 
-    /// Another side of the split, with these backends and this share in percent.
+    /// Adds a side with these backends and this share in percent.
     #[must_use]
     pub fn side<'a>(mut self, name: &str, backends: impl IntoIterator<Item = &'a Origin>, weight: f64) -> Self {
         let backends = backends.into_iter().map(|origin| format!("\"{}\"", origin.url())).collect();
@@ -123,15 +123,15 @@ impl Config {
         self
     }
 
-    /// Tries this side by a canary with these keys. Unless they are among them: `steps` are 50 and 100, `hold` is 1m,
-    /// `requests_min` 20, and the time that answers take is not looked at.
+    /// Adds a canary for this side with these keys. Defaults: `steps` of 50 and 100, `hold` 1m, `requests_min` 20, and
+    /// latency is ignored.
     #[must_use]
     pub fn canary(mut self, side: &str, keys: &str) -> Self {
         self.canary = Some(Canary { side: side.to_owned(), keys: keys.to_owned() });
         self
     }
 
-    /// More upstreams and routes.
+    /// Adds upstreams and routes.
     #[must_use]
     pub fn more(mut self, text: &str) -> Self {
         self.routes += &format!("{text}\n");

@@ -1,11 +1,11 @@
-//! Many clients who ask for the same at once.
+//! Many concurrent clients with the same request.
 
 use crate::{Client, Forebay, Origin, eventually};
 
-/// What they ask for.
+/// Their request.
 const GET: &str = "GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n";
 
-/// A client that has sent this and waits.
+/// A client that has sent this request and waits.
 #[track_caller]
 #[must_use]
 pub fn asking(forebay: &Forebay, request: &str) -> Client {
@@ -14,7 +14,8 @@ pub fn asking(forebay: &Forebay, request: &str) -> Client {
     client
 }
 
-/// So many who `GET /` for the host `shop.test` at once; returns when all of them are inside.
+/// Sends `GET /` for the host `shop.test` from this many clients at once; returns when forebay has accepted all of
+/// them.
 #[track_caller]
 #[must_use]
 pub fn crowd(forebay: &Forebay, count: usize) -> Vec<Client> {
@@ -24,7 +25,7 @@ pub fn crowd(forebay: &Forebay, count: usize) -> Vec<Client> {
     clients
 }
 
-/// One who asks first, and so many who ask after the backend has the first one's request.
+/// Sends one request first, and from this many clients more after the backend has received it.
 #[track_caller]
 #[must_use]
 pub fn leader_and_followers(forebay: &Forebay, origin: &Origin, count: usize) -> (Client, Vec<Client>) {

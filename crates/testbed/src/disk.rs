@@ -1,6 +1,6 @@
-//! A disk that stands still: a process whose `fdatasync` does not return for as long as a test says so.
+//! A stalled disk: a process whose `fdatasync` does not return while the test says so.
 //!
-//! Done by a library of a few lines that is loaded before the C library's; for processes of their own only.
+//! Uses a small library that is loaded before the C library, so it works for separate processes only.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,18 +19,17 @@ int fdatasync(int fd) {
 }
 "#;
 
-/// The disk of the processes that are started with its [environment](Disk::environment).
+/// The disk of processes started with its [environment](Disk::environment).
 #[derive(Debug)]
 pub struct Disk {
     folder: StateDir,
 }
 
 impl Disk {
-    /// A disk that does not stand still.
+    /// A disk that is not stalled.
     ///
     /// # Panics
-    ///
-    /// When there is no C compiler.
+    /// If there is no C compiler.
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
@@ -43,22 +42,21 @@ impl Disk {
         Self { folder }
     }
 
-    /// What a process needs to be on this disk.
+    /// The environment of a process that uses this disk.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, PathBuf); 2] {
         [("LD_PRELOAD", self.folder.path().join("disk.so")), ("TESTBED_STILL", self.still())]
     }
 
-    /// From now on no sync returns.
+    /// Stalls all syncs from now on.
     ///
     /// # Panics
-    ///
-    /// When the folder can't be written.
+    /// If the directory cannot be written.
     pub fn stands_still(&self) {
         std::fs::write(self.still(), "").expect("the folder can be written");
     }
 
-    /// All syncs return again.
+    /// Lets all syncs return.
     pub fn goes_on(&self) {
         let _was_not_still = std::fs::remove_file(self.still());
     }

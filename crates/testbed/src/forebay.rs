@@ -1,6 +1,6 @@
-//! forebay itself, in this process, on a port of its own.
+//! forebay in the test process, on its own port.
 //!
-//! Starts and reloads from configuration text, as the binary does. Stops when dropped.
+//! Starts and reloads from configuration text, like the binary. Stops when dropped.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ impl Forebay {
         Self::of(start(plan(&config)).unwrap_or_else(|error| panic!("forebay does not start: {error}")))
     }
 
-    /// As [`Forebay::start`]; the names of backends are looked up here.
+    /// Like [`Forebay::start`], with this resolver for the names of backends.
     ///
     /// # Panics
     ///
@@ -48,19 +48,19 @@ impl Forebay {
         Self { running, address }
     }
 
-    /// Where it listens; the first address if there are several.
+    /// The address of its listener; the first one if there are several.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The TCP addresses where it listens, in the order of its configuration.
+    /// The TCP addresses of its listeners, in the order of the configuration.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.running.addresses()
     }
 
-    /// Swaps the configuration while running. Keeps its listeners if the text says `127.0.0.1:0` again.
+    /// Reloads this configuration. Keeps its listeners if the text has `127.0.0.1:0` again.
     ///
     /// # Panics
     ///
@@ -70,7 +70,7 @@ impl Forebay {
         let _told = self.reload_told(config);
     }
 
-    /// The same; says what that has changed, and what takes effect at the next start.
+    /// Like [`Self::reload`]; returns what has changed, and what takes effect at the next start.
     ///
     /// # Panics
     ///
@@ -82,11 +82,10 @@ impl Forebay {
         (changes.to_string(), changes.next_start())
     }
 
-    /// The same; says why the proxy does not take it up.
+    /// Reloads a configuration that the proxy must not apply; returns the reason.
     ///
     /// # Errors
-    ///
-    /// When it does not.
+    /// If it is applied.
     ///
     /// # Panics
     ///
@@ -96,13 +95,13 @@ impl Forebay {
         self.running.reload(plan(&config)).map(drop).map_err(|error| error.to_string())
     }
 
-    /// What each worker has counted.
+    /// The counters of each worker.
     #[must_use]
     pub fn counters(&self) -> &[Arc<Counters>] {
         self.running.counters()
     }
 
-    /// Begins to drain: no new connections, what runs may finish.
+    /// Begins to drain: accepts no new connections, and lets requests in progress finish.
     pub fn drain(&self) {
         self.running.drain();
     }
@@ -118,27 +117,25 @@ impl Forebay {
         self.running.wait();
     }
 
-    /// What goes on inside, now.
+    /// The current gauges.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         self.running.gauges()
     }
 
-    /// Waits until the gauges satisfy this.
+    /// Waits until the gauges meet a condition.
     ///
     /// # Panics
-    ///
-    /// When they do not in time.
+    /// If they do not in time.
     #[track_caller]
     pub fn eventually(&self, what: &str, condition: impl Fn(&Gauges) -> bool) {
         crate::eventually(what, || condition(&self.gauges()));
     }
 
-    /// Waits until no request and no client connection is left.
+    /// Waits until there are no requests and no client connections.
     ///
     /// # Panics
-    ///
-    /// When some stay.
+    /// If some remain.
     #[track_caller]
     pub fn is_idle(&self) {
         self.eventually("no request and no client connection is left", |gauges| {
@@ -164,7 +161,7 @@ impl Forebay {
         Client::to(self.admin_address())
     }
 
-    /// Where its admin listener is.
+    /// The address of its admin listener.
     ///
     /// # Panics
     ///
@@ -175,11 +172,10 @@ impl Forebay {
         self.running.admin_address().expect("[admin] listens on a TCP address")
     }
 
-    /// Sends these bytes on a connection of their own and reads the answer.
+    /// Sends these bytes on a new connection and reads the response.
     ///
     /// # Panics
-    ///
-    /// When no whole or visibly broken answer comes in time.
+    /// If no response arrives in time, complete or recognisably truncated.
     #[must_use]
     #[track_caller]
     pub fn ask(&self, request: impl AsRef<[u8]>) -> Response {
@@ -188,33 +184,30 @@ impl Forebay {
         self.client().try_send(bytes).read_response_to(method)
     }
 
-    /// `GET` this target on a connection of its own, with these field lines besides `Host`: each ends with CRLF.
+    /// Sends `GET` for this target on a new connection, with these field lines besides `Host`, each ending in CRLF.
     ///
     /// # Panics
-    ///
-    /// When no whole or visibly broken answer comes in time.
+    /// If no response arrives in time, complete or recognisably truncated.
     #[must_use]
     #[track_caller]
     pub fn get_with(&self, target: &str, fields: &str) -> Response {
         self.ask(format!("GET {target} HTTP/1.1\r\nHost: shop.test\r\n{fields}\r\n"))
     }
 
-    /// `GET` this target on a connection of its own, for the host `shop.test`.
+    /// Sends `GET` for this target on a new connection, for the host `shop.test`.
     ///
     /// # Panics
-    ///
-    /// When no whole or visibly broken answer comes in time.
+    /// If no response arrives in time, complete or recognisably truncated.
     #[must_use]
     #[track_caller]
     pub fn get(&self, target: &str) -> Response {
         self.get_with(target, "")
     }
 
-    /// `POST` this text to this target on a connection of its own.
+    /// Sends `POST` with this text to this target on a new connection.
     ///
     /// # Panics
-    ///
-    /// When no whole or visibly broken answer comes in time.
+    /// If no response arrives in time, complete or recognisably truncated.
     #[must_use]
     #[track_caller]
     pub fn post(&self, target: &str, body: &str) -> Response {

@@ -1,6 +1,6 @@
-//! A message head as it was on the wire, and how the body after it is framed.
+//! A message head as received, and the framing of the body after it.
 //!
-//! Deliberately naive: it reads what well-behaved peers write and judges nothing.
+//! Deliberately naive: parses well-formed messages and checks nothing.
 
 use crate::wire::Framing;
 
@@ -18,7 +18,7 @@ impl Head {
         Self { text: String::from_utf8_lossy(bytes).into_owned() }
     }
 
-    /// The whole head with its line ends.
+    /// The complete head with its line ends.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -30,13 +30,13 @@ impl Head {
         self.text.split("\r\n").next().unwrap_or_default()
     }
 
-    /// The value of the first field of this name, whatever its case.
+    /// The value of the first field with this name, ignoring case.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&str> {
         self.pairs().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The values of all fields of this name, in order.
+    /// The values of all fields with this name, in order.
     #[must_use]
     pub fn fields(&self, name: &str) -> Vec<&str> {
         self.pairs().filter(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
@@ -48,15 +48,15 @@ impl Head {
         self.field(name).is_some()
     }
 
-    /// Status, fields and content of an answer to a request with this head: 206 for the one range that it asks for, else
-    /// 200.
+    /// The status, fields and content of a response to a request with this head: 206 for the single range that it
+    /// requests, else 200.
     pub(crate) fn ranged<'a>(&self, fields: &[Field], body: &'a [u8]) -> (u16, Vec<Field>, &'a [u8]) {
         let Some((first, end)) = self.asked_range(body.len()) else { return (200, fields.to_vec(), body) };
         let place = format!("bytes {first}-{}/{}", end - 1, body.len());
         (206, [fields, &[("Content-Range".to_owned(), place)]].concat(), &body[first..end])
     }
 
-    /// The one range of so many bytes that it asks for, the second position exclusive; `None`: it asks for none, or for
+    /// The single range that it requests from this many bytes, with an exclusive end; `None`: it requests none, or
     /// several.
     fn asked_range(&self, length: usize) -> Option<(usize, usize)> {
         let (first, last) = self.field("range")?.strip_prefix("bytes=")?.split_once('-')?;
@@ -69,7 +69,7 @@ impl Head {
         (first < end).then_some((first, end))
     }
 
-    /// Whether one of the comma-separated elements of this field is `token`, whatever its case.
+    /// Whether one of the comma-separated elements of this field is `token`, ignoring case.
     #[must_use]
     pub fn names(&self, name: &str, token: &str) -> bool {
         self.fields(name).iter().flat_map(|value| value.split(',')).any(|each| each.trim().eq_ignore_ascii_case(token))
@@ -80,12 +80,12 @@ impl Head {
         self.start_line().split(' ')
     }
 
-    /// How a request's body is framed (RFC 9112 §6.3).
+    /// The framing of a request's body (RFC 9112 §6.3).
     pub(crate) fn request_framing(&self) -> Framing {
         self.declared_framing().unwrap_or(Framing::None)
     }
 
-    /// How the body of a response to `method` is framed (RFC 9112 §6.3).
+    /// The framing of the body of a response to `method` (RFC 9112 §6.3).
     pub(crate) fn response_framing(&self, method: &str, status: u16) -> Framing {
         if method == "HEAD" || matches!(status, 100..=199 | 204 | 304) {
             return Framing::None;

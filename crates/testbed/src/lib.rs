@@ -1,9 +1,9 @@
 //! Scripted origins, an in-process proxy and a raw-bytes client.
 //!
-//! A wire test is three things in a few lines: an [`Origin`] that plays a [`Script`], a [`Forebay`] in front of it on a
-//! port of its own, and a [`Client`] that sends bytes as they stand and reads what came back, framing included. Nothing
-//! here sleeps for a fixed time: what must come true is waited for by [`eventually`], under a deadline. Whatever fails
-//! panics with the bytes received so far. What is right and wrong is for the tests to say, not for this crate.
+//! A wire test needs three things and a few lines: an [`Origin`] that plays a [`Script`], a [`Forebay`] in front of it
+//! on its own port, and a [`Client`] that sends raw bytes and reads the response including its framing. Nothing here
+//! sleeps for a fixed time: [`eventually`] waits for a condition under a deadline. Every failure panics with the bytes
+//! received so far. Tests decide what is correct, not this crate.
 
 mod client;
 mod compared;
@@ -44,14 +44,13 @@ pub use tls::{Authority, Pair, TlsClient};
 
 use std::time::{Duration, Instant};
 
-/// How long anything in a test may take before it has failed.
+/// The longest time that anything in a test may take.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Waits until `condition` holds.
 ///
 /// # Panics
-///
-/// When it does not hold within [`DEADLINE`]; `what` says what was waited for.
+/// If it does not hold within [`DEADLINE`]; `what` describes the condition.
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();

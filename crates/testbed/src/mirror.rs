@@ -1,6 +1,6 @@
-//! Words for mirrors: a route that copies, what its numbers say, and the copies as they came.
+//! Helpers for mirrors: a route with a mirror, its counters, and the copies that arrive.
 //!
-//! Does not say what a copy has to look like; that is for the tests.
+//! Tests decide what a copy must look like.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,13 @@ use serde_json::Value;
 use crate::script::Step;
 use crate::{BodyEnd, Config, DEADLINE, Forebay, Origin, Request, Response, Script};
 
-/// How long lies between two questions for the same numbers.
+/// The interval of polling counters.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl Config {
-    /// Calls the route `all` and copies it to this origin, as the upstream `shadow`, by these keys of `[route.mirror]`.
-    /// Brings the admin listener. Keys of the upstream `shadow` may follow by [`Config::more`], routes may not precede.
+    /// Calls the route `all` and mirrors it to this origin in the upstream `shadow`, with these keys of
+    /// `[route.mirror]`. Turns on the admin listener. [`Config::more`] may add keys of the upstream `shadow`
+    /// afterwards; no routes may precede.
     #[must_use]
     pub fn mirrored(self, shadow: &Origin, keys: &str) -> Self {
         let url = shadow.url();
@@ -23,7 +24,7 @@ impl Config {
         ))
     }
 
-    /// Brings the admin listener, on a port of its own.
+    /// Turns on the admin listener, on its own port.
     #[must_use]
     pub fn admin(self) -> Self {
         self.more("[admin]\nlisten = \"127.0.0.1:0\"")
@@ -31,11 +32,10 @@ impl Config {
 }
 
 impl Forebay {
-    /// What the admin listener answers about mirrors: `forebay.mirror_api("POST", "/all/reset")`.
+    /// The response of the admin API for mirrors: `forebay.mirror_api("POST", "/all/reset")`.
     ///
     /// # Panics
-    ///
-    /// When it does not answer.
+    /// If it does not respond.
     #[must_use]
     #[track_caller]
     pub fn mirror_api(&self, method: &str, rest: &str) -> Response {
@@ -43,22 +43,20 @@ impl Forebay {
         self.admin().send(head).read_response_to(method)
     }
 
-    /// The numbers of this route's mirror, now. The route's name stands as in a path, percent-encoded.
+    /// The current counters of this route's mirror. The route's name is percent-encoded.
     ///
     /// # Panics
-    ///
-    /// When there is no such mirror.
+    /// If there is no such mirror.
     #[must_use]
     #[track_caller]
     pub fn mirror(&self, route: &str) -> Value {
         told(&self.mirror_api("GET", &format!("/{route}")))
     }
 
-    /// Waits until the numbers of this route's mirror satisfy this, and returns them.
+    /// Waits until the counters of this route's mirror meet a condition, and returns them.
     ///
     /// # Panics
-    ///
-    /// When they do not in time; shows the last ones.
+    /// If they do not in time; shows the last ones.
     #[track_caller]
     pub fn mirror_until(&self, route: &str, condition: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
@@ -72,11 +70,10 @@ impl Forebay {
         }
     }
 
-    /// Begins to count anew what comparing on this route shows.
+    /// Resets the comparison report of this route.
     ///
     /// # Panics
-    ///
-    /// When nothing is compared there.
+    /// If responses are not compared.
     #[track_caller]
     pub fn reset_mirror(&self, route: &str) -> Value {
         told(&self.mirror_api("POST", &format!("/{route}/reset")))
@@ -84,11 +81,10 @@ impl Forebay {
 }
 
 impl Origin {
-    /// Waits until so many requests have come with their bodies, and returns them.
+    /// Waits until this many requests have arrived with their bodies, and returns them.
     ///
     /// # Panics
-    ///
-    /// When they do not come in time.
+    /// If they do not arrive in time.
     #[track_caller]
     pub fn after(&self, count: usize) -> Vec<Request> {
         crate::eventually(&format!("{count} requests have come"), || {
@@ -100,14 +96,14 @@ impl Origin {
 }
 
 impl Script {
-    /// Writes these bytes again and again until the peer leaves.
+    /// Writes these bytes repeatedly until the peer leaves.
     #[must_use]
     pub fn flood(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::Flood(bytes.as_ref().to_vec()))
     }
 }
 
-/// The JSON of an answer.
+/// The JSON body of a response.
 #[track_caller]
 fn told(response: &Response) -> Value {
     assert_eq!(response.status, 200, "{}", response.text());

@@ -1,4 +1,4 @@
-//! Names and their addresses, in place of DNS.
+//! A resolver for tests, instead of DNS.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use forebay::upstream::resolver::{LookUp, Resolver};
 
-/// Names and their addresses; clones are the same. A name that is not in it does not resolve.
+/// Names and their addresses, shared between clones. Other names do not resolve.
 #[derive(Clone, Debug, Default)]
 pub struct Names(Arc<Mutex<Known>>);
 
@@ -18,7 +18,7 @@ struct Known {
 }
 
 impl Names {
-    /// With this name and these addresses.
+    /// With one name and its addresses.
     #[must_use]
     pub fn with(name: &str, addresses: &[&str]) -> Self {
         let names = Self::default();
@@ -26,22 +26,21 @@ impl Names {
         names
     }
 
-    /// From now on the name has these addresses.
+    /// Sets the addresses of a name.
     ///
     /// # Panics
-    ///
-    /// When one is none.
+    /// If one is invalid.
     pub fn set(&self, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|text| text.parse().expect("an IP address")).collect();
         self.known().names.insert(name.to_owned(), addresses);
     }
 
-    /// From now on the name does not resolve.
+    /// Makes a name fail to resolve.
     pub fn lose(&self, name: &str) {
         self.known().names.remove(name);
     }
 
-    /// How many look-ups there were.
+    /// The number of look-ups.
     #[must_use]
     pub fn look_ups(&self) -> usize {
         self.known().look_ups

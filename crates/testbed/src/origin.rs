@@ -1,6 +1,6 @@
-//! A backend that plays scripts: HTTP/1.1 over blocking sockets, one thread a connection.
+//! A scripted backend: HTTP/1.1 over blocking sockets, one thread per connection.
 //!
-//! Says what it saw, byte for byte. What it answers is decided by [`Script`].
+//! Records what it receives, byte for byte. A [`Script`] determines its responses.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,42 +15,42 @@ use crate::script::{Script, Step};
 use crate::socket::{bound, on_one_port};
 use crate::wire::{Stream, Wire};
 
-/// How long a connection may wait for anything; longer than any test runs.
+/// The longest wait on a connection; longer than any test runs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How far a request's body got.
+/// How much of a request's body arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyEnd {
     /// It was not read, or is being read.
     Unread,
-    /// It came whole; so does a body that is not there.
+    /// It arrived completely, or there is none.
     Complete,
-    /// The connection ended, or the framing broke, before the body did.
+    /// The connection ended, or the framing was invalid, before the end of the body.
     Broken,
 }
 
-/// A request as an origin saw it.
+/// A request as received by an origin.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Its method.
     pub method: String,
-    /// Its target, as it stood in the request line.
+    /// Its target, as in the request line.
     pub target: String,
     /// Its head.
     pub head: Head,
-    /// What its body said.
+    /// The content of its body.
     pub body: Vec<u8>,
-    /// Its body as it was on the wire.
+    /// Its body as received on the wire.
     pub body_wire: Vec<u8>,
     /// Its trailers.
     pub trailers: Vec<(String, String)>,
-    /// How far its body got.
+    /// How much of its body arrived.
     pub body_end: BodyEnd,
-    /// Which connection it came on, counted from 0.
+    /// The number of its connection, from 0.
     pub connection: usize,
 }
 
-/// A scripted backend on a port of its own. Goes down when dropped.
+/// A scripted backend on its own port. Stops when dropped.
 #[derive(Debug)]
 pub struct Origin {
     address: SocketAddr,
@@ -58,12 +58,12 @@ pub struct Origin {
     socket: Mutex<Listening>,
 }
 
-/// Whether anyone listens on the origin's port.
+/// Whether the origin listens on its port.
 #[derive(Debug)]
 enum Listening {
-    /// The listener that the accepting thread uses too.
+    /// The listener, shared with the accepting thread.
     Up(TcpListener),
-    /// A bound socket that refuses connections and keeps the port for us.
+    /// A bound socket that refuses connections and reserves the port.
     Down(Socket),
 }
 
@@ -76,7 +76,7 @@ struct Shared {
     abandoned: AtomicUsize,
     held: AtomicUsize,
     held_most: AtomicUsize,
-    /// Counts `go_down`; a connection ends when it is no longer the one it began under.
+    /// The number of calls of `go_down`; a connection ends when it has changed since its start.
     epoch: AtomicUsize,
 }
 
@@ -87,7 +87,7 @@ struct Scripts {
     otherwise: Script,
 }
 
-/// What becomes of a connection after a script.
+/// What happens to a connection after a script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Keep,
@@ -99,18 +99,18 @@ impl Origin {
     /// Starts an origin that plays this script for every request.
     ///
     /// # Panics
-    ///
-    /// When no port can be had.
+    /// If no port is available.
     #[must_use]
     pub fn start(otherwise: Script) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self::on(bound(any).unwrap_or_else(|error| panic!("cannot bind {any}: {error}")), otherwise)
     }
 
-    /// Starts an origin on each of these addresses, all on one port, as the addresses of one name are. They answer 200
-    /// with their place in the row: "0", "1", …
+    /// Starts an origin on each of these addresses, all on one port, like the addresses of one name. They answer 200
+    /// with their index: "0", "1", …
     ///
     /// # Panics
+    /// If no port is free on all of them.
     ///
     /// When no port is free on all of them.
     #[must_use]
@@ -138,7 +138,7 @@ impl Origin {
         origin
     }
 
-    /// Starts `count` origins that answer 200 with their place in the row: "0", "1", …
+    /// Starts `count` origins that answer 200 with their index: "0", "1", …
     #[must_use]
     pub fn row(count: usize) -> Vec<Self> {
         (0..count).map(|place| Self::start(crate::ok(&place.to_string()))).collect()
@@ -152,12 +152,12 @@ impl Origin {
         origin
     }
 
-    /// Plays another script from now on where no path's script applies.
+    /// Plays another script from now on, for paths without a script of their own.
     pub fn now(&self, script: Script) {
         self.shared.scripts().otherwise = script;
     }
 
-    /// Plays this script for requests of this path (without query) from now on.
+    /// Plays this script for requests for this path (without query) from now on.
     pub fn at(&self, path: &str, script: Script) {
         self.shared.scripts().by_path.insert(path.to_owned(), script);
     }
@@ -167,7 +167,7 @@ impl Origin {
         self.shared.scripts().once.push_back(script);
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -179,13 +179,13 @@ impl Origin {
         format!("http://{}", self.address)
     }
 
-    /// It as a backend of a configuration with these keys: `origin.with("weight = 3")`.
+    /// As a backend of a configuration with these keys: `origin.with("weight = 3")`.
     #[must_use]
     pub fn with(&self, keys: &str) -> String {
         format!("{{ url = \"{}\", {keys} }}", self.url())
     }
 
-    /// The requests whose head came in, in order.
+    /// The requests whose head has arrived, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
         self.shared.requests().clone()
@@ -194,28 +194,27 @@ impl Origin {
     /// The latest request.
     ///
     /// # Panics
-    ///
-    /// When there was none.
+    /// If there was none.
     #[must_use]
     #[track_caller]
     pub fn last(&self) -> Request {
         self.requests().pop().expect("the origin has seen a request")
     }
 
-    /// How many requests came in.
+    /// The number of requests.
     #[must_use]
     pub fn seen(&self) -> usize {
         self.shared.requests().len()
     }
 
-    /// How many requests of this method and target came in: `origin.count("GET /a")`.
+    /// The number of requests with this method and target: `origin.count("GET /a")`.
     #[must_use]
     pub fn count(&self, method_and_target: &str) -> usize {
         let is_meant = |request: &&Request| format!("{} {}", request.method, request.target) == method_and_target;
         self.shared.requests().iter().filter(is_meant).count()
     }
 
-    /// How many of them have been read to their end: before that a request has come, and its body not yet.
+    /// The number of them whose body has been read completely.
     #[must_use]
     pub fn count_whole(&self, method_and_target: &str) -> usize {
         let is_meant = |request: &&Request| format!("{} {}", request.method, request.target) == method_and_target;
@@ -223,31 +222,31 @@ impl Origin {
         self.shared.requests().iter().filter(is_meant).filter(is_whole).count()
     }
 
-    /// How many connections were accepted, ever.
+    /// The number of connections accepted so far.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     #[must_use]
     pub fn open(&self) -> usize {
         self.shared.open().len()
     }
 
-    /// How many requests the peer gave up while they waited for their answer.
+    /// The number of requests that the peer gave up while they waited for a response.
     #[must_use]
     pub fn abandoned(&self) -> usize {
         self.shared.abandoned.load(Ordering::SeqCst)
     }
 
-    /// How many requests wait at a gate or hang now.
+    /// The number of requests that wait at a gate or hang.
     #[must_use]
     pub fn held(&self) -> usize {
         self.shared.held.load(Ordering::SeqCst)
     }
 
-    /// The most requests that ever waited at once.
+    /// The largest number of requests that waited at the same time.
     #[must_use]
     pub fn held_most(&self) -> usize {
         self.shared.held_most.load(Ordering::SeqCst)
@@ -256,8 +255,7 @@ impl Origin {
     /// Refuses new connections and resets the open ones; returns when they are gone.
     ///
     /// # Panics
-    ///
-    /// When a connection outlives it.
+    /// If a connection remains.
     pub fn go_down(&self) {
         let mut socket = self.socket.lock().expect("no holder of the socket panics");
         if let Listening::Up(listener) = &*socket {
@@ -268,17 +266,16 @@ impl Origin {
         }
         drop(socket);
         crate::eventually("the connections of an origin that went down end", || {
-            // Only reading is shut, so that each thread can still reset.
+            // Only shuts down reading, so that each thread can still reset.
             self.shared.open().values().for_each(|stream| drop(stream.shutdown(Shutdown::Read)));
             self.open() == 0
         });
     }
 
-    /// Listens again, on the same port. Does nothing if it never went down.
+    /// Listens again on the same port. Has no effect if it is up.
     ///
     /// # Panics
-    ///
-    /// When the port was lost.
+    /// If the port was lost.
     pub fn come_back(&self) {
         let mut socket = self.socket.lock().expect("no holder of the socket panics");
         if let Listening::Down(silent) = &*socket {
@@ -323,7 +320,7 @@ impl Shared {
             std::thread::spawn(move || {
                 let mut wire = Wire::new(Stream::Tcp(stream));
                 let after = shared.serve(&mut wire, id, epoch);
-                // The registry's handle goes first: a reset needs the last one.
+                // Drops the registry's handle first, because a reset requires the last one.
                 let registered = shared.open().remove(&id);
                 drop(registered);
                 if after == After::Reset { wire.reset() } else { drop(wire) }
@@ -352,7 +349,7 @@ impl Shared {
         }
     }
 
-    /// Keeps what was seen and finds the script for it.
+    /// Records the request, and selects the script for it.
     fn note(&self, head: Head, connection: usize) -> (usize, Script) {
         let mut words = head.words().map(str::to_owned);
         let method = words.next().unwrap_or_default();
@@ -371,7 +368,7 @@ impl Shared {
     }
 }
 
-/// One request being answered.
+/// A request being answered.
 struct Exchange<'a> {
     shared: &'a Shared,
     wire: &'a mut Wire,
@@ -468,7 +465,7 @@ impl Exchange<'_> {
         if is_broken { After::Close } else { After::Keep }
     }
 
-    /// Stands still until `is_over`, the peer leaves or the origin goes down.
+    /// Blocks until `is_over` holds, the peer leaves or the origin goes down.
     fn hold(&mut self, mut is_over: impl FnMut() -> bool) -> After {
         let held = self.shared.held.fetch_add(1, Ordering::SeqCst) + 1;
         self.shared.held_most.fetch_max(held, Ordering::SeqCst);

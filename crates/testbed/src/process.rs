@@ -1,6 +1,6 @@
-//! forebay as a process of its own: for its logs, and for a death that it has no time to prepare for.
+//! forebay as a separate process, for its logs and for abrupt ends.
 //!
-//! The binary is the caller's to name, since only an integration test knows where it is: `env!("CARGO_BIN_EXE_forebay")`.
+//! The caller names the binary, because only an integration test knows its path: `env!("CARGO_BIN_EXE_forebay")`.
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read};
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use crate::{Api, Caller, Client, DEADLINE, StateDir, eventually};
 
-/// What [`crate::Config`] writes of logs, and what a process of its own logs instead.
+/// The log settings of [`crate::Config`], and those of a separate process.
 const QUIET: &str = "access = \"off\"\nlevel = \"error\"";
 const TOLD: &str = "access = \"json\"\nlevel = \"warn\"";
 const ANY_PORT: &str = "127.0.0.1:0";
 const FILE: &str = "config.toml";
 
-/// A process of ours that takes requests. Killed when dropped, as by `kill -9`.
+/// A forebay process that accepts requests. Killed when dropped, as with `kill -9`.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -30,7 +30,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts this binary with a configuration made by this crate; returns when it listens.
+    /// Starts this binary with this configuration; returns when it listens.
     ///
     /// # Panics
     ///
@@ -41,7 +41,7 @@ impl Process {
         Self::start_in(binary, config, &[])
     }
 
-    /// The same with these in its environment.
+    /// The same with these environment variables.
     ///
     /// # Panics
     ///
@@ -65,38 +65,35 @@ impl Process {
         process
     }
 
-    /// Gives it another configuration, with the same ports, and SIGHUP.
+    /// Writes another configuration with the same ports, and sends SIGHUP.
     ///
     /// # Panics
-    ///
-    /// When the file can't be written, or the signal not be sent.
+    /// If the file cannot be written, or the signal not be sent.
     pub fn reload(&self, config: impl Display) {
         let file = self.folder.path().join(FILE);
         std::fs::write(file, text(&config, self.address, self.admin)).expect("the file can be written");
         self.signal("HUP");
     }
 
-    /// Sends it a signal: `"TERM"`.
+    /// Sends a signal: `"TERM"`.
     ///
     /// # Panics
-    ///
-    /// When that can't be done.
+    /// If that fails.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(sent.expect("kill is a command").success());
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process ends by itself.
     ///
     /// # Panics
-    ///
-    /// When it does not in time.
+    /// If it does not in time.
     #[track_caller]
     pub fn ended(mut self) {
         eventually("it has ended", || matches!(self.child.try_wait(), Ok(Some(_))));
     }
 
-    /// Where it listens for clients.
+    /// The address of its client listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -115,38 +112,35 @@ impl Process {
         Client::to(self.address)
     }
 
-    /// Someone who asks it one request after the other.
+    /// A client that sends requests one after the other.
     #[must_use]
     pub fn caller(&self) -> Caller {
         Caller::new(self.address)
     }
 
-    /// The access log's next line.
+    /// The next line of the access log.
     ///
     /// # Panics
-    ///
-    /// When none comes in time.
+    /// If none arrives in time.
     #[must_use]
     #[track_caller]
     pub fn logged(&self) -> String {
         self.requests.recv_timeout(DEADLINE).expect("a line is logged")
     }
 
-    /// Waits for an event in whose line all these words are, and returns the line.
+    /// Waits for an event that contains all these words, and returns its line.
     ///
     /// # Panics
-    ///
-    /// When none comes in time.
+    /// If none arrives in time.
     #[track_caller]
     pub fn told(&self, words: &[&str]) -> String {
         self.told_within(DEADLINE, words)
     }
 
-    /// The same, for what comes after so long a silence at most.
+    /// The same with this limit on the time between events.
     ///
     /// # Panics
-    ///
-    /// When none comes in time.
+    /// If none arrives in time.
     #[track_caller]
     pub fn told_within(&self, silence: Duration, words: &[&str]) -> String {
         let mut seen = String::new();
@@ -159,11 +153,10 @@ impl Process {
         panic!("nothing told of {words:?}, but\n{seen}")
     }
 
-    /// The events up to the first in whose line all these words are, and that.
+    /// The events up to and including the first one that contains all these words.
     ///
     /// # Panics
-    ///
-    /// When none comes in time.
+    /// If none arrives in time.
     #[track_caller]
     pub fn told_up_to(&self, words: &[&str]) -> Vec<String> {
         let mut seen = Vec::new();
@@ -177,7 +170,7 @@ impl Process {
         panic!("nothing told of {words:?}, but\n{}", seen.join("\n"))
     }
 
-    /// Ends it at once, as `kill -9` does.
+    /// Kills it, as with `kill -9`.
     pub fn kill(self) {
         drop(self);
     }
@@ -190,19 +183,19 @@ impl Drop for Process {
     }
 }
 
-/// The file of a configuration, with these addresses where it leaves the choice to the system.
+/// The file of a configuration, with these addresses in place of those that the system chooses.
 fn text(config: &impl Display, address: SocketAddr, admin: SocketAddr) -> String {
     let text = config.to_string().replacen(ANY_PORT, &address.to_string(), 1);
     text.replacen(ANY_PORT, &admin.to_string(), 1).replacen(QUIET, TOLD, 1)
 }
 
-/// An address that nobody listened on a moment ago.
+/// An address that was free a moment ago.
 fn free() -> SocketAddr {
     let listener = TcpListener::bind(ANY_PORT).expect("a port is free");
     listener.local_addr().expect("a listener has an address")
 }
 
-/// What comes line by line, read on a thread so that the writer is never held up.
+/// Lines of a stream, read by a thread so that the writer is never blocked.
 fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     let from = BufReader::new(from);

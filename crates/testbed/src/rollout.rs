@@ -1,7 +1,7 @@
-//! Words for tests of splits and canaries: who answers how often, and what the admin API says and does.
+//! Helpers for tests of splits and canaries: counts of responses by side, and the admin API.
 //!
-//! A side is told by the body of its answers: an [`Origin`] that says its own name. What a share should be is for the
-//! tests to say; [`is_share`] only knows how far chance may stray.
+//! The body of a response names the side: each [`Origin`] answers with its name. Tests decide the expected share;
+//! [`is_share`] computes the statistical tolerance.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use crate::{Client, Config, DEADLINE, Ending, Forebay, Origin, Response, ok, split};
 
-/// Two sides, `new` and `old`, each answering with its name.
+/// Two sides, `new` and `old`, which answer with their names.
 #[derive(Debug)]
 pub struct Sides {
-    /// What is tried.
+    /// The new side.
     pub new: Origin,
-    /// What was there before.
+    /// The old side.
     pub old: Origin,
 }
 
@@ -28,14 +28,14 @@ impl Sides {
         Self { new: Origin::start(ok("new")), old: Origin::start(ok("old")) }
     }
 
-    /// A split that gives this many percent to `new` and the rest to `old`.
+    /// A split with this many percent for `new` and the rest for `old`.
     #[must_use]
     pub fn split(&self, percent: f64) -> Config {
         split(&[("new", &self.new, percent), ("old", &self.old, 100.0 - percent)])
     }
 }
 
-/// Whether so many of so many draws are as many as this share in percent gives; one in a million right ones is not.
+/// Whether `count` of `draws` matches this share in percent; wrong for one in a million correct counts.
 #[must_use]
 pub fn is_share(count: usize, draws: usize, percent: f64) -> bool {
     let (share, draws) = (percent / 100.0, draws as f64);
@@ -43,7 +43,7 @@ pub fn is_share(count: usize, draws: usize, percent: f64) -> bool {
     (count as f64 - draws * share).abs() <= 5.0 * deviation
 }
 
-/// Requests one after the other, on one connection for as long as it lasts.
+/// Sends requests one after the other, on one connection as long as it lasts.
 #[derive(Debug)]
 pub struct Caller {
     address: SocketAddr,
@@ -51,17 +51,16 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// One that asks here.
+    /// A caller of this address.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         Self { address, client: None }
     }
 
-    /// `GET` this target for the host `shop.test`, with these field lines: each ends with CRLF.
+    /// Sends `GET` for this target and the host `shop.test`, with these field lines, each ending in CRLF.
     ///
     /// # Panics
-    ///
-    /// When no whole or visibly broken answer comes in time.
+    /// If no response arrives in time, complete or recognisably truncated.
     #[track_caller]
     pub fn get(&mut self, target: &str, fields: &str) -> Response {
         let kept = self.client.take().filter(|client| !client.is_closed());
@@ -72,12 +71,11 @@ impl Caller {
         response
     }
 
-    /// Asks so often for `/` with these field lines, and counts what the answers say; those that are not 200 by their
-    /// status, broken ones as `broken`.
+    /// Sends this many requests for `/` with these field lines, and counts the bodies; responses other than 200 by
+    /// status, truncated ones as `broken`.
     ///
     /// # Panics
-    ///
-    /// When no whole or visibly broken answer comes in time.
+    /// If no response arrives in time, complete or recognisably truncated.
     #[track_caller]
     pub fn tally(&mut self, count: usize, fields: &str) -> BTreeMap<String, usize> {
         let mut tally = BTreeMap::new();
@@ -95,7 +93,7 @@ impl Caller {
 }
 
 impl Response {
-    /// The cookie that it sets, as a client sends it back: `name=value`. The first, if it sets several.
+    /// The cookie in a response, in the form `name=value` of a request; the first if there are several.
     #[must_use]
     pub fn cookie(&self) -> Option<String> {
         let (pair, _) = self.field("set-cookie")?.split_once(';')?;
@@ -110,17 +108,16 @@ pub struct Api {
 }
 
 impl Api {
-    /// The one here.
+    /// The API at this address.
     #[must_use]
     pub fn at(address: SocketAddr) -> Self {
         Self { address }
     }
 
-    /// Sends this; an empty body is none.
+    /// Sends a request; an empty body means none.
     ///
     /// # Panics
-    ///
-    /// When no whole answer comes in time.
+    /// If no complete response arrives in time.
     #[must_use]
     #[track_caller]
     pub fn ask(&self, method: &str, target: &str, body: &str) -> Response {
@@ -130,22 +127,20 @@ impl Api {
         Client::to(self.address).send(head + body).read_response_to(method)
     }
 
-    /// What is there.
+    /// Gets a resource.
     ///
     /// # Panics
-    ///
-    /// When the answer is not 200, or not JSON.
+    /// If the response is not 200 with JSON.
     #[must_use]
     #[track_caller]
     pub fn get(&self, target: &str) -> Value {
         told(&self.ask("GET", target, ""))
     }
 
-    /// Has something done.
+    /// Posts to a resource.
     ///
     /// # Panics
-    ///
-    /// When the answer is not 200, or not JSON.
+    /// If the response is not 200 with JSON.
     #[track_caller]
     pub fn post(&self, target: &str, order: &Value) -> Value {
         told(&self.ask("POST", target, &order.to_string()))
@@ -154,52 +149,47 @@ impl Api {
     /// A route's split.
     ///
     /// # Panics
-    ///
-    /// When it has none.
+    /// If it has none.
     #[must_use]
     #[track_caller]
     pub fn split(&self, route: &str) -> Value {
         self.get(&format!("/api/v1/split/{}", segment(route)))
     }
 
-    /// The share that a side has now, in percent.
+    /// The current share of a side, in percent.
     ///
     /// # Panics
-    ///
-    /// When there is no such side.
+    /// If there is no such side.
     #[must_use]
     #[track_caller]
     pub fn weight(&self, route: &str, side: &str) -> f64 {
         side_of(&self.split(route), side)["weight"].as_f64().expect("a side has a weight")
     }
 
-    /// What is told of one side.
+    /// The description of a side.
     ///
     /// # Panics
-    ///
-    /// When there is no such side.
+    /// If there is no such side.
     #[must_use]
     #[track_caller]
     pub fn side(&self, route: &str, side: &str) -> Value {
         side_of(&self.split(route), side)
     }
 
-    /// Gives sides other weights, in the name of alice; returns the split.
+    /// Sets the weights of sides as alice; returns the split.
     ///
     /// # Panics
-    ///
-    /// When that is refused.
+    /// If that is rejected.
     #[track_caller]
     pub fn set_weights(&self, route: &str, weights: &[(&str, f64)]) -> Value {
         let weights: BTreeMap<_, _> = weights.iter().copied().collect();
         self.post(&format!("/api/v1/split/{}", segment(route)), &json!({ "weights": weights, "by": "alice" }))
     }
 
-    /// Gives a split the file's weights again.
+    /// Restores the file's weights.
     ///
     /// # Panics
-    ///
-    /// When that is refused.
+    /// If that is rejected.
     #[track_caller]
     pub fn reset_weights(&self, route: &str) -> Value {
         told(&self.ask("POST", &format!("/api/v1/split/{}/reset", segment(route)), ""))
@@ -208,50 +198,45 @@ impl Api {
     /// A route's canary.
     ///
     /// # Panics
-    ///
-    /// When it has none.
+    /// If it has none.
     #[must_use]
     #[track_caller]
     pub fn canary(&self, route: &str) -> Value {
         self.get(&format!("/api/v1/canary/{}", segment(route)))
     }
 
-    /// Has a canary do something; returns it.
+    /// Sends a command to a canary; returns it.
     ///
     /// # Panics
-    ///
-    /// When that is refused.
+    /// If that is rejected.
     #[track_caller]
     pub fn direct(&self, route: &str, order: &str) -> Value {
         told(&self.try_direct(route, order))
     }
 
-    /// Has a canary do something, if it will.
+    /// Sends a command to a canary, which may reject it.
     ///
     /// # Panics
-    ///
-    /// When no whole answer comes in time.
+    /// If no complete response arrives in time.
     #[must_use]
     #[track_caller]
     pub fn try_direct(&self, route: &str, order: &str) -> Response {
         self.ask("POST", &format!("/api/v1/canary/{}/{order}", segment(route)), "")
     }
 
-    /// Waits until the canary is so, and returns it.
+    /// Waits until the canary meets a condition, and returns it.
     ///
     /// # Panics
-    ///
-    /// When it is not in time.
+    /// If it does not in time.
     #[track_caller]
     pub fn canary_until(&self, route: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         self.canary_while(route, what, is_so, || std::thread::sleep(std::time::Duration::from_millis(5)))
     }
 
-    /// Does this over and over until the canary is so, and returns it.
+    /// Repeats an action until the canary meets a condition, and returns it.
     ///
     /// # Panics
-    ///
-    /// When it is not in time.
+    /// If it does not in time.
     #[track_caller]
     pub fn canary_while(
         &self,
@@ -284,38 +269,35 @@ impl Forebay {
         Api::at(self.admin_address())
     }
 
-    /// Someone who asks it one request after the other.
+    /// A client that sends requests one after the other.
     #[must_use]
     pub fn caller(&self) -> Caller {
         Caller::new(self.address())
     }
 
-    /// Asks so often for `/`, and counts what the answers say, as [`Caller::tally`] does.
+    /// Sends this many requests for `/`, and counts the bodies like [`Caller::tally`].
     ///
     /// # Panics
-    ///
-    /// When no whole or visibly broken answer comes in time.
+    /// If no response arrives in time, complete or recognisably truncated.
     #[must_use]
     #[track_caller]
     pub fn tally(&self, count: usize) -> BTreeMap<String, usize> {
         self.caller().tally(count, "")
     }
 
-    /// Says whether all answers come from this side; shows what comes if not.
+    /// Asserts that all responses come from this side.
     ///
     /// # Panics
-    ///
-    /// When some don't.
+    /// If not; shows the counts.
     #[track_caller]
     pub fn is_all(&self, side: &str) {
         assert_eq!(self.tally(40), BTreeMap::from([(side.to_owned(), 40)]));
     }
 
-    /// Sends requests until the canary of the route `all` is so, and returns it.
+    /// Sends requests until the canary of the route `all` meets a condition, and returns it.
     ///
     /// # Panics
-    ///
-    /// When it is not in time.
+    /// If it does not in time.
     #[track_caller]
     pub fn feed_until(&self, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let mut caller = self.caller();
@@ -336,7 +318,7 @@ fn side_of(split: &Value, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no side {name} in {split:#}")).clone()
 }
 
-/// A route's name as a segment of a path (RFC 3986 §2.1).
+/// A route's name as a path segment (RFC 3986 §2.1).
 fn segment(name: &str) -> String {
     let mut segment = String::new();
     for byte in name.bytes() {

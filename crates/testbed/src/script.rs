@@ -1,28 +1,28 @@
-//! What an origin does with a request, step by step.
+//! The steps with which an origin answers a request.
 //!
-//! A script is data; `origin` plays it. Unless it says [`Script::before_body`], the request's body has been read first.
+//! A script is data; `origin` plays it. The request's body is read first, unless [`Script::before_body`] is used.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-/// Something that an origin waits for and a test opens. Stays open.
+/// A gate that an origin waits for and a test opens. It stays open.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// A gate that is shut.
+    /// A closed gate.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets everyone through, now and later.
+    /// Opens the gate for current and later waits.
     pub fn open(&self) {
         *self.0.0.lock().expect("no holder of the gate panics") = true;
         self.0.1.notify_all();
     }
 
-    /// Waits for at most `limit`; says whether the gate is open.
+    /// Waits at most `limit`; returns whether the gate is open.
     pub(crate) fn is_open_within(&self, limit: Duration) -> bool {
         let open = self.0.0.lock().expect("no holder of the gate panics");
         let waited = self.0.1.wait_timeout_while(open, limit, |open| !*open);
@@ -30,39 +30,39 @@ impl Gate {
     }
 }
 
-/// One thing that an origin does.
+/// A step of a script.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Writes these bytes as they stand.
+    /// Writes these bytes unchanged.
     Send(Vec<u8>),
-    /// Writes a well-formed response; without its body where the request or the status forbids one.
+    /// Writes a well-formed response; without its body if the request or the status forbids one.
     Answer { status: u16, fields: Vec<(String, String)>, body: Vec<u8> },
-    /// Writes 304 when the request's `If-None-Match` names this tag, else 200 with the body; the fields go with both.
+    /// Writes 304 if the request's `If-None-Match` contains this tag, else 200 with the body; both with the fields.
     Validate { etag: String, fields: Vec<(String, String)>, body: Vec<u8> },
-    /// Writes 206 with the one range that the request's `Range` asks for, else 200 with the body; the fields go with
-    /// both. Whether `If-Range` holds is not looked at.
+    /// Writes 206 with the single range of the request's `Range`, else 200 with the body; both with the fields. Ignores
+    /// `If-Range`.
     Ranged { fields: Vec<(String, String)>, body: Vec<u8> },
-    /// Writes one byte, waits, writes the next.
+    /// Writes byte by byte, with a pause after each.
     Drip(Vec<u8>, Duration),
-    /// Writes these bytes again and again until the peer leaves.
+    /// Writes these bytes repeatedly until the peer leaves.
     Flood(Vec<u8>),
     /// Waits until the gate opens; ends the connection if the peer leaves before.
     Wait(Gate),
     /// Reads the request's body.
     ReadBody,
-    /// Answers with the request as it came: head and body, as on the wire.
+    /// Answers with the request as received: head and body as on the wire.
     Echo,
     /// Does nothing until the peer leaves.
     Hang,
-    /// Ends the connection in an orderly way.
+    /// Closes the connection cleanly.
     Close,
     /// Resets the connection.
     Reset,
-    /// Sends back every byte that comes until the peer ends.
+    /// Echoes every byte until the peer ends.
     Tunnel,
 }
 
-/// What an origin does with a request.
+/// The behaviour of an origin for a request.
 #[derive(Clone, Debug)]
 pub struct Script {
     pub(crate) steps: Vec<Step>,
@@ -80,27 +80,27 @@ pub fn ok(body: &str) -> Script {
     answer(200, &[], body)
 }
 
-/// Answers with this status, these fields and this body; its length is added.
+/// Answers with this status, these fields and this body, and adds its length.
 #[must_use]
 pub fn answer(status: u16, fields: &[(&str, &str)], body: &str) -> Script {
     script().step(Step::Answer { status, fields: owned(fields), body: body.as_bytes().to_vec() })
 }
 
-/// Answers with this `ETag` and these fields: 304 when the request's `If-None-Match` names the tag (or `*`), else 200
+/// Answers with this `ETag` and these fields: 304 if the request's `If-None-Match` contains the tag (or `*`), else 200
 /// with this body.
 #[must_use]
 pub fn validated(etag: &str, body: &str, fields: &[(&str, &str)]) -> Script {
     script().step(Step::Validate { etag: etag.to_owned(), fields: owned(fields), body: body.as_bytes().to_vec() })
 }
 
-/// Answers as an origin that has this body: 206 with the one range that is asked for, else 200; the fields go with both.
-/// Whether `If-Range` holds is not looked at.
+/// Answers like an origin with this body: 206 with the requested range, else 200; both with the fields. Ignores
+/// `If-Range`.
 #[must_use]
 pub fn ranged(body: &str, fields: &[(&str, &str)]) -> Script {
     script().step(Step::Ranged { fields: owned(fields), body: body.as_bytes().to_vec() })
 }
 
-/// Answers with these bytes as they stand.
+/// Answers with these bytes unchanged.
 #[must_use]
 pub fn raw(bytes: impl AsRef<[u8]>) -> Script {
     script().send(bytes)
@@ -125,7 +125,7 @@ pub fn chunked(pieces: &[&str], trailers: &[(&str, &str)]) -> Script {
     raw(text + "\r\n")
 }
 
-/// Answers 200 with the request as it came on the wire, head and body.
+/// Answers 200 with the request as received on the wire, head and body.
 #[must_use]
 pub fn echo() -> Script {
     script().step(Step::Echo)
@@ -163,7 +163,7 @@ impl Script {
         self.step(Step::ReadBody)
     }
 
-    /// Writes these bytes as they stand.
+    /// Writes these bytes unchanged.
     #[must_use]
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::Send(bytes.as_ref().to_vec()))
@@ -199,13 +199,13 @@ impl Script {
         self.step(Step::Reset)
     }
 
-    /// Sends back every byte that comes from now on.
+    /// Echoes every byte from now on.
     #[must_use]
     pub fn tunnel(self) -> Self {
         self.step(Step::Tunnel)
     }
 
-    /// Does what the other script does, after this one; the other's reading of the body is left out.
+    /// Appends the steps of another script, without its reading of the body.
     #[must_use]
     pub fn then(mut self, other: Script) -> Self {
         self.steps.extend(other.before_body().steps);

@@ -1,4 +1,4 @@
-//! Which certificate a server shows, whoever has signed it.
+//! Reads the certificate that a server presents, regardless of its issuer.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -11,11 +11,10 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use crate::DEADLINE;
 
-/// The certificate, as DER, that a server shows to a client that asks for this name and offers these protocols.
+/// The certificate, as DER, that a server presents to a client with this server name and these ALPN protocols.
 ///
 /// # Errors
-///
-/// When the handshake fails.
+/// If the handshake fails.
 pub fn shown_certificate(address: SocketAddr, name: &str, protocols: &[&str]) -> io::Result<Vec<u8>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let seen = Arc::new(Seen { provider: Arc::clone(&provider), certificate: Mutex::default() });
@@ -37,7 +36,7 @@ pub fn shown_certificate(address: SocketAddr, name: &str, protocols: &[&str]) ->
     certificate.ok_or_else(|| io::Error::other("no certificate"))
 }
 
-/// Accepts every certificate, and keeps the last.
+/// Accepts every certificate, and keeps the last one.
 #[derive(Debug)]
 struct Seen {
     provider: Arc<CryptoProvider>,

@@ -1,11 +1,11 @@
-//! Sockets that hold an address, listened on or not.
+//! Sockets that reserve an address, listening or not.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// A socket that holds this address; port 0: any.
+/// A socket that reserves this address; port 0: any.
 pub(crate) fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -13,11 +13,10 @@ pub(crate) fn bound(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Sockets that hold these addresses, all with one port.
+/// Sockets that reserve these addresses, all with one port.
 ///
 /// # Panics
-///
-/// When no port is free on all of them.
+/// If no port is free on all of them.
 pub(crate) fn on_one_port(addresses: &[IpAddr]) -> Vec<Socket> {
     let sockets = |_turn| {
         let mut port = 0;

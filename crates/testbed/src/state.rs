@@ -3,16 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A directory of its own, removed in the end.
+/// A temporary directory, removed when dropped.
 #[derive(Debug)]
 pub struct StateDir(PathBuf);
 
 impl StateDir {
-    /// Makes an empty one.
+    /// Creates an empty directory.
     ///
     /// # Panics
-    ///
-    /// When the system has no place for it.
+    /// If the system cannot create it.
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
@@ -23,13 +22,13 @@ impl StateDir {
         Self(path)
     }
 
-    /// Where it is.
+    /// Its path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// It as a key of `[server]`.
+    /// As a key of `[server]`.
     #[must_use]
     pub fn key(&self) -> String {
         format!("state_dir = \"{}\"", self.0.display())

@@ -1,20 +1,20 @@
-//! The time that forebay goes by: a test puts it forward instead of waiting.
+//! The clock of forebay, which a test advances instead of waiting.
 //!
-//! Never put back, and shared by all that runs in a process.
+//! It only moves forward, and all code in the process shares it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use forebay::telemetry::clock;
 
-/// Puts forebay's clock forward, for everything in this process and for good.
+/// Advances forebay's clock permanently, for everything in this process.
 ///
-/// A test that does so must be a process of its own, as `cargo nextest` makes it: next to others in one process it would
-/// age what those have stored.
+/// Such a test must run in its own process, as with `cargo nextest`: otherwise it would age what other tests have
+/// stored.
 pub fn advance(by: Duration) {
     clock::advance(by);
 }
 
-/// The HTTP date so many seconds after now, by forebay's clock; before now when negative.
+/// The HTTP date this many seconds after now, by forebay's clock; before now if negative.
 #[must_use]
 pub fn date(offset_seconds: i64) -> String {
     let offset = Duration::from_secs(offset_seconds.unsigned_abs());

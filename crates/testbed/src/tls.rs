@@ -1,6 +1,6 @@
-//! TLS for tests: an authority that issues certificates, and clients that speak TLS as a test wants it.
+//! TLS for tests: a certificate authority, and clients with configurable TLS.
 //!
-//! Clients believe one authority. A handshake that fails is an error to look at, not a panic.
+//! Clients trust one authority. A failed handshake is an error, not a panic.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::wire::Stream;
 use crate::{Client, DEADLINE};
 
-/// An authority that issues certificates.
+/// A certificate authority.
 pub struct Authority {
     certificate: CertificateDer<'static>,
     pem: String,
@@ -37,12 +37,12 @@ pub struct Pair {
     pub key: String,
     /// The certificate as DER.
     pub der: Vec<u8>,
-    /// The serial number that the authority knows it by.
+    /// Its serial number.
     pub serial: u64,
 }
 
 impl Authority {
-    /// A new one of this name.
+    /// A new authority with this name.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -59,13 +59,13 @@ impl Authority {
         &self.pem
     }
 
-    /// Issues a certificate for these names, the first of which is its common name, too.
+    /// Issues a certificate for these names; the first one is also its common name.
     #[must_use]
     pub fn issue(&self, names: &[&str]) -> Pair {
         self.issue_until(names, 2099)
     }
 
-    /// The same; it holds until the beginning of a year.
+    /// The same with a validity until the beginning of a year.
     #[must_use]
     pub fn issue_until(&self, names: &[&str], year: i32) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -82,7 +82,7 @@ impl Authority {
         Pair { certificate: certificate.pem(), key: key.serialize_pem(), der: certificate.der().to_vec(), serial }
     }
 
-    /// A list that revokes these, as PEM.
+    /// A revocation list with these certificates, as PEM.
     #[must_use]
     pub fn revoke(&self, revoked: &[&Pair]) -> String {
         let revoke = |pair: &&Pair| RevokedCertParams {
