@@ -283,38 +283,41 @@ async fn introduced(worker: &Worker, mut arrival: Arrival, is_optional: bool) ->
 
 /// Begins to speak with a client.
 fn begin(worker: Rc<Worker>, arrival: Arrival, listener: &Listener, handshakes: Rc<Handshakes>) {
-    match listener.tls.load_full() {
-        None => drop(tokio::task::spawn_local(serve(worker, arrival))),
-        Some(tls) => drop(tokio::task::spawn_local(serve_tls(worker, arrival, (tls, handshakes)))),
+    if let Some(tls) = listener.tls.load_full() {
+        tokio::task::spawn_local(serve_tls(worker, arrival, (tls, handshakes)));
+        return;
+    }
+    let Arrival { socket, ahead, client, counted } = arrival;
+    let protocols = protocols(&worker, &client);
+    let client = Rc::new(client);
+    match (protocols.http1(), protocols.http2()) {
+        (true, true) => drop(tokio::task::spawn_local(serve_either(worker, (socket, ahead), client, counted))),
+        (_, false) => serve(worker, socket, client, Spoken::Http1(ahead), counted),
+        (false, true) => serve(worker, socket, client, Spoken::Http2(ahead), counted),
     }
 }
 
-/// Serves a client that speaks without TLS.
-async fn serve(worker: Rc<Worker>, arrival: Arrival) {
-    let Arrival { mut socket, ahead, client, counted } = arrival;
-    let client = Rc::new(client);
-    let protocols = protocols(&worker, &client);
-    let spoken = match (protocols.http1(), protocols.http2()) {
-        (true, true) => {
-            let within = worker.limits().header_timeout;
-            Box::pin(preface::read(&mut socket, ahead, within, worker.drained())).await
-        }
-        (_, false) => Spoken::Http1(ahead),
-        (false, true) => Spoken::Http2(ahead),
-    };
-    serve_spoken(worker, socket, client, spoken, counted).await;
+/// Serves a client that speaks without TLS, whichever protocol it begins with.
+async fn serve_either(
+    worker: Rc<Worker>,
+    (mut socket, ahead): (Socket, Bytes),
+    client: Rc<ClientConnection>,
+    counted: Counted,
+) {
+    let within = worker.limits().header_timeout;
+    let spoken = preface::read(&mut socket, ahead, within, worker.drained()).await;
+    serve(worker, socket, client, spoken, counted);
 }
 
-async fn serve_spoken(
-    worker: Rc<Worker>,
-    socket: Socket,
-    client: Rc<ClientConnection>,
-    spoken: Spoken,
-    _counted: Counted,
-) {
+/// Serves a client whose protocol is known, by a task of its own: the connection does not carry on the room that its
+/// beginning needed.
+fn serve(worker: Rc<Worker>, socket: Socket, client: Rc<ClientConnection>, spoken: Spoken, counted: Counted) {
     match spoken {
-        Spoken::Http1(read) => http1::serve(worker, socket, client, read).await,
-        Spoken::Http2(read) => Box::pin(http2::serve(worker, socket, client, read)).await,
+        Spoken::Http1(read) => drop(tokio::task::spawn_local(http1::serve(worker, socket, client, read, counted))),
+        Spoken::Http2(read) => drop(tokio::task::spawn_local(async move {
+            http2::serve(worker, socket, client, read).await;
+            drop(counted);
+        })),
         Spoken::Nothing => {}
     }
 }
@@ -324,11 +327,11 @@ fn protocols(worker: &Worker, client: &ClientConnection) -> Protocols {
     client.listener.as_ref().map_or(Protocols::Http1, |listener| worker.site().plan().protocols(listener))
 }
 
-/// Serves a client that speaks TLS: the handshake is boxed, so that the connection does not carry its room on.
+/// Serves a client that speaks TLS, once it has shown who it is.
 async fn serve_tls(worker: Rc<Worker>, arrival: Arrival, (tls, handshakes): (Arc<Tls>, Rc<Handshakes>)) {
     let Arrival { socket, ahead, client, counted } = arrival;
     let sharing = (worker.workers(), &*worker.ledger.counters);
-    let secured = Box::pin(tls::secure(Carrier::new(socket, ahead), &tls, handshakes, sharing)).await;
+    let secured = tls::secure(Carrier::new(socket, ahead), &tls, handshakes, sharing).await;
     drop(tls);
     let Some((socket, shown)) = secured else { return };
     let client = Rc::new(client.over_tls(shown));
@@ -338,7 +341,7 @@ async fn serve_tls(worker: Rc<Worker>, arrival: Arrival, (tls, handshakes): (Arc
         None if !protocols(&worker, &client).http1() => Spoken::Http2(Bytes::new()),
         Some(_) | None => Spoken::Http1(Bytes::new()),
     };
-    serve_spoken(worker, socket, client, spoken, counted).await;
+    serve(worker, socket, client, spoken, counted);
 }
 
 fn is_the_clients(error: &io::Error) -> bool {
@@ -346,7 +349,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 }
 
 /// A connection that is open, as it is counted.
-struct Counted {
+pub(super) struct Counted {
     worker: Rc<Worker>,
     _place: Place,
 }

@@ -15,7 +15,7 @@ use super::head::Facts;
 use super::input::{Closed, DISCARDED_BYTES_MAX};
 use super::output::Output;
 use super::reply::{Broken, Reply};
-use super::response::{self, Framed, Framing, Terms};
+use super::response::{self, Framing, Terms};
 use super::wire::{Progress, Wire};
 use crate::config::plan::HalfClose;
 use crate::downstream::begin::{Answering, Awaited, begin};
@@ -23,7 +23,7 @@ use crate::downstream::linger;
 use crate::downstream::refusal::Refusal;
 use crate::downstream::socket::Socket;
 use crate::downstream::waits::{Late, Waits};
-use crate::downstream::worker::Worker;
+use crate::downstream::worker::{Counted, Worker};
 use crate::exchange::stream::Stream;
 use crate::exchange::tunnel::{End, Left};
 use crate::exchange::{Answer, ClientConnection};
@@ -50,24 +50,35 @@ enum Ending {
 /// Serves a client until either side closes.
 ///
 /// `read` was read of the socket already.
-pub(in crate::downstream) async fn serve(
+pub(in crate::downstream) fn serve(
     worker: Rc<Worker>,
     socket: Socket,
     client: Rc<ClientConnection>,
     read: Bytes,
-) {
+    counted: Counted,
+) -> impl Future<Output = ()> {
+    // Made here, not in the future: that would keep room until its end for all that it was given.
     let (buffers, pipes, stream) = (Rc::clone(&worker.buffers), Rc::clone(&worker.pipes), Rc::default());
     let wire = Rc::new(Wire::new((socket, read), buffers, pipes, Rc::clone(&stream)));
-    let ending = {
-        let drained = worker.drained();
-        let mut connection = Connection::new(&worker, client, stream, Rc::clone(&wire));
-        connection.run(std::pin::pin!(drained)).await
-    };
-    let Some((socket, read_ahead)) = wire.take() else { return };
-    // Boxed, so that a connection does not carry from its beginning the room that its end needs.
+    let mut connection = Connection::new(worker, client, stream, wire);
+    async move {
+        let ending = {
+            let worker = Rc::clone(&connection.worker);
+            let drained = worker.drained();
+            connection.run(std::pin::pin!(drained)).await
+        };
+        // Boxed for the same reason.
+        Box::pin(end(connection, ending)).await;
+        drop(counted);
+    }
+}
+
+async fn end(connection: Connection, ending: Ending) {
+    let Some((socket, read_ahead)) = connection.wire.take() else { return };
+    drop(connection);
     match ending {
-        Ending::Lingering => Box::pin(linger::close(socket)).await,
-        Ending::Silent => Box::pin(linger::leave(socket)).await,
+        Ending::Lingering => linger::close(socket).await,
+        Ending::Silent => linger::leave(socket).await,
         Ending::Broken => drop(socket),
         Ending::Reset => socket.reset(),
         Ending::Tunnel(left) => (left.tunnel)(End { stream: Box::new(socket), read_ahead }).await,
@@ -75,8 +86,8 @@ pub(in crate::downstream) async fn serve(
 }
 
 /// A connection, and the request that is under way on it.
-struct Connection<'a> {
-    worker: &'a Rc<Worker>,
+struct Connection {
+    worker: Rc<Worker>,
     client: Rc<ClientConnection>,
     /// Its requests come one after another: all of them use it.
     stream: Rc<Stream>,
@@ -84,6 +95,8 @@ struct Connection<'a> {
     /// `None`: there is no request, and nothing to be written.
     output: Option<Box<Output>>,
     waits: Waits,
+    /// What the head of the request under way says of the connection.
+    facts: Facts,
     /// When the wait for a request began (monotonic time), and that for the rest of its head.
     idle_since: Option<Duration>,
     head_since: Option<Duration>,
@@ -94,8 +107,26 @@ struct Connection<'a> {
     has_waited: bool,
 }
 
-impl<'a> Connection<'a> {
-    fn new(worker: &'a Rc<Worker>, client: Rc<ClientConnection>, stream: Rc<Stream>, wire: Rc<Wire>) -> Self {
+/// What has come of a head.
+enum Begun {
+    /// The response to it has begun.
+    Replied(Replied),
+    /// Its answer is awaited.
+    Awaited(Awaited),
+}
+
+/// A response that is in the output, or as much of it as was there.
+struct Replied {
+    /// `None`: all of it is in the output.
+    rest: Option<Box<Reply>>,
+    /// Its body ends with the connection.
+    ends_with_connection: bool,
+    /// No request may come behind it.
+    closes: bool,
+}
+
+impl Connection {
+    fn new(worker: Rc<Worker>, client: Rc<ClientConnection>, stream: Rc<Stream>, wire: Rc<Wire>) -> Self {
         Self {
             worker,
             client,
@@ -103,6 +134,7 @@ impl<'a> Connection<'a> {
             wire,
             output: None,
             waits: Waits::default(),
+            facts: Facts::PLAIN_GET,
             // A client that says nothing has as long as for a head.
             idle_since: Some(clock::mono()),
             head_since: None,
@@ -121,73 +153,59 @@ impl<'a> Connection<'a> {
         .await;
         loop {
             let head = std::future::poll_fn(|cx| self.poll_head(cx, drained.as_mut())).await;
-            if let Head::Whole(length) = head
-                && self.answer_at_once(length)
-            {
-                let written = std::future::poll_fn(|cx| self.poll_reply(cx, None, Facts::PLAIN_GET)).await;
-                if written.is_err() {
-                    return Ending::Broken;
-                }
-                self.is_served();
-                continue;
-            }
             let begun = match head {
                 Head::Whole(length) => self.begin(length),
                 Head::Refused(refusal) => Err(refusal),
                 Head::None => return Ending::Silent,
             };
-            let (facts, answer) = match begun {
-                Ok((facts, Answering::Now(answer))) => (facts, answer),
-                Ok((facts, Answering::Later(mut course))) => {
-                    let answered = std::future::poll_fn(|cx| self.poll_course(cx, &mut course, facts)).await;
-                    let Some(answer) = answered else { return Ending::Silent };
-                    (facts, answer)
+            let replied = match begun {
+                Ok(Begun::Replied(replied)) => replied,
+                Ok(Begun::Awaited(mut course)) => {
+                    let replied = std::future::poll_fn(|cx| self.poll_course(cx, &mut course)).await;
+                    let Some(replied) = replied else { return Ending::Silent };
+                    replied
                 }
-                Err(refusal) => return self.refuse(refusal).await,
+                Err(refusal) => return Box::pin(self.refuse(refusal)).await,
             };
-            let (framed, mut reply) = self.reply(answer, facts);
-            let written = std::future::poll_fn(|cx| self.poll_reply(cx, reply.as_deref_mut(), facts)).await;
-            drop(reply);
+            let Replied { mut rest, ends_with_connection, closes } = replied;
+            let written = std::future::poll_fn(|cx| self.poll_reply(cx, rest.as_deref_mut())).await;
+            drop(rest);
             match written {
-                Err(Broken) if framed.framing == Framing::UntilClose => return Ending::Reset,
+                Err(Broken) if ends_with_connection => return Ending::Reset,
                 Err(Broken) => return Ending::Broken,
                 Ok(()) => {}
             }
             if let Some(left) = self.stream.handover.take() {
                 return Ending::Tunnel(left);
             }
-            if framed.closes || !self.wire.has_whole_body() && !self.discard().await {
+            if closes || !self.wire.has_whole_body() && !Box::pin(self.discard()).await {
                 return Ending::Lingering;
             }
-            self.is_served();
+            // The clock was read when the exchange ended.
+            let has_waited = std::mem::take(&mut self.has_waited);
+            self.idle_since = if has_waited { None } else { self.worker.ledger.last_end() };
+            (self.head_since, self.has_served) = (None, true);
         }
     }
 
-    /// A request has been answered, and its body has come.
-    fn is_served(&mut self) {
-        // The clock was read when the exchange ended.
-        let has_waited = std::mem::take(&mut self.has_waited);
-        self.idle_since = if has_waited { None } else { self.worker.ledger.last_end() };
-        (self.head_since, self.has_served) = (None, true);
-    }
-
-    /// Answers a head of this length from the cache, if that needs no exchange. If so, the response is in the output.
-    fn answer_at_once(&mut self, length: usize) -> bool {
-        let (worker, site) = (self.worker, self.worker.site());
+    /// Answers a plain head of this length from the cache, if that needs no exchange.
+    fn answer_at_once(&mut self, length: usize) -> Option<Replied> {
+        let (worker, site) = (&*self.worker, self.worker.site());
         let ledger = &*worker.ledger;
         if !site.caches() || worker.is_draining() || ledger.captures() {
-            return false;
+            return None;
         }
         let started = clock::now();
         let find = |asked: &PlainGet<'_>| fast_hit::find(&site, &self.client, asked, started);
-        let Some(hit) = self.wire.find(length, find) else { return false };
+        let hit = self.wire.find(length, find)?;
         let request = if ledger.is_logging() { self.wire.logged(length, self.client.scheme) } else { None };
         self.wire.skip_head(length);
         fast_hit::account(&site, ledger, (&self.client, request), &hit, started);
+        self.facts = Facts::PLAIN_GET;
         let output = self.output.get_or_insert_with(|| self.wire.lend_output());
         output.head(|lead| response::write_hit(lead, &hit));
         output.push(hit.stored.into_content());
-        true
+        Some(Replied { rest: None, ends_with_connection: false, closes: false })
     }
 
     /// Waits for a whole head.
@@ -218,29 +236,35 @@ impl<'a> Connection<'a> {
     }
 
     /// Takes a head of this length, and begins with the request.
-    fn begin(&mut self, length: usize) -> Result<(Facts, Answering), Refusal> {
+    fn begin(&mut self, length: usize) -> Result<Begun, Refusal> {
+        if let Some(replied) = self.answer_at_once(length) {
+            return Ok(Begun::Replied(replied));
+        }
         let (head, facts) = self.wire.take_head(length)?;
+        self.facts = facts;
         if self.output.is_none() {
             self.output = Some(self.wire.lend_output());
         }
         let body = self.wire.body(facts.framing);
-        let answering = begin(self.worker, &self.client, &self.stream, head, body);
-        Ok((facts, answering))
+        Ok(match begin(&self.worker, &self.client, &self.stream, head, body) {
+            Answering::Now(answer) => Begun::Replied(self.reply(answer)),
+            Answering::Later(course) => Begun::Awaited(course),
+        })
     }
 
     /// Waits for the answer; `None`: the client has left. Meanwhile passes on interim responses.
-    fn poll_course(&mut self, cx: &mut Context<'_>, course: &mut Awaited, facts: Facts) -> Poll<Option<Answer>> {
+    fn poll_course(&mut self, cx: &mut Context<'_>, course: &mut Awaited) -> Poll<Option<Replied>> {
         loop {
             if let Poll::Ready(answer) = Pin::new(&mut *course).poll(cx) {
-                return Poll::Ready(Some(answer));
+                return Poll::Ready(Some(self.reply(answer)));
             }
-            self.take_interim(facts);
+            self.take_interim();
             if let Some(output) = self.output.as_mut().filter(|output| !output.is_empty())
                 && let Poll::Ready(Err(_broken)) = self.wire.poll_write(cx, output)
             {
                 return Poll::Ready(None);
             }
-            if self.has_left(cx, facts) {
+            if self.has_left(cx) {
                 return Poll::Ready(None);
             }
             match self.poll_waits(cx) {
@@ -252,19 +276,19 @@ impl<'a> Connection<'a> {
     }
 
     /// HTTP/1.0 knows no interim responses.
-    fn take_interim(&mut self, facts: Facts) {
-        if let Some(interim) = self.stream.interim.take().filter(|_| !facts.is_http_1_0) {
+    fn take_interim(&mut self) {
+        if let Some(interim) = self.stream.interim.take().filter(|_| !self.facts.is_http_1_0) {
             self.output.get_or_insert_default().head(|lead| lead.extend_from_slice(&interim));
         }
     }
 
     /// Whether the request under way is to be given up, since its client has left. One that sends no more may still read:
     /// whether it counts as gone is configured. What a write that has come as a whole leads to is always awaited.
-    fn has_left(&self, cx: &mut Context<'_>, facts: Facts) -> bool {
+    fn has_left(&self, cx: &mut Context<'_>) -> bool {
         match self.wire.poll_closed(cx) {
             Poll::Ready(Closed::Broken) => true,
             Poll::Ready(Closed::Half) => {
-                let is_awaited = || facts.is_write && self.wire.has_whole_request();
+                let is_awaited = || self.facts.is_write && self.wire.has_whole_request();
                 self.worker.limits().half_close == HalfClose::Abort && !is_awaited()
             }
             Poll::Pending => false,
@@ -277,11 +301,11 @@ impl<'a> Connection<'a> {
     }
 
     /// Puts the response into the output, or as much of it as is there. Returns how it is framed, and the rest of it.
-    fn reply(&mut self, answer: Answer, facts: Facts) -> (Framed, Option<Box<Reply>>) {
-        let Answer { status, fields, mut body } = answer;
+    fn reply(&mut self, answer: Answer) -> Replied {
+        let (facts, Answer { status, fields, mut body }) = (self.facts, answer);
         // Not before: a client that has left is never answered.
         body.begin();
-        self.take_interim(facts);
+        self.take_interim();
         let may_go_on = self.wire.begin_response();
         let terms = Terms {
             is_head: facts.is_head,
@@ -290,21 +314,20 @@ impl<'a> Connection<'a> {
             closes: !may_go_on || !facts.persists || self.worker.is_draining(),
         };
         let framed = response::frame(status, &fields, terms);
-        let worker = self.worker;
+        let worker = &*self.worker;
         let date = |lead: &mut Vec<u8>| worker.with_date(|date| lead.extend_from_slice(date.as_bytes()));
         let output = self.output.get_or_insert_default();
         output.head(|lead| response::write_head(lead, status, &fields, framed, date));
         self.wire.keep_lines(fields.into_lines());
-        (framed, Reply::begin(body, framed.framing, output))
+        Replied {
+            rest: Reply::begin(body, framed.framing, output),
+            ends_with_connection: framed.framing == Framing::UntilClose,
+            closes: framed.closes,
+        }
     }
 
     /// Writes what is in the output, and the rest of the response.
-    fn poll_reply(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut reply: Option<&mut Reply>,
-        facts: Facts,
-    ) -> Poll<Result<(), Broken>> {
+    fn poll_reply(&mut self, cx: &mut Context<'_>, mut reply: Option<&mut Reply>) -> Poll<Result<(), Broken>> {
         loop {
             let output = self.output.get_or_insert_default();
             let written = match &mut reply {
@@ -317,7 +340,7 @@ impl<'a> Connection<'a> {
             self.has_waited = true;
             // What is there already is delivered to a client that sends no more, too.
             let awaits_body = reply.as_ref().is_some_and(|reply| reply.awaits_body());
-            if self.has_left(cx, facts) && (awaits_body || self.wire.is_broken()) {
+            if self.has_left(cx) && (awaits_body || self.wire.is_broken()) {
                 return Poll::Ready(Err(Broken));
             }
             match self.poll_waits(cx) {
@@ -346,7 +369,7 @@ impl<'a> Connection<'a> {
 
     /// Says what is wrong, and closes.
     async fn refuse(&mut self, refusal: Refusal) -> Ending {
-        refusal.count(self.worker, &self.client, || self.wire.request(self.client.scheme));
+        refusal.count(&self.worker, &self.client, || self.wire.request(self.client.scheme));
         let response = self.worker.with_date(|date| refusal.response(date));
         let output = self.output.get_or_insert_default();
         output.head(|lead| lead.extend_from_slice(&response));
@@ -373,7 +396,9 @@ enum Head {
 mod tests {
     use super::*;
 
-    fn size_of_future<F: Future>(_serve: impl FnOnce(Rc<Worker>, Socket, Rc<ClientConnection>, Bytes) -> F) -> usize {
+    fn size_of_future<F: Future>(
+        _serve: impl FnOnce(Rc<Worker>, Socket, Rc<ClientConnection>, Bytes, Counted) -> F,
+    ) -> usize {
         size_of::<F>()
     }
 
@@ -382,6 +407,6 @@ mod tests {
     fn an_idle_connection_is_small() {
         let (future, wire) = (size_of_future(serve), size_of::<Wire>());
         let (client, stream) = (size_of::<ClientConnection>(), size_of::<Stream>());
-        assert!(future + wire + client + stream <= 1536, "{future} + {wire} + {client} + {stream}");
+        assert!(future + wire + client + stream <= 1024, "{future} + {wire} + {client} + {stream}");
     }
 }
