@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use message::{Decimal, Known, KnownSet, NumberLine};
+use message::{Known, KnownSet, NumberLine};
 use policy::cache::freshness::Freshness;
 use policy::message::cache_status::HIT;
 
@@ -40,12 +40,12 @@ impl Hit {
 
     /// Writes its fields, `Content-Length` among them, but for those that have one of these tags.
     pub(crate) fn write_fields(&self, without: KnownSet, out: &mut Vec<u8>) {
-        let (fields, length) = (&self.head.fields, Decimal::new(self.content.len() as u64));
-        if fields.only(Known::ContentLength) == Some(length.as_bytes()) {
-            fields.write_without(without.with(Known::Age), out);
+        let (fields, without) = (&self.head.fields, without.with(Known::Age));
+        if fields.declare_length(self.length()) {
+            fields.write_without(without, out);
         } else {
-            fields.write_without(without.with(Known::Age).with(Known::ContentLength), out);
-            LENGTH.write(self.content.len() as u64, out);
+            fields.write_without(without.with(Known::ContentLength), out);
+            LENGTH.write(self.length(), out);
         }
         AGE.write(self.freshness.age.as_secs(), out);
         HIT.write(self.freshness.left().as_secs(), out);

@@ -191,9 +191,7 @@ pub fn declare_length(fields: &mut Lines, bytes: &[u8], length: Length) -> Resul
         }
         Length::Known(length) => {
             let line = fields.view(bytes).only(Known::ContentLength);
-            // In its canonical form it has no zero in front.
-            let is_canonical = line.is_some_and(|value| value.len() == 1 || value.first() != Some(&b'0'));
-            (Known::ContentLength, is_canonical && line.and_then(parse_length) == Some(length))
+            (Known::ContentLength, line.is_some_and(|value| Decimal::is_written(value, length)))
         }
         Length::Chunked => {
             let line = fields.view(bytes).only(Known::TransferEncoding);

@@ -30,6 +30,19 @@ impl Decimal {
         Self { digits, start }
     }
 
+    /// Whether a value is this number as it is written here: in decimal digits, without zeros in front.
+    #[must_use]
+    #[inline]
+    pub fn is_written(value: &[u8], number: u64) -> bool {
+        // So many digits never overflow.
+        if value.len() >= DIGITS_MAX {
+            return value == Self::new(number).as_bytes();
+        }
+        let digit = |byte: &u8| byte.is_ascii_digit().then_some(u64::from(byte & 0x0f));
+        let read = value.iter().try_fold(0_u64, |read, byte| Some(read * 10 + digit(byte)?));
+        read == Some(number) && (value.first() != Some(&b'0') || value.len() == 1) && !value.is_empty()
+    }
+
     /// The digits.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -57,6 +70,12 @@ mod tests {
         for number in [0, 1, 9, 10, 99, 100, 1 << 32, u64::MAX - 1, u64::MAX] {
             assert_eq!(Decimal::new(number).as_bytes(), number.to_string().as_bytes());
             assert_eq!(Decimal::new(number).line_end(), format!("{number}\r\n").as_bytes());
+            assert!(Decimal::is_written(number.to_string().as_bytes(), number));
+            for other in
+                [format!("0{number}"), format!("+{number}"), format!("{number} "), format!("{number}0"), String::new()]
+            {
+                assert!(!Decimal::is_written(other.as_bytes(), number), "{other}");
+            }
         }
     }
 }

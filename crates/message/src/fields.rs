@@ -6,6 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::decimal::Decimal;
 use crate::edit::{Edit, EditError};
 use crate::known::{Known, KnownSet};
 use crate::lines::{Field, FieldLine, LineBlock, Lines, NumberLine};
@@ -124,6 +125,14 @@ impl Fields {
         }
         let mut values = self.values(name);
         values.next().filter(|_| values.next().is_none())
+    }
+
+    /// Whether one `Content-Length` is there, and says this in its canonical form.
+    #[must_use]
+    #[inline]
+    pub fn declare_length(&self, length: u64) -> bool {
+        let declared = self.lines.only(&self.head, Known::ContentLength);
+        declared.is_some_and(|declared| Decimal::is_written(declared, length))
     }
 
     /// The values of all fields of this name, in order.

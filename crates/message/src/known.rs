@@ -386,6 +386,14 @@ impl KnownSet {
         Self(self.0 | 1 << tag as u8)
     }
 
+    /// Adds a tag; if it is there already, to `repeated` too.
+    #[inline]
+    pub(crate) const fn insert_counting(&mut self, tag: Known, repeated: &mut Self) {
+        let bit = 1 << tag as u8;
+        repeated.0 |= self.0 & bit;
+        self.0 |= bit;
+    }
+
     pub(crate) const fn insert(&mut self, tag: Known) {
         self.0 |= 1 << tag as u8;
     }

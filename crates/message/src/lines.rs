@@ -25,12 +25,14 @@ use crate::token::is_token;
 pub struct Lines {
     /// Lines in the head's bytes, in their order, then lines in `appended`, in theirs.
     lines: Vec<Line>,
-    /// How many of them were received.
-    received: usize,
+    /// How many of them were received: no more than a head has bytes.
+    received: u32,
     /// Appended lines in wire form.
     appended: Vec<u8>,
     /// The tags of all lines that are not dropped.
     present: KnownSet,
+    /// The tags that several lines may have: a line of any other is the only one.
+    repeated: KnownSet,
     /// Whether a line may be dropped. If none is, the lines of each part are one run of its bytes.
     has_dropped: bool,
 }
@@ -40,19 +42,20 @@ impl Clone for Lines {
     fn clone(&self) -> Self {
         let mut lines = Vec::with_capacity(self.lines.len() + ADDED_ROOM);
         lines.extend_from_slice(&self.lines);
-        let Self { received, present, has_dropped, .. } = *self;
-        Self { lines, received, appended: self.appended.clone(), present, has_dropped }
+        let Self { received, present, repeated, has_dropped, .. } = *self;
+        Self { lines, received, appended: self.appended.clone(), present, repeated, has_dropped }
     }
 
     /// A copy in the allocations that are there.
     fn clone_from(&mut self, source: &Self) {
-        let Self { lines, received, appended, present, has_dropped } = source;
+        let Self { lines, received, appended, present, repeated, has_dropped } = source;
         self.lines.clear();
         self.lines.reserve(lines.len() + ADDED_ROOM);
         self.lines.extend_from_slice(lines);
         self.appended.clear();
         self.appended.extend_from_slice(appended);
-        (self.received, self.present, self.has_dropped) = (*received, *present, *has_dropped);
+        (self.received, self.has_dropped) = (*received, *has_dropped);
+        (self.present, self.repeated) = (*present, *repeated);
     }
 }
 
@@ -60,23 +63,24 @@ impl Lines {
     /// Makes it empty; the allocations are kept. All fields are named, so that no state of the last head can be left over.
     #[inline]
     pub fn reset(&mut self) {
-        let Self { lines, received, appended, present, has_dropped } = self;
+        let Self { lines, received, appended, present, repeated, has_dropped } = self;
         lines.clear();
         appended.clear();
-        (*received, *present, *has_dropped) = (0, KnownSet::EMPTY, false);
+        (*received, *has_dropped) = (0, false);
+        (*present, *repeated) = (KnownSet::EMPTY, KnownSet::EMPTY);
     }
 
     /// Adds a received line behind those that were received: there is nothing between it and the last one.
     #[inline]
     pub fn push(&mut self, line: Line) {
-        self.present.insert(line.known);
+        self.note(line.known);
         if self.lines.len() == self.lines.capacity() {
             self.lines.reserve(LINES_ROOM);
         }
-        if self.received >= self.lines.len() {
+        if self.received_count() >= self.lines.len() {
             self.lines.push(line);
         } else {
-            self.lines.insert(self.received, line);
+            self.lines.insert(self.received_count(), line);
         }
         self.received += 1;
     }
@@ -85,28 +89,34 @@ impl Lines {
     /// a scanner works with in registers. With appended lines there is none.
     #[inline(always)]
     pub fn push_some(&mut self, lines: impl Iterator<Item = Line>) {
-        if self.received < self.lines.len() {
+        if self.received_count() < self.lines.len() {
             return;
         }
         if self.lines.len() == self.lines.capacity() {
             self.lines.reserve(LINES_ROOM);
         }
-        let mut present = self.present;
+        let (mut present, mut repeated) = (self.present, self.repeated);
         for line in lines {
-            present.insert(line.known);
+            present.insert_counting(line.known, &mut repeated);
             self.lines.push(line);
             if self.lines.len() == self.lines.capacity() {
                 break;
             }
         }
-        self.received = self.lines.len();
-        self.present = present;
+        self.received = self.lines.len() as u32;
+        (self.present, self.repeated) = (present, repeated);
     }
 
     /// How many lines were received, dropped ones included.
     #[must_use]
     pub fn received_count(&self) -> usize {
-        self.received
+        self.received as usize
+    }
+
+    /// Another line with this tag is there.
+    #[inline]
+    fn note(&mut self, known: Known) {
+        self.present.insert_counting(known, &mut self.repeated);
     }
 
     /// Whether a line with one of these tags is there.
@@ -162,8 +172,9 @@ impl Lines {
         }
         self.has_dropped = true;
         let mut left = KnownSet::EMPTY;
+        let received = self.received_count();
         for (index, line) in self.lines.iter_mut().enumerate() {
-            let bytes = if index < self.received { head } else { self.appended.as_slice() };
+            let bytes = if index < received { head } else { self.appended.as_slice() };
             line.is_dropped |= line.known == known && line.name.of(bytes).eq_ignore_ascii_case(name);
             if !line.is_dropped {
                 left.insert(line.known);
@@ -189,9 +200,9 @@ impl Lines {
 
     /// Drops the lines for which `keeps` is false. Returns how many. `head` is the head that the fields were received in.
     pub(crate) fn retain(&mut self, head: &[u8], mut keeps: impl FnMut(Field<'_>) -> bool) -> usize {
-        let (mut left, mut dropped) = (KnownSet::EMPTY, 0);
+        let (mut left, mut dropped, received) = (KnownSet::EMPTY, 0, self.received_count());
         for (index, line) in self.lines.iter_mut().enumerate().filter(|(_, line)| !line.is_dropped) {
-            let bytes = if index < self.received { head } else { self.appended.as_slice() };
+            let bytes = if index < received { head } else { self.appended.as_slice() };
             if keeps(line.field(bytes)) {
                 left.insert(line.known);
             } else {
@@ -225,20 +236,20 @@ impl Lines {
         let by = start.wrapping_sub(first.start() as u16);
         self.appended.extend_from_slice(run);
         self.lines.extend(lines.iter().map(|line| line.moved_by(by)));
-        self.present = lines.iter().fold(self.present, |present, line| present.with(line.known));
+        lines.iter().for_each(|line| self.note(line.known));
         Some(())
     }
 
     /// The received lines, and those that were appended.
     fn parts(&self) -> (&[Line], &[Line]) {
-        self.lines.split_at_checked(self.received).unwrap_or((&self.lines, &[]))
+        self.lines.split_at_checked(self.received_count()).unwrap_or((&self.lines, &[]))
     }
 
     /// Appends a line of another head, which has this text. `None`: it would exceed 64 KiB.
     fn append_copy(&mut self, line: Line, text: &[u8]) -> Option<()> {
         let copy = line.moved(self.appended.len())?;
         self.appended.extend_from_slice(text);
-        self.present.insert(copy.known);
+        self.note(copy.known);
         self.lines.push(copy);
         Some(())
     }
@@ -255,7 +266,9 @@ impl Lines {
     /// The lines that are not dropped, in order, with the bytes that they are ranges of.
     fn kept<'h>(&'h self, head: &'h [u8]) -> impl DoubleEndedIterator<Item = (Line, &'h [u8])> + Clone {
         let lines = self.lines.iter().enumerate().filter(|(_, line)| !line.is_dropped);
-        lines.map(move |(index, line)| (*line, if index < self.received { head } else { self.appended.as_slice() }))
+        lines.map(move |(index, line)| {
+            (*line, if index < self.received_count() { head } else { self.appended.as_slice() })
+        })
     }
 
     /// Writes the lines to `bytes`, which is empty, and returns the index of that, with allocations of exact size. Lines
@@ -307,7 +320,7 @@ impl Lines {
     ) -> impl DoubleEndedIterator<Item = Field<'h>> + Clone {
         let lines = if self.has(tags) { self.lines.as_slice() } else { &[] };
         let tagged = lines.iter().enumerate().filter(move |(_, line)| !line.is_dropped && tags.contains(line.known));
-        tagged.map(move |(index, line)| line.field(if index < self.received { head } else { &self.appended }))
+        tagged.map(move |(index, line)| line.field(if index < self.received_count() { head } else { &self.appended }))
     }
 
     /// The value of the first line with this tag. `head` is the head that the fields were received in.
@@ -316,14 +329,14 @@ impl Lines {
             return None;
         }
         let index = self.lines.iter().position(|line| line.known == known && !line.is_dropped)?;
-        let bytes = if index < self.received { head } else { self.appended.as_slice() };
+        let bytes = if index < self.received_count() { head } else { self.appended.as_slice() };
         self.lines.get(index).map(|line| line.value.of(bytes))
     }
 
     /// The value of the line with this tag, if there is exactly one.
     pub(crate) fn only<'h>(&'h self, head: &'h [u8], known: Known) -> Option<&'h [u8]> {
-        if !self.present.contains(known) {
-            return None;
+        if !self.repeated.contains(known) {
+            return self.first(head, known);
         }
         let mut found = None;
         for (index, line) in self.lines.iter().enumerate() {
@@ -332,7 +345,7 @@ impl Lines {
             }
         }
         let (index, line) = found?;
-        Some(line.value.of(if index < self.received { head } else { &self.appended }))
+        Some(line.value.of(if index < self.received_count() { head } else { &self.appended }))
     }
 
     /// Appends a line.
@@ -368,7 +381,7 @@ impl Lines {
         for part in [name, SEPARATOR, value.trim_ascii(), CRLF] {
             self.appended.extend_from_slice(part);
         }
-        self.present.insert(line.known);
+        self.note(line.known);
         self.lines.push(line);
     }
 }

@@ -90,13 +90,16 @@ pub(in crate::downstream) fn write_head(
     write_date: impl FnOnce(&mut Vec<u8>),
 ) {
     write_status(out, status, framed.is_http_1_0);
-    fields.write_without(OF_THE_CONNECTION, out);
+    // A right length stays where it is.
+    let is_declared = matches!(framed.framing, Framing::Length(length) if fields.declare_length(length));
+    fields.write_without(if is_declared { HOP_BY_HOP } else { OF_THE_CONNECTION }, out);
     if !fields.contains(Known::Date) {
         out.extend_from_slice(b"Date: ");
         write_date(out);
         out.extend_from_slice(b"\r\n");
     }
     match framed.framing {
+        Framing::Length(_) if is_declared => {}
         Framing::Length(length) => write_length(out, length),
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         // The length of the body that a GET would have got (RFC 9110 §8.6).
@@ -167,12 +170,14 @@ mod tests {
             (PLAIN, [("content-length", "003")].as_slice(), Framing::Length(3), "Content-Length: 3\r\n"),
             (PLAIN, &[("transfer-encoding", "chunked")], Framing::Length(3), "Content-Length: 3\r\n"),
             (ENDLESS, &[], Framing::Chunked, "Transfer-Encoding: chunked\r\n"),
-            (ENDLESS, &[("content-length", "7")], Framing::Length(7), "Content-Length: 7\r\n"),
+            (ENDLESS, &[("content-length", "7")], Framing::Length(7), "content-length: 7\r\n"),
             (Terms { is_http_1_0: true, ..ENDLESS }, &[], Framing::UntilClose, "Connection: close\r\n"),
         ] {
             let (head, found) = written(200, fields, terms);
             assert_eq!(found, framing, "{head}");
-            let framed = head.matches("Content-Length").count() + head.matches("Transfer-Encoding").count();
+            let lower_case = head.to_lowercase();
+            let framed = ["content-length", "transfer-encoding"].map(|name| lower_case.matches(name).count());
+            let framed = framed.iter().sum::<usize>();
             assert!(head.contains(says) && framed == usize::from(framing != Framing::UntilClose), "{head}");
         }
     }

@@ -21,7 +21,7 @@ impl Lines {
             let is_it = |line: &Line| line.known == known && !line.is_dropped;
             let Some(line) = self.lines.get(index).copied().filter(is_it) else { continue };
             let own;
-            let bytes = if index < self.received {
+            let bytes = if index < self.received_count() {
                 head
             } else {
                 own = self.appended.clone();

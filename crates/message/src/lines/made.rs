@@ -96,7 +96,7 @@ impl Lines {
         let index = Line::new(name, value, end, line.known).map_err(|TooLarge| EditError::TooLarge)?;
         self.appended.extend_from_slice(line.text.as_bytes());
         self.appended.extend_from_slice(digits.line_end());
-        self.present.insert(line.known);
+        self.note(line.known);
         self.lines.push(index);
         Ok(())
     }

@@ -248,6 +248,8 @@ proptest! {
             prop_assert_eq!(&by_tag, &view.named(name).collect::<Vec<_>>());
             prop_assert_eq!(&by_tag, &view.all().filter(|field| field.name.eq_ignore_ascii_case(name)).collect::<Vec<_>>());
             prop_assert_eq!(view.first(known), by_tag.first().map(|field| field.value));
+            let only = if let [only] = &by_tag[..] { Some(only.value) } else { None };
+            prop_assert_eq!(view.only(known), only);
         }
     }
 }
