@@ -135,7 +135,7 @@ fn after_what_is_not_for_sharing_nobody_waits_until_something_is() {
 fn what_was_not_for_sharing_is_forgotten_in_time() {
     let gate = Gate::new();
     let origin = Origin::start(unkept("own"));
-    let forebay = Forebay::start(caching(&origin).cache("pass_for = \"1m\""));
+    let forebay = Forebay::start(caching(&origin).cache("hit_for_miss = \"1m\""));
     forebay.get("/").is_refused("no-store");
     advance(Duration::from_secs(61));
     origin.now(script().wait(&gate).then(kept("one")));
@@ -193,7 +193,7 @@ fn an_error_of_the_backend_is_stored_for_nobody() {
 fn no_more_than_may_wait_do() {
     let gate = Gate::new();
     let origin = Origin::start(script().wait(&gate).then(kept("one")));
-    let forebay = Forebay::start(caching(&origin).cache("waiting_max = 2"));
+    let forebay = Forebay::start(caching(&origin).cache("coalesce_waiting_max = 2"));
     let (mut leader, mut followers) = leader_and_followers(&forebay, &origin, 2);
     forebay.get("/").is_status(503);
     gate.open();

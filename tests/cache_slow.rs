@@ -16,7 +16,7 @@ fn kept(body: &str) -> Script {
 /// A cache whose requests wait for so long before they fetch too.
 fn caching(origin: &Origin, wait_max: &str) -> Config {
     let purge = "purge_from = [\"127.0.0.1\"]";
-    forward([origin]).cached("").cache(&format!("wait_max = \"{wait_max}\"\n{purge}"))
+    forward([origin]).cached("").cache(&format!("coalesce_wait_max = \"{wait_max}\"\n{purge}"))
 }
 
 #[track_caller]

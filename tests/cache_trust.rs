@@ -62,7 +62,7 @@ fn who_takes_over_has_all_the_time_that_a_backend_may_take() {
     let slow = script().drip("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none", Duration::from_millis(1));
     let origin = Origin::start(slow);
     let keys = "[upstream.timeouts]\nresponse_head = \"300ms\"\n[upstream.retry]\nattempts = 0";
-    let forebay = Forebay::start(forward([&origin]).upstream(keys).cached("").cache("wait_max = \"2m\""));
+    let forebay = Forebay::start(forward([&origin]).upstream(keys).cached("").cache("coalesce_wait_max = \"2m\""));
     origin.at("/warm", script().wait(&gate).then(ok("warm")));
     let warm = "GET /warm HTTP/1.1\r\nHost: shop.test\r\nCache-Control: no-store\r\n\r\n";
     let mut clients: Vec<Client> = (0..2).map(|_| asking(&forebay, warm)).collect();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Readiness;
 use super::api::{CacheMetrics, EndpointMetrics, EventMetrics, JournalMetrics, Metrics};
 use crate::telemetry::exposition::Kind::{Counter, Gauge};
-use crate::telemetry::exposition::Page;
+use crate::telemetry::exposition::{Kind, Page, Value};
 
 mod rollout;
 mod traffic;
@@ -39,12 +39,30 @@ fn requests(page: &mut Page, metrics: &Metrics) {
     by(page, ("forebay_responses_total", "class"), "Responses, by class of status.", &metrics.responses);
     let help = "Requests that ended because the client left.";
     page.single(Counter, "forebay_requests_abandoned_total", help, metrics.abandoned);
-    page.single(Counter, "forebay_requests_unreadable_total", "Requests that could not be parsed.", metrics.unreadable);
+    renamed(
+        page,
+        Counter,
+        ("forebay_requests_malformed_total", "forebay_requests_unreadable_total"),
+        "Requests that could not be parsed.",
+        metrics.unreadable,
+    );
     page.single(Counter, "forebay_retries_total", "Requests sent again to another backend.", metrics.retries);
-    page.single(Gauge, "forebay_connections", "Client connections open.", metrics.connections);
+    renamed(
+        page,
+        Gauge,
+        ("forebay_client_connections", "forebay_connections"),
+        "Client connections open.",
+        metrics.connections,
+    );
     page.single(Gauge, "forebay_requests_in_flight", "Requests in flight.", metrics.in_flight);
     page.single(Gauge, "forebay_requests_queued", "Requests that wait for a backend.", metrics.queued);
-    page.single(Gauge, "forebay_requests_following", "Requests that wait for another's fetch.", metrics.following);
+    renamed(
+        page,
+        Gauge,
+        ("forebay_requests_waiting_for_fetch", "forebay_requests_following"),
+        "Requests that wait for another's fetch.",
+        metrics.following,
+    );
     page.single(Gauge, "forebay_backend_connections", "Connections to backends open.", metrics.backend_connections);
     page.single(Counter, "forebay_accept_failures_total", "Client connections not accepted.", metrics.accept_failures);
     let help = "Client connections that began with a PROXY header.";
@@ -74,16 +92,23 @@ fn endpoints(page: &mut Page, metrics: &[EndpointMetrics]) {
             family.sample(&[("upstream", upstream), ("backend", backend), ("address", address)], value(metrics));
         }
     };
-    let help = "Whether this endpoint gets requests: not while it is down, ejected or doubted.";
-    write("forebay_endpoint_usable", help, |metrics| metrics.is_usable.into());
+    let help = "Whether this endpoint gets requests: not while it is down, unreachable, ejected or drained.";
+    write("forebay_endpoint_up", help, |metrics| metrics.is_usable.into());
+    write("forebay_endpoint_usable", "Deprecated: use forebay_endpoint_up.", |metrics| metrics.is_usable.into());
     let help = "Requests in flight at this endpoint.";
     write("forebay_endpoint_requests_in_flight", help, |metrics| metrics.in_flight);
 }
 
 fn cache(page: &mut Page, cache: &CacheMetrics) {
-    page.single(Gauge, "forebay_cache_keys", "Keys with a stored response.", cache.keys);
+    renamed(page, Gauge, ("forebay_cache_entries", "forebay_cache_keys"), "Keys with a stored response.", cache.keys);
     page.single(Gauge, "forebay_cache_bytes", "Bytes of memory that the cache uses.", cache.bytes);
-    page.single(Gauge, "forebay_cache_max_bytes", "The limit of the cache, in bytes.", cache.bytes_max);
+    renamed(
+        page,
+        Gauge,
+        ("forebay_cache_limit_bytes", "forebay_cache_max_bytes"),
+        "The limit of the cache, in bytes.",
+        cache.bytes_max,
+    );
     page.single(Gauge, "forebay_cache_bans", "Purges by prefix, tag and of all that are not swept yet.", cache.bans);
     let help = "Purges that found the list full: older ones were merged into a wider one.";
     page.single(Counter, "forebay_cache_bans_merged_total", help, cache.bans_merged);
@@ -101,21 +126,52 @@ fn journal(page: &mut Page, journal: JournalMetrics) {
     page.single(Gauge, "forebay_journal_pending", "Writes acknowledged and not yet sent.", journal.pending);
     page.single(Gauge, "forebay_journal_pending_bytes", "Bytes of the pending writes.", journal.pending_bytes);
     let oldest = Duration::from_millis(journal.oldest_ms).as_secs_f64();
-    page.single(Gauge, "forebay_journal_oldest_seconds", "Age of the oldest pending write.", oldest);
-    page.single(Gauge, "forebay_journal_dead", "Dead letters.", journal.dead);
+    renamed(
+        page,
+        Gauge,
+        ("forebay_journal_oldest_pending_age_seconds", "forebay_journal_oldest_seconds"),
+        "Age of the oldest pending write.",
+        oldest,
+    );
+    renamed(page, Gauge, ("forebay_journal_dead_letters", "forebay_journal_dead"), "Dead letters.", journal.dead);
     let help = "Dead letters dropped beyond the limits.";
-    page.single(Counter, "forebay_journal_dead_dropped_total", help, journal.dead_dropped);
+    renamed(
+        page,
+        Counter,
+        ("forebay_journal_dead_letters_dropped_total", "forebay_journal_dead_dropped_total"),
+        help,
+        journal.dead_dropped,
+    );
     page.single(Counter, "forebay_journal_accepted_total", "Writes acknowledged.", journal.accepted);
     page.single(Counter, "forebay_journal_sent_total", "Writes accepted by their backends.", journal.sent);
     let help = "Attempts to send a write that failed.";
     page.single(Counter, "forebay_journal_failures_total", help, journal.failures);
-    page.single(Counter, "forebay_journal_through_total", "Writes sent at once, past the journal.", journal.through);
+    renamed(
+        page,
+        Counter,
+        ("forebay_journal_bypassed_total", "forebay_journal_through_total"),
+        "Writes sent at once, past the journal.",
+        journal.through,
+    );
     page.single(
         Counter,
         "forebay_journal_refused_total",
         "Writes refused because the journal could not be written.",
         journal.refused,
     );
+}
+
+/// A metric under its name, and under the one that it had before, which the next release drops.
+fn renamed(
+    page: &mut Page,
+    kind: Kind,
+    (name, old): (&'static str, &'static str),
+    help: &str,
+    value: impl Into<Value>,
+) {
+    let value = value.into();
+    page.single(kind, name, help, value);
+    page.single(kind, old, &format!("Deprecated: use {name}."), value);
 }
 
 /// Writes a counter with one sample for each value of a label.

@@ -419,8 +419,8 @@ mod tests {
     }
 
     impl Crowd {
-        fn new(wait_max: Duration) -> Self {
-            let store = Arc::new(Store::new(&plan::Cache { wait_max, ..plan::Cache::default() }));
+        fn new(coalesce_wait_max: Duration) -> Self {
+            let store = Arc::new(Store::new(&plan::Cache { coalesce_wait_max, ..plan::Cache::default() }));
             Self { store, purges: 0, waiting: Vec::new(), leads: Vec::new() }
         }
 

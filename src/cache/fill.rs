@@ -115,9 +115,9 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     };
     let limits = &caching.limits;
     // One who comes when it is about to outgrow the store has some time to catch up.
-    let lag_bytes_max = object_bytes_max.saturating_add(limits.lead_bytes_max);
+    let lag_bytes_max = object_bytes_max.saturating_add(limits.fetch_ahead_bytes_max);
     let is_resumable = is_resumable(head.status(), &head.fields, now.wall);
-    let bounds = Bounds { lead_bytes_max: limits.lead_bytes_max, lag_bytes_max, is_resumable };
+    let bounds = Bounds { fetch_ahead_bytes_max: limits.fetch_ahead_bytes_max, lag_bytes_max, is_resumable };
     let growth = Arc::new(StreamingContent::new(length, bounds));
     let entry = Entry { head: Arc::clone(&head), content: Content::Growing(Arc::clone(&growth)) };
     lead.shared(&entry);

@@ -74,7 +74,7 @@ impl Store {
             others: (1..count).map(|_| shard()).collect(),
             spread: spread.clone(),
             ids: AtomicU64::new(0),
-            writes: Mutex::new(Overlap::new(plan.pass_for)),
+            writes: Mutex::new(Overlap::new(plan.hit_for_miss)),
             banned: Mutex::default(),
             to_sweep: watch::Sender::default(),
             swept: watch::Sender::default(),
@@ -90,7 +90,7 @@ impl Store {
 
     /// Takes up another plan that it [fits](Self::fits). What has no room any more goes, what was used least first.
     pub fn adopt(&self, plan: &plan::Cache) {
-        self.writes.lock().set_unsure_for(plan.pass_for);
+        self.writes.lock().set_unsure_for(plan.hit_for_miss);
         let bytes_max = plan.memory_max / self.count();
         for shard in self.shards() {
             let mut left = Vec::new();
@@ -233,11 +233,11 @@ fn count(plan: &plan::Cache) -> u64 {
 fn limits(plan: &plan::Cache) -> Limits {
     Limits {
         flights_max: FLIGHTS_MAX,
-        followers_max: plan.waiting_max,
+        followers_max: plan.coalesce_waiting_max,
         attempts_max: ATTEMPTS_MAX,
-        another_after: plan.wait_max,
+        another_after: plan.coalesce_wait_max,
         remembered_max: REMEMBERED_MAX,
-        remember_for: plan.pass_for,
+        remember_for: plan.hit_for_miss,
     }
 }
 

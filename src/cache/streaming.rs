@@ -27,7 +27,7 @@ const PASSING_BYTES: u64 = 64 * 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How far it may run ahead of the reader that is furthest, in bytes.
-    pub lead_bytes_max: u64,
+    pub fetch_ahead_bytes_max: u64,
     /// How far a reader of a body that will not be stored may be behind, in bytes, if another is ahead of it.
     pub lag_bytes_max: u64,
     /// A reader that is left out can get the rest otherwise.
@@ -243,10 +243,10 @@ impl State {
             return if self.is_kept { Appetite::Hungry } else { Appetite::Gone };
         };
         // What is not kept is not counted as the store's either: no more of it than the connections need.
-        let lead_bytes_max =
-            if self.is_kept { bounds.lead_bytes_max } else { bounds.lead_bytes_max.min(PASSING_BYTES) };
+        let fetch_ahead_bytes_max =
+            if self.is_kept { bounds.fetch_ahead_bytes_max } else { bounds.fetch_ahead_bytes_max.min(PASSING_BYTES) };
         let most = self.readers.values().map(behind).max().unwrap_or_default();
-        if least >= lead_bytes_max {
+        if least >= fetch_ahead_bytes_max {
             Appetite::Sated
         } else if !self.is_kept && !bounds.is_resumable && most > least && most >= bounds.lag_bytes_max {
             Appetite::Held
@@ -385,7 +385,7 @@ mod tests {
     use super::*;
     use http_body::Body as _;
 
-    const BOUNDS: Bounds = Bounds { lead_bytes_max: 1 << 20, lag_bytes_max: 1 << 20, is_resumable: false };
+    const BOUNDS: Bounds = Bounds { fetch_ahead_bytes_max: 1 << 20, lag_bytes_max: 1 << 20, is_resumable: false };
 
     fn read(reader: &mut Reader) -> Poll<Option<Result<Bytes, ProxyError>>> {
         let mut cx = Context::from_waker(Waker::noop());
@@ -425,7 +425,7 @@ mod tests {
     fn a_reader_that_stalls_is_left_out_and_holds_nobody() {
         let growth = Arc::new(StreamingContent::new(
             None,
-            Bounds { lead_bytes_max: 100, lag_bytes_max: 1000, is_resumable: true },
+            Bounds { fetch_ahead_bytes_max: 100, lag_bytes_max: 1000, is_resumable: true },
         ));
         let (mut quick, mut stalled) = (Reader::new(Arc::clone(&growth)), Reader::new(Arc::clone(&growth)));
         growth.keep_no_more();
@@ -446,8 +446,10 @@ mod tests {
 
     #[test]
     fn a_reader_that_can_get_the_rest_nowhere_holds_the_others_until_it_is_left_out() {
-        let growth =
-            Arc::new(StreamingContent::new(None, Bounds { lead_bytes_max: 1000, lag_bytes_max: 1000, ..BOUNDS }));
+        let growth = Arc::new(StreamingContent::new(
+            None,
+            Bounds { fetch_ahead_bytes_max: 1000, lag_bytes_max: 1000, ..BOUNDS },
+        ));
         let (mut quick, mut stalled) = (Reader::new(Arc::clone(&growth)), Reader::new(Arc::clone(&growth)));
         growth.keep_no_more();
         let cx = Context::from_waker(Waker::noop());
@@ -469,8 +471,10 @@ mod tests {
 
     #[test]
     fn the_fetch_learns_that_a_reader_holds_the_others_once_they_have_caught_up() {
-        let growth =
-            Arc::new(StreamingContent::new(None, Bounds { lead_bytes_max: 1000, lag_bytes_max: 1000, ..BOUNDS }));
+        let growth = Arc::new(StreamingContent::new(
+            None,
+            Bounds { fetch_ahead_bytes_max: 1000, lag_bytes_max: 1000, ..BOUNDS },
+        ));
         let (mut quick, _stalled) = (Reader::new(Arc::clone(&growth)), Reader::new(Arc::clone(&growth)));
         growth.keep_no_more();
         growth.push(vec![Bytes::from(vec![0; 1000])]);
@@ -495,7 +499,7 @@ mod tests {
     fn readers_that_are_all_slow_are_waited_for() {
         let growth = Arc::new(StreamingContent::new(
             None,
-            Bounds { lead_bytes_max: 1 << 20, lag_bytes_max: 10, is_resumable: true },
+            Bounds { fetch_ahead_bytes_max: 1 << 20, lag_bytes_max: 10, is_resumable: true },
         ));
         let mut readers = [Reader::new(Arc::clone(&growth)), Reader::new(Arc::clone(&growth))];
         growth.keep_no_more();

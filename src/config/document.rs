@@ -4,6 +4,7 @@
 //! type or a value out of range and returns the default, so that one pass finds every problem. `check` has the rules
 //! that concern several values.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::problem::{Report, did_you_mean};
 use super::table::{self, Key, Kind};
-use super::{secrets, units};
+use super::{renamed, secrets, units};
 
 /// The most tables in a list: each is compared with the others, which costs the square.
 const TABLES_MAX: usize = 10_000;
@@ -61,6 +62,21 @@ pub(super) struct Section<'a> {
     table: Option<&'a DeTable<'a>>,
 }
 
+/// Warns of a key that the file has by its old name, and reports one that it has by both.
+fn report_renamed(report: &Report<'_>, table: &DeTable<'_>, old: &Spanned<Cow<'_, str>>, new: &str) {
+    let name = old.get_ref();
+    if table.contains_key(new) {
+        report.add(
+            old.span(),
+            format!("{name} is the old name of {new}, which is also set"),
+            format!("leave {name} out"),
+        );
+    } else {
+        let cause = format!("{name} is now called {new}; the next release knows only the new name");
+        report.warn(old.span(), cause, format!("write {new}"));
+    }
+}
+
 impl<'a> Section<'a> {
     /// Opens a table, and reports unknown keys, and required keys that are missing or empty.
     pub(super) fn open(
@@ -70,6 +86,10 @@ impl<'a> Section<'a> {
         span: Range<usize>,
     ) -> Self {
         for name in table.keys().filter(|name| keys.key(name.get_ref()).is_none()) {
+            if let Some(new) = renamed::new_name(keys.heading, name.get_ref()) {
+                report_renamed(report, table, name, new);
+                continue;
+            }
             let place = if keys.heading.is_empty() { "the top of the file" } else { keys.heading };
             let known = || keys.keys.iter().map(|key| key.name);
             let all = || format!("known here: {}", known().collect::<Vec<_>>().join(", "));
@@ -316,7 +336,9 @@ impl<'a> Section<'a> {
     }
 
     fn value(&self, name: &str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.table?.get(name)
+        let table = self.table?;
+        let renamed = || table.get(renamed::old_name(self.keys.heading, name)?);
+        table.get(name).or_else(renamed)
     }
 
     fn default(&self, name: &str) -> Option<&'static str> {

@@ -22,6 +22,7 @@ pub(crate) mod keys;
 pub mod plan;
 pub mod problem;
 pub mod reference;
+mod renamed;
 pub(crate) mod schema;
 pub(crate) mod secrets;
 pub(crate) mod settings;

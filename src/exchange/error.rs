@@ -103,7 +103,7 @@ pub enum ProxyError {
     #[error("only-if-cached")]
     OnlyIfCached,
     /// More requests than allowed wait for the same answer already (§15.6.4).
-    #[error("cache.waiting_max requests wait for this already")]
+    #[error("cache.coalesce_waiting_max requests wait for this already")]
     Crowded,
     /// What this request waited for, another's fetch or write, took longer than it may last (§15.6.5).
     #[error("waited for another request longer than upstream.timeouts.request")]

@@ -27,14 +27,14 @@ table! {
     purge_from: Vec<Network> = "", now;
     /// How long a request waits for another request's fetch of the same response before it starts its own fetch, which
     /// all waiting requests may share. At most four run at once, each begun at least this long after the last.
-    wait_max: Duration as Duration(MILLISECOND, HOUR) = "30s", now;
+    coalesce_wait_max: Duration as Duration(MILLISECOND, HOUR) = "30s", now;
     /// How many requests may wait for one response.
-    waiting_max: usize as Count(1, 10_000_000) = "65536", now;
+    coalesce_waiting_max: usize as Count(1, 10_000_000) = "65536", now;
     /// How long forebay remembers that responses to a request can't be shared, so that no request waits for one.
-    pass_for: Duration as Duration(MILLISECOND, HOUR) = "2m", now;
+    hit_for_miss: Duration as Duration(MILLISECOND, HOUR) = "2m", now;
     /// How far a fetch may run ahead of the fastest client that reads it; at most a quarter of `memory_max`, which
     /// limits the default, too.
-    lead_bytes_max: u64 as Size(KIB, TIB) = "1MiB" => within_quarter, now;
+    fetch_ahead_bytes_max: u64 as Size(KIB, TIB) = "1MiB" => within_quarter, now;
 }
 
 table! {

@@ -20,6 +20,29 @@ fn cache_of(text: &str) -> RouteCache {
 }
 
 #[test]
+fn a_key_by_its_old_name_works_with_a_warning_and_not_beside_the_new_one() {
+    let file = |cache: &str| {
+        format!("listen = [\"127.0.0.1:0\"]\n[cache]\n{cache}\n[[route]]\nbackends = [\"http://127.0.0.1:1\"]\n")
+    };
+    for (old, new, value) in [
+        ("wait_max", "coalesce_wait_max", "\"7s\""),
+        ("waiting_max", "coalesce_waiting_max", "7"),
+        ("pass_for", "hit_for_miss", "\"7s\""),
+        ("lead_bytes_max", "fetch_ahead_bytes_max", "\"7KiB\""),
+    ] {
+        let by = |name: &str| crate::config::check_text("f", &file(&format!("{name} = {value}"))).unwrap();
+        let (old_file, new_file) = (by(old), by(new));
+        assert_eq!(old_file.plan.cache, new_file.plan.cache, "{old}");
+        assert_ne!(old_file.plan.cache, crate::config::plan::Cache::default(), "{old}");
+        let warning = format!("{old} is now called {new}");
+        assert!(old_file.warnings.to_string().contains(&warning), "{}", old_file.warnings);
+        assert!(new_file.warnings.is_empty(), "{}", new_file.warnings);
+        let both = crate::config::check_text("f", &file(&format!("{old} = {value}\n{new} = {value}")));
+        assert!(both.unwrap_err().to_string().contains("is the old name of"));
+    }
+}
+
+#[test]
 fn what_is_left_out_of_the_shared_cache_has_its_default() {
     let left_out = fine(LISTEN).cache;
     assert_eq!(left_out, Cache::default());
@@ -30,17 +53,17 @@ fn what_is_left_out_of_the_shared_cache_has_its_default() {
 fn every_key_of_the_shared_cache_is_read() {
     let cache = fine(&format!(
         "{LISTEN}[cache]\nmemory_max = \"1GiB\"\nobject_bytes_max = \"256MiB\"\npurge_from = [\"10.0.0.0/8\", \"::1\"]\n\
-         wait_max = \"5s\"\nwaiting_max = 7\npass_for = \"1m\"\nlead_bytes_max = \"64KiB\""
+         coalesce_wait_max = \"5s\"\ncoalesce_waiting_max = 7\npass_for = \"1m\"\nlead_bytes_max = \"64KiB\""
     ))
     .cache;
     let expected = Cache {
         memory_max: 1 << 30,
         object_bytes_max: 256 << 20,
         purge_from: vec!["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()],
-        wait_max: Duration::from_secs(5),
-        waiting_max: 7,
-        pass_for: Duration::from_secs(60),
-        lead_bytes_max: 64 << 10,
+        coalesce_wait_max: Duration::from_secs(5),
+        coalesce_waiting_max: 7,
+        hit_for_miss: Duration::from_secs(60),
+        fetch_ahead_bytes_max: 64 << 10,
     };
     assert_eq!(cache, expected);
 }
@@ -48,7 +71,7 @@ fn every_key_of_the_shared_cache_is_read() {
 #[test]
 fn a_small_memory_can_stand_alone() {
     let cache = fine(&format!("{LISTEN}[cache]\nmemory_max = \"1MiB\"")).cache;
-    assert_eq!((cache.object_bytes_max, cache.lead_bytes_max), (256 << 10, 256 << 10));
+    assert_eq!((cache.object_bytes_max, cache.fetch_ahead_bytes_max), (256 << 10, 256 << 10));
 }
 
 #[test]
@@ -62,15 +85,15 @@ fn keys_of_the_shared_cache_are_checked() {
             "object_bytes_max is more than a quarter of memory_max | at most 64MiB, or raise memory_max",
         ),
         (
-            "memory_max = \"2MiB\"\nlead_bytes_max = \"1MiB\"",
-            "lead_bytes_max is more than a quarter of memory_max | at most 512KiB",
+            "memory_max = \"2MiB\"\nfetch_ahead_bytes_max = \"1MiB\"",
+            "fetch_ahead_bytes_max is more than a quarter of memory_max | at most 512KiB",
         ),
         ("purge_from = [\"localhost\"]", "\"localhost\" is no network | write a network as"),
         ("purge_from = \"127.0.0.1\"", "purge_from is a list of strings, not a string"),
-        ("wait_max = 0", "wait_max is out of range | from 1ms to 1h"),
-        ("waiting_max = 0", "waiting_max is out of range | from 1 to 10000000"),
-        ("pass_for = \"2h\"", "pass_for is out of range | from 1ms to 1h"),
-        ("lead_bytes_max = 65536", "lead_bytes_max has no unit"),
+        ("coalesce_wait_max = 0", "coalesce_wait_max is out of range | from 1ms to 1h"),
+        ("coalesce_waiting_max = 0", "coalesce_waiting_max is out of range | from 1 to 10000000"),
+        ("hit_for_miss = \"2h\"", "hit_for_miss is out of range | from 1ms to 1h"),
+        ("fetch_ahead_bytes_max = 65536", "fetch_ahead_bytes_max has no unit"),
         ("memory = \"1GiB\"", "unknown key \"memory\" in [cache]"),
     ] {
         refused(&format!("{LISTEN}[cache]\n{lines}"), words);
