@@ -252,6 +252,10 @@ pub struct Metrics {
     pub proxy_refusals: u64,
     /// TLS handshakes with clients that succeeded.
     pub tls_handshakes: u64,
+    /// Those of them by TLS 1.2.
+    pub tls_1_2_handshakes: u64,
+    /// When the certificates of listeners expire.
+    pub certificates: Vec<CertificateMetrics>,
     /// How many of them resumed a session.
     pub tls_resumptions: u64,
     /// TLS handshakes with clients that failed.
@@ -274,6 +278,17 @@ pub struct Metrics {
     pub events: EventMetrics,
     /// The metrics of the journal; `None`: there is no journal.
     pub journal: Option<JournalMetrics>,
+}
+
+/// When a certificate of a listener expires.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CertificateMetrics {
+    /// The listener's address.
+    pub listener: String,
+    /// The path of the certificate.
+    pub certificate: String,
+    /// When it expires, in seconds since 1970.
+    pub expires: u64,
 }
 
 /// The metrics of one endpoint.

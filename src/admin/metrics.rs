@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Readiness;
-use super::api::{CacheMetrics, EndpointMetrics, EventMetrics, JournalMetrics, Metrics};
+use super::api::{CacheMetrics, CertificateMetrics, EndpointMetrics, EventMetrics, JournalMetrics, Metrics};
 use crate::telemetry::exposition::Kind::{Counter, Gauge};
 use crate::telemetry::exposition::{Kind, Page, Value};
 
@@ -23,6 +23,7 @@ pub(super) fn text(metrics: &Metrics, readiness: Readiness, rollout: &Rollout) -
     traffic::reloads(&mut page, &metrics.reloads);
     requests(&mut page, metrics);
     traffic::routes(&mut page, &metrics.routes);
+    certificates(&mut page, &metrics.certificates);
     endpoints(&mut page, &metrics.endpoints);
     traffic::endpoints(&mut page, &metrics.endpoints);
     cache(&mut page, &metrics.cache);
@@ -69,7 +70,10 @@ fn requests(page: &mut Page, metrics: &Metrics) {
     page.single(Counter, "forebay_proxy_protocol_headers_total", help, metrics.proxy_headers);
     let help = "Client connections closed for lack of a usable PROXY header.";
     page.single(Counter, "forebay_proxy_protocol_refusals_total", help, metrics.proxy_refusals);
-    page.single(Counter, "forebay_tls_handshakes_total", "TLS handshakes with clients.", metrics.tls_handshakes);
+    let (all, by_1_2) = (metrics.tls_handshakes, metrics.tls_1_2_handshakes);
+    page.family(Counter, "forebay_tls_handshakes_total", "TLS handshakes with clients, by version.")
+        .sample(&[("version", "1.2")], by_1_2)
+        .sample(&[("version", "1.3")], all.saturating_sub(by_1_2));
     page.single(
         Counter,
         "forebay_tls_resumptions_total",
@@ -79,6 +83,17 @@ fn requests(page: &mut Page, metrics: &Metrics) {
     page.single(Counter, "forebay_tls_handshake_failures_total", "TLS handshakes that failed.", metrics.tls_failures);
     page.single(Counter, "forebay_log_lines_dropped_total", "Access log lines dropped.", metrics.log_lines_dropped);
     page.single(Counter, "forebay_log_events_dropped_total", "Events not logged.", metrics.log_events_dropped);
+}
+
+fn certificates(page: &mut Page, certificates: &[CertificateMetrics]) {
+    if certificates.is_empty() {
+        return;
+    }
+    let help = "When this certificate of a listener expires, in seconds since 1970.";
+    let mut family = page.family(Gauge, "forebay_certificate_expiry_timestamp_seconds", help);
+    for CertificateMetrics { listener, certificate, expires } in certificates {
+        family.sample(&[("listener", listener), ("certificate", certificate)], *expires);
+    }
 }
 
 fn endpoints(page: &mut Page, metrics: &[EndpointMetrics]) {

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use message::Fields;
 
 use self::numbers::milliseconds;
-use crate::admin::api::{CacheMetrics, Details, EventMetrics, JournalMetrics, Metrics, Page};
+use crate::admin::api::{CacheMetrics, CertificateMetrics, Details, EventMetrics, JournalMetrics, Metrics, Page};
 use crate::admin::api::{rollout, status as api_status};
 use crate::admin::{ApiError, ApiFuture, CanaryCommand, Invalidated, JournalQuery, Purge, Readiness, Service};
 use crate::proxy::worker_state::Snapshot;
@@ -41,6 +41,8 @@ pub(crate) struct AdminService {
     rollout: Arc<Rollout>,
     reloads: Arc<ReloadLog>,
     history: history::History,
+    /// When the certificates of listeners expire.
+    certificates: ArcSwap<Vec<CertificateMetrics>>,
 }
 
 /// Counts of invalidation events, by whether a rule has their type.
@@ -69,7 +71,13 @@ impl AdminService {
             rollout,
             reloads,
             history: history::History::default(),
+            certificates: ArcSwap::default(),
         }
+    }
+
+    /// Notes when the certificates of listeners expire.
+    pub(crate) fn set_certificates(&self, certificates: Vec<CertificateMetrics>) {
+        self.certificates.store(Arc::new(certificates));
     }
 
     /// Puts another snapshot in force.
@@ -163,6 +171,8 @@ impl Service for AdminService {
             proxy_headers: self.sum(|counters| counters.proxy_headers.get()),
             proxy_refusals: self.sum(|counters| counters.proxy_refusals.get()),
             tls_handshakes: self.sum(|counters| counters.tls_handshakes.get()),
+            tls_1_2_handshakes: self.sum(|counters| counters.tls_1_2_handshakes.get()),
+            certificates: self.certificates.load().to_vec(),
             tls_resumptions: self.sum(|counters| counters.tls_resumptions.get()),
             tls_failures: self.sum(|counters| counters.tls_failures.get()),
             accept_failures: self.sum(|counters| counters.accept_failures.get()),

@@ -25,6 +25,7 @@ pub(super) mod route;
 pub(super) mod server;
 pub(super) mod split;
 pub(super) mod tls;
+mod tls_algorithms;
 pub(super) mod token;
 pub(super) mod upstream;
 pub(super) mod upstream_tls;

@@ -1,6 +1,7 @@
 //! Opens the sockets that clients connect to, and accepts from them.
 //!
-//! A TCP address has a socket for each worker. A Unix socket is one that all workers accept from.
+//! A TCP address has a socket for each worker. A Unix socket, or one that a service manager has opened, is one that all
+//! workers accept from.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,6 +13,7 @@ use arc_swap::ArcSwapOption;
 use socket2::{Domain, Protocol, Type};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::inherited;
 use super::proxy_protocol;
 use super::socket::Socket;
 use super::tls::Tls;
@@ -103,6 +105,7 @@ pub(crate) fn open(address: &ListenAddress, count: usize) -> Result<Opened, List
     let opened = match address {
         ListenAddress::Ip(address) => open_tcp(*address, count),
         ListenAddress::Unix(path) => open_unix(path, count),
+        ListenAddress::Inherited(name) => open_inherited(name, count),
     };
     opened.map_err(|source| ListenError { address: address.clone(), source })
 }
@@ -151,6 +154,20 @@ fn open_unix(path: &Path, count: usize) -> io::Result<Opened> {
     }
     sockets.push(ListenSocket::Unix(socket));
     Ok(Opened { sockets, local: None, file: Some(file) })
+}
+
+fn open_inherited(name: &str, count: usize) -> io::Result<Opened> {
+    let socket = inherited::socket(name)?;
+    let local = socket.local_addr()?.as_socket();
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count.max(1) {
+        let socket = socket.try_clone()?;
+        sockets.push(match local {
+            Some(_) => ListenSocket::Tcp(socket.into()),
+            None => ListenSocket::Unix(socket.into()),
+        });
+    }
+    Ok(Opened { sockets, local, file: None })
 }
 
 /// A socket that one worker accepts from.

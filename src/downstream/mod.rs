@@ -7,6 +7,7 @@ mod begin;
 pub(crate) mod descriptors;
 mod http1;
 mod http2;
+mod inherited;
 pub(crate) mod limit;
 mod linger;
 pub(crate) mod listener;

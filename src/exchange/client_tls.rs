@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use message::Fields;
 use policy::certificate::names::ServerNames;
 
@@ -10,6 +11,8 @@ use policy::certificate::names::ServerNames;
 pub struct ClientTls {
     /// The name that the client asked for (SNI), in lower case.
     pub server_name: Option<Box<str>>,
+    /// `Strict-Transport-Security` in its responses.
+    pub hsts: Option<HeaderValue>,
     /// The version of TLS that was agreed on.
     pub version: Option<&'static str>,
     /// The names that the listener has certificates for.

@@ -58,6 +58,9 @@ impl Open {
     #[must_use]
     pub(crate) fn answer(mut self: Box<Self>, handled: Result<Answer, ProxyError>) -> Answer {
         let mut answer = handled.unwrap_or_else(|fault| self.refuse(&fault));
+        if let Some(hsts) = self.ex.connection.tls.as_ref().and_then(|tls| tls.hsts.as_ref()) {
+            answer.fields.set("Strict-Transport-Security", hsts.as_bytes());
+        }
         let cache = self.ex.cache_status.take().map(|status| {
             let edit = status.edit(&answer.fields);
             answer.fields.apply(&edit);

@@ -224,6 +224,7 @@ impl Supervisor {
                 command = commands.recv() => command,
                 _due = certificate_polls.tick() => {
                     self.listeners.check_certificates();
+                    self.admin_service.set_certificates(self.listeners.certificates());
                     continue;
                 }
             };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::StartError;
+use crate::admin::api::CertificateMetrics;
 use crate::config::plan::{self, ListenAddress, Plan};
 use crate::downstream::listener::{self, ListenSocket, Listener, Opened, Settings};
 use crate::downstream::proxy_protocol::Rule;
@@ -120,6 +121,20 @@ impl Listeners {
         let (planned, others) = std::mem::take(&mut self.0).into_iter().partition(is_planned);
         self.0 = planned;
         others.into_iter().map(|open: Open| Arc::clone(&open.listener.address)).collect()
+    }
+
+    /// When the certificates of each listener expire.
+    pub(super) fn certificates(&self) -> Vec<CertificateMetrics> {
+        let mut certificates = Vec::new();
+        for open in &self.0 {
+            let Some(tls) = open.listener.tls.load_full() else { continue };
+            certificates.extend(tls.expiries().map(|(certificate, ends)| CertificateMetrics {
+                listener: open.listener.address.to_string(),
+                certificate,
+                expires: ends.as_secs(),
+            }));
+        }
+        certificates
     }
 
     /// The open listeners, as an operator reads them.

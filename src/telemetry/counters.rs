@@ -62,6 +62,8 @@ pub struct Counters {
     pub proxy_refusals: Counter,
     /// TLS handshakes with clients that succeeded.
     pub tls_handshakes: Counter,
+    /// Those of them by TLS 1.2.
+    pub tls_1_2_handshakes: Counter,
     /// Those of them that resumed a session.
     pub tls_resumptions: Counter,
     /// TLS handshakes with clients that failed, took too long or were given up.

@@ -19,7 +19,8 @@ fn takes(client: &ListenAddress, admin: &AdminAddress) -> bool {
     match (client, admin) {
         (ListenAddress::Ip(client), AdminAddress::Ip(admin)) => overlap(*client, *admin),
         (ListenAddress::Unix(client), AdminAddress::Unix(admin)) => client == admin,
-        (ListenAddress::Ip(_), AdminAddress::Unix(_)) | (ListenAddress::Unix(_), AdminAddress::Ip(_)) => false,
+        (ListenAddress::Ip(_) | ListenAddress::Inherited(_), AdminAddress::Unix(_))
+        | (ListenAddress::Unix(_) | ListenAddress::Inherited(_), AdminAddress::Ip(_)) => false,
     }
 }
 

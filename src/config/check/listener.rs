@@ -58,8 +58,7 @@ fn add(listeners: &mut Vec<Listener>, section: &Section<'_>, text: &Text, listen
 fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
         (ListenAddress::Ip(one), ListenAddress::Ip(other)) => overlap_ip(*one, *other),
-        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
-        (ListenAddress::Ip(_), ListenAddress::Unix(_)) | (ListenAddress::Unix(_), ListenAddress::Ip(_)) => false,
+        (one, other) => one == other,
     }
 }
 

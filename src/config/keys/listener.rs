@@ -17,8 +17,9 @@ table! {
     /// keeps the address keeps the socket and the connections.
     pub struct Listener "[[listener]]" => check_combinations;
 
-    /// `ip:port`, or `unix:/path` for a socket in the file system, whose clients count as `127.0.0.1`. The mode of such a
-    /// socket follows the process's umask.
+    /// `ip:port`; `unix:/path` for a socket in the file system, whose clients count as `127.0.0.1` and whose mode follows
+    /// the process's umask; or `fd:NAME` for a socket of this name that a service manager has passed on (socket
+    /// activation: `LISTEN_FDS`, `LISTEN_FDNAMES`).
     address: ListenAddress as Text = required("address = \"0.0.0.0:8080\"") => address;
     /// The protocols that are spoken: `"h2"` (HTTP/2) and `"http/1.1"`. Over TLS they are offered by ALPN, in this order;
     /// without TLS a client speaks HTTP/2 by beginning with it (prior knowledge; there is no upgrade to `h2c`). Left out:
@@ -49,6 +50,8 @@ pub enum ListenAddress {
     Ip(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
+    /// A socket that the process was started with, by its name.
+    Inherited(String),
 }
 
 impl fmt::Display for ListenAddress {
@@ -56,6 +59,7 @@ impl fmt::Display for ListenAddress {
         match self {
             Self::Ip(address) => address.fmt(out),
             Self::Unix(path) => write!(out, "unix:{}", path.display()),
+            Self::Inherited(name) => write!(out, "fd:{name}"),
         }
     }
 }
@@ -142,7 +146,9 @@ fn check_combinations(listener: &Listener, section: &Section<'_>) {
     let (is_off, is_missing) = (listener.proxy_protocol == ProxyProtocol::Off, !section.has("proxy_protocol_from"));
     if !is_off && (is_missing || section.is_empty_list("proxy_protocol_from")) {
         let hint = match listener.address {
-            ListenAddress::Ip(_) => "name the load balancers: proxy_protocol_from = [\"10.0.0.0/8\"]",
+            ListenAddress::Ip(_) | ListenAddress::Inherited(_) => {
+                "name the load balancers: proxy_protocol_from = [\"10.0.0.0/8\"]"
+            }
             ListenAddress::Unix(_) => "proxy_protocol_from = [\"127.0.0.1\"]: clients on a Unix socket count as this",
         };
         section.report.add(section.at("proxy_protocol"), "proxy_protocol needs proxy_protocol_from", hint);
@@ -181,16 +187,25 @@ fn own_networks(section: &Section<'_>, key: &str) -> Option<Vec<Network>> {
 
 fn address(section: &Section<'_>, key: &str) -> ListenAddress {
     let Some(text) = section.text(key) else { return ListenAddress::placeholder() };
-    let address = match text.value.strip_prefix("unix:") {
-        Some(path) => backend::unix_path(path).map(ListenAddress::Unix),
-        None => text
-            .value
-            .parse()
-            .map(ListenAddress::Ip)
-            .map_err(|_| ("is no address to listen on", "write ip:port, as \"0.0.0.0:8080\", or unix:/path")),
+    let address = match text.value.split_once(':') {
+        Some(("unix", path)) => backend::unix_path(path).map(ListenAddress::Unix),
+        Some(("fd", name)) if is_socket_name(name) => Ok(ListenAddress::Inherited(name.to_owned())),
+        Some(("fd", _)) => Err(("has no name of a socket", "write fd:NAME, with the FileDescriptorName of the socket")),
+        Some(_) | None => {
+            text.value.parse().map(ListenAddress::Ip).map_err(|_| {
+                ("is no address to listen on", "write ip:port, as \"0.0.0.0:8080\", unix:/path or fd:NAME")
+            })
+        }
     };
     address.unwrap_or_else(|(cause, hint)| {
         section.report.add(text.span.clone(), format!("{text} {cause}"), hint);
         ListenAddress::placeholder()
     })
+}
+
+/// Whether a service manager can name a socket so: no more than 255 visible characters without a colon.
+fn is_socket_name(name: &str) -> bool {
+    const LENGTH_MAX: usize = 255;
+    let is_plain = name.bytes().all(|byte| (byte.is_ascii_graphic() || byte == b' ') && byte != b':');
+    (1..=LENGTH_MAX).contains(&name.len()) && is_plain
 }

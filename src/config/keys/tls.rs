@@ -4,6 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderValue;
+use rustls::{NamedGroup, SupportedCipherSuite};
+
+use super::tls_algorithms;
+use super::token::{Token, long_token};
 use super::{HOUR, MILLISECOND, MINUTE, table, words};
 use crate::config::document::Section;
 use crate::config::grammar::is_host_name;
@@ -23,6 +28,12 @@ table! {
     self_signed: Vec<String> as Texts = "" => host_names;
     /// The lowest version that forebay accepts.
     min_version: TlsVersion = "1.2";
+    /// The cipher suites that forebay accepts, by their names at IANA: `"TLS_AES_128_GCM_SHA256"`. The client's order
+    /// decides. Left out: all that are considered secure.
+    cipher_suites: Vec<SupportedCipherSuite> as Texts => tls_algorithms::cipher_suites;
+    /// The key exchanges that forebay accepts, by the names of their groups at IANA. Left out: `X25519MLKEM768`, which
+    /// resists quantum computers, `X25519`, `secp256r1` and `secp384r1`.
+    key_exchanges: Vec<NamedGroup> as Texts => tls_algorithms::key_exchanges;
     /// What happens when a client sends a server name that has no certificate, or no server name: `default` uses the
     /// first certificate, `reject` refuses the connection.
     unknown_sni: UnknownSni = "default";
@@ -36,8 +47,14 @@ table! {
     /// A PEM file with revocation lists, one of each authority in the chain of a client's certificate. Left out:
     /// forebay does not check revocation.
     client_crl: Option<PathBuf> as Text => path;
+    /// `Strict-Transport-Security` (RFC 6797) in all responses over TLS: `"max-age=31536000; includeSubDomains"`. It
+    /// replaces that of a backend. Left out: none is added.
+    hsts: Option<HeaderValue> as Text => hsts;
     /// How often forebay replaces the key for session tickets. A ticket is valid for at most twice as long.
     ticket_rotation: Duration as Duration(MINUTE, TICKET_ROTATION_MAX) = "6h";
+    /// A secret that several nodes share, so that a client can resume a session at another node: the keys for session
+    /// tickets come from it and from the time. At least 32 characters. Left out: each process makes its own keys.
+    ticket_secret: Option<Token> as Text => ticket_secret;
     /// How long a handshake may take.
     handshake_timeout: Duration as Duration(MILLISECOND, HOUR) = "10s";
     /// The most handshakes at once, all workers together. Beyond that, forebay closes the one that has taken longest.
@@ -91,6 +108,7 @@ words! {
 const TICKET_ROTATION_MAX: Duration = Duration::from_secs(6 * 3_600);
 
 fn authorities(tls: &Tls, section: &Section<'_>) {
+    check_versions(tls, section);
     let is_left_out = |key| !section.has(key) || section.is_empty_list(key);
     if ["certificates", "self_signed"].into_iter().all(is_left_out) {
         let hint = "certificates = [{ cert = \"/etc/forebay/cert.pem\", key = \"/etc/forebay/key.pem\" }]";
@@ -120,6 +138,39 @@ fn host_names(section: &Section<'_>, key: &str) -> Vec<String> {
         names.push(text.value);
     }
     names
+}
+
+/// Reports cipher suites that no accepted version of TLS has.
+fn check_versions(tls: &Tls, section: &Section<'_>) {
+    let is_for_1_3 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
+    let is_useless = !tls.cipher_suites.is_empty() && !tls.cipher_suites.iter().any(is_for_1_3);
+    if is_useless && tls.min_version == TlsVersion::Tls13 {
+        let hint = "add TLS_AES_128_GCM_SHA256, or lower min_version";
+        section.report.add(section.at("cipher_suites"), "cipher_suites has none of TLS 1.3", hint);
+    }
+}
+
+/// How long a secret must be that keys are made of, in bytes.
+const TICKET_SECRET_BYTES_MIN: usize = 32;
+
+fn ticket_secret(section: &Section<'_>, key: &str) -> Option<Token> {
+    long_token(section, key, TICKET_SECRET_BYTES_MIN)
+}
+
+/// A value of `Strict-Transport-Security` (RFC 6797 §6.1).
+fn hsts(section: &Section<'_>, key: &str) -> Option<HeaderValue> {
+    let text = section.text(key)?;
+    let max_age = |directive: &str| {
+        let (name, value) = directive.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("max-age").then(|| value.trim().trim_matches('"').parse::<u64>().is_ok())
+    };
+    let is_valid = text.value.split(';').filter_map(max_age).eq([true]);
+    let value = HeaderValue::from_str(&text.value).ok().filter(|_| is_valid);
+    if value.is_none() {
+        let hint = "write hsts = \"max-age=31536000\", in seconds";
+        section.report.add(text.span.clone(), format!("{text} has no max-age"), hint);
+    }
+    value
 }
 
 pub(super) fn path(section: &Section<'_>, key: &str) -> Option<PathBuf> {

@@ -39,11 +39,16 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Reads a secret: at least 16 visible ASCII characters, so that it fits into a header field.
+/// A secret that fits into a header field, and is long enough.
 pub(super) fn token(section: &Section<'_>, key: &str) -> Option<Token> {
+    long_token(section, key, SECRET_BYTES_MIN)
+}
+
+/// A secret of visible characters, at least so many.
+pub(super) fn long_token(section: &Section<'_>, key: &str, bytes_min: usize) -> Option<Token> {
     let text = section.text(key)?;
-    if text.value.len() < SECRET_BYTES_MIN || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let hint = format!("at least {SECRET_BYTES_MIN} visible ASCII characters without blanks");
+    if text.value.len() < bytes_min || !text.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let hint = format!("at least {bytes_min} visible ASCII characters without blanks");
         section.report.add(text.span.clone(), format!("this is no {key}"), hint);
     }
     Some(Token::new(&text.value))

@@ -12,7 +12,7 @@ impl Plan {
     pub fn tcp_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().filter_map(|listener| match listener.address {
             ListenAddress::Ip(address) => Some(address),
-            ListenAddress::Unix(_) => None,
+            ListenAddress::Unix(_) | ListenAddress::Inherited(_) => None,
         })
     }
 

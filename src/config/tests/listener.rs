@@ -48,6 +48,8 @@ fn keys_of_a_listener_are_checked() {
     for (lines, words) in [
         ("", "address is missing | address = \"0.0.0.0:8080\""),
         ("address = \"localhost:80\"", "\"localhost:80\" is no address to listen on | write ip:port"),
+        ("address = \"fd:\"", "\"fd:\" has no name of a socket | write fd:NAME"),
+        ("address = \"fd:a:b\"", "\"fd:a:b\" has no name of a socket | write fd:NAME"),
         ("address = \"unix:f.sock\"", "\"unix:f.sock\" has no absolute path | write unix:/"),
         (
             &format!("{address}\nprotocols = [\"h3\"]"),
@@ -89,6 +91,8 @@ fn an_address_is_listened_on_once() {
     }
     let twice = "address = \"unix:/run/a\"\n[[listener]]\naddress = \"unix:/run/a\"";
     refused(&with_listener(twice), "\"unix:/run/a\" is listened on twice");
+    let twice = "address = \"fd:a\"\n[[listener]]\naddress = \"fd:a\"";
+    refused(&with_listener(twice), "\"fd:a\" is listened on twice");
     let both = with_listener("address = \"unix:/run/a\"") + "[admin]\nlisten = \"unix:/run/a\"";
     refused(&both, "\"unix:/run/a\" is for clients already | take another port");
 }
@@ -131,6 +135,17 @@ fn keys_of_tls_are_checked() {
         ("self_signed = []", "certificates is missing"),
         (&format!("{PAIR}\nmin_version = \"1.1\""), "min_version can't be \"1.1\" |"),
         (&format!("{PAIR}\nclient_auth = \"required\""), "client_auth needs client_ca | client_ca = "),
+        (&format!("{PAIR}\ncipher_suites = [\"RC4\"]"), "\"RC4\" is no cipher suite | one of TLS_AES_256_GCM_SHA384, "),
+        (&format!("{PAIR}\ncipher_suites = []"), "cipher_suites is empty | leave it out for the default"),
+        (
+            &format!("{PAIR}\nmin_version = \"1.3\"\ncipher_suites = [\"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\"]"),
+            "cipher_suites has none of TLS 1.3 | add TLS_AES_128_GCM_SHA256",
+        ),
+        (&format!("{PAIR}\nkey_exchanges = [\"ffdhe9\"]"), "\"ffdhe9\" is no key exchange | one of X25519MLKEM768, "),
+        (&format!("{PAIR}\nticket_secret = \"short\""), "this is no ticket_secret | at least 32 visible ASCII"),
+        (&format!("{PAIR}\nhsts = \"includeSubDomains\""), "\"includeSubDomains\" has no max-age | write hsts = "),
+        (&format!("{PAIR}\nhsts = \"max-age=1y\""), "\"max-age=1y\" has no max-age | write hsts = "),
+        (&format!("{PAIR}\nhsts = \"max-age=1; max-age=2\""), "has no max-age | write hsts = "),
         (&format!("{PAIR}\nticket_rotation = \"1s\""), "ticket_rotation is out of range | from 1m to 6h"),
         (&format!("{PAIR}\nhandshakes_max = 0"), "handshakes_max is out of range | from 1 to 1000000"),
     ] {

@@ -82,6 +82,15 @@ impl Certificates {
         self.all.iter().find(is_same)
     }
 
+    /// The path of each certificate, and when it ends (since 1970). One that forebay has made has no path, but names.
+    pub(super) fn expiries(&self) -> impl Iterator<Item = (String, Duration)> {
+        let name = |source: &Source| match source {
+            Source::Files(files) => files.cert.display().to_string(),
+            Source::SelfSigned(names) => names.join(", "),
+        };
+        self.all.iter().map(move |certificate| (name(&certificate.source), certificate.ends))
+    }
+
     /// What an operator should see to.
     pub(super) fn warnings(&self, now: Duration) -> Vec<String> {
         let mut warnings = Vec::new();

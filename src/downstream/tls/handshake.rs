@@ -87,6 +87,9 @@ pub(in crate::downstream) async fn secure(
     match run(carrier, tls, place).await {
         Ok((socket, client, kind)) => {
             counters.tls_handshakes.up();
+            if client.version == Some(TLS_1_2) {
+                counters.tls_1_2_handshakes.up();
+            }
             if kind == Some(HandshakeKind::Resumed) {
                 counters.tls_resumptions.up();
             }
@@ -119,6 +122,7 @@ async fn run(
     };
     let client = ClientTls {
         server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
+        hsts: tls.plan.hsts.clone(),
         version: session.protocol_version().and_then(name),
         names: Arc::clone(&tls.certificates.names),
         asks_for_certificate: tls.plan.client_auth != ClientAuth::Off,
@@ -128,9 +132,12 @@ async fn run(
     Ok((Socket::Tls(Box::new(stream)), client, kind))
 }
 
+/// The name of TLS 1.2, as other proxies write it.
+const TLS_1_2: &str = "TLSv1.2";
+
 /// The name of a version of TLS.
 fn name(version: ProtocolVersion) -> Option<&'static str> {
-    let names = [(ProtocolVersion::TLSv1_2, "TLSv1.2"), (ProtocolVersion::TLSv1_3, "TLSv1.3")];
+    let names = [(ProtocolVersion::TLSv1_2, TLS_1_2), (ProtocolVersion::TLSv1_3, "TLSv1.3")];
     names.into_iter().find(|(known, _)| *known == version).map(|(_, name)| name)
 }
 

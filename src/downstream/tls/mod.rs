@@ -2,14 +2,17 @@
 
 mod certificates;
 mod handshake;
+mod shared_tickets;
 mod tickets;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::NamedGroup;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::ALL_KX_GROUPS;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
@@ -17,6 +20,7 @@ use rustls::version::{TLS12, TLS13};
 
 use self::certificates::Certificates;
 pub(super) use self::handshake::{Handshakes, secure};
+use self::shared_tickets::SharedTickets;
 use crate::config::plan::{self, ClientAuth, Protocols, TlsVersion};
 use crate::tls::{self as files, FileState, TlsError};
 
@@ -41,7 +45,7 @@ impl Tls {
     ) -> Result<Self, TlsError> {
         // What changes while it is read is seen the next time.
         let files = FileState::of(paths(plan));
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(provider(plan));
         let old = (before.map(|before| &*before.certificates), now);
         let certificates = Arc::new(Certificates::load(plan, &provider, old)?);
         let tickets = tickets(plan, before)?;
@@ -80,6 +84,11 @@ impl Tls {
         FileState::of(paths(&self.plan))
     }
 
+    /// The path of each certificate, and when it ends (since 1970).
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = (String, Duration)> {
+        self.certificates.expiries()
+    }
+
     /// What an operator should see to.
     pub(crate) fn warnings(&self, now: Duration) -> Vec<String> {
         self.certificates.warnings(now)
@@ -91,16 +100,57 @@ fn paths(plan: &plan::Tls) -> impl Iterator<Item = &Path> {
     pairs.chain(&plan.client_ca).chain(&plan.client_crl).map(|path| &**path)
 }
 
+/// The cipher suites and key exchanges that a listener accepts.
+fn provider(plan: &plan::Tls) -> CryptoProvider {
+    let mut provider = aws_lc_rs::default_provider();
+    if !plan.cipher_suites.is_empty() {
+        provider.cipher_suites.clone_from(&plan.cipher_suites);
+    }
+    if !plan.key_exchanges.is_empty() {
+        let group = |name: &NamedGroup| ALL_KX_GROUPS.iter().find(|group| group.name() == *name).copied();
+        provider.kx_groups = plan.key_exchanges.iter().filter_map(group).collect();
+    }
+    provider
+}
+
 /// A session that is resumed is not verified anew: where clients are, no ticket outlives what they were verified by.
 fn tickets(plan: &plan::Tls, before: Option<&Tls>) -> Result<Arc<dyn ProducesTickets>, TlsError> {
     let is_kept = |before: &&Tls| {
         let is_open = |plan: &plan::Tls| plan.client_auth == ClientAuth::Off;
-        is_open(plan) && is_open(&before.plan) && plan.ticket_rotation == before.plan.ticket_rotation
+        is_open(plan)
+            && is_open(&before.plan)
+            && plan.ticket_rotation == before.plan.ticket_rotation
+            && before.plan.ticket_secret.is_none()
     };
+    if let Some(secret) = &plan.ticket_secret {
+        let context = context(plan)?;
+        return Ok(Arc::new(SharedTickets::new(secret, &context, plan.ticket_rotation)));
+    }
     match before.filter(is_kept) {
         Some(before) => Ok(Arc::clone(&before.tickets)),
         None => Ok(tickets::rotating(plan.ticket_rotation)?),
     }
+}
+
+/// What sessions depend on that are resumed by a shared secret: how clients are verified, and by which files. A listener
+/// that verifies clients otherwise, or not at all, makes no tickets for this one.
+fn context(plan: &plan::Tls) -> Result<Vec<u8>, TlsError> {
+    let mut context = vec![plan.client_auth as u8];
+    if plan.client_auth == ClientAuth::Off {
+        return Ok(context);
+    }
+    let mut add = |bytes: &[u8]| {
+        context.extend_from_slice(&bytes.len().to_be_bytes());
+        context.extend_from_slice(bytes);
+    };
+    for path in plan.client_ca.iter().chain(plan.certificates.iter().map(|files| &files.cert)) {
+        files::certificates(path)?.iter().for_each(|certificate| add(certificate));
+        add(&[]);
+    }
+    if let Some(path) = &plan.client_crl {
+        files::revocations(path)?.iter().for_each(|list| add(list));
+    }
+    Ok(context)
 }
 
 /// Who verifies clients.
