@@ -119,8 +119,10 @@ impl Passed {
     ) -> Poll<Result<Answer, ProxyError>> {
         let answer = ready!(self.chosen.onward.poll(cx, &mut self.forwarded, ex, &self.draft))?;
         self.draft.recycle();
-        let route = site.plan().routes.get(self.route).ok_or(ProxyError::NoRoute)?;
-        Poll::Ready(Ok(marked(&self.chosen, route, answer)))
+        Poll::Ready(match site.plan().routes.get(self.route) {
+            Some(route) => Ok(marked(&self.chosen, route, answer)),
+            None => Err(ProxyError::NoRoute),
+        })
     }
 }
 

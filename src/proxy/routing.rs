@@ -47,9 +47,11 @@ pub(crate) fn route<'a>(
         method: &ex.head.method,
         headers: &ex.head.fields,
     };
-    let index = site.plan().table.find(&asked).ok_or(ProxyError::NoRoute)?;
+    let index = site.plan().table.find(&asked);
+    let Some((index, route)) = index.and_then(|index| Some((index, site.plan().routes.get(index)?))) else {
+        return Err(ProxyError::NoRoute);
+    };
     ex.record.route = site.route_record(index);
-    let route = site.plan().routes.get(index).ok_or(ProxyError::NoRoute)?;
     Ok((index, route))
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn choose(
     admitted: &Admitted,
 ) -> Result<SelectedTarget, ProxyError> {
     let Some(split) = site.split(route) else {
-        let onward = site.onward(route, 0).map(Rc::clone).ok_or(ProxyError::NoRoute)?;
+        let Some(onward) = site.onward(route, 0).map(Rc::clone) else { return Err(ProxyError::NoRoute) };
         return Ok(SelectedTarget { onward, side: 0, cookie: None, note: None });
     };
     let plan = &split.shared.plan;

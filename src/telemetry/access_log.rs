@@ -144,6 +144,7 @@ impl Log {
             bytes: std::mem::take(&mut self.buffer),
             lines: std::mem::take(&mut self.lines),
             severity: SEVERITY,
+            may_have_colours: false,
             back: Some(self.back.clone()),
         };
         match self.inlet.send(piece) {

@@ -122,7 +122,8 @@ impl<'a> MakeWriter<'a> for Entry {
 
 impl Write for Event<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let piece = Piece { bytes: event.to_vec(), lines: 1, severity: self.severity, back: None };
+        let (bytes, severity) = (event.to_vec(), self.severity);
+        let piece = Piece { bytes, lines: 1, severity, may_have_colours: true, back: None };
         let _counted = self.inlet.send(piece);
         Ok(event.len())
     }

@@ -74,7 +74,15 @@ impl LogLine<'_> {
         object.status(b",\"status\":", record.status);
         object.number(b",\"body_bytes_sent\":", record.body_bytes_sent);
         object.seconds(b",\"request_time\":", Some(self.took));
-        object.field(b",\"request_id\":\"", record.id.as_ref().map(RequestId::as_bytes));
+        match &record.id {
+            Some(RequestId::Drawn(digits)) => {
+                object.put(b",\"request_id\":\"");
+                object.put(digits);
+                object.put(b"\"");
+            }
+            Some(RequestId::Given(id)) => object.text(b",\"request_id\":\"", id),
+            None => {}
+        }
         object.name(b",\"route\":\"", record.route.as_ref().map(|route| &*route.name));
         if let Some((side, by)) = &record.side {
             object.name(b",\"side\":\"", Some(side));
@@ -172,8 +180,10 @@ impl Object<'_> {
     }
 
     fn request(&mut self, request: &Request) {
-        self.text(b",\"request_method\":\"", request.method.as_str().as_bytes());
-        self.put(b",\"request_uri\":\"");
+        self.put(b",\"request_method\":\"");
+        // A token.
+        self.0.extend_from_slice(request.method.as_str().as_bytes());
+        self.put(b"\",\"request_uri\":\"");
         text::target(self.0, &request.target);
         self.put(b"\",\"server_protocol\":\"");
         self.put(text::version(request.version));

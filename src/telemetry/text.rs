@@ -50,25 +50,19 @@ pub(super) fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(rest);
 }
 
-/// Whether no byte needs an escape; checks eight at once.
+/// Whether no byte needs an escape; checks sixteen at once.
 fn are_plain(bytes: &[u8]) -> bool {
     match bytes.last_chunk() {
-        // The last eight may overlap the others, which is cheaper than checking single bytes.
-        Some(last) => bytes.as_chunks().0.iter().all(|eight| eight_are_plain(*eight)) && eight_are_plain(*last),
+        // The last sixteen may overlap the others, which is cheaper than checking single bytes.
+        Some(last) => bytes.as_chunks().0.iter().all(sixteen_are_plain) && sixteen_are_plain(last),
         None => bytes.iter().all(|byte| is_plain(*byte)),
     }
 }
 
-/// Checks one byte per lane of a word: a byte that needs an escape sets its highest bit.
-fn eight_are_plain(bytes: [u8; 8]) -> bool {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let word = u64::from_le_bytes(bytes);
-    // A borrow or carry into the next lane only comes from a byte that needs an escape itself.
-    let is_below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word;
-    let is = |byte: u8| is_below(word ^ (ONES * u64::from(byte)), 1);
-    let is_above_tilde = word.wrapping_add(ONES) | word;
-    let special = is_below(word, b' ') | is(b'"') | is(b'\\') | is_above_tilde;
-    special & (ONES << 7) == 0
+/// Without a branch, so that the compiler checks all of them with a few instructions.
+fn sixteen_are_plain(bytes: &[u8; 16]) -> bool {
+    let is_special = |byte: u8| u8::from(!(b' '..=b'~').contains(&byte)) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    bytes.iter().fold(0, |special, byte| special | is_special(*byte)) == 0
 }
 
 fn is_plain(byte: u8) -> bool {
@@ -101,7 +95,7 @@ pub(super) fn padded<const DIGITS: usize>(number: u32) -> [u8; DIGITS] {
     let mut rest = number;
     let mut digits = [b'0'; DIGITS];
     for place in digits.iter_mut().rev() {
-        *place = digit(rest.into());
+        *place = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
     digits

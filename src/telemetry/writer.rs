@@ -34,6 +34,8 @@ pub(super) struct Piece {
     pub(super) lines: u64,
     /// Their syslog severity (RFC 3164 §4.1.1).
     pub(super) severity: u8,
+    /// Whether they may hold colour sequences, which are for terminals.
+    pub(super) may_have_colours: bool,
     /// Receives the buffer for reuse.
     pub(super) back: Option<SyncSender<Vec<u8>>>,
 }
@@ -195,7 +197,7 @@ impl Pump {
         while let Ok(message) = messages.recv() {
             self.renew();
             let Message::Piece(mut piece) = message else { continue };
-            if piece.bytes.contains(&ESCAPE) && !self.sink.shows_colours() {
+            if piece.may_have_colours && piece.bytes.contains(&ESCAPE) && !self.sink.shows_colours() {
                 strip_colours(&mut piece.bytes);
             }
             self.write(&piece);
@@ -303,7 +305,7 @@ mod tests {
     use std::path::Path;
 
     fn piece(text: &str) -> Piece {
-        Piece { bytes: text.as_bytes().to_vec(), lines: count(text.as_bytes()), severity: 6, back: None }
+        Piece { bytes: text.as_bytes().to_vec(), lines: count(text.as_bytes()), severity: 6, may_have_colours: true, back: None }
     }
 
     fn writer(path: &Path, pieces_max: usize) -> Writer {
