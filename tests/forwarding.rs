@@ -277,6 +277,20 @@ fn no_route_is_not_found_in_text_or_json_with_an_id() {
 }
 
 #[test]
+fn the_error_of_a_forwarded_request_is_told_in_the_form_that_its_client_asks_for() {
+    let origin = Origin::refusing(ok(""));
+    for keys in ["", "set_request_headers = { accept = \"text/html\" }", "[route.cache]"] {
+        let route = format!("[[route]]\npath = \"/\"\nbackends = [\"http://{}\"]\n{keys}\n", origin.address());
+        let forebay = Forebay::start(routes(&route));
+        for (field, kind) in [("Accept: application/json\r\n", "application/json"), ("", "text/plain")] {
+            let error = forebay.get_with("/", field);
+            assert!(error.status >= 502, "{}", error.status);
+            assert!(error.field("content-type").is_some_and(|told| told.starts_with(kind)), "{keys}: {}", error.text());
+        }
+    }
+}
+
+#[test]
 fn an_error_never_names_a_backend() {
     let origin = Origin::refusing(ok(""));
     let response = Forebay::start(forward([&origin])).get("/");

@@ -293,7 +293,7 @@ fn take_upgrade(site: &WorkerState, ex: &mut Exchange, tags: KnownSet) -> Result
         upgrade::wanted(headers, &site.plan().server.upgrades).filter(|_| ex.head.version == Version::HTTP_11);
     let own = hop::find(headers, hop::Direction::Request)
         .map_err(|_| ProxyError::BadRequest("Connection names a field that is not the connection's own"))?;
-    headers.apply_all(own.edits());
+    own.apply(headers);
     if let Some(protocols) = &switches {
         headers.append(Known::Connection, "upgrade");
         headers.append(Known::Upgrade, protocols);

@@ -6,6 +6,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use message::Known;
 use policy::cache::invalidation::is_safe;
 use policy::cache::overlap::Writer;
 
@@ -98,6 +99,10 @@ pub(crate) fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, Proxy
         None if site.caches() && !is_safe(&ex.head.method) => Errand::Invalidate(admitted),
         None => {
             admit::stamp(site, ex, &admitted, &admitted.host.authority);
+            if !route.request_headers.is_empty() {
+                // Before they change it.
+                ex.accept = ex.head.fields.first_shared(Known::Accept);
+            }
             let draft = routing::draft(site, route, &chosen.onward.group, (ex, &admitted))?;
             let forwarded = chosen.onward.begin(ex, &draft);
             return Ok(Step::Passed(Box::new(Passed { route: index, chosen, draft, forwarded })));
@@ -117,12 +122,14 @@ impl Passed {
         site: &WorkerState,
         ex: &mut Exchange,
     ) -> Poll<Result<Answer, ProxyError>> {
-        let answer = ready!(self.chosen.onward.poll(cx, &mut self.forwarded, ex, &self.draft))?;
+        let answered = ready!(self.chosen.onward.poll(cx, &mut self.forwarded, ex, &self.draft));
+        let Some(route) = site.plan().routes.get(self.route) else { return Poll::Ready(Err(ProxyError::NoRoute)) };
+        if answered.is_err() && route.request_headers.is_empty() {
+            // An error is told in the form that the client would like.
+            ex.accept = self.draft.headers.first_shared(Known::Accept);
+        }
         self.draft.recycle();
-        Poll::Ready(match site.plan().routes.get(self.route) {
-            Some(route) => Ok(marked(&self.chosen, route, answer)),
-            None => Err(ProxyError::NoRoute),
-        })
+        Poll::Ready(answered.map(|answer| marked(&self.chosen, route, answer)))
     }
 }
 
@@ -134,6 +141,7 @@ pub(crate) async fn go_on(site: &WorkerState, ex: &mut Exchange, waiting: &Waiti
     let Waiting { route: index, chosen, errand } = waiting;
     let route = site.plan().routes.get(*index).ok_or(ProxyError::NoRoute)?;
     let onward = &chosen.onward;
+    ex.accept = ex.head.fields.first_shared(Known::Accept);
     let answer = match errand {
         Errand::Decide(admitted) => {
             let caching = site.caching(*index, chosen.side).ok_or(ProxyError::NoRoute)?;

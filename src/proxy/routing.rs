@@ -68,7 +68,6 @@ pub(crate) fn draft(
     let plan = &group.shared.plan;
     ex.record.upstream = Some(Rc::clone(&group.name));
     ex.key = select::key(&plan.balance, ex);
-    ex.accept = ex.head.fields.first_shared(Known::Accept);
     if admitted.tags.contains(Known::Forebay) {
         drop_orders(route, &mut ex.head.fields);
     }

@@ -61,7 +61,8 @@ fn are_plain(bytes: &[u8]) -> bool {
 
 /// Without a branch, so that the compiler checks all of them with a few instructions.
 fn sixteen_are_plain(bytes: &[u8; 16]) -> bool {
-    let is_special = |byte: u8| u8::from(!(b' '..=b'~').contains(&byte)) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    let is_special =
+        |byte: u8| u8::from(!(b' '..=b'~').contains(&byte)) | u8::from(byte == b'"') | u8::from(byte == b'\\');
     bytes.iter().fold(0, |special, byte| special | is_special(*byte)) == 0
 }
 
@@ -108,9 +109,15 @@ fn digit(number: u64) -> u8 {
 
 /// Writes seconds with six decimals, truncated.
 pub(super) fn seconds(out: &mut Vec<u8>, duration: Duration) {
-    decimal(out, duration.as_secs());
     let [a, b, c, d, e, f] = padded(duration.subsec_micros());
-    out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
+    match duration.as_secs() {
+        // Most are short: all digits at once.
+        seconds @ 0..=9 => out.extend_from_slice(&[digit(seconds), b'.', a, b, c, d, e, f]),
+        seconds => {
+            decimal(out, seconds);
+            out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
+        }
+    }
 }
 
 /// Writes an address like its `Display`.

@@ -305,7 +305,13 @@ mod tests {
     use std::path::Path;
 
     fn piece(text: &str) -> Piece {
-        Piece { bytes: text.as_bytes().to_vec(), lines: count(text.as_bytes()), severity: 6, may_have_colours: true, back: None }
+        Piece {
+            bytes: text.as_bytes().to_vec(),
+            lines: count(text.as_bytes()),
+            severity: 6,
+            may_have_colours: true,
+            back: None,
+        }
     }
 
     fn writer(path: &Path, pieces_max: usize) -> Writer {

@@ -35,7 +35,7 @@ pub(crate) fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange)
     if fields.has(hop::HOP_BY_HOP) {
         // Nominations that may not be followed are ignored in a response, never refused.
         let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
-        fields.apply_all(own.edits());
+        own.apply(&mut fields);
     }
     ex.sign(&mut fields, version);
     let plan = &claim.group().shared.plan;

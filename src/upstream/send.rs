@@ -55,7 +55,7 @@ impl UpstreamRequest {
 
     /// The request has its answer: what held its fields holds those of another response.
     pub(crate) fn recycle(&mut self) {
-        head::keep_lines(std::mem::take(&mut self.headers).into_lines());
+        head::keep_lines(std::mem::take(&mut self.headers));
     }
 
     /// Begins to send it. The draft stays as it is: whatever becomes of this try, the request may go out once more, if only

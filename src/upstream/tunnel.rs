@@ -29,7 +29,7 @@ pub(crate) fn answer(received: Received, ex: &Exchange) -> Answer {
     let Head { status, version, mut fields } = call.take_head();
     let chosen = fields.first(Known::Upgrade).map(<[u8]>::to_vec);
     let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
-    fields.apply_all(own.edits());
+    own.apply(&mut fields);
     ex.sign(&mut fields, version);
     fields.append(Known::Connection, "upgrade");
     if let Some(chosen) = chosen {

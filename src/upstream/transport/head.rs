@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use http1::{Length, ResponseHead};
-use message::{Decimal, Fields, Known, KnownSet, Lines};
+use message::{Decimal, Fields, Known, KnownSet};
 use policy::message::hop;
 
 /// The head of a request to a backend. Its framing fields are not looked at but for a length of zero: the body says how
@@ -27,10 +27,15 @@ thread_local! {
     pub(super) static SPARE: Cell<Option<Box<ResponseHead>>> = const { Cell::new(None) };
 }
 
-/// Keeps an index that is not needed any more for the next response's head.
-pub(crate) fn keep_lines(lines: Lines) {
-    if let Some(mut head) = SPARE.take() {
-        head.fields = lines;
+/// Fields that hold more than these bytes are not kept for others.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
+/// Keeps the index of fields that are not needed any more for the next response's head.
+pub(crate) fn keep_lines(fields: Fields) {
+    if fields.heap_bytes() <= KEPT_BYTES_MAX
+        && let Some(mut head) = SPARE.take()
+    {
+        head.fields = fields.into_lines();
         SPARE.set(Some(head));
     }
 }
@@ -47,19 +52,29 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_>, length: L
     if let Some(host) = head.host {
         write_line(out, b"Host", host.as_bytes());
     }
-    head.fields.write_without(if head.host.is_some() { FRAMING.with(Known::Host) } else { FRAMING }, out);
+    let length = if is_declared(head.fields, length) { None } else { Some(length) };
+    let framing = if length.is_none() { KnownSet::EMPTY } else { FRAMING };
+    head.fields.write_without(if head.host.is_some() { framing.with(Known::Host) } else { framing }, out);
     match length {
+        None => {}
         // A request that says that it has no content goes on saying so (RFC 9110 §8.6).
-        Length::Undeclared if head.fields.has(Known::ContentLength) => {
+        Some(Length::Undeclared) if head.fields.has(Known::ContentLength) => {
             out.extend_from_slice(b"Content-Length: 0\r\n");
         }
-        Length::Undeclared => {}
-        Length::Known(length) => {
+        Some(Length::Undeclared) => {}
+        Some(Length::Known(length)) => {
             write_line(out, b"Content-Length", Decimal::new(length).as_bytes());
         }
-        Length::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Some(Length::Chunked) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
     out.extend_from_slice(http1::CRLF);
+}
+
+/// Whether the fields say already that a body has this length, once, in canonical form, and nothing else of it.
+fn is_declared(fields: &Fields, length: Length) -> bool {
+    let Length::Known(length) = length else { return false };
+    let declared = fields.only(Known::ContentLength);
+    !fields.has(Known::TransferEncoding) && declared == Some(Decimal::new(length).as_bytes())
 }
 
 /// Writes the end of a chunked body: the last chunk and these trailers.
@@ -124,7 +139,7 @@ pub(super) fn trailers(lines: &message::Lines, section: &[u8]) -> Option<HeaderM
 #[must_use]
 pub(crate) fn interim(status: StatusCode, mut fields: Fields) -> Vec<u8> {
     let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();
-    fields.apply_all(own.edits());
+    own.apply(&mut fields);
     let reason = status.canonical_reason().unwrap_or("Informational");
     let mut wire = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
     fields.write(&mut wire);
@@ -155,6 +170,20 @@ mod tests {
         assert_eq!(framed(Length::Chunked), format!("{begin}Transfer-Encoding: chunked\r\n\r\n"));
         assert_eq!(framed(Length::Undeclared), format!("{begin}Content-Length: 0\r\n\r\n"));
         assert_eq!(written(&[("host", "h")], None, Length::Undeclared), format!("{begin}\r\n"));
+    }
+
+    #[test]
+    fn a_length_that_the_fields_declare_once_and_in_canonical_form_is_left_as_it_is() {
+        let begin = "PUT /a?b=c HTTP/1.1\r\n";
+        for (fields, rest) in [
+            ([("content-length", "7"), ("a", "1")].as_slice(), "content-length: 7\r\na: 1\r\n\r\n"),
+            (&[("content-length", "07"), ("a", "1")], "a: 1\r\nContent-Length: 7\r\n\r\n"),
+            (&[("content-length", "8"), ("a", "1")], "a: 1\r\nContent-Length: 7\r\n\r\n"),
+            (&[("content-length", "7"), ("Content-Length", "7")], "Content-Length: 7\r\n\r\n"),
+            (&[("content-length", "7"), ("transfer-encoding", "chunked")], "Content-Length: 7\r\n\r\n"),
+        ] {
+            assert_eq!(written(fields, None, Length::Known(7)), format!("{begin}{rest}"));
+        }
     }
 
     #[test]

@@ -49,6 +49,15 @@ pub struct HopByHop {
 }
 
 impl HopByHop {
+    /// Prepares the head for the next connection.
+    pub fn apply(&self, fields: &mut Fields) {
+        if self.nominated.is_empty() && !self.takes_trailers {
+            fields.drop_known(self.tags);
+        } else {
+            fields.apply_all(self.edits());
+        }
+    }
+
     /// The edits that prepare the head for the next connection.
     pub fn edits(&self) -> impl Iterator<Item = Edit<'_>> {
         let nominated = self.nominated.iter().map(|name| Edit::Drop(Name::Text(name)));
@@ -167,7 +176,7 @@ mod tests {
     fn removed(direction: Direction, pairs: &[(&str, &str)]) -> Result<Fields, Nominated> {
         let mut fields = fields(pairs);
         let found = find(&fields, direction)?;
-        fields.apply_all(found.edits());
+        found.apply(&mut fields);
         Ok(fields)
     }
 
@@ -291,7 +300,7 @@ mod tests {
                 before.append(Known::Connection, option);
             }
             let mut after = before.clone();
-            after.apply_all(find(&before, Direction::Request).unwrap().edits());
+            find(&before, Direction::Request).unwrap().apply(&mut after);
             for name in HOP {
                 prop_assert!(!after.contains(name));
             }
