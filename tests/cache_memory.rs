@@ -9,14 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay::cache::Store;
 use forebay::cache::coalesce::{FetchKey, Lead};
-use forebay::cache::entry::{Blocks, Content, Entry};
-use forebay::cache::head::Head;
+use forebay::cache::entry::{Blocks, Entry, StoredContent};
+use forebay::cache::head::StoredHead;
 use forebay::config::plan;
 use http::StatusCode;
 use message::Fields;
 use policy::cache::facts::ResponseFacts;
-use policy::cache::freshness::{Lifetime, Source};
-use policy::cache::key::{Key, Rules, Scheme, Space, Target};
+use policy::cache::freshness::{Lifetime, LifetimeSource};
+use policy::cache::key::{Key, KeyRules, Scheme, Space, Target};
 use policy::cache::stored::Stored;
 use policy::message::vary::Choice;
 use policy::time::Now;
@@ -37,14 +37,14 @@ fn resident_bytes() -> u64 {
 fn key(number: u64) -> Key {
     let path = format!("/objects/{number}");
     let target = Target::of_normal(Scheme::Http, "shop.test", None, &path, None);
-    Key::of_uri(Space { name: b"origins", rules: &Rules::default() }, &target)
+    Key::of_uri(Space { name: b"origins", rules: &KeyRules::default() }, &target)
 }
 
-fn head(fields: &Fields) -> Head {
+fn head(fields: &Fields) -> StoredHead {
     let now = Now { mono: Duration::from_secs(1), wall: Duration::from_secs(1_800_000_000) };
     let facts = ResponseFacts::of(StatusCode::OK, fields, now);
-    let lifetime = Lifetime { duration: Duration::from_secs(3600), source: Source::MaxAge };
-    Head::new(fields.compact(), Stored::new(&facts, Some(lifetime), Duration::ZERO, now))
+    let lifetime = Lifetime { duration: Duration::from_secs(3600), source: LifetimeSource::MaxAge };
+    StoredHead::new(fields.compact(), Stored::new(&facts, Some(lifetime), Duration::ZERO, now))
 }
 
 fn entry(number: u64, length: usize) -> Entry {
@@ -64,7 +64,7 @@ fn entry(number: u64, length: usize) -> Entry {
     let mut blocks = Blocks::new(Some(length as u64));
     let body = vec![b'x'; length];
     let pieces: Vec<Bytes> = body.chunks(5000).flat_map(|piece| blocks.copy(piece)).collect();
-    Entry { head: Arc::new(head), content: Content::gather(pieces, true) }
+    Entry { head: Arc::new(head), content: StoredContent::gather(pieces, true) }
 }
 
 /// Stores many times the cache's size, then compares its accounting with the memory of the process.
@@ -97,7 +97,7 @@ fn small_entry(number: u64) -> Entry {
     .into_iter()
     .collect();
     let pieces = Blocks::new(Some(100)).copy(&[b'x'; 100]);
-    Entry { head: Arc::new(head(&fields)), content: Content::gather(pieces, true) }
+    Entry { head: Arc::new(head(&fields)), content: StoredContent::gather(pieces, true) }
 }
 
 #[test]

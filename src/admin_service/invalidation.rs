@@ -81,7 +81,7 @@ fn purge_mode(soft: bool) -> PurgeMode {
 }
 
 /// Applies one rule. Returns how many responses its URLs have invalidated; its tags and prefixes are added to `bans`.
-fn apply_rule(snapshot: &Snapshot, touched: events::Touched, bans: &mut Vec<Banned>) -> usize {
+fn apply_rule(snapshot: &Snapshot, touched: events::EventEffect, bans: &mut Vec<Banned>) -> usize {
     let mode = purge_mode(touched.soft);
     if !touched.tags.is_empty() {
         let tags = touched.tags.into_iter().map(String::into_boxed_str).collect();
@@ -95,7 +95,7 @@ fn apply_rule(snapshot: &Snapshot, touched: events::Touched, bans: &mut Vec<Bann
     touched.urls.iter().map(|place| purge_url(snapshot, place, mode, bans)).sum()
 }
 
-fn purge_url(snapshot: &Snapshot, place: &events::Place, mode: PurgeMode, bans: &mut Vec<Banned>) -> usize {
+fn purge_url(snapshot: &Snapshot, place: &events::UrlPattern, mode: PurgeMode, bans: &mut Vec<Banned>) -> usize {
     let query = place.query.as_deref();
     let Some(authority) = &place.authority else {
         bans.push(snapshot.purge_anywhere(&place.path, query, mode));

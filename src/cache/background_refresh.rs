@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::Method;
-use policy::cache::reach::Reach;
+use policy::cache::reach::FetchReach;
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::Forward;
 
@@ -19,8 +19,15 @@ use crate::telemetry::clock;
 pub(crate) fn refresh<F: Fetch>(ex: &Exchange, request: Request<F>, stale: Entry) {
     let directives = RequestDirectives::default();
     let (stale, why) = (Some(stale), Forward::Stale);
-    let renewal =
-        OriginFetch { request, stale, held: None, why, directives, reach: Reach::Whole, audience: Audience::Nobody };
+    let renewal = OriginFetch {
+        request,
+        stale,
+        held: None,
+        why,
+        directives,
+        reach: FetchReach::Whole,
+        audience: Audience::Nobody,
+    };
     let Some(lead) = Lead::behind(&renewal.request.caching.store, renewal.errand(renewal.choice())) else { return };
     let mut behind = ex.behind(clock::now());
     let deadline = Rc::clone(&behind.stream.deadline);

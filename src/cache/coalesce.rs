@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::cache::bans::Epoch;
-use policy::cache::coalescing::{Arrival, Head, Id, is_overtaken};
+use policy::cache::coalescing::{Arrival, FetchResult, Id, is_overtaken};
 use policy::cache::key::Key;
 use policy::message::vary::Choice;
 use policy::time::Now;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::entry::{Entry, StoredVariants};
 use super::memory::Store;
-use super::shard::{Course, Era, Shard, Told, tell};
+use super::shard::{Era, FetchIdentity, FetchNotice, Shard, tell};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::error::ProxyError;
 use crate::telemetry::clock;
@@ -46,9 +46,9 @@ pub struct FetchKey {
 }
 
 impl FetchKey {
-    fn course(self, shard: &Shard) -> Course {
+    fn course(self, shard: &Shard) -> FetchIdentity {
         let era = shard.era(&self.key);
-        Course { key: self.key, choice: self.choice, is_authorized: self.is_authorized, range: self.range, era }
+        FetchIdentity { key: self.key, choice: self.choice, is_authorized: self.is_authorized, range: self.range, era }
     }
 }
 
@@ -56,7 +56,7 @@ impl FetchKey {
 #[derive(Debug)]
 pub struct Lead {
     store: Arc<Store>,
-    course: Course,
+    course: FetchIdentity,
     id: Id,
     /// When it began (monotonic time).
     began: Duration,
@@ -93,8 +93,8 @@ pub async fn join(
         let mut shard = store.shard(&errand.key);
         let course = errand.course(&shard);
         match shard.flights.arrive(&course, id, now) {
-            Arrival::Fetch => return Ok(Joined::Lead(Lead::begin(store, &mut shard, (course, id), true))),
-            Arrival::Alone => return Ok(Joined::Alone(Lead::begin(store, &mut shard, (course, id), false))),
+            Arrival::Fetch => return Ok(Joined::Lead(Lead::begin(store, &mut shard, course, id, true))),
+            Arrival::Alone => return Ok(Joined::Alone(Lead::begin(store, &mut shard, course, id, false))),
             Arrival::Full => return Err(ProxyError::Crowded),
             Arrival::Read => {
                 let entry = shard.reading.get(&course).cloned();
@@ -103,28 +103,28 @@ pub async fn join(
             Arrival::Follow => {
                 let (told, waiting) = oneshot::channel();
                 shard.waiting.insert(id, told);
-                (Wait::begin(store, counters, (course, id)), waiting)
+                (Wait::begin(store, counters, course, id), waiting)
             }
         }
     };
     let Ok(told) = patience.deadline.wait(patience.until, pin!(waiting)).await else {
         return Err(ProxyError::WaitedInVain);
     };
-    let told = told.unwrap_or(Told::Failed(ProxyError::WaitedInVain));
+    let told = told.unwrap_or(FetchNotice::Failed(ProxyError::WaitedInVain));
     // From here on it does not wait any more, whatever it has been told.
     let Some(course) = wait.course.take() else { return Err(ProxyError::WaitedInVain) };
     match told {
-        Told::Read(entry) => Ok(Joined::Read(entry)),
-        Told::Alone => {
+        FetchNotice::Read(entry) => Ok(Joined::Read(entry)),
+        FetchNotice::Alone => {
             let mut shard = store.shard(&course.key);
-            let course = Course { era: shard.era(&course.key), ..course };
-            Ok(Joined::Alone(Lead::begin(store, &mut shard, (course, id), false)))
+            let course = FetchIdentity { era: shard.era(&course.key), ..course };
+            Ok(Joined::Alone(Lead::begin(store, &mut shard, course, id, false)))
         }
-        Told::Lead => {
+        FetchNotice::Lead => {
             let mut shard = store.shard(&course.key);
-            Ok(Joined::Lead(Lead::begin(store, &mut shard, (course, id), true)))
+            Ok(Joined::Lead(Lead::begin(store, &mut shard, course, id, true)))
         }
-        Told::Failed(fault) => Err(fault),
+        FetchNotice::Failed(fault) => Err(fault),
     }
 }
 
@@ -132,12 +132,12 @@ pub async fn join(
 struct Wait<'a> {
     store: &'a Arc<Store>,
     counters: &'a Counters,
-    course: Option<Course>,
+    course: Option<FetchIdentity>,
     id: Id,
 }
 
 impl<'a> Wait<'a> {
-    fn begin(store: &'a Arc<Store>, counters: &'a Counters, (course, id): (Course, Id)) -> Self {
+    fn begin(store: &'a Arc<Store>, counters: &'a Counters, course: FetchIdentity, id: Id) -> Self {
         counters.following.up();
         Self { store, counters, course: Some(course), id }
     }
@@ -157,7 +157,7 @@ impl Drop for Wait<'_> {
 }
 
 impl Lead {
-    fn begin(store: &Arc<Store>, shard: &mut Shard, (course, id): (Course, Id), is_joined: bool) -> Self {
+    fn begin(store: &Arc<Store>, shard: &mut Shard, course: FetchIdentity, id: Id, is_joined: bool) -> Self {
         let era = shard.begun(&course.key);
         let (began, since) = (clock::mono(), shard.epoch());
         Self { store: Arc::clone(store), course, id, began, era, since, is_joined }
@@ -169,7 +169,7 @@ impl Lead {
         let id = store.next_id();
         let mut shard = store.shard(&errand.key);
         let course = errand.course(&shard);
-        Self::begin(store, &mut shard, (course, id), false)
+        Self::begin(store, &mut shard, course, id, false)
     }
 
     /// A fetch behind a response that was served stale; `None`: somebody is at it, or it would be of no use.
@@ -179,7 +179,7 @@ impl Lead {
         let mut shard = store.shard(&errand.key);
         let course = errand.course(&shard);
         let goes = shard.flights.refresh(&course, id, Now::at(clock::mono()));
-        goes.then(|| Self::begin(store, &mut shard, (course, id), true))
+        goes.then(|| Self::begin(store, &mut shard, course, id, true))
     }
 
     /// The store.
@@ -219,30 +219,30 @@ impl Lead {
 
     /// No response came. One of those who wait tries again, or all fail.
     pub fn failed(mut self, fault: &ProxyError) {
-        self.report(Head::Failed, None, Some(fault));
+        self.report(FetchResult::Failed, None, Some(fault));
         self.is_joined = false;
     }
 
     /// What came is for the one who asked alone, and so will be what others get.
     pub fn unshared(&mut self) {
-        self.report(Head::Uncacheable, None, None);
+        self.report(FetchResult::Uncacheable, None, None);
         self.is_joined = false;
     }
 
     /// What came is for the one who asked alone, by chance: it is an error, or there is no room just now.
     pub fn unshared_now(&mut self) {
-        self.report(Head::Unshared, None, None);
+        self.report(FetchResult::Unshared, None, None);
         self.is_joined = false;
     }
 
     /// What came can be read along by all who want it, until the fetch ends or [`Lead::outgrown`]; unless another's
     /// response came first.
     pub fn shared(&mut self, entry: &Entry) {
-        self.is_joined = self.is_joined && self.report(Head::Storable, Some(entry), None);
+        self.is_joined = self.is_joined && self.report(FetchResult::Storable, Some(entry), None);
     }
 
     /// `false`: nobody listens (any more).
-    fn report(&self, head: Head, entry: Option<&Entry>, fault: Option<&ProxyError>) -> bool {
+    fn report(&self, head: FetchResult, entry: Option<&Entry>, fault: Option<&ProxyError>) -> bool {
         if !self.is_joined {
             return false;
         }
@@ -251,7 +251,7 @@ impl Lead {
             return false;
         }
         let actions = shard.flights.head(&self.course, self.id, head, Now::at(clock::mono()));
-        if head == Head::Uncacheable && self.course.is_long() {
+        if head == FetchResult::Uncacheable && self.course.is_long() {
             shard.flights.forget(&self.course);
         }
         if let Some(entry) = entry {
@@ -366,18 +366,18 @@ mod tests {
     use bytes::Bytes;
     use http::StatusCode;
     use policy::cache::facts::ResponseFacts;
-    use policy::cache::key::{Rules, Scheme, Space, Target};
+    use policy::cache::key::{KeyRules, Scheme, Space, Target};
     use policy::cache::stored::Stored;
     use proptest::prelude::*;
 
-    use super::super::entry::Content;
+    use super::super::entry::StoredContent;
     use super::super::purge::Purge;
     use super::*;
     use crate::config::plan;
 
     fn key() -> Key {
         let target = Target::of_normal(Scheme::Http, "shop.test", None, "/", None);
-        Key::of_uri(Space { name: b"shop", rules: &Rules::default() }, &target)
+        Key::of_uri(Space { name: b"shop", rules: &KeyRules::default() }, &target)
     }
 
     fn errand() -> FetchKey {
@@ -389,12 +389,12 @@ mod tests {
         let received = Now::at(Duration::ZERO);
         let headers = message::Fields::new();
         let facts = ResponseFacts::of(StatusCode::OK, &headers, received);
-        let head = super::super::head::Head::new(headers, Stored::new(&facts, None, Duration::ZERO, received));
-        Entry { head: Arc::new(head), content: Content::One(Bytes::copy_from_slice(&purges.to_be_bytes())) }
+        let head = super::super::head::StoredHead::new(headers, Stored::new(&facts, None, Duration::ZERO, received));
+        Entry { head: Arc::new(head), content: StoredContent::One(Bytes::copy_from_slice(&purges.to_be_bytes())) }
     }
 
     fn purges(entry: &Entry) -> u64 {
-        let Content::One(bytes) = &entry.content else { panic!("it is whole") };
+        let StoredContent::One(bytes) = &entry.content else { panic!("it is whole") };
         u64::from_be_bytes(bytes[..].try_into().unwrap())
     }
 

@@ -10,7 +10,7 @@ use policy::message::vary::{Choice, Vary};
 use policy::time::Now;
 
 use super::allocation::allocated;
-use super::head::{Head, Variance};
+use super::head::{StoredHead, Variance};
 use super::streaming::StreamingContent;
 
 /// The sizes of the blocks that content is kept in, largest first; what is left over has a block of its own. With few
@@ -24,7 +24,7 @@ const PARTS_MAX: usize = 8;
 
 /// The content of a stored response.
 #[derive(Clone, Debug)]
-pub enum Content {
+pub enum StoredContent {
     /// In one piece.
     One(Bytes),
     /// In several.
@@ -33,7 +33,7 @@ pub enum Content {
     Growing(Arc<StreamingContent>),
 }
 
-impl Content {
+impl StoredContent {
     /// Arranges in blocks what came in pieces. `is_exact`: the pieces were cut to the length that was known beforehand.
     #[must_use]
     pub fn gather(mut pieces: Vec<Bytes>, is_exact: bool) -> Self {
@@ -195,9 +195,9 @@ fn piece_cost(length: usize) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its head.
-    pub head: Arc<Head>,
+    pub head: Arc<StoredHead>,
     /// Its content.
-    pub content: Content,
+    pub content: StoredContent,
 }
 
 impl Entry {
@@ -387,7 +387,7 @@ mod tests {
 
     #[test]
     fn what_every_entry_takes_beside_its_head_and_content_is_small() {
-        assert_eq!((size_of::<Content>(), size_of::<Entry>(), size_of::<StoredVariants>()), (40, 48, 48));
+        assert_eq!((size_of::<StoredContent>(), size_of::<Entry>(), size_of::<StoredVariants>()), (40, 48, 48));
     }
 
     #[test]
@@ -404,9 +404,9 @@ mod tests {
                 for known in [None, Some(length as u64)] {
                     let mut copied = Blocks::new(known);
                     let pieces: Vec<Bytes> = whole.chunks(step).flat_map(|piece| copied.copy(piece)).collect();
-                    let content = Content::gather(pieces, known.is_some());
+                    let content = StoredContent::gather(pieces, known.is_some());
                     assert_eq!(content.length(), Some(length as u64));
-                    let handle = if matches!(content, Content::One(_)) && length > 0 { HANDLE_BYTES } else { 0 };
+                    let handle = if matches!(content, StoredContent::One(_)) && length > 0 { HANDLE_BYTES } else { 0 };
                     assert_eq!(content.bytes() + handle, cost(length as u64), "{length} by {step}");
                     let all = ByteRange::new(0, (length as u64).saturating_sub(1)).unwrap();
                     assert_eq!(content.slice(all).concat(), whole);

@@ -7,22 +7,22 @@ use message::{Fields, Known};
 use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
-use policy::cache::reach::{Reach, is_all};
+use policy::cache::reach::{FetchReach, is_all};
 use policy::cache::validate::{
     self, Candidate, Confirmed, Glimpse, Update, freshened, glimpse, may_be_chosen, refreshed,
 };
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
-use policy::message::conditions::{Outcome, evaluate_stored};
+use policy::message::conditions::{Evaluation, evaluate_stored};
 use policy::message::etag::EntityTag;
 use policy::message::vary::Choice;
 use policy::time::Now;
 
 use super::coalesce::{FetchKey, Lead};
-use super::entry::{Content, Entry};
+use super::entry::{Entry, StoredContent};
 use super::fill::{self, Asked, Taken};
-use super::head::{Head, add_date};
-use super::memory::{Found, Store};
+use super::head::{StoredHead, add_date};
+use super::memory::{FoundStored, Store};
 use super::origin::{Fetch, Request};
 use super::partial;
 use super::resume::resumable;
@@ -43,7 +43,7 @@ pub(crate) struct OriginFetch<F> {
     /// Why it is sent forward.
     pub why: Forward,
     /// How much of it is fetched.
-    pub reach: Reach,
+    pub reach: FetchReach,
     /// What it says of caches.
     pub directives: RequestDirectives,
     /// Who waits for it.
@@ -82,7 +82,7 @@ impl<F> OriginFetch<F> {
 
     pub(super) fn errand(&self, choice: Choice) -> FetchKey {
         let is_authorized = self.request.headers.has(Known::Authorization);
-        let range = (self.reach == Reach::Range).then(|| {
+        let range = (self.reach == FetchReach::Range).then(|| {
             let headers = &self.request.headers;
             // All lines: of two `If-Range` the origin may take either.
             let fields = [Known::Range, Known::IfRange].into_iter().flat_map(|name| headers.values(name));
@@ -94,7 +94,7 @@ impl<F> OriginFetch<F> {
     /// Whether the request asks for what none should wait for, and what it should not wait for itself.
     pub(super) fn asks_alone(&self) -> bool {
         let directives = &self.directives;
-        let asks_for_part = self.reach == Reach::Own;
+        let asks_for_part = self.reach == FetchReach::Own;
         self.request.is_returning
             || directives.no_store
             || directives.no_cache
@@ -104,28 +104,27 @@ impl<F> OriginFetch<F> {
 
     /// Whether the request goes to the origin as it is, with its own conditions and `Range`.
     fn goes_as_it_is(&self) -> bool {
-        self.reach == Reach::Range || (self.audience == Audience::One && self.stale.is_none())
+        self.reach == FetchReach::Range || (self.audience == Audience::One && self.stale.is_none())
     }
 
     /// Whether a response that can only be read through is of use to the request: one that will not be stored as a
     /// whole, or of unknown length. `complete`: its length.
-    pub(super) fn reads_through(&self, head: (StatusCode, &Fields), complete: Option<u64>, now: Now) -> bool {
-        let (status, fields) = head;
+    pub(super) fn reads_through(&self, status: StatusCode, fields: &Fields, complete: Option<u64>, now: Now) -> bool {
         let request = &self.request.headers;
         if self.goes_as_it_is() || status != StatusCode::OK || !request.has(Known::Range) {
             return true;
         }
         match evaluate_stored(&self.request.method, request, status, fields, now.wall) {
-            Outcome::Serve => is_all(request, complete),
-            Outcome::NotModified | Outcome::ServeWhole | Outcome::PreconditionFailed => true,
+            Evaluation::Serve => is_all(request, complete),
+            Evaluation::NotModified | Evaluation::ServeWhole | Evaluation::PreconditionFailed => true,
         }
     }
 
     /// The same of an entry, which may be stored, or on its way into the store.
     pub(super) fn is_served_by(&self, entry: &Entry, now: Now) -> bool {
-        let Content::Growing(growth) = &entry.content else { return true };
+        let StoredContent::Growing(growth) = &entry.content else { return true };
         let is_kept = growth.length().is_some_and(|length| length <= self.request.caching.limits.object_bytes_max);
-        is_kept || self.reads_through((entry.head.status(), &entry.head.fields), growth.length(), now)
+        is_kept || self.reads_through(entry.head.status(), &entry.head.fields, growth.length(), now)
     }
 
     /// What is there already, if it is of use to ask for what is lacking; and the request for that.
@@ -142,7 +141,7 @@ impl<F> OriginFetch<F> {
 
     /// What is stored for it now. It may have waited since it was looked up, and what a purge has taken meanwhile must not
     /// come back.
-    fn stored(&self) -> Found {
+    fn stored(&self) -> FoundStored {
         self.request.caching.store.find(&self.request.key, &self.request.headers)
     }
 
@@ -158,8 +157,20 @@ enum Came {
     Answer(Answer),
     /// It has sent what was lacking of this whole response.
     Rest(Answer),
-    /// It says that these hold, and are to be changed so.
-    Confirmed(Answer, Vec<Entry>, Update),
+    /// It says that stored responses still hold.
+    Confirmed(Answer, ConfirmedEntries),
+}
+
+/// Stored responses that a 304 confirms, the newest first, and what it changes of them.
+struct ConfirmedEntries {
+    entries: Vec<Entry>,
+    update: Update,
+}
+
+/// A request that has gone to the origin: the fetch that it leads, and when it was sent.
+struct SentFetch {
+    lead: Lead,
+    sent: Now,
 }
 
 /// Fetches, validating what is stored if there is something; stores what comes if it may be stored.
@@ -177,8 +188,8 @@ pub(crate) async fn fetch<F: Fetch>(
     let (answer, of_origin) = match ask(ex, renewal, sent).await {
         Ok(Came::Answer(answer)) => (answer, None),
         Ok(Came::Rest(answer)) => (answer, Some(StatusCode::PARTIAL_CONTENT)),
-        Ok(Came::Confirmed(answer, held, update)) => {
-            return Ok(Some(confirm(ex, renewal, (lead, sent), (&answer, update), held)));
+        Ok(Came::Confirmed(answer, confirmed)) => {
+            return Ok(Some(confirm(ex, renewal, SentFetch { lead, sent }, &answer, confirmed)));
         }
         Err(fault) => {
             lead.failed(&fault);
@@ -193,7 +204,7 @@ pub(crate) async fn fetch<F: Fetch>(
             return Ok(Some(served.unwrap_or(answer)));
         }
     }
-    Ok(take(ex, renewal, (lead, sent), (answer, of_origin)))
+    Ok(take(ex, renewal, SentFetch { lead, sent }, answer, of_origin))
 }
 
 /// Asks the origin: for what is lacking, whether what is stored still holds, or for the whole.
@@ -223,8 +234,8 @@ async fn ask<F: Fetch>(ex: &mut Exchange, renewal: &OriginFetch<F>, sent: Now) -
     if answer.status != StatusCode::NOT_MODIFIED || !is_conditional {
         return Ok(Came::Answer(answer));
     }
-    match held(&answer, (&request.headers, sent), &variants) {
-        Some((held, update)) => Ok(Came::Confirmed(answer, held, update)),
+    match held(&answer, &request.headers, sent, &variants) {
+        Some(confirmed) => Ok(Came::Confirmed(answer, confirmed)),
         // It speaks of something that is not stored: only the whole is of use (RFC 9111 §4.3.3).
         None => anew(ex, request).await,
     }
@@ -287,15 +298,16 @@ pub(super) fn instead<F>(ex: &mut Exchange, renewal: &OriginFetch<F>, setback: S
 fn take<F: Fetch>(
     ex: &mut Exchange,
     renewal: &OriginFetch<F>,
-    (lead, sent): (Lead, Now),
-    (answer, of_origin): (Answer, Option<StatusCode>),
+    SentFetch { lead, sent }: SentFetch,
+    answer: Answer,
+    of_origin: Option<StatusCode>,
 ) -> Option<Answer> {
     let request = &renewal.request;
     let target = Uri::default();
     let store = Arc::clone(lead.store());
     let status = answer.status;
     let now = clock::now();
-    let taken = fill::take(&request.caching, &renewal.asked(&target, sent), lead, (answer, now));
+    let taken = fill::take(&request.caching, &renewal.asked(&target, sent), lead, answer, now);
     let why = renewal.why;
     match taken {
         Taken::Stored(entry, withheld) => {
@@ -326,7 +338,7 @@ fn take<F: Fetch>(
             let is_known_for_it = renewal.audience == Audience::One && renewal.stale.is_none() && !renewal.asks_alone();
             ex.cache_status = Some(said(handling, Some(if is_known_for_it { "hit-for-miss" } else { reason })));
             let complete = http_body::Body::size_hint(&answer.body).exact();
-            if !renewal.reads_through((answer.status, &answer.fields), complete, now) {
+            if !renewal.reads_through(answer.status, &answer.fields, complete, now) {
                 return None;
             }
             Some(if renewal.goes_as_it_is() { *answer } else { read_through(&Wanted::by(ex, request), *answer, now) })
@@ -335,34 +347,35 @@ fn take<F: Fetch>(
 }
 
 /// What varies on other fields than what comes in its place would still be found first (RFC 9111 §4.1).
-fn supersede<F>(store: &Store, renewal: &OriginFetch<F>, old: &Entry, new: &Head) {
+fn supersede<F>(store: &Store, renewal: &OriginFetch<F>, old: &Entry, new: &StoredHead) {
     if old.head.vary() != new.vary() {
         store.change(&renewal.request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
     }
 }
 
-/// The stored responses that a 304 confirms, the newest first, and what it changes of them.
-fn held(answer: &Answer, (request, sent): (&Fields, Now), asked: &[Entry]) -> Option<(Vec<Entry>, Update)> {
+/// What a 304 confirms of the stored responses that were asked about.
+fn held(answer: &Answer, request: &Fields, sent: Now, asked: &[Entry]) -> Option<ConfirmedEntries> {
     let candidates: Vec<Candidate<'_>> =
         asked.iter().map(|entry| Candidate { headers: &entry.head.fields, fits: entry.fits(request) }).collect();
     let Confirmed { places, update } = validate::confirm(&answer.fields, &candidates, sent.wall)?;
-    Some((places.into_iter().filter_map(|place| asked.get(place).cloned()).collect(), update))
+    let entries = places.into_iter().filter_map(|place| asked.get(place).cloned()).collect();
+    Some(ConfirmedEntries { entries, update })
 }
 
 /// The origin says that these still hold: they are fresh again, and the newest is the answer (RFC 9111 §4.3.4).
 fn confirm<F>(
     ex: &mut Exchange,
     renewal: &OriginFetch<F>,
-    (mut lead, sent): (Lead, Now),
-    (answer, update): (&Answer, Update),
-    held: Vec<Entry>,
+    SentFetch { mut lead, sent }: SentFetch,
+    answer: &Answer,
+    ConfirmedEntries { entries, update }: ConfirmedEntries,
 ) -> Answer {
     let now = clock::now();
-    let news = News { fields: &answer.fields, update, now };
+    let news = ConfirmedBy { fields: &answer.fields, update, now };
     let mut served = None;
     // The newest last, so that it stays where several have become alike.
-    for entry in held.into_iter().rev() {
-        served = Some(renewed(renewal, (&lead, sent), &news, entry));
+    for entry in entries.into_iter().rev() {
+        served = Some(renewed(renewal, &lead, sent, &news, entry));
     }
     let status = Some(StatusCode::NOT_MODIFIED);
     let handling = Handling::Forwarded { why: renewal.why, status, stored: false, collapsed: false };
@@ -381,7 +394,13 @@ fn confirm<F>(
 }
 
 /// A stored response as a 304 makes it, in its place in the store, and what of the 304 is for the one who asked alone.
-fn renewed<F>(renewal: &OriginFetch<F>, (lead, sent): (&Lead, Now), news: &News<'_>, entry: Entry) -> (Entry, Fields) {
+fn renewed<F>(
+    renewal: &OriginFetch<F>,
+    lead: &Lead,
+    sent: Now,
+    news: &ConfirmedBy<'_>,
+    entry: Entry,
+) -> (Entry, Fields) {
     let request = &renewal.request;
     let target = Uri::default();
     // What is stored could be stored: who asks now, and how, does not matter for it any more.
@@ -409,12 +428,12 @@ fn renewed<F>(renewal: &OriginFetch<F>, (lead, sent): (&Lead, Now), news: &News<
 }
 
 /// The head with the tags of the response that it takes the place of, if it names none itself.
-fn keeping_tags(head: Head, old: &Entry) -> Head {
+fn keeping_tags(head: StoredHead, old: &Entry) -> StoredHead {
     if head.tags().is_empty() { head.with_tags(old.head.tags().into()) } else { head }
 }
 
 /// What an answer without content says of a stored response.
-struct News<'a> {
+struct ConfirmedBy<'a> {
     fields: &'a Fields,
     update: Update,
     /// When it came.
@@ -422,7 +441,7 @@ struct News<'a> {
 }
 
 /// A stored response as an answer without content changes it (RFC 9111 §3.2), without its content.
-fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &News<'_>) -> Answer {
+fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &ConfirmedBy<'_>) -> Answer {
     let mut fields = news.fields.clone();
     add_date(&mut fields, news.now);
     let fields = match news.update {
@@ -464,20 +483,20 @@ pub(crate) async fn head<F: Fetch>(ex: &mut Exchange, renewal: &OriginFetch<F>) 
     let is_stored =
         |entry: &&Entry| renewal.stored().entry.is_some_and(|stored| Arc::ptr_eq(&stored.head, &entry.head));
     if let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK).filter(is_stored) {
-        learn(renewal, (lead, sent), &answer.fields, entry);
+        learn(renewal, lead, sent, &answer.fields, entry);
     }
     request.caching.hide_tags(&mut answer.fields);
     Ok(answer)
 }
 
 /// What a 200 to HEAD tells of the stored response that it could be about (RFC 9111 §4.3.5).
-fn learn<F>(renewal: &OriginFetch<F>, (lead, sent): (Lead, Now), fields: &Fields, entry: &Entry) {
+fn learn<F>(renewal: &OriginFetch<F>, lead: Lead, sent: Now, fields: &Fields, entry: &Entry) {
     let request = &renewal.request;
     let now = clock::now();
     match glimpse(fields, &entry.head.fields, entry.content.length().unwrap_or_default()) {
         Glimpse::Agrees => {
             let target = Uri::default();
-            let news = News { fields, update: Update::Fields, now };
+            let news = ConfirmedBy { fields, update: Update::Fields, now };
             let renewed = as_answer(request, entry, &news);
             let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
             if let Ok((head, _withheld)) = head {

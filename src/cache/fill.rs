@@ -24,8 +24,8 @@ use policy::message::vary::Vary;
 use policy::time::Now;
 
 use super::coalesce::Lead;
-use super::entry::{Blocks, Content, Entry, HANDLE_BYTES, cost};
-use super::head::{Head, add_date};
+use super::entry::{Blocks, Entry, HANDLE_BYTES, StoredContent, cost};
+use super::head::{StoredHead, add_date};
 use super::origin::Caching;
 use super::partial;
 use super::streaming::{Appetite, Bounds, StreamingContent};
@@ -68,15 +68,15 @@ pub(crate) enum Taken {
 
 /// Takes in a response if it may be stored, and lets all who wait read along.
 #[must_use]
-pub(crate) fn take(caching: &Caching, asked: &Asked<'_>, lead: Lead, (answer, now): (Answer, Now)) -> Taken {
-    let mut taken = judge(caching, asked, lead, (answer, now));
+pub(crate) fn take(caching: &Caching, asked: &Asked<'_>, lead: Lead, answer: Answer, now: Now) -> Taken {
+    let mut taken = judge(caching, asked, lead, answer, now);
     if let Taken::Passed(answer, _) = &mut taken {
         caching.hide_tags(&mut answer.fields);
     }
     taken
 }
 
-fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (Answer, Now)) -> Taken {
+fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, answer: Answer, now: Now) -> Taken {
     let (head, withheld) = match head(&caching.rules, asked, &answer, now) {
         Ok((head, withheld)) => (Arc::new(head), withheld),
         Err(reason) => {
@@ -104,7 +104,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
         lead.unshared();
     }
     let Some(flow) = answer.body.into_flow() else {
-        let entry = Entry { head, content: Content::One(Bytes::new()) };
+        let entry = Entry { head, content: StoredContent::One(Bytes::new()) };
         lead.shared(&entry);
         lead.store_whole(entry.clone(), reserved);
         return Taken::Stored(entry, withheld);
@@ -119,7 +119,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
     let is_resumable = is_resumable(head.status(), &head.fields, now.wall);
     let bounds = Bounds { fetch_ahead_bytes_max: limits.fetch_ahead_bytes_max, lag_bytes_max, is_resumable };
     let growth = Arc::new(StreamingContent::new(length, bounds));
-    let entry = Entry { head: Arc::clone(&head), content: Content::Growing(Arc::clone(&growth)) };
+    let entry = Entry { head: Arc::clone(&head), content: StoredContent::Growing(Arc::clone(&growth)) };
     lead.shared(&entry);
     let blocks = Blocks::new(length);
     let fill = Fill { lead, head, growth, blocks, received: 0, taken: 0, reserved, is_kept: true, object_bytes_max };
@@ -131,7 +131,7 @@ fn judge(caching: &Caching, asked: &Asked<'_>, mut lead: Lead, (answer, now): (A
 }
 
 /// Whether those who wait now read along from what is too long to be stored. If not, they have been told to go on.
-fn is_read_through(lead: &mut Lead, head: &Head, length: Option<u64>, now: Now) -> bool {
+fn is_read_through(lead: &mut Lead, head: &StoredHead, length: Option<u64>, now: Now) -> bool {
     if head.part().is_none()
         && let Some(length) = length
     {
@@ -152,7 +152,7 @@ fn is_read_through(lead: &mut Lead, head: &Head, length: Option<u64>, now: Now) 
 }
 
 /// Whether those who asked meanwhile may have it too: if it is fresh, as if it had been stored a moment ago.
-pub(super) fn is_shared(head: &Head, now: Now) -> bool {
+pub(super) fn is_shared(head: &StoredHead, now: Now) -> bool {
     head.stored.freshness(now).is_fresh() && !head.stored.is_no_cache()
 }
 
@@ -160,7 +160,12 @@ pub(super) fn is_shared(head: &Head, now: Now) -> bool {
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: Now) -> Result<(Head, Fields), Reason> {
+pub(crate) fn head(
+    rules: &RouteCache,
+    asked: &Asked<'_>,
+    answer: &Answer,
+    now: Now,
+) -> Result<(StoredHead, Fields), Reason> {
     let mut facts = ResponseFacts::of(answer.status, &answer.fields, now);
     let lifetime = freshness::lifetime(&facts, &rules.ttl);
     let mut status = answer.status;
@@ -183,7 +188,7 @@ pub(crate) fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: 
         headers.drop_known(Known::ContentRange);
         (facts.status, facts.part) = (status, None);
     }
-    assemble(rules, asked, headers, (facts, lifetime), now)
+    assemble(rules, asked, Storable { headers, facts, lifetime }, now)
 }
 
 /// The head of what a write has left at its target, as `policy::cache::written` says.
@@ -193,22 +198,29 @@ pub(crate) fn head(rules: &RouteCache, asked: &Asked<'_>, answer: &Answer, now: 
 pub(crate) fn written(
     rules: &RouteCache,
     asked: &Asked<'_>,
-    stored: written::Stored,
+    stored: written::WrittenResponse,
     now: Now,
-) -> Result<Head, Reason> {
-    let written::Stored { headers, facts, lifetime, content: _ } = stored;
-    let (head, _for_the_writer) = assemble(rules, asked, headers, (facts, lifetime), now)?;
+) -> Result<StoredHead, Reason> {
+    let written::WrittenResponse { headers, facts, lifetime, content: _ } = stored;
+    let (head, _for_the_writer) = assemble(rules, asked, Storable { headers, facts, lifetime }, now)?;
     Ok(head)
 }
 
-/// Puts together what was found fit to be stored. `headers` is without what is never stored.
+/// A response that was found fit to be stored.
+struct Storable {
+    /// Without those that are never stored.
+    headers: Fields,
+    facts: ResponseFacts,
+    lifetime: Option<Lifetime>,
+}
+
+/// Makes the head that is stored, and returns with it the fields that are withheld from the store.
 fn assemble(
     rules: &RouteCache,
     asked: &Asked<'_>,
-    mut headers: Fields,
-    (facts, lifetime): (ResponseFacts, Option<Lifetime>),
+    Storable { mut headers, facts, lifetime }: Storable,
     now: Now,
-) -> Result<(Head, Fields), Reason> {
+) -> Result<(StoredHead, Fields), Reason> {
     let vary = Vary::of(&headers);
     let choice = vary.choice(asked.headers).ok_or("vary-star")?;
     let tags = take_tags(rules, &mut headers);
@@ -216,7 +228,8 @@ fn assemble(
     add_date(&mut headers, now);
     let age_on_arrival = freshness::age_on_arrival(&facts, asked.sent, now);
     let stored = Stored::new(&facts, lifetime, age_on_arrival, now);
-    let head = Head::new(headers.compact(), stored).with_part(facts.part).with_variance(vary, choice).with_tags(tags);
+    let head =
+        StoredHead::new(headers.compact(), stored).with_part(facts.part).with_variance(vary, choice).with_tags(tags);
     Ok((head, withheld))
 }
 
@@ -245,7 +258,7 @@ pub(super) fn give_cookies(answer: &mut Answer, of_origin: &Fields) {
 }
 
 /// Whether a part was asked for, and is told of in full: to `If-Range` an origin need not send the fields that the client
-/// has already, and most that leave some out leave out `Content-Type` (RFC 9110 §15.3.7).
+/// has already, and most that leave some out leave out `StoredContent-Type` (RFC 9110 §15.3.7).
 fn is_part_told(asked: &Asked<'_>, answer: &Fields) -> bool {
     let is_asked_for = *asked.facts.method == Method::GET && asked.headers.has(Known::Range);
     is_asked_for && (!asked.headers.has(Known::IfRange) || answer.has(Known::ContentType))
@@ -268,7 +281,7 @@ fn take_tags(rules: &RouteCache, headers: &mut Fields) -> Box<[Box<str>]> {
 /// A body on its way into the store, and to all who read along.
 struct Fill {
     lead: Lead,
-    head: Arc<Head>,
+    head: Arc<StoredHead>,
     growth: Arc<StreamingContent>,
     blocks: Blocks,
     received: u64,
@@ -359,7 +372,7 @@ impl Fill {
             let pieces = self.growth.pieces().into_iter().chain(last.iter().cloned()).collect();
             let entry = Entry {
                 head: Arc::clone(&self.head),
-                content: Content::gather(pieces, self.growth.length().is_some()),
+                content: StoredContent::gather(pieces, self.growth.length().is_some()),
             };
             self.store(entry);
         }

@@ -17,7 +17,7 @@ const ARC_BYTES: usize = 2 * size_of::<usize>();
 
 /// The head of a stored response. Held for each of them, so all that most are without is behind one pointer.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub struct StoredHead {
     /// Its fields as they are served, but for `Age`.
     pub fields: Fields,
     /// What the rules look at.
@@ -42,7 +42,7 @@ pub struct Variance {
     pub choice: Choice,
 }
 
-impl Head {
+impl StoredHead {
     /// The head of a whole response that fits every request and has no tags.
     #[must_use]
     pub fn new(fields: Fields, stored: Stored) -> Self {
@@ -169,14 +169,14 @@ mod tests {
 
     #[test]
     fn what_every_head_takes_beside_its_fields_is_small() {
-        assert_eq!(size_of::<Head>() - size_of::<Fields>(), 64);
+        assert_eq!(size_of::<StoredHead>() - size_of::<Fields>(), 64);
     }
 
     #[test]
     fn a_head_with_other_facts_takes_no_more_memory() {
         let facts = ResponseFacts::of(StatusCode::OK, &Fields::new(), Now::default());
         let stored = Stored::new(&facts, None, Duration::ZERO, Now::default());
-        let head = Head::new(Fields::from_iter([("vary", "accept"), ("etag", "\"a\"")]).compact(), stored);
+        let head = StoredHead::new(Fields::from_iter([("vary", "accept"), ("etag", "\"a\"")]).compact(), stored);
         let outdated = head.with_stored(stored);
         assert_eq!((outdated.bytes(), &outdated.fields), (head.bytes(), &head.fields));
     }
@@ -185,7 +185,7 @@ mod tests {
     fn a_head_has_room_for_rare_things_only_when_it_has_some() {
         let facts = ResponseFacts::of(StatusCode::OK, &Fields::new(), Now::default());
         let stored = Stored::new(&facts, None, Duration::ZERO, Now::default());
-        let plain = Head::new(Fields::new(), stored).with_part(None).with_tags(Box::default());
+        let plain = StoredHead::new(Fields::new(), stored).with_part(None).with_tags(Box::default());
         let plain = plain.with_variance(Vary::Fields(Vec::new()), Choice::default());
         assert!(plain.extra.is_none() && plain.tags().is_empty() && plain.variance().is_none());
         let tagged = plain.clone().with_tags(["a".into()].into());

@@ -8,8 +8,8 @@ use message::{Known, KnownSet, NumberLine};
 use policy::cache::freshness::Freshness;
 use policy::message::cache_status::HIT;
 
-use super::entry::{Content, Entry};
-use super::head::Head;
+use super::entry::{Entry, StoredContent};
+use super::head::StoredHead;
 use super::serve::AGE;
 
 /// How long the content is.
@@ -18,7 +18,7 @@ const LENGTH: NumberLine = NumberLine::new(Known::ContentLength, "Content-Length
 /// A stored response that is fresh, and what its client is told of its age.
 #[derive(Debug)]
 pub(crate) struct Hit {
-    head: Arc<Head>,
+    head: Arc<StoredHead>,
     content: Bytes,
     freshness: Freshness,
 }
@@ -26,7 +26,7 @@ pub(crate) struct Hit {
 impl Hit {
     /// `None`: its content is not in one piece, or its head has to be edited.
     pub(super) fn of(entry: Entry, freshness: Freshness) -> Option<Self> {
-        let Entry { head, content: Content::One(content) } = entry else { return None };
+        let Entry { head, content: StoredContent::One(content) } = entry else { return None };
         // The members of other caches stand in front of ours (RFC 9211 §2).
         let is_as_served = head.fields.has(Known::Date) && !head.fields.has(Known::CacheStatus);
         let has_content = !matches!(head.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -38,7 +38,7 @@ impl Hit {
         self.head.status()
     }
 
-    /// Writes its fields, `Content-Length` among them, but for those that have one of these tags.
+    /// Writes its fields, `StoredContent-Length` among them, but for those that have one of these tags.
     pub(crate) fn write_fields(&self, without: KnownSet, out: &mut Vec<u8>) {
         let (fields, without) = (&self.head.fields, without.with(Known::Age));
         if fields.declare_length(self.length()) {

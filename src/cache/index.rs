@@ -18,7 +18,7 @@ const NONE: u32 = u32::MAX;
 
 /// Where an entry is kept, for as long as it stays: what [`Index::find`] finds by hash is reached without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(u32);
+pub struct EntryHandle(u32);
 
 /// Entries by key, least recently used first, within a limit of bytes.
 ///
@@ -31,7 +31,7 @@ pub struct Place(u32);
 pub struct Index<K, V> {
     /// The slot of each key.
     table: HashTable<u32>,
-    slots: Vec<Option<Box<Node<K, V>>>>,
+    slots: Vec<Option<Box<IndexNode<K, V>>>>,
     /// Slots that are free.
     free: Vec<u32>,
     newest: u32,
@@ -44,7 +44,7 @@ pub struct Index<K, V> {
 }
 
 #[derive(Debug)]
-struct Node<K, V> {
+struct IndexNode<K, V> {
     key: K,
     value: V,
     /// Overhead included.
@@ -58,7 +58,7 @@ struct Node<K, V> {
 
 /// An entry that has left.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Left<K, V> {
+pub struct RemovedEntry<K, V> {
     /// Its key.
     pub key: K,
     /// Its value.
@@ -73,14 +73,14 @@ pub struct Displaced<K, V> {
     /// The value that the key had before.
     pub replaced: Option<V>,
     /// What had to go to make room, least recently used first.
-    pub evicted: Vec<Left<K, V>>,
+    pub evicted: Vec<RemovedEntry<K, V>>,
 }
 
 /// An entry that did not go in, as it is larger than the whole index may be. The index is as it was; an older entry of
 /// the same key is still there.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the entry costs {bytes} bytes, the limit is {bytes_max}")]
-pub struct Refused<V> {
+pub struct EntryTooLarge<V> {
     /// The value, handed back.
     pub value: V,
     /// What it costs, overhead included.
@@ -99,7 +99,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
         const SLOT: usize = 2 * size_of::<usize>();
         // A number and a control byte for each bucket; a table is at least 7/16 full after it has grown.
         const TABLE: usize = (size_of::<u32>() + 1) * 16 / 7 + 1;
-        (size_of::<Node<K, V>>() + ALLOCATOR + SLOT + TABLE) as u64
+        (size_of::<IndexNode<K, V>>() + ALLOCATOR + SLOT + TABLE) as u64
     };
 
     /// An empty index that holds at most this many bytes.
@@ -130,16 +130,22 @@ impl<K: Hash + Eq, V> Index<K, V> {
     ///
     /// # Errors
     ///
-    /// [`Refused`], when it is larger than the limit. Nothing is evicted then.
-    pub fn insert(&mut self, key: K, value: V, bytes: u64, checked: Epoch) -> Result<Displaced<K, V>, Refused<V>> {
+    /// [`EntryTooLarge`], when it is larger than the limit. Nothing is evicted then.
+    pub fn insert(
+        &mut self,
+        key: K,
+        value: V,
+        bytes: u64,
+        checked: Epoch,
+    ) -> Result<Displaced<K, V>, EntryTooLarge<V>> {
         let bytes = bytes.saturating_add(Self::OVERHEAD_BYTES);
         if bytes > self.bytes_max {
-            return Err(Refused { value, bytes, bytes_max: self.bytes_max });
+            return Err(EntryTooLarge { value, bytes, bytes_max: self.bytes_max });
         }
         let replaced = self.find(&key).and_then(|place| self.take(place)).map(|left| left.value);
         self.bytes += bytes;
         let hash = self.hasher.hash_one(&key);
-        let node = Box::new(Node { key, value, bytes, checked, newer: NONE, older: NONE, linked: 0 });
+        let node = Box::new(IndexNode { key, value, bytes, checked, newer: NONE, older: NONE, linked: 0 });
         let slot = self.occupy(node);
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.table.insert_unique(hash, slot, |slot| {
@@ -153,16 +159,16 @@ impl<K: Hash + Eq, V> Index<K, V> {
 
     /// Where a key's entry is. The key may be of another type that has the hash of the key that it equals.
     #[must_use]
-    pub fn find<Q: Hash + PartialEq<K> + ?Sized>(&self, key: &Q) -> Option<Place> {
+    pub fn find<Q: Hash + PartialEq<K> + ?Sized>(&self, key: &Q) -> Option<EntryHandle> {
         self.find_hashed(self.hasher.hash_one(key), key)
     }
 
     /// The same for a key whose hash is known. With another hash nothing is found, never another key's entry: all of the
     /// key is compared.
     #[must_use]
-    pub fn find_hashed<Q: PartialEq<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<Place> {
+    pub fn find_hashed<Q: PartialEq<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<EntryHandle> {
         let is_it = |slot: &u32| self.node(*slot).is_some_and(|node| *key == node.key);
-        self.table.find(hash, is_it).map(|slot| Place(*slot))
+        self.table.find(hash, is_it).map(|slot| EntryHandle(*slot))
     }
 
     /// How many slots there are; [`Index::at`] tells which of them hold an entry.
@@ -173,37 +179,37 @@ impl<K: Hash + Eq, V> Index<K, V> {
 
     /// The entry in this slot. It keeps its slot for as long as it stays.
     #[must_use]
-    pub fn at(&self, slot: u32) -> Option<Place> {
-        self.node(slot).map(|_| Place(slot))
+    pub fn at(&self, slot: u32) -> Option<EntryHandle> {
+        self.node(slot).map(|_| EntryHandle(slot))
     }
 
     /// An entry's key.
     #[must_use]
-    pub fn key(&self, place: Place) -> Option<&K> {
+    pub fn key(&self, place: EntryHandle) -> Option<&K> {
         self.node(place.0).map(|node| &node.key)
     }
 
     /// An entry's value.
     #[must_use]
-    pub fn value(&self, place: Place) -> Option<&V> {
+    pub fn value(&self, place: EntryHandle) -> Option<&V> {
         self.node(place.0).map(|node| &node.value)
     }
 
     /// When an entry was last held against the bans.
     #[must_use]
-    pub fn checked(&self, place: Place) -> Option<Epoch> {
+    pub fn checked(&self, place: EntryHandle) -> Option<Epoch> {
         self.node(place.0).map(|node| node.checked)
     }
 
     /// Notes that an entry has been held against the bans.
-    pub fn check(&mut self, place: Place, checked: Epoch) {
+    pub fn check(&mut self, place: EntryHandle, checked: Epoch) {
         if let Some(node) = self.node_mut(place.0) {
             node.checked = checked;
         }
     }
 
     /// Gives an entry another value that costs the same; its place in the order is unchanged.
-    pub fn replace(&mut self, place: Place, value: V) -> Option<V> {
+    pub fn replace(&mut self, place: EntryHandle, value: V) -> Option<V> {
         self.node_mut(place.0).map(|node| std::mem::replace(&mut node.value, value))
     }
 
@@ -212,7 +218,7 @@ impl<K: Hash + Eq, V> Index<K, V> {
     /// An entry that is among the most recently used eighth already stays where it is. Frequent hits then write to no
     /// entry, and the hit ratio stays within half a point of exact order (held against traces in
     /// `tests/cache_hit_ratio.rs`).
-    pub fn touch(&mut self, place: Place) -> Option<&V> {
+    pub fn touch(&mut self, place: EntryHandle) -> Option<&V> {
         if self.node(place.0).is_some_and(|node| !self.is_recent(node)) {
             self.unlink(place.0);
             self.link(place.0);
@@ -221,12 +227,12 @@ impl<K: Hash + Eq, V> Index<K, V> {
     }
 
     /// Whether no more than an eighth of all entries can stand before this one in the order of use.
-    fn is_recent(&self, node: &Node<K, V>) -> bool {
+    fn is_recent(&self, node: &IndexNode<K, V>) -> bool {
         self.links.wrapping_sub(node.linked) as usize <= self.len() / 8
     }
 
     /// Takes an entry out.
-    pub fn take(&mut self, place: Place) -> Option<Left<K, V>> {
+    pub fn take(&mut self, place: EntryHandle) -> Option<RemovedEntry<K, V>> {
         let hash = self.hasher.hash_one(self.key(place)?);
         self.unlink(place.0);
         let node = self.slots.get_mut(place.0 as usize)?.take()?;
@@ -240,12 +246,12 @@ impl<K: Hash + Eq, V> Index<K, V> {
         } else {
             self.free.push(place.0);
         }
-        let Node { key, value, checked, .. } = *node;
-        Some(Left { key, value, checked })
+        let IndexNode { key, value, checked, .. } = *node;
+        Some(RemovedEntry { key, value, checked })
     }
 
     /// Sets a new limit and evicts what no longer fits.
-    pub fn resize(&mut self, bytes_max: u64) -> Vec<Left<K, V>> {
+    pub fn resize(&mut self, bytes_max: u64) -> Vec<RemovedEntry<K, V>> {
         self.bytes_max = bytes_max;
         let mut evicted = Vec::new();
         self.shrink(&mut evicted);
@@ -276,16 +282,16 @@ impl<K: Hash + Eq, V> Index<K, V> {
         self.table.is_empty()
     }
 
-    fn node(&self, slot: u32) -> Option<&Node<K, V>> {
+    fn node(&self, slot: u32) -> Option<&IndexNode<K, V>> {
         self.slots.get(slot as usize)?.as_deref()
     }
 
-    fn node_mut(&mut self, slot: u32) -> Option<&mut Node<K, V>> {
+    fn node_mut(&mut self, slot: u32) -> Option<&mut IndexNode<K, V>> {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
     /// Puts a node into a slot.
-    fn occupy(&mut self, node: Box<Node<K, V>>) -> u32 {
+    fn occupy(&mut self, node: Box<IndexNode<K, V>>) -> u32 {
         if let Some(slot) = self.free.pop()
             && let Some(free) = self.slots.get_mut(slot as usize)
         {
@@ -323,9 +329,9 @@ impl<K: Hash + Eq, V> Index<K, V> {
         }
     }
 
-    fn shrink(&mut self, evicted: &mut Vec<Left<K, V>>) {
+    fn shrink(&mut self, evicted: &mut Vec<RemovedEntry<K, V>>) {
         while self.bytes.0 > self.bytes_max {
-            let Some(left) = self.take(Place(self.oldest)) else { return };
+            let Some(left) = self.take(EntryHandle(self.oldest)) else { return };
             evicted.push(left);
         }
     }
@@ -392,7 +398,7 @@ mod tests {
         let mut index = index(1);
         put(&mut index, 1, 10);
         let refused = index.insert(1, 11, 101, Epoch::default()).unwrap_err();
-        assert_eq!(refused, Refused { value: 11, bytes: 101 + OVERHEAD, bytes_max: 100 + OVERHEAD });
+        assert_eq!(refused, EntryTooLarge { value: 11, bytes: 101 + OVERHEAD, bytes_max: 100 + OVERHEAD });
         assert_eq!(get(&mut index, 1), Some(10));
         assert!(index.insert(2, 0, u64::MAX, Epoch::default()).is_err());
     }

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use http::Method;
 use message::{Fields, Known};
-use policy::cache::facts::RequestFacts;
 use policy::cache::freshness::Freshness;
 use policy::cache::key::{Key, LookupKey};
-use policy::cache::lookup::{Because, Verdict, lookup};
-use policy::cache::reach::{Reach, reach};
+use policy::cache::lookup::{Because, LookupVerdict, lookup};
+use policy::cache::reach::{FetchReach, reach};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::vary::Choice;
@@ -19,11 +18,11 @@ use policy::time::Now;
 
 use super::background_refresh;
 use super::coalesce::{FetchKey, Joined, Lead, Patience, join};
-use super::entry::{Content, Entry};
+use super::entry::{Entry, StoredContent};
 use super::fetch::{self, Audience, OriginFetch, Setback, said};
 use super::fill::{self, Asked, Taken};
 use super::hit::Hit;
-use super::memory::Found;
+use super::memory::FoundStored;
 use super::origin::{Caching, Fetch, Request};
 use super::partial;
 use super::resume::resumable;
@@ -70,29 +69,30 @@ pub async fn answer<F: Fetch>(ex: &mut Exchange, request: Request<F>) -> Result<
     let stored = entry.map(|entry| &entry.head.stored);
     let verdict = lookup(stored, &directives, ex.started, caching.rules.stale);
     let why = match (verdict, entry) {
-        (Verdict::Hit(freshness), Some(entry)) => return Ok(hit(ex, &request, entry, (freshness, None))),
-        (Verdict::HitStale(freshness), Some(entry)) => {
-            return Ok(hit(ex, &request, entry, (freshness, Some("max-stale"))));
+        (LookupVerdict::Hit(freshness), Some(entry)) => return Ok(hit(ex, &request, entry, freshness, None)),
+        (LookupVerdict::HitStale(freshness), Some(entry)) => {
+            return Ok(hit(ex, &request, entry, freshness, Some("max-stale")));
         }
-        (Verdict::HitStaleWhileRevalidate(freshness), Some(entry)) if entry.part().is_none() => {
-            let answer = hit(ex, &request, entry, (freshness, Some("stale-while-revalidate")));
+        (LookupVerdict::HitStaleWhileRevalidate(freshness), Some(entry)) if entry.part().is_none() => {
+            let answer = hit(ex, &request, entry, freshness, Some("stale-while-revalidate"));
             background_refresh::refresh(ex, request, entry.clone());
             return Ok(answer);
         }
-        (Verdict::GatewayTimeout, _) => {
+        (LookupVerdict::GatewayTimeout, _) => {
             ex.cache_status = Some(said(Handling::Neither, Some("only-if-cached")));
             return Err(ProxyError::OnlyIfCached);
         }
-        (Verdict::Revalidate(Because::Request), _) => Forward::Request,
-        (Verdict::Revalidate(Because::Stale | Because::NoCache) | Verdict::HitStaleWhileRevalidate(_), _) => {
-            Forward::Stale
-        }
+        (LookupVerdict::Revalidate(Because::Request), _) => Forward::Request,
+        (
+            LookupVerdict::Revalidate(Because::Stale | Because::NoCache) | LookupVerdict::HitStaleWhileRevalidate(_),
+            _,
+        ) => Forward::Stale,
         (_, _) if !found.parts.is_empty() => Forward::Partial,
         (_, _) if found.is_known => Forward::VaryMiss,
         (_, _) => Forward::UriMiss,
     };
     // Boxed: a hit should not carry the room that a miss needs.
-    Box::pin(fetched(ex, request, (found, why), directives)).await
+    Box::pin(fetched(ex, request, found, why, directives)).await
 }
 
 /// The freshness left, in seconds; negative when stale (RFC 9211 §2.4).
@@ -105,7 +105,8 @@ fn hit<F>(
     ex: &mut Exchange,
     request: &Request<F>,
     entry: &Entry,
-    (freshness, detail): (Freshness, Option<&'static str>),
+    freshness: Freshness,
+    detail: Option<&'static str>,
 ) -> Answer {
     ex.cache_status = Some(CacheStatus { ttl_seconds: Some(ttl(freshness)), ..said(Handling::Hit, detail) });
     serve(&Wanted::by(ex, request), entry, Some(freshness.age))
@@ -115,12 +116,13 @@ fn hit<F>(
 async fn fetched<F: Fetch>(
     ex: &mut Exchange,
     request: Request<F>,
-    (found, why): (Found, Forward),
+    found: FoundStored,
+    why: Forward,
     directives: RequestDirectives,
 ) -> Result<Answer, ProxyError> {
     ex.cache_status = Some(said(forwarded(why), None));
     let held = partial::beginning(&request.method, &request.headers, &found.parts).cloned();
-    let reach = if found.entry.is_some() { Reach::Whole } else { reached(&request, &found.parts) };
+    let reach = if found.entry.is_some() { FetchReach::Whole } else { reached(&request, &found.parts) };
     let mut renewal =
         OriginFetch { request, stale: found.entry, held, why, reach, directives, audience: Audience::All };
     if renewal.request.method == Method::HEAD {
@@ -165,16 +167,16 @@ async fn fetched<F: Fetch>(
     renewal.audience = Audience::One;
     if renewal.request.headers.has(Known::Range) {
         // It asks for what it wants, and for nothing else.
-        (renewal.reach, renewal.stale) = (Reach::Own, None);
+        (renewal.reach, renewal.stale) = (FetchReach::Own, None);
     }
     let lead = Lead::alone(&renewal.request.caching.store, renewal.errand(renewal.choice()));
     Ok(fetch::fetch(ex, &renewal, lead).await?.unwrap_or_default())
 }
 
 /// How much is fetched for a request that nothing stored answers.
-fn reached<F>(request: &Request<F>, parts: &[Entry]) -> Reach {
+fn reached<F>(request: &Request<F>, parts: &[Entry]) -> FetchReach {
     if !request.headers.has(Known::Range) {
-        return Reach::Whole;
+        return FetchReach::Whole;
     }
     let of_part = parts.iter().find_map(|entry| entry.part().map(|part| part.complete()));
     let complete = of_part.or_else(|| request.caching.store.known_length(&request.key, clock::now()));
@@ -192,8 +194,8 @@ fn fitting(entry: &Entry, request: &Fields) -> Result<(), Choice> {
 fn shared<F: Fetch>(ex: &mut Exchange, renewal: &OriginFetch<F>, entry: &Entry) -> Option<Answer> {
     // Kept until the answer has a reader of its own, so that this one is not late either.
     let first = match &entry.content {
-        Content::Growing(growth) => Some(Reader::new(Arc::clone(growth))),
-        Content::One(_) | Content::Several(_) => None,
+        StoredContent::Growing(growth) => Some(Reader::new(Arc::clone(growth))),
+        StoredContent::One(_) | StoredContent::Several(_) => None,
     };
     let now = clock::now();
     // A body can be on its way for longer than it is fresh.
@@ -214,28 +216,28 @@ pub(super) fn forwarded(why: Forward) -> Handling {
 
 /// Takes in what an unsafe request has brought, if that is what a later GET would get (RFC 9110 §9.3.3).
 #[must_use]
-pub fn take_unasked(
+pub(crate) fn take_unasked(
     ex: &mut Exchange,
     caching: &Rc<Caching>,
-    (key, headers, facts, sent): (Key, &Fields, RequestFacts<'_>, Now),
+    key: Key,
+    asked: &Asked<'_>,
     answer: Answer,
 ) -> Answer {
-    let errand = FetchKey { key, choice: Choice::default(), is_authorized: facts.is_authorized, range: None };
+    let errand = FetchKey { key, choice: Choice::default(), is_authorized: asked.facts.is_authorized, range: None };
     let lead = Lead::alone(&caching.store, errand);
-    take_led(ex, caching, lead, (headers, facts, sent), answer)
+    take_led(ex, caching, lead, asked, answer)
 }
 
 /// The same, for a fetch that has been begun already.
 #[must_use]
-pub fn take_led(
+pub(crate) fn take_led(
     ex: &mut Exchange,
     caching: &Rc<Caching>,
     lead: Lead,
-    (headers, facts, sent): (&Fields, RequestFacts<'_>, Now),
+    asked: &Asked<'_>,
     answer: Answer,
 ) -> Answer {
-    let asked = Asked { facts, headers, sent };
-    match fill::take(caching, &asked, lead, (answer, clock::now())) {
+    match fill::take(caching, asked, lead, answer, clock::now()) {
         Taken::Stored(entry, withheld) => {
             let handling = Handling::Forwarded { why: Forward::Method, status: None, stored: true, collapsed: false };
             ex.cache_status = Some(said(handling, None));

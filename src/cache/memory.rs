@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use message::Fields;
 use parking_lot::{Mutex, MutexGuard};
 use policy::cache::bans::Epoch;
-use policy::cache::coalescing::{Id, Limits};
+use policy::cache::coalescing::{CoalescingLimits, Id};
 use policy::cache::key::{Key, LookupKey};
 use policy::cache::overlap::Overlap;
 use policy::time::Now;
@@ -53,7 +53,7 @@ pub struct Store {
 
 /// What a look-up has found.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundStored {
     /// What fits the request, and is whole.
     pub entry: Option<Entry>,
     /// The parts that fit it, if nothing whole does.
@@ -139,15 +139,15 @@ impl Store {
 
     /// Looks up what is stored for a request; it counts as used.
     #[must_use]
-    pub fn find(&self, key: &Key, request: &Fields) -> Found {
+    pub fn find(&self, key: &Key, request: &Fields) -> FoundStored {
         // Dropped after the lock.
         let mut left = Vec::new();
         let mut shard = self.shard(key);
         let shelf = shard.find(key, &mut left);
-        let Some(shelf) = shelf else { return Found { entry: None, parts: Vec::new(), is_known: false } };
+        let Some(shelf) = shelf else { return FoundStored { entry: None, parts: Vec::new(), is_known: false } };
         let entry = shelf.find(request).cloned();
         let parts = if entry.is_none() { shelf.parts(request).cloned().collect() } else { Vec::new() };
-        Found { entry, parts, is_known: true }
+        FoundStored { entry, parts, is_known: true }
     }
 
     /// All that is stored for a key, the newest first.
@@ -230,8 +230,8 @@ fn count(plan: &plan::Cache) -> u64 {
     (plan.memory_max / LARGEST_PER_SHARD.saturating_mul(plan.object_bytes_max).max(1)).clamp(1, SHARDS_MAX)
 }
 
-fn limits(plan: &plan::Cache) -> Limits {
-    Limits {
+fn limits(plan: &plan::Cache) -> CoalescingLimits {
+    CoalescingLimits {
         flights_max: FLIGHTS_MAX,
         followers_max: plan.coalesce_waiting_max,
         attempts_max: ATTEMPTS_MAX,

@@ -24,6 +24,7 @@ pub(crate) mod streaming;
 pub(crate) mod writes;
 
 pub(crate) use lookup::hit_at_once;
-pub use lookup::{answer, at_once, take_led, take_unasked};
+pub use lookup::{answer, at_once};
+pub(crate) use lookup::{take_led, take_unasked};
 pub use memory::Store;
 pub use origin::{Caching, Fetch, Request};

@@ -16,14 +16,14 @@ use message::{Fields, Known};
 use policy::cache::facts::ResponseFacts;
 use policy::cache::key::Key;
 use policy::cache::partial::{
-    Holder, Joined, Part, Piece, have_one_validator, joined_head, part_of, part_of_truncated,
+    Holder, JoinedParts, Part, PartPiece, have_one_validator, joined_head, part_of, part_of_truncated,
 };
-use policy::message::conditions::{Outcome, evaluate_stored};
+use policy::message::conditions::{Evaluation, evaluate_stored};
 use policy::message::range::ByteRange;
 use policy::time::Now;
 
-use super::entry::{Content, Entry};
-use super::head::{Head, add_date};
+use super::entry::{Entry, StoredContent};
+use super::head::{StoredHead, add_date};
 use super::memory::Store;
 use crate::config::plan::RouteCache;
 use crate::exchange::Answer;
@@ -43,7 +43,7 @@ pub(crate) fn answering<'a>(method: &Method, request: &Fields, parts: &'a [Entry
         // Where `If-Range` fails the whole is asked for, which is not here.
         let is_whole_asked = || {
             evaluate_stored(method, request, head.status(), &head.fields, head.stored.received().wall)
-                == Outcome::ServeWhole
+                == Evaluation::ServeWhole
         };
         holds && !is_whole_asked()
     })
@@ -72,7 +72,7 @@ pub(crate) fn grown(store: &Store, key: &Key, new: Entry, object_bytes_max: u64)
 
 /// Two parts as one; it is as fresh as the newer.
 fn join(new: &Entry, old: &Entry, object_bytes_max: u64) -> Option<Entry> {
-    let Joined { part, leading, trailing } = new.part()?.join(&old.part()?)?;
+    let JoinedParts { part, leading, trailing } = new.part()?.join(&old.part()?)?;
     let received = new.head.stored.received();
     let is_one = have_one_validator(&new.head.fields, &old.head.fields, received.wall);
     if !is_one || part.range().bytes() > object_bytes_max {
@@ -82,11 +82,11 @@ fn join(new: &Entry, old: &Entry, object_bytes_max: u64) -> Option<Entry> {
     let (status, headers) = joined_head(&old.head.fields, &new.head.fields, &part);
     let tags = if new.head.tags().is_empty() { old.head.tags() } else { new.head.tags() };
     let head = changed(&new.head, status, &headers).with_tags(tags.into());
-    Some(Entry { head: Arc::new(head), content: Content::gather(content, false) })
+    Some(Entry { head: Arc::new(head), content: StoredContent::gather(content, false) })
 }
 
 /// The bytes of a piece.
-fn taken(new: &Entry, old: &Entry, piece: Piece) -> Vec<Bytes> {
+fn taken(new: &Entry, old: &Entry, piece: PartPiece) -> Vec<Bytes> {
     let holder = match piece.holder {
         Holder::This => new,
         Holder::Other => old,
@@ -103,18 +103,18 @@ fn taken(new: &Entry, old: &Entry, piece: Piece) -> Vec<Bytes> {
 }
 
 /// A head with another status and other fields.
-fn changed(head: &Head, status: StatusCode, headers: &Fields) -> Head {
+fn changed(head: &StoredHead, status: StatusCode, headers: &Fields) -> StoredHead {
     let facts = ResponseFacts::of(status, headers, head.stored.received());
     head.with_fields(headers.compact(), head.stored.with_facts(&facts)).with_part(facts.part)
 }
 
 /// What has come of a 200 that broke off, as a part, if the rest can be asked for later.
 #[must_use]
-pub(crate) fn cut_off(head: &Head, pieces: Vec<Bytes>) -> Option<Entry> {
+pub(crate) fn cut_off(head: &StoredHead, pieces: Vec<Bytes>) -> Option<Entry> {
     let received = pieces.iter().map(|piece| piece.len() as u64).sum();
     let part = part_of_truncated(head.status(), &head.fields, received, head.stored.received().wall)?;
     let (status, headers) = joined_head(&head.fields, &Fields::new(), &part);
-    Some(Entry { head: Arc::new(changed(head, status, &headers)), content: Content::gather(pieces, false) })
+    Some(Entry { head: Arc::new(changed(head, status, &headers)), content: StoredContent::gather(pieces, false) })
 }
 
 /// The whole: what is held of it, and then what has come for the rest. `None`: they do not make the whole together.
@@ -144,7 +144,7 @@ pub(crate) fn completed(rules: &RouteCache, held: &Entry, answer: Answer, now: N
     Some(Answer { status, fields: headers, body })
 }
 
-/// A body that must be so long: `Content-Range` has said so.
+/// A body that must be so long: `StoredContent-Range` has said so.
 #[must_use]
 pub(crate) fn exactly(flow: Flow, bytes: u64) -> Flow {
     Box::pin(Exactly { pieces: VecDeque::new(), rest: flow, left: bytes })
@@ -196,7 +196,7 @@ impl StreamingBody for Exactly {
 #[cfg(test)]
 mod tests {
     use message::Decimal;
-    use policy::cache::key::{Rules, Scheme, Space, Target};
+    use policy::cache::key::{KeyRules, Scheme, Space, Target};
     use policy::cache::stored::Stored;
     use policy::message::host::Host;
     use policy::message::range::ContentRange;
@@ -215,10 +215,10 @@ mod tests {
         (range.first()..=range.last()).map(|place| u8::try_from(place).unwrap()).collect()
     }
 
-    fn head(status: StatusCode, headers: Fields) -> Head {
+    fn head(status: StatusCode, headers: Fields) -> StoredHead {
         let facts = ResponseFacts::of(status, &headers, NOW);
         let stored = Stored::new(&facts, None, std::time::Duration::ZERO, NOW);
-        Head::new(headers, stored).with_part(facts.part)
+        StoredHead::new(headers, stored).with_part(facts.part)
     }
 
     fn fields(tag: &'static str) -> Fields {
@@ -233,12 +233,15 @@ mod tests {
         headers.set(Known::ContentRange, ContentRange::Part(range, Some(COMPLETE)).to_string());
         headers.set(Known::ContentLength, Decimal::new(range.bytes()));
         let head = Arc::new(head(StatusCode::PARTIAL_CONTENT, headers));
-        Entry { head, content: Content::One(Bytes::from(bytes(range))) }
+        Entry { head, content: StoredContent::One(Bytes::from(bytes(range))) }
     }
 
     fn whole(tag: &'static str) -> Entry {
         let all = ByteRange::new(0, COMPLETE - 1).unwrap();
-        Entry { head: Arc::new(head(StatusCode::OK, fields(tag))), content: Content::One(Bytes::from(bytes(all))) }
+        Entry {
+            head: Arc::new(head(StatusCode::OK, fields(tag))),
+            content: StoredContent::One(Bytes::from(bytes(all))),
+        }
     }
 
     fn content(entry: &Entry) -> Vec<u8> {
@@ -299,7 +302,7 @@ mod tests {
     fn a_joined_part_keeps_tags_that_the_newer_does_not_name() {
         let tagged = |entry: Entry, tags: &[&str]| {
             let tags = tags.iter().map(|tag| Box::from(*tag)).collect();
-            Entry { head: Arc::new(Head::clone(&entry.head).with_tags(tags)), ..entry }
+            Entry { head: Arc::new(StoredHead::clone(&entry.head).with_tags(tags)), ..entry }
         };
         let old = tagged(part(0, 4, "\"a\""), &["old"]);
         let tags = |new: &Entry| join(new, &old, COMPLETE).unwrap().head.tags().to_vec();
@@ -328,7 +331,7 @@ mod tests {
         #[test]
         fn stored_parts_hold_what_they_say(ranges in proptest::collection::vec((0..COMPLETE, 1..12_u64), 1..20)) {
             let store = Store::new(&plan::Cache::default());
-            let rules = Rules::default();
+            let rules = KeyRules::default();
             let target = Target::new(Scheme::Http, &Host::parse(b"shop.test").unwrap(), "/".into(), None);
             let key = Key::of_uri(Space { name: b"", rules: &rules }, &target);
             for (first, length) in ranges {

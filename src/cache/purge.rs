@@ -13,7 +13,7 @@ use policy::cache::key::Key;
 use tokio::sync::watch;
 
 use super::memory::Store;
-use super::shard::{SWEEP_COST_MAX, Touched};
+use super::shard::{SWEEP_COST_MAX, TouchedCount};
 
 pub(crate) use policy::cache::bans::{Anywhere, Prefix, Purge};
 
@@ -36,7 +36,7 @@ const BANS_AT_EASE: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Banned {
     epoch: Epoch,
-    touched: Touched,
+    touched: TouchedCount,
 }
 
 impl Banned {
@@ -85,7 +85,7 @@ impl Store {
     /// Costs the same however much is stored. When this returns, no request that begins later is answered with what the
     /// ban is about, on whichever worker: each look-up takes its shard's lock, as this has done since.
     fn ban(&self, scope: Scope, purge: Purge) -> Banned {
-        let touched = Touched::default();
+        let touched = TouchedCount::default();
         let mut newest = self.banned.lock();
         let epoch = newest.next();
         *newest = epoch;

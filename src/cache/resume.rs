@@ -18,8 +18,8 @@ use policy::cache::partial::{Missing, is_resumable};
 use policy::message::range::ContentRange;
 use policy::time::Now;
 
-use super::entry::{Content, Entry};
-use super::head::{Head, add_date};
+use super::entry::{Entry, StoredContent};
+use super::head::{StoredHead, add_date};
 use super::origin::{Fetch, Request};
 use super::serve::Window;
 use crate::exchange::body::{Flow, StreamingBody};
@@ -32,7 +32,7 @@ use crate::telemetry::clock;
 /// bodies that are no longer than that, all is kept for everybody.
 #[must_use]
 pub(crate) fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &Entry, answer: Answer) -> Answer {
-    let Content::Growing(growth) = &entry.content else { return answer };
+    let StoredContent::Growing(growth) = &entry.content else { return answer };
     let complete = growth.length();
     let is_kept = complete.is_some_and(|length| length <= request.caching.limits.object_bytes_max);
     // Without a strong validator readers are waited for.
@@ -57,13 +57,14 @@ pub(crate) fn resumable<F: Fetch>(ex: &Exchange, request: &Request<F>, entry: &E
         dice: ex.dice,
     };
     let deadline = Rc::clone(&ex.stream.deadline);
-    let resume = |flow| -> Flow { Box::pin(Resuming { stage: Stage::Along(flow), missing, own: Some(own), deadline }) };
+    let resume =
+        |flow| -> Flow { Box::pin(Resuming { stage: ResumeStage::Along(flow), missing, own: Some(own), deadline }) };
     Answer { body: answer.body.map_flow(resume), ..answer }
 }
 
 /// A body that is read along, and then perhaps fetched.
 struct Resuming<F> {
-    stage: Stage,
+    stage: ResumeStage,
     /// What the client has not got yet.
     missing: Missing,
     /// How to fetch that; `None`: it has been tried.
@@ -72,7 +73,7 @@ struct Resuming<F> {
     deadline: Rc<Deadline>,
 }
 
-enum Stage {
+enum ResumeStage {
     /// It reads along.
     Along(Flow),
     /// It has asked for the rest.
@@ -91,12 +92,12 @@ impl<F: Fetch> http_body::Body for Resuming<F> {
         let this = &mut *self;
         loop {
             match &mut this.stage {
-                Stage::Along(flow) => {
+                ResumeStage::Along(flow) => {
                     let polled = ready!(flow.as_mut().poll_frame(cx));
                     if let Some(Err(ProxyError::Outpaced)) = &polled
                         && let Some(own) = this.own.take()
                     {
-                        this.stage = Stage::Asking(Box::pin(own.ask(this.missing)));
+                        this.stage = ResumeStage::Asking(Box::pin(own.ask(this.missing)));
                         continue;
                     }
                     if let Some(Ok(frame)) = &polled {
@@ -104,34 +105,34 @@ impl<F: Fetch> http_body::Body for Resuming<F> {
                     }
                     return Poll::Ready(polled);
                 }
-                Stage::Asking(asking) => match ready!(asking.as_mut().poll(cx)) {
+                ResumeStage::Asking(asking) => match ready!(asking.as_mut().poll(cx)) {
                     Ok(mut flow) => {
                         flow.as_mut().wait_under(&this.deadline);
-                        this.stage = Stage::Own(flow);
+                        this.stage = ResumeStage::Own(flow);
                     }
                     Err(fault) => {
-                        this.stage = Stage::Over;
+                        this.stage = ResumeStage::Over;
                         return Poll::Ready(Some(Err(fault)));
                     }
                 },
-                Stage::Own(flow) => return flow.as_mut().poll_frame(cx),
-                Stage::Over => return Poll::Ready(None),
+                ResumeStage::Own(flow) => return flow.as_mut().poll_frame(cx),
+                ResumeStage::Over => return Poll::Ready(None),
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.stage {
-            Stage::Along(flow) | Stage::Own(flow) => flow.is_end_stream(),
-            Stage::Asking(_) => false,
-            Stage::Over => true,
+            ResumeStage::Along(flow) | ResumeStage::Own(flow) => flow.is_end_stream(),
+            ResumeStage::Asking(_) => false,
+            ResumeStage::Over => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.stage {
-            Stage::Along(flow) | Stage::Own(flow) => flow.size_hint(),
-            Stage::Asking(_) | Stage::Over => SizeHint::default(),
+            ResumeStage::Along(flow) | ResumeStage::Own(flow) => flow.size_hint(),
+            ResumeStage::Asking(_) | ResumeStage::Over => SizeHint::default(),
         }
     }
 }
@@ -139,7 +140,7 @@ impl<F: Fetch> http_body::Body for Resuming<F> {
 impl<F: Fetch> StreamingBody for Resuming<F> {
     fn wait_under(mut self: Pin<&mut Self>, deadline: &Rc<Deadline>) {
         self.deadline = Rc::clone(deadline);
-        if let Stage::Along(flow) | Stage::Own(flow) = &mut self.stage {
+        if let ResumeStage::Along(flow) | ResumeStage::Own(flow) = &mut self.stage {
             flow.as_mut().wait_under(deadline);
         }
     }
@@ -151,7 +152,7 @@ struct Own<F> {
     /// The client's request.
     headers: Fields,
     /// The response that it has got the beginning of.
-    head: Arc<Head>,
+    head: Arc<StoredHead>,
     connection: Rc<ClientConnection>,
     client: IpAddr,
     key: u64,

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use message::{Decimal, Fields, Known, KnownSet, NumberLine};
-use policy::message::conditions::{Dates, Outcome, Role, Selected, evaluate, evaluate_stored};
+use policy::message::conditions::{Dates, Evaluation, Role, Selected, evaluate, evaluate_stored};
 use policy::message::range::{ByteRange, ContentRange, Multipart, Selection, multipart_type, select};
 
 use policy::time::Now;
 
-use super::entry::{Content, Entry};
+use super::entry::{Entry, StoredContent};
 use super::origin::Request;
 use super::streaming::Reader;
 use crate::exchange::body::{Body, Flow, StreamingBody};
@@ -63,15 +63,15 @@ pub(crate) fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -
         set_age(&mut headers, age);
     }
     match evaluate_stored(wanted.method, wanted.headers, head.status(), &head.fields, head.stored.received().wall) {
-        Outcome::NotModified => not_modified(headers),
-        Outcome::Serve
+        Evaluation::NotModified => not_modified(headers),
+        Evaluation::Serve
             if matches!(head.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT)
                 && *wanted.method == Method::GET
                 && wanted.headers.has(Known::Range) =>
         {
             part(wanted, entry, headers)
         }
-        Outcome::Serve | Outcome::ServeWhole | Outcome::PreconditionFailed => {
+        Evaluation::Serve | Evaluation::ServeWhole | Evaluation::PreconditionFailed => {
             whole(wanted.method, entry.clone(), headers)
         }
     }
@@ -82,7 +82,7 @@ pub(crate) fn serve(wanted: &Wanted<'_>, entry: &Entry, age: Option<Duration>) -
 pub(crate) fn read_through(wanted: &Wanted<'_>, mut answer: Answer, now: Now) -> Answer {
     let (status, fields) = (answer.status, &answer.fields);
     let has_range = wanted.headers.has(Known::Range) && status == StatusCode::OK;
-    if !has_range || evaluate_stored(wanted.method, wanted.headers, status, fields, now.wall) != Outcome::Serve {
+    if !has_range || evaluate_stored(wanted.method, wanted.headers, status, fields, now.wall) != Evaluation::Serve {
         return answer;
     }
     let Some(complete) = answer.body.size_hint().exact() else { return answer };
@@ -119,12 +119,12 @@ pub(crate) fn serve_own(wanted: &Wanted<'_>, entry: &Entry) -> Answer {
     let dates = Dates::of(wanted.headers, head.stored.received().wall);
     let selected = Selected::of(head.status(), &head.fields, head.stored.received().wall);
     match evaluate(Role::Origin, wanted.method, wanted.headers, dates, &selected) {
-        Outcome::NotModified => not_modified(headers),
-        Outcome::PreconditionFailed => answer(StatusCode::PRECONDITION_FAILED, Fields::new(), Body::default()),
-        Outcome::Serve if *wanted.method == Method::GET && wanted.headers.has(Known::Range) => {
+        Evaluation::NotModified => not_modified(headers),
+        Evaluation::PreconditionFailed => answer(StatusCode::PRECONDITION_FAILED, Fields::new(), Body::default()),
+        Evaluation::Serve if *wanted.method == Method::GET && wanted.headers.has(Known::Range) => {
             part(wanted, entry, headers)
         }
-        Outcome::Serve | Outcome::ServeWhole => whole(wanted.method, entry.clone(), headers),
+        Evaluation::Serve | Evaluation::ServeWhole => whole(wanted.method, entry.clone(), headers),
     }
 }
 
@@ -142,9 +142,9 @@ fn whole(method: &Method, entry: Entry, mut headers: Fields) -> Answer {
         return answer(status, headers, Body::default());
     }
     let body = match entry.content {
-        Content::One(bytes) => Body::whole(bytes),
-        Content::Several(pieces) => Body::flow(Pieces::flow(pieces)),
-        Content::Growing(growth) => Body::flow(Box::pin(Reader::new(growth))),
+        StoredContent::One(bytes) => Body::whole(bytes),
+        StoredContent::Several(pieces) => Body::flow(SentPieces::flow(pieces)),
+        StoredContent::Growing(growth) => Body::flow(Box::pin(Reader::new(growth))),
     };
     answer(status, headers, body)
 }
@@ -200,7 +200,7 @@ fn part(wanted: &Wanted<'_>, entry: &Entry, mut headers: Fields) -> Answer {
 
 /// A `multipart/byteranges` body and its type; `None`: send the whole instead.
 fn several(wanted: &Wanted<'_>, entry: &Entry, ranges: &[ByteRange], complete: u64) -> Option<(String, Flow)> {
-    if matches!(entry.content, Content::Growing(_)) {
+    if matches!(entry.content, StoredContent::Growing(_)) {
         return None;
     }
     let boundary =
@@ -212,15 +212,15 @@ fn several(wanted: &Wanted<'_>, entry: &Entry, ranges: &[ByteRange], complete: u
         pieces.extend(entry.content.slice(entry.place(range)?));
     }
     pieces.push(Bytes::copy_from_slice(framed.end()));
-    Some((multipart_type(&boundary), Pieces::flow(pieces.into())))
+    Some((multipart_type(&boundary), SentPieces::flow(pieces.into())))
 }
 
 /// These bytes of the representation; `None`: not all of them are held.
 fn window(entry: &Entry, range: ByteRange) -> Option<Flow> {
     let place = entry.place(range)?;
     Some(match &entry.content {
-        Content::One(_) | Content::Several(_) => Pieces::flow(entry.content.slice(place).into()),
-        Content::Growing(growth) => {
+        StoredContent::One(_) | StoredContent::Several(_) => SentPieces::flow(entry.content.slice(place).into()),
+        StoredContent::Growing(growth) => {
             let flow: Flow = Box::pin(Reader::new(Arc::clone(growth)));
             Box::pin(Window { flow, skip: place.first(), left: Some(place.bytes()) })
         }
@@ -228,20 +228,20 @@ fn window(entry: &Entry, range: ByteRange) -> Option<Flow> {
 }
 
 /// A body of bytes that are there already.
-struct Pieces {
+struct SentPieces {
     pieces: Arc<[Bytes]>,
     next: usize,
     left: u64,
 }
 
-impl Pieces {
+impl SentPieces {
     fn flow(pieces: Arc<[Bytes]>) -> Flow {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
         Box::pin(Self { pieces, next: 0, left })
     }
 }
 
-impl http_body::Body for Pieces {
+impl http_body::Body for SentPieces {
     type Data = Bytes;
     type Error = ProxyError;
 
@@ -261,7 +261,7 @@ impl http_body::Body for Pieces {
     }
 }
 
-impl StreamingBody for Pieces {
+impl StreamingBody for SentPieces {
     /// Waits for nothing.
     fn wait_under(self: Pin<&mut Self>, _deadline: &Rc<Deadline>) {}
 }

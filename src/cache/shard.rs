@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use policy::cache::bans::{Ban, Bans, Epoch, Limits, Purge, Subject, Verdict};
+use policy::cache::bans::{Ban, BanLimits, BanVerdict, Bans, Epoch, Purge, Subject};
 use policy::cache::coalescing::{Action, CoalescedFetches, Id};
 use policy::cache::key::{Key, LookupKey};
 use policy::cache::remembered::Remembered;
@@ -16,14 +16,14 @@ use tokio::sync::oneshot;
 
 use super::allocation::allocated;
 use super::entry::{Entry, StoredVariants};
-use super::index::{Displaced, Index, Left, Place, Refused, Spread};
+use super::index::{Displaced, EntryHandle, EntryTooLarge, Index, RemovedEntry, Spread};
 use crate::exchange::error::ProxyError;
 
 /// Bounds on the tags of one entry.
-const TAGS: tags::Limits = tags::Limits { tags_max: 256, tag_bytes_max: 1024 };
+const TAGS: tags::TagLimits = tags::TagLimits { tags_max: 256, tag_bytes_max: 1024 };
 
 /// Bounds on the bans that are not swept yet, and on those that are kept for what is being fetched.
-const BANS: Limits = Limits { bans_max: 4096, bytes_max: 1024 * 1024, swept_max: 256 };
+const BANS: BanLimits = BanLimits { bans_max: 4096, bytes_max: 1024 * 1024, swept_max: 256 };
 
 /// What a part of a sweep may cost: `SLOT_COST` for a free slot, and so on. About a hundred entries against one ban:
 /// the shard is locked for some 50 µs.
@@ -41,7 +41,7 @@ const REMEMBERED_BYTES_MAX: usize = 1024;
 
 /// What may be fetched once for many: same key, same choice, and nothing invalidated in between.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Course {
+pub(crate) struct FetchIdentity {
     /// The key.
     pub key: Key,
     /// What the request says in the fields that are known to choose.
@@ -54,7 +54,7 @@ pub(crate) struct Course {
     pub era: Era,
 }
 
-impl Course {
+impl FetchIdentity {
     /// Whether it is too long to be remembered: what clients make up must not fill the memory.
     #[must_use]
     pub(crate) fn is_long(&self) -> bool {
@@ -80,7 +80,7 @@ impl Era {
 
 /// What one who waits is told.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub(crate) enum FetchNotice {
     /// Here it is.
     Read(Entry),
     /// Ask for yourself.
@@ -92,17 +92,17 @@ pub(crate) enum Told {
 }
 
 /// Those to be told something, once the lock is let go.
-pub(crate) type News = Vec<(oneshot::Sender<Told>, Told)>;
+pub(crate) type FetchNotices = Vec<(oneshot::Sender<FetchNotice>, FetchNotice)>;
 
 /// Tells them.
-pub(crate) fn tell(news: News) {
+pub(crate) fn tell(news: FetchNotices) {
     for (waiting, told) in news {
         let _left = waiting.send(told);
     }
 }
 
 /// How many responses a ban has touched so far.
-pub(crate) type Touched = Arc<AtomicU64>;
+pub(crate) type TouchedCount = Arc<AtomicU64>;
 
 /// Fetches under way for one URI.
 #[derive(Debug, Default)]
@@ -120,17 +120,17 @@ pub(crate) struct Shard {
     /// The keys of each URI that has several.
     siblings: Siblings<Key>,
     /// What was invalidated by prefix, tag, or altogether.
-    bans: Bans<Touched>,
+    bans: Bans<TouchedCount>,
     /// The slot of the index where the sweep goes on, and the ban that this round is for.
     sweep: (u32, Epoch),
     /// What is being fetched once for many.
-    pub flights: CoalescedFetches<Course>,
+    pub flights: CoalescedFetches<FetchIdentity>,
     /// Who waits.
-    pub waiting: HashMap<Id, oneshot::Sender<Told>>,
+    pub waiting: HashMap<Id, oneshot::Sender<FetchNotice>>,
     /// How long what was found too long to be stored is, in bytes.
     pub lengths: Remembered<Key, u64>,
     /// What is being read along.
-    pub reading: HashMap<Course, Entry>,
+    pub reading: HashMap<FetchIdentity, Entry>,
     /// By what all keys of a URI have in common.
     fetching: HashMap<Box<[u8]>, Fetching>,
     /// How many invalidations fetches have met. Eras are numbered by it: one that is over must not come again for those
@@ -145,7 +145,7 @@ pub(crate) struct Shard {
 impl Shard {
     /// An empty shard, whose keys are spread so.
     #[must_use]
-    pub(crate) fn new(bytes_max: u64, spread: Spread, limits: policy::cache::coalescing::Limits) -> Self {
+    pub(crate) fn new(bytes_max: u64, spread: Spread, limits: policy::cache::coalescing::CoalescingLimits) -> Self {
         Self {
             index: Index::spread(bytes_max, spread),
             siblings: Siblings::new(),
@@ -163,7 +163,7 @@ impl Shard {
     }
 
     /// Other bounds hold from now on.
-    pub(crate) fn set_limits(&mut self, limits: policy::cache::coalescing::Limits) {
+    pub(crate) fn set_limits(&mut self, limits: policy::cache::coalescing::CoalescingLimits) {
         self.flights.set_limits(limits);
         self.lengths.set_limits(limits.remembered_max, limits.remember_for);
     }
@@ -202,7 +202,7 @@ impl Shard {
 
     /// Adds a ban: of what is stored and being fetched now nothing is served or stored that it is about, and nobody joins
     /// any fetch of before. `true`: older bans had to be merged into a wider one.
-    pub(crate) fn ban(&mut self, ban: Arc<Ban<Touched>>) -> bool {
+    pub(crate) fn ban(&mut self, ban: Arc<Ban<TouchedCount>>) -> bool {
         self.bans.add(ban)
     }
 
@@ -298,26 +298,26 @@ impl Shard {
     }
 
     /// Where an entry is, once it has been held against all bans; `None`: one of them was about it, or there is none.
-    fn current(&mut self, found: Option<Place>, left: &mut Vec<StoredVariants>) -> Option<Place> {
+    fn current(&mut self, found: Option<EntryHandle>, left: &mut Vec<StoredVariants>) -> Option<EntryHandle> {
         let place = found?;
         if self.index.checked(place) == Some(self.bans.epoch()) || self.check(place, left) { Some(place) } else { None }
     }
 
     /// Holds an entry against the bans that are newer than the last time. `false`: it is gone.
     #[cold]
-    fn check(&mut self, place: Place, left: &mut Vec<StoredVariants>) -> bool {
+    fn check(&mut self, place: EntryHandle, left: &mut Vec<StoredVariants>) -> bool {
         let (Some(key), Some(shelf), Some(since)) =
             (self.index.key(place), self.index.value(place), self.index.checked(place))
         else {
             return false;
         };
-        match judge(&self.bans, since, (key, shelf)) {
-            Verdict::Untouched => {}
-            Verdict::Stale(now) => {
+        match judge(&self.bans, since, key, shelf) {
+            BanVerdict::Untouched => {}
+            BanVerdict::Stale(now) => {
                 let outdated = shelf.map(|entry| Some(entry.outdated(now)));
                 left.extend(self.index.replace(place, outdated));
             }
-            Verdict::Gone => {
+            BanVerdict::Gone => {
                 self.take(place, left);
                 return false;
             }
@@ -352,7 +352,7 @@ impl Shard {
     }
 
     /// Says what that has cost.
-    fn sweep_one(&mut self, place: Place, left: &mut Vec<StoredVariants>) -> usize {
+    fn sweep_one(&mut self, place: EntryHandle, left: &mut Vec<StoredVariants>) -> usize {
         let bans = self.index.checked(place).map_or(0, |since| self.bans.newer(since).len());
         if bans == 0 {
             return LOOK_COST;
@@ -394,14 +394,14 @@ impl Shard {
                     self.let_go(evicted, left);
                     return true;
                 }
-                Err(Refused { value, .. }) if value.variants().len() > 1 => {
+                Err(EntryTooLarge { value, .. }) if value.variants().len() > 1 => {
                     // Too many variants for this shard: the oldest half goes.
                     let half = value.variants().len() / 2;
                     let newest = value.variants().iter().take(half).cloned();
                     shelf = newest.fold(StoredVariants::default(), |shelf, entry| shelf.with(entry, half));
                     left.push(value);
                 }
-                Err(Refused { value, .. }) => {
+                Err(EntryTooLarge { value, .. }) => {
                     left.push(value);
                     self.remove(key, left);
                     return false;
@@ -422,8 +422,8 @@ impl Shard {
         self.take(place, left)
     }
 
-    fn take(&mut self, place: Place, left: &mut Vec<StoredVariants>) -> usize {
-        let Some(Left { key, value: shelf, .. }) = self.index.take(place) else { return 0 };
+    fn take(&mut self, place: EntryHandle, left: &mut Vec<StoredVariants>) -> usize {
+        let Some(RemovedEntry { key, value: shelf, .. }) = self.index.take(place) else { return 0 };
         if key.has_choice() {
             self.siblings.remove(key.uri(), &key);
         }
@@ -451,10 +451,10 @@ impl Shard {
     }
 
     /// What had to go to make room. What a ban was about is counted for it, though nobody has come to look.
-    fn let_go(&mut self, evicted: Vec<Left<Key, StoredVariants>>, left: &mut Vec<StoredVariants>) {
-        for Left { key, value: shelf, checked } in evicted {
+    fn let_go(&mut self, evicted: Vec<RemovedEntry<Key, StoredVariants>>, left: &mut Vec<StoredVariants>) {
+        for RemovedEntry { key, value: shelf, checked } in evicted {
             if checked != self.bans.epoch() {
-                judge(&self.bans, checked, (&key, &shelf));
+                judge(&self.bans, checked, &key, &shelf);
             }
             if key.has_choice() {
                 self.siblings.remove(key.uri(), &key);
@@ -464,18 +464,25 @@ impl Shard {
     }
 
     /// Who is to be told what, after an event of a flight. `entry` is what is read, `fault` why there is nothing.
-    pub(crate) fn news(&mut self, actions: Vec<Action>, entry: Option<&Entry>, fault: Option<&ProxyError>) -> News {
-        let mut news = News::new();
+    pub(crate) fn news(
+        &mut self,
+        actions: Vec<Action>,
+        entry: Option<&Entry>,
+        fault: Option<&ProxyError>,
+    ) -> FetchNotices {
+        let mut news = FetchNotices::new();
         for action in actions {
             match action {
                 Action::Read(ids) => self.each(ids, &mut news, || match entry {
-                    Some(entry) => Told::Read(entry.clone()),
-                    None => Told::Alone,
+                    Some(entry) => FetchNotice::Read(entry.clone()),
+                    None => FetchNotice::Alone,
                 }),
-                Action::Release(ids) => self.each(ids, &mut news, || Told::Alone),
-                Action::Promote(id) => self.each(vec![id], &mut news, || Told::Lead),
+                Action::Release(ids) => self.each(ids, &mut news, || FetchNotice::Alone),
+                Action::Promote(id) => self.each(vec![id], &mut news, || FetchNotice::Lead),
                 Action::Fail(ids) => {
-                    self.each(ids, &mut news, || Told::Failed(fault.cloned().unwrap_or(ProxyError::WaitedInVain)));
+                    self.each(ids, &mut news, || {
+                        FetchNotice::Failed(fault.cloned().unwrap_or(ProxyError::WaitedInVain))
+                    });
                 }
             }
         }
@@ -489,13 +496,13 @@ impl Shard {
         is_quiet && self.fetching.is_empty() && self.reserved == 0
     }
 
-    fn each(&mut self, ids: Vec<Id>, news: &mut News, told: impl Fn() -> Told) {
+    fn each(&mut self, ids: Vec<Id>, news: &mut FetchNotices, told: impl Fn() -> FetchNotice) {
         news.extend(ids.into_iter().filter_map(|id| self.waiting.remove(&id)).map(|waiting| (waiting, told())));
     }
 }
 
 /// Holds what is stored against the bans since then, and counts it for those that are about it.
-fn judge(bans: &Bans<Touched>, since: Epoch, (key, shelf): (&Key, &StoredVariants)) -> Verdict {
+fn judge(bans: &Bans<TouchedCount>, since: Epoch, key: &Key, shelf: &StoredVariants) -> BanVerdict {
     let has_tag = |tag: &str| tags_of(shelf).any(|own| *own == *tag);
     let responses = shelf.variants().len() as u64;
     bans.judge(since, &Subject::new(key, has_tag), |touched| {
@@ -516,27 +523,27 @@ mod tests {
     use http::StatusCode;
     use policy::cache::bans::{Prefix, Scope};
     use policy::cache::facts::ResponseFacts;
-    use policy::cache::key::{Rules, Scheme, Space, Target};
+    use policy::cache::key::{KeyRules, Scheme, Space, Target};
     use policy::cache::stored::Stored;
 
-    use super::super::entry::Content;
-    use super::super::head::Head;
+    use super::super::entry::StoredContent;
+    use super::super::head::StoredHead;
     use super::*;
 
     fn key(path: &str) -> Key {
         let target = Target::of_normal(Scheme::Http, "shop.test", None, path, None);
-        Key::of_uri(Space { name: b"shop", rules: &Rules::default() }, &target)
+        Key::of_uri(Space { name: b"shop", rules: &KeyRules::default() }, &target)
     }
 
     fn entry() -> Entry {
         let headers = message::Fields::new();
         let facts = ResponseFacts::of(StatusCode::OK, &headers, Now::default());
-        let head = Head::new(headers, Stored::new(&facts, None, Duration::ZERO, Now::default()));
-        Entry { head: Arc::new(head), content: Content::One(Bytes::from_static(b"abc")) }
+        let head = StoredHead::new(headers, Stored::new(&facts, None, Duration::ZERO, Now::default()));
+        Entry { head: Arc::new(head), content: StoredContent::One(Bytes::from_static(b"abc")) }
     }
 
     fn shard(bytes_max: u64) -> Shard {
-        let limits = policy::cache::coalescing::Limits {
+        let limits = policy::cache::coalescing::CoalescingLimits {
             flights_max: 1,
             followers_max: 1,
             attempts_max: 1,
@@ -581,7 +588,7 @@ mod tests {
         let full = shard.bytes();
         let prefix = Prefix { scheme: None, authority: None, path: "/ban/".into() };
         let epoch = shard.epoch().next();
-        let note = Touched::default();
+        let note = TouchedCount::default();
         shard.ban(Arc::new(Ban { epoch, scope: Scope::Prefix(prefix), purge: Purge::Hard, note: Arc::clone(&note) }));
         assert_eq!(shard.bytes(), full, "what is not swept counts");
         for number in 0..entries {
@@ -599,7 +606,7 @@ mod tests {
         }
         for _ in 0..2 {
             let epoch = shard.epoch().next();
-            shard.ban(Arc::new(Ban { epoch, scope: Scope::All, purge: Purge::Hard, note: Touched::default() }));
+            shard.ban(Arc::new(Ban { epoch, scope: Scope::All, purge: Purge::Hard, note: TouchedCount::default() }));
             let mut parts = 1;
             let mut left = Vec::new();
             while !shard.sweep(SWEEP_COST_MAX, &mut left) {

@@ -40,34 +40,34 @@ pub struct StreamingContent {
     /// Its length, if that is known beforehand.
     length: Option<u64>,
     bounds: Bounds,
-    state: Mutex<State>,
+    state: Mutex<StreamState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct StreamState {
     pieces: VecDeque<Bytes>,
     /// How many pieces have been dropped from the front, since every reader has them.
     dropped: u64,
     /// How many bytes have come.
     received: u64,
-    end: Option<End>,
+    end: Option<StreamEnd>,
     /// Every piece is kept, as the whole will be stored.
     is_kept: bool,
-    readers: BTreeMap<u64, Place>,
+    readers: BTreeMap<u64, ReadPosition>,
     readers_ever: u64,
     /// The task that fetches, when it waits for readers, and what it waits in.
     fetching: Option<(Appetite, Waker)>,
 }
 
 #[derive(Clone, Debug)]
-enum End {
+enum StreamEnd {
     Whole(Option<Fields>),
     Broken(ProxyError),
 }
 
 /// How far a reader is.
 #[derive(Debug, Default)]
-struct Place {
+struct ReadPosition {
     piece: u64,
     bytes: u64,
     waker: Option<Waker>,
@@ -98,7 +98,7 @@ impl StreamingContent {
     /// A body of which nothing has come yet. All of it is kept until [`StreamingContent::keep_no_more`].
     #[must_use]
     pub fn new(length: Option<u64>, bounds: Bounds) -> Self {
-        let state = State {
+        let state = StreamState {
             pieces: VecDeque::new(),
             dropped: 0,
             received: 0,
@@ -132,15 +132,15 @@ impl StreamingContent {
 
     /// The last pieces and the end, at once: whoever sees the last byte finds the end there, too.
     pub fn finish(&self, last: Vec<Bytes>, trailers: Option<Fields>) {
-        self.add(last, Some(End::Whole(trailers)));
+        self.add(last, Some(StreamEnd::Whole(trailers)));
     }
 
     /// It broke off: whoever reads along learns so after what has come. If it has ended, that stands.
     pub fn fail(&self, fault: ProxyError) {
-        self.add(Vec::new(), Some(End::Broken(fault)));
+        self.add(Vec::new(), Some(StreamEnd::Broken(fault)));
     }
 
-    fn add(&self, pieces: Vec<Bytes>, end: Option<End>) {
+    fn add(&self, pieces: Vec<Bytes>, end: Option<StreamEnd>) {
         let mut state = self.state.lock();
         for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
             state.received += piece.len() as u64;
@@ -189,7 +189,7 @@ impl StreamingContent {
                     }
                     Poll::Pending
                 }
-                Some(End::Broken(fault)) => {
+                Some(StreamEnd::Broken(fault)) => {
                     // Not in the same breath as what came before: that is written out first.
                     let is_told =
                         state.readers.get_mut(&id).is_none_or(|place| std::mem::replace(&mut place.is_told, true));
@@ -199,7 +199,7 @@ impl StreamingContent {
                     cx.waker().wake_by_ref();
                     Poll::Pending
                 }
-                Some(End::Whole(trailers)) => {
+                Some(StreamEnd::Whole(trailers)) => {
                     // Nothing is kept for it any more.
                     drop(state);
                     self.leave(id);
@@ -220,7 +220,7 @@ impl StreamingContent {
     /// Whether this reader has read all there will be.
     fn is_read(&self, id: u64) -> bool {
         let state = self.state.lock();
-        let has_no_trailers = matches!(state.end, Some(End::Whole(None)));
+        let has_no_trailers = matches!(state.end, Some(StreamEnd::Whole(None)));
         match state.readers.get(&id) {
             Some(place) => has_no_trailers && place.bytes >= state.received,
             None => false,
@@ -236,9 +236,9 @@ impl StreamingContent {
     }
 }
 
-impl State {
+impl StreamState {
     fn appetite(&self, bounds: Bounds) -> Appetite {
-        let behind = |place: &Place| self.received - place.bytes;
+        let behind = |place: &ReadPosition| self.received - place.bytes;
         let Some(least) = self.readers.values().map(behind).min() else {
             return if self.is_kept { Appetite::Hungry } else { Appetite::Gone };
         };
@@ -292,11 +292,11 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Reader {
     growth: Arc<StreamingContent>,
-    state: Reading,
+    state: ReadResult,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum ReadResult {
     /// It came when the first bytes were gone; all that it reads is that.
     Late,
     /// It reads, under this number.
@@ -313,10 +313,10 @@ impl Reader {
         let reading = if state.dropped == 0 {
             let id = state.readers_ever;
             state.readers_ever += 1;
-            state.readers.insert(id, Place::default());
-            Reading::At(id)
+            state.readers.insert(id, ReadPosition::default());
+            ReadResult::At(id)
         } else {
-            Reading::Late
+            ReadResult::Late
         };
         drop(state);
         Self { growth, state: reading }
@@ -325,7 +325,7 @@ impl Reader {
     /// The first bytes were gone already. A reader that has read nothing yet keeps others from being late.
     #[must_use]
     pub(crate) fn is_late(&self) -> bool {
-        self.state == Reading::Late
+        self.state == ReadResult::Late
     }
 }
 
@@ -335,9 +335,9 @@ impl http_body::Body for Reader {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
         let polled = match self.state {
-            Reading::Late => return Poll::Ready(Some(Err(ProxyError::FetchBroken))),
-            Reading::Over => return Poll::Ready(None),
-            Reading::At(id) => self.growth.read(id, cx),
+            ReadResult::Late => return Poll::Ready(Some(Err(ProxyError::FetchBroken))),
+            ReadResult::Over => return Poll::Ready(None),
+            ReadResult::At(id) => self.growth.read(id, cx),
         };
         let is_over = match &polled {
             Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
@@ -345,16 +345,16 @@ impl http_body::Body for Reader {
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
         if is_over {
-            self.state = Reading::Over;
+            self.state = ReadResult::Over;
         }
         polled
     }
 
     fn is_end_stream(&self) -> bool {
         match self.state {
-            Reading::Late => false,
-            Reading::At(id) => self.growth.is_read(id),
-            Reading::Over => true,
+            ReadResult::Late => false,
+            ReadResult::At(id) => self.growth.is_read(id),
+            ReadResult::Over => true,
         }
     }
 
@@ -371,7 +371,7 @@ impl StreamingBody for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let Reading::At(id) = self.state {
+        if let ReadResult::At(id) = self.state {
             self.growth.leave(id);
         }
     }

@@ -13,6 +13,7 @@ use super::coalesce::Lead;
 use super::entry::{Entry, StoredVariants};
 use super::memory::Store;
 use super::purge::Purge;
+use crate::telemetry::clock;
 
 impl Store {
     /// A write of this URI is about to go out at `now` (monotonic time). To be followed by one [`Store::write_ended`],
@@ -21,17 +22,11 @@ impl Store {
         self.writes.lock().begins(uri, writer, now);
     }
 
-    /// A write of this URI has ended at `now`. `then` learns whether it was alone, and changes what is stored: no other
+    /// A write of this URI has ended now. `then` learns whether it was alone, and changes what is stored: no other
     /// write of any URI begins or ends meanwhile, so it must not wait.
-    pub fn write_ended<R>(
-        &self,
-        uri: &Arc<str>,
-        writer: Writer,
-        (ended, now): (Ended, Duration),
-        then: impl FnOnce(bool) -> R,
-    ) -> R {
+    pub fn write_ended<R>(&self, uri: &Arc<str>, writer: Writer, ended: Ended, then: impl FnOnce(bool) -> R) -> R {
         let mut writes = self.writes.lock();
-        let is_alone = writes.ended(uri, writer, (ended, now));
+        let is_alone = writes.ended(uri, writer, ended, clock::mono());
         then(is_alone)
     }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use policy::events::Rule;
+use policy::events::EventRule;
 
 use super::declare::{table, words};
 pub(crate) use super::table::{Key, Kind, Reload, Section};
@@ -87,7 +87,7 @@ table! {
     /// these the most conditions. A route whose conditions are not met does not hide less specific ones.
     route as Tables(ROUTE);
     /// What events invalidate in the cache.
-    invalidate: Vec<Rule>;
+    invalidate: Vec<EventRule>;
 }
 
 #[cfg(test)]

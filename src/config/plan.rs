@@ -51,7 +51,7 @@ pub struct Plan {
     /// The admin listener; `None`: there is none.
     pub admin: Option<Admin>,
     /// `[[invalidate]]`: what events invalidate in the cache, in file order.
-    pub invalidate: Vec<events::Rule>,
+    pub invalidate: Vec<events::EventRule>,
     /// The upstreams. [`Action::Forward`] holds an index into this list.
     pub upstreams: Vec<Upstream>,
     /// The routes, in file order. [`Plan::table`] returns an index into this list.

@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 use message::Fields;
-use policy::events::{Event, NoEvent, Value};
+use policy::events::{Event, JsonValue, NoEvent};
 
 /// The longest body of an event, in bytes.
 pub(crate) const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -76,7 +76,7 @@ pub(crate) fn read(fields: &Fields, body: &[u8]) -> Result<Event, Unreadable> {
     if !(is_json || is_bare) {
         return Err(Unreadable::MediaType);
     }
-    let data = if body.is_empty() { Value::Null } else { value(serde_json::from_slice(body)?) };
+    let data = if body.is_empty() { JsonValue::Null } else { value(serde_json::from_slice(body)?) };
     let kind = field(fields, "ce-type")?.unwrap_or_default();
     let subject = field(fields, "ce-subject")?;
     Ok(Event::binary(version, kind, subject, data)?)
@@ -97,15 +97,15 @@ fn field<'a>(fields: &'a Fields, name: &'static str) -> Result<Option<&'a [u8]>,
 }
 
 /// Converts JSON to the value type of `policy`. The recursion is bounded, because the parser limits the depth.
-fn value(json: serde_json::Value) -> Value {
+fn value(json: serde_json::Value) -> JsonValue {
     match json {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(flag) => Value::Flag(flag),
-        serde_json::Value::Number(number) => number.as_i128().map_or(Value::Fraction, Value::Whole),
-        serde_json::Value::String(text) => Value::Text(text),
-        serde_json::Value::Array(entries) => Value::List(entries.into_iter().map(value).collect()),
+        serde_json::Value::Null => JsonValue::Null,
+        serde_json::Value::Bool(flag) => JsonValue::Flag(flag),
+        serde_json::Value::Number(number) => number.as_i128().map_or(JsonValue::Fraction, JsonValue::Whole),
+        serde_json::Value::String(text) => JsonValue::Text(text),
+        serde_json::Value::Array(entries) => JsonValue::List(entries.into_iter().map(value).collect()),
         serde_json::Value::Object(members) => {
-            Value::Table(members.into_iter().map(|(name, member)| (name, value(member))).collect())
+            JsonValue::Table(members.into_iter().map(|(name, member)| (name, value(member))).collect())
         }
     }
 }
@@ -131,9 +131,9 @@ mod tests {
             br#"{"type":"OrderCreated","aggregate_id":"o-1","data":{"user":7,"total":1.5,"big":18446744073709551615}}"#;
         let event = read(&fields(&[JSON]), body).unwrap();
         assert_eq!((&*event.kind, event.subject.as_deref()), ("OrderCreated", Some("o-1")));
-        assert_eq!(event.data.at(["user"]), Some(&Value::Whole(7)));
-        assert_eq!(event.data.at(["total"]), Some(&Value::Fraction));
-        assert_eq!(event.data.at(["big"]), Some(&Value::Whole(i128::from(u64::MAX))));
+        assert_eq!(event.data.at(["user"]), Some(&JsonValue::Whole(7)));
+        assert_eq!(event.data.at(["total"]), Some(&JsonValue::Fraction));
+        assert_eq!(event.data.at(["big"]), Some(&JsonValue::Whole(i128::from(u64::MAX))));
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         let body = br#"{"specversion":"1.0","type":"T","source":"/s","id":"1","subject":"o","data":[true]}"#;
         for media_type in ["application/cloudevents+json", "Application/CloudEvents+JSON; charset=utf-8", JSON.1] {
             let event = read(&fields(&[("content-type", media_type)]), body).unwrap();
-            assert_eq!((&*event.kind, event.data.at(["0"])), ("T", Some(&Value::Flag(true))));
+            assert_eq!((&*event.kind, event.data.at(["0"])), ("T", Some(&JsonValue::Flag(true))));
         }
         assert_eq!(refused(&[("content-type", STRUCTURED)], br#"{"type":"T"}"#), 422);
         assert_eq!(refused(&[JSON], br#"{"specversion":"1.0","type":"T","data_base64":"eA=="}"#), 422);
@@ -152,8 +152,8 @@ mod tests {
         let lines = [("ce-specversion", "1.0"), ("ce-type", "T"), ("ce-subject", "a%20b"), JSON];
         let event = read(&fields(&lines), br#"{"x":"y"}"#).unwrap();
         assert_eq!((&*event.kind, event.subject.as_deref()), ("T", Some("a b")));
-        assert_eq!(event.data.at(["x"]), Some(&Value::Text("y".to_owned())));
-        assert_eq!(read(&fields(&lines[..3]), b"").unwrap().data, Value::Null);
+        assert_eq!(event.data.at(["x"]), Some(&JsonValue::Text("y".to_owned())));
+        assert_eq!(read(&fields(&lines[..3]), b"").unwrap().data, JsonValue::Null);
         assert_eq!(refused(&lines[..3], b"{}"), 415);
         assert_eq!(refused(&[("ce-specversion", "1.0"), JSON], b"{}"), 422);
         assert_eq!(refused(&[("ce-specversion", "0.3"), ("ce-type", "T"), JSON], b"{}"), 422);

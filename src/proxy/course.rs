@@ -20,7 +20,7 @@ use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
 use crate::upstream::send::UpstreamRequest;
 use crate::write_queue::WriteQueue;
-use crate::write_queue::queue::Found;
+use crate::write_queue::queue::PendingContent;
 use crate::write_queue::read;
 
 /// What is to be done about a request, with what that takes.
@@ -94,7 +94,7 @@ pub(super) fn write<'a>(
     // Before the route's changes to the fields, as for a GET.
     let key = key_of_content(way, ex, target);
     let draft = routing::draft(way.site, way.route, &way.onward.group, (ex, admitted))?;
-    let found = way.desk().map_or(Found::Clean, |desk| desk.find(line(way.caching, target).bytes()));
+    let found = way.desk().map_or(PendingContent::Clean, |desk| desk.find(line(way.caching, target).bytes()));
     let queue = way.queue();
     let (queueable, (conditions, seq)) = match queue {
         Some(queue) => (enqueue::queueable(&draft, queue.back), enqueue::judged(&draft, &found, ex)),
@@ -106,7 +106,7 @@ pub(super) fn write<'a>(
             (CacheMode::Through, None) => Mode::Through,
             (CacheMode::Aside | CacheMode::Back(_), None) => Mode::Aside,
         },
-        is_pending: !matches!(found, Found::Clean),
+        is_pending: !matches!(found, PendingContent::Clean),
         switches: draft.switches.is_some(),
         queueable,
         conditions,
@@ -131,9 +131,9 @@ fn pending(way: &Way<'_>, ex: &Exchange, target: &Target<'_>) -> PendingRead {
         return PendingRead::Nothing;
     };
     let (seq, queued) = match desk.find(line(way.caching, target).bytes()) {
-        Found::Clean => return PendingRead::Nothing,
-        Found::Opaque => return PendingRead::Unreadable,
-        Found::Dirty(seq, queued) => (seq, queued),
+        PendingContent::Clean => return PendingRead::Nothing,
+        PendingContent::Opaque => return PendingRead::Unreadable,
+        PendingContent::Dirty(seq, queued) => (seq, queued),
     };
     let Some(write) = queued.unpack().filter(|write| read::may_read(write, &head.fields)) else {
         return PendingRead::Unreadable;

@@ -204,7 +204,7 @@ async fn cached(way: &Way<'_>, ex: &mut Exchange, admitted: &Admitted) -> Result
             let posted = Posted::begin(key.as_ref(), &draft, clock::now());
             let outgoing = Outgoing { draft: &draft, target, writer: Writer::Client };
             let key = key.filter(|_| posted.is_none());
-            let sent = write_through::write(way.site, (way.onward, way.caching), ex, outgoing, key);
+            let sent = write_through::write(way.through(), ex, outgoing, key);
             let answer = Box::pin(sent).await?;
             Ok(Posted::keep(posted, way, ex, target, answer))
         }

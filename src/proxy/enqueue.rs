@@ -11,7 +11,7 @@ use http_body::Body as _;
 use message::Known;
 use policy::cache::key::Target;
 use policy::course::{Conditions, Queueable};
-use policy::message::conditions::{self, Dates, Outcome, Role, Selected};
+use policy::message::conditions::{self, Dates, Evaluation, Role, Selected};
 use policy::message::etag::EntityTag;
 use policy::write::record::{Packing, Write};
 use policy::write::retained;
@@ -27,7 +27,7 @@ use crate::upstream::send::UpstreamRequest;
 use crate::upstream::upload::{Limits, ReplayBody};
 use crate::write_queue::commands::Failed;
 use crate::write_queue::enqueue::{FOREBAY_WRITE, Terms, enqueue};
-use crate::write_queue::queue::Found;
+use crate::write_queue::queue::PendingContent;
 use crate::write_queue::queued::Queued;
 use crate::write_queue::read;
 use crate::write_queue::reservation::Reservation;
@@ -48,14 +48,14 @@ pub(super) fn queueable(draft: &UpstreamRequest, back: &WriteBack) -> Queueable 
 }
 
 /// What a write's conditions come to, and the number of the pending write that they were judged on.
-pub(super) fn judged(draft: &UpstreamRequest, found: &Found, ex: &Exchange) -> (Conditions, u64) {
+pub(super) fn judged(draft: &UpstreamRequest, found: &PendingContent, ex: &Exchange) -> (Conditions, u64) {
     if !conditions::asks_the_origin(&draft.headers) && !draft.headers.has(Known::IfNoneMatch) {
         return (Conditions::Absent, 0);
     }
     match found {
-        Found::Dirty(seq, last) if holds(draft, last, ex) => (Conditions::Hold, *seq),
-        Found::Dirty(seq, _) => (Conditions::Fail, *seq),
-        Found::Clean | Found::Opaque => (Conditions::Unknown, 0),
+        PendingContent::Dirty(seq, last) if holds(draft, last, ex) => (Conditions::Hold, *seq),
+        PendingContent::Dirty(seq, _) => (Conditions::Fail, *seq),
+        PendingContent::Clean | PendingContent::Opaque => (Conditions::Unknown, 0),
     }
 }
 
@@ -115,7 +115,7 @@ impl Enqueue<'_> {
         let (site, back) = (self.way.site, self.queue.back);
         let is_tagged = draft.method == Method::PUT;
         let terms = Terms { durability: back.durability, wait_max: back.ack_timeout, is_tagged };
-        let failed = match enqueue(self.queue.desk, &ex.stream.deadline, (Arc::clone(&queued), room), terms).await {
+        let failed = match enqueue(self.queue.desk, &ex.stream.deadline, Arc::clone(&queued), room, terms).await {
             Ok(answer) => {
                 // What is stored under its own key went when reads began to see the write. By now its backend may have
                 // it, and what it wrote may be stored anew.
@@ -220,5 +220,6 @@ fn holds(draft: &UpstreamRequest, last: &Arc<Queued>, ex: &Exchange) -> bool {
     let selected = Selected::of(StatusCode::OK, headers, ex.started.wall);
     let dates = Dates::of(&draft.headers, ex.started.wall);
     debug_assert!(EntityTag::of(headers).is_some());
-    conditions::evaluate(Role::Origin, &draft.method, &draft.headers, dates, &selected) != Outcome::PreconditionFailed
+    conditions::evaluate(Role::Origin, &draft.method, &draft.headers, dates, &selected)
+        != Evaluation::PreconditionFailed
 }

@@ -19,6 +19,7 @@ use policy::write::retained::is_retained;
 use super::invalidation::{Outgoing, invalidate_target};
 use super::target::RouteTarget;
 use super::worker_state::{Snapshot, WorkerState};
+use super::write_through::Through;
 use super::{invalidate, write_through};
 use crate::cache::Caching;
 use crate::config::plan::{CacheMode, Route};
@@ -31,7 +32,7 @@ use crate::upstream::local::LocalUpstream;
 use crate::upstream::send::UpstreamRequest;
 use crate::write_queue::enqueue::FOREBAY_WRITE;
 use crate::write_queue::flush::{Attempt, AttemptResult, WriteSender};
-use crate::write_queue::queue::{Found, WriteQueue};
+use crate::write_queue::queue::{PendingContent, WriteQueue};
 
 /// How long an attempt may take for a route that is gone.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -106,7 +107,7 @@ impl ToBackends {
             _ => Class::Other,
         };
         let forward =
-            async |ex: &mut Exchange, draft: &UpstreamRequest| present.send(onward, ex, (&attempt, draft)).await;
+            async |ex: &mut Exchange, draft: &UpstreamRequest| present.send(onward, ex, &attempt, draft).await;
         match request.send_by(&self.counters, forward).await {
             Ok(response) => {
                 let outcome = classify(class, response.status, retry_after(&response.fields));
@@ -153,7 +154,8 @@ impl Present {
         &self,
         onward: &Rc<RouteTarget>,
         ex: &mut Exchange,
-        (attempt, draft): (&Attempt, &UpstreamRequest),
+        attempt: &Attempt,
+        draft: &UpstreamRequest,
     ) -> Result<Answer, ProxyError> {
         let uri = Key::from_bytes(&attempt.write.key);
         let Some(parts) = uri.parts() else { return onward.forward(ex, draft).await };
@@ -163,8 +165,9 @@ impl Present {
         let outgoing = Outgoing { draft, target: &target, writer: Writer::Flush(attempt.seq) };
         let answered = match caching {
             Some(caching) if caching.rules.mode != CacheMode::Aside => {
-                let key = self.key(caching, &target, (attempt, draft));
-                write_through::write(&self.site, (onward, caching), ex, outgoing, key).await
+                let key = self.key(caching, &target, attempt, draft);
+                let through = Through { site: &self.site, onward, caching };
+                write_through::write(through, ex, outgoing, key).await
             }
             Some(_) | None => invalidate::forward(&self.site, onward, ex, outgoing).await,
         };
@@ -178,12 +181,7 @@ impl Present {
     /// What a GET with the fields of this write would be looked up by. `None`: what it writes is not to be stored, as
     /// another is queued behind it, the backend sees another query than the key holds, or of a field that keys are made
     /// of it is not known any more what the client said.
-    fn key(
-        &self,
-        caching: &Caching,
-        target: &Target<'_>,
-        (attempt, draft): (&Attempt, &UpstreamRequest),
-    ) -> Option<Key> {
+    fn key(&self, caching: &Caching, target: &Target<'_>, attempt: &Attempt, draft: &UpstreamRequest) -> Option<Key> {
         let keep_headers = match &caching.rules.mode {
             CacheMode::Back(back) => back.keep_headers.as_slice(),
             CacheMode::Aside | CacheMode::Through => &[],
@@ -191,7 +189,8 @@ impl Present {
         let edits = &self.route(&attempt.write)?.request_headers;
         let is_set = |name: &HeaderName| edits.set.iter().any(|(set, _)| set == name) || edits.remove.contains(name);
         let line = &attempt.write.key;
-        let is_last = |desk: &Arc<WriteQueue>| matches!(desk.find(line), Found::Dirty(seq, _) if seq == attempt.seq);
+        let is_last =
+            |desk: &Arc<WriteQueue>| matches!(desk.find(line), PendingContent::Dirty(seq, _) if seq == attempt.seq);
         let is_known = caching.rules.key.headers.iter().all(|name| is_retained(name, keep_headers) && !is_set(name));
         let is_settled = draft.target.query() == target.query();
         if !is_known || !is_settled || !self.site.desk().is_some_and(is_last) {

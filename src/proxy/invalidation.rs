@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use policy::cache::invalidation::Reach;
+use policy::cache::invalidation::InvalidatedTargets;
 use policy::cache::key::{Key, Space, Target};
 use policy::cache::overlap::{Ended, Writer};
 
@@ -38,7 +38,7 @@ pub(super) struct Outgoing<'a> {
 pub(crate) struct Underway<'a> {
     site: &'a WorkerState,
     target: &'a Target<'static>,
-    reach: Reach,
+    reach: InvalidatedTargets,
     uri: Arc<str>,
     writer: Writer,
     is_over: bool,
@@ -49,7 +49,7 @@ impl<'a> Underway<'a> {
     #[must_use]
     pub(super) fn begin(site: &'a WorkerState, write: Outgoing<'a>) -> Self {
         let Outgoing { target, writer, draft } = write;
-        let reach = Reach::of(&draft.method, target, &draft.headers);
+        let reach = InvalidatedTargets::of(&draft.method, target, &draft.headers);
         let uri = Arc::from(target.to_string());
         site.generation.store.write_begins(&uri, writer, clock::mono());
         for caching in site.cachings_of(target.name(), target.path()) {
@@ -62,7 +62,7 @@ impl<'a> Underway<'a> {
     pub(crate) fn end<R>(mut self, ended: Ended, is_success: bool, then: impl FnOnce(bool) -> R) -> R {
         self.is_over = true;
         let store = &self.site.generation.store;
-        let changed = store.write_ended(&self.uri, self.writer, (ended, clock::mono()), then);
+        let changed = store.write_ended(&self.uri, self.writer, ended, then);
         if is_success || ended == Ended::Unsure {
             self.invalidate_reach();
         }
@@ -82,9 +82,10 @@ impl<'a> Underway<'a> {
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            let ended = (Ended::Unsure, clock::mono());
             let store = &self.site.generation.store;
-            store.write_ended(&self.uri, self.writer, ended, |_| invalidate_target(self.site, self.target));
+            store.write_ended(&self.uri, self.writer, Ended::Unsure, |_| {
+                invalidate_target(self.site, self.target);
+            });
             self.invalidate_reach();
         }
     }

@@ -8,6 +8,7 @@ use policy::time::Now;
 
 use super::way::Way;
 use crate::cache;
+use crate::cache::fill::Asked;
 use crate::exchange::{Answer, Exchange};
 use crate::upstream::send::UpstreamRequest;
 
@@ -38,6 +39,7 @@ impl Posted {
         let uri = || target.to_string().parse::<Uri>().ok();
         let Some((posted, uri)) = posted.filter(|_| is_kept).zip(uri()) else { return way.untagged(answer) };
         let facts = RequestFacts::of(&Method::POST, &uri, &posted.headers, posted.has_body);
-        cache::take_unasked(ex, way.caching, (posted.key, &posted.headers, facts, posted.sent), answer)
+        let asked = Asked { facts, headers: &posted.headers, sent: posted.sent };
+        cache::take_unasked(ex, way.caching, posted.key, &asked, answer)
     }
 }

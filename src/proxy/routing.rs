@@ -11,7 +11,7 @@ use message::{Fields, Known};
 use policy::message::scheme::Scheme;
 use policy::message::target::normal_path;
 use policy::route::template::{Parts, Template};
-use policy::route::{Asked, rewrite};
+use policy::route::{RouteRequest, rewrite};
 
 use super::admit::{self, Admitted};
 use super::worker_state::WorkerState;
@@ -40,7 +40,7 @@ pub(crate) fn route<'a>(
     // `OPTIONS *` asks about the host as a whole: whoever answers for its root answers that.
     let own = if ex.head.uri.path() == "*" { "/" } else { ex.head.uri.path() };
     let path = admitted.match_path.as_deref().unwrap_or(own);
-    let asked = Asked {
+    let asked = RouteRequest {
         host: &admitted.host.name,
         path,
         query: ex.head.uri.query(),

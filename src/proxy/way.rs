@@ -7,6 +7,7 @@ use policy::cache::key::Space;
 
 use super::target::RouteTarget;
 use super::worker_state::WorkerState;
+use super::write_through::Through;
 use crate::cache::Caching;
 use crate::config::plan::{CacheMode, Route, WriteBack};
 use crate::exchange::Answer;
@@ -18,6 +19,13 @@ pub(super) struct Way<'a> {
     pub(super) route: &'a Route,
     pub(super) onward: &'a Rc<RouteTarget>,
     pub(super) caching: &'a Rc<Caching>,
+}
+
+impl<'a> Way<'a> {
+    /// Where a write goes that the cache follows.
+    pub(super) fn through(&self) -> Through<'a> {
+        Through { site: self.site, onward: self.onward, caching: self.caching }
+    }
 }
 
 /// Where a route queues writes, and how.

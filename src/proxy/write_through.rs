@@ -13,7 +13,7 @@ use policy::cache::facts::RequestFacts;
 use policy::cache::invalidation::invalidated;
 use policy::cache::key::{Key, Target};
 use policy::cache::overlap::Writer;
-use policy::cache::written::{self, Change, End, Stored};
+use policy::cache::written::{self, StoreChange, WriteEnd, WrittenResponse};
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::vary::Choice;
 use policy::time::Now;
@@ -22,7 +22,7 @@ use super::invalidation::{Outgoing, Underway, ended, invalidate_others, invalida
 use super::target::RouteTarget;
 use super::worker_state::WorkerState;
 use crate::cache::coalesce::{FetchKey, Lead};
-use crate::cache::entry::{Content, Entry, cost};
+use crate::cache::entry::{Entry, StoredContent, cost};
 use crate::cache::fill::{self, Asked};
 use crate::cache::{self, Caching};
 use crate::exchange::error::ProxyError;
@@ -65,9 +65,9 @@ impl Keeping {
     }
 
     /// The content, arranged to be stored; `None`: not all of it went out, or it was not kept.
-    fn content(&self) -> Option<Content> {
+    fn content(&self) -> Option<StoredContent> {
         let pieces = self.source.as_ref().map_or_else(|| Some(Vec::new()), |source| source.content())?;
-        Some(Content::gather(pieces, false))
+        Some(StoredContent::gather(pieces, false))
     }
 }
 
@@ -100,14 +100,21 @@ enum Done {
     Awaits(Lead),
 }
 
+/// Where a write goes, and the cache that follows it.
+#[derive(Clone, Copy)]
+pub(super) struct Through<'a> {
+    pub(super) site: &'a WorkerState,
+    pub(super) onward: &'a Rc<RouteTarget>,
+    pub(super) caching: &'a Rc<Caching>,
+}
+
 /// Forwards a write, and lets the cache follow before the client is answered. `key`: what a GET with its fields would be
 /// looked up by; without one nothing of it is stored.
 ///
 /// # Errors
 /// What the client is to be told instead of an answer.
 pub(super) async fn write(
-    site: &WorkerState,
-    (onward, caching): (&Rc<RouteTarget>, &Rc<Caching>),
+    Through { site, onward, caching }: Through<'_>,
     ex: &mut Exchange,
     outgoing: Outgoing<'_>,
     key: Option<Key>,
@@ -129,9 +136,9 @@ pub(super) async fn write(
     let kept = keeping.filter(|_| is_done).and_then(|keeping| Some((keeping.content()?, keeping)));
     let done = underway.end(ended, is_done, |is_alone| {
         let end = match &answered {
-            Ok(answer) => End::Answered { status: answer.status, headers: &answer.fields, received },
-            Err(_) if sends == 0 => End::Unsent,
-            Err(_) => End::Unknown,
+            Ok(answer) => WriteEnd::Answered { status: answer.status, headers: &answer.fields, received },
+            Err(_) if sends == 0 => WriteEnd::Unsent,
+            Err(_) => WriteEnd::Unknown,
         };
         written.follow(kept, is_alone, end)
     });
@@ -151,10 +158,10 @@ pub(super) async fn write(
 
 impl Written<'_> {
     /// Changes what is stored, now that the write has ended.
-    fn follow(&self, kept: Option<(Content, Keeping)>, is_alone: bool, end: End<'_>) -> Done {
+    fn follow(&self, kept: Option<(StoredContent, Keeping)>, is_alone: bool, end: WriteEnd<'_>) -> Done {
         let (status, answer) = match end {
-            End::Answered { status, headers, .. } => (Some(status), Some(headers)),
-            End::Unknown | End::Unsent => (None, None),
+            WriteEnd::Answered { status, headers, .. } => (Some(status), Some(headers)),
+            WriteEnd::Unknown | WriteEnd::Unsent => (None, None),
         };
         if let (Some(status), Some(answer)) = (status, answer) {
             // The target itself is changed below.
@@ -163,8 +170,9 @@ impl Written<'_> {
             }
         }
         let rules = &self.caching.rules;
-        let rules = written::Rules { ttl: &rules.ttl, exceptions: rules.exceptions, tags_headers: &rules.tags_headers };
-        let write = written::Write {
+        let rules =
+            written::WriteRules { ttl: &rules.ttl, exceptions: rules.exceptions, tags_headers: &rules.tags_headers };
+        let write = written::SentWrite {
             method: &self.method,
             target: &self.uri,
             headers: &self.headers,
@@ -172,14 +180,14 @@ impl Written<'_> {
             is_queued: matches!(self.writer, Writer::Flush(_)),
         };
         match written::after(&write, end, rules) {
-            Change::Stay => Done::All { is_stored: false },
-            Change::Forget => {
+            StoreChange::Stay => Done::All { is_stored: false },
+            StoreChange::Forget => {
                 invalidate_target(self.site, self.target);
                 Done::All { is_stored: false }
             }
-            Change::Store(stored) => match stored.content {
-                written::Content::Request => Done::All { is_stored: self.store(kept, *stored) },
-                written::Content::Answer => {
+            StoreChange::Store(stored) => match stored.content {
+                written::WrittenContent::Request => Done::All { is_stored: self.store(kept, *stored) },
+                written::WrittenContent::Answer => {
                     drop(kept);
                     invalidate_target(self.site, self.target);
                     self.lead(&stored).map_or(Done::All { is_stored: false }, Done::Awaits)
@@ -189,7 +197,7 @@ impl Written<'_> {
     }
 
     /// Stores the request's content, if all of it was kept; what was there goes in any case.
-    fn store(&self, kept: Option<(Content, Keeping)>, stored: Stored) -> bool {
+    fn store(&self, kept: Option<(StoredContent, Keeping)>, stored: WrittenResponse) -> bool {
         let own = line(self.caching, self.target);
         let received = clock::now();
         let entry = kept.and_then(|(content, keeping)| {
@@ -207,7 +215,7 @@ impl Written<'_> {
     }
 
     /// A place for the answer's content. What can't be kept without a guess is not.
-    fn lead(&self, stored: &Stored) -> Option<Lead> {
+    fn lead(&self, stored: &WrittenResponse) -> Option<Lead> {
         stored.lifetime?;
         let is_authorized = self.headers.has(Known::Authorization);
         let errand = FetchKey { key: self.key.clone()?, choice: Choice::default(), is_authorized, range: None };
@@ -218,7 +226,8 @@ impl Written<'_> {
     fn take(&self, ex: &mut Exchange, caching: &Rc<Caching>, lead: Lead, mut answer: Answer) -> Answer {
         let status = std::mem::replace(&mut answer.status, StatusCode::OK);
         let facts = RequestFacts::of(&Method::GET, &self.uri, &self.headers, false);
-        let mut answer = cache::take_led(ex, caching, lead, (&self.headers, facts, self.sent), answer);
+        let asked = Asked { facts, headers: &self.headers, sent: self.sent };
+        let mut answer = cache::take_led(ex, caching, lead, &asked, answer);
         answer.status = status;
         answer
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use policy::health::active::{Checks, Verdict};
+use policy::health::active::{CheckVerdict, Checks};
 use policy::health::ejection::{Ejection, Rules};
 use policy::time::Now;
 
@@ -219,10 +219,10 @@ impl Standing {
     }
 
     /// An active check has changed its verdict on this endpoint; `check` says what the last one found.
-    pub fn judged(&self, endpoint: &Endpoint, verdict: Verdict, now: Now, check: &dyn Display) {
+    pub fn judged(&self, endpoint: &Endpoint, verdict: CheckVerdict, now: Now, check: &dyn Display) {
         let (upstream, backend, address) = self.names(endpoint);
         match verdict {
-            Verdict::Up => {
+            CheckVerdict::Up => {
                 if endpoint.is_out(Out::Down) {
                     self.pardon(endpoint, now);
                 }
@@ -230,12 +230,12 @@ impl Standing {
                 endpoint.history.add(now.wall, HealthEvent::Up, &format_args!("check {check}"));
                 tracing::info!(%upstream, %backend, address, "backend {endpoint} is up: check {check}");
             }
-            Verdict::Down => {
+            CheckVerdict::Down => {
                 self.take_out(endpoint, Out::Down);
                 endpoint.history.add(now.wall, HealthEvent::Down, &format_args!("check {check}"));
                 tracing::warn!(%upstream, %backend, address, "backend {endpoint} is down: check {check}");
             }
-            Verdict::Unknown => {}
+            CheckVerdict::Unknown => {}
         }
     }
 

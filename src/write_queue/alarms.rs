@@ -14,12 +14,12 @@ use super::queue::WriteQueue;
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
     /// Routes whose alarm is not in its initial state.
-    routes: HashMap<Box<str>, Watched>,
+    routes: HashMap<Box<str>, RouteAlarms>,
     dropped: Batches,
 }
 
 #[derive(Debug, Default)]
-struct Watched {
+struct RouteAlarms {
     alarm: Alarm,
     /// Why the last attempt failed.
     why: Option<Box<str>>,
@@ -71,9 +71,9 @@ impl Alarms {
         }
     }
 
-    fn watch(&mut self, route: &str) -> &mut Watched {
+    fn watch(&mut self, route: &str) -> &mut RouteAlarms {
         if !self.routes.contains_key(route) {
-            self.routes.insert(route.into(), Watched::default());
+            self.routes.insert(route.into(), RouteAlarms::default());
         }
         self.routes.entry(route.into()).or_default()
     }

@@ -41,7 +41,7 @@ mod tests {
 
     use policy::write::record::{Packed, Payload, Record, Write, frame_bytes};
 
-    use super::super::queue::{Found, WriteQueue};
+    use super::super::queue::{PendingContent, WriteQueue};
     use super::super::queued::Queued;
     use super::*;
 
@@ -101,8 +101,10 @@ mod tests {
         assert!(!left_over.exists());
         assert_eq!(write_queue.journal().identity(), 7);
         assert_eq!((write_queue.counts().pending, write_queue.counts().dead), (1, 1));
-        assert!(matches!(write_queue.find(b"a"), Found::Dirty(21, write) if write.unpack().unwrap().body == "a"));
-        assert!(matches!(write_queue.find(b"b"), Found::Clean));
+        assert!(
+            matches!(write_queue.find(b"a"), PendingContent::Dirty(21, write) if write.unpack().unwrap().body == "a")
+        );
+        assert!(matches!(write_queue.find(b"b"), PendingContent::Clean));
         assert!(write_queue.look(|_, writes| writes[&22].write.is_none()), "a dead letter is on the disk only");
         assert_eq!(write_queue.write(22).unwrap().unpack().unwrap().body, "b");
         let live = write_queue.live_in(3).unwrap();

@@ -40,7 +40,8 @@ pub(crate) struct Terms {
 pub(crate) async fn enqueue(
     write_queue: &Arc<WriteQueue>,
     deadline: &Deadline,
-    (queued, room): (Arc<Queued>, Reservation),
+    queued: Arc<Queued>,
+    room: Reservation,
     terms: Terms,
 ) -> Result<Answer, Failed> {
     let tag = terms.is_tagged.then(|| queued.tag());

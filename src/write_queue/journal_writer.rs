@@ -59,24 +59,35 @@ pub(super) struct JournalWriter {
     shared: Arc<Shared>,
 }
 
-/// One record of a batch: its number, the bytes before the payload, and its item.
-struct Entry {
-    seq: u64,
-    frame_head: Vec<u8>,
-    item: Item,
+/// Where a journal goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JournalPosition {
+    /// The journal's identity.
+    pub(super) identity: u128,
+    /// The next segment.
+    pub(super) segment: u64,
+    /// The number of the next record.
+    pub(super) seq: u64,
 }
 
-enum Item {
+/// One record of a batch: its number, the bytes before the payload, and its item.
+struct BatchRecord {
+    seq: u64,
+    frame_head: Vec<u8>,
+    item: BatchItem,
+}
+
+enum BatchItem {
     Write(Submitted, CompletionSender),
     Outcome(OutcomeRecord, Bytes),
 }
 
-impl Entry {
+impl BatchRecord {
     /// The parts of its frame.
     fn frame(&self) -> [&[u8]; 2] {
         let payload = match &self.item {
-            Item::Write(submitted, _) => submitted.queued.packed().bytes(),
-            Item::Outcome(_, payload) => payload,
+            BatchItem::Write(submitted, _) => submitted.queued.packed().bytes(),
+            BatchItem::Outcome(_, payload) => payload,
         };
         [&self.frame_head, payload]
     }
@@ -88,9 +99,9 @@ impl Entry {
 
 /// Records that are written at once.
 #[derive(Default)]
-struct Batch {
+struct RecordBatch {
     bytes: usize,
-    entries: Vec<Entry>,
+    entries: Vec<BatchRecord>,
     notes: u64,
     /// A record with durability `fsync` requires a sync before completion.
     is_synced: bool,
@@ -98,14 +109,14 @@ struct Batch {
     is_batched: bool,
 }
 
-impl Batch {
+impl RecordBatch {
     /// Adds a command to the batch under this number. `false`: the number was not used.
     fn add(&mut self, command: Command, seq: u64, mark: u64) -> bool {
         let (durability, made) = match command {
             Command::Write(submission, durability, completion) => {
                 let Some(submitted) = submission.number(seq) else { return false };
                 let head = write_frame_head(seq, submitted.queued.packed(), mark);
-                (durability, (head, Item::Write(submitted, completion)))
+                (durability, (head, BatchItem::Write(submitted, completion)))
             }
             Command::Outcome(note) => {
                 let record = Record { seq, payload: note.payload };
@@ -113,21 +124,21 @@ impl Batch {
                 let note = OutcomeRecord { payload: record.payload, ..note };
                 self.notes += 1;
                 match framed {
-                    Ok((head, payload)) => (note.durability, (Ok(head), Item::Outcome(note, payload))),
-                    Err(long) => (note.durability, (Err(long), Item::Outcome(note, Bytes::new()))),
+                    Ok((head, payload)) => (note.durability, (Ok(head), BatchItem::Outcome(note, payload))),
+                    Err(long) => (note.durability, (Err(long), BatchItem::Outcome(note, Bytes::new()))),
                 }
             }
             Command::Sync => return false,
         };
         let (head, item) = made;
         match head {
-            Ok(frame_head) => self.push(durability, Entry { seq, frame_head, item }),
+            Ok(frame_head) => self.push(durability, BatchRecord { seq, frame_head, item }),
             Err(long) => item.fails(long),
         }
         true
     }
 
-    fn push(&mut self, durability: Durability, entry: Entry) {
+    fn push(&mut self, durability: Durability, entry: BatchRecord) {
         self.bytes += entry.bytes();
         self.is_synced |= durability == Durability::Fsync;
         self.is_batched |= durability == Durability::Batch;
@@ -135,7 +146,7 @@ impl Batch {
     }
 }
 
-impl Item {
+impl BatchItem {
     fn fails(self, long: TooLong) {
         let (Self::Write(_, completion) | Self::Outcome(OutcomeRecord { completion, .. }, _)) = self;
         let _left = completion.send(Err(Failed::Io(long.to_string().into())));
@@ -145,11 +156,10 @@ impl Item {
 impl JournalWriter {
     pub(super) fn new(
         directory: Arc<Directory>,
-        from: (u128, u64, u64),
+        JournalPosition { identity, segment, seq }: JournalPosition,
         queue: Weak<WriteQueue>,
         shared: Arc<Shared>,
     ) -> Self {
-        let (identity, segment, seq) = from;
         Self {
             directory,
             identity,
@@ -231,7 +241,7 @@ impl JournalWriter {
                 return self.failed(Vec::new(), &error);
             }
         };
-        let mut batch = Batch::default();
+        let mut batch = RecordBatch::default();
         for command in std::mem::take(&mut self.unwritten).into_iter().map(Command::Outcome).chain(first) {
             self.seq += u64::from(batch.add(command, self.seq, mark));
         }
@@ -271,7 +281,7 @@ impl JournalWriter {
     }
 
     /// Completes records that are written; the first begins at `start` in the file.
-    fn complete(&mut self, entries: Vec<Entry>, start: u64) {
+    fn complete(&mut self, entries: Vec<BatchRecord>, start: u64) {
         if std::mem::take(&mut self.is_failing) {
             tracing::info!("journal: can be written again");
         }
@@ -281,13 +291,13 @@ impl JournalWriter {
         for entry in entries {
             let bytes = entry.bytes() as u64;
             match entry.item {
-                Item::Write(submitted, completion) => {
+                BatchItem::Write(submitted, completion) => {
                     if let Some(queue) = &queue {
                         let place = Position { segment: self.segment, offset: short(offset), bytes: short(bytes) };
                         queue.recorded(entry.seq, submitted, place, completion);
                     }
                 }
-                Item::Outcome(note, _) => drop(note.completion.send(Ok(entry.seq))),
+                BatchItem::Outcome(note, _) => drop(note.completion.send(Ok(entry.seq))),
             }
             offset += bytes;
         }
@@ -309,24 +319,24 @@ impl JournalWriter {
     }
 
     /// Rejects writes of a failed batch; everything else is retried.
-    fn failed(&mut self, entries: Vec<Entry>, error: &io::Error) {
+    fn failed(&mut self, entries: Vec<BatchRecord>, error: &io::Error) {
         if !std::mem::replace(&mut self.is_failing, true) {
             tracing::error!("journal: can't be written: {error}");
         }
         let failed = Failed::Io(error.to_string().into());
         for entry in entries {
             match entry.item {
-                Item::Write(_, completion) => drop(completion.send(Err(failed.clone()))),
-                Item::Outcome(note, _) => self.unwritten.push(note),
+                BatchItem::Write(_, completion) => drop(completion.send(Err(failed.clone()))),
+                BatchItem::Outcome(note, _) => self.unwritten.push(note),
             }
         }
         // The disk may be full of records that are no longer needed.
         self.remove_unneeded_segments();
     }
 
-    fn put(&mut self, batch: &Batch, sync: bool) -> io::Result<()> {
+    fn put(&mut self, batch: &RecordBatch, sync: bool) -> io::Result<()> {
         let Some((file, _)) = &mut self.file else { return Err(io::Error::other("no segment")) };
-        let pieces = batch.entries.iter().flat_map(Entry::frame).map(IoSlice::new);
+        let pieces = batch.entries.iter().flat_map(BatchRecord::frame).map(IoSlice::new);
         write_all(file, &mut pieces.collect::<Vec<_>>())?;
         if sync {
             file.sync_data()?;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::commands::Shared;
 use super::journal::Journal;
-use super::journal_writer::JournalWriter;
+use super::journal_writer::{JournalPosition, JournalWriter};
 use super::queue::WriteQueue;
 use super::recover::recover;
 use super::segments::{Directory, OpenError};
@@ -20,11 +20,12 @@ impl WriteQueue {
         let directory = Arc::new(Directory::open(state_dir)?);
         let secret = ((u128::from(random::roll()) << 64) | u128::from(random::roll())).to_le_bytes();
         let recovered = recover(&directory, secret)?;
-        let from = (recovered.journal, directory.next_segment()?, recovered.next_seq);
+        let segment = directory.next_segment()?;
         Ok(Arc::new_cyclic(|write_queue| {
             let shared = Arc::new(Shared::new());
-            let writer =
-                JournalWriter::new(Arc::clone(&directory), from, Weak::clone(write_queue), Arc::clone(&shared));
+            let from = JournalPosition { identity: recovered.journal, segment, seq: recovered.next_seq };
+            let queue = Weak::clone(write_queue);
+            let writer = JournalWriter::new(Arc::clone(&directory), from, queue, Arc::clone(&shared));
             let journal = Journal::start(recovered.journal, shared, move |orders| writer.run(orders));
             Self::new(recovered, secret, directory, journal)
         }))

@@ -10,7 +10,7 @@ use policy::cache::key::Key;
 use policy::time::Now;
 use policy::write::fingerprint::fingerprint;
 use policy::write::outcome::{Backoff, Outcome};
-use policy::write::queue::{Effect, KeyState, Lane, LaneCounts, Limits, Queue, Room, Send, Ticket, Upstream};
+use policy::write::queue::{Effect, KeyState, Lane, LaneCounts, LaneLimits, Queue, Room, Send, Ticket, UpstreamId};
 use policy::write::record::{Packing, Payload, Write};
 use policy::write::segment_table::{Position, SegmentTable};
 use tokio::sync::{Notify, oneshot};
@@ -19,7 +19,7 @@ use super::commands::CompletionSender;
 use super::held::{Held, UriId, cost_of};
 use super::journal::Journal;
 use super::queued::{Queued, cost};
-use super::recover::{Recovered, entry};
+use super::recover::{NameLists, Recovered, entry};
 use super::reservation::{Budget, Reservation};
 use super::segments::Directory;
 use super::submission::Submitted;
@@ -39,7 +39,7 @@ const SPARE_BYTES_MAX: u64 = 256 << 20;
 
 /// The result of looking up a URI for a read.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum PendingContent {
     /// No write is pending.
     Clean,
     /// The last pending write, which determines the complete state.
@@ -55,7 +55,7 @@ pub(crate) struct WriteQueue {
     directory: Arc<Directory>,
     /// The secret key of the fingerprints; new in each process.
     secret: UriId,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// The number of pending writes. A read takes the lock only if there are any.
     pending: AtomicUsize,
     tickets: AtomicU64,
@@ -68,11 +68,10 @@ pub(crate) struct WriteQueue {
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     queue: Queue<UriId>,
     writes: BTreeMap<u64, Held>,
-    routes: Vec<Box<str>>,
-    upstreams: Vec<Box<str>>,
+    names: NameLists,
     turns: HashMap<Ticket, oneshot::Sender<()>>,
     /// The store in which writes invalidate.
     store: Option<Arc<Store>>,
@@ -84,7 +83,7 @@ struct State {
 impl WriteQueue {
     /// Continues with the recovered state; `secret` is the key of the fingerprints.
     pub(super) fn new(recovered: Recovered, secret: UriId, directory: Arc<Directory>, journal: Journal) -> Self {
-        let Recovered { queue, writes, segments, upstreams, routes, revived, .. } = recovered;
+        let Recovered { queue, writes, segments, names, revived, .. } = recovered;
         let mut segment_table = SegmentTable::new(SPARE_BYTES_MAX);
         segments.iter().for_each(|(segment, is_damaged)| segment_table.add(*segment, *is_damaged));
         writes.values().for_each(|held| segment_table.put(held.place));
@@ -93,8 +92,7 @@ impl WriteQueue {
             tracing::info!("journal: {} writes are pending, {} are dead letters", counts.pending, counts.dead);
         }
         let pending = AtomicUsize::new(counts.pending);
-        let state =
-            State { queue, writes, routes, upstreams, turns: HashMap::new(), store: None, segment_table, revived };
+        let state = QueueState { queue, writes, names, turns: HashMap::new(), store: None, segment_table, revived };
         Self {
             journal,
             directory,
@@ -128,18 +126,18 @@ impl WriteQueue {
 
     /// Looks up a URI for a read.
     #[must_use]
-    pub(crate) fn find(&self, uri: &[u8]) -> Found {
+    pub(crate) fn find(&self, uri: &[u8]) -> PendingContent {
         if self.is_idle() {
-            return Found::Clean;
+            return PendingContent::Clean;
         }
         let uri = fingerprint(&self.secret, uri);
         let state = self.state.lock();
         match state.queue.state(&uri) {
-            KeyState::Clean => Found::Clean,
-            KeyState::Opaque => Found::Opaque,
+            KeyState::Clean => PendingContent::Clean,
+            KeyState::Opaque => PendingContent::Opaque,
             KeyState::Dirty { seq, class: _ } => match state.writes.get(&seq).and_then(|held| held.write.as_ref()) {
-                Some(write) => Found::Dirty(seq, Arc::clone(write)),
-                None => Found::Opaque,
+                Some(write) => PendingContent::Dirty(seq, Arc::clone(write)),
+                None => PendingContent::Opaque,
             },
         }
     }
@@ -166,12 +164,12 @@ impl WriteQueue {
             drop(state);
             return;
         }
-        let State { queue, writes, routes, upstreams, segment_table, .. } = &mut *state;
+        let QueueState { queue, writes, names, segment_table, .. } = &mut *state;
         let (lane, bytes) = room.spend();
         queue.release(lane, bytes);
         segment_table.put(place);
         let uri = fingerprint(&self.secret, &write.key);
-        queue.accept(entry(&write, (seq, uri, cost_of(&queued)), (routes, upstreams)), clock::now());
+        queue.accept(entry(&write, seq, uri, cost_of(&queued), names), clock::now());
         writes.insert(seq, Held { write: Some(queued), place });
         let store = state.store.clone();
         drop(state);
@@ -224,7 +222,7 @@ impl WriteQueue {
     }
 
     /// Records an effect in the journal.
-    fn note(&self, state: &mut State, effect: Effect, now: Now) {
+    fn note(&self, state: &mut QueueState, effect: Effect, now: Now) {
         let payload = match effect {
             Effect::Settle(write) => {
                 state.remove_live(write);
@@ -254,8 +252,8 @@ impl WriteQueue {
             }
         }
         let is_there = |name: &str| plan.upstreams.iter().any(|upstream| *upstream.name == *name);
-        for (place, name) in state.upstreams.iter().enumerate().filter(|(_, name)| !is_there(name)) {
-            let is_for = |upstream: Upstream| usize::try_from(upstream.0).is_ok_and(|other| other == place);
+        for (place, name) in state.names.upstreams.iter().enumerate().filter(|(_, name)| !is_there(name)) {
+            let is_for = |upstream: UpstreamId| usize::try_from(upstream.0).is_ok_and(|other| other == place);
             let count = state.queue.pending().filter(|(entry, _)| is_for(entry.upstream)).count();
             if count > 0 {
                 tracing::error!(
@@ -268,15 +266,15 @@ impl WriteQueue {
     /// Sets whether an upstream is up.
     pub(super) fn set_up(&self, upstream: &str, up: bool) {
         let mut state = self.state.lock();
-        let place = state.upstreams.iter().position(|name| **name == *upstream);
+        let place = state.names.upstreams.iter().position(|name| **name == *upstream);
         if let Some(place) = place.and_then(|place| u32::try_from(place).ok()) {
-            state.queue.set_up(Upstream(place), up);
+            state.queue.set_up(UpstreamId(place), up);
         }
     }
 
     /// The upstreams of all writes.
     pub(super) fn upstreams(&self) -> Vec<Box<str>> {
-        self.state.lock().upstreams.clone()
+        self.state.lock().names.upstreams.clone()
     }
 
     /// With `true`, all writes are sent without waiting to be coalesced. Returns the number of pending writes.
@@ -307,7 +305,7 @@ impl WriteQueue {
     /// Calls `look` with each route that has had writes.
     pub(super) fn each_route(&self, mut look: impl FnMut(&str, LaneCounts)) {
         let state = self.state.lock();
-        for (place, name) in state.routes.iter().enumerate() {
+        for (place, name) in state.names.routes.iter().enumerate() {
             let lane = Lane(u32::try_from(place).unwrap_or(u32::MAX));
             look(name, state.queue.lane_counts(lane));
         }
@@ -343,7 +341,7 @@ fn invalidate(store: Option<&Arc<Store>>, key: &[u8]) {
     }
 }
 
-impl State {
+impl QueueState {
     /// Removes a write that is neither pending nor dead any more.
     fn remove_live(&mut self, seq: u64) {
         self.revived.remove(&seq);
@@ -354,21 +352,21 @@ impl State {
 
     /// The name of the lane's route.
     fn route(&self, lane: Lane) -> Box<str> {
-        usize::try_from(lane.0).ok().and_then(|place| self.routes.get(place)).cloned().unwrap_or_default()
+        usize::try_from(lane.0).ok().and_then(|place| self.names.routes.get(place)).cloned().unwrap_or_default()
     }
 
     fn lane(&mut self, route: &str) -> Lane {
-        let known = self.routes.iter().position(|name| **name == *route);
+        let known = self.names.routes.iter().position(|name| **name == *route);
         let place = known.unwrap_or_else(|| {
-            self.routes.push(route.into());
-            self.routes.len() - 1
+            self.names.routes.push(route.into());
+            self.names.routes.len() - 1
         });
         Lane(u32::try_from(place).unwrap_or(u32::MAX))
     }
 }
 
-fn limits(back: &WriteBack) -> Limits {
-    Limits {
+fn limits(back: &WriteBack) -> LaneLimits {
+    LaneLimits {
         flush_interval: back.flush_interval,
         pending_bytes_max: back.pending_bytes_max,
         concurrency_max: back.concurrency.get(),

@@ -42,7 +42,7 @@ impl Queued {
 
     /// The write, sharing its content; always `Some` for a write from the journal.
     pub(crate) fn unpack(self: &Arc<Self>) -> Option<Write> {
-        let body = Bytes::from_owner(Content(Arc::clone(self)));
+        let body = Bytes::from_owner(SharedContent(Arc::clone(self)));
         self.head().map(|head| Write { body, ..head })
     }
 
@@ -55,9 +55,9 @@ impl Queued {
 }
 
 /// The shared content of a write.
-struct Content(Arc<Queued>);
+struct SharedContent(Arc<Queued>);
 
-impl AsRef<[u8]> for Content {
+impl AsRef<[u8]> for SharedContent {
     fn as_ref(&self) -> &[u8] {
         self.0.packed.content()
     }

@@ -13,8 +13,8 @@ use policy::write::record::Write;
 
 use super::enqueue::FOREBAY_WRITE;
 use super::queued::OF_CONTENT;
-use crate::cache::entry::{Content, Entry};
-use crate::cache::head::Head;
+use crate::cache::entry::{Entry, StoredContent};
+use crate::cache::head::StoredHead;
 use crate::cache::serve::{Wanted, serve_own};
 use crate::exchange::Answer;
 use crate::exchange::body::Body;
@@ -62,6 +62,6 @@ pub(crate) fn entry(write: &Write, tag: &str, now: Now) -> Entry {
     let written = std::time::UNIX_EPOCH + Duration::from_secs(write.accepted.as_secs());
     headers.append(Known::Date, httpdate::fmt_http_date(written));
     let stored = Stored::new(&ResponseFacts::of(StatusCode::OK, &headers, now), None, Duration::ZERO, now);
-    let head = Head::new(headers, stored);
-    Entry { head: Arc::new(head), content: Content::One(write.body.clone()) }
+    let head = StoredHead::new(headers, stored);
+    Entry { head: Arc::new(head), content: StoredContent::One(write.body.clone()) }
 }

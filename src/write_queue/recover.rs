@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use policy::write::class::Class;
 use policy::write::fingerprint::fingerprint;
-use policy::write::queue::{Event, Lane, Queue, Upstream};
+use policy::write::queue::{Lane, Queue, RecoveryEvent, UpstreamId};
 use policy::write::record::{BadHead, DamageKind, Payload, Record, SegmentHead, Write, frame_bytes, mark_behind, scan};
 use policy::write::segment_table::Position;
 
@@ -27,12 +27,19 @@ pub(crate) struct Recovered {
     pub next_seq: u64,
     /// The existing segments in order, each with whether it is damaged.
     pub segments: Vec<(u64, bool)>,
-    /// The names of the writes' upstreams; a write's [`Upstream`] is an index.
-    pub upstreams: Vec<Box<str>>,
-    /// The names of the writes' routes; a write's [`Lane`] is an index.
-    pub routes: Vec<Box<str>>,
+    /// The names that the queue knows by number.
+    pub names: NameLists,
     /// Writes that were dead letters once and were revived.
     pub revived: HashSet<u64>,
+}
+
+/// The names of the writes' upstreams and routes: the queue knows them by their index.
+#[derive(Debug, Default)]
+pub(crate) struct NameLists {
+    /// A write's [`UpstreamId`] is an index.
+    pub upstreams: Vec<Box<str>>,
+    /// A write's [`Lane`] is an index.
+    pub routes: Vec<Box<str>>,
 }
 
 /// The gap in numbers at each start. A power failure may have lost records of writes that a backend has received under
@@ -45,7 +52,7 @@ const SEQ_GAP: u64 = 1_000_000;
 /// # Errors
 /// If a file cannot be read, or was written by a later version.
 pub(crate) fn recover(directory: &Directory, secret: UriId) -> Result<Recovered, OpenError> {
-    let mut reading = Reading { secret, ..Reading::default() };
+    let mut reading = Recovery { secret, ..Recovery::default() };
     let segments = directory.segments()?;
     for path in directory.damaged_segments()? {
         tracing::error!("journal: {} is damaged; nothing in it is pending any more", path.display());
@@ -76,18 +83,17 @@ pub(crate) fn recover(directory: &Directory, secret: UriId) -> Result<Recovered,
 }
 
 #[derive(Default)]
-struct Reading {
+struct Recovery {
     secret: UriId,
     journal: Option<u128>,
     next_seq: u64,
-    events: Vec<Event<UriId>>,
+    events: Vec<RecoveryEvent<UriId>>,
     writes: BTreeMap<u64, Held>,
-    upstreams: Vec<Box<str>>,
-    routes: Vec<Box<str>>,
+    names: NameLists,
     revived: HashSet<u64>,
 }
 
-impl Reading {
+impl Recovery {
     /// Reads the records of a segment; returns whether it is damaged.
     fn segment(&mut self, directory: &Directory, segment: u64, frames: &[u8], mark: u64) -> bool {
         let mut is_damaged = false;
@@ -132,21 +138,21 @@ impl Reading {
                 let queued = Queued::new(packed);
                 let Some(write) = queued.head() else { return };
                 let uri = fingerprint(&self.secret, &write.key);
-                let known = (record.seq, uri, cost_of(&queued));
-                let entry = entry(&write, known, (&mut self.routes, &mut self.upstreams));
+                let bytes = cost_of(&queued);
+                let entry = entry(&write, record.seq, uri, bytes, &mut self.names);
                 self.writes.insert(record.seq, Held { write: Some(Arc::new(queued)), place });
-                Event::Write(entry)
+                RecoveryEvent::Write(entry)
             }
-            Payload::Cancelled { write } => Event::Cancelled(write),
-            Payload::Settled { write } => Event::Settled(write),
+            Payload::Cancelled { write } => RecoveryEvent::Cancelled(write),
+            Payload::Settled { write } => RecoveryEvent::Settled(write),
             Payload::Dead { write, status, attempts, at, reason: _ } => {
-                Event::Dead { seq: write, status, attempts, at }
+                RecoveryEvent::Dead { seq: write, status, attempts, at }
             }
             Payload::Revived { write } => {
                 self.revived.insert(write);
-                Event::Revived(write)
+                RecoveryEvent::Revived(write)
             }
-            Payload::Discarded { write } => Event::Discarded(write),
+            Payload::Discarded { write } => RecoveryEvent::Discarded(write),
         };
         self.events.push(event);
     }
@@ -166,8 +172,7 @@ impl Reading {
             writes: self.writes,
             next_seq: if self.journal.is_some() { self.next_seq.saturating_add(SEQ_GAP) } else { 1 },
             segments,
-            upstreams: self.upstreams,
-            routes: self.routes,
+            names: self.names,
             revived: self.revived,
         }
     }
@@ -176,19 +181,21 @@ impl Reading {
 /// The queue's entry for a write, with its number, URI and cost. Adds unknown names to the lists.
 pub(crate) fn entry(
     write: &Write,
-    (seq, key, bytes): (u64, UriId, u32),
-    (routes, upstreams): (&mut Vec<Box<str>>, &mut Vec<Box<str>>),
-) -> policy::write::queue::Entry<UriId> {
+    seq: u64,
+    key: UriId,
+    bytes: u32,
+    names: &mut NameLists,
+) -> policy::write::queue::QueueEntry<UriId> {
     let class = match write.method {
         http::Method::PUT => Class::Put,
         http::Method::DELETE => Class::Delete,
         _ => Class::Other,
     };
-    policy::write::queue::Entry {
+    policy::write::queue::QueueEntry {
         seq,
         key,
-        lane: Lane(place(routes, &write.route)),
-        upstream: Upstream(place(upstreams, &write.upstream)),
+        lane: Lane(place(&mut names.routes, &write.route)),
+        upstream: UpstreamId(place(&mut names.upstreams, &write.upstream)),
         class,
         bytes,
         accepted: write.accepted,

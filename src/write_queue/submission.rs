@@ -15,7 +15,7 @@ pub(super) struct Submitted {
 }
 
 #[derive(Debug)]
-enum Stage {
+enum SubmissionStage {
     Waiting(Submitted),
     Numbered(u64),
     Withdrawn,
@@ -23,19 +23,19 @@ enum Stage {
 
 /// A write shared by its client and the journal's thread.
 #[derive(Debug)]
-pub(super) struct Submission(Mutex<Stage>);
+pub(super) struct Submission(Mutex<SubmissionStage>);
 
 impl Submission {
     pub(super) fn new(submitted: Submitted) -> Self {
-        Self(Mutex::new(Stage::Waiting(submitted)))
+        Self(Mutex::new(SubmissionStage::Waiting(submitted)))
     }
 
     /// Begins with the write under this number; `None`: it was withdrawn.
     pub(super) fn number(&self, seq: u64) -> Option<Submitted> {
         let mut stage = self.0.lock();
-        match std::mem::replace(&mut *stage, Stage::Numbered(seq)) {
-            Stage::Waiting(submitted) => Some(submitted),
-            other @ (Stage::Numbered(_) | Stage::Withdrawn) => {
+        match std::mem::replace(&mut *stage, SubmissionStage::Numbered(seq)) {
+            SubmissionStage::Waiting(submitted) => Some(submitted),
+            other @ (SubmissionStage::Numbered(_) | SubmissionStage::Withdrawn) => {
                 *stage = other;
                 None
             }
@@ -44,10 +44,10 @@ impl Submission {
 
     /// Withdraws the write. Returns its number if the thread has begun with it.
     pub(super) fn withdraw(&self) -> Option<u64> {
-        let before = std::mem::replace(&mut *self.0.lock(), Stage::Withdrawn);
+        let before = std::mem::replace(&mut *self.0.lock(), SubmissionStage::Withdrawn);
         match before {
-            Stage::Numbered(seq) => Some(seq),
-            Stage::Waiting(_) | Stage::Withdrawn => None,
+            SubmissionStage::Numbered(seq) => Some(seq),
+            SubmissionStage::Waiting(_) | SubmissionStage::Withdrawn => None,
         }
     }
 }

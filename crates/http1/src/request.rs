@@ -14,7 +14,7 @@ pub struct RequestHead {
     /// The fields, as offsets into the bytes that [`RequestHead::scan`] was given.
     pub fields: Lines,
     line: RequestLine,
-    progress: Progress,
+    progress: RequestProgress,
 }
 
 /// The parts of a request line that have been scanned.
@@ -36,7 +36,7 @@ struct RequestLine {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum Progress {
+enum RequestProgress {
     /// In the empty lines before a request.
     #[default]
     Begin,
@@ -62,7 +62,7 @@ impl RequestHead {
     pub fn reset(&mut self) {
         let Self { fields, line, progress } = self;
         fields.reset();
-        (*line, *progress) = (RequestLine::default(), Progress::default());
+        (*line, *progress) = (RequestLine::default(), RequestProgress::default());
     }
 
     /// Scans a head. Returns its length, with the empty line, or `None` if it is incomplete: then to be called again with
@@ -72,22 +72,24 @@ impl RequestHead {
     /// [`Error`] if the bytes are no head, or exceed a limit. How the bytes were cut does not change which one.
     pub fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
         let window = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
-        if let Progress::Begin = self.progress
+        if let RequestProgress::Begin = self.progress
             && let Some(start) = self.line.scan_whole(window, limits.target_bytes_max)
         {
             match scan_whole_lines(window, start, limits.fields_max, &mut self.fields) {
                 WholeLines::End(end) => {
-                    self.progress = Progress::Complete(end);
+                    self.progress = RequestProgress::Complete(end);
                     return Ok(Some(end));
                 }
-                WholeLines::UpTo(cursor) => self.progress = Progress::Lines(cursor),
+                WholeLines::UpTo(cursor) => self.progress = RequestProgress::Lines(cursor),
             }
         }
         match self.advance(window, limits)? {
             None if bytes.len() >= limits.head_bytes_max => Err(match self.progress {
-                Progress::Target { .. } | Progress::Version(_) => Error::TargetTooLong,
-                Progress::Lines(_) | Progress::Complete(_) => Error::HeadTooLarge,
-                Progress::Begin | Progress::EmptyLine(_) | Progress::Method { .. } => Error::RequestLine,
+                RequestProgress::Target { .. } | RequestProgress::Version(_) => Error::TargetTooLong,
+                RequestProgress::Lines(_) | RequestProgress::Complete(_) => Error::HeadTooLarge,
+                RequestProgress::Begin | RequestProgress::EmptyLine(_) | RequestProgress::Method { .. } => {
+                    Error::RequestLine
+                }
             }),
             end => Ok(end),
         }
@@ -97,21 +99,23 @@ impl RequestHead {
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
         loop {
             let next = match self.progress {
-                Progress::Begin => begin(bytes, 0)?,
-                Progress::EmptyLine(at) => begin(bytes, at)?,
-                Progress::Method { start, at } => self.line.scan_method(bytes, start, at)?,
-                Progress::Target { start, at } => self.line.scan_target(bytes, start, at, limits.target_bytes_max)?,
-                Progress::Version(at) => self.line.scan_version(bytes, at)?,
-                Progress::Lines(mut cursor) => {
+                RequestProgress::Begin => begin(bytes, 0)?,
+                RequestProgress::EmptyLine(at) => begin(bytes, at)?,
+                RequestProgress::Method { start, at } => self.line.scan_method(bytes, start, at)?,
+                RequestProgress::Target { start, at } => {
+                    self.line.scan_target(bytes, start, at, limits.target_bytes_max)?
+                }
+                RequestProgress::Version(at) => self.line.scan_version(bytes, at)?,
+                RequestProgress::Lines(mut cursor) => {
                     let end = cursor.scan(bytes, limits.fields_max, &mut self.fields);
-                    self.progress = Progress::Lines(cursor);
+                    self.progress = RequestProgress::Lines(cursor);
                     let end = end?;
                     if let Some(end) = end {
-                        self.progress = Progress::Complete(end);
+                        self.progress = RequestProgress::Complete(end);
                     }
                     return Ok(end);
                 }
-                Progress::Complete(end) => return Ok(Some(end)),
+                RequestProgress::Complete(end) => return Ok(Some(end)),
             };
             match next {
                 Step::On(progress) => self.progress = progress,
@@ -126,7 +130,7 @@ impl RequestHead {
     /// Whether a request has begun: a byte has arrived that does not belong to an empty line.
     #[must_use]
     pub const fn has_begun(&self) -> bool {
-        !matches!(self.progress, Progress::Begin | Progress::EmptyLine(_))
+        !matches!(self.progress, RequestProgress::Begin | RequestProgress::EmptyLine(_))
     }
 
     /// The method. Its bytes are [`RequestHead::method_span`].
@@ -181,8 +185,8 @@ impl RequestHead {
 
 /// Whether a part of the head has ended, and where the scanner stands now.
 enum Step {
-    On(Progress),
-    Wait(Progress),
+    On(RequestProgress),
+    Wait(RequestProgress),
 }
 
 /// Skips empty lines (RFC 9112 §2.2).
@@ -191,8 +195,8 @@ fn begin(bytes: &[u8], mut at: usize) -> Result<Step, Error> {
         match (bytes.get(at), bytes.get(at + 1)) {
             (Some(b'\r'), Some(b'\n')) => at += 2,
             (Some(b'\r'), Some(_)) => return Err(Error::LineEnd),
-            (Some(b'\r'), None) | (None, _) => return Ok(Step::Wait(Progress::EmptyLine(at))),
-            (Some(_), _) => return Ok(Step::On(Progress::Method { start: at, at })),
+            (Some(b'\r'), None) | (None, _) => return Ok(Step::Wait(RequestProgress::EmptyLine(at))),
+            (Some(_), _) => return Ok(Step::On(RequestProgress::Method { start: at, at })),
         }
     }
 }
@@ -219,7 +223,7 @@ impl RequestLine {
     fn scan_method(&mut self, bytes: &[u8], start: usize, at: usize) -> Result<Step, Error> {
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(length) = rest.iter().position(|byte| !is_token(*byte)) else {
-            return Ok(Step::Wait(Progress::Method { start, at: bytes.len() }));
+            return Ok(Step::Wait(RequestProgress::Method { start, at: bytes.len() }));
         };
         let end = at + length;
         if bytes.get(end) != Some(&b' ') || end == start {
@@ -227,7 +231,7 @@ impl RequestLine {
         }
         self.method_span = Span::new(start, end).ok_or(Error::RequestLine)?;
         self.method = Method::of(self.method_span.of(bytes));
-        Ok(Step::On(Progress::Target { start: end + 1, at: end + 1 }))
+        Ok(Step::On(RequestProgress::Target { start: end + 1, at: end + 1 }))
     }
 
     fn scan_target(&mut self, bytes: &[u8], start: usize, from: usize, bytes_max: usize) -> Result<Step, Error> {
@@ -237,13 +241,13 @@ impl RequestLine {
         }
         self.mark_target(bytes, from, at);
         match bytes.get(at) {
-            None => return Ok(Step::Wait(Progress::Target { start, at })),
+            None => return Ok(Step::Wait(RequestProgress::Target { start, at })),
             Some(b' ') if at > start => {}
             Some(_) => return Err(Error::RequestLine),
         }
         self.end_path(at);
         self.target = Span::new(start, at).ok_or(Error::TargetTooLong)?;
-        Ok(Step::On(Progress::Version(at + 1)))
+        Ok(Step::On(RequestProgress::Version(at + 1)))
     }
 
     /// Notes where the path ends and what is unusual in path and query, for the piece of the target from `from` to `to`.
@@ -281,15 +285,15 @@ impl RequestLine {
     fn scan_version(&mut self, bytes: &[u8], at: usize) -> Result<Step, Error> {
         let rest = bytes.get(at..).unwrap_or_default();
         if rest.starts_with(b"HTTP/1.1\r\n") {
-            return Ok(Step::On(Progress::Lines(Cursor::at(at + 10))));
+            return Ok(Step::On(RequestProgress::Lines(Cursor::at(at + 10))));
         }
         match Shape::of(rest, b"HTTP/d.d\r\n") {
             Shape::Broken => return Err(Error::RequestLine),
-            Shape::Partial => return Ok(Step::Wait(Progress::Version(at))),
+            Shape::Partial => return Ok(Step::Wait(RequestProgress::Version(at))),
             Shape::Whole => {}
         }
         self.version = version(rest)?;
-        Ok(Step::On(Progress::Lines(Cursor::at(at + 10))))
+        Ok(Step::On(RequestProgress::Lines(Cursor::at(at + 10))))
     }
 }
 

@@ -21,11 +21,11 @@ pub struct ResponseHead {
     status: Status,
     reason: Span,
     version: Version,
-    progress: Progress,
+    progress: ResponseProgress,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Progress {
+enum ResponseProgress {
     /// Up to the status code and what is behind it.
     Begin,
     Reason {
@@ -46,7 +46,7 @@ impl Default for ResponseHead {
             status: Status::BAD_GATEWAY,
             reason: Span::default(),
             version: Version::default(),
-            progress: Progress::Begin,
+            progress: ResponseProgress::Begin,
         }
     }
 }
@@ -69,15 +69,15 @@ impl ResponseHead {
     /// [`Error`] if the bytes are no head, or exceed a limit. How the bytes were cut does not change which one.
     pub fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
         let window = bytes.get(..limits.head_bytes_max).unwrap_or(bytes);
-        if let Progress::Begin = self.progress
+        if let ResponseProgress::Begin = self.progress
             && let Some(start) = self.scan_whole_line(window)
         {
             match scan_whole_lines(window, start, limits.fields_max, &mut self.fields) {
                 WholeLines::End(end) => {
-                    self.progress = Progress::Complete(end);
+                    self.progress = ResponseProgress::Complete(end);
                     return Ok(Some(end));
                 }
-                WholeLines::UpTo(cursor) => self.progress = Progress::Lines(cursor),
+                WholeLines::UpTo(cursor) => self.progress = ResponseProgress::Lines(cursor),
             }
         }
         match self.advance(window, limits)? {
@@ -107,26 +107,26 @@ impl ResponseHead {
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Error> {
         loop {
             let goes_on = match self.progress {
-                Progress::Begin => self.scan_status(bytes)?,
-                Progress::Reason { start, at } => self.scan_reason(bytes, start, at)?,
-                Progress::LineFeed(at) => match bytes.get(at) {
+                ResponseProgress::Begin => self.scan_status(bytes)?,
+                ResponseProgress::Reason { start, at } => self.scan_reason(bytes, start, at)?,
+                ResponseProgress::LineFeed(at) => match bytes.get(at) {
                     None => false,
                     Some(b'\n') => {
-                        self.progress = Progress::Lines(Cursor::at(at + 1));
+                        self.progress = ResponseProgress::Lines(Cursor::at(at + 1));
                         true
                     }
                     Some(_) => return Err(Error::LineEnd),
                 },
-                Progress::Lines(mut cursor) => {
+                ResponseProgress::Lines(mut cursor) => {
                     let end = cursor.scan(bytes, limits.fields_max, &mut self.fields);
-                    self.progress = Progress::Lines(cursor);
+                    self.progress = ResponseProgress::Lines(cursor);
                     let end = end?;
                     if let Some(end) = end {
-                        self.progress = Progress::Complete(end);
+                        self.progress = ResponseProgress::Complete(end);
                     }
                     return Ok(end);
                 }
-                Progress::Complete(end) => return Ok(Some(end)),
+                ResponseProgress::Complete(end) => return Ok(Some(end)),
             };
             if !goes_on {
                 return Ok(None);
@@ -147,8 +147,8 @@ impl ResponseHead {
         let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit & 0x0f));
         self.status = Status::new(code).ok_or(Error::StatusLine)?;
         self.progress = match behind {
-            b' ' => Progress::Reason { start: REASON_START, at: REASON_START },
-            b'\r' => Progress::LineFeed(13),
+            b' ' => ResponseProgress::Reason { start: REASON_START, at: REASON_START },
+            b'\r' => ResponseProgress::LineFeed(13),
             _ => return Err(Error::StatusLine),
         };
         Ok(true)
@@ -158,12 +158,12 @@ impl ResponseHead {
         let at = text_end(bytes, from);
         match bytes.get(at) {
             None => {
-                self.progress = Progress::Reason { start, at };
+                self.progress = ResponseProgress::Reason { start, at };
                 Ok(false)
             }
             Some(b'\r') => {
                 self.reason = Span::new(start, at).ok_or(Error::HeadTooLarge)?;
-                self.progress = Progress::LineFeed(at + 1);
+                self.progress = ResponseProgress::LineFeed(at + 1);
                 Ok(true)
             }
             Some(b'\n') => Err(Error::LineEnd),

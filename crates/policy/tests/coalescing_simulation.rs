@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
-use policy::cache::coalescing::{Action, Arrival, CoalescedFetches, FETCHES_MAX, Head, Id, Limits};
+use policy::cache::coalescing::{Action, Arrival, CoalescedFetches, CoalescingLimits, FETCHES_MAX, FetchResult, Id};
 use policy::time::Now;
 
 const SEEDS: u64 = 3_000;
 const STEPS: usize = 150;
 const KEYS: u8 = 3;
 
-const LIMITS: Limits = Limits {
+const LIMITS: CoalescingLimits = CoalescingLimits {
     flights_max: 2,
     followers_max: 6,
     attempts_max: 2,
@@ -239,16 +239,16 @@ impl World {
         let asks = |person: &Person| matches!(person.doing, Doing::Asking | Doing::Apart);
         let Some((id, person)) = self.anybody(asks) else { return };
         let head = match self.dice.u8(..10) {
-            0..5 => Head::Storable,
-            5 => Head::Uncacheable,
-            6 => Head::Unshared,
-            _ => Head::Failed,
+            0..5 => FetchResult::Storable,
+            5 => FetchResult::Uncacheable,
+            6 => FetchResult::Unshared,
+            _ => FetchResult::Failed,
         };
         self.come(id, person, head);
     }
 
     /// A leader's head comes, or one that was a leader.
-    fn come(&mut self, id: Id, person: Person, head: Head) {
+    fn come(&mut self, id: Id, person: Person, head: FetchResult) {
         let key = person.key;
         assert_eq!(self.flights.is_led_by(&key, id), person.doing == Doing::Asking);
         let actions = self.flights.head(&key, id, head, self.now());
@@ -257,12 +257,12 @@ impl World {
             self.see("answered apart");
             return self.answer(id);
         }
-        if matches!(head, Head::Storable) {
+        if matches!(head, FetchResult::Storable) {
             self.set(id, Doing::Fetching { written: 0 });
         } else {
             self.answer(id);
         }
-        if matches!(head, Head::Storable | Head::Uncacheable) {
+        if matches!(head, FetchResult::Storable | FetchResult::Uncacheable) {
             for (other, doing) in self.leaders(key) {
                 if doing == Doing::Asking {
                     self.set(other, Doing::Apart);
@@ -308,7 +308,7 @@ impl World {
     fn report_late(&mut self) {
         let Some(id) = self.dice.choice(self.answered.iter().copied()) else { return };
         let (key, now) = (self.dice.u8(..KEYS), self.now());
-        assert_eq!(self.flights.head(&key, id, Head::Uncacheable, now), []);
+        assert_eq!(self.flights.head(&key, id, FetchResult::Uncacheable, now), []);
         assert_eq!(self.flights.leave(&key, id, now), []);
         assert!(!self.flights.is_led_by(&key, id));
         assert!(!self.flights.outgrown(&key, id, now) && !self.flights.done(&key, id));
@@ -383,7 +383,7 @@ impl World {
                 assert!(self.flights.done(&person.key, id));
                 self.answer(id);
             } else {
-                self.come(id, person, Head::Storable);
+                self.come(id, person, FetchResult::Storable);
             }
         }
         assert!(self.flights.is_empty() && self.people.is_empty());

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::{Displaced, Epoch, Index, Left};
+use super::{Displaced, Epoch, Index, RemovedEntry};
 
 const OVERHEAD: u64 = Index::<u8, u32>::OVERHEAD_BYTES;
 /// Room for more than 16 entries, so that some of them stay where they are when they are used.
@@ -44,8 +44,8 @@ struct Line {
 }
 
 impl Line {
-    fn left(self) -> Left<u8, u32> {
-        Left { key: self.key, value: self.value, checked: Epoch::default() }
+    fn left(self) -> RemovedEntry<u8, u32> {
+        RemovedEntry { key: self.key, value: self.value, checked: Epoch::default() }
     }
 }
 
@@ -59,7 +59,7 @@ impl Model {
         self.queue.remove(at)
     }
 
-    fn shrink(&mut self) -> Vec<Left<u8, u32>> {
+    fn shrink(&mut self) -> Vec<RemovedEntry<u8, u32>> {
         let mut evicted = Vec::new();
         while self.bytes() > self.bytes_max {
             let Some(line) = self.queue.pop_front() else { break };
@@ -79,7 +79,7 @@ impl Model {
         Some(Displaced { replaced, evicted: self.shrink() })
     }
 
-    fn apply(&mut self, step: &Step) -> Vec<Left<u8, u32>> {
+    fn apply(&mut self, step: &Step) -> Vec<RemovedEntry<u8, u32>> {
         match *step {
             Step::Insert(..) => unreachable!(),
             Step::Touch(key) => {
@@ -101,12 +101,12 @@ impl Model {
     }
 }
 
-fn apply(index: &mut Index<u8, u32>, step: &Step) -> Vec<Left<u8, u32>> {
+fn apply(index: &mut Index<u8, u32>, step: &Step) -> Vec<RemovedEntry<u8, u32>> {
     match *step {
         Step::Insert(..) => unreachable!(),
         Step::Touch(key) => {
             let found = index.find(&key).and_then(|place| index.touch(place));
-            found.map(|value| Left { key, value: *value, checked: Epoch::default() }).into_iter().collect()
+            found.map(|value| RemovedEntry { key, value: *value, checked: Epoch::default() }).into_iter().collect()
         }
         Step::Take(key) => index.find(&key).and_then(|place| index.take(place)).into_iter().collect(),
         Step::Resize(bytes_max) => index.resize(bytes_max),

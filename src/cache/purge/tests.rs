@@ -8,16 +8,16 @@ use bytes::Bytes;
 use http::StatusCode;
 use message::Fields;
 use policy::cache::facts::ResponseFacts;
-use policy::cache::freshness::{Lifetime, Source};
-use policy::cache::key::{Rules, Scheme, Space, Target};
+use policy::cache::freshness::{Lifetime, LifetimeSource};
+use policy::cache::key::{KeyRules, Scheme, Space, Target};
 use policy::cache::stored::Stored;
 use policy::message::vary::Choice;
 use policy::time::Now;
 use proptest::prelude::*;
 
 use super::super::coalesce::{FetchKey, Lead};
-use super::super::entry::{Content, Entry};
-use super::super::head::Head;
+use super::super::entry::{Entry, StoredContent};
+use super::super::head::StoredHead;
 use super::*;
 use crate::config::plan;
 
@@ -31,16 +31,16 @@ fn at(seconds: u64) -> Now {
 
 fn key(path: &str) -> Key {
     let target = Target::of_normal(Scheme::Http, "shop.test", None, path, None);
-    Key::of_uri(Space { name: b"shop", rules: &Rules::default() }, &target)
+    Key::of_uri(Space { name: b"shop", rules: &KeyRules::default() }, &target)
 }
 
 fn entry(tag: &str, received: Now) -> Entry {
     let headers = Fields::new();
     let facts = ResponseFacts::of(StatusCode::OK, &headers, received);
-    let lifetime = Lifetime { duration: HOUR, source: Source::MaxAge };
+    let lifetime = Lifetime { duration: HOUR, source: LifetimeSource::MaxAge };
     let stored = Stored::new(&facts, Some(lifetime), Duration::ZERO, received);
-    let head = Head::new(headers, stored).with_tags([Box::from(tag)].into());
-    Entry { head: Arc::new(head), content: Content::One(Bytes::from_static(b"abc")) }
+    let head = StoredHead::new(headers, stored).with_tags([Box::from(tag)].into());
+    Entry { head: Arc::new(head), content: StoredContent::One(Bytes::from_static(b"abc")) }
 }
 
 fn begin(store: &Arc<Store>, path: &str) -> Lead {

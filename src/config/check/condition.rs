@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use policy::route::{HostPattern, PathPattern, Rule};
+use policy::route::{HostPattern, PathPattern, RouteRule};
 
 use super::{is_host_name, is_token, warnings};
 use crate::config::document::{Section, Text};
@@ -28,7 +28,7 @@ struct Rest {
 impl Seen {
     /// Adds a rule. Returns the name of an earlier route, if earlier routes with the same conditions have all of its
     /// hosts, so that the new one can never match.
-    pub(super) fn note(&mut self, rule: &Rule, label: &str) -> Option<String> {
+    pub(super) fn note(&mut self, rule: &RouteRule, label: &str) -> Option<String> {
         let rest = Rest {
             path: path_text(&rule.path),
             methods: rule.methods.iter().map(ToString::to_string).collect(),
@@ -49,7 +49,7 @@ impl Seen {
 }
 
 /// Reads the conditions of a route.
-pub(super) fn rule(section: &Section<'_>) -> Rule {
+pub(super) fn rule(section: &Section<'_>) -> RouteRule {
     let headers = section.pairs("headers").into_iter().filter_map(|(written, text)| {
         field_name(section, written.get_ref(), written.span()).map(|name| (name, text.value))
     });
@@ -58,7 +58,7 @@ pub(super) fn rule(section: &Section<'_>) -> Rule {
         let hint = "leave it out to match all";
         section.report.add(section.at(key), format!("{key} is empty: nothing would match"), hint);
     }
-    Rule {
+    RouteRule {
         hosts: section.texts("host").iter().filter_map(|text| host(section, text)).collect(),
         path: path(section),
         methods: section.texts("methods").iter().filter_map(|text| method(section, text)).collect(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use policy::route::template::{BadTemplate, Template, WORDS};
-use policy::route::{PathPattern, Rule, Table};
+use policy::route::{PathPattern, RouteRule, Table};
 
 use super::condition::{self, Seen, check_path, without_last_slash};
 use super::{Context, cache, header, mirror, name, split, upstream, write_back};
@@ -80,7 +80,7 @@ fn given_names(sections: &[Section<'_>]) -> HashSet<String> {
 
 /// The name of a route without one: its path; if that is taken, with its first host in front; if that is taken, too,
 /// with its number behind.
-fn default_name(rule: &Rule, number: usize, names: &mut HashSet<String>) -> Arc<str> {
+fn default_name(rule: &RouteRule, number: usize, names: &mut HashSet<String>) -> Arc<str> {
     let path = condition::path_text(&rule.path);
     let host = rule.hosts.first().map(condition::host_text).unwrap_or_default();
     let numbered = (number..).map(|number| format!("{host}{path} ({number})"));
@@ -106,7 +106,7 @@ fn route(
     section: &Section<'_>,
     name: Arc<str>,
     action: Option<Action>,
-    rule: &Rule,
+    rule: &RouteRule,
     context: &Context<'_>,
 ) -> Option<Route> {
     match action {

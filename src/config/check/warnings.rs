@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use http::Method;
 use message::Fields;
-use policy::route::Asked;
+use policy::route::RouteRequest;
 
 use super::loops;
 use crate::config::document::{Section, Text};
@@ -71,7 +71,7 @@ fn leads_back(route: &Section<'_>, index: usize, target: &str, plan: &Plan) -> b
     let hosts = route.texts("host");
     let host = hosts.first().map(|host| host.value.to_ascii_lowercase().replacen('*', "x", 1)).unwrap_or_default();
     let headers = Fields::new();
-    let asked = Asked { host: &host, path, query, method: &Method::GET, headers: &headers };
+    let asked = RouteRequest { host: &host, path, query, method: &Method::GET, headers: &headers };
     plan.table.find(&asked) == Some(index)
 }
 

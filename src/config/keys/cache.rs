@@ -74,7 +74,7 @@ table! {
     /// the backend meant for one user, or for no cache.
     store_private: bool = "false";
     /// Which requests share a response. Left out: those with the same URI.
-    key: key::Rules as Table(CacheKey::SECTION) => key_rules;
+    key: key::KeyRules as Table(CacheKey::SECTION) => key_rules;
     /// On a route with `split`: whether a stored response of one side may be served for another. `false`: each side has
     /// its own responses. A write on one side invalidates the URI on all sides in either case.
     share_sides as Flag = "false";
@@ -168,9 +168,9 @@ fn check_store_private(keys: &RouteCacheKeys, section: &Section<'_>) {
     }
 }
 
-fn key_rules(section: &Section<'_>, key: &str) -> key::Rules {
+fn key_rules(section: &Section<'_>, key: &str) -> key::KeyRules {
     let CacheKey { query, headers, cookies } = CacheKey::read(section, key);
-    key::Rules { sort_query: query.sort, drop_query: query.drop, headers, cookies }
+    key::KeyRules { sort_query: query.sort, drop_query: query.drop, headers, cookies }
 }
 
 fn dropped(query: &Section<'_>, key: &str) -> Vec<Pattern> {

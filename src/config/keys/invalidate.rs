@@ -1,6 +1,6 @@
 //! Declares `[[invalidate]]`.
 
-use policy::events::{BadTemplate, PlaceTemplate, Rule, Template};
+use policy::events::{BadEventTemplate, EventRule, EventTemplate, PlaceTemplate};
 
 use super::table;
 use crate::config::document::Section;
@@ -14,12 +14,12 @@ table! {
     /// event's data, such as `{data.user_id}` or `{data.items.0.id}`, stand for the values of the event: a string that
     /// is not empty, a whole number, `true` or `false`. forebay refuses an event that lacks one of the values. Write
     /// `{{` and `}}` for plain braces.
-    impl Rule "[[invalidate]]" => check_invalidates;
+    impl EventRule "[[invalidate]]" => check_invalidates;
 
     /// The exact type of the events.
     event: Box<str> as Text = required("say for which type of events: event = \"OrderCreated\"") => event;
     /// Tags to purge, as in the response headers of `tags_header`: `"user:{data.user_id}"`.
-    tags: Vec<Template> as Texts = "" => tags;
+    tags: Vec<EventTemplate> as Texts = "" => tags;
     /// Single URLs to purge: `"/api/orders/{aggregate_id}"` for every host, or `"https://shop.example.com/…"` for one.
     /// A value can't leave its segment of the path or its parameter of the query.
     urls: Vec<PlaceTemplate> as Texts = "" => urls;
@@ -31,7 +31,7 @@ table! {
     soft: bool = "false";
 }
 
-fn check_invalidates(_: &Rule, section: &Section<'_>) {
+fn check_invalidates(_: &EventRule, section: &Section<'_>) {
     if ["tags", "urls", "prefixes"].into_iter().all(|key| !section.has(key) || section.is_empty_list(key)) {
         let hint = "add tags, urls or prefixes";
         section.report.add(section.span.clone(), "this rule invalidates nothing", hint);
@@ -46,8 +46,8 @@ fn event(section: &Section<'_>, key: &str) -> Box<str> {
     text.value.into()
 }
 
-fn tags(section: &Section<'_>, key: &str) -> Vec<Template> {
-    templates(section, key, Template::parse)
+fn tags(section: &Section<'_>, key: &str) -> Vec<EventTemplate> {
+    templates(section, key, EventTemplate::parse)
 }
 
 fn urls(section: &Section<'_>, key: &str) -> Vec<PlaceTemplate> {
@@ -58,7 +58,7 @@ fn prefixes(section: &Section<'_>, key: &str) -> Vec<PlaceTemplate> {
     templates(section, key, PlaceTemplate::prefix)
 }
 
-fn templates<T>(section: &Section<'_>, key: &str, parse: impl Fn(&str) -> Result<T, BadTemplate>) -> Vec<T> {
+fn templates<T>(section: &Section<'_>, key: &str, parse: impl Fn(&str) -> Result<T, BadEventTemplate>) -> Vec<T> {
     let texts = section.texts(key);
     if texts.len() > TEMPLATES_MAX {
         let hint = format!("at most {TEMPLATES_MAX}");

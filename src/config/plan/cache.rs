@@ -20,7 +20,7 @@ pub struct RouteCache {
     /// Which responses are stored although RFC 9111 would not allow it.
     pub exceptions: Exceptions,
     /// What is in the cache key.
-    pub key: key::Rules,
+    pub key: key::KeyRules,
     /// The response fields that hold tags.
     pub tags_headers: Vec<HeaderName>,
 }

@@ -1,6 +1,6 @@
 //! Tests of `[admin]` and `[[invalidate]]`: accepted values, and problems.
 
-use policy::events::{Event, Value, touched};
+use policy::events::{Event, JsonValue, touched};
 
 use super::{LISTEN, fine, problems, refused};
 use crate::config::plan::{Admin, AdminAddress};
@@ -94,7 +94,7 @@ fn a_rule_is_read_with_its_templates() {
     let event = Event {
         kind: "OrderCreated".into(),
         subject: Some("o-1".into()),
-        data: Value::table([("user_id", Value::Whole(7))]),
+        data: JsonValue::table([("user_id", JsonValue::Whole(7))]),
     };
     let touched = touched(&plan.invalidate, &event).unwrap();
     assert_eq!(touched[0].tags, ["orders", "user:7"]);

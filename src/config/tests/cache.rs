@@ -115,7 +115,7 @@ fn what_is_left_out_of_a_routes_cache_leaves_the_word_to_the_origin() {
     assert_eq!(cache.ttl, policy::cache::freshness::TtlRules::default());
     assert_eq!(cache.stale, policy::cache::lookup::StaleRules::default());
     assert_eq!(cache.exceptions, policy::cache::storable::Exceptions::default());
-    assert_eq!(cache.key, policy::cache::key::Rules::default());
+    assert_eq!(cache.key, policy::cache::key::KeyRules::default());
     assert_eq!(cache.tags_headers, ["surrogate-key", "cache-tag", "xkey"]);
 }
 

@@ -7,7 +7,7 @@ use divan::{Bencher, black_box};
 use http::{HeaderName, Method, StatusCode};
 use policy::cache::facts::ResponseFacts;
 use policy::cache::freshness::{self, TtlRules};
-use policy::cache::key::{Key, Pattern, Rules, Scheme, Space, Target};
+use policy::cache::key::{Key, KeyRules, Pattern, Scheme, Space, Target};
 use policy::cache::lookup::{self, StaleRules, Stored};
 use policy::message::cache_control::RequestDirectives;
 use policy::time::Now;
@@ -30,7 +30,7 @@ fn response() -> Fields {
     ])
 }
 
-fn keys(bencher: Bencher<'_, '_>, rules: &Rules, query: Option<&str>) {
+fn keys(bencher: Bencher<'_, '_>, rules: &KeyRules, query: Option<&str>) {
     let headers = browser();
     let target = Target::of_normal(Scheme::Https, "shop.example.com", None, "/things/17", query);
     let space = Space { name: b"things", rules };
@@ -39,25 +39,25 @@ fn keys(bencher: Bencher<'_, '_>, rules: &Rules, query: Option<&str>) {
 
 #[divan::bench]
 fn key_plain(bencher: Bencher<'_, '_>) {
-    keys(bencher, &Rules::default(), Some("size=small&colour=blue"));
+    keys(bencher, &KeyRules::default(), Some("size=small&colour=blue"));
 }
 
 #[divan::bench]
 fn key_sorted_query(bencher: Bencher<'_, '_>) {
-    let rules = Rules {
+    let rules = KeyRules {
         sort_query: true,
         drop_query: ["utm_*", "gclid"].into_iter().filter_map(Pattern::parse).collect(),
-        ..Rules::default()
+        ..KeyRules::default()
     };
     keys(bencher, &rules, Some("size=small&utm_source=letter&colour=blue&page=2&gclid=17&around=3"));
 }
 
 #[divan::bench]
 fn key_with_headers(bencher: Bencher<'_, '_>) {
-    let rules = Rules {
+    let rules = KeyRules {
         headers: vec![HeaderName::from_static("accept-language"), HeaderName::from_static("x-tenant")],
         cookies: vec!["theme".to_owned()],
-        ..Rules::default()
+        ..KeyRules::default()
     };
     keys(bencher, &rules, Some("size=small&colour=blue"));
 }

@@ -4,21 +4,21 @@
 
 use divan::Bencher;
 use http::Method;
-use policy::route::{Asked, HostPattern, PathPattern, Rule, Table};
+use policy::route::{HostPattern, PathPattern, RouteRequest, RouteRule, Table};
 
 use crate::browser;
 
 const ROUTES: [usize; 3] = [10, 100, 1000];
 
-fn rule(hosts: Vec<HostPattern>, path: PathPattern) -> Rule {
-    Rule { hosts, path, methods: vec![], headers: vec![], query: vec![], cookies: vec![] }
+fn rule(hosts: Vec<HostPattern>, path: PathPattern) -> RouteRule {
+    RouteRule { hosts, path, methods: vec![], headers: vec![], query: vec![], cookies: vec![] }
 }
 
-fn finds(bencher: Bencher<'_, '_>, rules: Vec<Rule>, host: &str, path: &str) {
+fn finds(bencher: Bencher<'_, '_>, rules: Vec<RouteRule>, host: &str, path: &str) {
     let middle = rules.len() / 2;
     let table = Table::new(rules);
     let headers = browser();
-    let asked = Asked { host, path, query: Some("size=small"), method: &Method::GET, headers: &headers };
+    let asked = RouteRequest { host, path, query: Some("size=small"), method: &Method::GET, headers: &headers };
     assert_eq!(table.find(&asked), Some(middle), "the benchmark asks for another route than it means to");
     bencher.bench(|| table.find(divan::black_box(&asked)));
 }

@@ -28,7 +28,7 @@ pub struct Consistent {
 }
 
 /// The load of all usable backends.
-struct Load {
+struct SeatLoad {
     in_flight: u128,
     weight: u128,
 }
@@ -57,7 +57,7 @@ impl Consistent {
     }
 
     /// The load of the usable backends only: if half of them are down, the fair share of the others doubles.
-    fn load(&mut self, endpoints: &impl EndpointView) -> Load {
+    fn load(&mut self, endpoints: &impl EndpointView) -> SeatLoad {
         let (usable, epoch) = (endpoints.usable(), endpoints.epoch());
         if self.epoch != Some(epoch) {
             self.usable_weight = usable.iter().map(|&index| self.weight(index)).sum();
@@ -71,11 +71,11 @@ impl Consistent {
             // Other workers change the counts between the two calls.
             false => endpoints.in_flight_total().saturating_sub(sum(&self.out)),
         };
-        Load { in_flight: u128::from(in_flight), weight: self.usable_weight }
+        SeatLoad { in_flight: u128::from(in_flight), weight: self.usable_weight }
     }
 
     /// Whether one more request keeps the backend within ⌈1.25 × (all in flight + 1) × weight ÷ total weight⌉.
-    fn has_room(&self, endpoints: &impl EndpointView, index: usize, load: &Load) -> bool {
+    fn has_room(&self, endpoints: &impl EndpointView, index: usize, load: &SeatLoad) -> bool {
         let (over, under) = BOUND;
         let allowed = over * (load.in_flight + 1) * self.weight(index);
         // n + 1 ≤ ⌈a ÷ b⌉ is equivalent to n × b < a, which needs no rounding.

@@ -17,7 +17,7 @@ use super::{Draw, EndpointView};
 /// Exact and smooth turns by weight, for first attempts and for retries separately.
 #[derive(Clone, Debug)]
 pub struct Weighted {
-    classes: Vec<Class>,
+    classes: Vec<WeightClass>,
     epoch: Option<u64>,
     /// The sum of the weights of all usable backends, as of `epoch`.
     total: i64,
@@ -25,7 +25,7 @@ pub struct Weighted {
 
 /// The backends of one weight.
 #[derive(Clone, Debug)]
-struct Class {
+struct WeightClass {
     weight: i64,
     members: Vec<usize>,
     /// The usable members in order, as of the epoch.
@@ -50,7 +50,7 @@ impl Credits {
     }
 }
 
-impl Class {
+impl WeightClass {
     fn share(&self) -> i64 {
         self.weight * self.usable.len() as i64
     }
@@ -72,7 +72,7 @@ impl Weighted {
         for (index, weight) in weights.iter().enumerate() {
             by_weight.entry((*weight).max(1)).or_default().push(index);
         }
-        let class = |(weight, members)| Class {
+        let class = |(weight, members)| WeightClass {
             weight: i64::from(weight),
             members,
             usable: Vec::new(),
@@ -115,7 +115,7 @@ impl Weighted {
 
     /// The class to choose: among those with credit, else among all with an open member, the one whose credit ends
     /// first if it continues to earn.
-    fn due(&mut self, total: i64, retry: bool) -> Option<&mut Class> {
+    fn due(&mut self, total: i64, retry: bool) -> Option<&mut WeightClass> {
         self.classes.iter_mut().filter(|class| class.next.is_some()).reduce(|best, other| {
             let (best_credit, other_credit) = (*best.credits.of(retry), *other.credits.of(retry));
             let best_left = i128::from(total - best_credit) * i128::from(other.share());
@@ -132,7 +132,7 @@ impl Weighted {
             let is_usable = |member: &usize| endpoints.usable().binary_search(member).is_ok();
             class.usable.extend(class.members.iter().copied().filter(is_usable));
         }
-        self.total = self.classes.iter().map(Class::share).sum();
+        self.total = self.classes.iter().map(WeightClass::share).sum();
         let total = i128::from(self.total);
         for retry in [false, true] {
             let mut sum = 0;

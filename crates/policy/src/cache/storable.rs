@@ -6,7 +6,7 @@
 use http::{Method, StatusCode, Uri};
 
 use super::facts::{RequestFacts, ResponseFacts};
-use super::freshness::{self, Lifetime, Source};
+use super::freshness::{self, Lifetime, LifetimeSource};
 use super::partial::Part;
 
 /// Why a response is not stored. The word is for the log and the detail of `Cache-Status` (RFC 9211 §2.8).
@@ -104,7 +104,7 @@ pub fn storable(
     let by_route = lifetime.is_some_and(|lifetime| lifetime.source.is_route());
     method(request, response)?;
     status(response)?;
-    if is_never_stored(response.status) && !lifetime.is_some_and(|lifetime| lifetime.source == Source::Status) {
+    if is_never_stored(response.status) && !lifetime.is_some_and(|lifetime| lifetime.source == LifetimeSource::Status) {
         return Err(Refusal::Status);
     }
     if request.directives.no_store {

@@ -5,7 +5,7 @@ use crate::message::target::BadTarget;
 
 /// Why a text is not a valid template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadTemplate {
+pub enum BadEventTemplate {
     /// The template is empty.
     #[error("is empty")]
     Empty,

@@ -11,7 +11,7 @@ const SPEC_VERSION: &str = "1.0";
 
 /// A JSON value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Value {
+pub enum JsonValue {
     /// `null`, or absent.
     #[default]
     Null,
@@ -24,12 +24,12 @@ pub enum Value {
     /// A string.
     Text(String),
     /// An array.
-    List(Vec<Value>),
+    List(Vec<JsonValue>),
     /// An object.
-    Table(BTreeMap<String, Value>),
+    Table(BTreeMap<String, JsonValue>),
 }
 
-impl Value {
+impl JsonValue {
     /// An object with these members.
     #[must_use]
     pub fn table<'a>(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
@@ -75,7 +75,7 @@ pub struct Event {
     /// The subject: `aggregate_id`, or `subject` in CloudEvents.
     pub subject: Option<Box<str>>,
     /// Further data.
-    pub data: Value,
+    pub data: JsonValue,
 }
 
 /// Why an event cannot be decoded (422).
@@ -107,12 +107,12 @@ impl Event {
     ///
     /// # Errors
     /// [`NoEvent`] → 422.
-    pub fn of_object(object: Value) -> Result<Self, NoEvent> {
+    pub fn of_object(object: JsonValue) -> Result<Self, NoEvent> {
         if object.at(["specversion"]).is_some() { Self::structured(object) } else { Self::plain(object) }
     }
 
     /// Decodes `{ "type", "aggregate_id", "data" }`; `subject` replaces a missing `aggregate_id`.
-    fn plain(mut object: Value) -> Result<Self, NoEvent> {
+    fn plain(mut object: JsonValue) -> Result<Self, NoEvent> {
         let kind = kind(&mut object)?;
         let subject = match subject(&mut object, "aggregate_id")? {
             Some(subject) => Some(subject),
@@ -128,11 +128,11 @@ impl Event {
     ///
     /// # Errors
     /// [`NoEvent`] → 422.
-    pub fn structured(mut object: Value) -> Result<Self, NoEvent> {
-        if !matches!(object, Value::Table(_)) {
+    pub fn structured(mut object: JsonValue) -> Result<Self, NoEvent> {
+        if !matches!(object, JsonValue::Table(_)) {
             return Err(NoEvent::NotAnObject);
         }
-        if object.take("specversion") != Some(Value::Text(SPEC_VERSION.to_owned())) {
+        if object.take("specversion") != Some(JsonValue::Text(SPEC_VERSION.to_owned())) {
             return Err(NoEvent::Version);
         }
         if object.take("data_base64").is_some() {
@@ -149,7 +149,7 @@ impl Event {
     ///
     /// # Errors
     /// [`NoEvent`] → 422.
-    pub fn binary(version: &[u8], kind: &[u8], subject: Option<&[u8]>, data: Value) -> Result<Self, NoEvent> {
+    pub fn binary(version: &[u8], kind: &[u8], subject: Option<&[u8]>, data: JsonValue) -> Result<Self, NoEvent> {
         if version != SPEC_VERSION.as_bytes() {
             return Err(NoEvent::Version);
         }
@@ -165,17 +165,17 @@ impl Event {
     }
 }
 
-fn kind(object: &mut Value) -> Result<Box<str>, NoEvent> {
-    if !matches!(object, Value::Table(_)) {
+fn kind(object: &mut JsonValue) -> Result<Box<str>, NoEvent> {
+    if !matches!(object, JsonValue::Table(_)) {
         return Err(NoEvent::NotAnObject);
     }
     match object.take("type") {
-        Some(Value::Text(kind)) if !kind.is_empty() => Ok(kind.into()),
+        Some(JsonValue::Text(kind)) if !kind.is_empty() => Ok(kind.into()),
         Some(_) | None => Err(NoEvent::NoType),
     }
 }
 
-fn subject(object: &mut Value, name: &'static str) -> Result<Option<Box<str>>, NoEvent> {
+fn subject(object: &mut JsonValue, name: &'static str) -> Result<Option<Box<str>>, NoEvent> {
     let Some(value) = object.take(name) else { return Ok(None) };
     value.text().map(|text| Some(text.into())).ok_or(NoEvent::NoSubject(name))
 }
@@ -196,40 +196,41 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn text(text: &str) -> Value {
-        Value::Text(text.to_owned())
+    fn text(text: &str) -> JsonValue {
+        JsonValue::Text(text.to_owned())
     }
 
     #[test]
     fn the_plain_form_is_read() {
-        let data = Value::table([("x", Value::Whole(1))]);
-        for (name, id) in [("aggregate_id", text("7")), ("aggregate_id", Value::Whole(7)), ("subject", text("7"))] {
-            let object = Value::table([("type", text("T")), (name, id), ("data", data.clone()), ("more", Value::Null)]);
+        let data = JsonValue::table([("x", JsonValue::Whole(1))]);
+        for (name, id) in [("aggregate_id", text("7")), ("aggregate_id", JsonValue::Whole(7)), ("subject", text("7"))] {
+            let object =
+                JsonValue::table([("type", text("T")), (name, id), ("data", data.clone()), ("more", JsonValue::Null)]);
             let expected = Event { kind: "T".into(), subject: Some("7".into()), data: data.clone() };
             assert_eq!(Event::of_object(object), Ok(expected));
         }
-        let bare = Event { kind: "T".into(), subject: None, data: Value::Null };
-        assert_eq!(Event::of_object(Value::table([("type", text("T"))])), Ok(bare));
+        let bare = Event { kind: "T".into(), subject: None, data: JsonValue::Null };
+        assert_eq!(Event::of_object(JsonValue::table([("type", text("T"))])), Ok(bare));
     }
 
     #[test]
     fn structured_cloud_events_are_read() {
-        let object = Value::table([
+        let object = JsonValue::table([
             ("specversion", text("1.0")),
             ("type", text("com.example.order")),
             ("source", text("/orders")),
             ("id", text("1")),
             ("subject", text("o-1")),
-            ("data", Value::List(vec![Value::Flag(true)])),
+            ("data", JsonValue::List(vec![JsonValue::Flag(true)])),
         ]);
         let event = Event::of_object(object).unwrap();
         assert_eq!((&*event.kind, event.subject.as_deref()), ("com.example.order", Some("o-1")));
-        assert_eq!(event.data, Value::List(vec![Value::Flag(true)]));
+        assert_eq!(event.data, JsonValue::List(vec![JsonValue::Flag(true)]));
     }
 
     #[test]
     fn binary_cloud_events_are_read_with_their_escapes() {
-        let event = Event::binary(b"1.0", b"Gr%C3%b6%25", Some(b"a%20b"), Value::Null).unwrap();
+        let event = Event::binary(b"1.0", b"Gr%C3%b6%25", Some(b"a%20b"), JsonValue::Null).unwrap();
         assert_eq!((&*event.kind, event.subject.as_deref()), ("Grö%", Some("a b")));
         for (version, kind, subject, expected) in [
             (&b"0.3"[..], &b"T"[..], None, NoEvent::Version),
@@ -238,38 +239,38 @@ mod tests {
             (b"1.0", b"%4", None, NoEvent::Encoding("ce-type")),
             (b"1.0", b"T", Some(&b"%zz"[..]), NoEvent::Encoding("ce-subject")),
         ] {
-            assert_eq!(Event::binary(version, kind, subject, Value::Null), Err(expected));
+            assert_eq!(Event::binary(version, kind, subject, JsonValue::Null), Err(expected));
         }
     }
 
     #[test]
     fn what_is_no_event_is_refused() {
-        let cloud = |members: &[(&'static str, Value)]| {
-            Value::table([("specversion", text("1.0"))].into_iter().chain(members.iter().cloned()))
+        let cloud = |members: &[(&'static str, JsonValue)]| {
+            JsonValue::table([("specversion", text("1.0"))].into_iter().chain(members.iter().cloned()))
         };
         for (object, expected) in [
-            (Value::List(Vec::new()), NoEvent::NotAnObject),
+            (JsonValue::List(Vec::new()), NoEvent::NotAnObject),
             (text("T"), NoEvent::NotAnObject),
-            (Value::table([]), NoEvent::NoType),
-            (Value::table([("type", text(""))]), NoEvent::NoType),
-            (Value::table([("type", Value::Whole(1))]), NoEvent::NoType),
+            (JsonValue::table([]), NoEvent::NoType),
+            (JsonValue::table([("type", text(""))]), NoEvent::NoType),
+            (JsonValue::table([("type", JsonValue::Whole(1))]), NoEvent::NoType),
             (
-                Value::table([("type", text("T")), ("aggregate_id", Value::Fraction)]),
+                JsonValue::table([("type", text("T")), ("aggregate_id", JsonValue::Fraction)]),
                 NoEvent::NoSubject("aggregate_id"),
             ),
-            (Value::table([("type", text("T")), ("specversion", text("0.3"))]), NoEvent::Version),
+            (JsonValue::table([("type", text("T")), ("specversion", text("0.3"))]), NoEvent::Version),
             (cloud(&[]), NoEvent::NoType),
             (cloud(&[("type", text("T")), ("data_base64", text("eA=="))]), NoEvent::Base64),
         ] {
             assert_eq!(Event::of_object(object), Err(expected));
         }
-        assert_eq!(Event::structured(Value::table([("type", text("T"))])), Err(NoEvent::Version));
+        assert_eq!(Event::structured(JsonValue::table([("type", text("T"))])), Err(NoEvent::Version));
     }
 
     #[test]
     fn a_path_leads_through_objects_and_arrays() {
-        let items = Value::List(vec![Value::table([("id", Value::Whole(-5))])]);
-        let data = Value::table([("items", items), ("0", text("zero"))]);
+        let items = JsonValue::List(vec![JsonValue::table([("id", JsonValue::Whole(-5))])]);
+        let data = JsonValue::table([("items", items), ("0", text("zero"))]);
         for (steps, expected) in [
             (&["items", "0", "id"][..], Some("-5")),
             (&["0"], Some("zero")),
@@ -279,14 +280,14 @@ mod tests {
             (&["items"], None),
             (&["0", "0"], None),
         ] {
-            assert_eq!(data.at(steps.iter().copied()).and_then(Value::text).as_deref(), expected, "{steps:?}");
+            assert_eq!(data.at(steps.iter().copied()).and_then(JsonValue::text).as_deref(), expected, "{steps:?}");
         }
     }
 
     proptest! {
         #[test]
         fn no_header_value_panics(value in prop::collection::vec(any::<u8>(), 0..20)) {
-            let _ = Event::binary(b"1.0", &value, Some(&value), Value::Null);
+            let _ = Event::binary(b"1.0", &value, Some(&value), JsonValue::Null);
         }
     }
 }

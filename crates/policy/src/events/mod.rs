@@ -1,6 +1,6 @@
 //! Decides what an event invalidates: rules of the configuration, filled with the event's values.
 //!
-//! An event is decoded from parsed JSON ([`Event`], [`Value`]); the templates of a rule are parsed once ([`Template`],
+//! An event is decoded from parsed JSON ([`Event`], [`JsonValue`]); the templates of a rule are parsed once ([`EventTemplate`],
 //! [`PlaceTemplate`]). [`touched`] returns what to purge. The caller purges, counts the results, and limits the size of
 //! an event.
 
@@ -9,18 +9,18 @@ mod event;
 mod place;
 mod template;
 
-pub use errors::{BadPlace, BadTemplate, Unfit};
-pub use event::{Event, NoEvent, Value};
-pub use place::{Authority, PLACE_BYTES_MAX, Place, PlaceTemplate};
-pub use template::{TAG_BYTES_MAX, Template};
+pub use errors::{BadEventTemplate, BadPlace, Unfit};
+pub use event::{Event, JsonValue, NoEvent};
+pub use place::{Authority, PLACE_BYTES_MAX, PlaceTemplate, UrlPattern};
+pub use template::{EventTemplate, TAG_BYTES_MAX};
 
 /// An `[[invalidate]]` table: what an event of one type invalidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct EventRule {
     /// The exact type of the events that it applies to.
     pub event: Box<str>,
     /// The tags to purge.
-    pub tags: Vec<Template>,
+    pub tags: Vec<EventTemplate>,
     /// The URLs to purge.
     pub urls: Vec<PlaceTemplate>,
     /// The URL prefixes to purge.
@@ -31,30 +31,30 @@ pub struct Rule {
 
 /// What one rule invalidates for one event, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
+pub struct EventEffect {
     /// Whether the responses only become stale.
     pub soft: bool,
     /// Tags.
     pub tags: Vec<String>,
     /// Whole URLs.
-    pub urls: Vec<Place>,
+    pub urls: Vec<UrlPattern>,
     /// URL prefixes; their queries are `None`.
-    pub prefixes: Vec<Place>,
+    pub prefixes: Vec<UrlPattern>,
 }
 
-/// What an event invalidates: one [`Touched`] for each rule of its type, in the order of the rules. Empty if no rule
+/// What an event invalidates: one [`EventEffect`] for each rule of its type, in the order of the rules. Empty if no rule
 /// has the type.
 ///
 /// # Errors
 /// [`Unfit`] → 422, if a template of one of these rules cannot be filled. The caller should purge nothing then: half of
 /// an event would look like all of it.
-pub fn touched(rules: &[Rule], event: &Event) -> Result<Vec<Touched>, Unfit> {
+pub fn touched(rules: &[EventRule], event: &Event) -> Result<Vec<EventEffect>, Unfit> {
     rules.iter().filter(|rule| rule.event == event.kind).map(|rule| rule.touched(event)).collect()
 }
 
-impl Rule {
-    fn touched(&self, event: &Event) -> Result<Touched, Unfit> {
-        let mut touched = Touched { soft: self.soft, ..Touched::default() };
+impl EventRule {
+    fn touched(&self, event: &Event) -> Result<EventEffect, Unfit> {
+        let mut touched = EventEffect { soft: self.soft, ..EventEffect::default() };
         for template in &self.tags {
             add(&mut touched.tags, template.fill(event, TAG_BYTES_MAX)?);
         }
@@ -79,18 +79,18 @@ fn add<T: PartialEq>(list: &mut Vec<T>, new: T) {
 mod tests {
     use super::*;
 
-    fn rule(event: &str, tags: &[&str], urls: &[&str], prefixes: &[&str]) -> Rule {
-        Rule {
+    fn rule(event: &str, tags: &[&str], urls: &[&str], prefixes: &[&str]) -> EventRule {
+        EventRule {
             event: event.into(),
-            tags: tags.iter().map(|text| Template::parse(text).unwrap()).collect(),
+            tags: tags.iter().map(|text| EventTemplate::parse(text).unwrap()).collect(),
             urls: urls.iter().map(|text| PlaceTemplate::url(text).unwrap()).collect(),
             prefixes: prefixes.iter().map(|text| PlaceTemplate::prefix(text).unwrap()).collect(),
             soft: false,
         }
     }
 
-    fn order(user: Value) -> Event {
-        let data = Value::table([("user_id", user)]);
+    fn order(user: JsonValue) -> Event {
+        let data = JsonValue::table([("user_id", user)]);
         Event { kind: "OrderCreated".into(), subject: Some("o-1".into()), data }
     }
 
@@ -99,9 +99,9 @@ mod tests {
         let rules = [
             rule("OrderCreated", &["orders", "user:{data.user_id}"], &["/api/orders/{aggregate_id}"], &[]),
             rule("OrderDeleted", &["gone"], &[], &[]),
-            Rule { soft: true, ..rule("OrderCreated", &[], &[], &["/lists/{data.user_id}/"]) },
+            EventRule { soft: true, ..rule("OrderCreated", &[], &[], &["/lists/{data.user_id}/"]) },
         ];
-        let touched = touched(&rules, &order(Value::Whole(7))).unwrap();
+        let touched = touched(&rules, &order(JsonValue::Whole(7))).unwrap();
         assert_eq!(touched.len(), 2);
         assert_eq!(touched[0].tags, ["orders", "user:7"]);
         assert_eq!(touched[0].urls[0].path, "/api/orders/o-1");
@@ -112,14 +112,14 @@ mod tests {
     #[test]
     fn an_unknown_type_touches_nothing() {
         let rules = [rule("ordercreated", &["orders"], &[], &[]), rule("Order", &["orders"], &[], &[])];
-        assert_eq!(touched(&rules, &order(Value::Whole(7))), Ok(Vec::new()));
+        assert_eq!(touched(&rules, &order(JsonValue::Whole(7))), Ok(Vec::new()));
     }
 
     #[test]
     fn an_event_that_lacks_something_touches_nothing_at_all() {
         let rules =
             [rule("OrderCreated", &["orders"], &[], &[]), rule("OrderCreated", &["user:{data.user_id}"], &[], &[])];
-        let unfit = touched(&rules, &order(Value::Null)).unwrap_err();
+        let unfit = touched(&rules, &order(JsonValue::Null)).unwrap_err();
         assert_eq!(unfit, Unfit::NoText { path: "data.user_id".into() });
         assert_eq!(unfit.to_string(), "data.user_id is no text, whole number, true or false");
     }
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_thing_is_touched_once() {
         let rules = [rule("OrderCreated", &["a", "{data.user_id}"], &["/a", "/{data.user_id}"], &[])];
-        let touched = touched(&rules, &order(Value::Text("a".into()))).unwrap();
+        let touched = touched(&rules, &order(JsonValue::Text("a".into()))).unwrap();
         assert_eq!((touched[0].tags.len(), touched[0].urls.len()), (1, 1));
     }
 }

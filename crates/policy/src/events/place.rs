@@ -7,9 +7,9 @@ use crate::cache::key::Scheme;
 use crate::message::host::Host;
 use crate::message::target::{check_query, normal_path};
 
-use super::errors::{BadPlace, BadTemplate, Unfit};
+use super::errors::{BadEventTemplate, BadPlace, Unfit};
 use super::event::Event;
-use super::template::Template;
+use super::template::EventTemplate;
 
 /// The longest path, and the longest query, that an event can name, in bytes.
 pub const PLACE_BYTES_MAX: usize = 8192;
@@ -23,7 +23,7 @@ const UNRESERVED: &[u8] = b"-._~";
 
 /// A URL or URL prefix, in the normal form of cache keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct UrlPattern {
     /// The host; `None`: every host. Applies to both schemes.
     pub authority: Option<Authority>,
     /// The path, or its prefix.
@@ -45,19 +45,19 @@ pub struct Authority {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlaceTemplate {
     authority: Option<Authority>,
-    path: Template,
-    query: Option<Template>,
+    path: EventTemplate,
+    query: Option<EventTemplate>,
 }
 
 impl PlaceTemplate {
     /// Parses a complete URL, or a path and query, which then apply to every host.
     ///
     /// # Errors
-    /// [`BadTemplate`], reported with the configuration.
-    pub fn url(text: &str) -> Result<Self, BadTemplate> {
+    /// [`BadEventTemplate`], reported with the configuration.
+    pub fn url(text: &str) -> Result<Self, BadEventTemplate> {
         let (authority, rest) = split_authority(text)?;
         let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
-        let path = Template::parse_within(path, PLACE_BYTES_MAX)?;
+        let path = EventTemplate::parse_within(path, PLACE_BYTES_MAX)?;
         // Every value behaves like this one: it is escaped, not empty, and no dot segment.
         let sample = path.with_each_field_as("x");
         normal_path(&sample).map_err(BadPlace::from)?;
@@ -66,7 +66,7 @@ impl PlaceTemplate {
         }
         let query = match query {
             Some("") | None => None,
-            Some(query) => Some(Template::parse_within(query, PLACE_BYTES_MAX)?),
+            Some(query) => Some(EventTemplate::parse_within(query, PLACE_BYTES_MAX)?),
         };
         if let Some(query) = &query {
             check_query(&query.with_each_field_as("x")).map_err(BadPlace::from)?;
@@ -77,8 +77,8 @@ impl PlaceTemplate {
     /// Parses a URL prefix: a path, with or without a host.
     ///
     /// # Errors
-    /// [`BadTemplate`], reported with the configuration.
-    pub fn prefix(text: &str) -> Result<Self, BadTemplate> {
+    /// [`BadEventTemplate`], reported with the configuration.
+    pub fn prefix(text: &str) -> Result<Self, BadEventTemplate> {
         if text.contains('?') { Err(BadPlace::PrefixWithQuery.into()) } else { Self::url(text) }
     }
 
@@ -88,13 +88,13 @@ impl PlaceTemplate {
     ///
     /// # Errors
     /// [`Unfit`] → 422.
-    pub fn fill(&self, event: &Event) -> Result<Vec<Place>, Unfit> {
+    pub fn fill(&self, event: &Event) -> Result<Vec<UrlPattern>, Unfit> {
         let plain = self.fill_with(event, SEGMENT, PARAMETER)?;
         let cautious = self.fill_with(event, UNRESERVED, UNRESERVED)?;
         Ok(if plain == cautious { vec![plain] } else { vec![plain, cautious] })
     }
 
-    fn fill_with(&self, event: &Event, in_path: &[u8], in_query: &[u8]) -> Result<Place, Unfit> {
+    fn fill_with(&self, event: &Event, in_path: &[u8], in_query: &[u8]) -> Result<UrlPattern, Unfit> {
         let escape = |kept| move |value: &str, into: &mut String| escape(value, kept, into);
         let no_url = || Unfit::NoUrl { template: self.path.with_each_field_as("{…}").into() };
         let path = self.path.fill_escaped(event, PLACE_BYTES_MAX, escape(in_path))?;
@@ -103,7 +103,7 @@ impl PlaceTemplate {
         }
         let path = normal_path(&path).map_err(|_| no_url())?.into_owned();
         let query = self.query.as_ref().map(|query| query.fill_escaped(event, PLACE_BYTES_MAX, escape(in_query)));
-        Ok(Place { authority: self.authority.clone(), path, query: query.transpose()? })
+        Ok(UrlPattern { authority: self.authority.clone(), path, query: query.transpose()? })
     }
 }
 
@@ -150,12 +150,12 @@ fn escape(value: &str, kept: &[u8], into: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::Value;
+    use super::super::event::JsonValue;
     use super::*;
     use proptest::prelude::*;
 
-    fn fill(template: &str, value: &str) -> Result<Vec<Place>, Unfit> {
-        let event = Event { kind: "T".into(), subject: Some(value.into()), data: Value::Text(value.to_owned()) };
+    fn fill(template: &str, value: &str) -> Result<Vec<UrlPattern>, Unfit> {
+        let event = Event { kind: "T".into(), subject: Some(value.into()), data: JsonValue::Text(value.to_owned()) };
         PlaceTemplate::url(template).unwrap().fill(&event)
     }
 
@@ -239,7 +239,7 @@ mod tests {
             assert_eq!(PlaceTemplate::url(text).unwrap_err().to_string(), expected, "{text}");
         }
         let refused = PlaceTemplate::prefix("/a?b").unwrap_err();
-        assert_eq!(refused, BadTemplate::Place(BadPlace::PrefixWithQuery));
+        assert_eq!(refused, BadEventTemplate::Place(BadPlace::PrefixWithQuery));
     }
 
     proptest! {
@@ -270,7 +270,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in "[a-z:/?#.%2{}é]{0,30}", value in "(?s).{0,10}") {
             if let Ok(template) = PlaceTemplate::url(&text) {
-                let event = Event { kind: "T".into(), subject: None, data: Value::Text(value) };
+                let event = Event { kind: "T".into(), subject: None, data: JsonValue::Text(value) };
                 let _ = template.fill(&event);
             }
         }

@@ -4,27 +4,27 @@
 
 use std::borrow::Cow;
 
-use super::errors::{BadTemplate, Unfit};
-use super::event::{Event, Value};
+use super::errors::{BadEventTemplate, Unfit};
+use super::event::{Event, JsonValue};
 
 /// The longest tag that an event can name, in bytes; no stored response has a longer one.
 pub const TAG_BYTES_MAX: usize = 1024;
 
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
-    pieces: Vec<Piece>,
+pub struct EventTemplate {
+    pieces: Vec<EventPiece>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum EventPiece {
     Text(String),
-    Field(Path),
+    Field(DataPath),
 }
 
 /// The path of a value in an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Path {
+struct DataPath {
     written: Box<str>,
     root: Root,
 }
@@ -36,23 +36,23 @@ enum Root {
     Data,
 }
 
-impl Template {
+impl EventTemplate {
     /// Parses a template: text with paths in braces. `{{` and `}}` stand for literal braces.
     ///
     /// A path is `type`, `aggregate_id` or `subject` (synonyms), `data`, or a path into the data: `data.items.0.id`,
     /// member names and array indices from 0. A member whose name contains a dot or a brace cannot be addressed.
     ///
     /// # Errors
-    /// [`BadTemplate`], reported with the configuration.
-    pub fn parse(text: &str) -> Result<Self, BadTemplate> {
+    /// [`BadEventTemplate`], reported with the configuration.
+    pub fn parse(text: &str) -> Result<Self, BadEventTemplate> {
         Self::parse_within(text, TAG_BYTES_MAX)
     }
 
     /// Like [`Self::parse`], with another limit on the literal text.
-    pub(super) fn parse_within(text: &str, bytes_max: usize) -> Result<Self, BadTemplate> {
+    pub(super) fn parse_within(text: &str, bytes_max: usize) -> Result<Self, BadEventTemplate> {
         let template = Self { pieces: pieces(text)? };
         let fits = template.with_each_field_as("").len() <= bytes_max;
-        fits.then_some(template).ok_or(BadTemplate::TooLong { bytes_max })
+        fits.then_some(template).ok_or(BadEventTemplate::TooLong { bytes_max })
     }
 
     /// The text for an event, at most `bytes_max` bytes, with values unchanged.
@@ -74,8 +74,8 @@ impl Template {
         let mut last: &str = "";
         for piece in &self.pieces {
             match piece {
-                Piece::Text(text) => filled.push_str(text),
-                Piece::Field(path) => {
+                EventPiece::Text(text) => filled.push_str(text),
+                EventPiece::Field(path) => {
                     let text = path.text(event)?;
                     last = &path.written;
                     // Checked before escaping, so that a huge value is not copied first.
@@ -97,25 +97,25 @@ impl Template {
         let mut text = String::new();
         for piece in &self.pieces {
             text.push_str(match piece {
-                Piece::Text(own) => own,
-                Piece::Field(_) => value,
+                EventPiece::Text(own) => own,
+                EventPiece::Field(_) => value,
             });
         }
         text
     }
 }
 
-impl Path {
-    fn parse(written: &str) -> Result<Self, BadTemplate> {
+impl DataPath {
+    fn parse(written: &str) -> Result<Self, BadEventTemplate> {
         let (first, rest) = written.split_once('.').map_or((written, None), |(first, rest)| (first, Some(rest)));
         let root = match (first, rest) {
             ("type", None) => Root::Type,
             ("aggregate_id" | "subject", None) => Root::Subject,
             ("data", _) => Root::Data,
-            _ => return Err(BadTemplate::Unknown { path: written.into() }),
+            _ => return Err(BadEventTemplate::Unknown { path: written.into() }),
         };
         if written.split('.').any(str::is_empty) {
-            return Err(BadTemplate::EmptyStep { path: written.into() });
+            return Err(BadEventTemplate::EmptyStep { path: written.into() });
         }
         Ok(Self { written: written.into(), root })
     }
@@ -128,7 +128,7 @@ impl Path {
             Root::Data => {
                 let value = event.data.at(self.written.split('.').skip(1));
                 let value = value.ok_or_else(|| Unfit::Missing { path: path() })?;
-                Value::text(value).ok_or_else(|| Unfit::NoText { path: path() })?
+                JsonValue::text(value).ok_or_else(|| Unfit::NoText { path: path() })?
             }
         };
         if text.is_empty() { Err(Unfit::Empty { path: path() }) } else { Ok(text) }
@@ -136,7 +136,7 @@ impl Path {
 }
 
 /// Splits a text at its braces.
-fn pieces(text: &str) -> Result<Vec<Piece>, BadTemplate> {
+fn pieces(text: &str) -> Result<Vec<EventPiece>, BadEventTemplate> {
     let (mut pieces, mut plain) = (Vec::new(), String::new());
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
@@ -150,22 +150,22 @@ fn pieces(text: &str) -> Result<Vec<Piece>, BadTemplate> {
             rest = after;
             continue;
         }
-        let inner = brace.strip_prefix('{').ok_or(BadTemplate::NotOpened)?;
-        let (path, after) = inner.split_once('}').ok_or(BadTemplate::NotClosed)?;
+        let inner = brace.strip_prefix('{').ok_or(BadEventTemplate::NotOpened)?;
+        let (path, after) = inner.split_once('}').ok_or(BadEventTemplate::NotClosed)?;
         if path.contains('{') {
-            return Err(BadTemplate::NotClosed);
+            return Err(BadEventTemplate::NotClosed);
         }
         if !plain.is_empty() {
-            pieces.push(Piece::Text(std::mem::take(&mut plain)));
+            pieces.push(EventPiece::Text(std::mem::take(&mut plain)));
         }
-        pieces.push(Piece::Field(Path::parse(path)?));
+        pieces.push(EventPiece::Field(DataPath::parse(path)?));
         rest = after;
     }
     plain.push_str(rest);
     if !plain.is_empty() {
-        pieces.push(Piece::Text(plain));
+        pieces.push(EventPiece::Text(plain));
     }
-    if pieces.is_empty() { Err(BadTemplate::Empty) } else { Ok(pieces) }
+    if pieces.is_empty() { Err(BadEventTemplate::Empty) } else { Ok(pieces) }
 }
 
 #[cfg(test)]
@@ -173,17 +173,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn event(data: Value) -> Event {
+    fn event(data: JsonValue) -> Event {
         Event { kind: "T".into(), subject: Some("s".into()), data }
     }
 
-    fn filled(template: &str, data: Value) -> Result<String, Unfit> {
-        Template::parse(template).unwrap().fill(&event(data), TAG_BYTES_MAX)
+    fn filled(template: &str, data: JsonValue) -> Result<String, Unfit> {
+        EventTemplate::parse(template).unwrap().fill(&event(data), TAG_BYTES_MAX)
     }
 
     #[test]
     fn braces_hold_paths_and_doubled_braces_are_plain() {
-        let data = || Value::table([("x", Value::table([("y", Value::Text("é{}".into()))])), ("n", Value::Whole(3))]);
+        let data = || {
+            JsonValue::table([
+                ("x", JsonValue::table([("y", JsonValue::Text("é{}".into()))])),
+                ("n", JsonValue::Whole(3)),
+            ])
+        };
         for (template, expected) in [
             ("plain", "plain"),
             ("{type}:{aggregate_id}:{subject}", "T:s:s"),
@@ -194,7 +199,7 @@ mod tests {
         ] {
             assert_eq!(filled(template, data()).as_deref(), Ok(expected), "{template}");
         }
-        assert_eq!(filled("{data}", Value::Flag(false)).as_deref(), Ok("false"));
+        assert_eq!(filled("{data}", JsonValue::Flag(false)).as_deref(), Ok("false"));
     }
 
     #[test]
@@ -210,27 +215,27 @@ mod tests {
             ("{data.}", "names \"data.\", which has an empty step"),
             ("{data..x}", "names \"data..x\", which has an empty step"),
         ] {
-            assert_eq!(Template::parse(text).unwrap_err().to_string(), expected, "{text}");
+            assert_eq!(EventTemplate::parse(text).unwrap_err().to_string(), expected, "{text}");
         }
-        assert_eq!(Template::parse(&"x".repeat(1025)), Err(BadTemplate::TooLong { bytes_max: 1024 }));
-        assert!(Template::parse(&"x".repeat(1024)).is_ok());
+        assert_eq!(EventTemplate::parse(&"x".repeat(1025)), Err(BadEventTemplate::TooLong { bytes_max: 1024 }));
+        assert!(EventTemplate::parse(&"x".repeat(1024)).is_ok());
     }
 
     #[test]
     fn an_event_that_does_not_fit_is_told_where() {
         for (data, expected) in [
-            (Value::Null, "data.x is missing"),
-            (Value::table([("x", Value::Null)]), "data.x is no text, whole number, true or false"),
-            (Value::table([("x", Value::Fraction)]), "data.x is no text, whole number, true or false"),
-            (Value::table([("x", Value::List(Vec::new()))]), "data.x is no text, whole number, true or false"),
-            (Value::table([("x", Value::Text(String::new()))]), "data.x is empty"),
-            (Value::table([("x", Value::Text("x".repeat(1024)))]), "data.x makes more than 1024 bytes"),
-            (Value::table([("x", Value::Text("x".repeat(9999)))]), "data.x makes more than 1024 bytes"),
+            (JsonValue::Null, "data.x is missing"),
+            (JsonValue::table([("x", JsonValue::Null)]), "data.x is no text, whole number, true or false"),
+            (JsonValue::table([("x", JsonValue::Fraction)]), "data.x is no text, whole number, true or false"),
+            (JsonValue::table([("x", JsonValue::List(Vec::new()))]), "data.x is no text, whole number, true or false"),
+            (JsonValue::table([("x", JsonValue::Text(String::new()))]), "data.x is empty"),
+            (JsonValue::table([("x", JsonValue::Text("x".repeat(1024)))]), "data.x makes more than 1024 bytes"),
+            (JsonValue::table([("x", JsonValue::Text("x".repeat(9999)))]), "data.x makes more than 1024 bytes"),
         ] {
             assert_eq!(filled("t:{data.x}", data).unwrap_err().to_string(), expected);
         }
-        let nobody = Event { kind: "T".into(), subject: None, data: Value::Null };
-        let unfit = Template::parse("{subject}").unwrap().fill(&nobody, 10).unwrap_err();
+        let nobody = Event { kind: "T".into(), subject: None, data: JsonValue::Null };
+        let unfit = EventTemplate::parse("{subject}").unwrap().fill(&nobody, 10).unwrap_err();
         assert_eq!(unfit, Unfit::Missing { path: "subject".into() });
     }
 
@@ -238,19 +243,19 @@ mod tests {
         #[test]
         fn any_text_is_a_template_once_its_braces_are_doubled(text in ".{1,40}") {
             let doubled = text.replace('{', "{{").replace('}', "}}");
-            prop_assert_eq!(filled(&doubled, Value::Null), Ok(text));
+            prop_assert_eq!(filled(&doubled, JsonValue::Null), Ok(text));
         }
 
         #[test]
         fn no_text_panics(text in "[a-z.{}é]{0,20}", value in ".{0,20}") {
-            if let Ok(template) = Template::parse(&text) {
-                let _ = template.fill(&event(Value::Text(value)), 16);
+            if let Ok(template) = EventTemplate::parse(&text) {
+                let _ = template.fill(&event(JsonValue::Text(value)), 16);
             }
         }
 
         #[test]
         fn a_value_is_taken_as_it_is(value in ".{1,60}") {
-            prop_assert_eq!(filled("<{data}>", Value::Text(value.clone())), Ok(format!("<{value}>")));
+            prop_assert_eq!(filled("<{data}>", JsonValue::Text(value.clone())), Ok(format!("<{value}>")));
         }
     }
 }

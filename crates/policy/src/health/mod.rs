@@ -7,5 +7,5 @@ pub mod active;
 pub mod ejection;
 pub mod slow_start;
 
-pub use active::{Checks, Verdict};
+pub use active::{CheckVerdict, Checks};
 pub use ejection::{Ejected, Ejection, Rules};

@@ -15,15 +15,15 @@ pub struct Budget {
     /// Retries allowed in a window regardless of the number of requests.
     floor: f64,
     /// One bucket for each second of the window, indexed by the second modulo the length.
-    buckets: [Counts; WINDOW_SECS as usize],
+    buckets: [SecondCounts; WINDOW_SECS as usize],
     /// The sum of all buckets.
-    sum: Counts,
+    sum: SecondCounts,
     /// The current second, counted from the start of the process.
     second: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct SecondCounts {
     requests: u64,
     retries: u64,
 }
@@ -38,7 +38,7 @@ impl Budget {
             percent,
             floor: floor_per_second.max(0.0) * WINDOW_SECS as f64,
             buckets: Default::default(),
-            sum: Counts::default(),
+            sum: SecondCounts::default(),
             second: 0,
         }
     }
@@ -81,7 +81,7 @@ impl Budget {
         }
     }
 
-    fn current(&mut self) -> Option<&mut Counts> {
+    fn current(&mut self) -> Option<&mut SecondCounts> {
         self.buckets.get_mut((self.second % WINDOW_SECS) as usize)
     }
 }

@@ -7,5 +7,5 @@ pub mod sticky;
 mod table;
 pub mod template;
 
-pub use matching::{Asked, HostPattern, PathPattern, Rule};
+pub use matching::{HostPattern, PathPattern, RouteRequest, RouteRule};
 pub use table::Table;

@@ -28,13 +28,13 @@ use std::time::Duration;
 use super::class::Class;
 use super::outcome::{Outcome, Reason};
 use crate::time::Now;
-use lane::{Moment, Slot, Waiting};
-use uri_queue::{Item, Step, UriQueue};
+use lane::{DueSlot, DueTime, WaitingQueues};
+use uri_queue::{UriQueue, UriQueueItem, UriQueueState};
 
 pub use counts::{Counts, LaneCounts};
 pub use dead_letters::{Bound, Dropped, Retention};
-pub use lane::Limits;
-pub use recovery::Event;
+pub use lane::LaneLimits;
+pub use recovery::RecoveryEvent;
 
 mod counts;
 mod dead_letters;
@@ -56,7 +56,7 @@ pub struct Lane(pub u32);
 
 /// The upstream that writes are sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Upstream(pub u32);
+pub struct UpstreamId(pub u32);
 
 /// A request that is forwarded without the journal, but in order with the pending writes of its key. The caller numbers
 /// tickets and uses no number twice.
@@ -65,7 +65,7 @@ pub struct Ticket(pub u64);
 
 /// The part of a write that the queue needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<K> {
+pub struct QueueEntry<K> {
     /// Its number in the journal.
     pub seq: Seq,
     /// The key whose URI queue it is in.
@@ -73,7 +73,7 @@ pub struct Entry<K> {
     /// The lane whose limits apply to it.
     pub lane: Lane,
     /// The upstream that it is sent to.
-    pub upstream: Upstream,
+    pub upstream: UpstreamId,
     /// Its effect.
     pub class: Class,
     /// The bytes that it counts as while it is pending.
@@ -148,7 +148,7 @@ pub enum KeyState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter<K> {
     /// The write.
-    pub entry: Entry<K>,
+    pub entry: QueueEntry<K>,
     /// Status of the last response; `None`: no response.
     pub status: Option<u16>,
     /// The number of attempts.
@@ -158,10 +158,10 @@ pub struct DeadLetter<K> {
 }
 
 #[derive(Debug)]
-struct Pending<K> {
-    entry: Entry<K>,
+struct PendingWrite<K> {
+    entry: QueueEntry<K>,
     /// When its URI queue stops waiting for more writes to coalesce, if this one is first.
-    due: Moment,
+    due: DueTime,
     /// The number of attempts.
     attempts: u32,
 }
@@ -169,9 +169,9 @@ struct Pending<K> {
 /// All pending writes and dead letters.
 #[derive(Debug)]
 pub struct Queue<K> {
-    lanes: BTreeMap<Lane, Waiting<K>>,
+    lanes: BTreeMap<Lane, WaitingQueues<K>>,
     uri_queues: BTreeMap<K, UriQueue>,
-    pending: BTreeMap<Seq, Pending<K>>,
+    pending: BTreeMap<Seq, PendingWrite<K>>,
     tickets: HashMap<Ticket, K>,
     dead: BTreeMap<Seq, DeadLetter<K>>,
     /// Dead letters in the order in which they were given up.
@@ -180,10 +180,10 @@ pub struct Queue<K> {
     dead_bytes: u64,
     keep: Retention,
     /// The upstreams that are down, each with the URI queues that wait for it.
-    down: HashMap<Upstream, BTreeMap<Slot, K>>,
+    down: HashMap<UpstreamId, BTreeMap<DueSlot, K>>,
     hurry: bool,
     /// The number of writes in flight to each upstream.
-    in_flight: BTreeMap<Upstream, usize>,
+    in_flight: BTreeMap<UpstreamId, usize>,
     /// The number of writes in flight whose URI queue is stuck.
     retrying: usize,
     slots: u64,
@@ -210,8 +210,8 @@ impl<K> Default for Queue<K> {
 }
 
 impl<K: Ord + Clone> Queue<K> {
-    /// Sets the limits of a lane; waits that have begun are unchanged. The default is [`Limits::default`].
-    pub fn set_lane(&mut self, lane: Lane, limits: Limits) {
+    /// Sets the limits of a lane; waits that have begun are unchanged. The default is [`LaneLimits::default`].
+    pub fn set_lane(&mut self, lane: Lane, limits: LaneLimits) {
         self.lane(lane).limits = limits;
     }
 
@@ -235,13 +235,13 @@ impl<K: Ord + Clone> Queue<K> {
 
     /// The pending write with this number.
     #[must_use]
-    pub fn get(&self, seq: Seq) -> Option<&Entry<K>> {
+    pub fn get(&self, seq: Seq) -> Option<&QueueEntry<K>> {
         self.pending.get(&seq).map(|write| &write.entry)
     }
 
     /// Appends a write that is in the journal to the URI queue of its key. Call it in the order of the journal:
     /// otherwise a restart would send the writes of a key in another order. Known numbers are ignored.
-    pub fn accept(&mut self, entry: Entry<K>, now: Now) {
+    pub fn accept(&mut self, entry: QueueEntry<K>, now: Now) {
         let due = now.mono.saturating_add(self.lane(entry.lane).limits.flush_interval);
         let key = entry.key.clone();
         self.append(entry, due);
@@ -258,7 +258,7 @@ impl<K: Ord + Clone> Queue<K> {
                 let Some(uri_queue) = self.uri_queues.get_mut(&key) else { continue };
                 let Some(upstream) = upstream_of(uri_queue, &self.pending) else { continue };
                 if let Some(sleepers) = self.down.get_mut(&upstream) {
-                    uri_queue.place = Step::Asleep(upstream, slot);
+                    uri_queue.place = UriQueueState::Asleep(upstream, slot);
                     uri_queue.mark_stuck(*name, lane);
                     sleepers.insert(slot, key);
                     continue;
@@ -289,11 +289,11 @@ impl<K: Ord + Clone> Queue<K> {
         let (key, attempts) = (write.entry.key.clone(), write.attempts);
         let lane = self.lanes.entry(write.entry.lane).or_default();
         let Some(uri_queue) = self.uri_queues.get_mut(&key) else { return Vec::new() };
-        let Step::InFlight { sent, covers } = uri_queue.place else { return Vec::new() };
+        let UriQueueState::InFlight { sent, covers } = uri_queue.place else { return Vec::new() };
         if sent != seq {
             return Vec::new();
         }
-        uri_queue.place = Step::Unplaced;
+        uri_queue.place = UriQueueState::Unplaced;
         lane.in_flight = lane.in_flight.saturating_sub(1);
         if let Some(in_flight) = self.in_flight.get_mut(&write.entry.upstream) {
             *in_flight = in_flight.saturating_sub(1);
@@ -328,7 +328,7 @@ impl<K: Ord + Clone> Queue<K> {
     /// Sets whether an upstream is up; initially every upstream is. While it is down, nothing is sent to it and no
     /// attempt is counted. Back-offs continue when it is up again. Set an upstream down when it is not configured any
     /// more: its writes are kept.
-    pub fn set_up(&mut self, upstream: Upstream, up: bool) {
+    pub fn set_up(&mut self, upstream: UpstreamId, up: bool) {
         if !up {
             self.down.entry(upstream).or_default();
             return;
@@ -337,7 +337,7 @@ impl<K: Ord + Clone> Queue<K> {
             self.clear_stuck(&key);
             let Some(uri_queue) = self.uri_queues.get_mut(&key) else { continue };
             let Some(lane) = lane_of(uri_queue, &self.pending) else { continue };
-            uri_queue.place = Step::Urgent(lane, slot);
+            uri_queue.place = UriQueueState::Urgent(lane, slot);
             self.lanes.entry(lane).or_default().urgent.insert(slot, key);
         }
     }
@@ -360,7 +360,7 @@ impl<K: Ord + Clone> Queue<K> {
         }
     }
 
-    fn lane(&mut self, lane: Lane) -> &mut Waiting<K> {
+    fn lane(&mut self, lane: Lane) -> &mut WaitingQueues<K> {
         self.lanes.entry(lane).or_default()
     }
 
@@ -376,17 +376,17 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// Appends a write to its URI queue, which is not placed yet.
-    fn append(&mut self, entry: Entry<K>, due: Duration) {
+    fn append(&mut self, entry: QueueEntry<K>, due: Duration) {
         if self.pending.contains_key(&entry.seq) || self.dead.contains_key(&entry.seq) {
             return;
         }
         let uri_queue = self.uri_queues.entry(entry.key.clone()).or_insert_with(UriQueue::new);
-        uri_queue.items.push_back(Item::Write(entry.seq));
+        uri_queue.items.push_back(UriQueueItem::Write(entry.seq));
         uri_queue.others += u32::from(entry.class == Class::Other);
         let lane = self.lanes.entry(entry.lane).or_default();
         lane.pending += 1;
         lane.pending_bytes = lane.pending_bytes.saturating_add(entry.bytes.into());
-        self.pending.insert(entry.seq, Pending { entry, due: Moment::of(due), attempts: 0 });
+        self.pending.insert(entry.seq, PendingWrite { entry, due: DueTime::of(due), attempts: 0 });
     }
 
     /// Removes the first `covers` writes of a URI queue; they remain in `pending`.
@@ -394,7 +394,7 @@ impl<K: Ord + Clone> Queue<K> {
         let Some(uri_queue) = self.uri_queues.get_mut(key) else { return Vec::new() };
         let mut finished = Vec::with_capacity(covers);
         for _ in 0..covers {
-            if let Some(Item::Write(seq)) = uri_queue.items.pop_front() {
+            if let Some(UriQueueItem::Write(seq)) = uri_queue.items.pop_front() {
                 let is_other = self.pending.get(&seq).is_some_and(|write| write.entry.class == Class::Other);
                 uri_queue.others = uri_queue.others.saturating_sub(u32::from(is_other));
                 finished.push(seq);
@@ -419,7 +419,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// Removes one write from `pending`; it has left its URI queue before.
-    fn remove_pending(&mut self, seq: Seq) -> Option<Entry<K>> {
+    fn remove_pending(&mut self, seq: Seq) -> Option<QueueEntry<K>> {
         let entry = self.pending.remove(&seq)?.entry;
         let lane = self.lane(entry.lane);
         lane.pending = lane.pending.saturating_sub(1);
@@ -430,28 +430,28 @@ impl<K: Ord + Clone> Queue<K> {
     /// Places a URI queue whose first item has changed: it waits, at least until `before`; or it is the turn of the
     /// ticket at its front; or it is empty and removed. A URI queue that is placed already is unchanged.
     fn place(&mut self, key: &K, before: Option<Duration>, now: Duration) -> Option<Effect> {
-        let uri_queue = self.uri_queues.get_mut(key).filter(|uri_queue| uri_queue.place == Step::Unplaced)?;
+        let uri_queue = self.uri_queues.get_mut(key).filter(|uri_queue| uri_queue.place == UriQueueState::Unplaced)?;
         match uri_queue.items.front() {
             None => {
                 self.uri_queues.remove(key);
                 None
             }
-            Some(Item::Ticket(ticket)) => {
-                uri_queue.place = Step::Held;
+            Some(UriQueueItem::Ticket(ticket)) => {
+                uri_queue.place = UriQueueState::Held;
                 Some(Effect::Turn(*ticket))
             }
-            Some(Item::Write(seq)) => {
+            Some(UriQueueItem::Write(seq)) => {
                 let write = self.pending.get(seq)?;
                 let lane = self.lanes.entry(write.entry.lane).or_default();
                 self.slots += 1;
                 let is_urgent = before.is_some() || uri_queue.tickets > 0;
-                let due = before.or(is_urgent.then_some(now)).map_or(write.due, Moment::of);
+                let due = before.or(is_urgent.then_some(now)).map_or(write.due, DueTime::of);
                 let slot = (due, self.slots);
                 if is_urgent {
-                    uri_queue.place = Step::Urgent(write.entry.lane, slot);
+                    uri_queue.place = UriQueueState::Urgent(write.entry.lane, slot);
                     lane.urgent.insert(slot, key.clone());
                 } else {
-                    uri_queue.place = Step::Patient(write.entry.lane, slot);
+                    uri_queue.place = UriQueueState::Patient(write.entry.lane, slot);
                     lane.patient.insert(slot, key.clone());
                 }
                 None
@@ -460,44 +460,44 @@ impl<K: Ord + Clone> Queue<K> {
     }
 }
 
-fn first<'a, K>(uri_queue: &UriQueue, pending: &'a BTreeMap<Seq, Pending<K>>) -> Option<&'a Entry<K>> {
+fn first<'a, K>(uri_queue: &UriQueue, pending: &'a BTreeMap<Seq, PendingWrite<K>>) -> Option<&'a QueueEntry<K>> {
     match uri_queue.items.front()? {
-        Item::Write(seq) => pending.get(seq).map(|write| &write.entry),
-        Item::Ticket(_) => None,
+        UriQueueItem::Write(seq) => pending.get(seq).map(|write| &write.entry),
+        UriQueueItem::Ticket(_) => None,
     }
 }
 
-fn lane_of<K>(uri_queue: &UriQueue, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Lane> {
+fn lane_of<K>(uri_queue: &UriQueue, pending: &BTreeMap<Seq, PendingWrite<K>>) -> Option<Lane> {
     first(uri_queue, pending).map(|entry| entry.lane)
 }
 
-fn upstream_of<K>(uri_queue: &UriQueue, pending: &BTreeMap<Seq, Pending<K>>) -> Option<Upstream> {
+fn upstream_of<K>(uri_queue: &UriQueue, pending: &BTreeMap<Seq, PendingWrite<K>>) -> Option<UpstreamId> {
     first(uri_queue, pending).map(|entry| entry.upstream)
 }
 
 /// Starts an attempt with the first write of a URI queue, or the last one that can be coalesced with it.
-fn start_attempt<K: Clone>(uri_queue: &mut UriQueue, pending: &mut BTreeMap<Seq, Pending<K>>) -> Option<Send<K>> {
+fn start_attempt<K: Clone>(uri_queue: &mut UriQueue, pending: &mut BTreeMap<Seq, PendingWrite<K>>) -> Option<Send<K>> {
     let head = first(uri_queue, pending)?;
-    let joins = |item: &Item| match item {
-        Item::Write(seq) => pending.get(seq).is_some_and(|write| coalesce(head, &write.entry)),
-        Item::Ticket(_) => false,
+    let joins = |item: &UriQueueItem| match item {
+        UriQueueItem::Write(seq) => pending.get(seq).is_some_and(|write| coalesce(head, &write.entry)),
+        UriQueueItem::Ticket(_) => false,
     };
     let covers = uri_queue.items.iter().skip(1).take_while(|item| joins(item)).count() + 1;
     let mut supersedes: Vec<Seq> = Vec::with_capacity(covers);
     for item in uri_queue.items.iter().take(covers) {
-        if let Item::Write(seq) = item {
+        if let UriQueueItem::Write(seq) = item {
             supersedes.push(*seq);
         }
     }
     let seq = supersedes.pop()?;
     let write = pending.get_mut(&seq)?;
     write.attempts = write.attempts.saturating_add(1);
-    uri_queue.place = Step::InFlight { sent: seq, covers };
+    uri_queue.place = UriQueueState::InFlight { sent: seq, covers };
     Some(Send { seq, key: write.entry.key.clone(), attempt: write.attempts, supersedes })
 }
 
 /// Whether `later`, which follows directly, makes sending `earlier` unnecessary.
-fn coalesce<K>(earlier: &Entry<K>, later: &Entry<K>) -> bool {
+fn coalesce<K>(earlier: &QueueEntry<K>, later: &QueueEntry<K>) -> bool {
     let overwrite = earlier.class != Class::Other && later.class != Class::Other;
     overwrite && earlier.lane == later.lane && earlier.upstream == later.upstream
 }

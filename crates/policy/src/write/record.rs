@@ -147,7 +147,7 @@ pub fn encode(record: &Record, mark: u64, into: &mut Vec<u8>) -> Result<(), TooL
 /// [`TooLong`].
 pub fn frame(record: &Record, mark: u64) -> Result<(Vec<u8>, Bytes), TooLong> {
     let payload = fields::payload(&record.payload);
-    Ok((frame_head((record.seq, fields::kind(&record.payload)), &payload, mark)?, payload))
+    Ok((frame_head(record.seq, fields::kind(&record.payload), &payload, mark)?, payload))
 }
 
 /// The bytes before the payload in the frame of a write. The payload is its [`Packed::bytes`].
@@ -155,10 +155,10 @@ pub fn frame(record: &Record, mark: u64) -> Result<(Vec<u8>, Bytes), TooLong> {
 /// # Errors
 /// [`TooLong`].
 pub fn write_frame_head(seq: u64, write: &Packed, mark: u64) -> Result<Vec<u8>, TooLong> {
-    frame_head((seq, fields::WRITE), write.bytes(), mark)
+    frame_head(seq, fields::WRITE, write.bytes(), mark)
 }
 
-fn frame_head((seq, kind): (u64, u8), payload: &[u8], mark: u64) -> Result<Vec<u8>, TooLong> {
+fn frame_head(seq: u64, kind: u8, payload: &[u8], mark: u64) -> Result<Vec<u8>, TooLong> {
     let bytes = payload.len();
     let length = u32::try_from(bytes).ok().filter(|_| bytes <= PAYLOAD_BYTES_MAX).ok_or(TooLong { bytes })?;
     let mut head = Vec::with_capacity(FRAME_HEAD_BYTES);

@@ -29,7 +29,7 @@ pub struct Position {
 
 /// One segment.
 #[derive(Clone, Copy, Debug)]
-struct Segment {
+struct SegmentState {
     /// The number of its writes that are pending or dead.
     live: usize,
     /// The length of their frames in bytes.
@@ -43,7 +43,7 @@ struct Segment {
 /// All segments of the journal.
 #[derive(Debug)]
 pub struct SegmentTable {
-    segments: BTreeMap<u64, Segment>,
+    segments: BTreeMap<u64, SegmentState>,
     /// The most unneeded bytes that may be kept before segments are compacted.
     spare_bytes_max: u64,
     /// The unneeded bytes that remained after the last compaction.
@@ -59,7 +59,7 @@ impl SegmentTable {
 
     /// Adds a segment.
     pub fn add(&mut self, segment: u64, is_damaged: bool) {
-        let new = Segment { live: 0, live_bytes: 0, is_damaged, noted_from: segment };
+        let new = SegmentState { live: 0, live_bytes: 0, is_damaged, noted_from: segment };
         self.segments.entry(segment).or_insert(new);
     }
 

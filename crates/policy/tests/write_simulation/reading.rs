@@ -2,10 +2,10 @@
 
 use http::Method;
 use policy::write::class::Class;
-use policy::write::queue::{Entry, Event, Lane, Upstream};
+use policy::write::queue::{Lane, QueueEntry, RecoveryEvent, UpstreamId};
 use policy::write::record::{Payload, Record, frame_bytes};
 
-pub(crate) fn entry_of(record: &Record) -> Option<Entry<u8>> {
+pub(crate) fn entry_of(record: &Record) -> Option<QueueEntry<u8>> {
     let Payload::Write(write) = &record.payload else { return None };
     let write = write.unpack().unwrap();
     let class = match write.method {
@@ -13,26 +13,26 @@ pub(crate) fn entry_of(record: &Record) -> Option<Entry<u8>> {
         Method::DELETE => Class::Delete,
         _ => Class::Other,
     };
-    Some(Entry {
+    Some(QueueEntry {
         seq: record.seq,
         key: write.key[0],
         lane: Lane(write.route.parse().unwrap()),
-        upstream: Upstream(write.upstream.parse().unwrap()),
+        upstream: UpstreamId(write.upstream.parse().unwrap()),
         class,
         bytes: u32::try_from(frame_bytes(record)).unwrap(),
         accepted: write.accepted,
     })
 }
 
-pub(crate) fn event_of(record: &Record) -> Event<u8> {
+pub(crate) fn event_of(record: &Record) -> RecoveryEvent<u8> {
     match &record.payload {
-        Payload::Write(_) => Event::Write(entry_of(record).unwrap()),
-        Payload::Settled { write } => Event::Settled(*write),
+        Payload::Write(_) => RecoveryEvent::Write(entry_of(record).unwrap()),
+        Payload::Settled { write } => RecoveryEvent::Settled(*write),
         Payload::Dead { write, status, attempts, at, .. } => {
-            Event::Dead { seq: *write, status: *status, attempts: *attempts, at: *at }
+            RecoveryEvent::Dead { seq: *write, status: *status, attempts: *attempts, at: *at }
         }
-        Payload::Revived { write } => Event::Revived(*write),
-        Payload::Discarded { write } => Event::Discarded(*write),
-        Payload::Cancelled { write } => Event::Cancelled(*write),
+        Payload::Revived { write } => RecoveryEvent::Revived(*write),
+        Payload::Discarded { write } => RecoveryEvent::Discarded(*write),
+        Payload::Cancelled { write } => RecoveryEvent::Cancelled(*write),
     }
 }

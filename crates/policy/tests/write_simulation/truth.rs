@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::write::class::Class;
-use policy::write::queue::{Entry, Event, KeyState, Seq, Ticket};
+use policy::write::queue::{KeyState, QueueEntry, RecoveryEvent, Seq, Ticket};
 
 /// A place in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ pub(crate) struct Resource {
 /// The contract, kept by the simplest means.
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
-    pub(crate) known: BTreeMap<Seq, Entry<u8>>,
+    pub(crate) known: BTreeMap<Seq, QueueEntry<u8>>,
     pub(crate) acknowledged: BTreeSet<Seq>,
     pub(crate) lines: BTreeMap<u8, Vec<Who>>,
     pub(crate) dead: BTreeSet<Seq>,
@@ -150,34 +150,34 @@ impl Truth {
     }
 
     /// After a crash: what the surviving records say; and nobody may miss what was acknowledged.
-    pub(crate) fn restart(&mut self, events: &[Event<u8>]) {
+    pub(crate) fn restart(&mut self, events: &[RecoveryEvent<u8>]) {
         self.lines.clear();
         self.dead.clear();
         for event in events {
             match event {
-                Event::Write(entry) => {
+                RecoveryEvent::Write(entry) => {
                     let (key, who) = (entry.key, Who::Write(entry.seq));
                     if !self.dead.contains(&entry.seq) && !self.line(key).contains(&who) {
                         self.line(key).push(who);
                     }
                 }
-                Event::Settled(seq) => self.leaves(*seq),
-                Event::Cancelled(seq) => {
+                RecoveryEvent::Settled(seq) => self.leaves(*seq),
+                RecoveryEvent::Cancelled(seq) => {
                     self.lines.values_mut().for_each(|line| line.retain(|who| *who != Who::Write(*seq)));
                     self.cancelled.insert(*seq);
                 }
-                Event::Dead { seq, .. } => {
+                RecoveryEvent::Dead { seq, .. } => {
                     if self.is_pending(*seq) {
                         self.lines.values_mut().for_each(|line| line.retain(|who| *who != Who::Write(*seq)));
                         self.dead.insert(*seq);
                     }
                 }
-                Event::Revived(seq) if self.dead.remove(seq) => {
+                RecoveryEvent::Revived(seq) if self.dead.remove(seq) => {
                     let key = self.known[seq].key;
                     self.line(key).push(Who::Write(*seq));
                 }
-                Event::Revived(_) => {}
-                Event::Discarded(seq) => {
+                RecoveryEvent::Revived(_) => {}
+                RecoveryEvent::Discarded(seq) => {
                     if self.dead.remove(seq) {
                         self.ended.insert(*seq);
                     }

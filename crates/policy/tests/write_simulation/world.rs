@@ -8,7 +8,9 @@ use fastrand::Rng;
 use http::{Method, StatusCode};
 use policy::time::Now;
 use policy::write::outcome::{Backoff, Outcome, classify};
-use policy::write::queue::{Effect, Event, KeyState, Lane, Limits, Queue, Room, Send, Seq, Ticket, Upstream};
+use policy::write::queue::{
+    Effect, KeyState, Lane, LaneLimits, Queue, RecoveryEvent, Room, Send, Seq, Ticket, UpstreamId,
+};
 use policy::write::record::{Packed, Payload, Record, Write};
 
 use crate::Seen;
@@ -28,11 +30,11 @@ pub(crate) struct World {
     truth: Truth,
     dice: Rng,
     now: Duration,
-    limits: Limits,
+    limits: LaneLimits,
     staged: Vec<Staged>,
     flying: BTreeMap<u8, Send<u8>>,
     waiting: BTreeMap<Ticket, u8>,
-    down: BTreeSet<Upstream>,
+    down: BTreeSet<UpstreamId>,
     next: u64,
     /// Few writes, so that lines are often empty.
     is_calm: bool,
@@ -47,7 +49,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, seen: Seen) -> Self {
         let mut dice = Rng::with_seed(seed);
-        let limits = Limits {
+        let limits = LaneLimits {
             flush_interval: Duration::from_millis(dice.u64(..5_000)),
             pending_bytes_max: dice.u64(500..4_000),
             concurrency_max: dice.usize(1..3),
@@ -358,7 +360,7 @@ impl World {
     }
 
     fn flip_health(&mut self) {
-        let upstream = Upstream(u32::from(self.dice.u8(..4) == 0));
+        let upstream = UpstreamId(u32::from(self.dice.u8(..4) == 0));
         let is_up = self.down.remove(&upstream);
         if !is_up {
             self.down.insert(upstream);
@@ -385,7 +387,7 @@ impl World {
 
     fn restart(&mut self) {
         let records = self.disk.read();
-        let events: Vec<Event<u8>> = records.iter().map(event_of).collect();
+        let events: Vec<RecoveryEvent<u8>> = records.iter().map(event_of).collect();
         let written = |record: &Record| matches!(record.payload, Payload::Write(_)).then_some(record.seq);
         let durable: BTreeSet<Seq> = records.iter().filter_map(written).collect();
         // What is durable counts as acknowledged from now on, though its client may not know.

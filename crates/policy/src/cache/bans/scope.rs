@@ -1,7 +1,7 @@
 //! The scope of a ban, and the merged scope of two bans.
 
 use super::Subject;
-use crate::cache::key::{Parts, Scheme};
+use crate::cache::key::{KeyParts, Scheme};
 
 /// The responses that a ban applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    fn covers(&self, parts: &Parts<'_>) -> bool {
+    fn covers(&self, parts: &KeyParts<'_>) -> bool {
         let is_there = self.authority.as_ref().is_none_or(|(host, port)| {
             *parts.host == **host && parts.port == port.unwrap_or(parts.scheme.default_port())
         });
@@ -62,7 +62,7 @@ pub struct Anywhere {
 }
 
 impl Anywhere {
-    fn covers(&self, parts: &Parts<'_>) -> bool {
+    fn covers(&self, parts: &KeyParts<'_>) -> bool {
         *parts.path == *self.path && self.queries.iter().any(|query| query.as_deref() == parts.query)
     }
 

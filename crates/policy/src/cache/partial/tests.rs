@@ -208,7 +208,7 @@ fn what_cannot_be_completed_by_one_range_is_not_asked_for() {
 /// The content of a part of a representation whose bytes are their own positions.
 const TAGGED: (&str, &str) = ("etag", "\"a\"");
 
-fn find(missing: &Missing, status: u16, answer: &Given) -> Option<Found> {
+fn find(missing: &Missing, status: u16, answer: &Given) -> Option<FoundPart> {
     missing.find(&headers(&[TAGGED]), StatusCode::from_u16(status).unwrap(), &headers(answer), NOW.wall)
 }
 
@@ -228,12 +228,12 @@ fn what_is_missing_is_asked_for_under_the_validator_of_what_was_begun() {
 fn what_is_missing_is_found_only_in_the_same_representation_at_the_same_place() {
     let missing = Missing { first: 7, last: None, complete: Some(10) };
     let place = ("content-range", "bytes 7-9/10");
-    assert_eq!(find(&missing, 206, &[TAGGED, place]), Some(Found { skip_bytes: 0, bytes: Some(3) }));
-    assert_eq!(find(&missing, 200, &[TAGGED]), Some(Found { skip_bytes: 7, bytes: Some(3) }));
+    assert_eq!(find(&missing, 206, &[TAGGED, place]), Some(FoundPart { skip_bytes: 0, bytes: Some(3) }));
+    assert_eq!(find(&missing, 200, &[TAGGED]), Some(FoundPart { skip_bytes: 7, bytes: Some(3) }));
     let unknown = Missing { complete: None, ..missing };
-    assert_eq!(find(&unknown, 200, &[TAGGED]), Some(Found { skip_bytes: 7, bytes: None }));
+    assert_eq!(find(&unknown, 200, &[TAGGED]), Some(FoundPart { skip_bytes: 7, bytes: None }));
     let window = Missing { last: Some(8), ..missing };
-    assert_eq!(find(&window, 200, &[TAGGED]), Some(Found { skip_bytes: 7, bytes: Some(2) }));
+    assert_eq!(find(&window, 200, &[TAGGED]), Some(FoundPart { skip_bytes: 7, bytes: Some(2) }));
     assert_eq!(
         find(&window, 206, &[TAGGED, ("content-range", "bytes 7-8/10")]).map(|found| found.bytes),
         Some(Some(2))

@@ -23,7 +23,7 @@ pub struct Ejected {
 
 /// The state of one backend.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum BackendPhase {
     /// In use since this time.
     In { failures: u32, since: Duration },
     /// Ejected. A trial is due at `due`. `on_trial`: a trial is in progress, and another one is due at `due` if it has
@@ -32,19 +32,19 @@ enum Place {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Record {
-    place: Place,
+struct BackendRecord {
+    place: BackendPhase,
     /// Ejections in close succession that still count.
     times: u32,
 }
 
-impl Record {
-    const FRESH: Self = Self { place: Place::In { failures: 0, since: Duration::ZERO }, times: 0 };
+impl BackendRecord {
+    const FRESH: Self = Self { place: BackendPhase::In { failures: 0, since: Duration::ZERO }, times: 0 };
 
     fn due(&self) -> Option<Duration> {
         match self.place {
-            Place::In { .. } => None,
-            Place::Out { due, .. } => Some(due),
+            BackendPhase::In { .. } => None,
+            BackendPhase::Out { due, .. } => Some(due),
         }
     }
 }
@@ -53,7 +53,7 @@ impl Record {
 #[derive(Clone, Debug)]
 pub struct Ejection {
     rules: Rules,
-    records: Vec<Record>,
+    records: Vec<BackendRecord>,
     ejected: usize,
     /// The earliest due trial, kept so that [`Self::trial`] costs nothing before.
     next_trial: Option<Duration>,
@@ -63,7 +63,7 @@ impl Ejection {
     /// The state with all `count` backends in use.
     #[must_use]
     pub fn new(rules: Rules, count: usize) -> Self {
-        Self { rules, records: vec![Record::FRESH; count], ejected: 0, next_trial: None }
+        Self { rules, records: vec![BackendRecord::FRESH; count], ejected: 0, next_trial: None }
     }
 
     /// The state after a reload. `mapping` has the old index of each new backend, `None` if the backend is new.
@@ -71,16 +71,17 @@ impl Ejection {
     #[must_use]
     pub fn carry(&self, mapping: &[Option<usize>], rules: Rules) -> Self {
         let old = |index: &Option<usize>| index.and_then(|index| self.records.get(index)).copied();
-        let mut records: Vec<Record> = mapping.iter().map(|index| old(index).unwrap_or(Record::FRESH)).collect();
+        let mut records: Vec<BackendRecord> =
+            mapping.iter().map(|index| old(index).unwrap_or(BackendRecord::FRESH)).collect();
         let allowed = rules.ejected_max(records.len());
-        let mut out: Vec<&mut Record> = records.iter_mut().filter(|record| record.due().is_some()).collect();
+        let mut out: Vec<&mut BackendRecord> = records.iter_mut().filter(|record| record.due().is_some()).collect();
         out.sort_by_key(|record| record.due());
         let ejected = out.len().min(allowed);
         let excess = out.len() - ejected;
         for record in out.into_iter().take(excess) {
             // The old due time lies in the future: counting from it removes earlier ejections late rather than early.
             let since = record.due().unwrap_or_default();
-            record.place = Place::In { failures: 0, since };
+            record.place = BackendPhase::In { failures: 0, since };
         }
         let mut carried = Self { rules, records, ejected, next_trial: None };
         carried.schedule();
@@ -108,7 +109,7 @@ impl Ejection {
         let rules = self.rules;
         let record = self.records.get_mut(index)?;
         match &mut record.place {
-            Place::In { failures, since } => {
+            BackendPhase::In { failures, since } => {
                 *failures = failures.saturating_add(1);
                 if *failures < rules.consecutive_failures || !has_room {
                     return None;
@@ -116,12 +117,12 @@ impl Ejection {
                 record.times = rules.remembered(record.times, now.mono.saturating_sub(*since));
                 self.ejected += 1;
             }
-            Place::Out { on_trial, .. } if !(trial && *on_trial) => return None,
-            Place::Out { .. } => {}
+            BackendPhase::Out { on_trial, .. } if !(trial && *on_trial) => return None,
+            BackendPhase::Out { .. } => {}
         }
         record.times = rules.next_times(record.times);
         let ejected = Ejected { until: now.mono.saturating_add(rules.time(record.times)), times: record.times };
-        record.place = Place::Out { due: ejected.until, on_trial: false };
+        record.place = BackendPhase::Out { due: ejected.until, on_trial: false };
         self.schedule();
         Some(ejected)
     }
@@ -132,13 +133,13 @@ impl Ejection {
     pub fn succeeded(&mut self, index: usize, trial: bool, now: Now) -> bool {
         let Some(record) = self.records.get_mut(index) else { return false };
         match &mut record.place {
-            Place::In { failures, .. } => {
+            BackendPhase::In { failures, .. } => {
                 *failures = 0;
                 false
             }
-            Place::Out { on_trial, .. } if !(trial && *on_trial) => false,
-            Place::Out { .. } => {
-                record.place = Place::In { failures: 0, since: now.mono };
+            BackendPhase::Out { on_trial, .. } if !(trial && *on_trial) => false,
+            BackendPhase::Out { .. } => {
+                record.place = BackendPhase::In { failures: 0, since: now.mono };
                 self.ejected -= 1;
                 self.schedule();
                 true
@@ -154,12 +155,12 @@ impl Ejection {
         if self.next_trial.is_none_or(|due| due > now.mono) {
             return None;
         }
-        let due = |record: &mut Record| record.due().filter(|due| *due <= now.mono);
+        let due = |record: &mut BackendRecord| record.due().filter(|due| *due <= now.mono);
         let overdue = self.records.iter_mut().enumerate();
         let (_, index, record) = overdue
             .filter_map(|(index, record)| due(record).map(|due| (due, index, record)))
             .min_by_key(|(due, index, _)| (*due, *index))?;
-        record.place = Place::Out { due: now.mono.saturating_add(self.rules.base_time), on_trial: true };
+        record.place = BackendPhase::Out { due: now.mono.saturating_add(self.rules.base_time), on_trial: true };
         self.schedule();
         Some(index)
     }
@@ -168,7 +169,7 @@ impl Ejection {
     /// claimed again at once.
     pub fn release(&mut self, index: usize, now: Now) {
         if let Some(record) = self.records.get_mut(index)
-            && let Place::Out { due, on_trial } = &mut record.place
+            && let BackendPhase::Out { due, on_trial } = &mut record.place
             && *on_trial
         {
             (*due, *on_trial) = (now.mono, false);
@@ -180,7 +181,7 @@ impl Ejection {
     pub fn pardon(&mut self, index: usize, now: Now) -> bool {
         let Some(record) = self.records.get_mut(index) else { return false };
         let was_out = record.due().is_some();
-        *record = Record { place: Place::In { failures: 0, since: now.mono }, times: 0 };
+        *record = BackendRecord { place: BackendPhase::In { failures: 0, since: now.mono }, times: 0 };
         self.ejected -= usize::from(was_out);
         self.schedule();
         was_out
@@ -193,7 +194,7 @@ impl Ejection {
     }
 
     fn schedule(&mut self) {
-        self.next_trial = self.records.iter().filter_map(Record::due).min();
+        self.next_trial = self.records.iter().filter_map(BackendRecord::due).min();
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::uri_queue::Step;
-use super::{Entry, Lane, Queue};
+use super::uri_queue::UriQueueState;
+use super::{Lane, Queue, QueueEntry};
 
 /// Statistics of the whole queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     /// All pending writes by number, each with its number of attempts.
-    pub fn pending(&self) -> impl Iterator<Item = (&Entry<K>, u32)> {
+    pub fn pending(&self) -> impl Iterator<Item = (&QueueEntry<K>, u32)> {
         self.pending.values().map(|write| (&write.entry, write.attempts))
     }
 
@@ -88,8 +88,15 @@ impl<K: Ord + Clone> Queue<K> {
     #[must_use]
     pub fn is_in_flight(&self, key: &K) -> bool {
         match self.uri_queues.get(key).map(|uri_queue| uri_queue.place) {
-            Some(Step::InFlight { .. }) => true,
-            Some(Step::Unplaced | Step::Patient(..) | Step::Urgent(..) | Step::Asleep(..) | Step::Held) | None => false,
+            Some(UriQueueState::InFlight { .. }) => true,
+            Some(
+                UriQueueState::Unplaced
+                | UriQueueState::Patient(..)
+                | UriQueueState::Urgent(..)
+                | UriQueueState::Asleep(..)
+                | UriQueueState::Held,
+            )
+            | None => false,
         }
     }
 }

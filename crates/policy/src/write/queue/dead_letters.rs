@@ -129,7 +129,7 @@ impl<K: Ord + Clone> Queue<K> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Event;
+    use super::super::RecoveryEvent;
     use super::super::tests::{at, put};
     use super::*;
 
@@ -138,7 +138,7 @@ mod tests {
         let numbered = (1..).zip(times);
         Queue::recover(numbered.flat_map(|(seq, at)| {
             let at = Duration::from_millis(*at);
-            [Event::Write(put(seq, "a")), Event::Dead { seq, status: None, attempts: 1, at }]
+            [RecoveryEvent::Write(put(seq, "a")), RecoveryEvent::Dead { seq, status: None, attempts: 1, at }]
         }))
     }
 

@@ -11,7 +11,7 @@ const BURST: Duration = Duration::from_millis(100);
 
 /// The limits of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LaneLimits {
     /// How long the first pending write of a key waits for others to coalesce with.
     pub flush_interval: Duration,
     /// The most pending bytes. From half of it on, nothing waits for `flush_interval`.
@@ -26,7 +26,7 @@ pub struct Limits {
     pub backoff: Backoff,
 }
 
-impl Default for Limits {
+impl Default for LaneLimits {
     fn default() -> Self {
         Self {
             flush_interval: Duration::from_secs(5),
@@ -41,9 +41,9 @@ impl Default for Limits {
 
 /// A time on the monotonic clock in nanoseconds. Half the size of a `Duration`; there are three for each write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(u64);
+pub(super) struct DueTime(u64);
 
-impl Moment {
+impl DueTime {
     pub(super) fn of(time: Duration) -> Self {
         Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
     }
@@ -54,16 +54,16 @@ impl Moment {
 }
 
 /// The time at which a URI queue is due, and a number that makes the slot unique.
-pub(super) type Slot = (Moment, u64);
+pub(super) type DueSlot = (DueTime, u64);
 
 /// The waiting URI queues of one lane, and its load.
 #[derive(Debug)]
-pub(super) struct Waiting<K> {
-    pub(super) limits: Limits,
+pub(super) struct WaitingQueues<K> {
+    pub(super) limits: LaneLimits,
     /// URI queues that only wait for more writes to coalesce.
-    pub(super) patient: BTreeMap<Slot, K>,
+    pub(super) patient: BTreeMap<DueSlot, K>,
     /// URI queues that only wait for their time.
-    pub(super) urgent: BTreeMap<Slot, K>,
+    pub(super) urgent: BTreeMap<DueSlot, K>,
     pub(super) in_flight: usize,
     pub(super) pending: usize,
     pub(super) pending_bytes: u64,
@@ -77,10 +77,10 @@ pub(super) struct Waiting<K> {
     pace: Duration,
 }
 
-impl<K> Default for Waiting<K> {
+impl<K> Default for WaitingQueues<K> {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            limits: LaneLimits::default(),
             patient: BTreeMap::new(),
             urgent: BTreeMap::new(),
             in_flight: 0,
@@ -95,7 +95,7 @@ impl<K> Default for Waiting<K> {
     }
 }
 
-impl<K> Waiting<K> {
+impl<K> WaitingQueues<K> {
     /// Whether there is room for a write of this size.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
         let taken = self.pending_bytes.saturating_add(self.reserved_bytes);
@@ -115,7 +115,7 @@ impl<K> Waiting<K> {
     }
 
     /// Removes the URI queue that has been due for longest, if the limits allow; so no key starves.
-    pub(super) fn take_next(&mut self, hurry: bool, now: Duration) -> Option<(Slot, K)> {
+    pub(super) fn take_next(&mut self, hurry: bool, now: Duration) -> Option<(DueSlot, K)> {
         if !self.has_hands() || self.pace_allows_from() > now {
             return None;
         }

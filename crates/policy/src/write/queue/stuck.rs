@@ -1,13 +1,13 @@
 //! Counts the stuck URI queues of each lane: those whose last attempt failed, or whose upstream is down. The count
 //! shows whether a route's writes fail to reach their backend, and whether waiting for further progress is of use.
 
-use super::lane::Waiting;
+use super::lane::WaitingQueues;
 use super::uri_queue::UriQueue;
-use super::{Lane, Queue, Upstream};
+use super::{Lane, Queue, UpstreamId};
 
 impl UriQueue {
     /// Counts this URI queue as stuck in its lane.
-    pub(super) fn mark_stuck<K>(&mut self, name: Lane, lane: &mut Waiting<K>) {
+    pub(super) fn mark_stuck<K>(&mut self, name: Lane, lane: &mut WaitingQueues<K>) {
         if self.stuck.is_none() {
             self.stuck = Some(name);
             lane.stuck += 1;
@@ -31,7 +31,7 @@ impl<K: Ord + Clone> Queue<K> {
         let waiting: usize = self.lanes.values().map(|lane| lane.patient.len() + lane.urgent.len()).sum();
         let asleep: usize = self.down.values().map(|sleepers| sleepers.len()).sum();
         let stuck: usize = self.lanes.values().map(|lane| lane.stuck).sum();
-        let flies = |(upstream, count): (&Upstream, &usize)| *count > 0 && !self.down.contains_key(upstream);
+        let flies = |(upstream, count): (&UpstreamId, &usize)| *count > 0 && !self.down.contains_key(upstream);
         // Stuck URI queues are among those that wait or sleep, except for those in flight again.
         self.in_flight.iter().any(flies) || waiting + asleep + self.retrying > stuck
     }
@@ -45,7 +45,7 @@ mod tests {
     use crate::time::Now;
     use crate::write::class::Class;
     use crate::write::outcome::Outcome;
-    use crate::write::queue::Entry;
+    use crate::write::queue::QueueEntry;
 
     const FAILED: Outcome = Outcome::Retry { status: None, after: None };
 
@@ -54,8 +54,8 @@ mod tests {
         let mut queue = Queue::default();
         queue.set_hurry(true);
         for seq in 1..=2 {
-            let (lane, upstream, class) = (Lane(0), Upstream(0), Class::Put);
-            let entry = Entry { seq, key: seq as u8, lane, upstream, class, bytes: 1, accepted: Duration::ZERO };
+            let (lane, upstream, class) = (Lane(0), UpstreamId(0), Class::Put);
+            let entry = QueueEntry { seq, key: seq as u8, lane, upstream, class, bytes: 1, accepted: Duration::ZERO };
             queue.accept(entry, at(0));
         }
         queue
@@ -88,17 +88,17 @@ mod tests {
     #[test]
     fn what_is_for_an_upstream_that_is_down_does_not_keep_it_busy_even_on_its_way() {
         let mut queue = queue();
-        queue.set_up(Upstream(0), false);
+        queue.set_up(UpstreamId(0), false);
         assert!(queue.due(at(1)).is_empty());
         assert_eq!((queue.is_busy(), is_stuck(&queue)), (false, 2));
-        queue.set_up(Upstream(0), true);
+        queue.set_up(UpstreamId(0), true);
         assert_eq!((queue.is_busy(), is_stuck(&queue)), (true, 0));
         assert_eq!(queue.due(at(10)).len(), 2);
-        queue.set_up(Upstream(0), false);
+        queue.set_up(UpstreamId(0), false);
         assert!(!queue.is_busy());
         let _none = queue.attempt_ended(1, FAILED, at(11), u64::MAX);
         assert_eq!((queue.is_busy(), is_stuck(&queue)), (false, 1));
-        queue.set_up(Upstream(0), true);
+        queue.set_up(UpstreamId(0), true);
         assert!(queue.is_busy());
     }
 }

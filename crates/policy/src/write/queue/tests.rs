@@ -7,8 +7,8 @@ use super::*;
 use crate::write::outcome::Backoff;
 
 const LANE: Lane = Lane(0);
-const UP: Upstream = Upstream(0);
-const LIMITS: Limits = Limits {
+const UP: UpstreamId = UpstreamId(0);
+const LIMITS: LaneLimits = LaneLimits {
     flush_interval: Duration::from_secs(5),
     pending_bytes_max: 1_000,
     concurrency_max: 4,
@@ -23,7 +23,7 @@ fn queue() -> Queue<&'static str> {
     queue_within(LIMITS)
 }
 
-fn queue_within(limits: Limits) -> Queue<&'static str> {
+fn queue_within(limits: LaneLimits) -> Queue<&'static str> {
     let mut queue = Queue::default();
     queue.set_lane(LANE, limits);
     queue
@@ -33,16 +33,16 @@ pub(super) fn at(seconds: u64) -> Now {
     Now { mono: Duration::from_secs(seconds), wall: Duration::from_secs(1_000_000 + seconds) }
 }
 
-pub(super) fn write(seq: Seq, key: &'static str, class: Class) -> Entry<&'static str> {
+pub(super) fn write(seq: Seq, key: &'static str, class: Class) -> QueueEntry<&'static str> {
     let accepted = Duration::from_secs(1_000_000 + seq);
-    Entry { seq, key, lane: LANE, upstream: UP, class, bytes: 10, accepted }
+    QueueEntry { seq, key, lane: LANE, upstream: UP, class, bytes: 10, accepted }
 }
 
-pub(super) fn put(seq: Seq, key: &'static str) -> Entry<&'static str> {
+pub(super) fn put(seq: Seq, key: &'static str) -> QueueEntry<&'static str> {
     write(seq, key, Class::Put)
 }
 
-pub(super) fn post(seq: Seq, key: &'static str) -> Entry<&'static str> {
+pub(super) fn post(seq: Seq, key: &'static str) -> QueueEntry<&'static str> {
     write(seq, key, Class::Other)
 }
 
@@ -84,7 +84,7 @@ mod sending {
     #[test]
     fn nothing_waits_from_half_of_what_may_be_pending_on() {
         let mut queue = queue();
-        queue.accept(Entry { bytes: 500, ..put(1, "a") }, at(0));
+        queue.accept(QueueEntry { bytes: 500, ..put(1, "a") }, at(0));
         assert_eq!(sent(&mut queue, 0), []);
         queue.accept(put(2, "b"), at(0));
         assert!(queue.next_due().is_some_and(|due| due <= at(0).mono));
@@ -109,7 +109,7 @@ mod sending {
         assert_eq!(queue.reserve(LANE, 1_000), Room::Yes);
         assert_eq!(queue.reserve(LANE, 1), Room::Full, "what is set aside counts");
         queue.release(LANE, 1_000);
-        queue.accept(Entry { bytes: 900, ..put(1, "a") }, at(0));
+        queue.accept(QueueEntry { bytes: 900, ..put(1, "a") }, at(0));
         assert_eq!(queue.reserve(LANE, 101), Room::Full);
         assert_eq!(queue.reserve(LANE, 100), Room::Yes);
         assert_eq!(queue.reserve(Lane(1), 101), Room::Yes);
@@ -117,7 +117,7 @@ mod sending {
 
     #[test]
     fn no_more_are_in_flight_than_the_lane_allows() {
-        let mut queue = queue_within(Limits { concurrency_max: 2, ..LIMITS });
+        let mut queue = queue_within(LaneLimits { concurrency_max: 2, ..LIMITS });
         for (seq, key) in [(1, "a"), (2, "b"), (3, "c")] {
             queue.accept(put(seq, key), at(0));
         }
@@ -130,7 +130,7 @@ mod sending {
     #[test]
     fn no_more_go_out_in_a_second_than_the_lane_allows() {
         let rate_max = NonZeroU32::new(20);
-        let mut queue = queue_within(Limits { concurrency_max: 1_000, rate_max, ..LIMITS });
+        let mut queue = queue_within(LaneLimits { concurrency_max: 1_000, rate_max, ..LIMITS });
         queue.set_hurry(true);
         for seq in 1..=100 {
             queue.accept(put(seq, Box::leak(seq.to_string().into_boxed_str())), at(0));
@@ -150,7 +150,7 @@ mod sending {
 
     #[test]
     fn a_busy_key_does_not_starve_the_others() {
-        let mut queue = queue_within(Limits { concurrency_max: 1, ..LIMITS });
+        let mut queue = queue_within(LaneLimits { concurrency_max: 1, ..LIMITS });
         queue.set_hurry(true);
         for seq in 1..=5 {
             queue.accept(post(seq, "busy"), at(seq));
@@ -166,9 +166,9 @@ mod sending {
 
     #[test]
     fn lanes_do_not_wait_for_each_other() {
-        let mut queue = queue_within(Limits { concurrency_max: 1, ..LIMITS });
+        let mut queue = queue_within(LaneLimits { concurrency_max: 1, ..LIMITS });
         queue.accept(put(1, "a"), at(0));
-        queue.accept(Entry { lane: Lane(1), ..put(2, "b") }, at(0));
+        queue.accept(QueueEntry { lane: Lane(1), ..put(2, "b") }, at(0));
         assert_eq!(sent(&mut queue, 5), [(1, vec![]), (2, vec![])]);
     }
 
@@ -177,7 +177,7 @@ mod sending {
         let mut queue = queue();
         queue.set_up(UP, false);
         queue.accept(put(1, "a"), at(0));
-        queue.accept(Entry { upstream: Upstream(1), ..put(2, "b") }, at(0));
+        queue.accept(QueueEntry { upstream: UpstreamId(1), ..put(2, "b") }, at(0));
         assert_eq!(sent(&mut queue, 5), alone(2));
         assert_eq!((queue.counts().asleep, queue.next_due()), (1, None));
         queue.accept(put(3, "a"), at(6));
@@ -219,8 +219,8 @@ mod order {
     fn what_goes_elsewhere_is_not_coalesced() {
         let mut queue = queue();
         queue.accept(put(1, "a"), at(0));
-        queue.accept(Entry { upstream: Upstream(1), ..put(2, "a") }, at(0));
-        queue.accept(Entry { upstream: Upstream(1), lane: Lane(1), ..put(3, "a") }, at(0));
+        queue.accept(QueueEntry { upstream: UpstreamId(1), ..put(2, "a") }, at(0));
+        queue.accept(QueueEntry { upstream: UpstreamId(1), lane: Lane(1), ..put(3, "a") }, at(0));
         for seq in 1..=3 {
             assert_eq!(sent(&mut queue, 5), alone(seq));
             let _ = queue.attempt_ended(seq, Outcome::Done, at(5), 0);

@@ -1,6 +1,6 @@
 //! Tickets: requests that bypass the journal, but wait for the pending writes of their key.
 
-use super::uri_queue::{Item, Step, UriQueue};
+use super::uri_queue::{UriQueue, UriQueueItem, UriQueueState};
 use super::{Effect, Queue, Ticket};
 use crate::time::Now;
 
@@ -17,10 +17,10 @@ impl<K: Ord + Clone> Queue<K> {
         }
         self.tickets.insert(ticket, key.clone());
         let uri_queue = self.uri_queues.entry(key.clone()).or_insert_with(UriQueue::new);
-        uri_queue.items.push_back(Item::Ticket(ticket));
+        uri_queue.items.push_back(UriQueueItem::Ticket(ticket));
         uri_queue.tickets += 1;
-        if let Step::Patient(lane, slot) = uri_queue.place {
-            uri_queue.place = Step::Unplaced;
+        if let UriQueueState::Patient(lane, slot) = uri_queue.place {
+            uri_queue.place = UriQueueState::Unplaced;
             self.lane(lane).patient.remove(&slot);
         }
         self.place(key, None, now.mono).is_some()
@@ -31,7 +31,7 @@ impl<K: Ord + Clone> Queue<K> {
     pub fn turn(&self, ticket: Ticket) -> bool {
         let uri_queue = self.tickets.get(&ticket).and_then(|key| self.uri_queues.get(key));
         uri_queue.is_some_and(|uri_queue| {
-            uri_queue.place == Step::Held && uri_queue.items.front() == Some(&Item::Ticket(ticket))
+            uri_queue.place == UriQueueState::Held && uri_queue.items.front() == Some(&UriQueueItem::Ticket(ticket))
         })
     }
 
@@ -47,10 +47,10 @@ impl<K: Ord + Clone> Queue<K> {
         let held = self.turn(ticket);
         let key = self.tickets.remove(&ticket)?;
         let uri_queue = self.uri_queues.get_mut(&key)?;
-        uri_queue.remove(Item::Ticket(ticket));
+        uri_queue.remove(UriQueueItem::Ticket(ticket));
         uri_queue.tickets = uri_queue.tickets.saturating_sub(1);
         if held {
-            uri_queue.place = Step::Unplaced;
+            uri_queue.place = UriQueueState::Unplaced;
         }
         self.place(&key, None, now.mono)
     }

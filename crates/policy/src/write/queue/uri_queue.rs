@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use super::lane::Slot;
-use super::{Lane, Seq, Ticket, Upstream};
+use super::lane::DueSlot;
+use super::{Lane, Seq, Ticket, UpstreamId};
 
 /// An item of a URI queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(super) enum UriQueueItem {
     /// A write that is in the journal.
     Write(Seq),
     /// A request that bypasses the journal after everything before it is done.
@@ -16,15 +16,15 @@ pub(super) enum Item {
 
 /// The state of a URI queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum UriQueueState {
     /// Not placed yet: its first item has just changed.
     Unplaced,
     /// In the lane's list of those that wait for more writes to coalesce.
-    Patient(Lane, Slot),
+    Patient(Lane, DueSlot),
     /// In the lane's list of those that are sent at that time.
-    Urgent(Lane, Slot),
+    Urgent(Lane, DueSlot),
     /// Waits until its upstream is up again.
-    Asleep(Upstream, Slot),
+    Asleep(UpstreamId, DueSlot),
     /// One write is in flight, on behalf of the first `covers` items.
     InFlight { sent: Seq, covers: usize },
     /// The ticket at its front has its turn.
@@ -34,17 +34,17 @@ pub(super) enum Step {
 /// The items of a URI queue, in order. Nearly always there is one, which needs no allocation.
 #[derive(Debug)]
 pub(super) enum Items {
-    One(Item),
+    One(UriQueueItem),
     /// Zero items, or two and more.
     Many(Box<Several>),
 }
 
 /// Any number of items, boxed so that a URI queue with one item is small.
 #[derive(Debug, Default)]
-pub(super) struct Several(VecDeque<Item>);
+pub(super) struct Several(VecDeque<UriQueueItem>);
 
 impl Items {
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Item> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &UriQueueItem> {
         let (one, many) = match self {
             Self::One(item) => (Some(item), None),
             Self::Many(items) => (None, Some(items.0.iter())),
@@ -52,7 +52,7 @@ impl Items {
         one.into_iter().chain(many.into_iter().flatten())
     }
 
-    pub(super) fn front(&self) -> Option<&Item> {
+    pub(super) fn front(&self) -> Option<&UriQueueItem> {
         self.iter().next()
     }
 
@@ -60,7 +60,7 @@ impl Items {
         self.front().is_none()
     }
 
-    pub(super) fn push_back(&mut self, item: Item) {
+    pub(super) fn push_back(&mut self, item: UriQueueItem) {
         match self {
             Self::One(first) => *self = Self::Many(Box::new(Several(VecDeque::from([*first, item])))),
             Self::Many(items) if items.0.is_empty() => *self = Self::One(item),
@@ -68,7 +68,7 @@ impl Items {
         }
     }
 
-    pub(super) fn pop_front(&mut self) -> Option<Item> {
+    pub(super) fn pop_front(&mut self) -> Option<UriQueueItem> {
         match self {
             Self::One(item) => {
                 let item = *item;
@@ -80,7 +80,7 @@ impl Items {
     }
 
     /// Removes an item at any position. Linear in the number of items, unless it is first.
-    fn remove(&mut self, wanted: Item) -> bool {
+    fn remove(&mut self, wanted: UriQueueItem) -> bool {
         match self {
             Self::One(item) if *item == wanted => {
                 *self = Self::default();
@@ -105,7 +105,7 @@ impl Default for Items {
 #[derive(Debug)]
 pub(super) struct UriQueue {
     pub(super) items: Items,
-    pub(super) place: Step,
+    pub(super) place: UriQueueState,
     /// Failed attempts in a row, of any write: a newer write does not make the backend healthy.
     pub(super) failures: u32,
     /// The lane that counts it as stuck.
@@ -118,19 +118,26 @@ pub(super) struct UriQueue {
 
 impl UriQueue {
     pub(super) fn new() -> Self {
-        Self { items: Items::default(), place: Step::Unplaced, failures: 0, stuck: None, others: 0, tickets: 0 }
+        Self {
+            items: Items::default(),
+            place: UriQueueState::Unplaced,
+            failures: 0,
+            stuck: None,
+            others: 0,
+            tickets: 0,
+        }
     }
 
     /// The last write.
     pub(super) fn last_write(&self) -> Option<Seq> {
         self.items.iter().rev().find_map(|item| match item {
-            Item::Write(seq) => Some(*seq),
-            Item::Ticket(_) => None,
+            UriQueueItem::Write(seq) => Some(*seq),
+            UriQueueItem::Ticket(_) => None,
         })
     }
 
     /// Removes an item at any position. Linear in the length, unless it is first.
-    pub(super) fn remove(&mut self, wanted: Item) -> bool {
+    pub(super) fn remove(&mut self, wanted: UriQueueItem) -> bool {
         self.items.remove(wanted)
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::{HeaderValue, Method};
 use proptest::prelude::*;
 
-use super::super::{Key, Pattern, Rules, Scheme, Space, Target};
+use super::super::{Key, KeyRules, Pattern, Scheme, Space, Target};
 use super::*;
 use crate::message::forwarded::client;
 use crate::message::forwarding_fields::ForwardingFields;
@@ -65,8 +65,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-fn rules() -> Rules {
-    Rules { sort_query: true, drop_query: vec![Pattern::parse("utm_*").unwrap()], ..Rules::default() }
+fn rules() -> KeyRules {
+    KeyRules { sort_query: true, drop_query: vec![Pattern::parse("utm_*").unwrap()], ..KeyRules::default() }
 }
 
 /// The processing of a request on a caching route, as far as policy does it.
