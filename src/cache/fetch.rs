@@ -8,9 +8,7 @@ use policy::cache::facts::{RequestFacts, ResponseFacts};
 use policy::cache::lookup::{Trouble, instead_of, is_error};
 use policy::cache::partial::ask_for_rest;
 use policy::cache::reach::{FetchReach, is_all};
-use policy::cache::validate::{
-    self, Candidate, Confirmed, Glimpse, Update, freshened, glimpse, may_be_chosen, refreshed,
-};
+use policy::cache::validate::{self, Candidate, Confirmed, Update, freshened, may_be_chosen, refreshed};
 use policy::message::cache_control::RequestDirectives;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
 use policy::message::conditions::{Evaluation, evaluate_stored};
@@ -141,11 +139,11 @@ impl<F> OriginFetch<F> {
 
     /// What is stored for it now. It may have waited since it was looked up, and what a purge has taken meanwhile must not
     /// come back.
-    fn stored(&self) -> FoundStored {
+    pub(super) fn stored(&self) -> FoundStored {
         self.request.caching.store.find(&self.request.key, &self.request.headers)
     }
 
-    fn asked<'a>(&'a self, target: &'a Uri, sent: Now) -> Asked<'a> {
+    pub(super) fn asked<'a>(&'a self, target: &'a Uri, sent: Now) -> Asked<'a> {
         let headers = &self.request.headers;
         Asked { facts: RequestFacts::of(&Method::GET, target, headers, false), headers, sent }
     }
@@ -347,7 +345,7 @@ fn take<F: Fetch>(
 }
 
 /// What varies on other fields than what comes in its place would still be found first (RFC 9111 §4.1).
-fn supersede<F>(store: &Store, renewal: &OriginFetch<F>, old: &Entry, new: &StoredHead) {
+pub(super) fn supersede<F>(store: &Store, renewal: &OriginFetch<F>, old: &Entry, new: &StoredHead) {
     if old.head.vary() != new.vary() {
         store.change(&renewal.request.key, |entry| (!Arc::ptr_eq(&entry.head, &old.head)).then(|| entry.clone()));
     }
@@ -428,20 +426,20 @@ fn renewed<F>(
 }
 
 /// The head with the tags of the response that it takes the place of, if it names none itself.
-fn keeping_tags(head: StoredHead, old: &Entry) -> StoredHead {
+pub(super) fn keeping_tags(head: StoredHead, old: &Entry) -> StoredHead {
     if head.tags().is_empty() { head.with_tags(old.head.tags().into()) } else { head }
 }
 
 /// What an answer without content says of a stored response.
-struct ConfirmedBy<'a> {
-    fields: &'a Fields,
-    update: Update,
+pub(super) struct ConfirmedBy<'a> {
+    pub(super) fields: &'a Fields,
+    pub(super) update: Update,
     /// When it came.
-    now: Now,
+    pub(super) now: Now,
 }
 
 /// A stored response as an answer without content changes it (RFC 9111 §3.2), without its content.
-fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &ConfirmedBy<'_>) -> Answer {
+pub(super) fn as_answer<F>(request: &Request<F>, entry: &Entry, news: &ConfirmedBy<'_>) -> Answer {
     let mut fields = news.fields.clone();
     add_date(&mut fields, news.now);
     let fields = match news.update {
@@ -460,53 +458,4 @@ fn shares_cookies<F>(request: &Request<F>, answer: &Answer, now: Now) -> bool {
     let facts = ResponseFacts::of(answer.status, &answer.fields, now);
     let is_withheld = facts.directives.withheld().any(|name| *name == http::header::SET_COOKIE);
     !is_withheld && (!facts.sets_own_cookie || request.caching.rules.exceptions.set_cookie)
-}
-
-/// Forwards a HEAD that nothing stored answers; what comes may tell something of what is stored (RFC 9111 §4.3.5).
-///
-/// # Errors
-/// Why nothing came, unless a stale response stands in for it.
-pub(crate) async fn head<F: Fetch>(ex: &mut Exchange, renewal: &OriginFetch<F>) -> Result<Answer, ProxyError> {
-    let request = &renewal.request;
-    let lead = Lead::alone(&request.caching.store, renewal.errand(Choice::default()));
-    let sent = clock::now();
-    let mut answer = match request.fetch.fetch(ex, Method::HEAD, request.headers.clone()).await {
-        Ok(answer) => answer,
-        Err(fault) => return instead(ex, renewal, Setback::ProxyError(&fault)).ok_or(fault),
-    };
-    let status = answer.status;
-    if is_error(status)
-        && let Some(served) = instead(ex, renewal, Setback::Status(status))
-    {
-        return Ok(served);
-    }
-    let is_stored =
-        |entry: &&Entry| renewal.stored().entry.is_some_and(|stored| Arc::ptr_eq(&stored.head, &entry.head));
-    if let Some(entry) = renewal.stale.as_ref().filter(|_| status == StatusCode::OK).filter(is_stored) {
-        learn(renewal, lead, sent, &answer.fields, entry);
-    }
-    request.caching.hide_tags(&mut answer.fields);
-    Ok(answer)
-}
-
-/// What a 200 to HEAD tells of the stored response that it could be about (RFC 9111 §4.3.5).
-fn learn<F>(renewal: &OriginFetch<F>, lead: Lead, sent: Now, fields: &Fields, entry: &Entry) {
-    let request = &renewal.request;
-    let now = clock::now();
-    match glimpse(fields, &entry.head.fields, entry.content.length().unwrap_or_default()) {
-        Glimpse::Agrees => {
-            let target = Uri::default();
-            let news = ConfirmedBy { fields, update: Update::Fields, now };
-            let renewed = as_answer(request, entry, &news);
-            let head = fill::head(&request.caching.rules, &renewal.asked(&target, sent), &renewed, now);
-            if let Ok((head, _withheld)) = head {
-                let head = keeping_tags(head, entry);
-                supersede(lead.store(), renewal, entry, &head);
-                lead.put(Entry { head: Arc::new(head), content: entry.content.clone() });
-            }
-        }
-        Glimpse::Differs => request.caching.store.change(&request.key, |old| {
-            Some(if Arc::ptr_eq(&old.head, &entry.head) { old.outdated(now) } else { old.clone() })
-        }),
-    }
 }

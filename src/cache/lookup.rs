@@ -20,6 +20,7 @@ use super::background_refresh;
 use super::coalesce::{FetchKey, Joined, Lead, Patience, join};
 use super::entry::{Entry, StoredContent};
 use super::fetch::{self, Audience, OriginFetch, Setback, said};
+use super::fetch_head;
 use super::fill::{self, Asked, Taken};
 use super::hit::Hit;
 use super::memory::FoundStored;
@@ -126,7 +127,7 @@ async fn fetched<F: Fetch>(
     let mut renewal =
         OriginFetch { request, stale: found.entry, held, why, reach, directives, audience: Audience::All };
     if renewal.request.method == Method::HEAD {
-        return fetch::head(ex, &renewal).await;
+        return fetch_head::head(ex, &renewal).await;
     }
     let mut choice = renewal.choice();
     // Twice at most: what another has fetched may be of another variant, but then it is known by what they differ.

@@ -8,6 +8,7 @@ pub(crate) mod background_refresh;
 pub mod coalesce;
 pub mod entry;
 pub(crate) mod fetch;
+pub(crate) mod fetch_head;
 pub(crate) mod fill;
 pub mod head;
 pub(crate) mod hit;
