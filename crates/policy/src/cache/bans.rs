@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::key::{Key, Parts};
+use super::key::{Key, KeyParts};
 use crate::time::Now;
 
 mod scope;
@@ -75,7 +75,7 @@ pub struct Ban<T> {
 /// A stored response as evaluated by bans.
 #[derive(Debug)]
 pub struct Subject<'a, F> {
-    parts: Option<Parts<'a>>,
+    parts: Option<KeyParts<'a>>,
     /// Whether the response has this tag.
     has_tag: F,
 }
@@ -90,7 +90,7 @@ impl<'a, F: Fn(&str) -> bool> Subject<'a, F> {
 
 /// The effect of the bans on a stored response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum BanVerdict {
     /// No ban applies.
     Untouched,
     /// The response has been stale since this time.
@@ -101,7 +101,7 @@ pub enum Verdict {
 
 /// The limits of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct BanLimits {
     /// The most bans; beyond, two are merged into a wider one.
     pub bans_max: usize,
     /// The most bytes of text of all bans; beyond, likewise.
@@ -114,7 +114,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Bans<T> {
     list: VecDeque<Arc<Ban<T>>>,
-    limits: Limits,
+    limits: BanLimits,
     bytes: usize,
     epoch: Epoch,
     /// All stored responses have been checked against the bans up to this one.
@@ -126,7 +126,7 @@ pub struct Bans<T> {
 impl<T: Clone> Bans<T> {
     /// An empty list.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: BanLimits) -> Self {
         let none = Epoch::default();
         Self { list: VecDeque::new(), limits, bytes: 0, epoch: none, swept: none, dropped: none }
     }
@@ -189,15 +189,15 @@ impl<T: Clone> Bans<T> {
         since: Epoch,
         subject: &Subject<'_, F>,
         mut meets: impl FnMut(&T),
-    ) -> Verdict {
-        let mut verdict = Verdict::Untouched;
+    ) -> BanVerdict {
+        let mut verdict = BanVerdict::Untouched;
         for ban in self.newer(since).filter(|ban| ban.scope.covers(subject)) {
             meets(&ban.note);
             verdict = match (ban.purge, verdict) {
                 // Later bans do not apply to an invalidated response.
-                (Purge::Hard, _) => return Verdict::Gone,
-                (Purge::Soft(now), Verdict::Stale(since)) => Verdict::Stale(earlier(now, since)),
-                (Purge::Soft(now), Verdict::Untouched | Verdict::Gone) => Verdict::Stale(now),
+                (Purge::Hard, _) => return BanVerdict::Gone,
+                (Purge::Soft(now), BanVerdict::Stale(since)) => BanVerdict::Stale(earlier(now, since)),
+                (Purge::Soft(now), BanVerdict::Untouched | BanVerdict::Gone) => BanVerdict::Stale(now),
             };
         }
         verdict
@@ -207,7 +207,7 @@ impl<T: Clone> Bans<T> {
     /// known.
     #[must_use]
     pub fn concern<F: Fn(&str) -> bool>(&self, since: Epoch, subject: &Subject<'_, F>) -> bool {
-        since < self.dropped || self.judge(since, subject, |_| ()) != Verdict::Untouched
+        since < self.dropped || self.judge(since, subject, |_| ()) != BanVerdict::Untouched
     }
 
     fn drop_oldest(&mut self) {

@@ -10,7 +10,7 @@
 //!        Fail
 //! ```
 //!
-//! A slow leader continues, and gets company: when the oldest follower has waited for [`Limits::another_after`], it
+//! A slow leader continues, and gets company: when the oldest follower has waited for [`CoalescingLimits::another_after`], it
 //! becomes a leader, too, and so does the next one after the same time again, up to [`FETCHES_MAX`]. All followers use
 //! the first storable head. The other leaders leave the coalesced fetch then, and each answers its own request alone.
 //!
@@ -38,7 +38,7 @@ pub const FETCHES_MAX: usize = 4;
 
 /// The limits of the state machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct CoalescingLimits {
     /// The most keys fetched at the same time. Beyond, each request goes to the backend alone.
     pub flights_max: usize,
     /// The most followers of one key. Beyond, requests are refused.
@@ -75,7 +75,7 @@ pub enum Arrival {
 
 /// The result of a leader's fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Head {
+pub enum FetchResult {
     /// A head whose response may be stored and shared, or a 304 that updates a stored response (RFC 9111 §4.3.3).
     Storable,
     /// A head whose response is for the leader alone, as later ones will be: the key is remembered.
@@ -103,7 +103,7 @@ pub enum Action {
 /// The coalesced fetches in progress, and the keys remembered as uncacheable.
 #[derive(Debug)]
 pub struct CoalescedFetches<K: Hash + Eq> {
-    limits: Limits,
+    limits: CoalescingLimits,
     flights: HashMap<K, CoalescedFetch>,
     /// When a follower of each coalesced fetch becomes a leader. Fetches without followers have no entry.
     due: BTreeSet<(Duration, K)>,
@@ -112,19 +112,19 @@ pub struct CoalescedFetches<K: Hash + Eq> {
 
 #[derive(Debug)]
 struct CoalescedFetch {
-    stage: Stage,
+    stage: FetchStage,
     /// Its entry in `due`.
     armed: Option<Duration>,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum FetchStage {
     Asking(Asking),
     Reading { fetcher: Id },
 }
 
-impl Stage {
-    fn due(&self, limits: &Limits) -> Option<Duration> {
+impl FetchStage {
+    fn due(&self, limits: &CoalescingLimits) -> Option<Duration> {
         match self {
             Self::Asking(asking) => asking.due(limits),
             Self::Reading { .. } => None,
@@ -135,13 +135,13 @@ impl Stage {
 impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
     /// No fetches.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: CoalescingLimits) -> Self {
         let remembered = Remembered::new(limits.remembered_max, limits.remember_for);
         Self { limits, flights: HashMap::new(), due: BTreeSet::new(), remembered }
     }
 
     /// Sets the limits; waits that have begun may keep theirs.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: CoalescingLimits) {
         self.remembered.set_limits(limits.remembered_max, limits.remember_for);
         self.limits = limits;
     }
@@ -150,9 +150,9 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
     pub fn arrive(&mut self, key: &K, id: Id, now: Now) -> Arrival {
         let Some(flight) = self.flights.get_mut(key) else { return self.depart(key, id, now) };
         let arrival = match &mut flight.stage {
-            Stage::Reading { .. } => Arrival::Read,
-            Stage::Asking(asking) if asking.followers.len() >= self.limits.followers_max => Arrival::Full,
-            Stage::Asking(asking) => {
+            FetchStage::Reading { .. } => Arrival::Read,
+            FetchStage::Asking(asking) if asking.followers.len() >= self.limits.followers_max => Arrival::Full,
+            FetchStage::Asking(asking) => {
                 asking.followers.push_back(Follower { id, since: now.mono });
                 Arrival::Follow
             }
@@ -173,8 +173,8 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
     #[must_use]
     pub fn is_led_by(&self, key: &K, id: Id) -> bool {
         self.flights.get(key).is_some_and(|flight| match &flight.stage {
-            Stage::Asking(asking) => asking.is_led_by(id),
-            Stage::Reading { fetcher } => *fetcher == id,
+            FetchStage::Asking(asking) => asking.is_led_by(id),
+            FetchStage::Reading { fetcher } => *fetcher == id,
         })
     }
 
@@ -182,36 +182,36 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
     #[must_use]
     pub fn is_awaited(&self, key: &K, id: Id) -> bool {
         self.flights.get(key).is_some_and(|flight| match &flight.stage {
-            Stage::Asking(asking) => asking.is_led_by(id) && !asking.followers.is_empty(),
-            Stage::Reading { .. } => false,
+            FetchStage::Asking(asking) => asking.is_led_by(id) && !asking.followers.is_empty(),
+            FetchStage::Reading { .. } => false,
         })
     }
 
     /// Reports the result of a leader's fetch. Ignored unless the request is a leader.
-    pub fn head(&mut self, key: &K, id: Id, head: Head, now: Now) -> Vec<Action> {
+    pub fn head(&mut self, key: &K, id: Id, head: FetchResult, now: Now) -> Vec<Action> {
         let Some(CoalescedFetch { stage, .. }) = self.flights.get_mut(key) else { return Vec::new() };
-        let Stage::Asking(asking) = stage else { return Vec::new() };
+        let FetchStage::Asking(asking) = stage else { return Vec::new() };
         if !asking.is_led_by(id) {
             return Vec::new();
         }
         match head {
-            Head::Storable => {
+            FetchResult::Storable => {
                 let readers = asking.dismiss();
-                *stage = Stage::Reading { fetcher: id };
+                *stage = FetchStage::Reading { fetcher: id };
                 self.arm(key);
                 named(readers, Action::Read)
             }
-            Head::Uncacheable => {
+            FetchResult::Uncacheable => {
                 let released = asking.dismiss();
                 self.end(key);
                 self.remembered.remember(key.clone(), (), now.mono);
                 named(released, Action::Release)
             }
-            Head::Unshared => {
+            FetchResult::Unshared => {
                 let next = asking.unshared(id);
                 self.proceed(key, next, Action::Release)
             }
-            Head::Failed => {
+            FetchResult::Failed => {
                 let next = asking.fail(id, &self.limits, now.mono);
                 self.proceed(key, next, Action::Fail)
             }
@@ -242,7 +242,7 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
     /// leader, if there is no other leader or it has waited long enough to lead; after a storable head the fetch
     /// continues, to be stored.
     pub fn leave(&mut self, key: &K, id: Id, now: Now) -> Vec<Action> {
-        let Some(CoalescedFetch { stage: Stage::Asking(asking), .. }) = self.flights.get_mut(key) else {
+        let Some(CoalescedFetch { stage: FetchStage::Asking(asking), .. }) = self.flights.get_mut(key) else {
             return Vec::new();
         };
         if !asking.is_led_by(id) {
@@ -267,7 +267,7 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
             let Some((_, key)) = self.due.pop_first() else { break };
             let Some(flight) = self.flights.get_mut(&key) else { continue };
             flight.armed = None;
-            if let Stage::Asking(asking) = &mut flight.stage {
+            if let FetchStage::Asking(asking) = &mut flight.stage {
                 actions.extend(asking.promote(now.mono).map(Action::Promote));
             }
             self.arm(&key);
@@ -306,7 +306,7 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
             return Arrival::Alone;
         }
         // There is no follower yet, so nothing is due.
-        let flight = CoalescedFetch { stage: Stage::Asking(Asking::new(id, now.mono)), armed: None };
+        let flight = CoalescedFetch { stage: FetchStage::Asking(Asking::new(id, now.mono)), armed: None };
         self.flights.insert(key.clone(), flight);
         Arrival::Fetch
     }
@@ -330,7 +330,7 @@ impl<K: Hash + Ord + Clone> CoalescedFetches<K> {
     }
 
     fn is_read_from(&self, key: &K, id: Id) -> bool {
-        matches!(self.flights.get(key), Some(CoalescedFetch { stage: Stage::Reading { fetcher, .. }, .. }) if *fetcher == id)
+        matches!(self.flights.get(key), Some(CoalescedFetch { stage: FetchStage::Reading { fetcher, .. }, .. }) if *fetcher == id)
     }
 
     /// Updates the entry of a coalesced fetch in `due`.

@@ -46,12 +46,12 @@ pub struct Lifetime {
     /// The lifetime, counted from the generation at the origin. Zero: stale from the start.
     pub duration: Duration,
     /// Its source.
-    pub source: Source,
+    pub source: LifetimeSource,
 }
 
 /// The source of a freshness lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum LifetimeSource {
     /// The route's `ttl_force`.
     Forced,
     /// The origin's `s-maxage`.
@@ -68,7 +68,7 @@ pub enum Source {
     Heuristic,
 }
 
-impl Source {
+impl LifetimeSource {
     /// Whether it comes from the route's configuration.
     #[must_use]
     pub fn is_route(self) -> bool {
@@ -118,11 +118,11 @@ pub fn lifetime(facts: &ResponseFacts, rules: &TtlRules) -> Option<Lifetime> {
     rules
         .forced
         .filter(|_| unasked)
-        .map(give(Source::Forced))
+        .map(give(LifetimeSource::Forced))
         .or_else(|| explicit(facts))
-        .or_else(|| by_status().map(give(Source::Status)))
-        .or_else(|| rules.fallback.filter(|_| by_route).map(give(Source::Route)))
-        .or_else(|| heuristic(facts, rules).filter(|_| may_be_guessed).map(give(Source::Heuristic)))
+        .or_else(|| by_status().map(give(LifetimeSource::Status)))
+        .or_else(|| rules.fallback.filter(|_| by_route).map(give(LifetimeSource::Route)))
+        .or_else(|| heuristic(facts, rules).filter(|_| may_be_guessed).map(give(LifetimeSource::Heuristic)))
 }
 
 /// The lifetime specified by the origin: `s-maxage`, `max-age`, `Expires − Date`, the first present.
@@ -132,9 +132,9 @@ pub fn lifetime(facts: &ResponseFacts, rules: &TtlRules) -> Option<Lifetime> {
 pub fn explicit(facts: &ResponseFacts) -> Option<Lifetime> {
     let give = |source| move |duration| Lifetime { duration, source };
     let expires_after = || facts.expires.map(|expires| expires.saturating_sub(facts.date).min(SECONDS_MAX));
-    (facts.directives.s_maxage.map(give(Source::SMaxage)))
-        .or_else(|| facts.directives.max_age.map(give(Source::MaxAge)))
-        .or_else(|| expires_after().map(give(Source::Expires)))
+    (facts.directives.s_maxage.map(give(LifetimeSource::SMaxage)))
+        .or_else(|| facts.directives.max_age.map(give(LifetimeSource::MaxAge)))
+        .or_else(|| expires_after().map(give(LifetimeSource::Expires)))
 }
 
 /// RFC 9111 §4.2.2: "a typical setting of this fraction might be 10%".
@@ -179,7 +179,7 @@ mod tests {
     const TEN_MINUTES_AGO: &str = "Tue, 30 Jun 2026 23:50:00 GMT";
     const YEARS_AGO: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
 
-    fn given(status: u16, fields: &[(&'static str, &'static str)], rules: &TtlRules) -> Option<(u64, Source)> {
+    fn given(status: u16, fields: &[(&'static str, &'static str)], rules: &TtlRules) -> Option<(u64, LifetimeSource)> {
         lifetime(&response(status, fields), rules).map(|lifetime| (lifetime.duration.as_secs(), lifetime.source))
     }
 
@@ -193,11 +193,11 @@ mod tests {
             ("last-modified", TEN_MINUTES_AGO),
         ];
         let rules = TtlRules::default();
-        assert_eq!(given(200, &all, &rules), Some((1, Source::MaxAge)));
-        assert_eq!(given(200, &all[1..], &rules), Some((2, Source::SMaxage)));
-        assert_eq!(given(200, &[("cache-control", "max-age=3"), all[3]], &rules), Some((3, Source::MaxAge)));
-        assert_eq!(given(200, &all[2..], &rules), Some((60, Source::Expires)));
-        assert_eq!(given(200, &all[4..], &rules), Some((60, Source::Heuristic)));
+        assert_eq!(given(200, &all, &rules), Some((1, LifetimeSource::MaxAge)));
+        assert_eq!(given(200, &all[1..], &rules), Some((2, LifetimeSource::SMaxage)));
+        assert_eq!(given(200, &[("cache-control", "max-age=3"), all[3]], &rules), Some((3, LifetimeSource::MaxAge)));
+        assert_eq!(given(200, &all[2..], &rules), Some((60, LifetimeSource::Expires)));
+        assert_eq!(given(200, &all[4..], &rules), Some((60, LifetimeSource::Heuristic)));
         assert_eq!(given(200, &[], &rules), None);
     }
 
@@ -206,11 +206,11 @@ mod tests {
         let rules = TtlRules { fallback: Some(secs(300)), ..TtlRules::default() };
         let modified = ("last-modified", YEARS_AGO);
         for (name, value, source) in [
-            ("expires", "0", Source::Expires),
-            ("expires", TEN_MINUTES_AGO, Source::Expires),
-            ("cache-control", "max-age=x", Source::MaxAge),
-            ("cache-control", "s-maxage=x, max-age=60", Source::SMaxage),
-            ("cache-control", "max-age=1, max-age=2", Source::MaxAge),
+            ("expires", "0", LifetimeSource::Expires),
+            ("expires", TEN_MINUTES_AGO, LifetimeSource::Expires),
+            ("cache-control", "max-age=x", LifetimeSource::MaxAge),
+            ("cache-control", "s-maxage=x, max-age=60", LifetimeSource::SMaxage),
+            ("cache-control", "max-age=1, max-age=2", LifetimeSource::MaxAge),
         ] {
             assert_eq!(given(200, &[(name, value), modified], &rules), Some((0, source)), "{value}");
         }
@@ -219,10 +219,13 @@ mod tests {
     #[test]
     fn rfc9111_4_2_1_expires_counts_from_date_and_not_from_here() {
         let rules = TtlRules::default();
-        assert_eq!(given(200, &[("date", TEN_MINUTES_AGO), ("expires", TODAY)], &rules), Some((600, Source::Expires)));
-        assert_eq!(given(200, &[("expires", IN_A_MINUTE)], &rules), Some((60, Source::Expires)));
+        assert_eq!(
+            given(200, &[("date", TEN_MINUTES_AGO), ("expires", TODAY)], &rules),
+            Some((600, LifetimeSource::Expires))
+        );
+        assert_eq!(given(200, &[("expires", IN_A_MINUTE)], &rules), Some((60, LifetimeSource::Expires)));
         let far = [("expires", "Fri, 31 Dec 9999 23:59:59 GMT")];
-        assert_eq!(given(200, &far, &rules), Some((SECONDS_MAX.as_secs(), Source::Expires)));
+        assert_eq!(given(200, &far, &rules), Some((SECONDS_MAX.as_secs(), LifetimeSource::Expires)));
     }
 
     #[test]
@@ -230,20 +233,20 @@ mod tests {
         let modified = ("last-modified", TEN_MINUTES_AGO);
         let rules = TtlRules::default();
         for status in [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 451, 501] {
-            assert_eq!(given(status, &[modified], &rules), Some((60, Source::Heuristic)), "{status}");
+            assert_eq!(given(status, &[modified], &rules), Some((60, LifetimeSource::Heuristic)), "{status}");
         }
         for status in [201, 302, 303, 307, 400, 403, 413, 431, 500, 502, 503, 504] {
             assert_eq!(given(status, &[modified], &rules), None, "{status}");
             let public = ("cache-control", "public");
-            assert_eq!(given(status, &[modified, public], &rules), Some((60, Source::Heuristic)), "{status}");
+            assert_eq!(given(status, &[modified, public], &rules), Some((60, LifetimeSource::Heuristic)), "{status}");
         }
     }
 
     #[test]
     fn rfc9111_4_2_2_a_guess_has_a_limit_and_never_goes_below_zero() {
         let rules = TtlRules::default();
-        assert_eq!(given(200, &[("last-modified", YEARS_AGO)], &rules), Some((86_400, Source::Heuristic)));
-        assert_eq!(given(200, &[("last-modified", IN_A_MINUTE)], &rules), Some((0, Source::Heuristic)));
+        assert_eq!(given(200, &[("last-modified", YEARS_AGO)], &rules), Some((86_400, LifetimeSource::Heuristic)));
+        assert_eq!(given(200, &[("last-modified", IN_A_MINUTE)], &rules), Some((0, LifetimeSource::Heuristic)));
         assert_eq!(given(200, &[("last-modified", "never")], &rules), None);
     }
 
@@ -255,11 +258,11 @@ mod tests {
             fallback: Some(secs(300)),
             ..TtlRules::default()
         };
-        assert_eq!(given(200, &[("last-modified", YEARS_AGO)], &rules), Some((300, Source::Route)));
-        assert_eq!(given(200, &[("cache-control", "max-age=0")], &rules), Some((0, Source::MaxAge)));
-        assert_eq!(given(404, &[], &rules), Some((5, Source::Status)));
-        assert_eq!(given(404, &[("cache-control", "max-age=7")], &rules), Some((7, Source::MaxAge)));
-        assert_eq!(given(502, &[], &rules), Some((1, Source::Status)));
+        assert_eq!(given(200, &[("last-modified", YEARS_AGO)], &rules), Some((300, LifetimeSource::Route)));
+        assert_eq!(given(200, &[("cache-control", "max-age=0")], &rules), Some((0, LifetimeSource::MaxAge)));
+        assert_eq!(given(404, &[], &rules), Some((5, LifetimeSource::Status)));
+        assert_eq!(given(404, &[("cache-control", "max-age=7")], &rules), Some((7, LifetimeSource::MaxAge)));
+        assert_eq!(given(502, &[], &rules), Some((1, LifetimeSource::Status)));
         assert_eq!(given(503, &[], &rules), None);
     }
 
@@ -267,16 +270,16 @@ mod tests {
     fn a_route_s_time_keeps_no_uri_that_was_too_long() {
         let rules = TtlRules { forced: Some(secs(60)), fallback: Some(secs(300)), ..TtlRules::default() };
         assert_eq!(given(414, &[], &rules), None);
-        assert_eq!(given(414, &[("cache-control", "max-age=3")], &rules), Some((3, Source::MaxAge)));
+        assert_eq!(given(414, &[("cache-control", "max-age=3")], &rules), Some((3, LifetimeSource::MaxAge)));
     }
 
     #[test]
     fn a_forced_time_beats_the_origin_but_stores_no_errors() {
         let rules = TtlRules { forced: Some(secs(60)), ..TtlRules::default() };
-        assert_eq!(given(200, &[("cache-control", "max-age=9000")], &rules), Some((60, Source::Forced)));
-        assert_eq!(given(200, &[], &rules), Some((60, Source::Forced)));
+        assert_eq!(given(200, &[("cache-control", "max-age=9000")], &rules), Some((60, LifetimeSource::Forced)));
+        assert_eq!(given(200, &[], &rules), Some((60, LifetimeSource::Forced)));
         assert_eq!(given(500, &[], &rules), None);
-        assert_eq!(given(500, &[("cache-control", "max-age=3")], &rules), Some((3, Source::MaxAge)));
+        assert_eq!(given(500, &[("cache-control", "max-age=3")], &rules), Some((3, LifetimeSource::MaxAge)));
     }
 
     #[test]

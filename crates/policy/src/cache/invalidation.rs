@@ -42,7 +42,7 @@ pub fn invalidated(
 /// The URIs besides its target that a request can change. Known before it is sent; to be invalidated when it has
 /// succeeded, or if its outcome is unknown. Empty for most requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct InvalidatedTargets {
     /// The destination of a COPY or MOVE, if it has the same origin.
     pub destination: Option<Target<'static>>,
     /// Collections whose members change: all URIs of this origin whose path has this one's as a prefix; it ends with a
@@ -50,7 +50,7 @@ pub struct Reach {
     pub collections: Vec<Target<'static>>,
 }
 
-impl Reach {
+impl InvalidatedTargets {
     /// What COPY, MOVE and DELETE can change (RFC 4918 §9.6, §9.8, §9.9).
     ///
     /// They apply to a collection if the request has `Depth`, or if the path of the target or destination ends with a
@@ -226,7 +226,7 @@ mod tests {
     ) -> (Option<String>, Vec<String>) {
         let target = Target::new(Scheme::Http, &Host::parse(b"a").unwrap(), path.into(), None);
         let headers: Fields = fields.iter().copied().collect();
-        let reach = Reach::of(&Method::from_bytes(method.as_bytes()).unwrap(), &target, &headers);
+        let reach = InvalidatedTargets::of(&Method::from_bytes(method.as_bytes()).unwrap(), &target, &headers);
         (reach.destination.map(|one| one.to_string()), reach.collections.iter().map(ToString::to_string).collect())
     }
 

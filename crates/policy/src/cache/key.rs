@@ -17,7 +17,7 @@ use message::{Field, Fields, Known, Name};
 
 pub use crate::message::scheme::Scheme;
 pub use lookup_key::{KeyBuffer, LookupKey};
-pub use rules::{Pattern, Rules};
+pub use rules::{KeyRules, Pattern};
 pub use target::Target;
 
 /// Flag in the first byte of a key: the scheme is `https`.
@@ -32,7 +32,7 @@ pub struct Space<'a> {
     /// different upstreams.
     pub name: &'a [u8],
     /// The rules for equal requests. A change of the rules requires a new name.
-    pub rules: &'a Rules,
+    pub rules: &'a KeyRules,
 }
 
 /// A key: a sequence of bytes, shared between clones.
@@ -65,15 +65,15 @@ impl Key {
         }
         let keyed = target_fields::keyed(headers);
         let is_chosen = !keyed.is_empty() || has_chosen(space.rules, headers);
-        let chosen = is_chosen.then_some(Chosen { headers, keyed });
-        Some(Source::new(space, target, chosen).key())
+        let chosen = is_chosen.then_some(ChosenFields { headers, keyed });
+        Some(KeySource::new(space, target, chosen).key())
     }
 
     /// The key of a request for this URI without selected headers, cookies and keyed fields. For a look-up only, use
     /// [`LookupKey::of_uri`], which does not allocate.
     #[must_use]
     pub fn of_uri(space: Space<'_>, target: &Target<'_>) -> Self {
-        Source::new(space, target, None).key()
+        KeySource::new(space, target, None).key()
     }
 
     /// A key from the result of [`Key::bytes`].
@@ -102,12 +102,12 @@ impl Key {
 
     /// The parts of the key, except selected headers and cookies. Never `None` for a key made by this module.
     #[must_use]
-    pub fn parts(&self) -> Option<Parts<'_>> {
+    pub fn parts(&self) -> Option<KeyParts<'_>> {
         let raw = Raw::read(&self.bytes)?;
         let text = |part| std::str::from_utf8(part).ok();
         let (host, path) = (text(raw.host)?, text(raw.path)?);
         let query = raw.query.map_or(Some(None), |query| text(query).map(Some))?;
-        Some(Parts { space: raw.space, scheme: raw.scheme, host, port: raw.port, path, query })
+        Some(KeyParts { space: raw.space, scheme: raw.scheme, host, port: raw.port, path, query })
     }
 
     /// The part made of headers, cookies and keyed fields.
@@ -125,7 +125,7 @@ impl fmt::Debug for Key {
 
 /// The decoded parts of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts<'a> {
+pub struct KeyParts<'a> {
     /// The name of the space.
     pub space: &'a [u8],
     /// The scheme.
@@ -141,23 +141,23 @@ pub struct Parts<'a> {
 }
 
 /// The source of a key.
-struct Source<'a> {
+struct KeySource<'a> {
     space: Space<'a>,
     target: &'a Target<'a>,
     query: Option<Cow<'a, str>>,
     /// `None`: the request has no part beyond the URI.
-    chosen: Option<Chosen<'a>>,
+    chosen: Option<ChosenFields<'a>>,
 }
 
 /// The parts of a request beyond its URI.
-struct Chosen<'a> {
+struct ChosenFields<'a> {
     headers: &'a Fields,
     /// The keyed fields, regardless of the rules.
     keyed: Vec<Field<'a>>,
 }
 
-impl<'a> Source<'a> {
-    fn new(space: Space<'a>, target: &'a Target<'a>, chosen: Option<Chosen<'a>>) -> Self {
+impl<'a> KeySource<'a> {
+    fn new(space: Space<'a>, target: &'a Target<'a>, chosen: Option<ChosenFields<'a>>) -> Self {
         let query = space.rules.query(target.query());
         Self { space, target, query, chosen }
     }
@@ -206,7 +206,7 @@ impl<'a> Source<'a> {
 }
 
 /// Visits each header and cookie of the rules: the number of values, and each value.
-fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &Rules, headers: &Fields) {
+fn put_chosen(put: &mut impl FnMut(&[u8]), rules: &KeyRules, headers: &Fields) {
     for name in &rules.headers {
         put_lines(put, headers, name);
     }
@@ -234,7 +234,7 @@ fn put_keyed(put: &mut impl FnMut(&[u8]), lines: &[Field<'_>]) {
     lines.iter().for_each(|line| put_part(put, line.value.trim_ascii()));
 }
 
-fn has_chosen(rules: &Rules, headers: &Fields) -> bool {
+fn has_chosen(rules: &KeyRules, headers: &Fields) -> bool {
     rules.headers.iter().any(|name| headers.contains(name))
         || rules.cookies.iter().any(|name| cookie_values(headers, name).next().is_some())
 }
@@ -280,7 +280,7 @@ struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut rest = Rest { bytes };
+        let mut rest = UnreadKey { bytes };
         let space = rest.part()?;
         let signs = *rest.take(1)?.first()?;
         let scheme = if signs & HTTPS == 0 { Scheme::Http } else { Scheme::Https };
@@ -292,11 +292,11 @@ impl<'a> Raw<'a> {
 }
 
 /// The unread rest of a key.
-struct Rest<'a> {
+struct UnreadKey<'a> {
     bytes: &'a [u8],
 }
 
-impl<'a> Rest<'a> {
+impl<'a> UnreadKey<'a> {
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         self.bytes.split_off(..count)
     }
@@ -332,23 +332,23 @@ mod tests {
         Target::new(scheme, &host, Cow::Borrowed(path), query.map(Cow::Borrowed))
     }
 
-    fn keyed(rules: &Rules, query: Option<&str>, fields: &[(&'static str, &'static str)]) -> Key {
+    fn keyed(rules: &KeyRules, query: Option<&str>, fields: &[(&'static str, &'static str)]) -> Key {
         let target = target(Scheme::Https, "a", "/", query);
         Key::of_request(within(rules), &Method::GET, &target, &headers(fields), false).unwrap()
     }
 
-    fn within(rules: &Rules) -> Space<'_> {
+    fn within(rules: &KeyRules) -> Space<'_> {
         Space { name: b"api", rules }
     }
 
-    fn drops(patterns: &[&str], sort_query: bool) -> Rules {
+    fn drops(patterns: &[&str], sort_query: bool) -> KeyRules {
         let drop_query = patterns.iter().map(|text| Pattern::parse(text).unwrap()).collect();
-        Rules { sort_query, drop_query, ..Rules::default() }
+        KeyRules { sort_query, drop_query, ..KeyRules::default() }
     }
 
     #[test]
     fn rfc9110_4_2_3_one_origin_written_in_several_ways_has_one_key() {
-        let rules = Rules::default();
+        let rules = KeyRules::default();
         let key = |target: &Target<'_>| Key::of_uri(within(&rules), target);
         let plain = key(&target(Scheme::Https, "shop.example", "/", None));
         for host in ["SHOP.example", "shop.example:443", "shop.example.", "shop.example:"] {
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_request_with_a_body_or_another_method_has_no_key() {
-        let rules = Rules::default();
+        let rules = KeyRules::default();
         let target = target(Scheme::Http, "a", "/", None);
         let of = |method: &Method, body| Key::of_request(within(&rules), method, &target, &Fields::new(), body);
         assert_eq!(of(&Method::GET, true), None);
@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn without_rules_the_query_is_taken_as_written() {
-        let rules = Rules::default();
+        let rules = KeyRules::default();
         assert_ne!(keyed(&rules, Some("a=1&b=2"), &[]), keyed(&rules, Some("b=2&a=1"), &[]));
         assert_ne!(keyed(&rules, Some("a=1"), &[]), keyed(&rules, Some("a=1&"), &[]));
     }
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn chosen_headers_and_cookies_are_told_apart_also_when_absent() {
         let names = vec![HeaderName::from_static("x-a"), HeaderName::from_static("x-b")];
-        let rules = Rules { headers: names, cookies: vec!["c".to_owned()], ..Rules::default() };
+        let rules = KeyRules { headers: names, cookies: vec!["c".to_owned()], ..KeyRules::default() };
         let all = [
             keyed(&rules, None, &[]),
             keyed(&rules, None, &[("x-a", "1")]),
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_request_with_none_of_the_chosen_has_the_key_of_its_uri() {
-        let rules = Rules { cookies: vec!["c".to_owned()], ..drops(&["gclid"], true) };
+        let rules = KeyRules { cookies: vec!["c".to_owned()], ..drops(&["gclid"], true) };
         let of_uri = Key::of_uri(within(&rules), &target(Scheme::Https, "a", "/", Some("b=2&gclid=1&a=1")));
         assert_eq!(keyed(&rules, Some("a=1&b=2"), &[("cookie", "d=1")]), of_uri);
         let chosen = keyed(&rules, Some("a=1&b=2"), &[("cookie", "c=1")]);
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn spaces_share_nothing() {
-        let rules = Rules::default();
+        let rules = KeyRules::default();
         let target = target(Scheme::Http, "a", "/", None);
         let [one, other] = [b"api".as_slice(), b""].map(|name| Key::of_uri(Space { name, rules: &rules }, &target));
         assert_ne!(one, other);
@@ -452,14 +452,14 @@ mod tests {
     fn lengths_of_more_than_one_byte_are_read_back() {
         for length in [1, 127, 128, 300, 16_383, 16_384, 70_000] {
             let path = "/".repeat(length);
-            let key = Key::of_uri(within(&Rules::default()), &target(Scheme::Http, "a", &path, None));
+            let key = Key::of_uri(within(&KeyRules::default()), &target(Scheme::Http, "a", &path, None));
             assert_eq!(key.parts().unwrap().path, path, "{length}");
         }
     }
 
     #[test]
     fn a_key_is_written_for_people_by_its_parts() {
-        let written = format!("{:?}", keyed(&Rules::default(), Some("b"), &[]));
+        let written = format!("{:?}", keyed(&KeyRules::default(), Some("b"), &[]));
         assert!(written.contains("host: \"a\"") && written.contains("query: Some(\"b\")"), "{written}");
     }
 
@@ -472,7 +472,7 @@ mod tests {
     proptest! {
         #[test]
         fn different_uris_have_different_keys_and_none_begins_with_another(one in uri(), two in uri()) {
-            let rules = Rules::default();
+            let rules = KeyRules::default();
             let key = |(host, path, query): &Uri| {
                 Key::of_uri(within(&rules), &target(Scheme::Http, host, path, query.as_deref()))
             };
@@ -487,13 +487,13 @@ mod tests {
             space in proptest::collection::vec(any::<u8>(), 0..200),
             cookie in "(c=[ab]{0,3})?",
         ) {
-            let rules = Rules { cookies: vec!["c".to_owned()], ..Rules::default() };
+            let rules = KeyRules { cookies: vec!["c".to_owned()], ..KeyRules::default() };
             let target = Target::of_normal(Scheme::Https, &host, Some(port), &path, query.as_deref());
             let fields = Fields::from_iter([("cookie", &cookie)]);
             let space = Space { name: &space, rules: &rules };
             let key = Key::of_request(space, &Method::GET, &target, &fields, false).unwrap();
             let (host, path, query) = (host.as_str(), path.as_str(), query.as_deref());
-            let parts = Parts { space: space.name, scheme: Scheme::Https, host, port, path, query };
+            let parts = KeyParts { space: space.name, scheme: Scheme::Https, host, port, path, query };
             prop_assert_eq!(key.parts(), Some(parts));
             prop_assert_eq!(key.has_choice(), !cookie.is_empty());
             let of_uri = Key::of_uri(space, &target);

@@ -24,7 +24,7 @@ pub struct StaleRules {
 
 /// How to answer a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum LookupVerdict {
     /// Serve the stored response: it is fresh enough for this request.
     Hit(Freshness),
     /// Serve the stored response: it is stale, and the client accepts that (RFC 9111 §5.2.1.2).
@@ -66,16 +66,16 @@ impl fmt::Display for Because {
 /// overrides `no-cache`, but not the directives that forbid stale responses. A request's `no-store` does not prevent
 /// using a stored response (§5.2.1.5).
 #[must_use]
-pub fn lookup(stored: Option<&Stored>, request: &RequestDirectives, now: Now, rules: StaleRules) -> Verdict {
-    let verdict = stored.map_or(Verdict::Miss, |stored| stored.judge(request, now, rules));
+pub fn lookup(stored: Option<&Stored>, request: &RequestDirectives, now: Now, rules: StaleRules) -> LookupVerdict {
+    let verdict = stored.map_or(LookupVerdict::Miss, |stored| stored.judge(request, now, rules));
     match verdict {
-        Verdict::Miss | Verdict::Revalidate(_) if request.only_if_cached => Verdict::GatewayTimeout,
-        Verdict::Hit(_)
-        | Verdict::HitStale(_)
-        | Verdict::HitStaleWhileRevalidate(_)
-        | Verdict::Revalidate(_)
-        | Verdict::Miss
-        | Verdict::GatewayTimeout => verdict,
+        LookupVerdict::Miss | LookupVerdict::Revalidate(_) if request.only_if_cached => LookupVerdict::GatewayTimeout,
+        LookupVerdict::Hit(_)
+        | LookupVerdict::HitStale(_)
+        | LookupVerdict::HitStaleWhileRevalidate(_)
+        | LookupVerdict::Revalidate(_)
+        | LookupVerdict::Miss
+        | LookupVerdict::GatewayTimeout => verdict,
     }
 }
 
@@ -134,28 +134,28 @@ impl Stored {
         (freshness.is_fresh() && !self.must_ask_always()).then_some(freshness)
     }
 
-    fn judge(&self, request: &RequestDirectives, now: Now, rules: StaleRules) -> Verdict {
+    fn judge(&self, request: &RequestDirectives, now: Now, rules: StaleRules) -> LookupVerdict {
         let freshness = self.freshness(now);
         if request.no_cache {
-            return Verdict::Revalidate(Because::Request);
+            return LookupVerdict::Revalidate(Because::Request);
         }
         if self.must_ask_always() {
-            return Verdict::Revalidate(Because::NoCache);
+            return LookupVerdict::Revalidate(Because::NoCache);
         }
         if self.asks_for_fresher(request, freshness) {
-            return Verdict::Revalidate(Because::Request);
+            return LookupVerdict::Revalidate(Because::Request);
         }
         if freshness.is_fresh() {
-            return Verdict::Hit(freshness);
+            return LookupVerdict::Hit(freshness);
         }
         if self.forbids_stale() || !takes_stale(request, freshness.stale_for()) {
-            return Verdict::Revalidate(Because::Stale);
+            return LookupVerdict::Revalidate(Because::Stale);
         }
         let window = self.stale_while_revalidate().or(rules.while_revalidate);
         match (window, request.max_stale) {
-            (Some(window), _) if freshness.stale_for() <= window => Verdict::HitStaleWhileRevalidate(freshness),
-            (_, Some(_)) => Verdict::HitStale(freshness),
-            (_, None) => Verdict::Revalidate(Because::Stale),
+            (Some(window), _) if freshness.stale_for() <= window => LookupVerdict::HitStaleWhileRevalidate(freshness),
+            (_, Some(_)) => LookupVerdict::HitStale(freshness),
+            (_, None) => LookupVerdict::Revalidate(Because::Stale),
         }
     }
 
@@ -186,7 +186,7 @@ fn takes_stale(request: &RequestDirectives, stale_for: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::freshness::{Lifetime, Source, TtlRules, lifetime};
+    use super::super::freshness::{Lifetime, LifetimeSource, TtlRules, lifetime};
     use super::super::scripted::{NOW, headers, later, response, secs};
     use super::*;
     use proptest::prelude::*;
@@ -213,7 +213,7 @@ mod tests {
             judge(&Stored::new(&facts, lifetime, Duration::ZERO, NOW))
         }
 
-        fn lookup(&self, asked: &'static str) -> Verdict {
+        fn lookup(&self, asked: &'static str) -> LookupVerdict {
             let request = directives(asked);
             self.with(|stored| lookup(Some(stored), &request, later(self.after), self.rules))
         }
@@ -242,11 +242,11 @@ mod tests {
 
     #[test]
     fn rfc9111_4_2_fresh_while_the_lifetime_exceeds_the_age() {
-        assert_eq!(Asked::new("max-age=60", 0).lookup(""), Verdict::Hit(at(0, 60)));
-        assert_eq!(Asked::new("max-age=60", 59).lookup(""), Verdict::Hit(at(59, 60)));
-        assert_eq!(Asked::new("max-age=60", 60).lookup(""), Verdict::Revalidate(Because::Stale));
-        assert_eq!(Asked::new("max-age=0", 0).lookup(""), Verdict::Revalidate(Because::Stale));
-        assert_eq!(Asked::new("", 0).lookup(""), Verdict::Revalidate(Because::Stale));
+        assert_eq!(Asked::new("max-age=60", 0).lookup(""), LookupVerdict::Hit(at(0, 60)));
+        assert_eq!(Asked::new("max-age=60", 59).lookup(""), LookupVerdict::Hit(at(59, 60)));
+        assert_eq!(Asked::new("max-age=60", 60).lookup(""), LookupVerdict::Revalidate(Because::Stale));
+        assert_eq!(Asked::new("max-age=0", 0).lookup(""), LookupVerdict::Revalidate(Because::Stale));
+        assert_eq!(Asked::new("", 0).lookup(""), LookupVerdict::Revalidate(Because::Stale));
     }
 
     #[test]
@@ -262,8 +262,8 @@ mod tests {
                 let asked = Asked { ttl, ..Asked::new(answered, after) };
                 let verdict = asked.lookup("");
                 let hit = asked.with(|stored| stored.hit(later(after)));
-                let is_hit = matches!(verdict, Verdict::Hit(_));
-                assert_eq!(hit.map(Verdict::Hit), Some(verdict).filter(|_| is_hit), "{answered} after {after}");
+                let is_hit = matches!(verdict, LookupVerdict::Hit(_));
+                assert_eq!(hit.map(LookupVerdict::Hit), Some(verdict).filter(|_| is_hit), "{answered} after {after}");
             }
         }
     }
@@ -274,30 +274,30 @@ mod tests {
         let lifetime = lifetime(&facts, &TtlRules::default());
         let stored = Stored::new(&facts, lifetime, secs(50), NOW);
         let request = RequestDirectives::default();
-        assert_eq!(lookup(Some(&stored), &request, later(9), NONE), Verdict::Hit(at(59, 60)));
-        assert_eq!(lookup(Some(&stored), &request, later(10), NONE), Verdict::Revalidate(Because::Stale));
+        assert_eq!(lookup(Some(&stored), &request, later(9), NONE), LookupVerdict::Hit(at(59, 60)));
+        assert_eq!(lookup(Some(&stored), &request, later(10), NONE), LookupVerdict::Revalidate(Because::Stale));
     }
 
     #[test]
     fn rfc9111_5_2_1_what_the_request_asks_for_is_honoured() {
-        let request = Verdict::Revalidate(Because::Request);
-        let stale = Verdict::Revalidate(Because::Stale);
+        let request = LookupVerdict::Revalidate(Because::Request);
+        let stale = LookupVerdict::Revalidate(Because::Stale);
         for (after, asked, expected) in [
             (10, "no-cache", request),
-            (10, "no-store", Verdict::Hit(at(10, 60))),
-            (10, "max-age=10", Verdict::Hit(at(10, 60))),
+            (10, "no-store", LookupVerdict::Hit(at(10, 60))),
+            (10, "max-age=10", LookupVerdict::Hit(at(10, 60))),
             (10, "max-age=9", request),
-            (0, "max-age=0", Verdict::Hit(at(0, 60))),
+            (0, "max-age=0", LookupVerdict::Hit(at(0, 60))),
             (10, "max-age=9, max-stale", request),
-            (10, "min-fresh=50", Verdict::Hit(at(10, 60))),
+            (10, "min-fresh=50", LookupVerdict::Hit(at(10, 60))),
             (10, "min-fresh=51", request),
             (70, "min-fresh=1, max-stale", request),
-            (70, "max-stale", Verdict::HitStale(at(70, 60))),
-            (70, "max-stale=10", Verdict::HitStale(at(70, 60))),
+            (70, "max-stale", LookupVerdict::HitStale(at(70, 60))),
+            (70, "max-stale=10", LookupVerdict::HitStale(at(70, 60))),
             (70, "max-stale=9", stale),
             (70, "max-stale=x", stale),
             (70, "max-age=100", stale),
-            (70, "max-age=100, max-stale=10", Verdict::HitStale(at(70, 60))),
+            (70, "max-age=100, max-stale=10", LookupVerdict::HitStale(at(70, 60))),
             (70, "no-transform, x=y", stale),
         ] {
             assert_eq!(Asked::new("max-age=60", after).lookup(asked), expected, "{after} {asked}");
@@ -307,27 +307,30 @@ mod tests {
     #[test]
     fn rfc9111_5_2_1_7_only_if_cached_is_answered_from_the_cache_or_not_at_all() {
         let only = "only-if-cached";
-        assert_eq!(lookup(None, &directives(""), NOW, NONE), Verdict::Miss);
-        assert_eq!(lookup(None, &directives(only), NOW, NONE), Verdict::GatewayTimeout);
-        assert_eq!(Asked::new("max-age=60", 5).lookup(only), Verdict::Hit(at(5, 60)));
-        assert_eq!(Asked::new("max-age=60", 65).lookup(only), Verdict::GatewayTimeout);
-        assert_eq!(Asked::new("no-cache, max-age=60", 5).lookup(only), Verdict::GatewayTimeout);
-        assert_eq!(Asked::new("max-age=60", 5).lookup("only-if-cached, no-cache"), Verdict::GatewayTimeout);
-        assert_eq!(Asked::new("max-age=60", 65).lookup("only-if-cached, max-stale"), Verdict::HitStale(at(65, 60)));
+        assert_eq!(lookup(None, &directives(""), NOW, NONE), LookupVerdict::Miss);
+        assert_eq!(lookup(None, &directives(only), NOW, NONE), LookupVerdict::GatewayTimeout);
+        assert_eq!(Asked::new("max-age=60", 5).lookup(only), LookupVerdict::Hit(at(5, 60)));
+        assert_eq!(Asked::new("max-age=60", 65).lookup(only), LookupVerdict::GatewayTimeout);
+        assert_eq!(Asked::new("no-cache, max-age=60", 5).lookup(only), LookupVerdict::GatewayTimeout);
+        assert_eq!(Asked::new("max-age=60", 5).lookup("only-if-cached, no-cache"), LookupVerdict::GatewayTimeout);
+        assert_eq!(
+            Asked::new("max-age=60", 65).lookup("only-if-cached, max-stale"),
+            LookupVerdict::HitStale(at(65, 60))
+        );
     }
 
     #[test]
     fn rfc9111_5_2_2_4_no_cache_is_validated_before_each_use() {
         for answered in ["no-cache, max-age=60", "max-age=60, no-cache=\"set-cookie\", no-cache"] {
             let fresh = Asked { rules: ROUTE, ..Asked::new(answered, 5) };
-            assert_eq!(fresh.lookup("max-stale"), Verdict::Revalidate(Because::NoCache), "{answered}");
+            assert_eq!(fresh.lookup("max-stale"), LookupVerdict::Revalidate(Because::NoCache), "{answered}");
             assert!(!fresh.after_error("stale-if-error=1000"), "{answered}");
             assert!(!fresh.after_silence("max-stale"), "{answered}");
         }
         let named = Asked::new("max-age=60, no-cache=\"set-cookie\"", 5);
-        assert_eq!(named.lookup(""), Verdict::Hit(at(5, 60)));
+        assert_eq!(named.lookup(""), LookupVerdict::Hit(at(5, 60)));
         let ttl = TtlRules { forced: Some(secs(60)), ..TtlRules::default() };
-        assert_eq!(Asked { ttl, ..Asked::new("no-cache", 5) }.lookup(""), Verdict::Hit(at(5, 60)));
+        assert_eq!(Asked { ttl, ..Asked::new("no-cache", 5) }.lookup(""), LookupVerdict::Hit(at(5, 60)));
     }
 
     #[test]
@@ -339,11 +342,11 @@ mod tests {
         ] {
             let stale = Asked { rules: ROUTE, ..Asked::new(answered, 61) };
             for asked in ["", "max-stale", "stale-if-error=100"] {
-                assert_eq!(stale.lookup(asked), Verdict::Revalidate(Because::Stale), "{answered}");
+                assert_eq!(stale.lookup(asked), LookupVerdict::Revalidate(Because::Stale), "{answered}");
                 assert!(!stale.after_error(asked) && !stale.after_silence(asked), "{answered}");
             }
             let fresh = Asked { rules: ROUTE, ..Asked::new(answered, 59) };
-            assert_eq!(fresh.lookup(""), Verdict::Hit(at(59, 60)), "{answered}");
+            assert_eq!(fresh.lookup(""), LookupVerdict::Hit(at(59, 60)), "{answered}");
             assert!(fresh.after_error(""), "{answered}");
         }
     }
@@ -351,18 +354,18 @@ mod tests {
     #[test]
     fn rfc5861_3_stale_while_revalidate_has_a_window() {
         let answered = "max-age=60, stale-while-revalidate=10";
-        let behind = |age| Verdict::HitStaleWhileRevalidate(at(age, 60));
-        let stale = Verdict::Revalidate(Because::Stale);
+        let behind = |age| LookupVerdict::HitStaleWhileRevalidate(at(age, 60));
+        let stale = LookupVerdict::Revalidate(Because::Stale);
         for (after, asked, expected) in [
-            (59, "", Verdict::Hit(at(59, 60))),
+            (59, "", LookupVerdict::Hit(at(59, 60))),
             (60, "", behind(60)),
             (70, "", behind(70)),
             (71, "", stale),
             (65, "max-age=100", stale),
             (65, "max-stale", behind(65)),
             (65, "max-stale=4", stale),
-            (75, "max-stale", Verdict::HitStale(at(75, 60))),
-            (65, "no-cache", Verdict::Revalidate(Because::Request)),
+            (75, "max-stale", LookupVerdict::HitStale(at(75, 60))),
+            (65, "no-cache", LookupVerdict::Revalidate(Because::Request)),
             (65, "only-if-cached", behind(65)),
         ] {
             assert_eq!(Asked::new(answered, after).lookup(asked), expected, "{after} {asked}");
@@ -372,11 +375,11 @@ mod tests {
     #[test]
     fn the_routes_windows_hold_where_the_origin_gives_none() {
         let with_route = |answered, after| Asked { rules: ROUTE, ..Asked::new(answered, after) };
-        let behind = Verdict::HitStaleWhileRevalidate(at(90, 60));
+        let behind = LookupVerdict::HitStaleWhileRevalidate(at(90, 60));
         assert_eq!(with_route("max-age=60", 90).lookup(""), behind);
-        assert_eq!(with_route("max-age=60", 91).lookup(""), Verdict::Revalidate(Because::Stale));
+        assert_eq!(with_route("max-age=60", 91).lookup(""), LookupVerdict::Revalidate(Because::Stale));
         let narrower = with_route("max-age=60, stale-while-revalidate=0, stale-if-error=0", 61);
-        assert_eq!(narrower.lookup(""), Verdict::Revalidate(Because::Stale));
+        assert_eq!(narrower.lookup(""), LookupVerdict::Revalidate(Because::Stale));
         assert!(!narrower.after_error(""));
         assert!(with_route("max-age=60", 160).after_error(""));
         assert!(!with_route("max-age=60", 161).after_error(""));
@@ -424,12 +427,12 @@ mod tests {
     fn rfc8246_2_what_is_immutable_is_not_asked_about_while_it_is_fresh() {
         let answered = "max-age=60, immutable";
         for (after, asked, expected) in [
-            (10, "max-age=0", Verdict::Hit(at(10, 60))),
-            (10, "max-age=9", Verdict::Hit(at(10, 60))),
-            (10, "no-cache", Verdict::Revalidate(Because::Request)),
-            (10, "min-fresh=51", Verdict::Revalidate(Because::Request)),
-            (70, "max-age=0", Verdict::Revalidate(Because::Request)),
-            (70, "", Verdict::Revalidate(Because::Stale)),
+            (10, "max-age=0", LookupVerdict::Hit(at(10, 60))),
+            (10, "max-age=9", LookupVerdict::Hit(at(10, 60))),
+            (10, "no-cache", LookupVerdict::Revalidate(Because::Request)),
+            (10, "min-fresh=51", LookupVerdict::Revalidate(Because::Request)),
+            (70, "max-age=0", LookupVerdict::Revalidate(Because::Request)),
+            (70, "", LookupVerdict::Revalidate(Because::Stale)),
         ] {
             assert_eq!(Asked::new(answered, after).lookup(asked), expected, "{after} {asked}");
         }
@@ -447,12 +450,12 @@ mod tests {
         #[test]
         fn no_stale_answer_is_given_without_leave(lifetime in 0u64..100, after in 0u64..200) {
             let answered = response(200, &[]);
-            let lifetime = Lifetime { duration: secs(lifetime), source: Source::MaxAge };
+            let lifetime = Lifetime { duration: secs(lifetime), source: LifetimeSource::MaxAge };
             let stored = Stored::new(&answered, Some(lifetime), Duration::ZERO, NOW);
             let verdict = lookup(Some(&stored), &RequestDirectives::default(), later(after), NONE);
             let is_fresh = stored.freshness(later(after)).is_fresh();
-            prop_assert_eq!(matches!(verdict, Verdict::Hit(_)), is_fresh);
-            prop_assert_eq!(verdict == Verdict::Revalidate(Because::Stale), !is_fresh);
+            prop_assert_eq!(matches!(verdict, LookupVerdict::Hit(_)), is_fresh);
+            prop_assert_eq!(verdict == LookupVerdict::Revalidate(Because::Stale), !is_fresh);
         }
     }
 }

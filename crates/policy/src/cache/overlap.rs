@@ -96,7 +96,7 @@ impl<K: Clone + Eq + Hash> Overlap<K> {
     /// Records that a write to this URI has ended at `now`. `true`: it was alone, so if it was carried out, the backend
     /// has its content. An attempt of the flusher counts as alone even if it may be applied once more.
     #[must_use]
-    pub fn ended(&mut self, uri: &K, writer: Writer, (ended, now): (Ended, Duration)) -> bool {
+    pub fn ended(&mut self, uri: &K, writer: Writer, ended: Ended, now: Duration) -> bool {
         self.forget_sure(now);
         let Some(marks) = self.uris.get_mut(uri) else { return false };
         let was_alone = !marks.is_crowded;
@@ -167,9 +167,9 @@ mod tests {
         overlap.begins(&"a", Writer::Client, at(1));
         overlap.begins(&"b", Writer::Client, at(1));
         assert!(overlap.is_in_flight(&"a"));
-        assert!(overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
+        assert!(overlap.ended(&"a", Writer::Client, Ended::Known, at(1)));
         assert!(!overlap.is_in_flight(&"a"));
-        assert!(overlap.ended(&"b", Writer::Client, (Ended::Known, at(1))));
+        assert!(overlap.ended(&"b", Writer::Client, Ended::Known, at(1)));
         assert!(overlap.is_empty());
     }
 
@@ -178,23 +178,23 @@ mod tests {
         let mut overlap = overlap();
         overlap.begins(&"a", Writer::Client, at(1));
         overlap.begins(&"a", Writer::Client, at(1));
-        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
+        assert!(!overlap.ended(&"a", Writer::Client, Ended::Known, at(1)));
         // It is concurrent with the one in flight.
         overlap.begins(&"a", Writer::Client, at(1));
-        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
-        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
+        assert!(!overlap.ended(&"a", Writer::Client, Ended::Known, at(1)));
+        assert!(!overlap.ended(&"a", Writer::Client, Ended::Known, at(1)));
         overlap.begins(&"a", Writer::Client, at(1));
-        assert!(overlap.ended(&"a", Writer::Client, (Ended::Known, at(1))));
+        assert!(overlap.ended(&"a", Writer::Client, Ended::Known, at(1)));
     }
 
     #[test]
     fn after_an_unsure_end_none_is_alone_for_a_while() {
         let mut overlap = overlap();
         overlap.begins(&"a", Writer::Client, at(10));
-        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Unsure, at(10))));
+        assert!(!overlap.ended(&"a", Writer::Client, Ended::Unsure, at(10)));
         for (now, expected) in [(11, false), (129, false), (130, true)] {
             overlap.begins(&"a", Writer::Client, at(now));
-            assert_eq!(overlap.ended(&"a", Writer::Client, (Ended::Known, at(now))), expected, "{now}");
+            assert_eq!(overlap.ended(&"a", Writer::Client, Ended::Known, at(now)), expected, "{now}");
         }
         assert!(overlap.is_empty());
     }
@@ -203,15 +203,15 @@ mod tests {
     fn to_have_met_an_unsure_one_is_enough_though_it_is_sure_at_the_end() {
         let mut overlap = overlap();
         overlap.begins(&"a", Writer::Client, at(0));
-        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Unsure, at(10))));
+        assert!(!overlap.ended(&"a", Writer::Client, Ended::Unsure, at(10)));
         overlap.begins(&"a", Writer::Client, at(100));
-        assert!(!overlap.ended(&"a", Writer::Client, (Ended::Known, at(200))));
+        assert!(!overlap.ended(&"a", Writer::Client, Ended::Known, at(200)));
         assert!(overlap.is_empty());
     }
 
     #[test]
     fn what_was_never_begun_is_not_alone() {
-        assert!(!overlap().ended(&"a", Writer::Client, (Ended::Known, at(1))));
+        assert!(!overlap().ended(&"a", Writer::Client, Ended::Known, at(1)));
     }
 
     #[test]
@@ -219,14 +219,14 @@ mod tests {
         let mut overlap = Overlap::new(at(120));
         for uri in 0..UNSURE_MAX + 10 {
             overlap.begins(&uri, Writer::Client, at(1));
-            assert!(!overlap.ended(&uri, Writer::Client, (Ended::Unsure, at(1))));
+            assert!(!overlap.ended(&uri, Writer::Client, Ended::Unsure, at(1)));
         }
         assert_eq!(overlap.len(), UNSURE_MAX);
         let other = UNSURE_MAX + 20;
         overlap.begins(&other, Writer::Client, at(2));
-        assert!(!overlap.ended(&other, Writer::Client, (Ended::Known, at(2))));
+        assert!(!overlap.ended(&other, Writer::Client, Ended::Known, at(2)));
         overlap.begins(&other, Writer::Client, at(121));
-        assert!(overlap.ended(&other, Writer::Client, (Ended::Known, at(121))));
+        assert!(overlap.ended(&other, Writer::Client, Ended::Known, at(121)));
         assert!(overlap.is_empty());
     }
 
@@ -234,19 +234,19 @@ mod tests {
     fn what_is_sent_again_with_the_same_content_is_alone_and_for_others_unsure() {
         let (mut overlap, mine, other) = (overlap(), Writer::Flush(1), Writer::Flush(2));
         overlap.begins(&"a", mine, at(1));
-        assert!(overlap.ended(&"a", mine, (Ended::Unsure, at(1))));
+        assert!(overlap.ended(&"a", mine, Ended::Unsure, at(1)));
         overlap.begins(&"a", mine, at(2));
-        assert!(overlap.ended(&"a", mine, (Ended::Known, at(2))));
+        assert!(overlap.ended(&"a", mine, Ended::Known, at(2)));
         for another in [other, Writer::Client] {
             overlap.begins(&"a", another, at(3));
-            assert!(!overlap.ended(&"a", another, (Ended::Known, at(3))));
+            assert!(!overlap.ended(&"a", another, Ended::Known, at(3)));
         }
         overlap.begins(&"a", other, at(4));
-        assert!(!overlap.ended(&"a", other, (Ended::Unsure, at(4))));
+        assert!(!overlap.ended(&"a", other, Ended::Unsure, at(4)));
         // Of two unsure writes, it is unknown which is applied last.
         for one in [mine, other] {
             overlap.begins(&"a", one, at(5));
-            assert!(!overlap.ended(&"a", one, (Ended::Known, at(5))));
+            assert!(!overlap.ended(&"a", one, Ended::Known, at(5)));
         }
     }
 
@@ -310,7 +310,7 @@ mod tests {
             if ended == Ended::Unsure {
                 self.lost.push((write.content, now + at(120)));
             }
-            let was_alone = overlap.ended(&0, write.writer, (ended, now));
+            let was_alone = overlap.ended(&0, write.writer, ended, now);
             self.cache = (was_alone && write.was_applied).then_some(write.content);
         }
     }

@@ -83,7 +83,7 @@ impl Part {
 
     /// Joins two parts that overlap or touch. [`have_one_validator`] must hold for their responses.
     #[must_use]
-    pub fn join(&self, other: &Self) -> Option<Joined> {
+    pub fn join(&self, other: &Self) -> Option<JoinedParts> {
         if self.complete != other.complete {
             return None;
         }
@@ -98,14 +98,14 @@ impl Part {
         if second.range.first() > next {
             return None;
         }
-        let leading = Piece { holder: leader, skip_bytes: 0, bytes: first.range.bytes() };
-        let trailing = ByteRange::new(next, second.range.last()).map(|beyond| Piece {
+        let leading = PartPiece { holder: leader, skip_bytes: 0, bytes: first.range.bytes() };
+        let trailing = ByteRange::new(next, second.range.last()).map(|beyond| PartPiece {
             holder: follower,
             skip_bytes: next.saturating_sub(second.range.first()),
             bytes: beyond.bytes(),
         });
         let range = ByteRange::new(first.range.first(), first.range.last().max(second.range.last()))?;
-        Some(Joined { part: Self::new(range, self.complete)?, leading, trailing })
+        Some(JoinedParts { part: Self::new(range, self.complete)?, leading, trailing })
     }
 }
 
@@ -146,18 +146,18 @@ pub fn part_of_truncated(status: StatusCode, response: &Fields, received_bytes: 
 
 /// Two joined parts, and how to concatenate their content: one piece, then the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Joined {
+pub struct JoinedParts {
     /// The joined part.
     pub part: Part,
     /// The first piece.
-    pub leading: Piece,
+    pub leading: PartPiece,
     /// The second piece; `None` if one of the parts contains everything.
-    pub trailing: Option<Piece>,
+    pub trailing: Option<PartPiece>,
 }
 
 /// A range of bytes in the content of one of the two parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct PartPiece {
     /// The part.
     pub holder: Holder,
     /// The offset in its content, in bytes.
@@ -265,7 +265,7 @@ pub struct Missing {
 
 /// The position of the missing bytes in a response's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundPart {
     /// The bytes to skip.
     pub skip_bytes: u64,
     /// The exact number of bytes to take; `None`: all.
@@ -292,7 +292,7 @@ impl Missing {
     ///
     /// Source: RFC 9110 §15.3.7.3, RFC 9111 §3.4.
     #[must_use]
-    pub fn find(&self, begun: &Fields, status: StatusCode, answer: &Fields, today: Duration) -> Option<Found> {
+    pub fn find(&self, begun: &Fields, status: StatusCode, answer: &Fields, today: Duration) -> Option<FoundPart> {
         if !have_one_validator(begun, answer, today) {
             return None;
         }
@@ -301,7 +301,7 @@ impl Missing {
             let last = self.last.or(part.complete().checked_sub(1))?;
             let is_it = ByteRange::new(self.first, last) == Some(part.range());
             let agrees = self.complete.is_none_or(|complete| complete == part.complete());
-            return (is_it && agrees).then_some(Found { skip_bytes: 0, bytes: Some(part.range().bytes()) });
+            return (is_it && agrees).then_some(FoundPart { skip_bytes: 0, bytes: Some(part.range().bytes()) });
         }
         let length = content_length(answer);
         let differs = self.complete.is_some_and(|complete| length.is_some_and(|length| length != complete));
@@ -317,7 +317,7 @@ impl Missing {
             Some(last) => Some(ByteRange::new(self.first, last)?.bytes()),
             None => None,
         };
-        Some(Found { skip_bytes: self.first, bytes })
+        Some(FoundPart { skip_bytes: self.first, bytes })
     }
 }
 

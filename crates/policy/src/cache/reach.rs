@@ -9,7 +9,7 @@ use crate::message::range::{Selection, select};
 
 /// The extent of a fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum FetchReach {
     /// The whole, for all requests for the URI: `Range` is removed.
     Whole,
     /// The range, for all requests for the same range.
@@ -25,17 +25,17 @@ pub enum Reach {
 ///
 /// Source: RFC 9110 §14.2, §14.3.
 #[must_use]
-pub fn reach(request: &Fields, complete: Option<u64>, object_bytes_max: u64) -> Reach {
+pub fn reach(request: &Fields, complete: Option<u64>, object_bytes_max: u64) -> FetchReach {
     if !request.has(Known::Range) || complete.is_some_and(|complete| complete <= object_bytes_max) {
-        return Reach::Whole;
+        return FetchReach::Whole;
     }
     let is_conditional = request.has(KnownSet::of(&[Known::IfNoneMatch, Known::IfModifiedSince]));
     match select(request.values(Known::Range), complete.unwrap_or(u64::MAX)) {
         Selection::Single(range) if range.first() == 0 && (complete.is_none() || is_all(request, complete)) => {
-            Reach::Whole
+            FetchReach::Whole
         }
-        Selection::Single(_) if !is_conditional => Reach::Range,
-        Selection::Single(_) | Selection::Several(_) | Selection::Whole | Selection::Unsatisfiable => Reach::Own,
+        Selection::Single(_) if !is_conditional => FetchReach::Range,
+        Selection::Single(_) | Selection::Several(_) | Selection::Whole | Selection::Unsatisfiable => FetchReach::Own,
     }
 }
 
@@ -57,40 +57,40 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn of(range: &'static str, complete: Option<u64>) -> Reach {
+    fn of(range: &'static str, complete: Option<u64>) -> FetchReach {
         reach(&headers(&[("range", range)]), complete, 100)
     }
 
     #[test]
     fn what_begins_at_the_first_byte_is_fetched_whole_unless_it_is_a_part_of_what_is_known_to_be_long() {
         for range in ["bytes=0-", "bytes=0-9", "bytes=0-0"] {
-            assert_eq!(of(range, None), Reach::Whole, "{range}");
-            assert_eq!(of(range, Some(100)), Reach::Whole, "{range}");
+            assert_eq!(of(range, None), FetchReach::Whole, "{range}");
+            assert_eq!(of(range, Some(100)), FetchReach::Whole, "{range}");
         }
-        assert_eq!(of("bytes=0-", Some(101)), Reach::Whole);
-        assert_eq!(of("bytes=0-9", Some(101)), Reach::Range);
-        assert_eq!(reach(&headers(&[]), Some(101), 100), Reach::Whole);
+        assert_eq!(of("bytes=0-", Some(101)), FetchReach::Whole);
+        assert_eq!(of("bytes=0-9", Some(101)), FetchReach::Range);
+        assert_eq!(reach(&headers(&[]), Some(101), 100), FetchReach::Whole);
     }
 
     #[test]
     fn any_range_of_what_is_known_to_be_short_is_fetched_whole() {
         for range in ["bytes=5-9", "bytes=-5", "bytes=1-2,5-6", "bytes=200-", "lines=1"] {
-            assert_eq!(of(range, Some(100)), Reach::Whole, "{range}");
+            assert_eq!(of(range, Some(100)), FetchReach::Whole, "{range}");
         }
     }
 
     #[test]
     fn other_ranges_are_forwarded_and_shared_by_those_who_ask_for_the_same() {
         for range in ["bytes=5-9", "bytes=5-", "bytes=-5"] {
-            assert_eq!(of(range, None), Reach::Range, "{range}");
-            assert_eq!(of(range, Some(101)), Reach::Range, "{range}");
+            assert_eq!(of(range, None), FetchReach::Range, "{range}");
+            assert_eq!(of(range, Some(101)), FetchReach::Range, "{range}");
         }
         for range in ["bytes=0-1,5-6", "bytes=-0", "lines=1-2", "bytes=a"] {
-            assert_eq!(of(range, None), Reach::Own, "{range}");
+            assert_eq!(of(range, None), FetchReach::Own, "{range}");
         }
         let conditional = headers(&[("range", "bytes=5-9"), ("if-none-match", "\"a\"")]);
-        assert_eq!(reach(&conditional, None, 100), Reach::Own);
-        assert_eq!(reach(&headers(&[("range", "bytes=0-"), ("range", "bytes=5-")]), None, 100), Reach::Own);
+        assert_eq!(reach(&conditional, None, 100), FetchReach::Own);
+        assert_eq!(reach(&headers(&[("range", "bytes=0-"), ("range", "bytes=5-")]), None, 100), FetchReach::Own);
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
         #[test]
         fn what_is_long_is_fetched_whole_only_for_all_of_it(first in 0..300u64, last in 0..300u64, complete in 101..300u64) {
             let request = Fields::from_iter([("range", format!("bytes={first}-{last}"))]);
-            if reach(&request, Some(complete), 100) == Reach::Whole {
+            if reach(&request, Some(complete), 100) == FetchReach::Whole {
                 prop_assert!(is_all(&request, Some(complete)));
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::facts::ResponseFacts;
-use super::freshness::{self, Freshness, Lifetime, Source};
+use super::freshness::{self, Freshness, Lifetime, LifetimeSource};
 use crate::time::Now;
 
 /// The value of an absent window.
@@ -26,7 +26,7 @@ pub struct Stored {
     stale_if_error_seconds: u32,
     status: StatusCode,
     /// The source of the lifetime; `None`: there is none, and the lifetime is zero.
-    source: Option<Source>,
+    source: Option<LifetimeSource>,
     is_no_cache: bool,
     forbids_stale: bool,
     is_immutable: bool,
@@ -116,7 +116,7 @@ impl Stored {
     /// Whether its lifetime comes from the route's `ttl_force`.
     #[must_use]
     pub fn is_forced(&self) -> bool {
-        self.source == Some(Source::Forced)
+        self.source == Some(LifetimeSource::Forced)
     }
 
     /// `stale-while-revalidate` (RFC 5861 §3).

@@ -4,7 +4,7 @@
 
 /// The limits on the tags of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct TagLimits {
     /// The most different tags.
     pub tags_max: usize,
     /// The longest tag, in bytes.
@@ -15,7 +15,7 @@ pub struct Limits {
 ///
 /// All are rejected: an entry without one of its tags would survive a purge of that tag, so it is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum TagsRefused {
     /// There are too many different tags.
     #[error("more than {tags_max} tags")]
     TooMany {
@@ -36,17 +36,17 @@ pub enum Refused {
 /// many.
 ///
 /// # Errors
-/// [`Refused`] if a limit is exceeded.
-pub fn admit<'t>(tags: impl IntoIterator<Item = &'t str>, limits: Limits) -> Result<(), Refused> {
-    let Limits { tags_max, tag_bytes_max } = limits;
+/// [`TagsRefused`] if a limit is exceeded.
+pub fn admit<'t>(tags: impl IntoIterator<Item = &'t str>, limits: TagLimits) -> Result<(), TagsRefused> {
+    let TagLimits { tags_max, tag_bytes_max } = limits;
     let mut admitted = Vec::new();
     for tag in tags.into_iter().filter(|tag| !tag.is_empty()) {
         if tag.len() > tag_bytes_max {
-            return Err(Refused::TooLong { bytes: tag.len(), tag_bytes_max });
+            return Err(TagsRefused::TooLong { bytes: tag.len(), tag_bytes_max });
         }
         if let Err(place) = admitted.binary_search(&tag) {
             if admitted.len() >= tags_max {
-                return Err(Refused::TooMany { tags_max });
+                return Err(TagsRefused::TooMany { tags_max });
             }
             admitted.insert(place, tag);
         }
@@ -58,13 +58,13 @@ pub fn admit<'t>(tags: impl IntoIterator<Item = &'t str>, limits: Limits) -> Res
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { tags_max: 3, tag_bytes_max: 8 };
+    const LIMITS: TagLimits = TagLimits { tags_max: 3, tag_bytes_max: 8 };
 
     #[test]
     fn tags_beyond_the_bounds_are_refused() {
         assert_eq!(admit(["a", "b", "12345678"], LIMITS), Ok(()));
-        assert_eq!(admit(["a", "b", "c", "d"], LIMITS), Err(Refused::TooMany { tags_max: 3 }));
-        assert_eq!(admit(["123456789"], LIMITS), Err(Refused::TooLong { bytes: 9, tag_bytes_max: 8 }));
+        assert_eq!(admit(["a", "b", "c", "d"], LIMITS), Err(TagsRefused::TooMany { tags_max: 3 }));
+        assert_eq!(admit(["123456789"], LIMITS), Err(TagsRefused::TooLong { bytes: 9, tag_bytes_max: 8 }));
     }
 
     #[test]
@@ -75,6 +75,6 @@ mod tests {
 
     #[test]
     fn an_endless_list_of_tags_is_read_only_until_it_is_too_long() {
-        assert_eq!(admit(["a", "b", "c", "d"].into_iter().cycle(), LIMITS), Err(Refused::TooMany { tags_max: 3 }));
+        assert_eq!(admit(["a", "b", "c", "d"].into_iter().cycle(), LIMITS), Err(TagsRefused::TooMany { tags_max: 3 }));
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderName, Method, StatusCode, Uri};
 use message::{Fields, Known, Name};
 
 use super::facts::{RequestFacts, ResponseFacts};
-use super::freshness::{self, Lifetime, Source, TtlRules};
+use super::freshness::{self, Lifetime, LifetimeSource, TtlRules};
 use super::headers;
 use super::invalidation::is_safe;
 use super::storable::{self, Exceptions, Extent, Refusal, storable};
@@ -24,7 +24,7 @@ const VALIDATORS: [Known; 2] = [Known::Etag, Known::LastModified];
 
 /// A route's rules for written content.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules<'a> {
+pub struct WriteRules<'a> {
     /// Its freshness rules.
     pub ttl: &'a TtlRules,
     /// Responses that are stored although they are not storable by default.
@@ -35,7 +35,7 @@ pub struct Rules<'a> {
 
 /// A finished write.
 #[derive(Clone, Copy, Debug)]
-pub struct Write<'a> {
+pub struct SentWrite<'a> {
     /// Its method.
     pub method: &'a Method,
     /// Its target in absolute form (RFC 9110 §7.1).
@@ -51,7 +51,7 @@ pub struct Write<'a> {
 
 /// The outcome of a write.
 #[derive(Clone, Copy, Debug)]
-pub enum End<'a> {
+pub enum WriteEnd<'a> {
     /// The backend responded.
     Answered {
         /// Its status.
@@ -69,20 +69,20 @@ pub enum End<'a> {
 
 /// The change of the target's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum StoreChange {
     /// It is kept.
     Stay,
     /// It is invalidated, with all variants.
     Forget,
     /// It is replaced.
-    Store(Box<Stored>),
+    Store(Box<WrittenResponse>),
 }
 
 /// The entry to store, as a 200 to GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct WrittenResponse {
     /// The source of its content.
-    pub content: Content,
+    pub content: WrittenContent,
     /// The fields that a response to GET would have had, including tags and fields to withhold; no length unless the
     /// response's own.
     pub headers: Fields,
@@ -94,7 +94,7 @@ pub struct Stored {
 
 /// The content of the stored entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum WrittenContent {
     /// The content of the request.
     Request,
     /// The content of the response.
@@ -114,43 +114,43 @@ pub enum Content {
 ///
 /// Source: RFC 9110 §9.3.4 and §8.7, RFC 9111 §3, §3.5, §4.2.4 and §4.4.
 #[must_use]
-pub fn after(write: &Write<'_>, end: End<'_>, rules: Rules<'_>) -> Change {
+pub fn after(write: &SentWrite<'_>, end: WriteEnd<'_>, rules: WriteRules<'_>) -> StoreChange {
     if is_safe(write.method) {
-        return Change::Stay;
+        return StoreChange::Stay;
     }
     let (status, answer, received) = match end {
-        End::Unsent => return Change::Stay,
-        End::Unknown => return Change::Forget,
-        End::Answered { status, headers, received } => (status, headers, received),
+        WriteEnd::Unsent => return StoreChange::Stay,
+        WriteEnd::Unknown => return StoreChange::Forget,
+        WriteEnd::Answered { status, headers, received } => (status, headers, received),
     };
     if status.is_client_error() {
-        return Change::Stay;
+        return StoreChange::Stay;
     }
     let is_whole = *write.method == Method::PUT && !write.headers.has(Known::ContentRange);
     if !is_whole || !write.is_alone || !matches!(status.as_u16(), 200 | 201 | 204 | 205) {
-        return Change::Forget;
+        return StoreChange::Forget;
     }
     let stored = representation(write, status, answer, rules).and_then(|(content, headers)| {
         let (facts, lifetime) = judge(write, &headers, received, rules)?;
-        Some(Stored { content, headers, facts, lifetime })
+        Some(WrittenResponse { content, headers, facts, lifetime })
     });
-    stored.map_or(Change::Forget, |stored| Change::Store(Box::new(stored)))
+    stored.map_or(StoreChange::Forget, |stored| StoreChange::Store(Box::new(stored)))
 }
 
 /// The representation that a PUT has left at its target, if it can be determined.
 fn representation(
-    write: &Write<'_>,
+    write: &SentWrite<'_>,
     status: StatusCode,
     answer: &Fields,
-    rules: Rules<'_>,
-) -> Option<(Content, Fields)> {
+    rules: WriteRules<'_>,
+) -> Option<(WrittenContent, Fields)> {
     let has_content = matches!(status, StatusCode::OK | StatusCode::CREATED);
     let location = answer.first(Known::ContentLocation);
     let is_own = location.is_some_and(|location| storable::is_target(location, write.target));
     if is_own && has_content {
         // A response that declares no content as the representation is not credible.
         let is_empty = answer.first(Known::ContentLength) == Some(b"0");
-        return (!is_empty).then(|| (Content::Answer, headers::stored(answer)));
+        return (!is_empty).then(|| (WrittenContent::Answer, headers::stored(answer)));
     }
     let mut fields = Fields::new();
     take(OF_CONTENT, write.headers, &mut fields);
@@ -160,7 +160,7 @@ fn representation(
     if location.is_none() || is_own {
         take(VALIDATORS, answer, &mut fields);
     }
-    Some((Content::Request, fields))
+    Some((WrittenContent::Request, fields))
 }
 
 /// Copies the fields with these names that are missing.
@@ -174,17 +174,18 @@ fn take<'n>(names: impl IntoIterator<Item: Into<Name<'n>>>, from: &Fields, into:
 
 /// Whether a 200 to GET with these fields would be stored, and its lifetime.
 fn judge(
-    write: &Write<'_>,
+    write: &SentWrite<'_>,
     headers: &Fields,
     received: Now,
-    rules: Rules<'_>,
+    rules: WriteRules<'_>,
 ) -> Option<(ResponseFacts, Option<Lifetime>)> {
     let mut request = RequestFacts::of(&Method::GET, write.target, write.headers, false);
     request.is_authorized |= write.is_queued && write.headers.has(Known::Cookie);
     request.is_authorized |= write.headers.has(Known::ClientCertificate);
     let facts = ResponseFacts::of(StatusCode::OK, headers, received);
     // Content that was just written has no meaningful heuristic lifetime.
-    let lifetime = freshness::lifetime(&facts, rules.ttl).filter(|lifetime| lifetime.source != Source::Heuristic);
+    let lifetime =
+        freshness::lifetime(&facts, rules.ttl).filter(|lifetime| lifetime.source != LifetimeSource::Heuristic);
     let serves_stale = write.is_queued && !facts.directives.forbids_stale() && !facts.directives.no_cache.is_whole();
     let is_of_use =
         facts.has_validator || serves_stale || lifetime.is_some_and(|lifetime| !lifetime.duration.is_zero());
@@ -232,9 +233,9 @@ mod tests {
             Self { asked: headers(fields), ..Self::put() }
         }
 
-        fn ends(&self, end: End<'_>) -> Change {
+        fn ends(&self, end: WriteEnd<'_>) -> StoreChange {
             let target = Uri::from_static("http://example.com/a");
-            let write = Write {
+            let write = SentWrite {
                 method: &self.method,
                 target: &target,
                 headers: &self.asked,
@@ -242,18 +243,18 @@ mod tests {
                 is_queued: self.is_queued,
             };
             let tags = [HeaderName::from_static("surrogate-key")];
-            after(&write, end, Rules { ttl: &self.ttl, exceptions: Exceptions::default(), tags_headers: &tags })
+            after(&write, end, WriteRules { ttl: &self.ttl, exceptions: Exceptions::default(), tags_headers: &tags })
         }
 
-        fn answered(&self, status: u16, fields: &Given) -> Change {
+        fn answered(&self, status: u16, fields: &Given) -> StoreChange {
             let status = StatusCode::from_u16(status).unwrap();
-            self.ends(End::Answered { status, headers: &headers(fields), received: NOW })
+            self.ends(WriteEnd::Answered { status, headers: &headers(fields), received: NOW })
         }
 
-        fn stored(&self, status: u16, fields: &Given) -> Stored {
+        fn stored(&self, status: u16, fields: &Given) -> WrittenResponse {
             match self.answered(status, fields) {
-                Change::Store(stored) => *stored,
-                Change::Stay | Change::Forget => panic!("{status} {fields:?} stores nothing"),
+                StoreChange::Store(stored) => *stored,
+                StoreChange::Stay | StoreChange::Forget => panic!("{status} {fields:?} stores nothing"),
             }
         }
     }
@@ -262,8 +263,8 @@ mod tests {
     fn a_put_stores_what_was_sent_for_the_routes_ttl() {
         for status in [200, 201, 204, 205] {
             let stored = Case::put().stored(status, &[("server", "x"), ("set-cookie", "a=b"), ("age", "50")]);
-            assert_eq!((stored.content, stored.headers), (Content::Request, headers(&[TYPE])), "{status}");
-            assert_eq!(stored.lifetime, Some(Lifetime { duration: secs(60), source: Source::Route }));
+            assert_eq!((stored.content, stored.headers), (WrittenContent::Request, headers(&[TYPE])), "{status}");
+            assert_eq!(stored.lifetime, Some(Lifetime { duration: secs(60), source: LifetimeSource::Route }));
             assert_eq!((stored.facts.status, stored.facts.age), (StatusCode::OK, secs(0)));
         }
     }
@@ -282,40 +283,40 @@ mod tests {
     #[test]
     fn a_put_with_another_end_stores_nothing() {
         for status in [202, 203, 206, 226, 301, 303, 304, 500, 503] {
-            assert_eq!(Case::put().answered(status, &[TAG]), Change::Forget, "{status}");
+            assert_eq!(Case::put().answered(status, &[TAG]), StoreChange::Forget, "{status}");
         }
         for status in [400, 404, 409, 412, 429] {
-            assert_eq!(Case::put().answered(status, &[TAG]), Change::Stay, "{status}");
+            assert_eq!(Case::put().answered(status, &[TAG]), StoreChange::Stay, "{status}");
         }
-        assert_eq!(Case::put().ends(End::Unknown), Change::Forget);
-        assert_eq!(Case::put().ends(End::Unsent), Change::Stay);
+        assert_eq!(Case::put().ends(WriteEnd::Unknown), StoreChange::Forget);
+        assert_eq!(Case::put().ends(WriteEnd::Unsent), StoreChange::Stay);
     }
 
     #[test]
     fn other_methods_forget_and_safe_ones_change_nothing() {
         for method in ["DELETE", "PATCH", "POST", "MKCOL", "PURGE"] {
             let case = Case { method: method.parse().unwrap(), ..Case::put() };
-            assert_eq!(case.answered(200, &[TAG, OWN]), Change::Forget, "{method}");
-            assert_eq!(case.answered(409, &[]), Change::Stay, "{method}");
-            assert_eq!(case.ends(End::Unknown), Change::Forget, "{method}");
+            assert_eq!(case.answered(200, &[TAG, OWN]), StoreChange::Forget, "{method}");
+            assert_eq!(case.answered(409, &[]), StoreChange::Stay, "{method}");
+            assert_eq!(case.ends(WriteEnd::Unknown), StoreChange::Forget, "{method}");
         }
         for method in ["GET", "HEAD", "OPTIONS", "PROPFIND"] {
             let case = Case { method: method.parse().unwrap(), ..Case::put() };
-            assert_eq!(case.answered(200, &[TAG, OWN]), Change::Stay, "{method}");
-            assert_eq!(case.ends(End::Unknown), Change::Stay, "{method}");
+            assert_eq!(case.answered(200, &[TAG, OWN]), StoreChange::Stay, "{method}");
+            assert_eq!(case.ends(WriteEnd::Unknown), StoreChange::Stay, "{method}");
         }
     }
 
     #[test]
     fn of_two_at_once_neither_is_stored() {
         let case = Case { is_alone: false, ..Case::put() };
-        assert_eq!(case.answered(200, &[TAG]), Change::Forget);
+        assert_eq!(case.answered(200, &[TAG]), StoreChange::Forget);
     }
 
     #[test]
     fn rfc9110_14_5_a_part_is_not_stored_as_the_whole() {
         let case = Case::asked(&[TYPE, ("content-range", "bytes 0-1/9")]);
-        assert_eq!(case.answered(204, &[TAG]), Change::Forget);
+        assert_eq!(case.answered(204, &[TAG]), StoreChange::Forget);
     }
 
     #[test]
@@ -324,24 +325,24 @@ mod tests {
         for (status, location) in [(200, "/a"), (201, "/a"), (200, "http://example.com/a")] {
             let answered = [answered[0], ("content-location", location), answered[2], answered[3], answered[4]];
             let stored = Case::put().stored(status, &answered);
-            assert_eq!((stored.content, stored.headers), (Content::Answer, headers(&answered[..4])), "{status}");
+            assert_eq!((stored.content, stored.headers), (WrittenContent::Answer, headers(&answered[..4])), "{status}");
         }
-        assert_eq!(Case::put().stored(204, &answered).content, Content::Request);
-        assert_eq!(Case::put().answered(200, &[OWN, TAG, ("content-length", "0")]), Change::Forget);
+        assert_eq!(Case::put().stored(204, &answered).content, WrittenContent::Request);
+        assert_eq!(Case::put().answered(200, &[OWN, TAG, ("content-length", "0")]), StoreChange::Forget);
     }
 
     #[test]
     fn rfc9110_8_7_an_answer_about_another_resource_gives_no_validators() {
         let stored = Case::put().stored(200, &[TAG, ("content-location", "/receipts/1")]);
-        assert_eq!((stored.content, stored.headers), (Content::Request, headers(&[TYPE])));
+        assert_eq!((stored.content, stored.headers), (WrittenContent::Request, headers(&[TYPE])));
         let modified = ("last-modified", "Tue, 30 Jun 2026 00:00:00 GMT");
         let answered = [TAG, modified, ("content-location", "/b")];
-        assert_eq!(Case::without_ttl().answered(200, &answered), Change::Forget);
+        assert_eq!(Case::without_ttl().answered(200, &answered), StoreChange::Forget);
     }
 
     #[test]
     fn rfc9110_9_3_4_without_a_ttl_validators_keep_it_and_nothing_else_does() {
-        assert_eq!(Case::without_ttl().answered(204, &[]), Change::Forget);
+        assert_eq!(Case::without_ttl().answered(204, &[]), StoreChange::Forget);
         assert_eq!(Case::without_ttl().stored(204, &[TAG]).lifetime, None);
         let modified = ("last-modified", "Sun, 09 Sep 2001 01:46:40 GMT");
         assert_eq!(Case::without_ttl().stored(204, &[modified]).lifetime, None);
@@ -351,7 +352,7 @@ mod tests {
     fn a_time_that_the_answer_names_goes_before_the_routes_and_a_forced_one_before_both() {
         let answered = [("cache-control", "max-age=5")];
         assert_eq!(Case::put().stored(200, &answered).lifetime.unwrap().duration, secs(5));
-        assert_eq!(Case::put().answered(200, &[("cache-control", "max-age=0")]), Change::Forget);
+        assert_eq!(Case::put().answered(200, &[("cache-control", "max-age=0")]), StoreChange::Forget);
         let ttl = TtlRules { forced: Some(secs(7)), ..TtlRules::default() };
         assert_eq!(Case { ttl, ..Case::put() }.stored(200, &answered).lifetime.unwrap().duration, secs(7));
     }
@@ -359,12 +360,12 @@ mod tests {
     #[test]
     fn rfc9111_3_what_an_answer_to_get_could_not_be_stored_for_is_forgotten() {
         for field in [("cache-control", "no-store"), ("cache-control", "private, max-age=9"), ("vary", "*")] {
-            assert_eq!(Case::put().answered(200, &[TAG, field]), Change::Forget, "{field:?}");
+            assert_eq!(Case::put().answered(200, &[TAG, field]), StoreChange::Forget, "{field:?}");
         }
-        assert_eq!(Case::asked(&[("cache-control", "no-store")]).answered(200, &[TAG]), Change::Forget);
+        assert_eq!(Case::asked(&[("cache-control", "no-store")]).answered(200, &[TAG]), StoreChange::Forget);
         let authorized = Case::asked(&[TYPE, ("authorization", "Basic x")]);
-        assert_eq!(authorized.answered(200, &[TAG]), Change::Forget);
-        assert_eq!(authorized.stored(200, &[("cache-control", "s-maxage=9")]).content, Content::Request);
+        assert_eq!(authorized.answered(200, &[TAG]), StoreChange::Forget);
+        assert_eq!(authorized.stored(200, &[("cache-control", "s-maxage=9")]).content, WrittenContent::Request);
     }
 
     #[test]
@@ -373,11 +374,11 @@ mod tests {
         assert_eq!(queued.stored(204, &[]).lifetime, None);
         assert!(queued.stored(204, &[("cache-control", "max-age=0")]).lifetime.unwrap().duration.is_zero());
         for forbidden in ["no-cache", "must-revalidate", "proxy-revalidate", "s-maxage=0", "no-store", "private"] {
-            assert_eq!(queued.answered(204, &[("cache-control", forbidden)]), Change::Forget, "{forbidden}");
+            assert_eq!(queued.answered(204, &[("cache-control", forbidden)]), StoreChange::Forget, "{forbidden}");
         }
         assert_eq!(queued.stored(204, &[TAG, ("cache-control", "no-cache")]).lifetime, None);
-        assert_eq!(queued.answered(202, &[]), Change::Forget);
-        assert_eq!(Case { is_alone: false, ..queued }.answered(204, &[]), Change::Forget);
+        assert_eq!(queued.answered(202, &[]), StoreChange::Forget);
+        assert_eq!(Case { is_alone: false, ..queued }.answered(204, &[]), StoreChange::Forget);
     }
 
     #[test]
@@ -385,15 +386,19 @@ mod tests {
         for field in [("authorization", "Basic x"), ("cookie", "a=b"), ("client-cert", ":MA==:")] {
             let case = Case::queued(&[TYPE, field]);
             for answered in [&[][..], &[TAG], &[("cache-control", "max-age=9")]] {
-                assert_eq!(case.answered(204, answered), Change::Forget, "{field:?} {answered:?}");
+                assert_eq!(case.answered(204, answered), StoreChange::Forget, "{field:?} {answered:?}");
             }
             for allowed in ["public", "s-maxage=9"] {
-                assert_eq!(case.stored(204, &[("cache-control", allowed)]).content, Content::Request, "{field:?}");
+                assert_eq!(
+                    case.stored(204, &[("cache-control", allowed)]).content,
+                    WrittenContent::Request,
+                    "{field:?}"
+                );
             }
         }
         let cookie = Case::asked(&[TYPE, ("cookie", "a=b")]);
-        assert_eq!(cookie.stored(204, &[]).content, Content::Request);
+        assert_eq!(cookie.stored(204, &[]).content, WrittenContent::Request);
         let certificate = Case::asked(&[TYPE, ("x-client-cert-subject", "CN=a")]);
-        assert_eq!(certificate.answered(204, &[]), Change::Forget);
+        assert_eq!(certificate.answered(204, &[]), StoreChange::Forget);
     }
 }

@@ -75,7 +75,7 @@ impl<'a> Selected<'a> {
 
 /// The result of the evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Evaluation {
     /// Send the response, or, for GET (RFC 9110 §14.2), the part of a 200 that `Range` selects.
     Serve,
     /// Send the whole response: `If-Range` is false, so `Range` is ignored.
@@ -110,9 +110,9 @@ pub fn evaluate_stored(
     status: StatusCode,
     response: &Fields,
     received: Duration,
-) -> Outcome {
+) -> Evaluation {
     if !asks_the_cache(request) {
-        return Outcome::Serve;
+        return Evaluation::Serve;
     }
     let selected = Selected::of(status, response, received);
     evaluate(Role::Cache, method, request, Dates::of(request, received), &selected)
@@ -120,27 +120,27 @@ pub fn evaluate_stored(
 
 /// Evaluates a request's preconditions in the order of RFC 9110 §13.2.2.
 #[must_use]
-pub fn evaluate(role: Role, method: &Method, request: &Fields, dates: Dates, selected: &Selected<'_>) -> Outcome {
+pub fn evaluate(role: Role, method: &Method, request: &Fields, dates: Dates, selected: &Selected<'_>) -> Evaluation {
     if !selected.status.is_success() {
-        return Outcome::Serve;
+        return Evaluation::Serve;
     }
     let reads = matches!(*method, Method::GET | Method::HEAD);
     match role {
-        Role::Origin if !expectation_holds(request, dates, selected) => return Outcome::PreconditionFailed,
+        Role::Origin if !expectation_holds(request, dates, selected) => return Evaluation::PreconditionFailed,
         Role::Origin | Role::Cache => {}
     }
     if request.has(Known::IfNoneMatch) {
         // Step 3: its presence disables If-Modified-Since, even if no tag is valid.
         if named(request.values(Known::IfNoneMatch), selected.tag.as_ref(), Comparison::Weak) {
-            return if reads { Outcome::NotModified } else { Outcome::PreconditionFailed };
+            return if reads { Evaluation::NotModified } else { Evaluation::PreconditionFailed };
         }
     } else if reads && is_unmodified(request, dates, selected) {
-        return Outcome::NotModified;
+        return Evaluation::NotModified;
     }
     if *method == Method::GET && request.has(Known::Range) && !range_applies(request, dates, selected) {
-        return Outcome::ServeWhole;
+        return Evaluation::ServeWhole;
     }
-    Outcome::Serve
+    Evaluation::Serve
 }
 
 /// Steps 1 and 2: `If-Match` by strong comparison, else `If-Unmodified-Since`.
@@ -202,7 +202,7 @@ mod tests {
         Selected { tag: EntityTag::parse(tag.as_bytes()), ..STORED }
     }
 
-    fn cached(fields: &[(&'static str, &'static str)], dates: Dates, selected: &Selected<'_>) -> Outcome {
+    fn cached(fields: &[(&'static str, &'static str)], dates: Dates, selected: &Selected<'_>) -> Evaluation {
         evaluate(Role::Cache, &Method::GET, &request(fields), dates, selected)
     }
 
@@ -212,19 +212,19 @@ mod tests {
 
     #[test]
     fn without_conditions_the_response_is_served() {
-        assert_eq!(cached(&[], Dates::default(), &tagged("\"a\"")), Outcome::Serve);
-        assert_eq!(cached(&[("range", "bytes=0-1")], Dates::default(), &STORED), Outcome::Serve);
+        assert_eq!(cached(&[], Dates::default(), &tagged("\"a\"")), Evaluation::Serve);
+        assert_eq!(cached(&[("range", "bytes=0-1")], Dates::default(), &STORED), Evaluation::Serve);
     }
 
     #[test]
     fn rfc9110_13_1_2_if_none_match_compares_weakly() {
         let cases = [
-            ("\"a\"", "\"a\"", Outcome::NotModified),
-            ("W/\"a\"", "\"a\"", Outcome::NotModified),
-            ("\"x\", \"a\"", "W/\"a\"", Outcome::NotModified),
-            ("*", "\"a\"", Outcome::NotModified),
-            ("\"b\"", "\"a\"", Outcome::Serve),
-            ("a", "\"a\"", Outcome::Serve),
+            ("\"a\"", "\"a\"", Evaluation::NotModified),
+            ("W/\"a\"", "\"a\"", Evaluation::NotModified),
+            ("\"x\", \"a\"", "W/\"a\"", Evaluation::NotModified),
+            ("*", "\"a\"", Evaluation::NotModified),
+            ("\"b\"", "\"a\"", Evaluation::Serve),
+            ("a", "\"a\"", Evaluation::Serve),
         ];
         for (value, stored, outcome) in cases {
             assert_eq!(cached(&[("if-none-match", value)], Dates::default(), &tagged(stored)), outcome, "{value}");
@@ -235,30 +235,30 @@ mod tests {
     fn rfc9110_13_1_2_for_other_methods_a_match_fails() {
         let fields = request(&[("if-none-match", "*")]);
         let outcome = evaluate(Role::Origin, &Method::PUT, &fields, Dates::default(), &STORED);
-        assert_eq!(outcome, Outcome::PreconditionFailed);
+        assert_eq!(outcome, Evaluation::PreconditionFailed);
         let outcome = evaluate(Role::Cache, &Method::HEAD, &fields, Dates::default(), &STORED);
-        assert_eq!(outcome, Outcome::NotModified);
+        assert_eq!(outcome, Evaluation::NotModified);
     }
 
     #[test]
     fn rfc9110_13_2_2_if_none_match_hides_if_modified_since() {
         let fields = [("if-none-match", "\"b\""), ("if-modified-since", "x")];
         let stored = Selected { modified: Some(10), ..tagged("\"a\"") };
-        assert_eq!(cached(&fields, since(20), &stored), Outcome::Serve);
+        assert_eq!(cached(&fields, since(20), &stored), Evaluation::Serve);
         let unreadable = [("if-none-match", ""), ("if-modified-since", "x")];
-        assert_eq!(cached(&unreadable, since(20), &stored), Outcome::Serve);
+        assert_eq!(cached(&unreadable, since(20), &stored), Evaluation::Serve);
     }
 
     #[test]
     fn rfc9111_4_3_2_if_modified_since_falls_back_to_date_and_receipt() {
         let fields = [("if-modified-since", "x")];
         let cases = [
-            (Some(500), Some(900), 500, Outcome::NotModified),
-            (Some(500), Some(900), 499, Outcome::Serve),
-            (None, Some(900), 900, Outcome::NotModified),
-            (None, Some(900), 899, Outcome::Serve),
-            (None, None, 1000, Outcome::NotModified),
-            (None, None, 999, Outcome::Serve),
+            (Some(500), Some(900), 500, Evaluation::NotModified),
+            (Some(500), Some(900), 499, Evaluation::Serve),
+            (None, Some(900), 900, Evaluation::NotModified),
+            (None, Some(900), 899, Evaluation::Serve),
+            (None, None, 1000, Evaluation::NotModified),
+            (None, None, 999, Evaluation::Serve),
         ];
         for (modified, date, when, outcome) in cases {
             let stored = Selected { modified, date, ..STORED };
@@ -269,23 +269,23 @@ mod tests {
     #[test]
     fn rfc9110_13_1_3_what_is_no_date_or_stands_twice_or_meets_another_method_is_ignored() {
         let stored = Selected { modified: Some(1), ..STORED };
-        assert_eq!(cached(&[("if-modified-since", "x")], Dates::default(), &stored), Outcome::Serve);
+        assert_eq!(cached(&[("if-modified-since", "x")], Dates::default(), &stored), Evaluation::Serve);
         assert_eq!(
             cached(&[("if-modified-since", "x"), ("if-modified-since", "y")], since(5), &stored),
-            Outcome::Serve
+            Evaluation::Serve
         );
         let post = evaluate(Role::Cache, &Method::POST, &request(&[("if-modified-since", "x")]), since(5), &stored);
-        assert_eq!(post, Outcome::Serve);
+        assert_eq!(post, Evaluation::Serve);
     }
 
     #[test]
     fn rfc9111_4_3_2_a_cache_ignores_what_is_for_the_origin() {
         let stored = Selected { modified: Some(100), ..tagged("\"a\"") };
         for fields in [[("if-match", "\"b\"")], [("if-unmodified-since", "x")]] {
-            assert_eq!(cached(&fields, since(50), &stored), Outcome::Serve);
+            assert_eq!(cached(&fields, since(50), &stored), Evaluation::Serve);
             assert!(asks_the_origin(&request(&fields)));
             let outcome = evaluate(Role::Origin, &Method::GET, &request(&fields), since(50), &stored);
-            assert_eq!(outcome, Outcome::PreconditionFailed);
+            assert_eq!(outcome, Evaluation::PreconditionFailed);
         }
         assert!(!asks_the_origin(&request(&[("if-none-match", "*")])));
     }
@@ -295,52 +295,52 @@ mod tests {
         let judge = |fields: &[(&'static str, &'static str)], stored: &Selected<'_>| {
             evaluate(Role::Origin, &Method::PUT, &request(fields), since(5), stored)
         };
-        assert_eq!(judge(&[("if-match", "W/\"a\"")], &tagged("W/\"a\"")), Outcome::PreconditionFailed);
-        assert_eq!(judge(&[("if-match", "\"a\"")], &tagged("\"a\"")), Outcome::Serve);
-        assert_eq!(judge(&[("if-match", "*")], &STORED), Outcome::Serve);
+        assert_eq!(judge(&[("if-match", "W/\"a\"")], &tagged("W/\"a\"")), Evaluation::PreconditionFailed);
+        assert_eq!(judge(&[("if-match", "\"a\"")], &tagged("\"a\"")), Evaluation::Serve);
+        assert_eq!(judge(&[("if-match", "*")], &STORED), Evaluation::Serve);
         let newer = Selected { modified: Some(9), ..tagged("\"a\"") };
-        assert_eq!(judge(&[("if-match", "\"a\""), ("if-unmodified-since", "x")], &newer), Outcome::Serve);
-        assert_eq!(judge(&[("if-unmodified-since", "x")], &STORED), Outcome::Serve);
+        assert_eq!(judge(&[("if-match", "\"a\""), ("if-unmodified-since", "x")], &newer), Evaluation::Serve);
+        assert_eq!(judge(&[("if-unmodified-since", "x")], &STORED), Evaluation::Serve);
     }
 
     #[test]
     fn rfc9110_13_2_2_if_match_goes_before_if_none_match() {
         let fields = request(&[("if-match", "\"b\""), ("if-none-match", "\"a\"")]);
         let outcome = evaluate(Role::Origin, &Method::GET, &fields, Dates::default(), &tagged("\"a\""));
-        assert_eq!(outcome, Outcome::PreconditionFailed);
+        assert_eq!(outcome, Evaluation::PreconditionFailed);
     }
 
     #[test]
     fn rfc9110_13_1_5_if_range_needs_a_strong_tag() {
         let cases = [
-            ("\"a\"", "\"a\"", Outcome::Serve),
-            ("\"b\"", "\"a\"", Outcome::ServeWhole),
-            ("W/\"a\"", "W/\"a\"", Outcome::ServeWhole),
-            ("W/\"a\"", "\"a\"", Outcome::ServeWhole),
-            ("nonsense", "\"a\"", Outcome::ServeWhole),
+            ("\"a\"", "\"a\"", Evaluation::Serve),
+            ("\"b\"", "\"a\"", Evaluation::ServeWhole),
+            ("W/\"a\"", "W/\"a\"", Evaluation::ServeWhole),
+            ("W/\"a\"", "\"a\"", Evaluation::ServeWhole),
+            ("nonsense", "\"a\"", Evaluation::ServeWhole),
         ];
         for (value, stored, outcome) in cases {
             let fields = [("range", "bytes=0-1"), ("if-range", value)];
             assert_eq!(cached(&fields, Dates::default(), &tagged(stored)), outcome, "{value} {stored}");
         }
-        assert_eq!(cached(&[("if-range", "\"b\"")], Dates::default(), &tagged("\"a\"")), Outcome::Serve);
+        assert_eq!(cached(&[("if-range", "\"b\"")], Dates::default(), &tagged("\"a\"")), Evaluation::Serve);
     }
 
     #[test]
     fn rfc9110_13_1_5_if_range_needs_the_very_date_and_a_strong_one() {
         let fields = [("range", "bytes=0-1"), ("if-range", "date")];
         let cases = [
-            (Some(500), Some(501), 500, Outcome::Serve),
-            (Some(500), Some(500), 500, Outcome::ServeWhole),
-            (Some(500), None, 500, Outcome::ServeWhole),
-            (Some(500), Some(900), 501, Outcome::ServeWhole),
-            (None, Some(900), 900, Outcome::ServeWhole),
+            (Some(500), Some(501), 500, Evaluation::Serve),
+            (Some(500), Some(500), 500, Evaluation::ServeWhole),
+            (Some(500), None, 500, Evaluation::ServeWhole),
+            (Some(500), Some(900), 501, Evaluation::ServeWhole),
+            (None, Some(900), 900, Evaluation::ServeWhole),
         ];
         for (modified, date, when, outcome) in cases {
             let stored = Selected { modified, date, ..STORED };
             assert_eq!(cached(&fields, since(when), &stored), outcome, "{modified:?} {date:?} {when}");
         }
-        for (tag, outcome) in [("\"a\"", Outcome::Serve), ("W/\"a\"", Outcome::ServeWhole)] {
+        for (tag, outcome) in [("\"a\"", Evaluation::Serve), ("W/\"a\"", Evaluation::ServeWhole)] {
             let stored = Selected { modified: Some(500), date: Some(501), ..tagged(tag) };
             assert_eq!(cached(&fields, since(500), &stored), outcome, "{tag}");
         }
@@ -349,16 +349,16 @@ mod tests {
     #[test]
     fn rfc9110_13_2_2_a_304_goes_before_if_range() {
         let fields = [("if-none-match", "\"a\""), ("range", "bytes=0-1"), ("if-range", "\"b\"")];
-        assert_eq!(cached(&fields, Dates::default(), &tagged("\"a\"")), Outcome::NotModified);
+        assert_eq!(cached(&fields, Dates::default(), &tagged("\"a\"")), Evaluation::NotModified);
     }
 
     #[test]
     fn rfc9110_13_2_1_conditions_do_not_count_for_other_statuses() {
         let understood = Selected { status: StatusCode::NON_AUTHORITATIVE_INFORMATION, ..tagged("\"a\"") };
-        assert_eq!(cached(&[("if-none-match", "\"a\"")], Dates::default(), &understood), Outcome::NotModified);
+        assert_eq!(cached(&[("if-none-match", "\"a\"")], Dates::default(), &understood), Evaluation::NotModified);
         for status in [StatusCode::NOT_FOUND, StatusCode::MOVED_PERMANENTLY, StatusCode::INTERNAL_SERVER_ERROR] {
             let stored = Selected { status, ..tagged("\"a\"") };
-            assert_eq!(cached(&[("if-none-match", "*")], Dates::default(), &stored), Outcome::Serve);
+            assert_eq!(cached(&[("if-none-match", "*")], Dates::default(), &stored), Evaluation::Serve);
         }
     }
 
@@ -372,17 +372,17 @@ mod tests {
         let answer = |fields: &[(&'static str, &'static str)]| {
             evaluate_stored(&Method::GET, &request(fields), StatusCode::OK, &stored, WEDNESDAY)
         };
-        assert_eq!(answer(&[]), Outcome::Serve);
-        assert_eq!(answer(&[("if-none-match", "\"a\"")]), Outcome::NotModified);
-        assert_eq!(answer(&[("if-none-match", "\"b\""), ("if-modified-since", TUESDAY)]), Outcome::Serve);
-        assert_eq!(answer(&[("if-modified-since", MONDAY)]), Outcome::NotModified);
-        assert_eq!(answer(&[("if-modified-since", "Monday, 01-Jan-24 00:00:00 GMT")]), Outcome::NotModified);
-        assert_eq!(answer(&[("if-modified-since", "Sun, 31 Dec 2023 23:59:59 GMT")]), Outcome::Serve);
-        assert_eq!(answer(&[("if-modified-since", "2024-01-02")]), Outcome::Serve);
-        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", MONDAY)]), Outcome::Serve);
-        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", TUESDAY)]), Outcome::ServeWhole);
-        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", "\"a\"")]), Outcome::Serve);
-        assert_eq!(answer(&[("if-match", "\"b\""), ("if-unmodified-since", MONDAY)]), Outcome::Serve);
+        assert_eq!(answer(&[]), Evaluation::Serve);
+        assert_eq!(answer(&[("if-none-match", "\"a\"")]), Evaluation::NotModified);
+        assert_eq!(answer(&[("if-none-match", "\"b\""), ("if-modified-since", TUESDAY)]), Evaluation::Serve);
+        assert_eq!(answer(&[("if-modified-since", MONDAY)]), Evaluation::NotModified);
+        assert_eq!(answer(&[("if-modified-since", "Monday, 01-Jan-24 00:00:00 GMT")]), Evaluation::NotModified);
+        assert_eq!(answer(&[("if-modified-since", "Sun, 31 Dec 2023 23:59:59 GMT")]), Evaluation::Serve);
+        assert_eq!(answer(&[("if-modified-since", "2024-01-02")]), Evaluation::Serve);
+        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", MONDAY)]), Evaluation::Serve);
+        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", TUESDAY)]), Evaluation::ServeWhole);
+        assert_eq!(answer(&[("range", "bytes=0-1"), ("if-range", "\"a\"")]), Evaluation::Serve);
+        assert_eq!(answer(&[("if-match", "\"b\""), ("if-unmodified-since", MONDAY)]), Evaluation::Serve);
     }
 
     #[test]
@@ -390,7 +390,7 @@ mod tests {
         let stored = request(&[("last-modified", MONDAY), ("date", MONDAY)]);
         let asked = request(&[("range", "bytes=0-1"), ("if-range", MONDAY)]);
         let outcome = evaluate_stored(&Method::GET, &asked, StatusCode::OK, &stored, WEDNESDAY);
-        assert_eq!(outcome, Outcome::ServeWhole);
+        assert_eq!(outcome, Evaluation::ServeWhole);
     }
 
     #[test]

@@ -31,7 +31,7 @@ const MONTHS: [&[u8]; 12] =
 /// Source: RFC 9110 §5.6.7; RFC 5322 §3.3 for the ranges.
 #[must_use]
 pub fn read(value: &[u8], today: Duration) -> Option<Duration> {
-    let mut rest = Cursor { rest: value };
+    let mut rest = DateCursor { rest: value };
     let moment = match rest.day_name()? {
         DayName::Short if rest.literal(b", ").is_some() => imf_fixdate(&mut rest)?,
         DayName::Short => asctime(&mut rest)?,
@@ -41,7 +41,7 @@ pub fn read(value: &[u8], today: Duration) -> Option<Duration> {
 }
 
 /// `06 Nov 1994 08:49:37 GMT`.
-fn imf_fixdate(rest: &mut Cursor<'_>) -> Option<Moment> {
+fn imf_fixdate(rest: &mut DateCursor<'_>) -> Option<DateFields> {
     let day = rest.digits(2)?;
     rest.literal(b" ")?;
     let month = rest.month()?;
@@ -50,11 +50,11 @@ fn imf_fixdate(rest: &mut Cursor<'_>) -> Option<Moment> {
     rest.literal(b" ")?;
     let second_of_day = rest.time_of_day()?;
     rest.literal(b" GMT")?;
-    Some(Moment { year, month, day, second_of_day })
+    Some(DateFields { year, month, day, second_of_day })
 }
 
 /// `, 06-Nov-94 08:49:37 GMT`.
-fn rfc850(rest: &mut Cursor<'_>, today: Duration) -> Option<Moment> {
+fn rfc850(rest: &mut DateCursor<'_>, today: Duration) -> Option<DateFields> {
     rest.literal(b", ")?;
     let day = rest.digits(2)?;
     rest.literal(b"-")?;
@@ -64,7 +64,7 @@ fn rfc850(rest: &mut Cursor<'_>, today: Duration) -> Option<Moment> {
     rest.literal(b" ")?;
     let second_of_day = rest.time_of_day()?;
     rest.literal(b" GMT")?;
-    let in_year = |year| Moment { year, month, day, second_of_day };
+    let in_year = |year| DateFields { year, month, day, second_of_day };
     let this_year = year_of(today);
     let year = this_year - this_year % 100 + short_year;
     let latest = today.saturating_add(FIFTY_YEARS);
@@ -75,7 +75,7 @@ fn rfc850(rest: &mut Cursor<'_>, today: Duration) -> Option<Moment> {
 }
 
 /// ` Nov  6 08:49:37 1994`.
-fn asctime(rest: &mut Cursor<'_>) -> Option<Moment> {
+fn asctime(rest: &mut DateCursor<'_>) -> Option<DateFields> {
     rest.literal(b" ")?;
     let month = rest.month()?;
     rest.literal(b" ")?;
@@ -84,18 +84,18 @@ fn asctime(rest: &mut Cursor<'_>) -> Option<Moment> {
     let second_of_day = rest.time_of_day()?;
     rest.literal(b" ")?;
     let year = rest.digits(4)?;
-    Some(Moment { year, month, day, second_of_day })
+    Some(DateFields { year, month, day, second_of_day })
 }
 
 /// A parsed date and time; `month` counts from 1.
-struct Moment {
+struct DateFields {
     year: u64,
     month: u64,
     day: u64,
     second_of_day: u64,
 }
 
-impl Moment {
+impl DateFields {
     /// `None` if the month has no such day.
     fn since_epoch(&self) -> Option<Duration> {
         let day_exists = (1..=days_in_month(self.year, self.month)).contains(&self.day);
@@ -141,11 +141,11 @@ enum DayName {
 }
 
 /// The unread rest of a date.
-struct Cursor<'a> {
+struct DateCursor<'a> {
     rest: &'a [u8],
 }
 
-impl Cursor<'_> {
+impl DateCursor<'_> {
     fn literal(&mut self, expected: &[u8]) -> Option<()> {
         let (given, rest) = self.rest.split_at_checked(expected.len())?;
         given.eq_ignore_ascii_case(expected).then(|| self.rest = rest)

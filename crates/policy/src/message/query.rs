@@ -13,7 +13,7 @@ pub fn find<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     if !value.contains(['%', '+']) {
         return Some(Cow::Borrowed(value));
     }
-    let bytes: Vec<u8> = Decoded::of(value).collect();
+    let bytes: Vec<u8> = DecodedQuery::of(value).collect();
     Some(Cow::Owned(
         String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned()),
     ))
@@ -22,7 +22,7 @@ pub fn find<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
 /// Whether the first parameter with this name has this value, without allocating.
 #[must_use]
 pub fn holds(query: &str, name: &str, value: &str) -> bool {
-    written(query, name).is_some_and(|written| Decoded::of(written).eq(value.bytes()))
+    written(query, name).is_some_and(|written| DecodedQuery::of(written).eq(value.bytes()))
 }
 
 /// The first parameter's value as written.
@@ -31,22 +31,22 @@ fn written<'a>(query: &'a str, name: &str) -> Option<&'a str> {
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .find(|(key, _)| Decoded::of(key).eq(name.bytes()))
+        .find(|(key, _)| DecodedQuery::of(key).eq(name.bytes()))
         .map(|(_, value)| value)
 }
 
 /// The decoded bytes.
-struct Decoded<'a> {
+struct DecodedQuery<'a> {
     rest: std::slice::Iter<'a, u8>,
 }
 
-impl<'a> Decoded<'a> {
+impl<'a> DecodedQuery<'a> {
     fn of(text: &'a str) -> Self {
         Self { rest: text.as_bytes().iter() }
     }
 }
 
-impl Iterator for Decoded<'_> {
+impl Iterator for DecodedQuery<'_> {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {

@@ -66,7 +66,7 @@ pub enum Selection {
 pub fn select<'a>(mut lines: impl Iterator<Item = &'a [u8]>, complete: u64) -> Selection {
     let (Some(line), None) = (lines.next(), lines.next()) else { return Selection::Whole };
     let Some(asked) = parse(line) else { return Selection::Whole };
-    if asked.iter().any(|one| matches!(one, Asked::Suffix(1..))) && complete == 0 {
+    if asked.iter().any(|one| matches!(one, RequestedRange::Suffix(1..))) && complete == 0 {
         // A suffix of an empty representation is satisfiable, but no Content-Range can express it (RFC 9110 §14.4).
         return Selection::Whole;
     }
@@ -81,14 +81,14 @@ pub fn select<'a>(mut lines: impl Iterator<Item = &'a [u8]>, complete: u64) -> S
 
 /// A range of a request.
 #[derive(Clone, Copy, Debug)]
-enum Asked {
+enum RequestedRange {
     /// From a position to another, or to the end.
     From(u64, Option<u64>),
     /// The last so many bytes.
     Suffix(u64),
 }
 
-impl Asked {
+impl RequestedRange {
     fn within(self, complete: u64) -> Option<ByteRange> {
         let end = complete.checked_sub(1)?;
         match self {
@@ -100,7 +100,7 @@ impl Asked {
 }
 
 /// `None`: another unit, malformed, or too many.
-fn parse(value: &[u8]) -> Option<Vec<Asked>> {
+fn parse(value: &[u8]) -> Option<Vec<RequestedRange>> {
     let text = std::str::from_utf8(value).ok()?;
     let (unit, set) = text.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
@@ -116,13 +116,13 @@ fn parse(value: &[u8]) -> Option<Vec<Asked>> {
     (!asked.is_empty()).then_some(asked)
 }
 
-fn parse_spec(spec: &str) -> Option<Asked> {
+fn parse_spec(spec: &str) -> Option<RequestedRange> {
     match spec.split_once('-')? {
-        ("", bytes) => Some(Asked::Suffix(number(bytes)?)),
-        (first, "") => Some(Asked::From(number(first)?, None)),
+        ("", bytes) => Some(RequestedRange::Suffix(number(bytes)?)),
+        (first, "") => Some(RequestedRange::From(number(first)?, None)),
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);
-            (first <= last).then_some(Asked::From(first, Some(last)))
+            (first <= last).then_some(RequestedRange::From(first, Some(last)))
         }
     }
 }

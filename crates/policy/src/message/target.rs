@@ -40,7 +40,7 @@ pub fn normal_path(path: &str) -> Result<Cow<'_, str>, BadTarget> {
 
 /// A parsed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path<'a> {
+pub struct NormalPath<'a> {
     /// In the form of [`normal_path`].
     pub normal: Cow<'a, str>,
     /// Whether the normal form contains `//`, so that [`merged`] changes it.
@@ -51,21 +51,21 @@ pub struct Path<'a> {
 ///
 /// # Errors
 /// [`BadTarget`] → 400.
-pub fn read_path(path: &str) -> Result<Path<'_>, BadTarget> {
+pub fn read_path(path: &str) -> Result<NormalPath<'_>, BadTarget> {
     if !path.starts_with('/') {
         return Err(BadTarget::NotAbsolute);
     }
     let rewritten = |normal: String| {
         // The segment between two slashes may have been removed.
         let has_slash_runs = normal.contains("//");
-        Path { normal: Cow::Owned(normal), has_slash_runs }
+        NormalPath { normal: Cow::Owned(normal), has_slash_runs }
     };
     match survey(path.as_bytes())? {
-        Form { escapes_normal: true, dots: false, slash_runs } => {
-            Ok(Path { normal: Cow::Borrowed(path), has_slash_runs: slash_runs })
+        PathForm { escapes_normal: true, dots: false, slash_runs } => {
+            Ok(NormalPath { normal: Cow::Borrowed(path), has_slash_runs: slash_runs })
         }
-        Form { escapes_normal: true, dots: true, .. } => without_dots(path).map(rewritten),
-        Form { escapes_normal: false, dots, .. } => {
+        PathForm { escapes_normal: true, dots: true, .. } => without_dots(path).map(rewritten),
+        PathForm { escapes_normal: false, dots, .. } => {
             let decoded = with_normal_escapes(path);
             // A dot may have been escaped.
             let normal = if dots || has_dots(&decoded) { without_dots(&decoded)? } else { decoded };
@@ -98,7 +98,7 @@ pub fn check_query(query: &str) -> Result<(), BadTarget> {
 }
 
 /// The result of scanning a path.
-struct Form {
+struct PathForm {
     escapes_normal: bool,
     dots: bool,
     slash_runs: bool,
@@ -106,35 +106,35 @@ struct Form {
 
 /// What the current segment contains so far.
 #[derive(Clone, Copy)]
-enum Segment {
+enum PathSegment {
     Empty,
     Dot,
     DotDot,
     Other,
 }
 
-impl Segment {
+impl PathSegment {
     const fn is_dots(self) -> bool {
         matches!(self, Self::Dot | Self::DotDot)
     }
 }
 
-fn survey(path: &[u8]) -> Result<Form, BadTarget> {
-    let mut form = Form { escapes_normal: true, dots: false, slash_runs: false };
+fn survey(path: &[u8]) -> Result<PathForm, BadTarget> {
+    let mut form = PathForm { escapes_normal: true, dots: false, slash_runs: false };
     // No segment ends before the first slash.
-    let mut segment = Segment::Other;
+    let mut segment = PathSegment::Other;
     let mut bytes = path.iter().copied();
     while let Some(byte) = bytes.next() {
         segment = match byte {
             b'/' => {
                 form.dots |= segment.is_dots();
-                form.slash_runs |= matches!(segment, Segment::Empty);
-                Segment::Empty
+                form.slash_runs |= matches!(segment, PathSegment::Empty);
+                PathSegment::Empty
             }
             b'.' => match segment {
-                Segment::Empty => Segment::Dot,
-                Segment::Dot => Segment::DotDot,
-                Segment::DotDot | Segment::Other => Segment::Other,
+                PathSegment::Empty => PathSegment::Dot,
+                PathSegment::Dot => PathSegment::DotDot,
+                PathSegment::DotDot | PathSegment::Other => PathSegment::Other,
             },
             b'%' => {
                 let (Some(high), Some(low)) = (bytes.next(), bytes.next()) else { return Err(BadTarget::Escape) };
@@ -144,10 +144,10 @@ fn survey(path: &[u8]) -> Result<Form, BadTarget> {
                 }
                 let lower_case = high.is_ascii_lowercase() || low.is_ascii_lowercase();
                 form.escapes_normal &= !lower_case && !is_unreserved(decoded);
-                Segment::Other
+                PathSegment::Other
             }
             b'\\' | b'#' | b'?' => return Err(BadTarget::Byte),
-            _ if byte.is_ascii_graphic() => Segment::Other,
+            _ if byte.is_ascii_graphic() => PathSegment::Other,
             _ => return Err(BadTarget::Byte),
         };
     }

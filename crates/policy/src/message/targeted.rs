@@ -21,7 +21,7 @@ pub fn directives(headers: &Fields) -> Option<ResponseDirectives> {
         return None;
     }
     let joined = lines.join(&b", "[..]);
-    let members = Reader { rest: joined.trim_ascii() }.dictionary()?;
+    let members = MemberReader { rest: joined.trim_ascii() }.dictionary()?;
     if members.is_empty() {
         return None;
     }
@@ -32,7 +32,7 @@ pub fn directives(headers: &Fields) -> Option<ResponseDirectives> {
     Some(all)
 }
 
-fn note(all: &mut ResponseDirectives, key: &[u8], value: Value) {
+fn note(all: &mut ResponseDirectives, key: &[u8], value: MemberValue) {
     match key {
         b"no-store" => all.no_store = value.is_true(),
         b"no-cache" => all.no_cache = value.scope(),
@@ -52,7 +52,7 @@ fn note(all: &mut ResponseDirectives, key: &[u8], value: Value) {
 }
 
 /// The value of a member, as far as directives use it.
-enum Value {
+enum MemberValue {
     Boolean(bool),
     Integer(i64),
     /// A string or a token: both may name fields.
@@ -61,7 +61,7 @@ enum Value {
     Other,
 }
 
-impl Value {
+impl MemberValue {
     fn is_true(&self) -> bool {
         match self {
             Self::Boolean(value) => *value,
@@ -90,17 +90,17 @@ impl Value {
 }
 
 /// The unread rest. Every method returns `None` where parsing fails according to RFC 9651 §4.2.
-struct Reader<'a> {
+struct MemberReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MemberReader<'a> {
     /// RFC 9651 §4.2.2.
-    fn dictionary(mut self) -> Option<Vec<(&'a [u8], Value)>> {
+    fn dictionary(mut self) -> Option<Vec<(&'a [u8], MemberValue)>> {
         let mut members = Vec::new();
         while !self.rest.is_empty() {
             let key = self.key()?;
-            let value = if self.take(b'=') { self.item_or_inner_list()? } else { Value::Boolean(true) };
+            let value = if self.take(b'=') { self.item_or_inner_list()? } else { MemberValue::Boolean(true) };
             self.parameters()?;
             members.push((key, value));
             self.skip(b" \t");
@@ -123,14 +123,14 @@ impl<'a> Reader<'a> {
     }
 
     /// §4.2.1.1 and §4.2.1.2. No directive has an inner list, so its items are skipped.
-    fn item_or_inner_list(&mut self) -> Option<Value> {
+    fn item_or_inner_list(&mut self) -> Option<MemberValue> {
         if !self.take(b'(') {
             return self.bare_item();
         }
         loop {
             self.skip(b" ");
             if self.take(b')') {
-                return Some(Value::Other);
+                return Some(MemberValue::Other);
             }
             self.bare_item()?;
             self.parameters()?;
@@ -139,13 +139,13 @@ impl<'a> Reader<'a> {
     }
 
     /// §4.2.3.1.
-    fn bare_item(&mut self) -> Option<Value> {
+    fn bare_item(&mut self) -> Option<MemberValue> {
         match self.rest.first()? {
             b'-' | b'0'..=b'9' => self.number(),
             b'"' => self.string(),
             b'*' | b'A'..=b'Z' | b'a'..=b'z' => {
                 let is_part = |byte| super::list::is_token_byte(byte) || matches!(byte, b':' | b'/');
-                Some(Value::Text(self.take_while(is_part).to_vec()))
+                Some(MemberValue::Text(self.take_while(is_part).to_vec()))
             }
             b'?' => self.boolean(),
             b':' => self.byte_sequence(),
@@ -168,28 +168,28 @@ impl<'a> Reader<'a> {
     }
 
     /// §4.2.4: at most 15 digits, or 12 before and 3 after the decimal point.
-    fn number(&mut self) -> Option<Value> {
+    fn number(&mut self) -> Option<MemberValue> {
         let negative = self.take(b'-');
         let digits = self.take_while(|byte| byte.is_ascii_digit());
         if self.take(b'.') {
             let fraction = self.take_while(|byte| byte.is_ascii_digit());
             let fits = (1..=12).contains(&digits.len()) && (1..=3).contains(&fraction.len());
-            return fits.then_some(Value::Other);
+            return fits.then_some(MemberValue::Other);
         }
         if !(1..=15).contains(&digits.len()) {
             return None;
         }
         let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        Some(Value::Integer(if negative { -number } else { number }))
+        Some(MemberValue::Integer(if negative { -number } else { number }))
     }
 
     /// §4.2.5.
-    fn string(&mut self) -> Option<Value> {
+    fn string(&mut self) -> Option<MemberValue> {
         self.expect(b'"')?;
         let mut content = Vec::new();
         loop {
             match self.next()? {
-                b'"' => return Some(Value::Text(content)),
+                b'"' => return Some(MemberValue::Text(content)),
                 b'\\' => content.push(self.next().filter(|byte| matches!(byte, b'"' | b'\\'))?),
                 byte @ b' '..=b'~' => content.push(byte),
                 _ => return None,
@@ -198,39 +198,39 @@ impl<'a> Reader<'a> {
     }
 
     /// §4.2.8.
-    fn boolean(&mut self) -> Option<Value> {
+    fn boolean(&mut self) -> Option<MemberValue> {
         self.expect(b'?')?;
         match self.next()? {
-            b'0' => Some(Value::Boolean(false)),
-            b'1' => Some(Value::Boolean(true)),
+            b'0' => Some(MemberValue::Boolean(false)),
+            b'1' => Some(MemberValue::Boolean(true)),
             _ => None,
         }
     }
 
     /// §4.2.7. The decoded content is not needed, only that the base64 is valid.
-    fn byte_sequence(&mut self) -> Option<Value> {
+    fn byte_sequence(&mut self) -> Option<MemberValue> {
         self.expect(b':')?;
         self.take_while(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
         self.expect(b':')?;
-        Some(Value::Other)
+        Some(MemberValue::Other)
     }
 
     /// §4.2.9: an integer after the sign.
-    fn date(&mut self) -> Option<Value> {
+    fn date(&mut self) -> Option<MemberValue> {
         self.expect(b'@')?;
         match self.number()? {
-            Value::Integer(_) => Some(Value::Other),
-            Value::Boolean(_) | Value::Text(_) | Value::Other => None,
+            MemberValue::Integer(_) => Some(MemberValue::Other),
+            MemberValue::Boolean(_) | MemberValue::Text(_) | MemberValue::Other => None,
         }
     }
 
     /// §4.2.10: escapes have two lower-case hexadecimal digits.
-    fn display_string(&mut self) -> Option<Value> {
+    fn display_string(&mut self) -> Option<MemberValue> {
         self.expect(b'%')?;
         self.expect(b'"')?;
         loop {
             match self.next()? {
-                b'"' => return Some(Value::Other),
+                b'"' => return Some(MemberValue::Other),
                 b'%' => {
                     let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
                     self.next().filter(is_hex)?;

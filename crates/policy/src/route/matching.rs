@@ -9,7 +9,7 @@ use crate::message::{cookies, query};
 
 /// The conditions of one route.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub struct RouteRule {
     /// The request's host matches one of these; empty: any host.
     pub hosts: Vec<HostPattern>,
     /// The path.
@@ -48,7 +48,7 @@ pub enum PathPattern {
 
 /// The parts of a request that determine its route.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RouteRequest<'a> {
     /// In lower case, without a port and a final dot; empty if there is none.
     pub host: &'a str,
     /// In normal form, with runs of slashes merged unless configured otherwise.
@@ -63,15 +63,15 @@ pub struct Asked<'a> {
 
 /// The conditions beyond host and path.
 #[derive(Debug)]
-pub(super) struct Conditions {
+pub(super) struct RouteConditions {
     methods: Vec<Method>,
     headers: Vec<(HeaderName, String)>,
     query: Vec<(String, String)>,
     cookies: Vec<(String, String)>,
 }
 
-impl Conditions {
-    pub(super) fn of(rule: &Rule) -> Self {
+impl RouteConditions {
+    pub(super) fn of(rule: &RouteRule) -> Self {
         Self {
             methods: rule.methods.clone(),
             headers: rule.headers.clone(),
@@ -92,7 +92,7 @@ impl Conditions {
     }
 
     /// Whether a request meets all of them.
-    pub(super) fn are_met(&self, asked: &Asked<'_>) -> bool {
+    pub(super) fn are_met(&self, asked: &RouteRequest<'_>) -> bool {
         (self.methods.is_empty() || self.methods.iter().any(|method| takes(method, asked.method)))
             && self.headers.iter().all(|(name, value)| asked.headers.values(name).any(|line| line == value.as_bytes()))
             && self.query.iter().all(|(name, value)| asked.query.is_some_and(|query| query::holds(query, name, value)))

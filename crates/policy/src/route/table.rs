@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use regex::Regex;
 
-use super::matching::{Asked, Conditions, HostPattern, PathPattern, Rule};
+use super::matching::{HostPattern, PathPattern, RouteConditions, RouteRequest, RouteRule};
 
 /// By name. Only the file inserts names, so a fast hash is safe: look-ups by clients cannot create collisions.
 type Names<T> = HashMap<String, T, foldhash::fast::RandomState>;
@@ -17,7 +17,7 @@ type Names<T> = HashMap<String, T, foldhash::fast::RandomState>;
 #[derive(Debug, Default)]
 pub struct Table {
     /// By index of the rule.
-    conditions: Vec<Conditions>,
+    conditions: Vec<RouteConditions>,
     exact: Names<Paths>,
     suffixes: Names<Paths>,
     any: Paths,
@@ -42,11 +42,13 @@ type Candidates = Vec<usize>;
 impl Table {
     /// Arranges rules; [`Table::find`] returns an index.
     #[must_use]
-    pub fn new(rules: Vec<Rule>) -> Self {
-        let mut table = Self { conditions: rules.iter().map(Conditions::of).collect(), ..Self::default() };
+    pub fn new(rules: Vec<RouteRule>) -> Self {
+        let mut table = Self { conditions: rules.iter().map(RouteConditions::of).collect(), ..Self::default() };
         // Stable: rules with the same number of conditions stay in file order.
-        let mut order: Vec<(usize, &Rule)> = rules.iter().enumerate().collect();
-        order.sort_by_key(|(index, _)| std::cmp::Reverse(table.conditions.get(*index).map_or(0, Conditions::count)));
+        let mut order: Vec<(usize, &RouteRule)> = rules.iter().enumerate().collect();
+        order.sort_by_key(|(index, _)| {
+            std::cmp::Reverse(table.conditions.get(*index).map_or(0, RouteConditions::count))
+        });
         // Regexes are tried in file order regardless of conditions, so they are inserted before the sorted pass.
         for rule in &rules {
             table.for_hosts(rule, |paths| paths.reserve(&rule.path));
@@ -63,7 +65,7 @@ impl Table {
     /// regexes in file order, then the longest prefix; within these the most conditions; then file order. If no rule of
     /// a more specific kind matches, less specific ones are tried. Does not allocate.
     #[must_use]
-    pub fn find(&self, asked: &Asked<'_>) -> Option<usize> {
+    pub fn find(&self, asked: &RouteRequest<'_>) -> Option<usize> {
         let find_path = |paths: &Paths| paths.find(asked.path, |candidates| self.first_met(candidates, asked));
         let exact = self.exact.get(asked.host).and_then(find_path);
         let by_suffix = || self.suffixes_of(asked.host).find_map(find_path);
@@ -78,13 +80,13 @@ impl Table {
         let exact = self.exact.get(host).and_then(find_path);
         let by_suffix = || self.suffixes_of(host).find_map(find_path);
         let index = exact.or_else(by_suffix).or_else(|| find_path(&self.any))?;
-        self.conditions.get(index).is_some_and(Conditions::take_every_get).then_some(index)
+        self.conditions.get(index).is_some_and(RouteConditions::take_every_get).then_some(index)
     }
 
     /// The indices of all rules whose host and path patterns match, regardless of other conditions, in file order.
     ///
     /// For operations on a URI under every method and header, such as invalidation. `host` and `path` are as in
-    /// [`Asked`]. Costs at most as much as [`Table::find`].
+    /// [`RouteRequest`]. Costs at most as much as [`Table::find`].
     #[must_use]
     pub fn all(&self, host: &str, path: &str) -> Vec<usize> {
         let by_host = self.exact.get(host).into_iter().chain(self.suffixes_of(host)).chain([&self.any]);
@@ -110,14 +112,14 @@ impl Table {
         dots.filter_map(|suffix| self.suffixes.get(suffix))
     }
 
-    fn first_met(&self, candidates: &[usize], asked: &Asked<'_>) -> Option<usize> {
+    fn first_met(&self, candidates: &[usize], asked: &RouteRequest<'_>) -> Option<usize> {
         candidates
             .iter()
             .copied()
             .find(|index| self.conditions.get(*index).is_some_and(|conditions| conditions.are_met(asked)))
     }
 
-    fn for_hosts(&mut self, rule: &Rule, mut act: impl FnMut(&mut Paths)) {
+    fn for_hosts(&mut self, rule: &RouteRule, mut act: impl FnMut(&mut Paths)) {
         if rule.hosts.is_empty() {
             act(&mut self.any);
         }
@@ -195,7 +197,7 @@ mod tests {
     use message::Fields;
     use proptest::prelude::*;
 
-    fn rule(hosts: &[&str], path: &str) -> Rule {
+    fn rule(hosts: &[&str], path: &str) -> RouteRule {
         let hosts = hosts.iter().map(|host| match host.strip_prefix('*') {
             Some(suffix) => HostPattern::Suffix(suffix.to_owned()),
             None => HostPattern::Exact((*host).to_owned()),
@@ -208,12 +210,12 @@ mod tests {
             PathPattern::Prefix(path.to_owned())
         };
         let hosts = hosts.collect();
-        Rule { hosts, path, methods: vec![], headers: vec![], query: vec![], cookies: vec![] }
+        RouteRule { hosts, path, methods: vec![], headers: vec![], query: vec![], cookies: vec![] }
     }
 
-    fn found(rules: &[Rule], host: &str, path: &str) -> Option<usize> {
+    fn found(rules: &[RouteRule], host: &str, path: &str) -> Option<usize> {
         let headers = Fields::new();
-        let asked = Asked { host, path, query: None, method: &Method::GET, headers: &headers };
+        let asked = RouteRequest { host, path, query: None, method: &Method::GET, headers: &headers };
         Table::new(rules.to_vec()).find(&asked)
     }
 
@@ -292,14 +294,14 @@ mod tests {
 
     #[test]
     fn the_most_conditions_win_then_file_order() {
-        let narrow = Rule { methods: vec![Method::GET], ..rule(&[], "/") };
+        let narrow = RouteRule { methods: vec![Method::GET], ..rule(&[], "/") };
         let rules = [rule(&[], "/"), narrow.clone(), narrow];
         assert_eq!(found(&rules, "", "/"), Some(1));
     }
 
     #[test]
     fn regexes_stay_in_file_order_whatever_their_conditions() {
-        let narrow = Rule { methods: vec![Method::GET], ..rule(&[], "~b") };
+        let narrow = RouteRule { methods: vec![Method::GET], ..rule(&[], "~b") };
         assert_eq!(found(&[rule(&[], "~a"), narrow.clone()], "", "/ab"), Some(0));
         assert_eq!(found(&[rule(&[], "~b"), narrow], "", "/ab"), Some(1));
     }
@@ -307,15 +309,15 @@ mod tests {
     #[test]
     fn head_takes_the_route_of_get() {
         let headers = Fields::new();
-        let table = Table::new(vec![Rule { methods: vec![Method::GET], ..rule(&[], "/") }]);
-        let find = |method| table.find(&Asked { host: "", path: "/", query: None, method, headers: &headers });
+        let table = Table::new(vec![RouteRule { methods: vec![Method::GET], ..rule(&[], "/") }]);
+        let find = |method| table.find(&RouteRequest { host: "", path: "/", query: None, method, headers: &headers });
         assert_eq!(find(&Method::HEAD), Some(0));
         assert_eq!(find(&Method::POST), None);
     }
 
     #[test]
     fn all_conditions_must_be_met() {
-        let narrow = Rule {
+        let narrow = RouteRule {
             headers: vec![(HeaderName::from_static("x-tenant"), "blue".to_owned())],
             query: vec![("v".to_owned(), "a b".to_owned())],
             cookies: vec![("side".to_owned(), "new".to_owned())],
@@ -323,8 +325,9 @@ mod tests {
         };
         let table = Table::new(vec![rule(&[], "/"), narrow]);
         let mut headers = Fields::new();
-        let find =
-            |headers: &Fields, query| table.find(&Asked { host: "", path: "/", query, method: &Method::GET, headers });
+        let find = |headers: &Fields, query| {
+            table.find(&RouteRequest { host: "", path: "/", query, method: &Method::GET, headers })
+        };
         headers.set("x-tenant", "blue");
         assert_eq!(find(&headers, Some("v=a+b")), Some(0));
         headers.set("cookie", "x=y; side=new");
@@ -349,7 +352,7 @@ mod tests {
 
     #[test]
     fn all_rules_for_a_uri_are_found_whatever_else_they_ask() {
-        let narrow = Rule { methods: vec![Method::PUT], ..rule(&["*.b", "x.b"], "/a") };
+        let narrow = RouteRule { methods: vec![Method::PUT], ..rule(&["*.b", "x.b"], "/a") };
         let rules = [narrow, rule(&["x.b"], "=/a/b"), rule(&[], "~b$"), rule(&["y.b"], "/"), rule(&[], "/")];
         let all = |host, path| Table::new(rules.to_vec()).all(host, path);
         assert_eq!(all("x.b", "/a/b"), [0, 1, 2, 4]);
@@ -360,7 +363,7 @@ mod tests {
     }
 
     /// The specificity of a rule's match, computed from the definition alone; larger wins.
-    fn rank(rule: &Rule, index: usize, asked: &Asked<'_>) -> Option<(usize, usize, usize, usize, isize)> {
+    fn rank(rule: &RouteRule, index: usize, asked: &RouteRequest<'_>) -> Option<(usize, usize, usize, usize, isize)> {
         let host = if rule.hosts.is_empty() {
             0
         } else {
@@ -390,13 +393,13 @@ mod tests {
         (method && tenant).then_some((host, kind, detail, conditions, -index.cast_signed()))
     }
 
-    fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
+    fn any_rules() -> impl Strategy<Value = Vec<RouteRule>> {
         let hosts = proptest::sample::subsequence(vec!["a.b.c", "b.c", "*.b.c", "*.c"], 0..=2);
         let paths = proptest::sample::select(vec!["/", "/a", "/a/", "/a/b", "/a//b", "=/a", "=/a/b", "=/", "~"]);
         let methods = proptest::sample::subsequence(vec![Method::GET, Method::POST], 0..=1);
         let one = (hosts, paths, methods, any::<bool>()).prop_map(|(hosts, path, methods, tenant)| {
             let headers = tenant.then(|| (HeaderName::from_static("x-tenant"), "blue".to_owned()));
-            Rule { methods, headers: headers.into_iter().collect(), ..rule(&hosts, path) }
+            RouteRule { methods, headers: headers.into_iter().collect(), ..rule(&hosts, path) }
         });
         proptest::collection::vec(one, 0..12).prop_map(|mut rules| {
             for (index, rule) in rules.iter_mut().enumerate() {
@@ -421,12 +424,12 @@ mod tests {
             if tenant {
                 headers.set("x-tenant", "blue");
             }
-            let asked = Asked { host, path: &path, query: None, method: &method, headers: &headers };
+            let asked = RouteRequest { host, path: &path, query: None, method: &method, headers: &headers };
             let ranked = rules.iter().enumerate().filter_map(|(index, rule)| Some((rank(rule, index, &asked)?, index)));
             let expected = ranked.max().map(|(_, index)| index);
             let table = Table::new(rules.clone());
             prop_assert_eq!(table.find(&asked), expected);
-            let bare = |rule: &Rule| Rule { methods: vec![], headers: vec![], ..rule.clone() };
+            let bare = |rule: &RouteRule| RouteRule { methods: vec![], headers: vec![], ..rule.clone() };
             let fitting = rules.iter().enumerate().filter(|(index, rule)| rank(&bare(rule), *index, &asked).is_some());
             prop_assert_eq!(table.all(host, &path), fitting.map(|(index, _)| index).collect::<Vec<_>>());
         }

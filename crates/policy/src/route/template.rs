@@ -15,13 +15,13 @@ pub const WORDS: [&str; 6] = ["scheme", "host", "hostname", "port", "path", "que
 #[derive(Clone, Debug)]
 pub struct Template {
     text: String,
-    pieces: Vec<Piece>,
+    pieces: Vec<TemplatePiece>,
     /// The pattern of the route's path, if the template uses one of its groups.
     pattern: Option<Regex>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+enum TemplatePiece {
     Text(String),
     Scheme,
     Host,
@@ -77,7 +77,7 @@ impl Template {
             rest = after;
         }
         literal(&mut pieces, rest)?;
-        let has_groups = pieces.iter().any(|piece| matches!(piece, Piece::Group(_)));
+        let has_groups = pieces.iter().any(|piece| matches!(piece, TemplatePiece::Group(_)));
         Ok(Self { text: text.to_owned(), pieces, pattern: pattern.filter(|_| has_groups).cloned() })
     }
 
@@ -98,7 +98,7 @@ impl Template {
     }
 }
 
-impl Piece {
+impl TemplatePiece {
     fn put(&self, to: &mut String, parts: &Parts<'_>, groups: Option<&Captures<'_>>) {
         match self {
             Self::Text(text) => to.push_str(text),
@@ -136,30 +136,30 @@ impl fmt::Display for Template {
     }
 }
 
-fn literal(pieces: &mut Vec<Piece>, text: &str) -> Result<(), BadTemplate> {
+fn literal(pieces: &mut Vec<TemplatePiece>, text: &str) -> Result<(), BadTemplate> {
     if text.contains('}') {
         return Err(BadTemplate::Brace);
     }
     if !text.is_empty() {
-        pieces.push(Piece::Text(text.to_owned()));
+        pieces.push(TemplatePiece::Text(text.to_owned()));
     }
     Ok(())
 }
 
-fn piece(word: &str, pattern: Option<&Regex>) -> Result<Piece, BadTemplate> {
+fn piece(word: &str, pattern: Option<&Regex>) -> Result<TemplatePiece, BadTemplate> {
     Ok(match word {
-        "scheme" => Piece::Scheme,
-        "host" => Piece::Host,
-        "hostname" => Piece::Hostname,
-        "port" => Piece::Port,
-        "path" => Piece::Path,
-        "query" => Piece::Query,
+        "scheme" => TemplatePiece::Scheme,
+        "host" => TemplatePiece::Host,
+        "hostname" => TemplatePiece::Hostname,
+        "port" => TemplatePiece::Port,
+        "path" => TemplatePiece::Path,
+        "query" => TemplatePiece::Query,
         _ => {
             let pattern = pattern.ok_or_else(|| BadTemplate::Word(word.to_owned()))?;
             let mut names = pattern.capture_names().enumerate();
             let is_it = |(index, name): &(usize, Option<&str>)| *name == Some(word) || word == index.to_string();
             let (index, _) = names.find(is_it).ok_or_else(|| BadTemplate::Group(word.to_owned()))?;
-            Piece::Group(index)
+            TemplatePiece::Group(index)
         }
     })
 }

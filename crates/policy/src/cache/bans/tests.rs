@@ -6,13 +6,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::key::{Rules, Scheme, Space, Target};
+use crate::cache::key::{KeyRules, Scheme, Space, Target};
 
-const LIMITS: Limits = Limits { bans_max: 4, bytes_max: 100, swept_max: 2 };
+const LIMITS: BanLimits = BanLimits { bans_max: 4, bytes_max: 100, swept_max: 2 };
 
 fn key(host: &str, path: &str) -> Key {
     let target = Target::of_normal(Scheme::Http, host, None, path, None);
-    Key::of_uri(Space { name: b"shop", rules: &Rules::default() }, &target)
+    Key::of_uri(Space { name: b"shop", rules: &KeyRules::default() }, &target)
 }
 
 fn prefix(host: Option<&str>, path: &str) -> Scope {
@@ -89,8 +89,8 @@ fn a_list_that_is_full_merges_the_oldest_and_keeps_the_newest() {
         |since: Epoch, tag: &'static str| bans.judge(since, &Subject::new(&key, |own: &str| own == tag), |()| ());
     let first = Epoch::default().next();
     // A response checked only against the first ban has not been checked against the second, which it was merged with.
-    assert_eq!((verdict(Epoch::default(), "z"), verdict(first, "z")), (Verdict::Gone, Verdict::Gone));
-    assert_eq!((verdict(first.next(), "z"), verdict(first.next(), "d")), (Verdict::Untouched, Verdict::Gone));
+    assert_eq!((verdict(Epoch::default(), "z"), verdict(first, "z")), (BanVerdict::Gone, BanVerdict::Gone));
+    assert_eq!((verdict(first.next(), "z"), verdict(first.next(), "d")), (BanVerdict::Untouched, BanVerdict::Gone));
     assert_eq!(bans.waiting(), 4);
 }
 
@@ -133,9 +133,9 @@ struct Entry {
     tag: &'static str,
     checked: Epoch,
     /// Its state according to the list.
-    state: Verdict,
+    state: BanVerdict,
     /// Its state if every ban were checked against everything at once.
-    promised: Verdict,
+    promised: BanVerdict,
 }
 
 #[derive(Clone, Debug)]
@@ -165,11 +165,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn staler(one: Verdict, other: Verdict) -> Verdict {
+fn staler(one: BanVerdict, other: BanVerdict) -> BanVerdict {
     match (one, other) {
-        (Verdict::Gone, _) | (_, Verdict::Gone) => Verdict::Gone,
-        (Verdict::Stale(one), Verdict::Stale(other)) => Verdict::Stale(earlier(one, other)),
-        (Verdict::Untouched, verdict) | (verdict, Verdict::Untouched) => verdict,
+        (BanVerdict::Gone, _) | (_, BanVerdict::Gone) => BanVerdict::Gone,
+        (BanVerdict::Stale(one), BanVerdict::Stale(other)) => BanVerdict::Stale(earlier(one, other)),
+        (BanVerdict::Untouched, verdict) | (verdict, BanVerdict::Untouched) => verdict,
     }
 }
 
@@ -180,7 +180,7 @@ fn hold(bans: &Bans<()>, entry: &mut Entry) {
 }
 
 /// Whether the first is at least as stale as the second.
-fn is_no_fresher(one: Verdict, other: Verdict) -> bool {
+fn is_no_fresher(one: BanVerdict, other: BanVerdict) -> bool {
     staler(one, other) == one
 }
 
@@ -191,20 +191,20 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
         bans_max in prop_oneof![Just(2_usize), Just(5), Just(1000)],
     ) {
-        let mut bans = Bans::new(Limits { bans_max, bytes_max: 10_000, swept_max: 1 });
+        let mut bans = Bans::new(BanLimits { bans_max, bytes_max: 10_000, swept_max: 1 });
         let mut entries: Vec<Entry> = Vec::new();
         for (second, step) in (1..).zip(steps) {
             match step {
                 Step::Ban(scope, is_soft) => {
                     let purge = if is_soft { Purge::Soft(at(second)) } else { Purge::Hard };
                     for entry in entries.iter_mut().filter(|entry| covers(&scope, &entry.key, &[entry.tag])) {
-                        let promised = if is_soft { Verdict::Stale(at(second)) } else { Verdict::Gone };
+                        let promised = if is_soft { BanVerdict::Stale(at(second)) } else { BanVerdict::Gone };
                         entry.promised = staler(entry.promised, promised);
                     }
                     add(&mut bans, scope, purge);
                 }
                 Step::Store(path, tag) => {
-                    let (state, checked) = (Verdict::Untouched, bans.epoch());
+                    let (state, checked) = (BanVerdict::Untouched, bans.epoch());
                     let key = key("a.test", PATHS[path]);
                     entries.push(Entry { key, tag: TAGS[tag], checked, state, promised: state });
                 }

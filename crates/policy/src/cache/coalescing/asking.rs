@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{FETCHES_MAX, Id, Limits};
+use super::{CoalescingLimits, FETCHES_MAX, Id};
 
 /// The leaders that have sent a request, and their followers.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Asking {
     }
 
     /// When the oldest follower becomes a leader; `None`: there is none, or there are enough leaders.
-    pub(super) fn due(&self, limits: &Limits) -> Option<Duration> {
+    pub(super) fn due(&self, limits: &CoalescingLimits) -> Option<Duration> {
         let first = self.followers.front().filter(|_| self.leaders.contains(&None))?;
         Some(first.since.max(self.began).saturating_add(limits.another_after))
     }
@@ -58,7 +58,7 @@ impl Asking {
     }
 
     /// Handles a failed leader: another follower leads if no leader is left and another attempt is allowed.
-    pub(super) fn fail(&mut self, leader: Id, limits: &Limits, now: Duration) -> Next {
+    pub(super) fn fail(&mut self, leader: Id, limits: &CoalescingLimits, now: Duration) -> Next {
         self.failures = self.failures.saturating_add(1);
         self.remove(leader);
         if self.has_leader() {
@@ -77,7 +77,7 @@ impl Asking {
     }
 
     /// Handles a leader whose client has left.
-    pub(super) fn leave(&mut self, leader: Id, limits: &Limits, now: Duration) -> Next {
+    pub(super) fn leave(&mut self, leader: Id, limits: &CoalescingLimits, now: Duration) -> Next {
         self.remove(leader);
         let has_waited = |first: &Follower| now >= first.since.saturating_add(limits.another_after);
         if self.has_leader() && !self.followers.front().is_some_and(has_waited) {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{Key, Source, Space, Target};
+use super::{Key, KeySource, Space, Target};
 
 /// Keys of up to this many bytes need no allocation.
 const SHORT_BYTES_MAX: usize = 256;
@@ -24,7 +24,7 @@ impl KeyBuffer {
     }
 
     /// A slice of this length in the buffer.
-    fn fill(&mut self, source: &Source<'_>) -> &[u8] {
+    fn fill(&mut self, source: &KeySource<'_>) -> &[u8] {
         let count = source.fill(&mut self.short);
         if let Some(short) = self.short.get(..count) {
             return short;
@@ -52,7 +52,7 @@ impl<'b> LookupKey<'b> {
     /// Like [`Key::of_uri`], in a buffer of the caller.
     #[must_use]
     pub fn of_uri(space: Space<'_>, target: &Target<'_>, buffer: &'b mut KeyBuffer) -> Self {
-        Self { bytes: buffer.fill(&Source::new(space, target, None)) }
+        Self { bytes: buffer.fill(&KeySource::new(space, target, None)) }
     }
 
     /// The complete key.
@@ -86,7 +86,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::{Pattern, Rules, Scheme};
+    use super::super::{KeyRules, Pattern, Scheme};
     use super::*;
 
     proptest! {
@@ -99,7 +99,7 @@ mod tests {
             is_sorted: bool,
         ) {
             let drop_query = Pattern::parse("a*").into_iter().collect();
-            let rules = Rules { sort_query: is_sorted, drop_query, ..Rules::default() };
+            let rules = KeyRules { sort_query: is_sorted, drop_query, ..KeyRules::default() };
             let space = Space { name: b"s", rules: &rules };
             let target = Target::of_normal(Scheme::Https, &host, None, &path, query.as_deref());
             let mut buffer = KeyBuffer::new();
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn only_a_long_key_takes_memory_and_the_buffer_can_be_used_again() {
-        let rules = Rules::default();
+        let rules = KeyRules::default();
         let space = Space { name: b"s", rules: &rules };
         let mut buffer = KeyBuffer::new();
         for (length, takes_memory) in [(1, false), (200, false), (70_000, true), (300, true), (2, true)] {

@@ -35,7 +35,7 @@ impl Pattern {
 
 /// The configured rules. The default uses the URI unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rules {
+pub struct KeyRules {
     /// Whether the order of parameters is ignored; parameters with the same name keep their order.
     pub sort_query: bool,
     /// Parameters that are ignored.
@@ -46,7 +46,7 @@ pub struct Rules {
     pub cookies: Vec<String>,
 }
 
-impl Rules {
+impl KeyRules {
     /// The query for the key: without ignored parameters, and sorted if the order is ignored; `None` if there is none
     /// or nothing is left. Borrowed if the rules do not change queries.
     #[must_use]
