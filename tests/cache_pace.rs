@@ -21,7 +21,7 @@ fn chunks(gate: &Gate, fields: &str, body: &str) -> Script {
 }
 
 fn caching(origin: &Origin) -> Config {
-    forward([origin]).cached("").cache("object_bytes_max = \"1MiB\"\nlead_bytes_max = \"1MiB\"")
+    forward([origin]).cached("").cache("object_bytes_max = \"1MiB\"\nfetch_ahead_bytes_max = \"1MiB\"")
 }
 
 /// A client that stalls, after another client has received the whole body meanwhile.

@@ -141,11 +141,12 @@ fn program() -> String {
 #[must_use]
 pub(crate) fn text(listening: &[Listening], origin: &str, program: &str) -> String {
     let mut text = format!("forebay runs {origin}, in front of seven demo backends (127.0.0.1:9001 to 9007).\n");
+    text.push_str("The dashboard is at http://127.0.0.1:9900/\n");
     let by = |scheme: &str| listening.iter().map(|one| &one.url).find(|url| url.starts_with(scheme));
     let Some(url) = by("http://") else { return text };
     let topics = balancing(url).into_iter().chain(caching(url)).chain(writing(url, program));
     let topics = topics.chain(splitting(url, program)).chain(migrating(url, program));
-    let topics = topics.chain(by("https://").map(|url| encrypting(url))).chain(others(url));
+    let topics = topics.chain(by("https://").map(|url| encrypting(url))).chain(others(url, program));
     for (topic, commands) in topics {
         // Writing to a String can't fail.
         let _ = writeln!(text, "\n# {topic}");
@@ -326,8 +327,8 @@ fn encrypting(url: &str) -> Topic {
     )
 }
 
-/// Fixed responses, streams and load.
-fn others(url: &str) -> [Topic; 3] {
+/// Fixed responses, streams, load, and the state of all this.
+fn others(url: &str, program: &str) -> [Topic; 4] {
     [
         (
             "Responses of forebay itself: a text, a redirect",
@@ -337,6 +338,15 @@ fn others(url: &str) -> [Topic; 3] {
         (
             "Load: cache hits; then a request to a backend for each request",
             vec![format!("wrk -t2 -c64 -d10s {url}/"), format!("wrk -t2 -c64 -d10s {url}/weighted/")],
+        ),
+        (
+            "What came of it: requests, failures and latency; the endpoints; one that gets no requests, and gets them again",
+            vec![
+                format!("{program} status --admin 127.0.0.1:9900"),
+                format!("{program} backend --admin 127.0.0.1:9900"),
+                format!("{program} backend drain documents http://127.0.0.1:9001 --admin 127.0.0.1:9900"),
+                format!("{program} backend ready documents http://127.0.0.1:9001 --admin 127.0.0.1:9900"),
+            ],
         ),
     ]
 }

@@ -53,7 +53,7 @@ fn what_is_left_out_of_the_shared_cache_has_its_default() {
 fn every_key_of_the_shared_cache_is_read() {
     let cache = fine(&format!(
         "{LISTEN}[cache]\nmemory_max = \"1GiB\"\nobject_bytes_max = \"256MiB\"\npurge_from = [\"10.0.0.0/8\", \"::1\"]\n\
-         coalesce_wait_max = \"5s\"\ncoalesce_waiting_max = 7\npass_for = \"1m\"\nlead_bytes_max = \"64KiB\""
+         coalesce_wait_max = \"5s\"\ncoalesce_waiting_max = 7\nhit_for_miss = \"1m\"\nfetch_ahead_bytes_max = \"64KiB\""
     ))
     .cache;
     let expected = Cache {
