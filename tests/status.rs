@@ -2,7 +2,9 @@
 //! command line; and endpoints that a person takes out of use.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use std::process::Command;
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use testbed::{Forebay, Origin, Response, answer, eventually, forward, ok};
@@ -170,4 +172,56 @@ fn the_command_line_shows_and_drains() {
     assert!(!ready.contains("drained"), "{ready}");
     let parsed: Value = serde_json::from_str(&says(&["backend", "--json"])).unwrap();
     assert_eq!(parsed["upstreams"][0]["endpoints"].as_array().unwrap().len(), 2);
+}
+
+/// A page of metrics with all that there is.
+fn full_page() -> String {
+    let origin = Origin::start(ok("fine"));
+    let state = testbed::StateDir::new();
+    let config = forward([&origin]).cached("ttl = \"60s\"").server(&state.key()).more(ADMIN);
+    let forebay = Forebay::start(config);
+    forebay.get("/").is_stored();
+    forebay.is_idle();
+    asks(&forebay, "GET", "/metrics", "").text()
+}
+
+/// Runs Prometheus' own checker on a text.
+fn promtool(words: &[&str], text: &str) {
+    let mut checker = Command::new("promtool");
+    let checker = checker.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut checker = checker.spawn().expect("promtool is installed: ./test does that");
+    checker.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = checker.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{text}");
+}
+
+#[test]
+fn prometheus_finds_no_fault_with_the_metrics() {
+    promtool(&["check", "metrics"], &full_page());
+}
+
+#[test]
+fn alerts_and_the_grafana_dashboard_name_only_metrics_that_exist() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/prometheus/forebay.rules.yml");
+    promtool(&["check", "rules", rules], "");
+    let page = full_page();
+    let known: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let dashboard = include_str!("../contrib/grafana/forebay.json");
+    serde_json::from_str::<Value>(dashboard).unwrap();
+    // A split is not on the page above.
+    let elsewhere = ["forebay_split_weight_percent"];
+    let mut named = 0;
+    for word in [dashboard, include_str!("../contrib/prometheus/forebay.rules.yml")]
+        .iter()
+        .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+        .filter(|word| word.starts_with("forebay_") || word.starts_with("process_"))
+    {
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
+        assert!(known.contains(word) || known.contains(family) || elsewhere.contains(&word), "{word}");
+        assert!(!page.contains(&format!("# HELP {word} Deprecated")), "{word} is an old name");
+        named += 1;
+    }
+    assert!(named > 20);
 }
