@@ -19,6 +19,10 @@ const LOCAL_CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 /// What a Unix socket counts as where an HTTP/1.0 client does not name a host.
 const LOCAL_SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 
+/// Up to so many bytes are written without asking first whether the socket takes any: as a rule it takes all of them, and
+/// to ask costs more.
+const TRIED_BYTES_MAX: usize = 16 * 1024;
+
 /// A client's socket.
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -149,6 +153,10 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
+            Self::Tcp(socket) if bytes.len() <= TRIED_BYTES_MAX => match socket.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Pin::new(socket).poll_write(cx, bytes),
+                written => Poll::Ready(written),
+            },
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),

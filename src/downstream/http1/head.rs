@@ -1,6 +1,7 @@
 //! From a scanned head to what the rest of the proxy works on: the one place where that is done.
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use http1::{Framing, RequestHead};
 use message::{Fields, Known, KnownSet, Lines};
@@ -71,9 +72,13 @@ pub(in crate::downstream) fn facts(head: &RequestHead, bytes: &[u8]) -> Result<F
 pub(in crate::downstream) fn head(head: &mut RequestHead, bytes: Bytes) -> Result<Head, Refusal> {
     let target = bytes.slice(head.target().start()..head.target().end());
     let has_plain_target = head.path_is_plain() && head.query_is_plain() && target.starts_with(b"/");
+    let uri = match target.first() {
+        Some(b'/') => PathAndQuery::from_maybe_shared(target).map(Uri::from),
+        Some(_) | None => Uri::from_maybe_shared(target),
+    };
     Ok(Head {
-        method: Method::from_bytes(head.method_span().of(&bytes)).map_err(|_| Refusal::Target)?,
-        uri: Uri::from_maybe_shared(target).map_err(|_| Refusal::Target)?,
+        method: method(head, &bytes).ok_or(Refusal::Target)?,
+        uri: uri.map_err(|_| Refusal::Target)?,
         has_plain_target,
         version: version(head),
         fields: Fields::received(bytes, std::mem::take(&mut head.fields)),
@@ -112,6 +117,22 @@ pub(super) fn request(head: &RequestHead, bytes: &[u8], scheme: Scheme) -> Optio
     let method = Method::from_bytes(head.method_span().of(bytes)).ok()?;
     let target = Uri::try_from(head.target().of(bytes)).ok()?;
     Some(Request::of_line(method, target, version(head), scheme.as_str()))
+}
+
+/// The method of a head whose line was scanned.
+fn method(head: &RequestHead, bytes: &[u8]) -> Option<Method> {
+    match head.method() {
+        message::Method::Get => Some(Method::GET),
+        message::Method::Head => Some(Method::HEAD),
+        message::Method::Post => Some(Method::POST),
+        message::Method::Put => Some(Method::PUT),
+        message::Method::Delete => Some(Method::DELETE),
+        message::Method::Connect => Some(Method::CONNECT),
+        message::Method::Options => Some(Method::OPTIONS),
+        message::Method::Trace => Some(Method::TRACE),
+        message::Method::Patch => Some(Method::PATCH),
+        message::Method::Purge | message::Method::Extension => Method::from_bytes(head.method_span().of(bytes)).ok(),
+    }
 }
 
 fn version(head: &RequestHead) -> Version {
