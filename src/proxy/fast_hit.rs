@@ -17,7 +17,7 @@ use super::lookup::NOT_PLAIN;
 use super::worker_state::WorkerState;
 use crate::cache::hit::Hit;
 use crate::cache::hit_at_once;
-use crate::config::plan::Action;
+use crate::config::plan::{Action, Route};
 use crate::exchange::ClientConnection;
 use crate::telemetry::access_record::{AccessRecord, Request};
 use crate::telemetry::counters::CacheResult;
@@ -64,16 +64,30 @@ pub(crate) fn find(site: &WorkerState, client: &ClientConnection, asked: &PlainG
     let plan = site.plan();
     let index = plan.table.find_by_path(&host.name, asked.path)?;
     let route = plan.routes.get(index)?;
-    let has_edits = !route.request_headers.is_empty() || !route.response_headers.is_empty();
-    let caching = site.caching(index, 0).filter(|caching| caching.is_plain && !has_edits)?;
-    if !matches!(route.action, Action::Forward(_)) {
-        return None;
-    }
+    let caching = site.caching(index, 0).filter(|caching| caching.is_plain && is_plain(route))?;
     let target = Target::of_normal(client.scheme, &host.name, host.port, asked.path, asked.query);
     let space = Space { name: &caching.space, rules: &caching.rules.key };
     let mut buffer = KeyBuffer::new();
     let stored = hit_at_once(caching, LookupKey::of_uri(space, &target, &mut buffer), now)?;
     Some(FastHit { stored, route: index })
+}
+
+/// Whether a route leaves requests that its cache answers, and what it answers, as they are. All of its fields are named, so
+/// that a new one is thought of here.
+fn is_plain(route: &Route) -> bool {
+    let Route {
+        action,
+        request_headers,
+        response_headers,
+        name: _,
+        cache: _,
+        mirror: _,
+        is_conditional: _,
+        strip_prefix: _,
+        add_prefix: _,
+        rewrite: _,
+    } = route;
+    matches!(action, Action::Forward(_)) && request_headers.is_empty() && response_headers.is_empty()
 }
 
 /// Counts a request that is answered with this, and logs it if requests are logged. `request`: `None` if they are not.
