@@ -28,6 +28,7 @@ pub(super) mod tls;
 mod tls_algorithms;
 pub(super) mod token;
 pub(super) mod upstream;
+pub(super) mod upstream_http2;
 pub(super) mod upstream_tls;
 pub(super) mod write_back;
 

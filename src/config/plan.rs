@@ -32,6 +32,7 @@ pub use super::keys::token::Token;
 pub use super::keys::upstream::{
     Balance, Check, Ejection, HashKey, Health, HostHeader, Queue, Retry, Timeouts, Upstream,
 };
+pub use super::keys::upstream_http2::{Protocol, UpstreamHttp2};
 pub use super::keys::upstream_tls::UpstreamTls;
 pub use super::keys::write_back::{Durability, OnDiskError, WriteBack, WriteRetry};
 pub use cache::{CacheMode, RouteCache};

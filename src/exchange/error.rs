@@ -136,6 +136,26 @@ pub enum ProxyError {
         /// The backend's name.
         backend: Arc<str>,
     },
+    /// The backend says that it has not processed the request (RFC 9113 §8.7; here §15.6.3).
+    #[error("backend {backend}: refused the request before it was processed")]
+    Unprocessed {
+        /// The backend's name.
+        backend: Arc<str>,
+    },
+    /// Every stream of every connection to the backend is in use (§15.6.4).
+    #[error("backend {backend}: no stream free within {limit:?}")]
+    NoStream {
+        /// The backend's name.
+        backend: Arc<str>,
+        /// The longest wait.
+        limit: Duration,
+    },
+    /// The client wants to switch protocols, and the backend speaks HTTP/2 (§15.6.2).
+    #[error("backend {backend}: HTTP/2 can't switch protocols")]
+    NoUpgrade {
+        /// The backend's name.
+        backend: Arc<str>,
+    },
     /// The backend's answer is not HTTP, or not to be passed on (§15.6.3).
     #[error("backend {backend}: bad answer: {reason}")]
     BadAnswer {
@@ -187,9 +207,12 @@ impl ProxyError {
             | Self::QueueTimeout { .. }
             | Self::Exhausted { .. }
             | Self::Crowded
+            | Self::NoStream { .. }
             | Self::Journal { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoUpgrade { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Connect { .. }
             | Self::Reset { .. }
+            | Self::Unprocessed { .. }
             | Self::BadAnswer { .. }
             | Self::BodyCut { .. }
             | Self::FetchBroken
@@ -222,6 +245,8 @@ impl ProxyError {
             | Self::QueueTimeout { .. }
             | Self::Exhausted { .. }
             | Self::Crowded
+            | Self::NoStream { .. }
+            | Self::NoUpgrade { .. }
             | Self::Journal { .. }
             | Self::WaitedInVain
             | Self::FetchBroken
@@ -230,6 +255,7 @@ impl ProxyError {
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Reset { .. }
+            | Self::Unprocessed { .. }
             | Self::BadAnswer { .. }
             | Self::HeadTimeout { .. }
             | Self::BodyCut { .. }
@@ -240,13 +266,15 @@ impl ProxyError {
     /// Whether another backend might do better. Whether this request may be sent again is `policy::retry`'s to say.
     #[must_use]
     pub fn may_retry(&self) -> bool {
-        self.blame() == Blame::Backend
+        self.blame() == Blame::Backend || matches!(self, Self::NoStream { .. })
     }
 
     /// Whether a backend may have done what it was asked, though nobody knows.
     #[must_use]
     pub fn leaves_doubt(&self) -> bool {
-        self.blame() == Blame::Backend && !matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. })
+        let was_not_asked =
+            matches!(self, Self::Connect { .. } | Self::ConnectTimeout { .. } | Self::Unprocessed { .. });
+        self.blame() == Blame::Backend && !was_not_asked
     }
 
     /// Whether no response came from any backend, so that the cache is disconnected (RFC 9111 §4.2.4). Limits that the
@@ -262,6 +290,8 @@ impl ProxyError {
             | Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::Reset { .. }
+            | Self::Unprocessed { .. }
+            | Self::NoStream { .. }
             | Self::HeadTimeout { .. } => true,
             Self::BadRequest(_)
             | Self::Misdirected
@@ -277,6 +307,7 @@ impl ProxyError {
             | Self::OnlyIfCached
             | Self::Journal { .. }
             | Self::Crowded
+            | Self::NoUpgrade { .. }
             | Self::FetchBroken
             | Self::Outpaced
             | Self::BadAnswer { .. }
@@ -303,7 +334,7 @@ impl ProxyError {
         match self {
             Self::Connect { .. } => FailureKind::Connect,
             Self::ConnectTimeout { .. } => FailureKind::ConnectTimeout,
-            Self::Reset { .. } => FailureKind::Reset,
+            Self::Reset { .. } | Self::Unprocessed { .. } => FailureKind::Reset,
             Self::HeadTimeout { .. } => FailureKind::ResponseTimeout,
             Self::BodyCut { .. } | Self::BodyStalled { .. } => FailureKind::Body,
             Self::BadRequest(_)
@@ -327,6 +358,8 @@ impl ProxyError {
             | Self::WaitedInVain
             | Self::FetchBroken
             | Self::Outpaced
+            | Self::NoStream { .. }
+            | Self::NoUpgrade { .. }
             | Self::BadAnswer { .. } => FailureKind::Malformed,
         }
     }
@@ -339,6 +372,7 @@ impl ProxyError {
             (_, Blame::Client) => return self.to_string(),
             (Self::Journal { .. }, _) => "the write can't be stored",
             (Self::WaitedInVain | Self::FetchBroken, _) => "the backend took too long",
+            (Self::NoUpgrade { .. }, _) => "the backend can't switch protocols",
             (Self::Loop, _) => "the request has come back to this proxy",
             (_, Blame::Forebay) => "no backend can take this request now",
             (Self::BadAnswer { .. }, _) => "the backend's answer can't be passed on",
@@ -359,6 +393,9 @@ impl fmt::Display for Cause<'_> {
         let after_name = if let ProxyError::Connect { backend, .. }
         | ProxyError::ConnectTimeout { backend, .. }
         | ProxyError::Reset { backend }
+        | ProxyError::Unprocessed { backend }
+        | ProxyError::NoStream { backend, .. }
+        | ProxyError::NoUpgrade { backend }
         | ProxyError::BadAnswer { backend, .. }
         | ProxyError::HeadTimeout { backend, .. }
         | ProxyError::BodyCut { backend }
@@ -394,6 +431,9 @@ mod tests {
             ProxyError::Connect { backend: backend.clone(), reason: reason.clone() },
             ProxyError::ConnectTimeout { backend: backend.clone(), limit },
             ProxyError::Reset { backend: backend.clone() },
+            ProxyError::Unprocessed { backend: backend.clone() },
+            ProxyError::NoStream { backend: backend.clone(), limit },
+            ProxyError::NoUpgrade { backend: backend.clone() },
             ProxyError::BadAnswer { backend: backend.clone(), reason },
             ProxyError::HeadTimeout { backend: backend.clone(), limit },
             ProxyError::BodyCut { backend: backend.clone() },

@@ -19,14 +19,15 @@ use http_body::{Body as _, Frame};
 use message::{Fields, Known};
 use tokio::time::{Instant, timeout_at};
 
+use super::acquire;
 use super::endpoint::Endpoint;
 use super::local::LocalUpstream;
 use super::send::{self, UpstreamRequest};
 use super::shared::SharedUpstream;
-use super::transport::call::Call;
+use super::transport::any::AnyCall;
 use super::transport::connect;
-use super::transport::connection::Connection;
 use super::transport::head::{Head, RequestHead};
+use super::transport::http2::pool::{Destination, DialError};
 use super::transport::socket::Socket;
 use super::upload::{Limits, ReplayBody, Upload};
 use crate::exchange::body::Body;
@@ -128,17 +129,21 @@ impl InternalRequest {
     /// [`Error`], when no head has come.
     pub(crate) async fn send_to(
         self,
-        endpoint: &Endpoint,
-        upstream: &SharedUpstream,
+        endpoint: &Arc<Endpoint>,
+        upstream: &Arc<SharedUpstream>,
     ) -> Result<InternalResponse, Error> {
         let counters = Arc::default();
         let deadlines = self.deadlines;
         let request = self.replayable(&counters);
-        let socket = open(endpoint, upstream, deadlines.head).await?;
+        let (to_endpoint, group) = (Arc::clone(endpoint), Arc::clone(upstream));
+        let to = Destination { endpoint: to_endpoint, group, counters };
+        let carrier = timeout_at(deadlines.head, acquire::alone(&to)).await.map_err(|_| Error::Late)?;
+        let carrier =
+            carrier.map_err(|error| Error::Failed(acquire::fault(error, endpoint, upstream.plan.timeouts.connect)))?;
         let UpstreamRequest { method, target, headers: fields, .. } = &request;
         let body = request.source.as_ref().map_or(Upload::Empty, |source| source.upload(clock::mono()));
         let head = RequestHead { method, target, fields, host: None };
-        let mut call = Call::new(Connection::new(socket, None), &head, body);
+        let mut call = carrier.begin(&head, body);
         let fields_max = upstream.plan.response_fields_max;
         let (rules, interim) = (send::head_rules(fields_max, method), Interim::default());
         let skip = |_status, _fields| {
@@ -170,8 +175,10 @@ impl InternalRequest {
 /// # Errors
 /// [`Error`].
 pub(crate) async fn open(endpoint: &Endpoint, upstream: &SharedUpstream, by: Instant) -> Result<Socket, Error> {
-    let opened = timeout_at(by, connect::open(endpoint, upstream, None)).await.map_err(|_| Error::Late)?;
-    opened.map_err(|error| Error::Failed(send::connect_fault(&error, endpoint)))
+    let protocol = upstream.endpoints().protocol(endpoint);
+    let opened = timeout_at(by, connect::open(endpoint, upstream, None, protocol)).await.map_err(|_| Error::Late)?;
+    opened
+        .map_err(|error| Error::Failed(acquire::fault(DialError::of(&error), endpoint, upstream.plan.timeouts.connect)))
 }
 
 /// A response whose head is in.
@@ -192,7 +199,7 @@ pub(crate) struct InternalResponse {
 #[derive(Debug)]
 enum Received {
     Body(Body),
-    Call(Box<Call>, Arc<str>),
+    Call(AnyCall, Arc<str>),
 }
 
 impl InternalResponse {

@@ -9,7 +9,7 @@ use policy::balance::{
 };
 
 use super::endpoint::{Endpoint, Peer};
-use crate::config::plan::{self, Balance};
+use crate::config::plan::{self, Balance, Protocol};
 
 /// The endpoints of an upstream at one moment.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct EndpointSlot {
     pub max_in_flight: Option<u32>,
     /// Used only for requests that no other endpoint can take.
     pub backup: bool,
+    /// The version of HTTP that it gets.
+    pub protocol: Protocol,
 }
 
 impl EndpointSlot {
@@ -67,13 +69,23 @@ impl Endpoints {
                 let old = known.get(&(&*backend.name, peer)).copied();
                 let kept = old.and_then(|index| self.seats.get(index)).map(|seat| Arc::clone(&seat.endpoint));
                 let endpoint = kept.unwrap_or_else(|| Arc::new(Endpoint::new(backend, peer.clone())));
-                seats.push(EndpointSlot { endpoint, max_in_flight: backend.max_in_flight, backup: backend.backup });
+                let (max_in_flight, backup) = (backend.max_in_flight, backend.backup);
+                // Without TLS nobody chooses.
+                let chooses_nothing = backend.protocol == Protocol::Auto && backend.server_name.is_none();
+                let protocol = if chooses_nothing { Protocol::Http1 } else { backend.protocol };
+                seats.push(EndpointSlot { endpoint, max_in_flight, backup, protocol });
                 mapping.push(old);
                 weights.push(backend.weight);
             }
         }
         let balancer = balancer(&plan.balance, &seats, &weights);
         Successor { endpoints: Self { version: self.version + 1, seats, balancer }, mapping }
+    }
+
+    /// The version of HTTP that this endpoint gets.
+    pub(super) fn protocol(&self, endpoint: &Endpoint) -> Protocol {
+        let seat = self.index(endpoint).and_then(|index| self.seats.get(index));
+        seat.map_or(Protocol::Http1, |seat| seat.protocol)
     }
 
     /// Where this endpoint stands here; `None`: it has left.

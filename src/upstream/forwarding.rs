@@ -12,15 +12,20 @@ use std::time::Duration;
 use http::StatusCode;
 use policy::retry::{Progress, may_repeat};
 
+use super::acquire::{self, Carrier, Connecting, Failure};
 use super::local::{LocalEndpoint, LocalUpstream};
 use super::select::{self, Asker, Lease};
-use super::send::{self, Attempt, Connecting, Failed, Failure, Received, UpstreamRequest};
+use super::send::{self, Attempt, Failed, Received, UpstreamRequest};
+use super::transport::any::AnyCall;
 use super::{reply, tunnel};
 use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
 use crate::telemetry::access_record::{Outcome, Try};
 use crate::telemetry::clock;
 use crate::telemetry::endpoint_stats::FailureKind;
+
+/// How often a request is sent again to backends that have not processed it, each time on whatever connection is there.
+const UNPROCESSED_MAX: u32 = 2;
 
 /// A request on its way to a backend and back. Dropped, it is given up.
 pub(crate) struct Forwarding {
@@ -55,7 +60,7 @@ impl Forwarding {
             Some(lease) => State::ask(lease, ex, draft),
             None => State::Queued(Box::pin(select::line_up(Rc::clone(group), asker, until))),
         };
-        Self { tries: Tries { until, repeats: 0, tried: Vec::new() }, state }
+        Self { tries: Tries { until, repeats: 0, unprocessed: 0, tried: Vec::new() }, state }
     }
 
     /// Goes on. To be called with what it was begun with, until it is ready.
@@ -96,7 +101,9 @@ impl Forwarding {
         let State::Asking(attempt, lease) = std::mem::take(&mut self.state) else { return over() };
         let call = match asked {
             Ok(()) => attempt.into_call(),
-            Err(failed) if failed.is_stale(draft) => return Ok(ControlFlow::Continue(State::connect(lease, ex))),
+            Err(failed) if failed.is_stale(draft) && self.tries.go_again() => {
+                return Ok(ControlFlow::Continue(State::connect(lease, ex, draft)));
+            }
             Err(failed) => {
                 drop(attempt);
                 return self.failed(failed.count(&lease), lease, ex, draft);
@@ -111,16 +118,11 @@ impl Forwarding {
         }
     }
 
-    fn connected(
-        &mut self,
-        connected: Result<super::transport::connection::Connection, Failure>,
-        ex: &mut Exchange,
-        draft: &UpstreamRequest,
-    ) -> Next {
+    fn connected(&mut self, connected: Result<Carrier, Failure>, ex: &mut Exchange, draft: &UpstreamRequest) -> Next {
         let State::Connecting(_, lease) = std::mem::take(&mut self.state) else { return over() };
         match connected {
-            Ok(connection) => {
-                let attempt = Attempt::begin(connection, &lease, ex, draft, clock::mono());
+            Ok(carrier) => {
+                let attempt = Attempt::begin(carrier, &lease, ex, draft, clock::mono());
                 Ok(ControlFlow::Continue(State::Asking(attempt, lease)))
             }
             Err(failure) => self.failed(failure, lease, ex, draft),
@@ -141,14 +143,15 @@ impl Forwarding {
         if instead.is_some() || !ex.record.history.is_empty() {
             remember(ex, &received.claim, Outcome::Status(status));
         }
-        match instead {
-            Some(other) => {
-                drop(received);
-                ControlFlow::Continue(State::ask(other, ex, draft))
-            }
-            None if status == StatusCode::SWITCHING_PROTOCOLS => ControlFlow::Break(tunnel::answer(received, ex)),
-            None => ControlFlow::Break(reply::answer(received, draft, ex)),
+        if let Some(other) = instead {
+            drop(received);
+            return ControlFlow::Continue(State::ask(other, ex, draft));
         }
+        let Received { call, claim } = received;
+        ControlFlow::Break(match call {
+            AnyCall::Http1(call) if status == StatusCode::SWITCHING_PROTOCOLS => tunnel::answer(call, claim, ex),
+            call @ (AnyCall::Http1(_) | AnyCall::Http2(_)) => reply::answer(Received { call, claim }, draft, ex),
+        })
     }
 
     /// A try has failed: another one, if it may be made.
@@ -174,17 +177,17 @@ impl State {
         ex.record.tries += 1;
         ex.record.backend = Some(Rc::clone(&lease.endpoint().backend));
         ex.record.address.clone_from(&lease.endpoint().address);
-        match send::pooled(&lease, draft, &ex.connection) {
-            Some(connection) => {
-                let attempt = Attempt::begin(connection, &lease, ex, draft, lease.since());
+        match acquire::pooled(&lease, draft.wanted(), &ex.connection) {
+            Some(carrier) => {
+                let attempt = Attempt::begin(carrier, &lease, ex, draft, lease.since());
                 Self::Asking(attempt, lease)
             }
-            None => Self::connect(lease, ex),
+            None => Self::connect(lease, ex, draft),
         }
     }
 
-    fn connect(lease: Lease, ex: &Exchange) -> Self {
-        Self::Connecting(Box::new(Connecting::begin(&lease, ex)), lease)
+    fn connect(lease: Lease, ex: &Exchange, draft: &UpstreamRequest) -> Self {
+        Self::Connecting(Box::new(Connecting::begin(&lease, ex, draft.wanted())), lease)
     }
 }
 
@@ -202,11 +205,19 @@ struct Tries {
     until: Duration,
     /// How often the request was repeated after a backend may have seen it, or after everybody was asked in vain.
     repeats: u32,
+    /// How often it was sent again to a backend that had not processed it.
+    unprocessed: u32,
     /// The endpoints that were asked.
     tried: Vec<Rc<LocalEndpoint>>,
 }
 
 impl Tries {
+    /// Whether a request that its backend has not processed may be sent to the same backend again.
+    fn go_again(&mut self) -> bool {
+        self.unprocessed += 1;
+        self.unprocessed <= UNPROCESSED_MAX
+    }
+
     /// Another try after one that failed.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use policy::balance::peak_ewma::Ewma;
 use policy::balance::{Balancer, RoundRobin};
@@ -12,7 +13,9 @@ use policy::retry::budget::Budget;
 use super::endpoint::Endpoint;
 use super::endpoints::Endpoints;
 use super::shared::SharedUpstream;
+use super::transport::http2;
 use super::transport::pool::Pool;
+use crate::config::plan::Protocol;
 use crate::telemetry::counters::Counters;
 use crate::telemetry::endpoint_stats::EndpointStats;
 use crate::telemetry::random;
@@ -73,8 +76,12 @@ pub struct LocalEndpoint {
     pub backend: Rc<str>,
     /// Its address; `None`: the backend's name says it.
     pub address: Option<Rc<str>>,
-    /// Connections that wait for a request.
+    /// Connections of HTTP/1.1 that wait for a request.
     pub pool: Pool,
+    /// The version of HTTP that it gets.
+    pub protocol: Protocol,
+    /// Connections of HTTP/2; `None`: it never speaks that.
+    pub(crate) http2: Option<http2::pool::Pool>,
     /// How fast it answered lately.
     pub latency: RefCell<Ewma>,
     /// What this worker has counted of its requests.
@@ -121,9 +128,9 @@ impl LocalUpstream {
     }
 
     /// Drops connections that have been idle too long, or that lead to endpoints that have left.
-    pub fn tidy(&self, now: std::time::Duration) {
+    pub fn tidy(&self, now: Duration) {
         for seat in &self.endpoints().seats {
-            seat.endpoint.pool.tidy(now, self.shared.plan.timeouts.pool_idle);
+            seat.endpoint.tidy(now, self.shared.plan.timeouts.pool_idle);
         }
     }
 }
@@ -138,8 +145,9 @@ impl LocalEndpoints {
             .map(|seat| (Arc::as_ptr(&seat.shared), &seat.endpoint))
             .collect();
         let seats = shared.seats.iter().map(|seat| {
-            let known = known.get(&Arc::as_ptr(&seat.endpoint)).copied().map(Rc::clone);
-            let endpoint = known.unwrap_or_else(|| Rc::new(LocalEndpoint::new(&seat.endpoint)));
+            let known = known.get(&Arc::as_ptr(&seat.endpoint)).filter(|known| known.protocol == seat.protocol);
+            let endpoint = known
+                .map_or_else(|| Rc::new(LocalEndpoint::new(&seat.endpoint, seat.protocol)), |known| Rc::clone(known));
             let shared = Arc::clone(&seat.endpoint);
             LocalSeat { endpoint, shared, max_in_flight: seat.max_in_flight, backup: seat.backup }
         });
@@ -173,7 +181,7 @@ impl LocalEndpoints {
         let kept: HashSet<*const LocalEndpoint> =
             next.iter().flat_map(|next| &next.seats).map(|seat| Rc::as_ptr(&seat.endpoint)).collect();
         for seat in self.seats.iter().filter(|seat| !kept.contains(&Rc::as_ptr(&seat.endpoint))) {
-            seat.endpoint.pool.close();
+            seat.endpoint.close();
         }
     }
 }
@@ -195,14 +203,31 @@ impl InService {
 }
 
 impl LocalEndpoint {
-    fn new(shared: &Arc<Endpoint>) -> Self {
+    fn new(shared: &Arc<Endpoint>, protocol: Protocol) -> Self {
         Self {
             shared: Arc::clone(shared),
             backend: Rc::from(&*shared.backend),
             address: shared.address.as_deref().map(Rc::from),
             pool: Pool::default(),
+            protocol,
+            http2: (protocol != Protocol::Http1).then(|| http2::pool::Pool::new(protocol)),
             latency: RefCell::default(),
             stats: shared.traffic.enroll(),
+        }
+    }
+
+    /// No request will come for its connections any more.
+    fn close(&self) {
+        self.pool.close();
+        if let Some(pool) = &self.http2 {
+            pool.close();
+        }
+    }
+
+    fn tidy(&self, now: Duration, idle_max: Duration) {
+        self.pool.tidy(now, idle_max);
+        if let Some(pool) = &self.http2 {
+            pool.tidy(now, idle_max);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! is kept by `shared::SharedUpstream` and how they stand by `standing::Standing`, shared by all workers; connections and
 //! balancers live in `local::LocalUpstream`, one a worker.
 
+mod acquire;
 pub(crate) mod client;
 mod client_pools;
 pub(crate) mod endpoint;

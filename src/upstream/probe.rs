@@ -200,7 +200,7 @@ impl fmt::Display for Checked<'_> {
     }
 }
 
-async fn ask(endpoint: &Endpoint, group: &SharedUpstream) -> Finding {
+async fn ask(endpoint: &Arc<Endpoint>, group: &Arc<SharedUpstream>) -> Finding {
     let health = group.plan.health.as_ref();
     let timeout = health.map_or(RECHECK_TIMEOUT, |health| health.timeout);
     let deadlines = Deadlines::within(timeout);
@@ -216,8 +216,8 @@ async fn ask(endpoint: &Endpoint, group: &SharedUpstream) -> Finding {
 }
 
 async fn ask_http(
-    endpoint: &Endpoint,
-    group: &SharedUpstream,
+    endpoint: &Arc<Endpoint>,
+    group: &Arc<SharedUpstream>,
     check: &Check,
     deadlines: Deadlines,
 ) -> Result<Finding, Error> {

@@ -15,7 +15,8 @@ use policy::time::Now;
 
 use super::select::Lease;
 use super::send::{Received, UpstreamRequest};
-use super::transport::call::{Call, Error};
+use super::transport::any::AnyCall;
+use super::transport::call::Error;
 use super::transport::head::Head;
 use super::upload::ReplayBody;
 use crate::exchange::body::{Body, Flow, StreamingBody};
@@ -63,12 +64,15 @@ pub(crate) fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange)
 }
 
 /// A response has ended. `failed`: its status alone has counted against the backend already.
-fn settle(claim: Lease, call: Box<Call>, failed: bool, now: Now) {
+fn settle(claim: Lease, call: AnyCall, failed: bool, now: Now) {
     if !failed {
         claim.succeeded(now);
     }
-    // Answered early, the rest of the request's body goes nowhere, and the connection closes without its end.
-    if let Some(connection) = call.finish() {
+    // Answered early, the rest of the request's body goes nowhere, and the connection closes without its end, or the stream
+    // is reset.
+    if let AnyCall::Http1(call) = call
+        && let Some(connection) = call.finish()
+    {
         let max = claim.group().shared.plan.pool_max;
         claim.pool().put(connection, now.mono, max);
     }
@@ -77,7 +81,7 @@ fn settle(claim: Lease, call: Box<Call>, failed: bool, now: Now) {
 /// What a request holds of a backend until the end of its answer.
 struct Hold {
     claim: Lease,
-    call: Box<Call>,
+    call: AnyCall,
     source: Option<Rc<ReplayBody>>,
     /// Where a body that breaks off is counted, if anywhere.
     tally: Option<Arc<TargetStats>>,
@@ -172,6 +176,9 @@ impl Reply {
         } else if deadline.has_passed() {
             deadline.clear();
             let limit = self.idle_max;
+            if let Some(hold) = &self.hold {
+                hold.call.doubt();
+            }
             return Poll::Ready(self.broke(|backend| ProxyError::BodyStalled { backend, limit }));
         }
         Poll::Pending

@@ -1,7 +1,5 @@
 //! One try: takes or opens a connection to the claimed backend, sends the request, waits for the response's head.
 
-use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,18 +11,17 @@ use message::Fields;
 use policy::message::upgrade;
 use policy::retry::{Progress, Replay};
 
-use super::client_pools;
+use super::acquire::{Carrier, Failure, Wanted};
 use super::endpoint::Endpoint;
 use super::select::Lease;
-use super::transport::call::{Call, Error, HeadRules};
-use super::transport::connect;
-use super::transport::connection::Connection;
+use super::transport::any::AnyCall;
+use super::transport::call::{Error, HeadRules};
 use super::transport::head::{self, RequestHead};
 use super::upload::{ReplayBody, Upload};
 use crate::config::plan::HostHeader;
+use crate::exchange::Exchange;
 use crate::exchange::deadline::{Deadline, Expired, Wait};
 use crate::exchange::error::ProxyError;
-use crate::exchange::{ClientConnection, Exchange};
 use crate::telemetry::clock;
 
 /// A request that may not be repeated gets no pooled connection that has waited longer than this: the backend may be
@@ -53,6 +50,12 @@ impl UpstreamRequest {
         self.source.as_ref().map_or(Replay::Empty, |source| source.replay())
     }
 
+    /// What it needs to go out on.
+    pub(super) fn wanted(&self) -> Wanted {
+        let idle_max = if self.method.is_idempotent() { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
+        Wanted { switches: self.switches.is_some(), idle_max }
+    }
+
     /// The request has its answer: what held its fields holds those of another response.
     pub(crate) fn recycle(&mut self) {
         head::keep_lines(std::mem::take(&mut self.headers));
@@ -60,7 +63,7 @@ impl UpstreamRequest {
 
     /// Begins to send it. The draft stays as it is: whatever becomes of this try, the request may go out once more, if only
     /// on a fresh connection.
-    fn send(&self, connection: Connection, claim: &Lease, now: Duration) -> Box<Call> {
+    fn send(&self, carrier: Carrier, claim: &Lease, now: Duration) -> AnyCall {
         let body = match &self.source {
             Some(source) => source.upload(now),
             None => Upload::Empty,
@@ -68,93 +71,16 @@ impl UpstreamRequest {
         let has_own_host = claim.group().shared.plan.host == HostHeader::Backend;
         let host = has_own_host.then(|| &claim.endpoint().shared.authority);
         let head = RequestHead { method: &self.method, target: &self.target, fields: &self.headers, host };
-        Call::new(connection, &head, body)
+        carrier.begin(&head, body)
     }
 }
 
 /// A response whose head has come and been judged.
 pub(crate) struct Received {
     /// What its head is taken and its body comes from.
-    pub call: Box<Call>,
+    pub call: AnyCall,
     /// The place the request holds.
     pub claim: Lease,
-}
-
-/// A try that failed.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// Why.
-    pub fault: ProxyError,
-    /// How far the request got.
-    pub progress: Progress,
-}
-
-/// A connection to the backend that waits for a request, and is good enough for this one.
-#[must_use]
-pub(crate) fn pooled(claim: &Lease, draft: &UpstreamRequest, client: &ClientConnection) -> Option<Connection> {
-    let age_max = if draft.method.is_idempotent() { Duration::MAX } else { UNREPEATABLE_IDLE_MAX };
-    client_pools::choose(claim, client);
-    claim.pool().take(claim.since(), age_max)
-}
-
-/// A connection that is being opened.
-pub(crate) struct Connecting {
-    dialled: Pin<Box<dyn Future<Output = io::Result<Connection>>>>,
-    limit: Duration,
-    wait: Wait<Rc<Deadline>>,
-}
-
-impl Connecting {
-    /// Begins to open a connection to the backend.
-    pub(crate) fn begin(claim: &Lease, ex: &Exchange) -> Self {
-        let limit = claim.group().shared.plan.timeouts.connect;
-        let (endpoint, group) = (Rc::clone(claim.endpoint()), Rc::clone(claim.group()));
-        let client = Rc::clone(&ex.connection);
-        let dialled = async move { connect::connect(&endpoint.shared, &group.shared, &client, &group.counters).await };
-        let wait = Wait::new(Rc::clone(&ex.stream.deadline), clock::mono() + limit);
-        Self { dialled: Box::pin(dialled), limit, wait }
-    }
-
-    /// Ready when it is open.
-    ///
-    /// # Errors
-    /// Why it can't be; a failure of the backend is counted already.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        claim: &Lease,
-        ex: &mut Exchange,
-    ) -> Poll<Result<Connection, Failure>> {
-        let endpoint = &claim.endpoint().shared;
-        let fault = match self.dialled.as_mut().poll(cx) {
-            Poll::Ready(Ok(connection)) => {
-                ex.record.connect_time = Some(clock::mono().saturating_sub(ex.started.mono));
-                return Poll::Ready(Ok(connection));
-            }
-            Poll::Ready(Err(error)) if connect::is_exhaustion(&error) => {
-                let fault = connect_fault(&error, endpoint);
-                return Poll::Ready(Err(Failure { fault, progress: Progress::Nothing }));
-            }
-            Poll::Ready(Err(error)) => connect_fault(&error, endpoint),
-            Poll::Pending => {
-                let Expired = ready!(self.wait.poll(|| None));
-                ProxyError::ConnectTimeout { backend: Arc::clone(&endpoint.label), limit: self.limit }
-            }
-        };
-        claim.failed(clock::now(), fault.failure_kind(), &fault.cause());
-        claim.doubt(&fault.cause());
-        Poll::Ready(Err(Failure { fault, progress: Progress::Nothing }))
-    }
-}
-
-/// Why no connection could be opened to an endpoint: `Exhausted` where it is this machine that lacks something.
-pub(super) fn connect_fault(error: &io::Error, endpoint: &Endpoint) -> ProxyError {
-    let (backend, reason) = (Arc::clone(&endpoint.label), Arc::from(error.to_string()));
-    if connect::is_exhaustion(error) {
-        ProxyError::Exhausted { backend, reason }
-    } else {
-        ProxyError::Connect { backend, reason }
-    }
 }
 
 /// What the head of a response to this method must obey.
@@ -166,7 +92,8 @@ pub(super) fn head_rules(fields_max: usize, method: &Method) -> HeadRules {
 pub(crate) struct Failed {
     fault: ProxyError,
     progress: Progress,
-    /// The connection had carried a request before, and ended without a byte of answer.
+    /// The connection was there already, and ended without a byte of answer; or the backend says that it has not processed
+    /// the request.
     on_reused: bool,
 }
 
@@ -187,7 +114,7 @@ impl Failed {
 
 /// A request on its way on a connection, until its response's head is in.
 pub(crate) struct Attempt {
-    call: Box<Call>,
+    call: AnyCall,
     sent_at: Duration,
     wait: Wait<Rc<Deadline>>,
 }
@@ -195,7 +122,7 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// Begins to send the request at this moment (monotonic time). Nothing is written before this is polled.
     pub(crate) fn begin(
-        connection: Connection,
+        carrier: Carrier,
         claim: &Lease,
         ex: &mut Exchange,
         draft: &UpstreamRequest,
@@ -203,7 +130,7 @@ impl Attempt {
     ) -> Self {
         ex.record.sends += 1;
         ex.stream.interim.begin();
-        let call = draft.send(connection, claim, sent_at);
+        let call = draft.send(carrier, claim, sent_at);
         let head_max = claim.group().shared.plan.timeouts.response_head;
         let first = draft.source.as_ref().map_or(head_max, |source| source.first_wait(head_max));
         Self { call, sent_at, wait: Wait::new(Rc::clone(&ex.stream.deadline), sent_at + first) }
@@ -236,6 +163,9 @@ impl Attempt {
                 let limit = plan.timeouts.response_head;
                 let Expired = ready!(self.wait.poll(|| source.and_then(|source| source.extend(limit))));
                 let slow = source.and_then(ReplayBody::fault);
+                if slow.is_none() {
+                    self.call.doubt();
+                }
                 let late = || ProxyError::HeadTimeout { backend: Arc::clone(&claim.endpoint().shared.label), limit };
                 let fault = slow.unwrap_or_else(late);
                 Poll::Ready(Err(Failed { fault, progress: Progress::Sent, on_reused: false }))
@@ -244,7 +174,7 @@ impl Attempt {
     }
 
     /// The call, whose response's head is in.
-    pub(crate) fn into_call(self) -> Box<Call> {
+    pub(crate) fn into_call(self) -> AnyCall {
         self.call
     }
 }
@@ -263,17 +193,20 @@ fn pass_on(ex: &Exchange, source: Option<&ReplayBody>, status: StatusCode, field
     !interim.has_overflowed()
 }
 
-fn failed(error: &Error, call: &Call, claim: &Lease, source: Option<&ReplayBody>) -> Failed {
+fn failed(error: &Error, call: &AnyCall, claim: &Lease, source: Option<&ReplayBody>) -> Failed {
     if let Some(fault) = source.and_then(ReplayBody::fault) {
         return Failed { fault, progress: Progress::Sent, on_reused: false };
     }
+    let is_unprocessed = matches!(error, Error::Unprocessed);
     let progress = match (call.has_received(), call.has_sent()) {
+        _ if is_unprocessed => Progress::Nothing,
         (true, _) => Progress::Answered,
         (false, true) => Progress::Sent,
         (false, false) => Progress::Nothing,
     };
     let fault = call_fault(error, &claim.endpoint().shared, claim.group().shared.plan.response_fields_max);
-    Failed { fault, progress, on_reused: call.is_on_reused() && !call.has_received() }
+    let on_reused = is_unprocessed || (call.is_on_reused() && !call.has_received());
+    Failed { fault, progress, on_reused }
 }
 
 /// Why a call to an endpoint got no response head.
@@ -281,12 +214,13 @@ pub(super) fn call_fault(error: &Error, endpoint: &Endpoint, fields_max: usize) 
     let backend = Arc::clone(&endpoint.label);
     match error {
         Error::Closed => ProxyError::Reset { backend },
+        Error::Unprocessed => ProxyError::Unprocessed { backend },
         Error::Request(fault) => fault.clone(),
         Error::Malformed(http1::Error::TooManyFields) => ProxyError::BadAnswer {
             backend,
             reason: format!("over upstream.response_fields_max = {fields_max} fields").into(),
         },
-        Error::Malformed(_) | Error::Unholdable | Error::InterimStorm | Error::EarlySwitch => {
+        Error::Malformed(_) | Error::Unholdable | Error::InterimStorm | Error::EarlySwitch | Error::Http2(_) => {
             ProxyError::BadAnswer { backend, reason: error.to_string().into() }
         }
     }
@@ -296,7 +230,7 @@ pub(super) fn call_fault(error: &Error, endpoint: &Endpoint, fields_max: usize) 
 ///
 /// # Errors
 /// It is none that was asked for; it counts against the backend.
-pub(crate) fn judged(call: &Call, claim: &Lease, draft: &UpstreamRequest) -> Result<(), Failure> {
+pub(crate) fn judged(call: &AnyCall, claim: &Lease, draft: &UpstreamRequest) -> Result<(), Failure> {
     let head = call.head();
     if head.status == StatusCode::SWITCHING_PROTOCOLS && !upgrade::was_asked_for(&head.fields, &draft.switches) {
         let reason = Arc::from("it switches to a protocol that nobody asked for");

@@ -12,7 +12,7 @@ use policy::message::hop;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::select::Lease;
-use super::send::Received;
+use super::transport::call::Call;
 use super::transport::head::Head;
 use crate::exchange::body::Body;
 use crate::exchange::tunnel::{End, Left, Passage, Stream, Tunnel, TunnelEnd};
@@ -24,8 +24,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Answers 101, and leaves the tunnel for the client's connection to run.
 #[must_use]
-pub(crate) fn answer(received: Received, ex: &Exchange) -> Answer {
-    let Received { mut call, claim } = received;
+pub(crate) fn answer(mut call: Box<Call>, claim: Lease, ex: &Exchange) -> Answer {
     let Head { status, version, mut fields } = call.take_head();
     let chosen = fields.first(Known::Upgrade).map(<[u8]>::to_vec);
     let own = hop::find(&fields, hop::Direction::Response).unwrap_or_default();

@@ -24,6 +24,12 @@ impl HeadLimits {
     pub const fn head_bytes_max(&self) -> usize {
         self.head_bytes_max
     }
+
+    /// The most field lines.
+    #[must_use]
+    pub const fn fields_max(&self) -> usize {
+        self.fields_max
+    }
 }
 
 impl Default for HeadLimits {

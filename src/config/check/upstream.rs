@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::document::Section;
 use crate::config::keys::backend;
-use crate::config::plan::{Backend, HostHeader, Retry, Timeouts, Upstream};
+use crate::config::plan::{Backend, HostHeader, Protocol, Retry, Timeouts, Upstream};
 use crate::config::problem::nearest;
 use crate::config::value::Table as _;
 
@@ -30,7 +30,7 @@ fn with_defaults(section: &Section<'_>) -> Upstream {
 
 /// The upstream of a route with `backends`: all other keys have their defaults.
 pub(super) fn in_place(route: &Section<'_>, name: Arc<str>) -> Upstream {
-    Upstream { name, backends: backend::all(route, "backends", false), ..with_defaults(route) }
+    Upstream { name, backends: backend::all(route, "backends", false, Protocol::Http1), ..with_defaults(route) }
 }
 
 /// The upstream of a webhook: one backend, short time-outs, no retries and no kept connections.

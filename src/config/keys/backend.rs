@@ -10,6 +10,7 @@ use policy::message::scheme::Scheme;
 use rustls::pki_types::ServerName;
 
 use super::table;
+use super::upstream_http2::Protocol;
 use crate::config::document::{Entry, Section, Text};
 use crate::config::grammar::is_host_name;
 use crate::config::value::Table as _;
@@ -31,6 +32,8 @@ table! {
     max_in_flight: Option<u32> as Count(1, 1_000_000);
     /// Used only for requests that no other backend can take: all are unusable, full, or were tried for this request.
     backup: bool = "false";
+    /// The version of HTTP that it gets, as `protocol` of `[[upstream]]`. Left out: as that says.
+    protocol: Option<Protocol>;
 }
 
 /// One backend.
@@ -50,6 +53,15 @@ pub struct Backend {
     pub backup: bool,
     /// The server name (SNI) for TLS, unless `[upstream.tls]` has another; `None`: it is used without TLS.
     pub server_name: Option<ServerName<'static>>,
+    /// The version of HTTP that it gets.
+    pub protocol: Protocol,
+}
+
+/// Those of a backend of which only the URL is written.
+impl Default for BackendKeys {
+    fn default() -> Self {
+        Self { weight: None, max_in_flight: None, backup: false, protocol: None }
+    }
 }
 
 /// The address of a backend.
@@ -81,7 +93,8 @@ impl Location {
     fn backend(self) -> Option<Backend> {
         let authority = HeaderValue::from_str(&self.authority).ok()?;
         let (name, address, server_name) = (Arc::from(self.name), self.address, self.server_name);
-        Some(Backend { name, address, authority, weight: 1, max_in_flight: None, backup: false, server_name })
+        let protocol = Protocol::Http1;
+        Some(Backend { name, address, authority, weight: 1, max_in_flight: None, backup: false, server_name, protocol })
     }
 }
 
@@ -90,8 +103,14 @@ pub(in crate::config) type Refusal = (&'static str, &'static str);
 
 /// Reads the backends of an upstream, or of a route with `backends`.
 ///
-/// `weights_count`: whether the balancer uses weights. If it does not, a weight is reported.
-pub(in crate::config) fn all(section: &Section<'_>, key: &str, weights_count: bool) -> Vec<Backend> {
+/// `weights_count`: whether the balancer uses weights. If it does not, a weight is reported. `protocol`: that of backends
+/// without one of their own.
+pub(in crate::config) fn all(
+    section: &Section<'_>,
+    key: &str,
+    weights_count: bool,
+    protocol: Protocol,
+) -> Vec<Backend> {
     if section.is_empty_list(key) {
         let hint = "name at least one: backends = [\"http://10.0.0.1:8080\"]";
         section.report.add(section.at(key), "backends is empty", hint);
@@ -100,7 +119,7 @@ pub(in crate::config) fn all(section: &Section<'_>, key: &str, weights_count: bo
     let mut backends = Vec::new();
     for entry in section.entries(key) {
         let (url, keys) = match entry {
-            Entry::Text(url) => (Some(url), BackendKeys { weight: None, max_in_flight: None, backup: false }),
+            Entry::Text(url) => (Some(url), BackendKeys::default()),
             Entry::Section(table) => {
                 check_weight(&table, weights_count);
                 (table.text("url"), BackendKeys::of(&table))
@@ -113,9 +132,10 @@ pub(in crate::config) fn all(section: &Section<'_>, key: &str, weights_count: bo
             let hint = "leave one out; a weight gives a backend a larger share";
             section.report.add(url.span.clone(), format!("backend {url} is named twice"), hint);
         }
-        let BackendKeys { weight, max_in_flight, backup } = keys;
+        let BackendKeys { weight, max_in_flight, backup, protocol: own } = keys;
+        let (weight, protocol) = (weight.unwrap_or(1), own.unwrap_or(protocol));
         let plain = location.backend();
-        backends.extend(plain.map(|plain| Backend { weight: weight.unwrap_or(1), max_in_flight, backup, ..plain }));
+        backends.extend(plain.map(|plain| Backend { weight, max_in_flight, backup, protocol, ..plain }));
     }
     if !backends.is_empty() && backends.iter().all(|backend| backend.backup) {
         let hint = "leave backup = true off at least one";

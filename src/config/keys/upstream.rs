@@ -8,16 +8,17 @@ use policy::endpoints::Family;
 use policy::proxy_protocol::Version as SendProxy;
 
 use super::backend::{self, Backend, BackendKeys};
+use super::upstream_http2::{Protocol, UpstreamHttp2};
 use super::upstream_tls::UpstreamTls;
 use super::{DAY, HOUR, MIB, MILLISECOND, SECOND, table, words};
 use crate::config::document::Section;
 use crate::config::grammar::{StatusRanges, is_token, name, status_ranges};
 use crate::config::units;
-use crate::config::value::Words as _;
+use crate::config::value::{Value as _, Words as _};
 
 table! {
     /// A named group of backends that serve the same requests.
-    pub struct Upstream "[[upstream]]";
+    pub struct Upstream "[[upstream]]" => http2_is_spoken;
 
     /// The name that routes use.
     name: Arc<str> as Text = required("routes name their upstream: name = \"users\"") => own_name;
@@ -30,6 +31,9 @@ table! {
     hash_key as Text;
     /// The backends: URLs, or tables as below; at least one that is not a backup.
     backends: Vec<Backend> as TablesOrTexts(BackendKeys::SECTION) = required("name at least one: backends = [\"http://10.0.0.1:8080\"]") => backends;
+    /// The version of HTTP that the backends get. `http1`: HTTP/1.1. `h2`: HTTP/2, over plain connections with prior
+    /// knowledge, over TLS by ALPN. `auto`: over TLS what the backend chooses by ALPN, else HTTP/1.1.
+    protocol as Choice(&["http1", "h2", "auto"]) = "http1";
     /// A queue for requests that arrive while every backend is full or unusable. Left out: they don't wait.
     queue: Option<Queue>;
     /// A backend that comes back gets its full share after this long; 0 is at once.
@@ -59,6 +63,8 @@ table! {
     timeouts: Timeouts;
     /// TLS towards backends.
     tls: UpstreamTls;
+    /// HTTP/2 towards backends.
+    http2: UpstreamHttp2;
 }
 
 words! {
@@ -306,7 +312,21 @@ fn hash_key(section: &Section<'_>) -> Option<HashKey> {
 
 fn backends(section: &Section<'_>, key: &str) -> Vec<Backend> {
     let word = Balance::choose(section, "balance");
-    backend::all(section, key, word.is_none_or(|balance| balance.uses_weights()))
+    let protocol = Protocol::read(section, "protocol");
+    backend::all(section, key, word.is_none_or(|balance| balance.uses_weights()), protocol)
+}
+
+/// Settings of HTTP/2 are for backends that speak it.
+fn http2_is_spoken(upstream: &Upstream, section: &Section<'_>) {
+    let is_spoken = upstream.backends.iter().any(|backend| backend.protocol != Protocol::Http1);
+    if section.has("http2") && !upstream.backends.is_empty() && !is_spoken {
+        let hint = "add protocol = \"h2\" or \"auto\", or leave it out";
+        section.report.add(section.at("http2"), "http2 has no effect: every backend gets HTTP/1.1", hint);
+    }
+    if upstream.send_proxy.is_some() && is_spoken {
+        let hint = "leave one out: a connection of HTTP/2 carries the requests of many clients";
+        section.report.add(section.at("send_proxy"), "send_proxy and HTTP/2 to backends exclude each other", hint);
+    }
 }
 
 fn check(section: &Section<'_>, key: &str) -> Check {

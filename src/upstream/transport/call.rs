@@ -41,6 +41,12 @@ pub enum Error {
     /// The backend switched protocols before it had the whole request.
     #[error("it switches protocols before it has the whole request")]
     EarlySwitch,
+    /// The backend says that it has not processed the request (RFC 9113 §8.7).
+    #[error("refused before it was processed")]
+    Unprocessed,
+    /// What came is no HTTP/2, or not to be passed on.
+    #[error("{0}")]
+    Http2(Box<str>),
     /// The request's body can't be completed.
     #[error(transparent)]
     Request(ProxyError),

@@ -11,13 +11,15 @@ use super::connection::Connection;
 use super::counted::Counted;
 use super::pool;
 use super::socket::Socket;
+use crate::config::plan::Protocol;
 use crate::exchange::ClientConnection;
 use crate::telemetry::counters::Counters;
 use crate::upstream::endpoint::{Endpoint, Peer};
 use crate::upstream::shared::SharedUpstream;
 
 /// Opens a stream to an endpoint, which begins with a PROXY header for this client where the upstream says so; `None`: for
-/// the proxy itself. The caller limits the time. When this process has no descriptor left, a connection that
+/// the proxy itself. Over TLS the backend may choose among the versions of HTTP that `protocol` allows. The caller limits the
+/// time. When this process has no descriptor left, a connection that
 /// waits for a request is closed, and it is tried once more.
 ///
 /// # Errors
@@ -26,6 +28,7 @@ pub(crate) async fn open(
     endpoint: &Endpoint,
     group: &SharedUpstream,
     client: Option<&ClientConnection>,
+    protocol: Protocol,
 ) -> io::Result<Socket> {
     let mut socket = match open_once(endpoint).await {
         Err(error) if lacks_descriptor(&error) && pool::close_oldest() => open_once(endpoint).await?,
@@ -36,7 +39,7 @@ pub(crate) async fn open(
         socket.write_all(&proxy_protocol::write(version, &header, tls_version)).await?;
     }
     match &endpoint.server_name {
-        Some(name) => Box::pin(group.tls()?.secure(socket, name)).await,
+        Some(name) => Box::pin(group.tls()?.secure(socket, name, protocol)).await,
         None => Ok(socket),
     }
 }
@@ -57,7 +60,7 @@ async fn open_once(endpoint: &Endpoint) -> io::Result<Socket> {
     }
 }
 
-/// Opens a connection to an endpoint, which is counted as long as it is open.
+/// Opens a connection of HTTP/1.1 to an endpoint, which is counted as long as it is open.
 ///
 /// # Errors
 /// As [`open`].
@@ -67,7 +70,7 @@ pub(crate) async fn connect(
     client: &ClientConnection,
     counters: &Arc<Counters>,
 ) -> io::Result<Connection> {
-    let socket = open(endpoint, group, Some(client)).await?;
+    let socket = open(endpoint, group, Some(client), Protocol::Http1).await?;
     Ok(Connection::new(socket, Some(Counted::begin(counters))))
 }
 

@@ -11,6 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+/// HTTP/2 as ALPN names it.
+pub(super) const HTTP_2: &[u8] = b"h2";
+
 /// A stream to a backend.
 #[derive(Debug)]
 pub enum Socket {
@@ -34,6 +37,14 @@ impl Socket {
                 let (socket, session) = stream.get_mut();
                 if session.wants_read() { socket.poll_read_ready(cx) } else { Poll::Ready(Ok(())) }
             }
+        }
+    }
+
+    /// Whether the backend has chosen HTTP/2 by ALPN.
+    pub fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(HTTP_2),
         }
     }
 

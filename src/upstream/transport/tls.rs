@@ -12,9 +12,12 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use super::socket::Socket;
-use crate::config::plan::{TlsVersion, UpstreamTls};
+use super::socket::{HTTP_2, Socket};
+use crate::config::plan::{Protocol, TlsVersion, UpstreamTls};
 use crate::tls::{self, FileState, TlsError};
+
+/// HTTP/1.1 as ALPN names it.
+const HTTP_1: &[u8] = b"http/1.1";
 
 /// Where systems keep the certificates of the authorities that they believe: Debian, Red Hat, SUSE, Alpine and BSD.
 const SYSTEM_ROOTS: [&str; 4] = [
@@ -46,13 +49,12 @@ impl BackendTls {
             .with_protocol_versions(versions)?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let mut config = match (&plan.cert, &plan.key) {
+        let config = match (&plan.cert, &plan.key) {
             (Some(cert), Some(key)) => config
                 .with_client_auth_cert(tls::certificates(cert)?, tls::key(key)?)
                 .map_err(|source| TlsError::Refused { path: cert.clone(), source })?,
             (Some(_) | None, _) => config.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name: plan.server_name.clone() })
     }
 
@@ -63,13 +65,25 @@ impl BackendTls {
         FileState::of(named.into_iter().flatten().map(PathBuf::as_path))
     }
 
-    /// Makes a TLS connection of a stream to a backend of this name.
+    /// Makes a TLS connection of a stream to a backend of this name. The backend chooses among the versions of HTTP that
+    /// `protocol` allows (ALPN).
     ///
     /// # Errors
-    /// When the handshake fails, or the backend is not who it should be.
-    pub async fn secure(&self, socket: Socket, name: &ServerName<'static>) -> io::Result<Socket> {
+    /// When the handshake fails, the backend is not who it should be, or does not choose HTTP/2 where nothing else is
+    /// allowed.
+    pub async fn secure(&self, socket: Socket, name: &ServerName<'static>, protocol: Protocol) -> io::Result<Socket> {
         let name = self.server_name.as_ref().unwrap_or(name).clone();
-        Ok(Socket::Tls(Box::new(self.connector.connect(name, socket).await?)))
+        let offered = match protocol {
+            Protocol::Http1 => vec![HTTP_1.to_vec()],
+            Protocol::Http2 => vec![HTTP_2.to_vec()],
+            Protocol::Auto => vec![HTTP_2.to_vec(), HTTP_1.to_vec()],
+        };
+        let stream = self.connector.with_alpn(offered).connect(name, socket).await?;
+        let chosen = stream.get_ref().1.alpn_protocol();
+        if protocol == Protocol::Http2 && chosen != Some(HTTP_2) {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "it does not choose HTTP/2 (ALPN)"));
+        }
+        Ok(Socket::Tls(Box::new(stream)))
     }
 }
 
