@@ -90,6 +90,11 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
+/// A file as it is.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, TlsError> {
+    read(path)
+}
+
 /// All objects of one kind, called `what`; at least one.
 fn objects<T: PemObject>(path: &Path, what: &'static str) -> Result<Vec<T>, TlsError> {
     let bytes = read(path)?;

@@ -1,9 +1,15 @@
 //! Settings of TLS towards clients: tickets of several nodes, cipher suites, key exchanges, HSTS, and what is measured.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
 
-use rustls::{CipherSuite, HandshakeKind, NamedGroup};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, HandshakeKind, NamedGroup, SignatureScheme,
+};
 use testbed::{Authority, Client, Config, Forebay, Origin, Pair, answer, eventually, forward, ok};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -161,4 +167,100 @@ fn handshakes_by_version_and_the_end_of_certificates_are_measured() {
         path.display()
     );
     eventually("it is measured", || page().contains(&line));
+}
+
+/// A client that notes the OCSP response that it gets.
+#[derive(Debug, Default)]
+struct Noted(Mutex<Vec<u8>>);
+
+impl ServerCertVerifier for Noted {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.0.lock().unwrap() = ocsp.to_vec();
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The OCSP response that a client gets.
+fn stapled(address: SocketAddr) -> Vec<u8> {
+    let noted = Arc::new(Noted::default());
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&noted) as _)
+        .with_no_client_auth();
+    let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("a.test").unwrap()).unwrap();
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(testbed::DEADLINE)).unwrap();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket).unwrap();
+    }
+    noted.0.lock().unwrap().clone()
+}
+
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    [&[tag, 0x82][..], &u16::try_from(content.len()).unwrap().to_be_bytes(), content].concat()
+}
+
+/// An OCSP response without a signature, good until the beginning of a year.
+fn response(serial: &[u8], year: u32) -> Vec<u8> {
+    let when = |year: u32| der(0x18, format!("{year}0101000000Z").as_bytes());
+    let identity = [der(0x30, &[]), der(4, b"n"), der(4, b"k"), der(2, serial)].concat();
+    let single = [der(0x30, &identity), vec![0x80, 0], when(2001), der(0xA0, &when(year))].concat();
+    let data = [der(0xA2, b"r"), when(2001), der(0x30, &der(0x30, &single))].concat();
+    let basic = der(0x30, &[der(0x30, &data), der(0x30, &[])].concat());
+    let kind = [0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
+    der(0x30, &[der(0x0A, &[0]), der(0xA0, &der(0x30, &[der(6, &kind), der(4, &basic)].concat()))].concat())
+}
+
+#[test]
+fn the_ocsp_response_beside_a_certificate_goes_to_clients() {
+    let (ground, origin) = (Ground::new(), Origin::start(ok("")));
+    let (_forebay, address) = ground.start(forward([&origin]), "");
+    assert_eq!(stapled(address), b"");
+    let certificate = policy::certificate::x509::read(&ground.pair.der).unwrap();
+    let file = ground.folder.path().join("a.pem.ocsp");
+    let put = |bytes: &[u8]| {
+        let fresh = file.with_extension("fresh");
+        std::fs::write(&fresh, bytes).unwrap();
+        std::fs::rename(&fresh, &file).unwrap();
+    };
+    let good = response(certificate.serial, 2099);
+    put(&good);
+    eventually("it is sent", || stapled(address) == good);
+    for bad in [response(certificate.serial, 2002), response(&[9, 9], 2099), b"no response".to_vec()] {
+        put(&bad);
+        eventually("it is not sent", || stapled(address).is_empty());
+        put(&good);
+        eventually("it is sent again", || stapled(address) == good);
+    }
 }

@@ -10,7 +10,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::staple::{self, Staple};
 use crate::config::plan::{self, CertificateFiles, UnknownSni};
+use crate::telemetry::clock;
 use crate::tls::{self as files, TlsError, issue};
 
 /// A certificate that ends sooner than this is warned about.
@@ -28,6 +30,8 @@ pub(super) struct Certificates {
 struct Certificate {
     source: Source,
     key: Arc<CertifiedKey>,
+    /// The same with its OCSP response, or why that can't be sent; `None`: there is none.
+    staple: Option<Result<Staple, String>>,
     /// Until when it holds (since 1970).
     ends: Duration,
     has_names: bool,
@@ -94,14 +98,22 @@ impl Certificates {
     /// What an operator should see to.
     pub(super) fn warnings(&self, now: Duration) -> Vec<String> {
         let mut warnings = Vec::new();
-        for Certificate { source, ends, has_names, .. } in &self.all {
+        for Certificate { source, staple, ends, has_names, .. } in &self.all {
             if *ends <= now {
                 warnings.push(format!("{source} has expired"));
             } else if *ends <= now + SOON {
                 let days = ends.saturating_sub(now).as_secs() / 86_400;
                 warnings.push(format!("{source} expires in {days} days"));
             }
-            let Source::Files(CertificateFiles { key, .. }) = source else { continue };
+            let Source::Files(CertificateFiles { cert, key }) = source else { continue };
+            let why = match staple {
+                Some(Err(why)) => Some(why.as_str()),
+                Some(Ok(staple)) if staple.ends <= now => Some("it has expired"),
+                Some(Ok(_)) | None => None,
+            };
+            if let Some(why) = why {
+                warnings.push(format!("the OCSP response {} is not sent: {why}", staple::path(cert).display()));
+            }
             if !has_names {
                 warnings.push(format!("{source} is for no host name (it has no DNS name among its names)"));
             }
@@ -146,7 +158,19 @@ impl Certificate {
         let read = x509::read(key.cert.first()?)?;
         let ends = Duration::from_secs(u64::try_from(read.not_after).unwrap_or_default());
         let has_names = read.names.iter().any(|name| matches!(name, Name::Dns(_)));
-        Some(Self { source, key, ends, has_names })
+        let staple = match &source {
+            Source::Files(files) => staple::load(&staple::path(&files.cert), &key, read.serial),
+            Source::SelfSigned(_) => None,
+        };
+        Some(Self { source, staple, ends, has_names, key: Arc::clone(&key) })
+    }
+
+    /// What clients get at this moment: with the OCSP response until that has expired.
+    fn key_at(&self, now: Duration) -> &Arc<CertifiedKey> {
+        match &self.staple {
+            Some(Ok(staple)) if staple.ends > now => &staple.key,
+            Some(Ok(_) | Err(_)) | None => &self.key,
+        }
     }
 
     /// Its host names.
@@ -169,6 +193,6 @@ impl ResolvesServerCert for Certificates {
         let found = found.iter().filter_map(|index| self.all.get(*index));
         // Of several for one name, as with an RSA and an ECDSA key, the first that the client can verify.
         let mut usable = found.filter(|one| one.key.key.choose_scheme(hello.signature_schemes()).is_some());
-        usable.next().map(|certificate| Arc::clone(&certificate.key))
+        usable.next().map(|certificate| Arc::clone(certificate.key_at(clock::now().wall)))
     }
 }

@@ -3,9 +3,10 @@
 mod certificates;
 mod handshake;
 mod shared_tickets;
+mod staple;
 mod tickets;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use rustls::version::{TLS12, TLS13};
 use self::certificates::Certificates;
 pub(super) use self::handshake::{Handshakes, secure};
 use self::shared_tickets::SharedTickets;
-use crate::config::plan::{self, ClientAuth, Protocols, TlsVersion};
+use crate::config::plan::{self, CertificateFiles, ClientAuth, Protocols, TlsVersion};
 use crate::tls::{self as files, FileState, TlsError};
 
 /// What a listener's handshakes go by: its settings, and what was in its files.
@@ -44,7 +45,7 @@ impl Tls {
         now: Duration,
     ) -> Result<Self, TlsError> {
         // What changes while it is read is seen the next time.
-        let files = FileState::of(paths(plan));
+        let files = FileState::of(paths(plan).iter().map(PathBuf::as_path));
         let provider = Arc::new(provider(plan));
         let old = (before.map(|before| &*before.certificates), now);
         let certificates = Arc::new(Certificates::load(plan, &provider, old)?);
@@ -81,7 +82,7 @@ impl Tls {
 
     /// What it says now.
     pub(crate) fn files_now(&self) -> FileState {
-        FileState::of(paths(&self.plan))
+        FileState::of(paths(&self.plan).iter().map(PathBuf::as_path))
     }
 
     /// The path of each certificate, and when it ends (since 1970).
@@ -95,9 +96,10 @@ impl Tls {
     }
 }
 
-fn paths(plan: &plan::Tls) -> impl Iterator<Item = &Path> {
-    let pairs = plan.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
-    pairs.chain(&plan.client_ca).chain(&plan.client_crl).map(|path| &**path)
+fn paths(plan: &plan::Tls) -> Vec<PathBuf> {
+    let of_pair = |files: &CertificateFiles| [files.cert.clone(), files.key.clone(), staple::path(&files.cert)];
+    let of_clients = plan.client_ca.iter().chain(&plan.client_crl).cloned();
+    plan.certificates.iter().flat_map(of_pair).chain(of_clients).collect()
 }
 
 /// The cipher suites and key exchanges that a listener accepts.

@@ -6,5 +6,6 @@
 pub mod der;
 pub mod encode;
 pub mod names;
+pub mod ocsp;
 pub mod subject;
 pub mod x509;

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 use super::der::Reader;
 
-const SEQUENCE: u8 = 0x30;
-const INTEGER: u8 = 0x02;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const INTEGER: u8 = 0x02;
 const BOOLEAN: u8 = 0x01;
-const OCTETS: u8 = 0x04;
-const OID: u8 = 0x06;
+pub(super) const OCTETS: u8 = 0x04;
+pub(super) const OID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
 const VERSION: u8 = 0xA0;
 const ISSUER_ID: u8 = 0x81;
 const SUBJECT_ID: u8 = 0x82;
@@ -37,6 +37,8 @@ pub enum Name<'a> {
 /// The parsed fields of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate<'a> {
+    /// The serial number: the content of its DER form.
+    pub serial: &'a [u8],
     /// The content of the subject's `Name`, for [`super::subject::text`].
     pub subject: &'a [u8],
     /// Start of the validity, in seconds since 1970.
@@ -53,7 +55,7 @@ pub fn read(der: &[u8]) -> Option<Certificate<'_>> {
     let mut signed = Reader::new(Reader::new(der).expect(SEQUENCE)?);
     let mut to_be_signed = Reader::new(signed.expect(SEQUENCE)?);
     to_be_signed.optional(VERSION);
-    to_be_signed.expect(INTEGER)?;
+    let serial = to_be_signed.expect(INTEGER)?;
     let (_algorithm, _issuer) = (to_be_signed.expect(SEQUENCE)?, to_be_signed.expect(SEQUENCE)?);
     let mut validity = Reader::new(to_be_signed.expect(SEQUENCE)?);
     let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
@@ -65,7 +67,7 @@ pub fn read(der: &[u8]) -> Option<Certificate<'_>> {
         Some(extensions) => names(Reader::new(Reader::new(extensions).expect(SEQUENCE)?))?,
         None => Vec::new(),
     };
-    Some(Certificate { subject, not_before, not_after, names })
+    Some(Certificate { serial, subject, not_before, not_after, names })
 }
 
 fn names(mut extensions: Reader<'_>) -> Option<Vec<Name<'_>>> {
@@ -100,7 +102,7 @@ fn name(tag: u8, content: &[u8]) -> Option<Name<'_>> {
 }
 
 /// A `UTCTime` (`YYMMDDHHMMSSZ`) or `GeneralizedTime` (`YYYYMMDDHHMMSSZ`), RFC 5280 §4.1.2.5.
-fn time(values: &mut Reader<'_>) -> Option<i64> {
+pub(super) fn time(values: &mut Reader<'_>) -> Option<i64> {
     let value = values.next_value()?;
     let digits = value.content.strip_suffix(b"Z").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
     let (year, rest) = match (value.tag, digits.len()) {
