@@ -77,6 +77,7 @@ pub(super) fn begin(
         accept: None,
         key: 0,
         cache_status: None,
+        grpc: None,
         tally: None,
         signature: site.signature().map(Rc::clone),
         record: AccessRecord::default(),

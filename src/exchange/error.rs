@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use policy::message::grpc;
 
 use crate::telemetry::endpoint_stats::FailureKind;
 
@@ -172,6 +173,9 @@ pub enum ProxyError {
         /// The longest wait.
         limit: Duration,
     },
+    /// The client's deadline for its gRPC call has passed (§15.6.5).
+    #[error("grpc-timeout has passed")]
+    CallDeadline,
     /// The answer's body broke off.
     #[error("backend {backend}: body cut short")]
     BodyCut {
@@ -221,8 +225,16 @@ impl ProxyError {
             | Self::HeadTimeout { .. }
             | Self::BodyStalled { .. }
             | Self::OnlyIfCached
+            | Self::CallDeadline
             | Self::WaitedInVain => StatusCode::GATEWAY_TIMEOUT,
         }
+    }
+
+    /// What the client of a gRPC call is told.
+    #[must_use]
+    pub(crate) fn grpc_status(&self) -> grpc::Status {
+        let is_late = matches!(self, Self::CallDeadline);
+        if is_late { grpc::Status::DEADLINE_EXCEEDED } else { grpc::Status::of_http(self.status()) }
     }
 
     /// Whose fault it is.
@@ -247,6 +259,7 @@ impl ProxyError {
             | Self::Crowded
             | Self::NoStream { .. }
             | Self::NoUpgrade { .. }
+            | Self::CallDeadline
             | Self::Journal { .. }
             | Self::WaitedInVain
             | Self::FetchBroken
@@ -308,6 +321,7 @@ impl ProxyError {
             | Self::Journal { .. }
             | Self::Crowded
             | Self::NoUpgrade { .. }
+            | Self::CallDeadline
             | Self::FetchBroken
             | Self::Outpaced
             | Self::BadAnswer { .. }
@@ -360,6 +374,7 @@ impl ProxyError {
             | Self::Outpaced
             | Self::NoStream { .. }
             | Self::NoUpgrade { .. }
+            | Self::CallDeadline
             | Self::BadAnswer { .. } => FailureKind::Malformed,
         }
     }
@@ -372,6 +387,7 @@ impl ProxyError {
             (_, Blame::Client) => return self.to_string(),
             (Self::Journal { .. }, _) => "the write can't be stored",
             (Self::WaitedInVain | Self::FetchBroken, _) => "the backend took too long",
+            (Self::CallDeadline, _) => "the deadline of the call has passed",
             (Self::NoUpgrade { .. }, _) => "the backend can't switch protocols",
             (Self::Loop, _) => "the request has come back to this proxy",
             (_, Blame::Forebay) => "no backend can take this request now",

@@ -17,12 +17,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri, Version};
 use message::{Fields, Known, LineBlock};
 use policy::message::cache_status::CacheStatus;
 use policy::message::forwarding_fields::ForwardingFields;
+use policy::message::grpc;
 use policy::message::host::{self, BadHost};
 use policy::message::scheme::Scheme;
 use policy::message::via::Signature;
@@ -92,6 +94,8 @@ pub struct Exchange {
     pub accept: Option<Bytes>,
     /// The hash of what the upstream's balancer goes by, if it hashes.
     pub key: u64,
+    /// The gRPC call that it is; `None`: it is none.
+    pub grpc: Option<grpc::Call>,
     /// How the cache handled it; `None`: its route does not cache.
     pub cache_status: Option<CacheStatus<'static>>,
     /// Where answers are counted, if the request has gone to one side of a split.
@@ -108,6 +112,24 @@ impl Exchange {
         if let Some(signature) = &self.signature {
             fields.append_line(signature.line(received));
         }
+    }
+
+    /// When its client gives the call up (monotonic time), if it is a call whose client says so.
+    #[must_use]
+    pub(crate) fn call_until(&self) -> Option<Duration> {
+        Some(self.started.mono + self.grpc?.timeout?)
+    }
+
+    /// This moment (monotonic time), or when the client gives its call up, if that is earlier.
+    #[must_use]
+    pub(crate) fn within_call(&self, at: Duration) -> Duration {
+        self.call_until().map_or(at, |until| until.min(at))
+    }
+
+    /// Whether the client has given its call up by now (monotonic time).
+    #[must_use]
+    pub(crate) fn is_call_over(&self, now: Duration) -> bool {
+        self.call_until().is_some_and(|until| now >= until)
     }
 
     /// An exchange that no client began.
@@ -127,6 +149,7 @@ impl Exchange {
             signature: None,
             record: AccessRecord::default(),
             cache_status: None,
+            grpc: None,
         }
     }
 
@@ -150,6 +173,7 @@ impl Exchange {
             signature: self.signature.clone(),
             record: AccessRecord::default(),
             cache_status: None,
+            grpc: None,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::{Method, StatusCode, Uri};
 use message::{Fields, Known};
-use policy::message::accept;
 use policy::message::cache_status::{CacheStatus, Forward, Handling};
+use policy::message::{accept, grpc};
 use policy::time::Now;
 
 use super::routing::METHODS;
@@ -104,6 +104,9 @@ impl Open {
         let id = id.text();
         self.ex.record.fault = Some(fault.to_string());
         let status = fault.status();
+        if self.ex.grpc.is_some() {
+            return call_refused(fault, id);
+        }
         let accept = self.ex.accept.as_deref().or_else(|| self.ex.head.fields.first(Known::Accept));
         let (kind, text) = if accept::prefers_json(accept) {
             let told = fault.told().replace(['"', '\\'], "'");
@@ -134,6 +137,17 @@ impl Open {
         }
         answer
     }
+}
+
+/// An error as the client of a gRPC call has it: a response that is all head.
+fn call_refused(fault: &ProxyError, id: &str) -> Answer {
+    let mut answer = Answer::new(Body::default());
+    let fields = &mut answer.fields;
+    fields.set(Known::ContentType, grpc::CONTENT_TYPE);
+    fields.set(Known::CacheControl, "no-store");
+    fields.set(grpc::STATUS, fault.grpc_status().number().to_string());
+    fields.set(grpc::MESSAGE, grpc::encoded(&format!("{} (id {})", fault.told(), plain(id))));
+    answer
 }
 
 /// What the cache did, and why.

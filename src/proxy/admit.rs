@@ -16,7 +16,7 @@ use policy::message::forwarding_fields::ForwardingFields;
 use policy::message::max_forwards::{self, Forwarding};
 use policy::message::network::Network;
 use policy::message::via::PASSES_MAX;
-use policy::message::{forwarded, hop, names, target, upgrade};
+use policy::message::{forwarded, grpc, hop, names, target, upgrade};
 
 use super::worker_state::WorkerState;
 use crate::config::plan::MergeSlashes;
@@ -74,6 +74,7 @@ pub(crate) fn admit(site: &WorkerState, ex: &mut Exchange) -> Result<Admitted, P
     if ex.head.method == Method::CONNECT || ex.head.method == Method::TRACE {
         return Err(ProxyError::MethodNotAllowed);
     }
+    ex.grpc = grpc::Call::of(&ex.head.method, &ex.head.fields);
     let tags = ex.head.fields.tags();
     let host = host(ex)?;
     if ex.connection.tls.as_ref().is_some_and(|tls| tls.misdirects(&host.name)) {
@@ -230,7 +231,7 @@ pub(crate) fn with_path(path: &str, query: Option<&str>) -> Option<Uri> {
 /// The length of the body, as far as it is declared. Its framing has been judged by the client's connection.
 fn judge_body(site: &WorkerState, ex: &Exchange) -> Result<(), ProxyError> {
     let length = ex.body.as_ref().map_or(0, |body| body.size_hint().lower());
-    match site.plan().server.body_bytes_max {
+    match site.plan().server.body_bytes_max.filter(|_| ex.grpc.is_none()) {
         Some(limit) if length > limit => Err(ProxyError::BodyTooLarge { limit }),
         Some(_) | None => Ok(()),
     }

@@ -91,12 +91,14 @@ pub(crate) fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, Proxy
         Action::Respond(respond) => return Ok(done(route, routing::respond(respond, &ex.head.method))),
         Action::Forward(_) | Action::Split(_) => split::choose(site, index, ex, &admitted)?,
     };
-    let errand = match site.caching(index, chosen.side) {
+    // A call is never stored, and changes nothing that is.
+    let is_call = ex.grpc.is_some();
+    let errand = match site.caching(index, chosen.side).filter(|_| !is_call) {
         Some(caching) => match lookup::at_once(site, (route, caching), ex, &admitted) {
             Some(answer) => return Ok(Step::Answered(marked(&chosen, route, answer))),
             None => Errand::Decide(admitted),
         },
-        None if site.caches() && !is_safe(&ex.head.method) => Errand::Invalidate(admitted),
+        None if site.caches() && !is_call && !is_safe(&ex.head.method) => Errand::Invalidate(admitted),
         None => {
             admit::stamp(site, ex, &admitted, &admitted.host.authority);
             if !route.request_headers.is_empty() {

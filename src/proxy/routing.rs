@@ -84,6 +84,7 @@ pub(crate) fn draft(
         admit::with_path(&path, uri.query()).ok_or(ProxyError::BadRequest("invalid target"))?
     };
     let limits = Limits::of(&site.plan().server, &plan.retry);
+    let limits = if ex.grpc.is_some() { limits.of_call(plan.timeouts.tunnel_idle) } else { limits };
     let source = ex.body.take().filter(|body| !body.is_end_stream()).map(|body| {
         Rc::new(ReplayBody::new(body, admitted.waits_to_continue, limits, std::sync::Arc::clone(&site.counters)))
     });

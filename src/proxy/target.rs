@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use policy::message::grpc;
+
 use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
 use crate::rollout::mirror::{Mirror, Sampled};
@@ -73,7 +75,11 @@ impl RouteTarget {
 /// A body that breaks off is noted where it does.
 fn note(tally: &TargetStats, answered: &Result<Answer, ProxyError>, ex: &Exchange) {
     match answered {
-        Ok(answer) => tally.answered(ex.record.header_time.unwrap_or_default(), answer.status.is_server_error()),
+        Ok(answer) => {
+            let call = ex.grpc.and_then(|_| grpc::Status::of_head(&answer.fields));
+            let is_error = answer.status.is_server_error() || call.is_some_and(grpc::Status::is_server_error);
+            tally.answered(ex.record.header_time.unwrap_or_default(), is_error);
+        }
         Err(fault) if fault.status().is_server_error() => tally.unanswered(),
         Err(_) => {}
     }

@@ -96,7 +96,7 @@ impl Connecting {
         };
         let client = Rc::clone(&ex.connection);
         let dialled = Box::pin(async move { dial(&endpoint, &to, &client, wanted.switches).await });
-        let wait = Wait::new(Rc::clone(&ex.stream.deadline), clock::mono() + limit);
+        let wait = Wait::new(Rc::clone(&ex.stream.deadline), ex.within_call(clock::mono() + limit));
         Self { dialled, limit, wait }
     }
 
@@ -118,6 +118,9 @@ impl Connecting {
             Poll::Ready(Err(error)) => error,
             Poll::Pending => {
                 let Expired = ready!(self.wait.poll(|| None));
+                if ex.is_call_over(clock::mono()) {
+                    return Poll::Ready(Err(Failure { fault: ProxyError::CallDeadline, progress: Progress::Nothing }));
+                }
                 let connections_max = claim.group().shared.plan.http2.connections_max;
                 let is_full = claim.endpoint().http2.as_ref().is_some_and(|pool| pool.is_full(connections_max));
                 if is_full { DialError::Crowded } else { DialError::Late }

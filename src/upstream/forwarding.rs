@@ -17,6 +17,7 @@ use super::local::{LocalEndpoint, LocalUpstream};
 use super::select::{self, Asker, Lease};
 use super::send::{self, Attempt, Failed, Received, UpstreamRequest};
 use super::transport::any::AnyCall;
+use super::verdict::Verdict;
 use super::{reply, tunnel};
 use crate::exchange::error::ProxyError;
 use crate::exchange::{Answer, Exchange};
@@ -53,7 +54,7 @@ type Next = Result<ControlFlow<Answer, State>, ProxyError>;
 impl Forwarding {
     /// Begins: a backend that has a place is asked at once. Nothing is sent before this is polled.
     pub(crate) fn begin(group: &Rc<LocalUpstream>, ex: &mut Exchange, draft: &UpstreamRequest) -> Self {
-        let until = ex.started.mono + group.shared.plan.timeouts.request;
+        let until = ex.within_call(ex.started.mono + group.shared.plan.timeouts.request);
         group.budget.borrow_mut().request(ex.started);
         let asker = Asker::of(ex);
         let state = match select::claim_at_once(group, &asker) {
@@ -138,8 +139,10 @@ impl Forwarding {
     ) -> ControlFlow<Answer, State> {
         let status = received.call.head().status;
         ex.record.backend_status = Some(status);
-        let is_one_to_retry = received.claim.group().shared.plan.retry.statuses.holds(status);
-        let instead = if is_one_to_retry { self.tries.instead_of(&received.claim, status, ex, draft) } else { None };
+        let verdict = Verdict::of(ex, status, &received.call.head().fields);
+        let progress = verdict.progress(&received.claim.group().shared.plan.retry);
+        let instead =
+            progress.and_then(|progress| self.tries.instead_of(&received.claim, verdict, ex, (draft, progress)));
         if instead.is_some() || !ex.record.history.is_empty() {
             remember(ex, &received.claim, Outcome::Status(status));
         }
@@ -256,16 +259,17 @@ impl Tries {
         })
     }
 
-    /// Another backend's place for a request whose answer, of this status, is one to try again for; if that may be.
+    /// Another backend's place for a request whose answer is one to try again for; if that may be after this progress.
     fn instead_of(
         &mut self,
         asked: &Lease,
-        status: StatusCode,
+        verdict: Verdict,
         ex: &Exchange,
-        draft: &UpstreamRequest,
+        (draft, progress): (&UpstreamRequest, Progress),
     ) -> Option<Lease> {
         let group = asked.group();
-        if !self.may_go_on(group, draft, Progress::Answered) {
+        let plan = &group.shared.plan;
+        if self.repeats >= plan.retry.attempts || !self.may_go_on(group, draft, progress) {
             return None;
         }
         let now = clock::now();
@@ -276,8 +280,8 @@ impl Tries {
         }
         self.repeats += 1;
         group.counters.retries.up();
-        if group.shared.plan.ejection.statuses.holds(status) {
-            asked.failed(now, FailureKind::Status, &format_args!("it answered {}", status.as_u16()));
+        if verdict.fails(&plan.ejection) {
+            asked.failed(now, FailureKind::Status, &verdict);
         } else {
             asked.succeeded(now);
         }

@@ -26,6 +26,7 @@ pub(crate) mod standing;
 pub(crate) mod transport;
 pub(crate) mod tunnel;
 pub(crate) mod upload;
+mod verdict;
 
 use std::future::poll_fn;
 use std::rc::Rc;

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use message::Fields;
-use policy::message::{hop, trailers};
+use policy::message::{grpc, hop, trailers};
 use policy::time::Now;
 
 use super::select::Lease;
@@ -19,6 +20,7 @@ use super::transport::any::AnyCall;
 use super::transport::call::Error;
 use super::transport::head::Head;
 use super::upload::ReplayBody;
+use super::verdict::Verdict;
 use crate::exchange::body::{Body, Flow, StreamingBody};
 use crate::exchange::deadline::Deadline;
 use crate::exchange::error::ProxyError;
@@ -40,24 +42,27 @@ pub(crate) fn answer(received: Received, draft: &UpstreamRequest, ex: &Exchange)
     }
     ex.sign(&mut fields, version);
     let plan = &claim.group().shared.plan;
-    let failed = plan.ejection.statuses.holds(status);
+    let verdict = Verdict::of(ex, status, &fields);
+    let failed = verdict.fails(&plan.ejection);
     if failed {
-        claim.failed(clock::now(), FailureKind::Status, &format_args!("it answered {}", status.as_u16()));
+        claim.failed(clock::now(), FailureKind::Status, &verdict);
     }
     let since = ex.started.mono + ex.record.header_time.unwrap_or_default();
     if let Some(whole) = call.take_whole() {
         settle(claim, call, failed, Now::at(since));
         return Answer { status, fields, body: Body::whole(whole) };
     }
-    // A head that says 5xx has counted as an error already.
-    let tally = ex.tally.clone().filter(|_| !status.is_server_error());
-    let idle_max = plan.timeouts.body_idle;
-    let hold = Hold { claim, call, source: draft.source.clone(), tally, failed, since, has_waited: false };
+    // A head that says so has counted as an error already.
+    let tally = ex.tally.clone().filter(|_| !verdict.is_server_error());
+    let is_call = ex.grpc.is_some();
+    let idle_max = if is_call { plan.timeouts.tunnel_idle } else { plan.timeouts.body_idle };
+    let hold = Hold { claim, call, source: draft.source.clone(), tally, failed, is_call, since, has_waited: false };
     let flow: Flow = Box::pin(Reply {
         hold: Some(hold),
         has_ended: false,
         deadline: Rc::clone(&ex.stream.deadline),
         idle_max,
+        until: ex.call_until(),
         is_cut: false,
     });
     Answer { status, fields, body: Body::flow(flow) }
@@ -87,6 +92,8 @@ struct Hold {
     tally: Option<Arc<TargetStats>>,
     /// The status alone has counted against the backend already.
     failed: bool,
+    /// It is that of a gRPC call, whose trailers say how it has ended.
+    is_call: bool,
     /// When the head was in (monotonic time).
     since: Duration,
     /// Some of the body was waited for.
@@ -94,6 +101,21 @@ struct Hold {
 }
 
 impl Hold {
+    /// Judges how a call has ended.
+    fn judge(&mut self, trailers: &HeaderMap) {
+        let Some(value) = trailers.get(grpc::STATUS).filter(|_| self.is_call) else { return };
+        let status = grpc::Status::parse(value.as_bytes());
+        if status.is_unavailable() && !std::mem::replace(&mut self.failed, true) {
+            let why = format_args!("it answered grpc-status {}", status.number());
+            self.claim.failed(clock::now(), FailureKind::Status, &why);
+        }
+        if status.is_server_error()
+            && let Some(tally) = self.tally.take()
+        {
+            tally.broke();
+        }
+    }
+
     /// The answer is whole.
     fn settle(self) {
         // A body that was there with its head needs no second look at the clock.
@@ -123,6 +145,8 @@ struct Reply {
     has_ended: bool,
     deadline: Rc<Deadline>,
     idle_max: Duration,
+    /// When the client gives its call up (monotonic time).
+    until: Option<Duration>,
     /// It has broken off; said one poll later, so that what came before is written first.
     is_cut: bool,
 }
@@ -168,13 +192,24 @@ impl Reply {
         fault
     }
 
+    /// The call's time is over: its backend is not to blame.
+    fn end_call(&mut self) -> Option<ProxyError> {
+        self.until.filter(|until| clock::mono() >= *until)?;
+        self.deadline.clear();
+        self.hold.take().map(|_given_up| ProxyError::CallDeadline)
+    }
+
     /// The backend is silent: since when, and is that too long?
     fn poll_silence(&mut self) -> Poll<ProxyError> {
         let deadline = &self.deadline;
         if deadline.at().is_none() {
-            deadline.set(clock::mono() + self.idle_max);
+            let idle = clock::mono() + self.idle_max;
+            deadline.set(self.until.map_or(idle, |until| until.min(idle)));
         } else if deadline.has_passed() {
             deadline.clear();
+            if let Some(fault) = self.end_call() {
+                return Poll::Ready(fault);
+            }
             let limit = self.idle_max;
             if let Some(hold) = &self.hold {
                 hold.call.doubt();
@@ -194,8 +229,16 @@ impl http_body::Body for Reply {
         if reply.is_cut && reply.hold.is_some() {
             return Poll::Ready(Some(Err(reply.broke(|backend| ProxyError::BodyCut { backend }))));
         }
+        if let Some(fault) = reply.end_call() {
+            return Poll::Ready(Some(Err(fault)));
+        }
         let Some(hold) = &mut reply.hold else { return Poll::Ready(None) };
         let polled = hold.call.poll_frame(cx).map_ok(|frame| frame.map(|frame| clean(frame, &hold.claim)));
+        if let Poll::Ready(Ok(Some(frame))) = &polled
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            hold.judge(trailers);
+        }
         Poll::Ready(ready!(reply.take(cx, polled)).transpose())
     }
 

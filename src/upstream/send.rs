@@ -131,9 +131,10 @@ impl Attempt {
         ex.record.sends += 1;
         ex.stream.interim.begin();
         let call = draft.send(carrier, claim, sent_at);
-        let head_max = claim.group().shared.plan.timeouts.response_head;
+        let head_max = head_max(claim, ex);
         let first = draft.source.as_ref().map_or(head_max, |source| source.first_wait(head_max));
-        Self { call, sent_at, wait: Wait::new(Rc::clone(&ex.stream.deadline), sent_at + first) }
+        let until = ex.within_call(sent_at + first);
+        Self { call, sent_at, wait: Wait::new(Rc::clone(&ex.stream.deadline), until) }
     }
 
     /// Sends the request, and waits for the response's head. Interim responses are passed on.
@@ -160,13 +161,17 @@ impl Attempt {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(failed(&error, &self.call, claim, source))),
             Poll::Pending => {
-                let limit = plan.timeouts.response_head;
-                let Expired = ready!(self.wait.poll(|| source.and_then(|source| source.extend(limit))));
+                let limit = head_max(claim, ex);
+                let later = || source.and_then(|source| source.extend(limit)).map(|at| ex.within_call(at));
+                let Expired = ready!(self.wait.poll(|| later().filter(|at| *at > clock::mono())));
                 let slow = source.and_then(ReplayBody::fault);
-                if slow.is_none() {
+                if slow.is_none() && !ex.is_call_over(clock::mono()) {
                     self.call.doubt();
                 }
-                let late = || ProxyError::HeadTimeout { backend: Arc::clone(&claim.endpoint().shared.label), limit };
+                let late = || match ex.is_call_over(clock::mono()) {
+                    true => ProxyError::CallDeadline,
+                    false => ProxyError::HeadTimeout { backend: Arc::clone(&claim.endpoint().shared.label), limit },
+                };
                 let fault = slow.unwrap_or_else(late);
                 Poll::Ready(Err(Failed { fault, progress: Progress::Sent, on_reused: false }))
             }
@@ -177,6 +182,12 @@ impl Attempt {
     pub(crate) fn into_call(self) -> AnyCall {
         self.call
     }
+}
+
+/// How long the head of a response may be waited for. That of a gRPC call may come with its last message.
+fn head_max(claim: &Lease, ex: &Exchange) -> Duration {
+    let timeouts = &claim.group().shared.plan.timeouts;
+    if ex.grpc.is_some() { timeouts.tunnel_idle } else { timeouts.response_head }
 }
 
 /// Passes an interim response on to a client that takes them. `false`: there were too many.

@@ -98,6 +98,14 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// Those of a gRPC call: its messages come when they come, so only silence is limited.
+    #[must_use]
+    pub(crate) fn of_call(self, silence_max: Duration) -> Self {
+        Self { bytes_max: None, stall_max: silence_max, rate_min: 0, ..self }
+    }
+}
+
 impl ReplayBody {
     /// A body whose first piece has not come yet. `held`: until [`ReplayBody::release`] nothing of it is asked for.
     #[must_use]

@@ -135,6 +135,9 @@ table! {
     attempts: u32 as Count(0, 10) = "2";
     /// Statuses that count as failed attempts.
     statuses: StatusRanges as Counts(400, 599) = "502 503 504" => single_statuses;
+    /// Values of `grpc-status` for which a gRPC call is repeated although the backend has answered: 14 is `UNAVAILABLE`. Only
+    /// a response without messages counts. The calls must be safe to repeat.
+    grpc_statuses: Vec<u8> as Counts(1, 16) => grpc_statuses;
     /// The most retries, in percent of the requests of the last 10 s.
     budget_percent: u32 as Count(0, 100) = "20";
     /// Retries a second that are always allowed.
@@ -381,6 +384,10 @@ fn check_ejection_times(ejection: &Ejection, section: &Section<'_>) {
         let hint = format!("base_time is {}, max_time {}", units::duration_text(base), units::duration_text(max));
         section.report.add(section.at(key), "the first ejection would be longer than the longest", hint);
     }
+}
+
+fn grpc_statuses(section: &Section<'_>, key: &str) -> Vec<u8> {
+    section.counts(key).into_iter().filter_map(|status| u8::try_from(status).ok()).collect()
 }
 
 fn single_statuses(section: &Section<'_>, key: &str) -> StatusRanges {

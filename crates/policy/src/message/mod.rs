@@ -12,6 +12,7 @@ pub mod etag;
 pub mod expect;
 pub mod forwarded;
 pub mod forwarding_fields;
+pub mod grpc;
 pub mod hop;
 pub mod host;
 pub mod list;
