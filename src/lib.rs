@@ -2,6 +2,7 @@
 //!
 //! This crate does the IO. Every decision about a request is a call of a pure function in the `policy` crate.
 
+pub(crate) mod acme;
 pub mod admin;
 pub(crate) mod admin_service;
 pub mod cache;
@@ -16,6 +17,7 @@ pub(crate) mod rollout;
 pub(crate) mod shared_state;
 mod socket_file;
 pub(crate) mod splice;
+mod state_file;
 pub mod supervisor;
 pub mod telemetry;
 pub(crate) mod tls;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use crate::acme::Published;
 use crate::cache::Store;
 use crate::cache::purge::start_sweeping;
 use crate::config::plan::{self, Plan};
@@ -44,6 +45,8 @@ pub(crate) struct SharedState {
     resolver: Arc<dyn Resolver>,
     /// The pseudonym in `Via`, unless the file has `server.via_name`.
     via_name: Arc<str>,
+    /// The answers to challenges of ACME authorities.
+    published: Arc<Published>,
     /// The upstreams of the Plan in force, by name.
     upstreams: HashMap<Arc<str>, LiveUpstream>,
     /// What the requests of each route came to, by the route's name.
@@ -63,7 +66,7 @@ impl SharedState {
     ///
     /// # Errors
     /// When the journal can't be opened, or a file in `server.state_dir` can't be read or written.
-    pub(crate) fn new(plan: &Plan, resolver: Arc<dyn Resolver>) -> Result<Self, BeginError> {
+    pub(crate) fn new(plan: &Plan, resolver: Arc<dyn Resolver>, published: Arc<Published>) -> Result<Self, BeginError> {
         let state_dir = plan.server.state_dir.as_deref();
         let write_queue = state_dir.map(WriteQueue::open).transpose()?;
         // After the journal, whose lock keeps other processes out of the directory.
@@ -76,7 +79,7 @@ impl SharedState {
         };
         let via_name = via_name.into();
         let (upstreams, traffic) = (HashMap::new(), HashMap::new());
-        Ok(Self { number: 0, store, write_queue, rollout, via_name, resolver, upstreams, traffic })
+        Ok(Self { number: 0, store, write_queue, rollout, via_name, resolver, published, upstreams, traffic })
     }
 
     /// Splits, canaries and mirrors.
@@ -143,6 +146,7 @@ impl SharedState {
             desk,
             via_name,
             loop_notice,
+            published: Arc::clone(&self.published),
         }))
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::acme::Acme;
 use crate::admin;
 use crate::config::changes::Changes;
 use crate::config::plan::Plan;
@@ -75,7 +76,8 @@ pub fn start_with(plan: Plan, resolver: Arc<dyn Resolver>) -> Result<Running, St
     if let Some(admin) = &admin {
         tracing::info!("the admin listener is at {admin}");
     }
-    let clients = Listeners::default().prepare(&plan, workers)?;
+    let acme = Arc::new(Acme::new(plan.server.state_dir.clone()));
+    let clients = Listeners::new(Arc::clone(&acme)).prepare(&plan, workers)?;
     let writer = Writer::start(&plan.log.access_to).map_err(StartError::Log)?;
     let counters: Vec<Arc<Counters>> = (0..workers).map(|_| Arc::default()).collect();
     let shutdown_timeout = Mutex::new(plan.server.shutdown_timeout);
@@ -92,7 +94,7 @@ pub fn start_with(plan: Plan, resolver: Arc<dyn Resolver>) -> Result<Running, St
     let reloads: Arc<ReloadLog> = Arc::default();
     let control_reloads = Arc::clone(&reloads);
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-        let opened = Opened { sockets, telemetry, log, descriptors, limit, reloads: control_reloads };
+        let opened = Opened { sockets, acme, telemetry, log, descriptors, limit, reloads: control_reloads };
         if let Err(error) = control::run(plan, resolver, opened, commands, &ready) {
             let _gone = ready.send(Err(StartError::Resources(error)));
         }

@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
@@ -114,6 +115,30 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// The lists of revoked certificates of a file; at least one.
 pub(crate) fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     objects(path, "list of revoked certificates (X509 CRL)")
+}
+
+/// Where systems keep the certificates of the authorities that they trust: Debian, Red Hat, SUSE, Alpine and BSD.
+const SYSTEM_AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The authorities of a file, else those of the system, and the file's path; `key` is the key of the configuration that
+/// names the file.
+pub(crate) fn authorities(file: Option<&Path>, key: &'static str) -> Result<(RootCertStore, PathBuf), TlsError> {
+    let system = || SYSTEM_AUTHORITIES.iter().map(Path::new).find(|path| path.exists());
+    let path = file.or_else(system).ok_or_else(|| TlsError::Authorities {
+        path: PathBuf::from(key),
+        reason: "left out, and the system has no authorities".to_owned(),
+    })?;
+    let mut roots = RootCertStore::empty();
+    let (added, ignored) = roots.add_parsable_certificates(certificates(path)?);
+    if added == 0 || (file.is_some() && ignored > 0) {
+        return Err(TlsError::Lacking { path: path.to_owned(), what: "authority that can be read" });
+    }
+    Ok((roots, path.to_owned()))
 }
 
 /// The first private key of a file.

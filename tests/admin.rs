@@ -341,6 +341,8 @@ fn the_description_and_the_answers_have_the_same_fields() {
     let drained = json_body(&listener.post("/api/v1/upstreams/users/drain", order), 200);
     let overview = json_body(&listener.get("/api/v1/status"), 200);
     let history = json_body(&listener.get("/api/v1/history"), 200);
+    let certificates = json_body(&listener.get("/api/v1/certificates"), 200);
+    let certificate = &certificates["certificates"][0];
     let endpoint = &upstream["endpoints"][0];
     for (answer, expected) in [
         (&overview, fields("Overview")),
@@ -350,6 +352,9 @@ fn the_description_and_the_answers_have_the_same_fields() {
         (&history, fields("History")),
         (&history["slots"][0], fields("Slot")),
         (&overview["minute"], fields("Period")),
+        (&certificates, fields("Certificates")),
+        (certificate, fields("Certificate")),
+        (&certificate["order"], fields("CertificateOrder")),
         (&routes, fields("Routes")),
         (&routes["routes"][0], fields("RouteState")),
         (&upstreams, fields("Upstreams")),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Purge, PurgeUrl};
 
+pub mod certificates;
 pub mod rollout;
 pub mod status;
 
@@ -224,6 +225,8 @@ pub struct Flushing {
 /// The values of `/metrics`. Counters start at 0 with the process.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metrics {
+    /// The certificates that forebay orders.
+    pub acme: certificates::AcmeMetrics,
     /// Requests finished.
     pub requests: u64,
     /// Responses by class of status, as `("2xx", 17)`. If the list is empty, the metric is left out.

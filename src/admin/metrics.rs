@@ -9,6 +9,7 @@ use super::api::{CacheMetrics, CertificateMetrics, EndpointMetrics, EventMetrics
 use crate::telemetry::exposition::Kind::{Counter, Gauge};
 use crate::telemetry::exposition::{Kind, Page, Value};
 
+mod certificates;
 mod rollout;
 mod traffic;
 
@@ -31,6 +32,7 @@ pub(super) fn text(metrics: &Metrics, readiness: Readiness, rollout: &Rollout) -
     if let Some(metrics) = metrics.journal {
         journal(&mut page, metrics);
     }
+    certificates::write(&mut page, &metrics.acme);
     rollout.write(&mut page);
     page.finish()
 }

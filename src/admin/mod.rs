@@ -167,6 +167,9 @@ pub trait Service: Send + Sync {
     /// No such write (404), or not a dead letter (409).
     fn discard(&self, seq: u64) -> ApiFuture<'_, ()>;
 
+    /// The certificates of all listeners.
+    fn certificates(&self) -> Vec<api::certificates::Certificate>;
+
     /// Every split, in file order.
     fn splits(&self) -> Vec<api::rollout::Split>;
 

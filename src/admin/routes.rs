@@ -70,6 +70,7 @@ fn table() -> Vec<Endpoint> {
         to_get("/api/v1/openapi.json", Access::Token, get(openapi)),
         to_get("/api/v1/status", Access::Token, get(status::overview)),
         to_get("/api/v1/history", Access::Token, get(status::history)),
+        to_get("/api/v1/certificates", Access::Token, get(status::certificates)),
         to_get("/api/v1/routes", Access::Token, get(status::routes)),
         to_get("/api/v1/upstreams", Access::Token, get(status::upstreams)),
         to_get("/api/v1/upstreams/{upstream}", Access::Token, get(status::upstream)),

@@ -9,15 +9,18 @@ use arc_swap::ArcSwap;
 use message::Fields;
 
 use self::numbers::milliseconds;
+use crate::acme::Acme;
 use crate::admin::api::{CacheMetrics, CertificateMetrics, Details, EventMetrics, JournalMetrics, Metrics, Page};
-use crate::admin::api::{rollout, status as api_status};
+use crate::admin::api::{certificates as certificates_api, rollout, status as api_status};
 use crate::admin::{ApiError, ApiFuture, CanaryCommand, Invalidated, JournalQuery, Purge, Readiness, Service};
+use crate::downstream::listener::Listener;
 use crate::proxy::worker_state::Snapshot;
 use crate::rollout::Rollout;
 use crate::telemetry::counters::{CacheResults, Counter, Counters};
 use crate::telemetry::reload_log::ReloadLog;
 use crate::telemetry::{clock, events};
 
+mod certificates;
 mod history;
 mod invalidation;
 mod journal;
@@ -43,6 +46,8 @@ pub(crate) struct AdminService {
     history: history::History,
     /// When the certificates of listeners expire.
     certificates: ArcSwap<Vec<CertificateMetrics>>,
+    acme: Arc<Acme>,
+    listeners: ArcSwap<Vec<Arc<Listener>>>,
 }
 
 /// Counts of invalidation events, by whether a rule has their type.
@@ -61,6 +66,7 @@ impl AdminService {
         counters: Vec<Arc<Counters>>,
         rollout: Arc<Rollout>,
         reloads: Arc<ReloadLog>,
+        acme: Arc<Acme>,
     ) -> Self {
         Self {
             snapshot: ArcSwap::new(snapshot),
@@ -72,6 +78,8 @@ impl AdminService {
             reloads,
             history: history::History::default(),
             certificates: ArcSwap::default(),
+            acme,
+            listeners: ArcSwap::default(),
         }
     }
 
@@ -158,6 +166,7 @@ impl Service for AdminService {
 
     fn metrics(&self) -> Metrics {
         Metrics {
+            acme: self.acme_metrics(),
             requests: self.sum(|counters| counters.requests.get()),
             responses: self.responses(),
             abandoned: self.sum(|counters| counters.abandoned.get()),
@@ -245,6 +254,10 @@ impl Service for AdminService {
             let write_queue = self.write_queue()?;
             if write_queue.discard(seq).await { Ok(()) } else { Err(journal::not_a_dead_letter(&write_queue, seq)) }
         })
+    }
+
+    fn certificates(&self) -> Vec<certificates_api::Certificate> {
+        self.all_certificates()
     }
 
     fn splits(&self) -> Vec<rollout::Split> {

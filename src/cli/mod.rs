@@ -12,6 +12,7 @@ use crate::config::Source;
 pub(crate) mod admin_client;
 pub(crate) mod backend;
 pub(crate) mod canary;
+pub(crate) mod cert;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -73,6 +74,8 @@ enum Command {
     Journal(journal::Journal),
     /// Show and control the splits, canaries and mirrors of a running proxy
     Canary(canary::Rollout),
+    /// See the certificates of a running proxy
+    Cert(cert::Cert),
     /// Show the version
     Version,
 }
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Purge(purge) => purge::run(&config, admin_client, &purge),
         Command::Journal(journal) => journal::run(&config, admin_client, &journal),
         Command::Canary(rollout) => canary::run(&config, admin_client, &rollout),
+        Command::Cert(cert) => cert::run(&config, admin_client, &cert),
         Command::Version => output::print(&format!("forebay {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -9,11 +9,13 @@ use toml::de::DeTable;
 use super::document::Section;
 use super::grammar::{is_host_name, is_token, name};
 use super::keys::Top;
+use super::keys::acme::CommonTls;
 use super::plan::{Cache, MergeSlashes, Plan};
 use super::problem::Report;
 use super::settings::Settings;
 use super::value::Table as _;
 
+mod acme;
 mod admin;
 mod cache;
 mod canary;
@@ -33,7 +35,7 @@ mod write_back;
 /// Checks a whole document. The Plan must not be used if an error was reported.
 pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Plan {
     let top = Section::open(report, Top::SECTION, document, 0..0);
-    let Top { server, log, cache, admin, invalidate } = Top::of(&top);
+    let Top { tls: CommonTls { acme }, server, log, cache, admin, invalidate } = Top::of(&top);
     let listeners = listener::all(&top);
     if let Some(admin) = &admin {
         admin::check(&top.section("admin"), admin, &listeners);
@@ -46,9 +48,24 @@ pub(super) fn plan<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Pla
         merges_slashes: server.merge_slashes != MergeSlashes::Off,
     };
     let route_sections = top.sections("route");
-    let (routes, table) = route::all(&route_sections, &context, &mut upstreams);
+    let (mut routes, table) = route::all(&route_sections, &context, &mut upstreams);
+    acme::check(&top, acme.as_ref(), server.state_dir.is_some());
+    let challenge_peer = acme::peer(&top, acme.as_ref(), &mut upstreams, &mut routes);
     let settings = Settings::default();
-    let mut plan = Plan { listeners, server, log, cache, admin, invalidate, upstreams, routes, table, settings };
+    let mut plan = Plan {
+        listeners,
+        acme,
+        challenge_peer,
+        server,
+        log,
+        cache,
+        admin,
+        invalidate,
+        upstreams,
+        routes,
+        table,
+        settings,
+    };
     // A route or upstream with an error is not in the Plan, and would look like a missing one.
     if report.count() == 0 {
         plan.settings = Settings::of(&top);

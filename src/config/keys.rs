@@ -12,6 +12,7 @@ use super::declare::{table, words};
 pub(crate) use super::table::{Key, Kind, Reload, Section};
 use super::value::Table as _;
 
+pub(super) mod acme;
 pub(super) mod admin;
 pub(super) mod backend;
 pub(super) mod cache;
@@ -32,6 +33,7 @@ pub(super) mod upstream_http2;
 pub(super) mod upstream_tls;
 pub(super) mod write_back;
 
+use acme::CommonTls;
 use admin::Admin;
 use cache::Cache;
 use listener::Listener;
@@ -73,6 +75,8 @@ table! {
     listen as Texts, now;
     /// Addresses with settings of their own, such as TLS.
     listener as Tables(Listener::SECTION);
+    /// What concerns the TLS of all listeners.
+    tls: CommonTls;
     /// Limits and time-outs towards clients.
     server: Server;
     /// What forebay logs, in which format, and where to.

@@ -18,6 +18,7 @@ mod listener;
 mod rollout;
 
 pub use super::grammar::StatusRanges;
+pub use super::keys::acme::Acme;
 pub use super::keys::admin::{Admin, AdminAddress};
 pub use super::keys::backend::{Address, Backend};
 pub use super::keys::cache::Cache;
@@ -43,6 +44,10 @@ pub use rollout::{Canary, Compare, Mirror, Side, Split, Sticky, Webhook};
 pub struct Plan {
     /// Where clients connect, in file order; each address is there once.
     pub listeners: Vec<Listener>,
+    /// Certificates that renew themselves; `None`: there are none.
+    pub acme: Option<Acme>,
+    /// The index in [`Plan::routes`] of the route to the node that may know what this one does not of challenges.
+    pub challenge_peer: Option<usize>,
     /// Limits and time-outs towards clients.
     pub server: Server,
     /// The access log and the event log.

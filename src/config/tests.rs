@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::keys::{Key, Section, TOP};
 use super::parse;
-use super::plan::{Action, Balance, CacheMode, Check, HashKey, Plan, WriteBack, WriteRetry};
+use super::plan::{Action, Balance, CacheMode, Check, HashKey, Plan, Route, WriteBack, WriteRetry};
 
+mod acme;
 mod admin;
 mod cache;
 mod canary;
@@ -392,7 +393,8 @@ fn the_comments_of_the_example_show_the_defaults() {
     };
     assert_eq!(full.routes[1].cache.as_deref().unwrap().mode, CacheMode::Back(given));
     assert_eq!((full.invalidate.len(), full.admin.is_some()), (1, true));
-    rollout::is_as_by_default(full.routes.last().unwrap());
+    let is_split = |route: &&Route| matches!(route.action, Action::Split(_));
+    rollout::is_as_by_default(full.routes.iter().rfind(is_split).unwrap());
     assert_eq!(plan.server.body_bytes_max, full.server.body_bytes_max);
 }
 

@@ -14,12 +14,14 @@ use tokio::task::JoinHandle;
 use super::http1::{self, BufferPool};
 use super::http2;
 use super::limit::{ConnectionLimit, Place};
+use super::linger;
 use super::listener::{Accepting, ListenSocket, Listener};
 use super::preface::{self, Spoken};
 use super::proxy_protocol::{self, Expected};
 use super::socket::{Carrier, Socket};
 use super::tls::{self, Handshakes, Tls};
 use super::waits::Limits;
+use crate::acme::PROTOCOL;
 use crate::config::plan::{ListenAddress, Protocols};
 use crate::exchange::ClientConnection;
 use crate::proxy::worker_state::{Snapshot, WorkerState};
@@ -336,6 +338,8 @@ async fn serve_tls(worker: Rc<Worker>, arrival: Arrival, (tls, handshakes): (Arc
     let Some((socket, shown)) = secured else { return };
     let client = Rc::new(client.over_tls(shown));
     let spoken = match socket.chosen_protocol() {
+        // The handshake was all that the authority wanted (RFC 8737 §3).
+        Some(PROTOCOL) => return linger::close(socket).await,
         Some(b"h2") => Spoken::Http2(Bytes::new()),
         // A client that says nothing speaks HTTP/1.1 (RFC 9113 §3.2), unless that is not spoken.
         None if !protocols(&worker, &client).http1() => Spoken::Http2(Bytes::new()),

@@ -11,6 +11,7 @@ use policy::cache::invalidation::is_safe;
 use policy::cache::overlap::Writer;
 
 use super::admit::{self, Admitted};
+use super::challenge::{self, Challenged};
 use super::course::{self, Course};
 use super::enqueue::{Enqueue, Enqueued};
 use super::invalidation::Outgoing;
@@ -75,7 +76,12 @@ pub(crate) fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, Proxy
     if admitted.ends_here {
         return Ok(Step::Answered(routing::options()));
     }
-    if let Some(port) = routing::redirect_https(&admitted) {
+    let peer = match challenge::find(site, ex) {
+        Some(Challenged::Answered(answer)) => return Ok(Step::Answered(answer)),
+        Some(Challenged::Forwarded(peer)) => Some(peer),
+        None => None,
+    };
+    if let Some(port) = routing::redirect_https(&admitted).filter(|_| peer.is_none()) {
         return routing::by_https(port, ex, &admitted).map(Step::Answered);
     }
     match purge::answer(site, ex, &admitted) {
@@ -83,7 +89,10 @@ pub(crate) fn begin(site: &WorkerState, ex: &mut Exchange) -> Result<Step, Proxy
         Some(purge::Outcome::Sweeps(banned)) => return Ok(Step::Sweeps(banned)),
         None => {}
     }
-    let (index, route) = routing::route(site, ex, &admitted)?;
+    let (index, route) = match peer {
+        Some(peer) => routing::known(site, ex, peer)?,
+        None => routing::route(site, ex, &admitted)?,
+    };
     let chosen = match &route.action {
         Action::Redirect(redirect) => {
             return routing::redirect(redirect, ex, &admitted).map(|answer| done(route, answer));

@@ -3,6 +3,7 @@
 
 pub(crate) mod account;
 pub(crate) mod admit;
+pub(crate) mod challenge;
 pub(crate) mod course;
 pub(crate) mod drive;
 pub(crate) mod enqueue;

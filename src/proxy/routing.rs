@@ -47,10 +47,20 @@ pub(crate) fn route<'a>(
         method: &ex.head.method,
         headers: &ex.head.fields,
     };
-    let index = site.plan().table.find(&asked);
-    let Some((index, route)) = index.and_then(|index| Some((index, site.plan().routes.get(index)?))) else {
-        return Err(ProxyError::NoRoute);
-    };
+    let index = site.plan().table.find(&asked).ok_or(ProxyError::NoRoute)?;
+    known(site, ex, index)
+}
+
+/// The route with this index, as that of a request.
+///
+/// # Errors
+/// [`ProxyError::NoRoute`].
+pub(crate) fn known<'a>(
+    site: &'a WorkerState,
+    ex: &mut Exchange,
+    index: usize,
+) -> Result<(usize, &'a Route), ProxyError> {
+    let route = site.plan().routes.get(index).ok_or(ProxyError::NoRoute)?;
     ex.record.route = site.route_record(index);
     Ok((index, route))
 }

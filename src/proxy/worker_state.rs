@@ -12,6 +12,7 @@ use policy::route::sticky::Verified;
 
 use super::local_split::{self, LocalSplit};
 use super::target::RouteTarget;
+use crate::acme::Published;
 use crate::cache::{Caching, Store};
 use crate::config::plan::{Action, Plan, Route, RouteCache};
 use crate::exchange::ClientConnection;
@@ -49,6 +50,8 @@ pub(crate) struct Snapshot {
     pub via_name: Arc<str>,
     /// Says when loops may be told of again.
     pub loop_notice: Notice,
+    /// The answers to challenges of ACME authorities.
+    pub published: Arc<Published>,
 }
 
 impl Snapshot {

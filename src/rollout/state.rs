@@ -4,14 +4,15 @@
 //! or the new one. It belongs to the process that has locked the journal of the same directory.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use policy::canary::progress::Progress;
 use policy::message::via::Signature;
 use serde::{Deserialize, Serialize};
+
+use crate::state_file;
 
 /// The version of the format; other versions are not read.
 const VERSION: u32 = 1;
@@ -82,12 +83,7 @@ impl StateFile {
             Ok(saved) => saved,
             Err(error) if error.kind() == io::ErrorKind::NotFound => SavedState::default(),
             Err(error) => {
-                let aside = self.path.with_extension("json.bad");
-                let path = self.path.display();
-                tracing::warn!("{path} can't be read, and is renamed to {}: {error}", aside.display());
-                if let Err(error) = fs::rename(&self.path, &aside) {
-                    tracing::warn!("{path} can't be renamed: {error}");
-                }
+                state_file::set_aside(&self.path, &error);
                 SavedState::default()
             }
         }
@@ -109,7 +105,7 @@ impl StateFile {
     /// I/O errors; the old file is unchanged.
     pub(crate) fn write(&self, saved: &SavedState) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&SavedState { version: VERSION, routes: saved.routes.clone() })?;
-        self.put(&self.path, &text)
+        state_file::replace(&self.path, &text)
     }
 
     /// The key that signs cookies, created at the first start.
@@ -122,9 +118,9 @@ impl StateFile {
             Ok(key) if key.len() == KEY_BYTES => Ok(key),
             Ok(_) => {
                 tracing::warn!("{} holds no valid key, and is replaced: clients get new cookies", path.display());
-                self.make_key(&path)
+                Self::make_key(&path)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_key(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::make_key(&path),
             Err(error) => Err(error),
         }
     }
@@ -144,23 +140,14 @@ impl StateFile {
             return Ok(name);
         }
         let name = make();
-        self.put(&path, format!("{name}\n").as_bytes())?;
+        state_file::replace(&path, format!("{name}\n").as_bytes())?;
         Ok(name)
     }
 
-    fn make_key(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn make_key(path: &Path) -> io::Result<Vec<u8>> {
         let key = random_key()?;
-        self.put(path, &key)?;
+        state_file::replace(path, &key)?;
         Ok(key)
-    }
-
-    fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let new = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        File::open(&self.directory)?.sync_all()
     }
 }
 

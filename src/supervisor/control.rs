@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::error::StartError;
 use super::listeners::{Listeners, Listening, New, Prepared};
+use crate::acme::{Acme, manager};
 use crate::admin;
 use crate::admin_service::AdminService;
 use crate::config::changes::Changes;
@@ -55,6 +56,8 @@ pub(super) enum Control {
 /// What is opened before the control thread starts, so that its caller gets the error.
 pub(super) struct Opened {
     pub(super) sockets: Sockets,
+    /// Certificates that renew themselves.
+    pub(super) acme: Arc<Acme>,
     /// One for each worker.
     pub(super) telemetry: Vec<WorkerTelemetry>,
     pub(super) log: OpenLog,
@@ -101,7 +104,7 @@ pub(super) fn run(
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())?;
     let supervisor = runtime.block_on(async {
-        let mut shared_state = match SharedState::new(&plan, resolver) {
+        let mut shared_state = match SharedState::new(&plan, resolver, Arc::clone(&opened.acme.published)) {
             Ok(shared_state) => shared_state,
             Err(error) => return Ok(Err(StartError::Begin(error))),
         };
@@ -153,12 +156,14 @@ struct Supervisor {
 impl Supervisor {
     /// Starts the workers and the tasks of the control thread, then opens the listeners to clients.
     async fn start(shared_state: SharedState, snapshot: &Arc<Snapshot>, opened: Opened) -> io::Result<Self> {
-        let Opened { sockets, telemetry, log, descriptors, limit, reloads } = opened;
+        let Opened { sockets, acme, telemetry, log, descriptors, limit, reloads } = opened;
         let backends: Rc<ToBackends> = Rc::default();
         let rollout = Arc::clone(shared_state.rollout());
         let counters = telemetry.iter().map(|telemetry| &telemetry.counters);
         let counters = counters.chain([backends.counters(), rollout.counters()]).map(Arc::clone).collect();
-        let admin_service = AdminService::new(Arc::clone(snapshot), counters, Arc::clone(&rollout), reloads);
+        let (snapshot_in_force, acme_of_admin) = (Arc::clone(snapshot), Arc::clone(&acme));
+        let admin_service =
+            AdminService::new(snapshot_in_force, counters, Arc::clone(&rollout), reloads, acme_of_admin);
         let admin_service = Arc::new(admin_service);
         let mut supervisor = Self {
             shared_state,
@@ -166,7 +171,7 @@ impl Supervisor {
             admin_service,
             workers: Vec::new(),
             threads: Vec::new(),
-            listeners: Listeners::default(),
+            listeners: Listeners::new(Arc::clone(&acme)),
             snapshot: Arc::clone(snapshot),
             started: snapshot.plan.settings.clone(),
             log,
@@ -188,6 +193,7 @@ impl Supervisor {
         tokio::task::spawn_local(controller::run(Arc::clone(&rollout)));
         tokio::task::spawn_local(async move { rollout.reports().run().await });
         supervisor.listen(sockets.clients).await;
+        tokio::task::spawn_local(manager::run(acme));
         supervisor.admin_service.set_ready();
         Ok(supervisor)
     }
@@ -213,6 +219,7 @@ impl Supervisor {
                 let _gone = worker.send(Command::Listen(Arc::clone(&listener), socket)).await;
             }
         }
+        self.admin_service.set_listeners(self.listeners.all());
     }
 
     /// Executes commands until one stops the proxy, and polls the files of certificates.
@@ -268,6 +275,7 @@ impl Supervisor {
         for address in self.listeners.remove_others(&snapshot.plan) {
             self.send_to_workers(|| Command::Unlisten(Arc::clone(&address))).await;
         }
+        self.admin_service.set_listeners(self.listeners.all());
         Ok(changes)
     }
 

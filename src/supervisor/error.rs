@@ -31,6 +31,9 @@ pub enum StartError {
         /// Why not.
         source: TlsError,
     },
+    /// `[tls.acme]` can't be used.
+    #[error("tls.acme: {0}")]
+    Acme(#[source] TlsError),
     /// The admin listener can't be opened.
     #[error(transparent)]
     Admin(#[from] admin::OpenError),

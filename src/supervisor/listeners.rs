@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::StartError;
+use crate::acme::{self, Acme};
 use crate::admin::api::CertificateMetrics;
 use crate::config::plan::{self, ListenAddress, Plan};
 use crate::downstream::listener::{self, ListenSocket, Listener, Opened, Settings};
@@ -36,8 +37,10 @@ pub struct Listening {
 }
 
 /// The open listeners.
-#[derive(Default)]
-pub(super) struct Listeners(Vec<Open>);
+pub(super) struct Listeners {
+    open: Vec<Open>,
+    acme: Arc<Acme>,
+}
 
 struct Open {
     listener: Arc<Listener>,
@@ -54,47 +57,56 @@ pub(super) struct Prepared {
     new: Vec<(Arc<Listener>, Opened)>,
     /// The new settings of listeners that are already open.
     settings: Vec<(Arc<Listener>, Settings)>,
+    /// Certificates that renew themselves.
+    acme: acme::Prepared,
 }
 
 impl Listeners {
+    /// None yet; `acme` has the certificates that renew themselves.
+    pub(super) fn new(acme: Arc<Acme>) -> Self {
+        Self { open: Vec::new(), acme }
+    }
+
     /// Opens the sockets of the new listeners, one for each worker, and reads all certificates. Changes nothing yet.
     ///
     /// # Errors
     /// When an address can't be listened on, or a file of TLS can't be used.
     pub(super) fn prepare(&self, plan: &Plan, workers: usize) -> Result<Prepared, StartError> {
         check_backend_tls(plan)?;
-        let mut prepared = Prepared { new: Vec::new(), settings: Vec::new() };
         let now = clock::now().wall;
+        let acme = self.acme.prepare(plan, now).map_err(StartError::Acme)?;
+        let (mut new, mut settings_of_open) = (Vec::new(), Vec::new());
         for planned in &plan.listeners {
-            let open = self.0.iter().find(|open| *open.listener.address == planned.address);
+            let open = self.open.iter().find(|open| *open.listener.address == planned.address);
             let before = open.and_then(|open| open.listener.tls.load_full());
             let load = |tls| {
-                let loaded = Tls::load(tls, planned.protocols, before.as_deref(), now);
+                let loaded = Tls::load(tls, planned.protocols, &acme, (before.as_deref(), now));
                 loaded.map_err(|source| StartError::Tls { address: planned.address.clone(), source })
             };
             let tls = planned.tls.as_ref().map(load).transpose()?;
             let settings = Settings { tls, proxy_headers: Rule::of(planned) };
             match open {
-                Some(open) => prepared.settings.push((Arc::clone(&open.listener), settings)),
+                Some(open) => settings_of_open.push((Arc::clone(&open.listener), settings)),
                 None => {
                     let opened = listener::open(&planned.address, workers)?;
-                    prepared.new.push((Arc::new(Listener::new(&planned.address, settings)), opened));
+                    new.push((Arc::new(Listener::new(&planned.address, settings)), opened));
                 }
             }
         }
-        Ok(prepared)
+        Ok(Prepared { new, settings: settings_of_open, acme })
     }
 
     /// Puts in force what [`Self::prepare`] has opened. Returns the new listeners, whose sockets the caller hands to the
     /// workers.
     pub(super) fn add(&mut self, prepared: Prepared) -> Vec<New> {
+        self.acme.adopt(prepared.acme);
         for (listener, settings) in prepared.settings {
             listener.adopt(settings);
         }
         let mut new = Vec::new();
         for (listener, opened) in prepared.new {
             let Opened { sockets, local, file } = opened;
-            self.0.push(Open {
+            self.open.push(Open {
                 listener: Arc::clone(&listener),
                 local,
                 _file: file,
@@ -103,7 +115,7 @@ impl Listeners {
             });
             new.push(New { listener, sockets });
         }
-        for open in &mut self.0 {
+        for open in &mut self.open {
             open.changed = None;
             open.warn();
         }
@@ -112,21 +124,22 @@ impl Listeners {
 
     /// Reloads certificates whose files have changed, and repeats the warnings about certificates once a day.
     pub(super) fn check_certificates(&mut self) {
-        self.0.iter_mut().for_each(Open::check_certificates);
+        let present = self.acme.present();
+        self.open.iter_mut().for_each(|open| open.check_certificates(&present));
     }
 
     /// Removes the listeners that a Plan does not have, and returns their addresses.
     pub(super) fn remove_others(&mut self, plan: &Plan) -> Vec<Arc<ListenAddress>> {
         let is_planned = |open: &Open| plan.listeners.iter().any(|planned| planned.address == *open.listener.address);
-        let (planned, others) = std::mem::take(&mut self.0).into_iter().partition(is_planned);
-        self.0 = planned;
+        let (planned, others) = std::mem::take(&mut self.open).into_iter().partition(is_planned);
+        self.open = planned;
         others.into_iter().map(|open: Open| Arc::clone(&open.listener.address)).collect()
     }
 
     /// When the certificates of each listener expire.
     pub(super) fn certificates(&self) -> Vec<CertificateMetrics> {
         let mut certificates = Vec::new();
-        for open in &self.0 {
+        for open in &self.open {
             let Some(tls) = open.listener.tls.load_full() else { continue };
             certificates.extend(tls.expiries().map(|(certificate, ends)| CertificateMetrics {
                 listener: open.listener.address.to_string(),
@@ -135,6 +148,11 @@ impl Listeners {
             }));
         }
         certificates
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Vec<Arc<Listener>> {
+        self.open.iter().map(|open| Arc::clone(&open.listener)).collect()
     }
 
     /// The open listeners, as an operator reads them.
@@ -147,7 +165,7 @@ impl Listeners {
                 None => open.listener.address.to_string(),
             },
         };
-        self.0.iter().map(listening).collect()
+        self.open.iter().map(listening).collect()
     }
 }
 
@@ -155,7 +173,7 @@ impl Open {
     /// Reloads the certificates if their files have changed and have stayed the same for one poll: a certificate and
     /// its key are two files, which can't be replaced atomically. Files that can't be used change nothing, and are
     /// logged once.
-    fn check_certificates(&mut self) {
+    fn check_certificates(&mut self, acme: &acme::Prepared) {
         let Some(before) = self.listener.tls.load_full() else { return };
         if clock::mono().saturating_sub(self.warned) >= WARN_EVERY {
             self.warn();
@@ -168,7 +186,7 @@ impl Open {
         } else if let Some((_, was_tried)) = self.changed.as_mut().filter(|(_, was_tried)| !was_tried) {
             *was_tried = true;
             let address = &self.listener.address;
-            match Tls::load(before.plan(), before.protocols(), Some(&before), clock::now().wall) {
+            match Tls::load(before.plan(), before.protocols(), acme, (Some(&before), clock::now().wall)) {
                 Ok(tls) => {
                     self.listener.tls.store(Some(Arc::new(tls)));
                     tracing::info!("listener {address}: certificates are reloaded, because their files have changed");

@@ -9,6 +9,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
+use crate::acme::{self, Acme};
 use crate::config::plan::{Address, AdminAddress, ListenAddress, Listener, Plan};
 use crate::config::problem::{Problem, Severity};
 use crate::downstream::listener;
@@ -32,7 +33,14 @@ pub fn problems(plan: &Plan) -> Vec<Problem> {
         }
         AdminAddress::Unix(_) => None,
     });
-    let certificates = plan.listeners.iter().filter_map(certificates).flatten();
+    // Without the directory of the state, so that nothing in it changes.
+    let acme = Acme::new(None).prepare(plan, clock::now().wall);
+    let (acme, unusable) = match &acme {
+        Ok(acme) => (Some(acme), None),
+        Err(error) => (None, Some(problem(Severity::Error, format!("tls.acme: {error}")))),
+    };
+    let certificates = plan.listeners.iter().filter_map(|listener| certificates(listener, acme?)).flatten();
+    let certificates = certificates.chain(unusable);
     let state = plan.server.state_dir.iter().filter_map(|path| state_dir(path).err());
     let errors = ports.chain(admin).chain(state).map(|cause| problem(Severity::Error, cause));
     let warnings = backends(plan).into_iter().map(|cause| problem(Severity::Warning, cause));
@@ -40,10 +48,10 @@ pub fn problems(plan: &Plan) -> Vec<Problem> {
 }
 
 /// The errors and warnings about a listener's certificates; `None` for a listener without TLS.
-fn certificates(listener: &Listener) -> Option<Vec<Problem>> {
+fn certificates(listener: &Listener, acme: &acme::Prepared) -> Option<Vec<Problem>> {
     let now = clock::now().wall;
     let about = |severity, cause: &str| problem(severity, format!("listener {}: {cause}", listener.address));
-    Some(match Tls::load(listener.tls.as_ref()?, listener.protocols, None, now) {
+    Some(match Tls::load(listener.tls.as_ref()?, listener.protocols, acme, (None, now)) {
         Ok(tls) => tls.warnings(now).iter().map(|warning| about(Severity::Warning, warning)).collect(),
         Err(error) => vec![about(Severity::Error, &error.to_string())],
     })

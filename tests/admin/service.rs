@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use forebay::admin::api::certificates::{Certificate, CertificateOrder};
 use forebay::admin::api::{Details, Entry, Header, JournalMetrics, Metrics, Page, State};
 use forebay::admin::api::{rollout, status};
 use forebay::admin::{
@@ -111,6 +112,13 @@ fn upstream(name: &str) -> status::Upstream {
 }
 
 impl Service for FakeService {
+    fn certificates(&self) -> Vec<Certificate> {
+        let order = CertificateOrder { next_unix_ms: 1_795_289_280_000, failures: 1, failure: Some("why".to_owned()) };
+        let names = vec!["a.test".to_owned()];
+        let (source, not_after_unix_ms) = ("acme".to_owned(), 1_799_000_000_000);
+        vec![Certificate { names, source, not_after_unix_ms, order: Some(order), ..Certificate::default() }]
+    }
+
     fn splits(&self) -> Vec<rollout::Split> {
         vec![split("users"), split("/api/users")]
     }

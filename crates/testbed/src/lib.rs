@@ -15,6 +15,7 @@ mod head;
 mod mirror;
 mod names;
 mod origin;
+mod pebble;
 mod process;
 mod rollout;
 mod script;
@@ -34,6 +35,7 @@ pub use forebay::Forebay;
 pub use head::Head;
 pub use names::Names;
 pub use origin::{BodyEnd, Origin, Request};
+pub use pebble::Pebble;
 pub use process::Process;
 pub use rollout::{Api, Caller, Sides, is_share};
 pub use script::{Gate, Script, answer, chunked, close, echo, hang, ok, ranged, raw, reset, script, validated};
@@ -52,10 +54,25 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 /// # Panics
 /// If it does not hold within [`DEADLINE`]; `what` describes the condition.
 #[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    within(DEADLINE, Duration::from_millis(1), what, condition);
+}
+
+/// The same for what takes seconds by its nature, and is looked at less often.
+///
+/// # Panics
+///
+/// When it does not hold within a minute; `what` says what was waited for.
+#[track_caller]
+pub fn in_the_end(what: &str, condition: impl FnMut() -> bool) {
+    within(Duration::from_secs(60), Duration::from_millis(20), what, condition);
+}
+
+#[track_caller]
+fn within(longest: Duration, pause: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(1));
+        assert!(begun.elapsed() < longest, "not within {longest:?}: {what}");
+        std::thread::sleep(pause);
     }
 }

@@ -127,6 +127,12 @@ impl Api {
         Client::to(self.address).send(head + body).read_response_to(method)
     }
 
+    /// The address of the admin listener.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Gets a resource.
     ///
     /// # Panics

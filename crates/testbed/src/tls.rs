@@ -73,6 +73,7 @@ impl Authority {
         if let Some(name) = names.first() {
             params.distinguished_name.push(DnType::CommonName, name);
         }
+        params.use_authority_key_identifier_extension = true;
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().expect("a key");

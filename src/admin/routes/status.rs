@@ -1,4 +1,4 @@
-//! The handlers of the proxy's state: overview, routes, upstreams, and draining of endpoints.
+//! The handlers of the proxy's state: overview, certificates, routes, upstreams, and draining of endpoints.
 //!
 //! The name of the upstream is one percent-encoded segment of the path.
 
@@ -10,6 +10,7 @@ use http::StatusCode;
 use super::rollout::{check_author, name, read};
 use super::{ApiResult, SharedService, body_bytes, json};
 use crate::admin::ApiError;
+use crate::admin::api::certificates::Certificates;
 use crate::admin::api::status::{EndpointOrder, Routes, Upstreams};
 
 type Upstream = Result<Path<String>, PathRejection>;
@@ -21,6 +22,10 @@ pub(super) async fn overview(State(service): State<SharedService>) -> ApiResult 
 
 pub(super) async fn history(State(service): State<SharedService>) -> ApiResult {
     Ok(json(StatusCode::OK, &service.history()))
+}
+
+pub(super) async fn certificates(State(service): State<SharedService>) -> ApiResult {
+    Ok(json(StatusCode::OK, &Certificates { certificates: service.certificates() }))
 }
 
 pub(super) async fn routes(State(service): State<SharedService>) -> ApiResult {

@@ -33,8 +33,9 @@ pub(super) fn in_place(route: &Section<'_>, name: Arc<str>) -> Upstream {
     Upstream { name, backends: backend::all(route, "backends", false, Protocol::Http1), ..with_defaults(route) }
 }
 
-/// The upstream of a webhook: one backend, short time-outs, no retries and no kept connections.
-pub(super) fn of_webhook(section: &Section<'_>, name: Arc<str>, backend: Backend) -> Upstream {
+/// The upstream of requests that are far apart, as those of webhooks: one backend, short time-outs, no retries and no kept
+/// connections.
+pub(super) fn with_one_backend(section: &Section<'_>, name: Arc<str>, backend: Backend) -> Upstream {
     let plain = with_defaults(section);
     Upstream {
         name,

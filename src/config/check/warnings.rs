@@ -6,7 +6,7 @@ use http::Method;
 use message::Fields;
 use policy::route::RouteRequest;
 
-use super::loops;
+use super::{acme, loops};
 use crate::config::document::{Section, Text};
 use crate::config::plan::{Action, Plan, Route};
 
@@ -23,6 +23,7 @@ pub(super) fn of_plan(top: &Section<'_>, routes: &[Section<'_>], upstreams: &[Se
         let cause = format!("no route uses upstream {name:?}");
         section.report.warn(section.at("name"), cause, "name it in a route, or leave it out");
     }
+    acme::warn(top, plan);
     loops::warn(routes, upstreams, plan);
     for section in upstreams.iter().filter(|section| section.has("send_proxy")) {
         let cause =

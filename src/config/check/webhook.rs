@@ -15,7 +15,7 @@ pub(super) fn of_canary(section: &Section<'_>, route: &Arc<str>) -> Option<Webho
     match split(&text.value) {
         Ok((backend, target)) => {
             let name = Arc::from(format!("webhook of {route}"));
-            Some(Webhook { upstream: upstream::of_webhook(section, name, backend), target })
+            Some(Webhook { upstream: upstream::with_one_backend(section, name, backend), target })
         }
         Err((cause, hint)) => {
             section.report.add(text.span.clone(), format!("webhook {text} {cause}"), hint);

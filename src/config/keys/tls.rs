@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use policy::certificate::challenge::{self, Unfit};
 use rustls::{NamedGroup, SupportedCipherSuite};
 
 use super::tls_algorithms;
@@ -21,10 +23,13 @@ table! {
     /// server name of its connection (SNI) gets 421.
     pub struct Tls "[listener.tls]" => authorities;
 
-    /// The certificates. The first is the default. A listener needs at least one, here or by `self_signed`.
+    /// The certificates. The first is the default. A listener needs at least one, here, or by `acme` or `self_signed`.
     certificates: Vec<CertificateFiles>;
+    /// Host names for which forebay gets certificates that renew themselves, as `[tls.acme]` says: one for each name.
+    /// They follow `certificates`. Wildcards are not supported.
+    acme: Vec<Arc<str>> as Texts = "" => acme_names;
     /// Host names and IP addresses for which forebay makes a certificate itself at each start: for development. Clients
-    /// refuse it unless they are told not to verify. It follows `certificates`.
+    /// refuse it unless they are told not to verify. It follows the others.
     self_signed: Vec<String> as Texts = "" => host_names;
     /// The lowest version that forebay accepts.
     min_version: TlsVersion = "1.2";
@@ -107,10 +112,18 @@ words! {
 /// The longest `ticket_rotation`.
 const TICKET_ROTATION_MAX: Duration = Duration::from_secs(6 * 3_600);
 
+impl Tls {
+    /// Whether an authority that connects without a certificate of its own is answered (RFC 8737).
+    #[must_use]
+    pub fn answers_challenges(&self) -> bool {
+        !self.acme.is_empty() && self.client_auth != ClientAuth::Required
+    }
+}
+
 fn authorities(tls: &Tls, section: &Section<'_>) {
     check_versions(tls, section);
     let is_left_out = |key| !section.has(key) || section.is_empty_list(key);
-    if ["certificates", "self_signed"].into_iter().all(is_left_out) {
+    if ["certificates", "acme", "self_signed"].into_iter().all(is_left_out) {
         let hint = "certificates = [{ cert = \"/etc/forebay/cert.pem\", key = \"/etc/forebay/key.pem\" }]";
         let what = if section.is_empty_list("certificates") { "empty" } else { "missing" };
         section.report.add(section.at("certificates"), format!("certificates is {what}"), hint);
@@ -125,6 +138,28 @@ fn authorities(tls: &Tls, section: &Section<'_>) {
             section.report.warn(section.at(key), format!("{key} is of no use without client_auth"), hint);
         }
     }
+}
+
+/// The names that a listener gets certificates for, in lower case.
+fn acme_names(section: &Section<'_>, key: &str) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for text in section.texts(key) {
+        let (cause, hint) = match challenge::name(&text.value) {
+            Ok(name) if names.iter().any(|known| **known == *name) => ("stands twice", "leave one out"),
+            Ok(name) => {
+                names.push(Arc::from(name));
+                continue;
+            }
+            Err(Unfit::Wildcard) => (
+                "has a wildcard, which only the challenge dns-01 can show to be yours, and that is not supported",
+                "list the host names, or name a certificate in certificates",
+            ),
+            Err(Unfit::Address) => ("is an IP address", "write a host name"),
+            Err(Unfit::NoName) => ("is no host name", "write it as \"www.example.com\", in ASCII (xn--…)"),
+        };
+        section.report.add(text.span.clone(), format!("{text} {cause}"), hint);
+    }
+    names
 }
 
 /// Names that a certificate is made for.

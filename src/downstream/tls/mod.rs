@@ -19,9 +19,11 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 
+pub(crate) use self::certificates::CertificateFacts;
 use self::certificates::Certificates;
 pub(super) use self::handshake::{Handshakes, secure};
 use self::shared_tickets::SharedTickets;
+use crate::acme::{PROTOCOL, Prepared};
 use crate::config::plan::{self, CertificateFiles, ClientAuth, Protocols, TlsVersion};
 use crate::tls::{self as files, FileState, TlsError};
 
@@ -37,18 +39,19 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Reads a listener's files; its clients are offered these protocols. `before`: what its handshakes go by now.
+    /// Reads a listener's files; its clients are offered these protocols. `acme`: what renews itself. `before`: what its
+    /// handshakes go by now.
     pub(crate) fn load(
         plan: &plan::Tls,
         protocols: Protocols,
-        before: Option<&Self>,
-        now: Duration,
+        acme: &Prepared,
+        (before, now): (Option<&Self>, Duration),
     ) -> Result<Self, TlsError> {
         // What changes while it is read is seen the next time.
         let files = FileState::of(paths(plan).iter().map(PathBuf::as_path));
         let provider = Arc::new(provider(plan));
         let old = (before.map(|before| &*before.certificates), now);
-        let certificates = Arc::new(Certificates::load(plan, &provider, old)?);
+        let certificates = Arc::new(Certificates::load(plan, acme, &provider, old)?);
         let tickets = tickets(plan, before)?;
         let versions = match plan.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12][..],
@@ -60,6 +63,10 @@ impl Tls {
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::clone(&certificates) as _);
         config.alpn_protocols = protocols.offered().iter().map(|protocol| protocol.to_vec()).collect();
+        if plan.answers_challenges() {
+            // Last, so that a client that offers another gets that.
+            config.alpn_protocols.push(PROTOCOL.to_vec());
+        }
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::clone(&tickets);
         Ok(Self { plan: plan.clone(), protocols, certificates, tickets, config: Arc::new(config), files })
@@ -88,6 +95,11 @@ impl Tls {
     /// The path of each certificate, and when it ends (since 1970).
     pub(crate) fn expiries(&self) -> impl Iterator<Item = (String, Duration)> {
         self.certificates.expiries()
+    }
+
+    /// What an operator sees of the certificates.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = CertificateFacts> {
+        self.certificates.facts()
     }
 
     /// What an operator should see to.

@@ -1,7 +1,7 @@
 //! TLS towards the backends of one upstream: whom we believe, and what we show.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -9,7 +9,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
 use super::socket::{HTTP_2, Socket};
@@ -18,14 +18,6 @@ use crate::tls::{self, FileState, TlsError};
 
 /// HTTP/1.1 as ALPN names it.
 const HTTP_1: &[u8] = b"http/1.1";
-
-/// Where systems keep the certificates of the authorities that they believe: Debian, Red Hat, SUSE, Alpine and BSD.
-const SYSTEM_ROOTS: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// What connections to the backends of one upstream go by. Sessions are kept in it, and resumed.
 pub struct BackendTls {
@@ -97,16 +89,7 @@ fn verifier(plan: &UpstreamTls, provider: &Arc<CryptoProvider>) -> Result<Arc<dy
     if !plan.verify {
         return Ok(Arc::new(Anybody(Arc::clone(provider))));
     }
-    let system = || SYSTEM_ROOTS.iter().map(Path::new).find(|path| path.exists()).map(Path::to_owned);
-    let path = plan.ca.clone().or_else(system).ok_or_else(|| TlsError::Authorities {
-        path: PathBuf::from("upstream.tls.ca"),
-        reason: "left out, and the system has no authorities".to_owned(),
-    })?;
-    let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(tls::certificates(&path)?);
-    if added == 0 || (plan.ca.is_some() && ignored > 0) {
-        return Err(TlsError::Lacking { path, what: "authority that can be read" });
-    }
+    let (roots, path) = tls::authorities(plan.ca.as_deref(), "upstream.tls.ca")?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
     match verifier {
         Ok(verifier) => Ok(verifier),

@@ -25,6 +25,22 @@ pub fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// A DER object as PEM (RFC 7468), with its label.
+#[must_use]
+pub fn pem(label: &str, der: &[u8]) -> String {
+    /// Bytes that make a line of 64 characters.
+    const LINE_BYTES: usize = 48;
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in der.chunks(LINE_BYTES) {
+        text.push_str(&base64(line));
+        text.push('\n');
+    }
+    text.push_str("-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +53,8 @@ mod tests {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
         assert_eq!(base64(&[0xFB, 0xFF, 0xFE]), "+//+");
+        let expected = format!("-----BEGIN X-----\n{}\nAAA=\n-----END X-----\n", "A".repeat(64));
+        assert_eq!(pem("X", &[0; 50]), expected);
         assert_eq!(hexadecimal(&[0, 0x1F, 0xA0, 0xFF]), "001fa0ff");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::calendar::days;
 use super::der::Reader;
 
 pub(super) const SEQUENCE: u8 = 0x30;
@@ -17,6 +18,10 @@ const SUBJECT_ID: u8 = 0x82;
 const EXTENSIONS: u8 = 0xA3;
 /// `id-ce-subjectAltName`.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1D, 0x11];
+/// `id-ce-authorityKeyIdentifier`.
+const AUTHORITY_KEY: &[u8] = &[0x55, 0x1D, 0x23];
+/// `keyIdentifier` within it.
+const KEY_ID: u8 = 0x80;
 
 /// The most subject alternative names that are read; the rest is ignored.
 const NAMES_MAX: usize = 1_000;
@@ -39,6 +44,8 @@ pub enum Name<'a> {
 pub struct Certificate<'a> {
     /// The serial number: the content of its DER form.
     pub serial: &'a [u8],
+    /// The content of the issuer's `Name`.
+    pub issuer: &'a [u8],
     /// The content of the subject's `Name`, for [`super::subject::text`].
     pub subject: &'a [u8],
     /// Start of the validity, in seconds since 1970.
@@ -47,6 +54,8 @@ pub struct Certificate<'a> {
     pub not_after: i64,
     /// Subject alternative names of the kinds in [`Name`], at most 1,000.
     pub names: Vec<Name<'a>>,
+    /// Which key of the issuer has signed it, if it says so (RFC 5280 §4.2.1.1).
+    pub authority_key: Option<&'a [u8]>,
 }
 
 /// Parses a DER certificate; `None` if it is malformed.
@@ -56,33 +65,35 @@ pub fn read(der: &[u8]) -> Option<Certificate<'_>> {
     let mut to_be_signed = Reader::new(signed.expect(SEQUENCE)?);
     to_be_signed.optional(VERSION);
     let serial = to_be_signed.expect(INTEGER)?;
-    let (_algorithm, _issuer) = (to_be_signed.expect(SEQUENCE)?, to_be_signed.expect(SEQUENCE)?);
+    let (_algorithm, issuer) = (to_be_signed.expect(SEQUENCE)?, to_be_signed.expect(SEQUENCE)?);
     let mut validity = Reader::new(to_be_signed.expect(SEQUENCE)?);
     let (not_before, not_after) = (time(&mut validity)?, time(&mut validity)?);
     let subject = to_be_signed.expect(SEQUENCE)?;
     let _public_key = to_be_signed.expect(SEQUENCE)?;
     to_be_signed.optional(ISSUER_ID);
     to_be_signed.optional(SUBJECT_ID);
-    let names = match to_be_signed.optional(EXTENSIONS) {
-        Some(extensions) => names(Reader::new(Reader::new(extensions).expect(SEQUENCE)?))?,
-        None => Vec::new(),
-    };
-    Some(Certificate { serial, subject, not_before, not_after, names })
+    let none = Certificate { serial, issuer, subject, not_before, not_after, names: Vec::new(), authority_key: None };
+    match to_be_signed.optional(EXTENSIONS) {
+        Some(extensions) => with_extensions(none, Reader::new(Reader::new(extensions).expect(SEQUENCE)?)),
+        None => Some(none),
+    }
 }
 
-fn names(mut extensions: Reader<'_>) -> Option<Vec<Name<'_>>> {
+fn with_extensions<'a>(mut certificate: Certificate<'a>, mut extensions: Reader<'a>) -> Option<Certificate<'a>> {
     while !extensions.is_empty() {
         let mut extension = Reader::new(extensions.expect(SEQUENCE)?);
-        let is_names = extension.expect(OID)? == SUBJECT_ALT_NAME;
+        let kind = extension.expect(OID)?;
         extension.optional(BOOLEAN);
         let content = extension.expect(OCTETS)?;
-        if is_names {
+        if kind == SUBJECT_ALT_NAME {
             let mut names = Reader::new(Reader::new(content).expect(SEQUENCE)?);
             let values = std::iter::from_fn(|| names.next_value()).take(NAMES_MAX);
-            return Some(values.filter_map(|value| name(value.tag, value.content)).collect());
+            certificate.names = values.filter_map(|value| name(value.tag, value.content)).collect();
+        } else if kind == AUTHORITY_KEY {
+            certificate.authority_key = Reader::new(Reader::new(content).expect(SEQUENCE)?).optional(KEY_ID);
         }
     }
-    Some(Vec::new())
+    Some(certificate)
 }
 
 /// A general name; `None` for kinds that are not in [`Name`].
@@ -128,14 +139,6 @@ fn number(digits: &[u8]) -> i64 {
     digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar. The calculation starts years in March, so that a leap day
-/// is the last day of its year.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -159,6 +162,8 @@ mod tests {
         ];
         assert_eq!(certificate.names, names);
         assert_eq!((certificate.not_before, certificate.not_after), (1_796_073_455, 2_426_793_455));
+        assert_eq!(subject::text(certificate.issuer), subject::text(certificate.subject));
+        assert_eq!((certificate.serial.len(), certificate.authority_key), (20, None));
         assert_eq!(subject::text(certificate.subject), "CN=Al\\C3\\AFce \\\"A\\\"\\, B,OU=Edge,O=Example,C=NL");
     }
 
