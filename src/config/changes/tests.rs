@@ -71,12 +71,14 @@ fn a_route_that_would_queue_writes_without_a_journal_waits_for_the_next_start() 
 
 /// A few valid values of a kind.
 fn values(kind: Kind) -> Vec<String> {
-    const TEXTS: [&str; 20] = [
+    const TEXTS: [&str; 22] = [
         "127.0.0.1:9",
         "letsencrypt",
         "letsencrypt-staging",
         "ops@a.example",
         "dev@a.example",
+        "http://10.0.0.1",
+        "http://10.0.0.2:81",
         "http-01",
         "tls-alpn-01",
         "127.0.0.1:10",

@@ -324,7 +324,7 @@ fn http2_is_spoken(upstream: &Upstream, section: &Section<'_>) {
     let is_spoken = upstream.backends.iter().any(|backend| backend.protocol != Protocol::Http1);
     if section.has("http2") && !upstream.backends.is_empty() && !is_spoken {
         let hint = "add protocol = \"h2\" or \"auto\", or leave it out";
-        section.report.add(section.at("http2"), "http2 has no effect: every backend gets HTTP/1.1", hint);
+        section.report.warn(section.at("http2"), "http2 has no effect: every backend gets HTTP/1.1", hint);
     }
     if upstream.send_proxy.is_some() && is_spoken {
         let hint = "leave one out: a connection of HTTP/2 carries the requests of many clients";
