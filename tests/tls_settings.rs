@@ -150,6 +150,21 @@ fn responses_over_tls_have_hsts_once() {
 }
 
 #[test]
+fn stored_responses_over_tls_have_hsts_once() {
+    let ground = Ground::new();
+    let fields = [("Strict-Transport-Security", "max-age=1"), ("Cache-Control", "max-age=600")];
+    let origin = Origin::start(answer(200, &fields, "kept"));
+    let config = forward([&origin]).cached("");
+    let (_forebay, address) = ground.start(config, "hsts = \"max-age=31536000\"");
+    let mut client = ground.authority.client("a.test").connect(address).unwrap();
+    for _ in 0..3 {
+        let response = client.send(GET).read_response();
+        assert_eq!(response.is(200, "kept").head.fields("strict-transport-security"), ["max-age=31536000"]);
+    }
+    assert_eq!(origin.count("GET /"), 1);
+}
+
+#[test]
 fn handshakes_by_version_and_the_end_of_certificates_are_measured() {
     let (ground, origin) = (Ground::new(), Origin::start(ok("")));
     let (forebay, address) = ground.start(forward([&origin]).more("[admin]\nlisten = \"127.0.0.1:0\"\n"), "");

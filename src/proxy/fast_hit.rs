@@ -57,7 +57,8 @@ pub(crate) fn find(site: &WorkerState, client: &ClientConnection, asked: &PlainG
         return None;
     }
     let host = admit::valid(asked.host, client).ok()?;
-    let may_pass = || client.tls.as_ref().is_none_or(|tls| !tls.misdirects(&host.name));
+    // A response that gets `Strict-Transport-Security` is not as it is stored.
+    let may_pass = || client.tls.as_ref().is_none_or(|tls| tls.hsts.is_none() && !tls.misdirects(&host.name));
     if host.has_final_dot || !may_pass() || !site.serves_as_it_comes(client, asked.tags.intersects(names::FORWARDING)) {
         return None;
     }
