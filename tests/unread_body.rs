@@ -81,6 +81,19 @@ fn a_chunked_body_of_unknown_length_that_nobody_takes_ends_the_connection_as_is_
 }
 
 #[test]
+fn a_body_that_no_backend_takes_any_more_ends_the_connection_as_is_announced() {
+    let nobody = Origin::refusing(ok(""));
+    let forebay = Forebay::start(forward([&nobody]).server("body_bytes_max = \"1GiB\""));
+    for framing in ["Content-Length: 1000000", "Transfer-Encoding: chunked"] {
+        let mut client = forebay.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n"));
+        let response = client.read_response();
+        assert_eq!((response.status, response.ending), (502, Ending::Closed), "{framing}");
+    }
+    forebay.is_idle();
+}
+
+#[test]
 fn a_rest_that_does_not_come_in_time_ends_the_connection() {
     let (_origin, forebay) = early();
     let mut client = forebay.client();

@@ -56,8 +56,10 @@ impl UpstreamRequest {
         Wanted { switches: self.switches.is_some(), idle_max }
     }
 
-    /// The request has its answer: what held its fields holds those of another response.
+    /// The request has its answer, or will have none: what held its fields holds those of another response, and nobody
+    /// reads on in its body but a backend that answers meanwhile.
     pub(crate) fn recycle(&mut self) {
+        self.source = None;
         head::keep_lines(std::mem::take(&mut self.headers));
     }
 
