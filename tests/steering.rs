@@ -104,7 +104,7 @@ fn weights_that_can_t_be_kept_are_told_as_not_kept() {
     let (sides, state) = (Sides::start(), StateDir::new());
     let forebay = Forebay::start(sides.split(0.0).server(&state.key()));
     // What it would be written to first can't be written.
-    let blocked = state.path().join("rollout.new");
+    let blocked = state.path().join("rollout.json.new");
     fs::create_dir(&blocked).unwrap();
     let split = forebay.api().set_weights("all", &[("new", 35.0)]);
     assert_eq!((&split["overridden"]["kept"], &split["sides"][0]["weight"]), (&json!(false), &json!(35.0)));
