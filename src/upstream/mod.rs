@@ -1,6 +1,6 @@
 //! The way to a backend and back: pick, connect, send, judge, and again if need be.
 //!
-//! [`forwarding::Forwarding`] owns the order of things. A backend has one endpoint, or one for each address of its name. Which there are
+//! `forwarding::Forwarding` owns the order of things. A backend has one endpoint, or one for each address of its name. Which there are
 //! is kept by `shared::SharedUpstream` and how they stand by `standing::Standing`, shared by all workers; connections and
 //! balancers live in `local::LocalUpstream`, one a worker.
 
