@@ -67,7 +67,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Removes a socket that nobody listens on: a process that was killed could not remove it.
+/// Removes a socket on which no process listens: a process that was killed could not remove it.
 fn remove_stale(path: &Path) -> Result<(), SocketFileError> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

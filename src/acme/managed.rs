@@ -131,7 +131,7 @@ impl Managed {
         standing.ask_at = ask_at;
     }
 
-    /// Has this be done by nobody else, until what is returned is dropped; `None`: somebody does it already.
+    /// Claims the right to order this certificate until the guard is dropped; `None`: an order is in progress.
     pub(super) fn begin(self: &Arc<Self>) -> Option<Busy> {
         let was_busy = self.is_busy.swap(true, Ordering::Relaxed);
         (!was_busy).then(|| Busy(Arc::clone(self)))

@@ -15,7 +15,7 @@ use super::serve::AGE;
 /// How long the content is.
 const LENGTH: NumberLine = NumberLine::new(Known::ContentLength, "Content-Length: ");
 
-/// A stored response that is fresh, and what its client is told of its age.
+/// A stored response that is fresh, and the freshness from which its `Age` and `Cache-Status` are written.
 #[derive(Debug)]
 pub(crate) struct Hit {
     head: Arc<StoredHead>,

@@ -56,7 +56,7 @@ pub(crate) struct Listener {
     pub(crate) address: Arc<ListenAddress>,
     /// What handshakes that begin from now on go by; `None`: clients speak without TLS.
     pub(crate) tls: ArcSwapOption<Tls>,
-    /// Whose PROXY headers connections that are accepted from now on begin with; `None`: nobody's.
+    /// The rule for PROXY headers of connections accepted from now on; `None`: no header is read.
     pub(crate) proxy_headers: ArcSwapOption<proxy_protocol::Rule>,
 }
 

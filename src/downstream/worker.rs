@@ -299,7 +299,7 @@ fn begin(worker: Rc<Worker>, arrival: Arrival, listener: &Listener, handshakes: 
     }
 }
 
-/// Serves a client that speaks without TLS, whichever protocol it begins with.
+/// Serves a client that connects without TLS, over HTTP/1.1 or HTTP/2.
 async fn serve_either(
     worker: Rc<Worker>,
     (mut socket, ahead): (Socket, Bytes),

@@ -230,7 +230,7 @@ impl ProxyError {
         }
     }
 
-    /// What the client of a gRPC call is told.
+    /// The `grpc-status` that the client of a gRPC call gets.
     #[must_use]
     pub(crate) fn grpc_status(&self) -> grpc::Status {
         let is_late = matches!(self, Self::CallDeadline);

@@ -136,7 +136,7 @@ impl Passed {
         let answered = ready!(self.chosen.onward.poll(cx, &mut self.forwarded, ex, &self.draft));
         let Some(route) = site.plan().routes.get(self.route) else { return Poll::Ready(Err(ProxyError::NoRoute)) };
         if answered.is_err() && route.request_headers.is_empty() {
-            // An error is told in the form that the client would like.
+            // The error body has the form that `Accept` asks for.
             ex.accept = self.draft.headers.first_shared(Known::Accept);
         }
         self.draft.recycle();
@@ -163,7 +163,7 @@ pub(crate) async fn go_on(site: &WorkerState, ex: &mut Exchange, waiting: &Waiti
     Ok(marked(chosen, route, answer))
 }
 
-/// The answer with what the client is told of its target, and with the route's changes.
+/// The response with the split's header, its cookie, and the changes of the route.
 fn marked(chosen: &SelectedTarget, route: &Route, mut answer: Answer) -> Answer {
     chosen.mark(&mut answer.fields);
     routing::edit(&mut answer.fields, &route.response_headers);

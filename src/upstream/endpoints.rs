@@ -70,7 +70,7 @@ impl Endpoints {
                 let kept = old.and_then(|index| self.seats.get(index)).map(|seat| Arc::clone(&seat.endpoint));
                 let endpoint = kept.unwrap_or_else(|| Arc::new(Endpoint::new(backend, peer.clone())));
                 let (max_in_flight, backup) = (backend.max_in_flight, backend.backup);
-                // Without TLS nobody chooses.
+                // Without TLS there is no ALPN to negotiate the protocol.
                 let chooses_nothing = backend.protocol == Protocol::Auto && backend.server_name.is_none();
                 let protocol = if chooses_nothing { Protocol::Http1 } else { backend.protocol };
                 seats.push(EndpointSlot { endpoint, max_in_flight, backup, protocol });

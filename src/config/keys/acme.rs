@@ -13,7 +13,7 @@ use crate::config::document::Section;
 
 /// The authority when the file names none.
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
-/// The same authority's one for trials: its limits are wide, and nobody trusts its certificates.
+/// The same authority's directory for trials: wide limits, and certificates that no client trusts.
 const LETS_ENCRYPT_STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
 table! {

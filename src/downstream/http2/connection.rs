@@ -123,7 +123,7 @@ async fn run(
 /// What has taken too long.
 #[derive(Clone, Copy)]
 enum Due {
-    /// The client, to ask for something: it is told to leave.
+    /// The client has sent nothing for the idle timeout: the connection ends with GOAWAY.
     Idle,
     /// The client, to do what only it can do: its connection is given up.
     Client,

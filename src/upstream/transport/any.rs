@@ -1,4 +1,4 @@
-//! A request and its response, whichever version of HTTP the backend speaks.
+//! A request to a backend and its response, over HTTP/1.1 or HTTP/2.
 
 use std::task::{Context, Poll};
 

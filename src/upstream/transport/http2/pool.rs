@@ -203,7 +203,7 @@ impl Pool {
     /// Closes connections on which no stream has been open for longer than `age_max`.
     pub(crate) fn tidy(&self, now: Duration, age_max: Duration) {
         self.0.list.borrow_mut().retain(|connection| connection.is_open() && !connection.is_idle(now, age_max));
-        // Nobody has taken it.
+        // No request has taken it.
         self.0.other.take();
     }
 }
